@@ -1,0 +1,27 @@
+"""What a person reads in the CRM: a conversation as plain text, HTML or Markdown. Pure: no I/O, no clock."""
+
+from messagelog.compose.amend import amend, append_text
+from messagelog.compose.log import compose_log, entries
+from messagelog.compose.model import Content, Entry, LogFormat, People, Pins
+from messagelog.compose.recognise import count_entries
+from messagelog.compose.replace import append_thread_text, replace_thread
+from messagelog.compose.thread import compose_thread, thread_blocks
+from messagelog.compose.times import pick_zone
+
+__all__ = [
+    "Content",
+    "Entry",
+    "LogFormat",
+    "People",
+    "Pins",
+    "amend",
+    "append_text",
+    "append_thread_text",
+    "compose_log",
+    "compose_thread",
+    "count_entries",
+    "entries",
+    "pick_zone",
+    "replace_thread",
+    "thread_blocks",
+]

@@ -1,0 +1,62 @@
+"""A text is a row of blocks: headings and entries. Here: what a block says, and what a format does with it.
+
+A message's own text never leaves its block: every format lays it out so that no line of it can begin a block.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+
+class Link(NamedTuple):
+    """A line that leads somewhere: `label` says to what, `url` is https and holds nothing secret."""
+
+    label: str
+    url: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Block:
+    """A heading, or an entry with its `stamp` (the time in words). Its text is clean, and not yet escaped."""
+
+    title: str
+    lines: Sequence[str | Link] = ()
+    stamp: str | None = None
+    sent_at: int = 0
+    id: str | None = None
+
+
+class Candidate(NamedTuple):
+    """A place in a body that may be a block of ours: it begins at `start` and may end at each of `ends`.
+
+    To each end belongs the visible text that came with it. `tag` is the HTML element, or empty.
+    """
+
+    start: int
+    ends: Sequence[tuple[int, str]]
+    tag: str = ""
+
+
+class Syntax(Protocol):
+    """What tells the formats apart."""
+
+    separator: str
+    """Stands between two blocks."""
+
+    def render(self, block: Block) -> str:
+        """The block's text, escaped."""
+
+    def scan(self, body: str) -> Iterator[Candidate]:
+        """Every place that may be a block, in order and apart from each other by their starts."""
+
+    def visible(self, body: str) -> str:
+        """All that a person reads in a body, roughly: for looking whether something is mentioned."""
+
+    def fit(self, text: str, body: str, tag: str) -> str:
+        """Rendered blocks, as they look in this body: its line ends, or the element of their neighbour."""
+
+    def end_of(self, body: str) -> int:
+        """Where something can be added at the end of a body."""
+
+    def glue(self, body: str) -> str:
+        """What has to stand between the end of this text and a block after it."""

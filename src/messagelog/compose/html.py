@@ -1,0 +1,135 @@
+"""`text/html`: the few elements that every CRM's sanitiser keeps."""
+
+import html
+import re
+from collections.abc import Iterator
+
+from messagelog.compose.blocks import Block, Candidate, Link
+
+_BLOCKS = frozenset(
+    {
+        *("address", "article", "aside", "blockquote", "body", "center", "dd", "details", "div", "dl", "dt"),
+        *("fieldset", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "html"),
+        *("li", "main", "nav", "ol", "p", "pre", "section", "summary"),
+        *("table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul"),
+    }
+)
+_ENDED_BY_A_BLOCK = frozenset({"p"})
+_ENDED_BY_THEIR_LIKE = frozenset({"li", "dt", "dd", "td", "th", "tr"})
+_VOID = frozenset({"hr"})
+
+_TOKEN = re.compile(
+    r"<!--.*?(?:-->|\Z)"
+    r"|<(?P<raw>script|style)\b.*?(?:</(?P=raw)\s*>|\Z)"
+    r"|<(?P<close>/?)(?P<tag>[a-zA-Z][a-zA-Z0-9-]*)(?:[^<>\"']|\"[^\"]*\"|'[^']*')*+>"
+    r"|<[!?][^>]*>",
+    re.DOTALL | re.IGNORECASE,
+)
+_DOCUMENT_END = re.compile(r"(?:\s*</(?:body|html)\s*>)+\s*\Z", re.IGNORECASE)
+_OUR_PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.DOTALL)
+_QUOTE_OR_SIGNATURE = re.compile(r">|--\s*$")
+_ZERO_WIDTH_SPACE = "\u200b"
+
+
+class Html:
+    """A paragraph per block: the first line bold, the others after line breaks.
+
+    No classes, ids or comments, since sanitisers take them away; a block is recognised by what it shows.
+    """
+
+    separator = ""
+
+    def render(self, block: Block) -> str:
+        """One `p` element."""
+        head = f"{block.stamp} {block.title}" if block.stamp else block.title
+        return "<p>" + "<br>".join([f"<b>{html.escape(head)}</b>", *map(_line, block.lines)]) + "</p>"
+
+    def scan(self, body: str) -> Iterator[Candidate]:
+        """Every element that holds text and no other block, whatever it is called."""
+        return _Scanner().scan(body)
+
+    def visible(self, body: str) -> str:
+        """The text without elements."""
+        return html.unescape(_TOKEN.sub(" ", body))
+
+    def fit(self, text: str, body: str, tag: str) -> str:  # noqa: ARG002 - plain text needs the body
+        """Inside a list, as items of it."""
+        return _OUR_PARAGRAPH.sub(r"<li>\1</li>", text) if tag == "li" else text
+
+    def end_of(self, body: str) -> int:
+        """After everything, but inside the document's own elements."""
+        end = _DOCUMENT_END.search(body)
+        return end.start() if end else len(body)
+
+    def glue(self, body: str) -> str:  # noqa: ARG002 - elements need nothing between them
+        """Nothing: an element ends by itself."""
+        return ""
+
+
+def _line(line: str | Link) -> str:
+    if isinstance(line, Link):
+        return f'<a href="{html.escape(line.url)}">{html.escape(line.label)}</a>'
+    # Mail readers and sanitisers take such lines, and all below them, for a quotation or a signature.
+    guard = _ZERO_WIDTH_SPACE if _QUOTE_OR_SIGNATURE.match(line) else ""
+    return guard + html.escape(line)
+
+
+class _Open:
+    """An element that has begun."""
+
+    __slots__ = ("has_blocks", "start", "tag", "text")
+
+    def __init__(self, tag: str, start: int) -> None:
+        self.tag = tag
+        self.start = start
+        self.text: list[str] = []
+        self.has_blocks = False
+
+
+class _Scanner:
+    """Finds the innermost block elements with their text, in HTML as people and sanitisers leave it."""
+
+    def __init__(self) -> None:
+        self._stack: list[_Open] = []
+
+    def scan(self, body: str) -> Iterator[Candidate]:
+        position = 0
+        for token in _TOKEN.finditer(body):
+            self._add_text(body[position : token.start()])
+            position = token.end()
+            tag = (token["tag"] or "").lower()
+            if tag in _BLOCKS:
+                yield from self._block(tag, token)
+            elif tag == "br":
+                self._add_text(" ")
+        self._add_text(body[position:])
+        while self._stack:
+            yield from self._end(len(body))
+
+    def _add_text(self, text: str) -> None:
+        if self._stack and text:
+            self._stack[-1].text.append(text)
+
+    def _block(self, tag: str, token: re.Match[str]) -> Iterator[Candidate]:
+        if token["close"]:
+            if any(element.tag == tag for element in self._stack):
+                while self._stack[-1].tag != tag:
+                    yield from self._end(token.start())
+                yield from self._end(token.end())
+            return
+        if self._stack and self._ends_at(tag):
+            yield from self._end(token.start())
+        if self._stack:
+            self._stack[-1].has_blocks = True
+        if tag not in _VOID:
+            self._stack.append(_Open(tag, token.start()))
+
+    def _ends_at(self, tag: str) -> bool:
+        """Whether this start ends the element before it, which was left open."""
+        last = self._stack[-1].tag
+        return last in _ENDED_BY_A_BLOCK or (last == tag and tag in _ENDED_BY_THEIR_LIKE)
+
+    def _end(self, end: int) -> Iterator[Candidate]:
+        element = self._stack.pop()
+        if not element.has_blocks:
+            yield Candidate(element.start, [(end, html.unescape("".join(element.text)))], element.tag)

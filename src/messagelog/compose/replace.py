@@ -1,0 +1,52 @@
+"""A shared thread is written anew each time: our part of the body is replaced, people's own text stays."""
+
+import re
+from collections.abc import Collection, Sequence
+
+from messagelog.compose.amend import add_at_end
+from messagelog.compose.model import Entry, Pins
+from messagelog.compose.recognise import Found, find, syntax_of
+
+_EMPTY_LINE = re.compile(r"(?:\r\n|\r|\n){1,2}")
+
+
+def replace_thread(
+    body: str, pins: Pins, blocks: Sequence[Entry], ours: Collection[bytes], key: bytes
+) -> str:
+    """The body with all blocks of ours replaced by the new ones, which stand where the first of ours stood.
+
+    `ours` are the hashes of what was sent before. A second call changes nothing.
+    """
+    found = find(body, pins, {*ours, *(block.hash for block in blocks)}, key)
+    if not found:
+        return add_at_end(body, pins, [block.text for block in blocks])
+    syntax = syntax_of(pins)
+    text = syntax.fit(syntax.separator.join(block.text for block in blocks), body, found[0].tag)
+    (start, end), *others = _runs(body, found)
+    for other_start, other_end in reversed(others):
+        body = _cut(body, other_start, other_end)
+    return body[:start] + text + body[end:]
+
+
+def append_thread_text(pins: Pins, blocks: Sequence[Entry]) -> str:
+    """Only these blocks, in their order, for CRMs that append."""
+    return syntax_of(pins).separator.join(block.text for block in blocks)
+
+
+def _runs(body: str, found: Sequence[Found]) -> list[tuple[int, int]]:
+    """Where our blocks stand; those with nothing but white space between them are one stretch."""
+    runs: list[tuple[int, int]] = []
+    for block in found:
+        if runs and not body[runs[-1][1] : block.start].strip():
+            runs[-1] = (runs[-1][0], block.end)
+        else:
+            runs.append((block.start, block.end))
+    return runs
+
+
+def _cut(body: str, start: int, end: int) -> str:
+    """Without this stretch, and without the empty line that we had put behind it."""
+    separator = _EMPTY_LINE.match(body, end)
+    return (
+        body[:start] + body[separator.end() if separator and body[:start].endswith(("\n", "\r")) else end :]
+    )

@@ -1,0 +1,134 @@
+"""When: in the user's zone, with daylight saving as it was at that moment, and the zone named."""
+
+import math
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+UNKNOWN = "time unknown"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAME = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,3}")
+_NOT_PLACES = re.compile(r"(?:localtime|posixrules|Factory|posix/.*|right/.*)", re.IGNORECASE)
+_OFFSET = re.compile(
+    r"(?:UTC|GMT)?\s*(?P<sign>[+\-\u2212]?)(?P<hours>[0-9]{1,2}):?(?P<minutes>[0-5][0-9])?", re.IGNORECASE
+)
+_NUMBER = re.compile(r"[+\-\u2212]?[0-9]{1,4}(?:[.,][0-9]{1,4})?")
+
+_MOST_HOURS = 26
+_MOST_MINUTES = 14 * 60  # east of Greenwich, in Kiribati
+_DIGITS_WITH_MINUTES = 4
+
+
+def pick_zone(name: str | None, offset: str | float | None) -> str:
+    """The zone to show times in: the IANA name if it is one, else the offset, else UTC.
+
+    Offsets come as CRMs have them: `-7`, `"-07:00"`, `"+5.5"`, `"0530"`, or minutes where the number is
+    above 26. The result is an IANA name, `UTC` or like `UTC-07:00`, and `zone_of` understands it.
+    """
+    if name and _place(name) is not None:
+        return name
+    for candidate in (name, offset):
+        minutes = _offset_minutes(candidate)
+        if minutes is not None:
+            return _offset_name(minutes)
+    return "UTC"
+
+
+@lru_cache(maxsize=256)
+def zone_of(name: str) -> tzinfo:
+    """The zone that `pick_zone` picked. One that this machine no longer knows is UTC, and shown as that."""
+    place = _place(name)
+    if place is not None:
+        return place
+    minutes = _offset_minutes(name)
+    return UTC if not minutes else timezone(timedelta(minutes=minutes), _offset_name(minutes))
+
+
+def local(sent_at: int, zone: str) -> datetime:
+    """Milliseconds since 1970 as a time in the zone."""
+    return (_EPOCH + timedelta(milliseconds=sent_at)).astimezone(zone_of(zone))
+
+
+def stamp(sent_at: int | None, zone: str) -> str:
+    """`2026-07-13 8:00 PM PDT`, to the minute."""
+    if sent_at is None:
+        return UNKNOWN
+    moment = local(sent_at, zone)
+    hour, half = moment.hour % 12 or 12, "AM" if moment.hour < 12 else "PM"  # noqa: PLR2004 - hours of a clock
+    return f"{day(sent_at, zone)} {hour}:{moment.minute:02} {half} {_zone_letters(moment)}"
+
+
+def day(sent_at: int, zone: str) -> str:
+    """`2026-07-13`: the day in the zone."""
+    return local(sent_at, zone).date().isoformat()
+
+
+def duration(milliseconds: int) -> str:
+    """`2 d 2 h`, `1 h 5 min`, `12 min` or `less than a minute`: at most two units."""
+    minutes = milliseconds // 60_000
+    days, rest = divmod(minutes, 24 * 60)
+    hours, minutes = divmod(rest, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min")]
+    first = next((index for index, (count, _) in enumerate(parts) if count > 0), None)
+    if first is None:
+        return "less than a minute"
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
+
+
+def seconds(length: float) -> str:
+    """`0:25`: the length of a recording."""
+    minutes, rest = divmod(max(0, round(length)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _zone_letters(moment: datetime) -> str:
+    letters = moment.tzname() or "UTC"
+    # Many zones have no letters; the data then gives "-03" or "+0530".
+    return f"UTC{letters}" if letters[0] in "+-" else letters
+
+
+@lru_cache(maxsize=256)
+def _place(name: str) -> ZoneInfo | None:
+    if not _NAME.fullmatch(name) or _NOT_PLACES.fullmatch(name):
+        return None
+    try:
+        return ZoneInfo(name)
+    except (
+        ValueError,
+        KeyError,
+        OSError,
+    ):  # unknown names, and names of folders: the caller has other choices
+        return None
+
+
+def _offset_minutes(offset: str | float | None) -> int | None:
+    """Minutes east of Greenwich, or None where it says nothing sensible."""
+    if offset is None or isinstance(offset, bool):
+        return None
+    minutes = _read_text(offset.strip()) if isinstance(offset, str) else _read_number(float(offset))
+    return minutes if minutes is not None and abs(minutes) <= _MOST_MINUTES else None
+
+
+def _read_text(text: str) -> int | None:
+    clock = _OFFSET.fullmatch(text)
+    if clock and (clock["minutes"] and (":" in text or len(clock["hours"]) + 2 == _DIGITS_WITH_MINUTES)):
+        minutes = int(clock["hours"]) * 60 + int(clock["minutes"])
+        return -minutes if clock["sign"] in {"-", "\u2212"} else minutes
+    bare = re.sub(r"^(?:UTC|GMT)\s*", "", text, flags=re.IGNORECASE)
+    if not _NUMBER.fullmatch(bare):
+        return None
+    return _read_number(float(bare.replace("\u2212", "-").replace(",", ".")))
+
+
+def _read_number(number: float) -> int | None:
+    if not math.isfinite(number):
+        return None
+    return round(number if abs(number) > _MOST_HOURS else number * 60)
+
+
+def _offset_name(minutes: int) -> str:
+    hours, rest = divmod(abs(minutes), 60)
+    return f"UTC{'-' if minutes < 0 else '+'}{hours:02}:{rest:02}" if minutes else "UTC"

@@ -1,0 +1,39 @@
+"""The contract between the core and a CRM: what a connector answers, what it is given, what went wrong.
+
+A connector author needs nothing but the names of this module.
+"""
+
+from messagelog.connectors.contract import Connector, MessageLogKind, Session
+from messagelog.connectors.errors import (
+    AuthExpired,
+    ConnectorError,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    Rejected,
+    Unavailable,
+)
+from messagelog.connectors.http import CrmHttp
+from messagelog.connectors.log import ExistingLog, LoggedMessage, MessageLog
+from messagelog.connectors.models import Contact, Credentials, NewContact, UserInfo
+
+__all__ = [
+    "AuthExpired",
+    "Connector",
+    "ConnectorError",
+    "Contact",
+    "Credentials",
+    "CrmHttp",
+    "ExistingLog",
+    "LoggedMessage",
+    "MessageLog",
+    "MessageLogKind",
+    "NewContact",
+    "NotFound",
+    "OutcomeUnknown",
+    "RateLimited",
+    "Rejected",
+    "Session",
+    "Unavailable",
+    "UserInfo",
+]

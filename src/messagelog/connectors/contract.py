@@ -1,0 +1,149 @@
+"""The contract of a connector: one class for each CRM.
+
+A method answers one question in a few lines. Retries, rate limits, error rules, text and time zones are the core's
+work; what a method cannot answer it raises as a `ConnectorError`, whose type tells the core what to do next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from messagelog.compose import LogFormat
+from messagelog.messages import MessageKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from messagelog.connectors.http import CrmHttp
+    from messagelog.connectors.log import MessageLog
+    from messagelog.connectors.models import Contact, Credentials, NewContact, UserInfo
+
+MessageLogKind = MessageKind
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One user at one CRM: what a connector's methods are called with.
+
+    `http` speaks to the CRM with the user's credentials. `user_id` and `tenant` are empty during `get_user_info`,
+    which finds them out.
+    """
+
+    http: CrmHttp
+    credentials: Credentials
+    hostname: str = ""
+    user_id: str = ""
+    user_name: str = ""
+    tenant: str = ""
+
+
+class Connector:
+    """Speaks to one CRM. Subclass it, name it, and answer its questions.
+
+    Required: `name`, `base_url` (or `base_url_for`), `get_user_info`, `find_contact`, `create_message_log`,
+    `update_message_log`. The rest has defaults, or adds an ability when it is overridden.
+    """
+
+    name: ClassVar[str]
+    """The platform's name, as the client's manifest and login say it."""
+
+    display_name: ClassVar[str] = ""
+    """The name that people see; `name` when it is empty."""
+
+    base_url: str = ""
+    """What the paths of `session.http` are appended to."""
+
+    log_format: ClassVar[LogFormat] = LogFormat.PLAIN
+    """The format of an activity's text; with `LogFormat.CUSTOM` the connector writes its own."""
+
+    message_kinds: ClassVar[frozenset[MessageKind]] = frozenset(
+        {MessageKind.SMS, MessageKind.VOICEMAIL, MessageKind.FAX, MessageKind.THREAD}
+    )
+    """The kinds of message that can be logged; others are refused, and the user is told."""
+
+    takes_batches: ClassVar[bool] = False
+    """Whether one call may bring several new messages. Otherwise each message is a call of its own."""
+
+    upserts: ClassVar[bool] = False
+    """Whether a create with an `idempotency_key` that the CRM has seen before makes no second activity."""
+
+    append_only: ClassVar[bool] = False
+    """Whether an update adds `log.text` to the activity, rather than writing `log.amend(body)` over it."""
+
+    settle_seconds: ClassVar[float] = 5.0
+    """How long the CRM's search may lag behind its writes: that old is a write before its absence is believed."""
+
+    not_found_means_gone: ClassVar[bool] = False
+    """Whether a missing activity is deleted for everyone, whoever asks (it is never hidden by permission)."""
+
+    manifest: ClassVar[Mapping[str, Any]] = {}
+    """What the client's manifest says of this platform beyond what the core knows: its custom fields, its pages."""
+
+    # ------------------------------------------------------------------------------------ who speaks
+
+    def base_url_for(self, hostname: str) -> str:  # noqa: ARG002 - for connectors whose CRM has many hosts
+        """The base URL for a user of `hostname` (what the client says the CRM's page is at)."""
+        return self.base_url
+
+    def auth_headers(self, credentials: Credentials) -> dict[str, str]:
+        """The headers that show the user's credentials to the CRM."""
+        return {"Authorization": f"Bearer {credentials.api_key}"}
+
+    async def get_user_info(self, session: Session) -> UserInfo:
+        """Who is it that has these credentials, and of which tenant? Asked at login.
+
+        Raise `AuthExpired` or `Rejected` when the CRM does not accept them.
+        """
+        raise NotImplementedError
+
+    async def unauthorize(self, session: Session) -> None:
+        """Ends the user's credentials at the CRM, where that can be done. Asked at logout."""
+
+    # ------------------------------------------------------------------------------------ contacts
+
+    async def find_contact(self, session: Session, phone_number: str) -> list[Contact]:
+        """Which contacts have this number (E.164)?"""
+        raise NotImplementedError
+
+    async def find_contact_with_name(self, session: Session, name: str) -> list[Contact]:
+        """Which contacts have a name like this? (optional)"""
+        raise NotImplementedError
+
+    async def create_contact(self, session: Session, contact: NewContact) -> Contact:
+        """Makes a contact. (optional: without it the client offers no new contact)"""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------------------------ logging
+
+    async def create_message_log(self, session: Session, log: MessageLog) -> str | int | None:
+        """Makes an activity for a conversation and answers the CRM's id of it.
+
+        An answer without an id is an error: without it nothing could ever be added to the activity.
+        """
+        raise NotImplementedError
+
+    async def update_message_log(self, session: Session, log: MessageLog) -> None:
+        """Puts new messages into the activity `log.existing.third_party_log_id`."""
+        raise NotImplementedError
+
+    async def find_message_log(self, session: Session, log: MessageLog) -> str | int | None:
+        """Is there an activity that an earlier `create_message_log` of this log made? Its id, or None. (optional)
+
+        Asked when the answer to a create was lost, after `settle_seconds`. Search for `log.idempotency_key` where
+        the CRM keeps it; otherwise look through the contact's activities with `log.recognises(id, body)`.
+        """
+        raise NotImplementedError
+
+    async def read_message_log(self, session: Session, third_party_log_id: str) -> str:
+        """What does the activity's body hold now? (optional)
+
+        Asked when the answer to an update was lost. Raise `NotFound` when there is no such activity.
+        """
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------------------------ abilities
+
+    def can(self, method: str) -> bool:
+        """Whether this connector answers an optional question, by the method's name."""
+        return getattr(type(self), method) is not getattr(Connector, method)

@@ -1,0 +1,79 @@
+"""What can go wrong with a CRM. The type of the error is the recovery, so callers branch on it, never on text.
+
+    ConnectorError
+    ├── Unavailable      did not arrive or was turned away: nothing was done, safe to repeat
+    ├── RateLimited      nothing was done; repeat after `retry_after` seconds
+    ├── AuthExpired      nothing was done; the user has to sign in again
+    ├── NotFound         what the call named is not there, or the user may not see it
+    ├── Rejected         nothing was done; repeating the same call would be refused again
+    └── OutcomeUnknown   the CRM may have done it: find out before repeating
+
+The `detail` of an error is shown to people and kept in the journal: it holds a status or a CRM's error code,
+never message text and never a credential.
+"""
+
+from __future__ import annotations
+
+
+class ConnectorError(Exception):
+    """A call to a CRM that did not succeed. Raise one of the subclasses.
+
+    `detail` is a short text for people, such as "HTTP 503"; it must hold no message text and no secret.
+    """
+
+    meaning = "The CRM did not do it."
+
+    def __init__(self, detail: str = "", *, status: int | None = None) -> None:
+        self.detail = detail
+        self.status = status
+        super().__init__(detail or self.meaning)
+
+
+class Unavailable(ConnectorError):
+    """The call did not arrive, or the CRM turned it away before doing anything: safe to repeat."""
+
+    meaning = "The CRM could not be reached."
+
+
+class RateLimited(ConnectorError):
+    """The CRM asks for patience; nothing was done. `retry_after` in seconds, None when it did not say."""
+
+    meaning = "The CRM asks us to slow down."
+
+    def __init__(
+        self, detail: str = "", *, retry_after: float | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(detail, status=status)
+        self.retry_after = retry_after
+
+
+class AuthExpired(ConnectorError):
+    """The user's credentials are not accepted any more: she has to sign in again."""
+
+    meaning = "The CRM asks the user to sign in again."
+
+
+class NotFound(ConnectorError):
+    """What the call named is not there, or this user may not see it.
+
+    `gone=True` says that it was deleted for everyone. Left at None, the core takes a missing activity as deleted
+    only for the user who created it, since CRMs also answer 404 to hide a record from those without a right to it.
+    """
+
+    meaning = "The CRM has no such record, or hides it from this user."
+
+    def __init__(self, detail: str = "", *, gone: bool | None = None, status: int | None = None) -> None:
+        super().__init__(detail, status=status)
+        self.gone = gone
+
+
+class Rejected(ConnectorError):
+    """The CRM refused this call for what it holds (a validation, a permission); it would refuse it again."""
+
+    meaning = "The CRM refused it."
+
+
+class OutcomeUnknown(ConnectorError):
+    """The call left and no trustworthy answer came back: the CRM may have done it or not."""
+
+    meaning = "The CRM's answer was lost."

@@ -1,0 +1,152 @@
+"""`session.http`: JSON over a pooled client, with a CRM's base URL, credentials, timeouts and error rules in it.
+
+A status becomes an error whose type says what to do next. Reading can always be repeated, so a read never leaves
+an unknown outcome; a write that got no trustworthy answer does.
+"""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import msgspec
+import yarl
+
+from messagelog.connectors.errors import (
+    AuthExpired,
+    ConnectorError,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    Rejected,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class CrmHttp:
+    """Speaks JSON to one CRM for one user.
+
+    Every method answers the decoded JSON body (None when there is none) and raises a `ConnectorError` otherwise:
+    401 `AuthExpired`, 404 and 410 `NotFound`, 429 `RateLimited`, other 4xx and redirects `Rejected`, a refused
+    connection `Unavailable`. A 5xx, a timeout or a broken connection is `OutcomeUnknown` for a write and
+    `Unavailable` for a read.
+    """
+
+    def __init__(
+        self,
+        client: aiohttp.ClientSession,
+        base_url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        call_timeout: float = 20.0,
+    ) -> None:
+        self._client = client
+        self._base_url = base_url.rstrip("/")
+        self._headers = dict(headers or {})
+        self._timeout = aiohttp.ClientTimeout(total=call_timeout)
+
+    async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Any:
+        """Reads `path` (below the base URL); `params` are the query's names and values, not encoded."""
+        return await self.request("GET", path, params=params)
+
+    async def post(self, path: str, *, json: Any = None, params: Mapping[str, str] | None = None) -> Any:
+        """Posts `json` to `path`."""
+        return await self.request("POST", path, json=json, params=params)
+
+    async def put(self, path: str, *, json: Any = None) -> Any:
+        """Puts `json` to `path`."""
+        return await self.request("PUT", path, json=json)
+
+    async def patch(self, path: str, *, json: Any = None) -> Any:
+        """Patches `path` with `json`."""
+        return await self.request("PATCH", path, json=json)
+
+    async def delete(self, path: str) -> Any:
+        """Deletes `path`."""
+        return await self.request("DELETE", path)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        data: Any = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Sends one request; `json` is encoded, or `data` (bytes, a stream) goes out as it is."""
+        sent = {**self._headers, **(headers or {})}
+        if json is not None:
+            data = msgspec.json.encode(json)
+            sent["Content-Type"] = "application/json"
+        url = yarl.URL(self._base_url + path, encoded=False)
+        try:
+            async with self._client.request(
+                method,
+                url,
+                params=params,
+                data=data,
+                headers=sent,
+                timeout=self._timeout,
+                allow_redirects=method in _READS,
+            ) as answer:
+                return _decoded(method, answer, await answer.read())
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise Unavailable(f"no connection ({type(error).__name__})") from error
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            # Past this point the request may have left: only a read is known to have done nothing.
+            raise _unanswered(method, f"no answer ({type(error).__name__})") from error
+
+
+def _unanswered(method: str, detail: str, *, status: int | None = None) -> ConnectorError:
+    """What a missing or broken answer means: a read did nothing, a write may have done its work."""
+    if method in _READS:
+        return Unavailable(detail, status=status)
+    return OutcomeUnknown(detail, status=status)
+
+
+def _decoded(method: str, answer: aiohttp.ClientResponse, body: bytes) -> Any:
+    """The JSON of a good answer; the error that a status stands for otherwise."""
+    status = answer.status
+    if 200 <= status < 300:
+        if not body:
+            return None
+        try:
+            return msgspec.json.decode(body)
+        except msgspec.DecodeError as error:
+            raise _unanswered(method, f"HTTP {status} without JSON", status=status) from error
+    detail = f"HTTP {status}"
+    if status == 401:
+        raise AuthExpired(detail, status=status)
+    if status in {404, 410}:
+        raise NotFound(detail, status=status)
+    if status == 429:
+        raise RateLimited(
+            detail, retry_after=retry_after_seconds(answer.headers.get("Retry-After")), status=status
+        )
+    if status >= 500:
+        raise _unanswered(method, detail, status=status)
+    raise Rejected(detail, status=status)
+
+
+def retry_after_seconds(header: str | None, *, now: datetime.datetime | None = None) -> float | None:
+    """The seconds that a `Retry-After` header asks for, given as a number or as a date; None when it is neither."""
+    if header is None:
+        return None
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        when = email.utils.parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=datetime.UTC)
+    return max(0.0, (when - (now or datetime.datetime.now(datetime.UTC))).total_seconds())

@@ -1,0 +1,218 @@
+"""What `create_message_log` and `update_message_log` are given: one typed object with everything about the log."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from messagelog import compose
+from messagelog.messages import Media, Message, MessageKind, Thread
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from messagelog.compose import Content, Entry, People, Pins
+    from messagelog.connectors.models import Contact
+    from messagelog.messages import Conversation, Opener
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingLog:
+    """The activity that an update is for."""
+
+    third_party_log_id: str
+
+
+class LoggedMessage:
+    """One message to be logged: RingCentral's `record` with what a connector mostly asks for beside it."""
+
+    def __init__(self, record: Message, opener: Opener | None = None) -> None:
+        self.record = record
+        self._opener = opener
+
+    @property
+    def id(self) -> str:
+        """RingCentral's id of the message, as text."""
+        return self.record.id
+
+    @property
+    def kind(self) -> MessageKind:
+        """SMS (MMS too), VoiceMail or Fax."""
+        return self.record.kind
+
+    @property
+    def text(self) -> str:
+        """What was written; empty for media alone."""
+        return self.record.body_text
+
+    @property
+    def direction(self) -> str | None:
+        """`Inbound` or `Outbound`."""
+        return self.record.direction
+
+    @property
+    def sent_at(self) -> int | None:
+        """When it was sent or received, in epoch milliseconds (UTC)."""
+        return self.record.sent_at
+
+    @cached_property
+    def media(self) -> Media:
+        """Its recording, fax, pictures and videos: links to view, and objects that can be opened as a stream."""
+        return Media(self.record, self._opener)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalView:
+    """What the journal knows of the activity's text, so that adding to it is idempotent.
+
+    `known`: time and hash of each entry logged before; `before`: how often the new entries' hashes stood in the body
+    before the call, where that was read; `sent`: what of a shared thread was sent before (see `SentBlocks`);
+    `linked`: the contact's activities that belong to other conversation logs.
+    """
+
+    known: Sequence[tuple[int, bytes]] = ()
+    before: Mapping[bytes, int] | None = None
+    sent: SentBlocks | None = None
+    linked: Collection[str] = ()
+
+
+class SentBlocks:
+    """The blocks of a shared thread that were sent: hash of the text, and a short hash of the entity's id."""
+
+    _HASH, _ID = 16, 8
+
+    def __init__(self, packed: bytes = b"") -> None:
+        size = self._HASH + self._ID
+        self._blocks = {packed[at : at + size] for at in range(0, len(packed), size)}
+
+    @property
+    def hashes(self) -> frozenset[bytes]:
+        """The hashes of the blocks' text."""
+        return frozenset(block[: self._HASH] for block in self._blocks)
+
+    def has(self, entry: Entry) -> bool:
+        """Whether this entity was sent, whatever its text was then; a heading, whether this text was."""
+        if entry.id is None:
+            return entry.hash in self.hashes
+        return any(block[self._HASH :] == self._short(entry.id) for block in self._blocks)
+
+    def packed_with(self, entries: Sequence[Entry]) -> bytes:
+        """These blocks and the given ones, as bytes for the journal."""
+        added = {entry.hash + self._short(entry.id) for entry in entries}
+        return b"".join(sorted(self._blocks | added))
+
+    def _short(self, id_: str | None) -> bytes:
+        if id_ is None:
+            return bytes(self._ID)
+        return hashlib.blake2b(id_.encode(), digest_size=self._ID).digest()
+
+
+class MessageLog:
+    """One conversation log on its way to a CRM.
+
+    `contact` is the chosen contact, `correspondents` are the other matched contacts of a group SMS, `messages` the
+    new messages oldest first (one, unless the connector takes batches), `thread` the shared SMS thread (then
+    `messages` is empty). `existing` is set for an update. `additional_submission` holds the manifest's custom fields.
+    `idempotency_key` is stable over retries: the CRM's external id, where it has one.
+    """
+
+    def __init__(
+        self,
+        *,
+        contact: Contact,
+        correspondents: tuple[Contact, ...],
+        messages: tuple[LoggedMessage, ...],
+        thread: Thread | None,
+        conversation: Conversation,
+        additional_submission: dict[str, Any],
+        idempotency_key: str,
+        existing: ExistingLog | None,
+        pins: Pins,
+        people: People,
+        key: bytes,
+        journal: JournalView,
+    ) -> None:
+        self.contact = contact
+        self.correspondents = correspondents
+        self.messages = messages
+        self.thread = thread
+        self.conversation = conversation
+        self.additional_submission = additional_submission
+        self.idempotency_key = idempotency_key
+        self.existing = existing
+        self._pins = pins
+        self._people = people
+        self._key = key
+        self._journal = journal
+
+    @property
+    def message(self) -> LoggedMessage | None:
+        """The first of the new messages; None for a shared thread."""
+        return self.messages[0] if self.messages else None
+
+    @cached_property
+    def content(self) -> Content | None:
+        """Subject and body of an activity with these messages, in the connector's format; None for `custom`."""
+        if self._pins.format is compose.LogFormat.CUSTOM:
+            return None
+        if self.thread is not None:
+            return compose.compose_thread(self._pins, self._people, self.thread, self._key)
+        return compose.compose_log(self._pins, self._people, self._records, self.conversation, self._key)
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """The new entries (of a shared thread: all its blocks) as they are rendered; empty for `custom`."""
+        if self._pins.format is compose.LogFormat.CUSTOM:
+            return []
+        if self.thread is not None:
+            return compose.thread_blocks(self._pins, self._people, self.thread, self._key)
+        return compose.entries(self._pins, self._people, self._records, self.conversation, self._key)
+
+    @property
+    def text(self) -> str:
+        """Only the new entries, for CRMs whose activities can be added to but not changed."""
+        if self.thread is None:
+            return compose.append_text(self._pins, self.entries)
+        sent = self._journal.sent or SentBlocks()
+        return compose.append_thread_text(
+            self._pins, [entry for entry in self.entries if not sent.has(entry)]
+        )
+
+    def amend(self, body: str) -> str:
+        """The activity's `body` with the new entries in place, in time order; people's own text stays as it is.
+
+        An entry that is there already is not added again, so writing the result twice changes nothing.
+        """
+        if self.thread is not None:
+            sent = self._journal.sent or SentBlocks()
+            return compose.replace_thread(body, self._pins, self.entries, sent.hashes, self._key)
+        journal = self._journal
+        return compose.amend(body, self._pins, self.entries, journal.known, self._key, journal.before)
+
+    def holds(self, body: str) -> bool:
+        """Whether `body` has all new entries, counted beyond those that stood in it before."""
+        new = Counter(entry.hash for entry in self.entries)
+        found = compose.count_entries(body, self._pins, new.keys(), self._key)
+        if self.thread is not None:
+            return bool(new) and all(found.get(hash_, 0) > 0 for hash_ in new)
+        before = self._journal.before
+        if before is None:
+            before = Counter(hash_ for _, hash_ in self._journal.known)
+        return bool(new) and all(found.get(hash_, 0) >= before.get(hash_, 0) + n for hash_, n in new.items())
+
+    def recognises(self, third_party_log_id: str, body: str) -> bool:
+        """Whether this activity of the contact is one that an earlier create of this log made."""
+        if third_party_log_id in self._journal.linked:
+            return False
+        if self.thread is None:
+            return self.holds(body)
+        # The create may have brought an older snapshot than the one at hand: what it brought was noted.
+        sent = (self._journal.sent or SentBlocks()).hashes
+        return bool(sent) and len(compose.count_entries(body, self._pins, sent, self._key)) == len(sent)
+
+    @property
+    def _records(self) -> list[Message]:
+        return [message.record for message in self.messages]

@@ -1,0 +1,59 @@
+"""The small typed values that pass between the core and a connector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user typed or granted at login. Stored sealed; its `repr` shows no secret.
+
+    `api_key` is the key itself; `fields` are the other values of the manifest's login page.
+    """
+
+    api_key: str = ""
+    fields: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return "Credentials(…)"
+
+
+class UserInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Who the CRM says has logged in.
+
+    `id` is the CRM's id of the user, `tenant` names who owns the CRM's data (the organisation, the database): what
+    one user of a tenant logs is logged for all of them, and nothing is ever shared between tenants.
+    `timezone` is an IANA name; `timezone_offset` (hours, "-7", "-07:00") is used where there is none.
+    """
+
+    id: str
+    name: str
+    tenant: str
+    timezone: str | None = None
+    timezone_offset: str | float | None = None
+
+
+class Contact(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's record in the CRM.
+
+    `additional_info` holds this contact's values for the manifest's custom fields under each field's `const`: for a
+    selection a list of `{"const", "title"}`.
+    """
+
+    id: str
+    name: str
+    type: str = "contact"
+    phone_number: str | None = None
+    additional_info: dict[str, Any] | None = None
+    created_at: str | None = None
+
+
+class NewContact(msgspec.Struct, frozen=True, kw_only=True):
+    """A contact to be created: what the client's form holds."""
+
+    name: str
+    phone_number: str
+    type: str = ""
+    additional_submission: dict[str, Any] | None = None

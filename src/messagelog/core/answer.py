@@ -1,0 +1,151 @@
+"""What the client is told: `{successful, logIds, returnMessage}`, in words that a sales rep understands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from messagelog.core.settle import Trouble
+from messagelog.storage.rows import RowState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from messagelog.storage.rows import RowReport
+
+MessageType = Literal["success", "warning", "danger"]
+
+
+class ReturnMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A notice in the client: `ttl` in milliseconds, `details` as titled lists of lines."""
+
+    message: str
+    message_type: MessageType = msgspec.field(name="messageType")
+    ttl: int
+    details: list[dict[str, Any]] = msgspec.field(default_factory=list)
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to `POST /messageLog`.
+
+    `log_ids` are the ids that were unlogged when the request arrived and are logged, or kept to be logged, now.
+    """
+
+    successful: bool
+    log_ids: list[str] = msgspec.field(name="logIds")
+    return_message: ReturnMessage = msgspec.field(name="returnMessage")
+
+
+_WORDS = {
+    Trouble.UNAVAILABLE: "{crm} cannot be reached at the moment",
+    Trouble.RATE_LIMITED: "{crm} asks us to slow down",
+    Trouble.SIGN_IN: "please sign in to {crm} again",
+    Trouble.NOT_FOUND: "{crm} has no such contact or activity, or hides it from you",
+    Trouble.REJECTED: "{crm} refused it",
+    Trouble.NO_ANSWER: "{crm} gave no clear answer",
+    Trouble.NO_LOG_ID: "the connector {crm} returned no log id",
+}
+
+
+def refusal(message: str, *, message_type: MessageType = "warning") -> Answer:
+    """Nothing was logged, and why."""
+    return Answer(
+        successful=False,
+        log_ids=[],
+        return_message=ReturnMessage(message=message, message_type=message_type, ttl=5000),
+    )
+
+
+def nothing_to_do() -> Answer:
+    """All of it is logged already."""
+    notice = ReturnMessage(message="Already logged", message_type="success", ttl=1000)
+    return Answer(successful=True, log_ids=[], return_message=notice)
+
+
+def answer(
+    ids: Sequence[str],
+    reports: Mapping[str, RowReport],
+    *,
+    crm: str,
+    refused: int = 0,
+    fresh: frozenset[str] | None = None,
+) -> Answer:
+    """The answer for these ids, oldest first. `refused` counts messages of kinds that the CRM does not log.
+
+    `fresh` limits `logIds` to the ids that were unlogged before (a newer snapshot of a logged thread is not).
+    """
+    states = {id_: _state(reports.get(id_)) for id_ in ids}
+    kept = [id_ for id_ in ids if states[id_] is not RowState.FAILED]
+    if refused == 0 and all(state is RowState.LOGGED for state in states.values()):
+        notice = ReturnMessage(message="Message logged", message_type="success", ttl=1000)
+    else:
+        notice = _notice(states, reports, crm=crm, refused=refused)
+    return Answer(
+        successful=bool(kept),
+        log_ids=[id_ for id_ in kept if fresh is None or id_ in fresh],
+        return_message=notice,
+    )
+
+
+def _state(report: RowReport | None) -> RowState:
+    """A row's state for the answer: what waits for a person because of a connector's mistake counts as failed."""
+    if report is None:
+        return RowState.PLANNED
+    if report.state is RowState.PARKED and _trouble(report) is Trouble.NO_LOG_ID:
+        return RowState.FAILED
+    return report.state
+
+
+def _notice(
+    states: Mapping[str, RowState], reports: Mapping[str, RowReport], *, crm: str, refused: int
+) -> ReturnMessage:
+    counts = Counter(states.values())
+    logged, failed, parked = counts[RowState.LOGGED], counts[RowState.FAILED], counts[RowState.PARKED]
+    waiting = len(states) - logged - failed - parked
+    total = len(states) + refused
+    parts = [f"{logged} of {total} messages logged"] if logged or total > 1 else []
+    why = _why(states, reports, crm)
+    if waiting:
+        parts.append(f"{_many(waiting)} accepted; {crm} is slow, so logging goes on in the background")
+    if parked:
+        parts.append(
+            f"{_many(parked)} kept for review, since {crm} did not confirm it and it must not be logged twice"
+        )
+    if failed:
+        parts.append(f"{_many(failed)} not logged: {why}. Log again to try the rest")
+    if refused:
+        parts.append(f"{_many(refused)} not logged: {crm} takes no messages of this kind")
+    failed_all = failed + refused == total
+    return ReturnMessage(
+        message=". ".join(part[0].upper() + part[1:] for part in parts) + ".",
+        message_type="danger" if failed_all else "warning",
+        ttl=10_000,
+    )
+
+
+def _many(count: int) -> str:
+    return "1 message" if count == 1 else f"{count} messages"
+
+
+def _why(states: Mapping[str, RowState], reports: Mapping[str, RowReport], crm: str) -> str:
+    """The first cause among the failures, in words, with the CRM's status or code where there is one."""
+    for id_, state in states.items():
+        report = reports.get(id_)
+        if state is RowState.FAILED and report is not None:
+            trouble = _trouble(report)
+            if trouble is not None and trouble in _WORDS:
+                return _WORDS[trouble].format(crm=crm) + _detail(report.reason or "")
+    return f"{crm} did not take it"
+
+
+def _detail(reason: str) -> str:
+    """The part in parentheses of a reason: a status or an error code, never text of a message."""
+    start = reason.rfind("(")
+    return f" {reason[start:]}" if start >= 0 and reason.endswith(")") else ""
+
+
+def _trouble(report: RowReport) -> Trouble | None:
+    word = (report.reason or "").partition(":")[0]
+    return Trouble(word) if word in Trouble._value2member_map_ else None

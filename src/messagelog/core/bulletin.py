@@ -1,0 +1,97 @@
+"""Where those who wait for a row's outcome are told of it, without asking the database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from messagelog.storage.rows import RowReport, RowState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from messagelog.storage.rows import LogKey
+
+FINAL = frozenset({RowState.LOGGED, RowState.FAILED, RowState.PARKED})
+
+
+class Watch:
+    """The outcomes that one request waits for. `versions` are the snapshots that it needs in the CRM, by row id."""
+
+    def __init__(self, versions: Mapping[str, int]) -> None:
+        self._versions = versions
+        self._changed = asyncio.Event()
+        self.reports: dict[str, RowReport] = {}
+
+    @property
+    def open_ids(self) -> list[str]:
+        """The ids whose outcome is still awaited."""
+        return [
+            id_ for id_ in self._versions if id_ not in self.reports or self.reports[id_].state not in FINAL
+        ]
+
+    def tell(self, report: RowReport) -> None:
+        """Takes a report; one of a snapshot older than the one that is awaited is not an outcome."""
+        if report.state is RowState.LOGGED and report.version < self._versions[report.id]:
+            return
+        self.reports[report.id] = report
+        self._changed.set()
+
+    async def changed(self, seconds: float) -> None:
+        """Waits until something was told, for so many seconds at most."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+        self._changed.clear()
+
+    def wake(self) -> None:
+        """Ends a wait without a report."""
+        self._changed.set()
+
+
+class Bulletin:
+    """Tells watches of this process what becomes of rows; other processes ask the database."""
+
+    def __init__(self) -> None:
+        self._watches: defaultdict[tuple[str, str, str], set[Watch]] = defaultdict(set)
+        self._by_log: defaultdict[LogKey, set[Watch]] = defaultdict(set)
+
+    @contextmanager
+    def watching(self, key: LogKey, versions: Mapping[str, int]) -> Iterator[Watch]:
+        """Watches these ids; open it before the rows are written, so that no outcome is missed."""
+        watch = Watch(versions)
+        places = [(key.tenant, key.platform, id_) for id_ in versions]
+        for place in places:
+            self._watches[place].add(watch)
+        self._by_log[key].add(watch)
+        try:
+            yield watch
+        finally:
+            for place in places:
+                watches = self._watches[place]
+                watches.discard(watch)
+                if not watches:
+                    del self._watches[place]
+            self._by_log[key].discard(watch)
+            if not self._by_log[key]:
+                del self._by_log[key]
+
+    def post(self, key: LogKey, reports: Iterable[RowReport]) -> None:
+        """Tells everybody who watches one of these rows."""
+        for report in reports:
+            for watch in tuple(self._watches.get((key.tenant, key.platform, report.id), ())):
+                watch.tell(report)
+
+    def awaited(self, key: LogKey) -> set[str]:
+        """The ids that requests for this conversation log still wait for."""
+        return {id_ for watch in self._by_log.get(key, ()) for id_ in watch.open_ids}
+
+    def wake_all(self) -> None:
+        """Ends all waits, so that a shutdown need not wait for the requests."""
+        for watches in tuple(self._by_log.values()):
+            for watch in tuple(watches):
+                watch.wake()

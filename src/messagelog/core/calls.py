@@ -1,0 +1,252 @@
+"""Makes the typed object that a connector is given, and calls the connector within its time."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import structlog
+
+from messagelog import compose
+from messagelog.compose import People, Pins
+from messagelog.connectors import (
+    Connector,
+    ConnectorError,
+    Contact,
+    ExistingLog,
+    LoggedMessage,
+    MessageLog,
+    OutcomeUnknown,
+    Session,
+)
+from messagelog.connectors.log import JournalView, SentBlocks
+from messagelog.core import payload as payloads
+from messagelog.core.settle import NoLogId
+from messagelog.storage import scripts
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from messagelog.core.media import MediaFetcher
+    from messagelog.core.payload import Payload
+    from messagelog.storage import Sealer, Store
+    from messagelog.storage.rows import LogRow, MessageRow
+
+_MOST_CORRESPONDENTS: Final = 10
+_LOOK_UP_SECONDS: Final = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A call that is ready to be made: the session it is made in and what the connector is given."""
+
+    session: Session
+    log: MessageLog
+    hashes: dict[str, bytes]
+    journal: JournalView
+
+
+class Caller:
+    """Prepares calls from journal rows, and makes them."""
+
+    def __init__(self, store: Store, sealer: Sealer, media: MediaFetcher, *, call_timeout: float) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._media = media
+        self._call_timeout = call_timeout
+
+    async def prepare(
+        self,
+        connector: Connector,
+        session: Session,
+        log: LogRow,
+        rows: Sequence[MessageRow],
+        *,
+        linked: bool = False,
+    ) -> Prepared:
+        """Unseals the rows and puts together what the connector is given, with the journal's view of the activity.
+
+        `linked` asks for the contact's activities that belong to other logs too, for a search through all of them.
+        """
+        contents = [payloads.opened(self._sealer, log.key, row) for row in rows]
+        first = contents[0]
+        pins = read_pins(log.pins)
+        journal = await self._journal(connector, log, linked=linked)
+        correspondents = await self._correspondents(connector, session, log, first)
+        message_log = MessageLog(
+            contact=_contact(log, first),
+            correspondents=correspondents,
+            messages=tuple(self._message(content) for content in contents if content.message is not None),
+            thread=first.thread,
+            conversation=first.conversation,
+            additional_submission=first.additional_submission,
+            idempotency_key=idempotency_key(log, rows),
+            existing=ExistingLog(log.third_party_log_id) if log.third_party_log_id is not None else None,
+            pins=pins,
+            people=_people(log, first),
+            key=self._sealer.entry_key,
+            journal=journal,
+        )
+        entries = message_log.entries if first.thread is None else []
+        hashes = {row.id: entry.hash for row, entry in zip(rows, entries, strict=False)}
+        return Prepared(session, message_log, hashes, journal)
+
+    async def create(self, connector: Connector, call: Prepared) -> str:
+        """Creates the activity; its id. Raises `ConnectorError` for everything else."""
+        made = await self._within_time(
+            connector, lambda: connector.create_message_log(call.session, call.log)
+        )
+        return _log_id(connector, made)
+
+    async def update(self, connector: Connector, call: Prepared) -> None:
+        """Updates the activity. What the connector returns does not matter."""
+        await self._within_time(connector, lambda: connector.update_message_log(call.session, call.log))
+
+    async def find(self, connector: Connector, call: Prepared) -> str | None:
+        """The id of an activity that an earlier create made, or None."""
+        found = await self._within_time(connector, lambda: connector.find_message_log(call.session, call.log))
+        return None if found is None else _log_id(connector, found)
+
+    async def read(self, connector: Connector, call: Prepared) -> str:
+        """The body of the existing activity."""
+        existing = call.log.existing
+        if existing is None:
+            raise OutcomeUnknown("there is no activity to read")
+        id_ = existing.third_party_log_id
+        body = await self._within_time(connector, lambda: connector.read_message_log(call.session, id_))
+        return str(body)
+
+    async def _within_time(self, connector: Connector, call: Callable[[], Awaitable[Any]]) -> Any:
+        """Makes a call with a hard limit on its time. A connector's own mistake leaves the outcome unknown."""
+        try:
+            async with asyncio.timeout(self._call_timeout):
+                return await call()
+        except ConnectorError:
+            raise
+        except TimeoutError as error:
+            raise OutcomeUnknown(f"no answer within {self._call_timeout:g} s") from error
+        except Exception as error:
+            # The text of such an error may quote a message: only its type and place are told.
+            _log.error("connector_failed", connector=connector.name, error=_place(error))
+            raise OutcomeUnknown(f"the connector {connector.name} raised {type(error).__name__}") from error
+
+    async def _journal(self, connector: Connector, log: LogRow, *, linked: bool) -> JournalView:
+        """What of the journal this call needs: little for a create, the entries for an update that is amended."""
+        others = await self._store.read(lambda: scripts.linked_activities(log)) if linked else ()
+        if log.shared:
+            return JournalView(sent=SentBlocks(bytes(log.blocks)), linked=others)
+        if log.third_party_log_id is None or (
+            connector.append_only and not connector.can("read_message_log")
+        ):
+            return JournalView(linked=others)
+        known = await self._store.read(lambda: scripts.entries_of(log))
+        return JournalView(known=known, before=_counts(log.call_before), linked=others)
+
+    async def _correspondents(
+        self, connector: Connector, session: Session, log: LogRow, content: Payload
+    ) -> tuple[Contact, ...]:
+        """The other matched contacts of a group. One that cannot be looked up now is left out: the log matters more."""
+        parties = content.conversation.correspondents
+        if log.shared or len(parties) < 2:
+            return ()
+        numbers = [party.phone_number for party in parties[:_MOST_CORRESPONDENTS] if party.phone_number]
+        found: dict[str, Contact] = {}
+        try:
+            async with asyncio.timeout(_LOOK_UP_SECONDS):
+                for number in numbers:
+                    matches = await connector.find_contact(session, number)
+                    if matches and all(match.id != log.contact_id for match in matches):
+                        found.setdefault(matches[0].id, matches[0])
+        except (ConnectorError, TimeoutError) as error:
+            _log.warning("correspondents_not_found", connector=connector.name, error=type(error).__name__)
+        return tuple(found.values())
+
+    def _message(self, content: Payload) -> LoggedMessage:
+        if content.message is None:
+            raise TypeError("a shared thread has no message of its own")
+        return LoggedMessage(content.message, self._media.opener(content.rc_access_token))
+
+
+def idempotency_key(log: LogRow, rows: Sequence[MessageRow]) -> str:
+    """A key that is the same whenever this call is repeated, and no other call's: 40 characters of [a-z0-9-].
+
+    A create's key belongs to the conversation log (and to how often its activity had to be made anew), so that
+    whichever message is first, there is one activity.
+    """
+    parts = ["create", *log.key, str(log.generation)]
+    if log.third_party_log_id is not None:
+        parts = ["update", *log.key, str(log.generation), *(f"{row.id}@{row.version}" for row in rows)]
+    return "messagelog-" + hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def ambiguous(call: Prepared) -> bool:
+    """Whether a new entry reads like one that is there: then how often it stood there before has to be known."""
+    known = {hash_ for _, hash_ in call.journal.known}
+    return call.journal.before is None and any(entry.hash in known for entry in call.log.entries)
+
+
+def counted(body: str, pins: Pins, call: Prepared, key: bytes) -> str:
+    """How often the new entries stand in a body, for the journal."""
+    hashes = Counter(entry.hash for entry in call.log.entries)
+    counts = compose.count_entries(body, pins, hashes.keys(), key)
+    return msgspec.json.encode({hash_.hex(): n for hash_, n in counts.items()}).decode()
+
+
+def _counts(before: str | None) -> dict[bytes, int] | None:
+    if before is None:
+        return None
+    return {bytes.fromhex(hash_): n for hash_, n in msgspec.json.decode(before, type=dict[str, int]).items()}
+
+
+def read_pins(text: str) -> Pins:
+    """The pins of an activity, from the journal."""
+    return msgspec.json.decode(text, type=Pins)
+
+
+def write_pins(pins: Pins) -> str:
+    """The pins as the journal keeps them."""
+    return msgspec.json.encode(pins).decode()
+
+
+def _contact(log: LogRow, content: Payload) -> Contact:
+    return Contact(
+        id=log.contact_id, name=log.contact_name, type=log.contact_type, phone_number=_phone(log, content)
+    )
+
+
+def _phone(log: LogRow, content: Payload) -> str | None:
+    """The chosen contact's number: the only correspondent's, or that of the one with the contact's name."""
+    parties = content.conversation.correspondents
+    if len(parties) == 1:
+        return parties[0].phone_number
+    return next((party.phone_number for party in parties if party.name == log.contact_name), None)
+
+
+def _people(log: LogRow, content: Payload) -> People:
+    return People(
+        contact_name=log.contact_name or _phone(log, content) or "Unknown contact",
+        contact_phone=_phone(log, content),
+        agent_name=content.conversation.agent_name,
+    )
+
+
+def _log_id(connector: Connector, value: Any) -> str:
+    """The CRM's id as text. Numbers and text are ids; anything else is the connector's mistake."""
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise NoLogId(f"the connector {connector.name} returned no log id")
+    return str(value)
+
+
+def _place(error: BaseException) -> str:
+    """The type of an error and where it was raised, without its text."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = f" at {frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else ""
+    return f"{type(error).__name__}{where}"

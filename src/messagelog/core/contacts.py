@@ -1,0 +1,94 @@
+"""Which contact a request is about: the chosen one, or the one that is being made at this moment."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from messagelog.connectors import ConnectorError, Contact
+from messagelog.core.plan import CREATE_NEW_CONTACT
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from messagelog.connectors import Connector, Session
+    from messagelog.messages import LogRequest
+
+_PAUSE_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenContact:
+    """The contact that a conversation is to be logged for."""
+
+    id: str
+    name: str
+    type: str
+
+
+class NoContact(Exception):
+    """No contact can be told from the request; the text says why, for the user."""
+
+
+def given_contact(request: LogRequest) -> ChosenContact | None:
+    """The contact that the request names; None when it is still to be made."""
+    if request.contact_id == CREATE_NEW_CONTACT:
+        return None
+    return ChosenContact(
+        request.contact_id, _clean(request.contact_name), _clean(request.contact_type) or "contact"
+    )
+
+
+async def resolved_contact(
+    connector: Connector,
+    session: Session,
+    request: LogRequest,
+    *,
+    seconds_left: Callable[[], float],
+    sleep: Callable[[float], Awaitable[None]],
+) -> ChosenContact:
+    """The one contact that has the number now; asked again while the client may still be making it.
+
+    Raises `NoContact` when there is none in time, or more than one.
+    """
+    numbers = [party.phone_number for party in request.info.correspondents if party.phone_number]
+    if not numbers:
+        raise NoContact(
+            "The new contact has no phone number, so it cannot be found. Choose the contact and log again."
+        )
+    while True:
+        matches = await _matches(connector, session, numbers, seconds_left())
+        named = [match for match in matches if match.name == request.contact_name] if len(numbers) > 1 else []
+        if len(named) == 1:
+            matches = named
+        if len(matches) == 1:
+            return ChosenContact(matches[0].id, _clean(matches[0].name), _clean(matches[0].type) or "contact")
+        where = numbers[0] if len(numbers) == 1 else "the numbers of this conversation"
+        if matches:
+            raise NoContact(f"{len(matches)} contacts have {where}. Choose one of them and log again.")
+        if seconds_left() <= _PAUSE_SECONDS:
+            raise NoContact(f"There is no contact for {where} yet. Create the contact, then log again.")
+        await sleep(_PAUSE_SECONDS)
+
+
+async def _matches(
+    connector: Connector, session: Session, numbers: list[str], seconds: float
+) -> list[Contact]:
+    """The contacts that have one of the numbers, each once; none while the CRM does not answer."""
+    found: dict[str, Contact] = {}
+    try:
+        async with asyncio.timeout(seconds):
+            for number in dict.fromkeys(numbers):
+                for match in await connector.find_contact(session, number):
+                    found.setdefault(match.id, match)
+    except TimeoutError:
+        return []
+    except ConnectorError as error:
+        raise NoContact(f"The contact could not be looked up: {error.meaning}") from error
+    return [contact for contact in found.values() if contact.id != CREATE_NEW_CONTACT]
+
+
+def _clean(text: str | None) -> str:
+    """A name without characters that a database cannot keep."""
+    return (text or "").replace("\0", "\N{REPLACEMENT CHARACTER}")

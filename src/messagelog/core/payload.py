@@ -1,0 +1,75 @@
+"""What is kept sealed with a row until it is logged: the message, and what its call needs beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from messagelog.messages import Conversation, LogRequest, Message, Thread
+from messagelog.storage.rows import NewRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from messagelog.core.plan import Item
+    from messagelog.storage.rows import LogKey, MessageRow
+    from messagelog.storage.sealing import Sealer
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One message (or snapshot of a thread), the conversation around it, and the form's fields.
+
+    `rc_access_token` opens the media of a fax; it is erased with the text.
+    """
+
+    conversation: Conversation
+    contact_name: str
+    contact_type: str
+    additional_submission: dict[str, Any] = msgspec.field(default_factory=dict)
+    rc_access_token: str | None = None
+    message: Message | None = None
+    thread: Thread | None = None
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Payload)
+
+
+def sealed_rows(
+    sealer: Sealer, key: LogKey, request: LogRequest, contact: tuple[str, str], items: Sequence[Item]
+) -> tuple[NewRow, ...]:
+    """The rows that journal these items; `contact` is the chosen contact's name and type."""
+    return tuple(
+        NewRow(
+            item.id,
+            item.sent_at,
+            item.version,
+            sealer.seal(_ENCODER.encode(_payload(request, contact, item)), *_context(key, item.id)),
+        )
+        for item in items
+    )
+
+
+def opened(sealer: Sealer, key: LogKey, row: MessageRow) -> Payload:
+    """The payload of a row; `LookupError` when it was erased."""
+    if row.payload is None:
+        raise LookupError("the text of this row was erased")
+    return _DECODER.decode(sealer.open(row.payload, *_context(key, row.id)))
+
+
+def _payload(request: LogRequest, contact: tuple[str, str], item: Item) -> Payload:
+    info = request.info
+    return Payload(
+        conversation=info.conversation,
+        contact_name=contact[0],
+        contact_type=contact[1],
+        additional_submission=request.additional_submission or {},
+        rc_access_token=info.rc_access_token,
+        message=item.message,
+        thread=item.thread,
+    )
+
+
+def _context(key: LogKey, id_: str) -> tuple[str, ...]:
+    return ("messageLogs", key.tenant, key.platform, id_)

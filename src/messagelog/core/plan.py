@@ -1,0 +1,134 @@
+"""What a request means, and which call comes next. Pure: nothing here reads a database, a clock or a CRM."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from messagelog.messages import LogRequest, Message, MessageKind, Thread, message_order
+from messagelog.storage.rows import LogKey, LogRow, MessageRow, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from messagelog.storage.rows import Planner
+
+CREATE_NEW_CONTACT = "createNewContact"
+"""What the client sends for a contact's id while the contact is still being made. Never passed to a CRM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to log under one id: a message, or the snapshot of a shared thread."""
+
+    id: str
+    sent_at: int
+    version: int
+    message: Message | None
+    thread: Thread | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPlan:
+    """A request as the journal sees it: whose log it is about, and what may have to be written, oldest first.
+
+    `refused` are the messages of kinds that the connector does not log.
+    """
+
+    key: LogKey
+    conversation_id: str
+    shared: bool
+    contact_id: str
+    items: tuple[Item, ...]
+    refused: tuple[Message, ...]
+
+
+def plan_request(
+    request: LogRequest,
+    *,
+    tenant: str,
+    platform: str,
+    contact_id: str,
+    kinds: frozenset[MessageKind],
+    day_of: Callable[[int], str],
+    arrived_at: int,
+) -> RequestPlan:
+    """The plan of a request. `contact_id` is the resolved one; `day_of` names the day of a time (epoch ms).
+
+    A group's ids get `-<contactId>` appended, so that it can be logged against several contacts. An owner wins over
+    a group: a shared thread is one log whatever the number of its correspondents.
+    """
+    info = request.info
+    suffix = f"-{contact_id}" if request.is_group else ""
+    conversation_id = info.conversation_id + suffix
+    if request.is_shared:
+        log_id = info.conversation_log_id or info.conversation_id
+        thread = info.thread
+        logged = MessageKind.THREAD in kinds
+        return RequestPlan(
+            key=LogKey(tenant, platform, log_id),
+            conversation_id=conversation_id,
+            shared=True,
+            contact_id=contact_id,
+            items=(Item(log_id, arrived_at, thread.version, None, thread),) if logged else (),
+            refused=() if logged else info.messages,
+        )
+    messages = sorted(info.messages, key=message_order)
+    log_id = _log_id(request, messages, day_of, arrived_at) + suffix
+    return RequestPlan(
+        key=LogKey(tenant, platform, log_id),
+        conversation_id=conversation_id,
+        shared=False,
+        contact_id=contact_id,
+        items=tuple(
+            Item(message.id + suffix, message.sent_at or arrived_at, 0, message, None)
+            for message in messages
+            if message.kind in kinds
+        ),
+        refused=tuple(message for message in messages if message.kind not in kinds),
+    )
+
+
+def _log_id(
+    request: LogRequest, messages: Sequence[Message], day_of: Callable[[int], str], arrived_at: int
+) -> str:
+    """The client's conversation-log id; derived from conversation and day where it sent none."""
+    info = request.info
+    if info.conversation_log_id is not None:
+        return info.conversation_log_id
+    # The date is the browser's text for the day: taken as it is, never parsed, as the client itself does.
+    day = info.date or day_of(messages[-1].sent_at or arrived_at)
+    return f"{info.conversation_id}/{day}"
+
+
+def day_in(zone: datetime.tzinfo) -> Callable[[int], str]:
+    """Names the day of a time (epoch milliseconds) in a zone, as `2026-07-13`."""
+
+    def name(sent_at: int) -> str:
+        return datetime.datetime.fromtimestamp(sent_at / 1000, tz=zone).date().isoformat()
+
+    return name
+
+
+def next_step(*, takes_batches: bool) -> Planner:
+    """Decides the next call: the oldest waiting message, with those behind it where the connector takes batches.
+
+    One step belongs to one user, since it is made in her session. The first message of a conversation log creates
+    its activity, all others update it.
+    """
+
+    def plan(log: LogRow, waiting: Sequence[MessageRow]) -> Step | None:
+        if not waiting:
+            return None
+        first = waiting[0]
+        rows = [first]
+        if takes_batches and not log.shared:
+            for row in waiting[1:]:
+                if row.user_id != first.user_id:
+                    break
+                rows.append(row)
+        call = "update" if log.third_party_log_id is not None else "create"
+        return Step(call, first.user_id, tuple(rows), first.version)
+
+    return plan

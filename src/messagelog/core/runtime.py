@@ -1,0 +1,342 @@
+"""The runtime: takes requests, works on conversation logs, and takes up what was left behind.
+
+The work belongs to the application. A request waits for it, for twelve seconds at most; the end of the wait, a lost
+client and a shutdown end the waiting, never a call to a CRM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from messagelog.compose import Pins
+from messagelog.core.answer import Answer, answer, nothing_to_do, refusal
+from messagelog.core.bulletin import Bulletin, Watch
+from messagelog.core.calls import write_pins
+from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
+from messagelog.core.payload import sealed_rows
+from messagelog.core.plan import RequestPlan, day_in, next_step, plan_request
+from messagelog.core.worker import Worker
+from messagelog.connectors import AuthExpired
+from messagelog.storage import NewRow, NewWork, scripts
+from messagelog.storage.rows import LogState, Terms
+
+if TYPE_CHECKING:
+    from messagelog.connectors import Connector
+    from messagelog.core.calls import Caller
+    from messagelog.core.users import User, UserDirectory
+    from messagelog.messages import LogRequest
+    from messagelog.storage import Acceptance, Claim, LogKey, Sealer, Store
+    from messagelog.storage.rows import Planner
+
+_BATCH: Final = 200
+_SHORTEST_POLL: Final = 0.1
+_LONGEST_POLL: Final = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How long things take, in seconds. `lease` must outlast a call with all that is read before it."""
+
+    answer: float = 12.0
+    call: float = 20.0
+    lease: float = 60.0
+    sweep: float = 1.0
+    drain: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.lease < 2 * self.call + 10:
+            raise ValueError("the lease must outlast two calls and ten seconds")
+
+
+class UnknownPlatform(LookupError):
+    """No connector has this name."""
+
+
+class Stopping(Exception):
+    """The server is shutting down and takes no new work."""
+
+
+class Runtime:
+    """Everything that one process does with conversation logs. Make one, `start` it, `stop` it."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        sealer: Sealer,
+        connectors: Mapping[str, Connector],
+        users: UserDirectory,
+        caller: Caller,
+        settings: Settings | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.store = store
+        self.users = users
+        self.connectors = connectors
+        self.settings = settings or Settings()
+        self._sealer = sealer
+        self._clock = clock
+        self._sleep = sleep
+        self._owner = uuid.uuid4().hex
+        self._bulletin = Bulletin()
+        self._working: dict[LogKey, asyncio.Task[None]] = {}
+        self._timers: dict[LogKey, asyncio.TimerHandle] = {}
+        self._requests: defaultdict[LogKey, list[Callable[[], tuple[NewRow, ...]]]] = defaultdict(list)
+        self._sweeper: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._worker = Worker(store, sealer, users, caller, self._bulletin)
+
+    # ------------------------------------------------------------------------------------- requests
+
+    def connector(self, platform: str) -> Connector:
+        """The connector of a platform; `UnknownPlatform` when there is none."""
+        try:
+            return self.connectors[platform]
+        except KeyError:
+            raise UnknownPlatform(platform) from None
+
+    async def submit(self, user: User, request: LogRequest) -> Answer:
+        """Logs what a request holds, or accepts it and says so when the time to answer is over."""
+        if self._stopping:
+            raise Stopping
+        connector = self.connector(user.platform)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.settings.answer
+        try:
+            contact = given_contact(request) or await self._resolved(connector, user, request, until)
+        except NoContact as problem:
+            return refusal(str(problem))
+        plan = plan_request(
+            request,
+            tenant=user.tenant,
+            platform=user.platform,
+            contact_id=contact.id,
+            kinds=connector.message_kinds,
+            day_of=day_in(user.tzinfo),
+            arrived_at=int(self._clock() * 1000),
+        )
+        return await self._logged(connector, user, request, contact, plan, until)
+
+    async def _resolved(
+        self, connector: Connector, user: User, request: LogRequest, until: float
+    ) -> ChosenContact:
+        loop = asyncio.get_running_loop()
+        try:
+            session = await self.users.session(connector, user.tenant, user.id)
+        except AuthExpired as error:
+            raise NoContact(error.meaning) from error
+        return await resolved_contact(
+            connector,
+            session,
+            request,
+            seconds_left=lambda: until - loop.time() - 1.0,
+            sleep=self._sleep,
+        )
+
+    async def _logged(
+        self,
+        connector: Connector,
+        user: User,
+        request: LogRequest,
+        contact: ChosenContact,
+        plan: RequestPlan,
+        until: float,
+    ) -> Answer:
+        crm = connector.display_name or connector.name
+        ids = [item.id for item in plan.items]
+        known = await self.store.read(lambda: scripts.look_up(plan.key, ids))
+        held = known.linked or known.state is LogState.PARKED
+        if known.contact_id is not None and known.contact_id != contact.id and held:
+            return _held_by(crm, (known.contact_id, known.contact_name or ""))
+        wanted = [
+            item
+            for item in plan.items
+            if item.id in known.unlogged or (plan.shared and item.version > (known.version or 0))
+        ]
+        if not wanted:
+            return answer([], {}, crm=crm, refused=len(plan.refused)) if plan.refused else nothing_to_do()
+
+        def rows_of_all() -> tuple[NewRow, ...]:
+            return sealed_rows(self._sealer, plan.key, request, (contact.name, contact.type), plan.items)
+
+        work = NewWork(
+            key=plan.key,
+            conversation_id=plan.conversation_id,
+            shared=plan.shared,
+            contact_id=contact.id,
+            contact_type=contact.type,
+            contact_name=contact.name,
+            pins=write_pins(Pins(format=connector.log_format, zone=user.zone)),
+            user_id=user.id,
+            rows=sealed_rows(self._sealer, plan.key, request, (contact.name, contact.type), wanted),
+        )
+        self._requests[plan.key].append(rows_of_all)
+        try:
+            with self._bulletin.watching(plan.key, {item.id: item.version for item in wanted}) as watch:
+                # Shielded: a claim that was won must be worked on, even when the client has gone away.
+                acceptance = await asyncio.shield(self._accepted(connector, work))
+                if acceptance.held_by is not None:
+                    return _held_by(crm, acceptance.held_by)
+                await self._waited(plan.key, watch, until)
+        finally:
+            self._requests[plan.key].remove(rows_of_all)
+            if not self._requests[plan.key]:
+                del self._requests[plan.key]
+        fresh = None if not (plan.shared and known.linked) else frozenset[str]()
+        logged = [item.id for item in wanted]
+        return answer(logged, watch.reports, crm=crm, refused=len(plan.refused), fresh=fresh)
+
+    async def _accepted(self, connector: Connector, work: NewWork) -> Acceptance:
+        acceptance = await self.store.write(
+            lambda: scripts.accept(work, self._planner(connector), self._terms(connector))
+        )
+        if acceptance.claim is not None:
+            self._start(work.key, acceptance.claim)
+        return acceptance
+
+    async def _waited(self, key: LogKey, watch: Watch, until: float) -> None:
+        """Waits until every row has an outcome or the time is over. Rows that others work on are asked for."""
+        loop = asyncio.get_running_loop()
+        poll = _SHORTEST_POLL
+        while (open_ids := watch.open_ids) and not self._stopping:
+            left = until - loop.time()
+            if left <= 0:
+                return
+            await watch.changed(min(left, poll))
+            if key not in self._working and watch.open_ids:
+                await self._asked(key, open_ids)
+            poll = min(poll * 1.5, _LONGEST_POLL)
+
+    async def _asked(self, key: LogKey, ids: list[str]) -> None:
+        reports = await self.store.read(lambda: scripts.report_rows(key.tenant, key.platform, ids))
+        self._bulletin.post(key, reports)
+
+    # ----------------------------------------------------------------------------------------- work
+
+    def ring(self, key: LogKey) -> None:
+        """Takes up a conversation log, if it is due and nobody works on it. A ring too many does no harm."""
+        if key in self._working or self._stopping:
+            return
+        self._start(key, None)
+
+    def _start(self, key: LogKey, claim: Claim | None) -> None:
+        before = self._working.get(key)
+        task = asyncio.create_task(self._work(key, claim, before))
+        self._working[key] = task
+        task.add_done_callback(lambda done: self._ended(key, done))
+
+    def _ended(self, key: LogKey, task: asyncio.Task[None]) -> None:
+        if self._working.get(key) is task:
+            del self._working[key]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The claim's lease runs out, and whoever sweeps next finds out what was done.
+            _log.error("work_failed", log=key.conversation_log_id, error=type(error).__name__)
+
+    async def _work(self, key: LogKey, claim: Claim | None, before: asyncio.Task[None] | None) -> None:
+        if before is not None:  # its claim ended in the database a moment ago; its task is about to
+            await asyncio.wait([before])
+        connector = self.connector(key.platform)
+        planner, terms = self._planner(connector), self._terms(connector)
+        if claim is None:
+            claim = await self.store.write(lambda: scripts.claim(key, planner, terms))
+        recreated = False
+        while claim is not None:
+            run = await self._worker.run(
+                connector,
+                claim,
+                planner=planner if not self._stopping else None,
+                terms=terms,
+                held=lambda: [row for rows in self._requests.get(key, ()) for row in rows()],
+                may_recreate=not recreated,
+            )
+            recreated = recreated or run.recreated
+            if run.wait_ms is not None:
+                self._ring_later(key, run.wait_ms / 1000)
+            claim = run.claim
+
+    def _ring_later(self, key: LogKey, seconds: float) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+        loop = asyncio.get_running_loop()
+
+        def due() -> None:
+            self._timers.pop(key, None)
+            self.ring(key)
+
+        # A little late rather than early: a ring before the time finds nothing due.
+        self._timers[key] = loop.call_later(seconds + 0.005, due)
+
+    def _planner(self, connector: Connector) -> Planner:
+        return next_step(takes_batches=connector.takes_batches)
+
+    def _terms(self, connector: Connector) -> Terms:
+        return Terms(
+            owner=self._owner,
+            lease_ms=int(self.settings.lease * 1000),
+            settle_ms=int(connector.settle_seconds * 1000),
+            batch=_BATCH if connector.takes_batches else 1,
+        )
+
+    # ------------------------------------------------------------------------------------ life cycle
+
+    async def start(self) -> None:
+        """Begins to take up what is due: at once what was left behind, then whatever comes due."""
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def stop(self) -> None:
+        """Takes no new work, ends all waits, and lets the calls under way come to their end.
+
+        What is not done then stays in the journal, for the next start.
+        """
+        self._stopping = True
+        self._bulletin.wake_all()
+        for timer in self._timers.values():
+            timer.cancel()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.wait([self._sweeper])
+        if self._working:
+            await asyncio.wait(list(self._working.values()), timeout=self.settings.drain)
+        for task in self._working.values():
+            task.cancel()
+
+    async def idle(self) -> None:
+        """Waits until this process works on nothing (for tests and a shutdown that is watched)."""
+        while self._working:
+            await asyncio.wait(list(self._working.values()))
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except Exception as error:  # noqa: BLE001 - a database that is away now may be back in a second
+                _log.error("sweep_failed", error=type(error).__name__)
+            await self._sleep(self.settings.sweep)
+
+    async def sweep(self) -> int:
+        """Rings for every conversation log that is due; how many that were."""
+        keys = await self.store.read(lambda: scripts.due_logs(100))
+        known = [key for key in keys if key.platform in self.connectors]
+        for key in known:
+            self.ring(key)
+        return len(known)
+
+
+def _held_by(crm: str, contact: tuple[str, str]) -> Answer:
+    id_, name = contact
+    who = f"{name} ({id_})" if name else id_
+    return refusal(
+        f"This conversation is already logged in {crm} for the contact {who}. Nothing was written to another contact."
+    )

@@ -1,0 +1,244 @@
+"""What a call came to, as changes of the journal. Pure: the whole table of outcomes can be read and tested here.
+
+planned -> calling -> logged | failed | planned (asked to wait) | unknown
+unknown -> logged (it is there) | planned (it is not) | parked (nobody can tell) | unknown (ask again later)
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from messagelog.compose import LogFormat
+from messagelog.connectors import (
+    AuthExpired,
+    Connector,
+    ConnectorError,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    Rejected,
+    Unavailable,
+)
+from messagelog.storage.rows import LogRow, LogState, MessageRow, RowChange, RowState, WaitingChange
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_RATE_LIMIT_WAIT_MS: Final = 5_000
+_RATE_LIMIT_LONGEST_MS: Final = 15 * 60_000
+_RATE_LIMIT_TRIES: Final = 5
+_REPEATS: Final = 3
+"""How often what is known not to be there is tried again before it counts as failed."""
+_BLIND_REPEATS: Final = 6
+"""How often a call that may be repeated safely is repeated before a person is asked."""
+_LONGEST_WAIT_MS: Final = 300_000
+
+
+class Trouble(enum.StrEnum):
+    """Why a row is not logged: the first word of its reason."""
+
+    UNAVAILABLE = "unavailable"
+    RATE_LIMITED = "rate_limited"
+    SIGN_IN = "sign_in"
+    NOT_FOUND = "not_found"
+    REJECTED = "rejected"
+    NO_ANSWER = "no_answer"
+    NO_LOG_ID = "no_log_id"
+    BEHIND = "behind"
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a connector can do about a call whose answer was lost."""
+
+    name: str
+    upserts: bool
+    finds: bool
+    reads_back: bool
+    amends: bool
+    settle_ms: int
+    not_found_means_gone: bool
+
+    @classmethod
+    def of(cls, connector: Connector) -> Abilities:
+        """The abilities that a connector declares, or shows by the methods it has."""
+        return cls(
+            name=connector.display_name or connector.name,
+            upserts=connector.upserts,
+            finds=connector.can("find_message_log"),
+            reads_back=connector.can("read_message_log") and connector.log_format is not LogFormat.CUSTOM,
+            amends=not connector.append_only and connector.log_format is not LogFormat.CUSTOM,
+            settle_ms=int(connector.settle_seconds * 1000),
+            not_found_means_gone=connector.not_found_means_gone,
+        )
+
+
+class NoLogId(OutcomeUnknown):
+    """A create that answered without an id: there may be an activity that nothing can be added to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What is to be journalled: the log's new values, its rows' changes, and when to go on (None: at once).
+
+    `anew` says that the activity is gone: all that the waiting requests hold of it is to be planned again.
+    """
+
+    log: LogRow
+    changes: tuple[RowChange, ...]
+    waiting: WaitingChange | None = None
+    wait_ms: int | None = None
+    anew: bool = False
+
+
+def succeeded(
+    log: LogRow,
+    rows: Sequence[MessageRow],
+    third_party_log_id: str,
+    hashes: Mapping[str, bytes],
+    version: int,
+) -> Settled:
+    """The CRM has it. The text is erased; `hashes` are the entries' by row id."""
+    after = replace(
+        log,
+        third_party_log_id=third_party_log_id,
+        created_by=log.created_by if log.call == "update" else log.call_user,
+        version=max(log.version, version),
+        reason=None,
+        tries=0,
+    )
+    changes = tuple(
+        RowChange(row.id, RowState.LOGGED, None, third_party_log_id, hashes.get(row.id), erase=True)
+        for row in rows
+    )
+    return Settled(after, changes)
+
+
+def troubled(
+    log: LogRow, rows: Sequence[MessageRow], error: ConnectorError, able: Abilities, *, may_recreate: bool
+) -> Settled:
+    """The call ended with an error. `may_recreate` allows to make a deleted activity anew (once in a run)."""
+    match error:
+        case OutcomeUnknown():
+            return _unknown(log, rows, error, able)
+        case RateLimited():
+            return _rate_limited(log, rows, error)
+        case NotFound() if log.call == "update":
+            gone = able.not_found_means_gone if error.gone is None else error.gone
+            if may_recreate and (gone or log.call_user == log.created_by):
+                return _gone(log, rows)
+            return _failed(log, rows, _reason(Trouble.NOT_FOUND, error), behind=True)
+        case NotFound():
+            return _failed(log, rows, _reason(Trouble.NOT_FOUND, error), behind=True)
+        case AuthExpired():
+            return _failed(log, rows, _reason(Trouble.SIGN_IN, error), behind=True)
+        case Rejected():
+            # What one message holds was refused: those behind it may pass, unless there is no activity to take them.
+            return _failed(log, rows, _reason(Trouble.REJECTED, error), behind=log.call == "create")
+        case Unavailable():
+            return _failed(log, rows, _reason(Trouble.UNAVAILABLE, error), behind=True)
+    return _unknown(log, rows, error, able)
+
+
+class Finding(enum.Enum):
+    """What was found out about a call of before."""
+
+    NOT_THERE = enum.auto()
+    REPEATABLE = enum.auto()
+    NOBODY_KNOWS = enum.auto()
+
+
+def recovered(log: LogRow, rows: Sequence[MessageRow], finding: Finding) -> Settled:
+    """What becomes of a call whose answer was lost, when it is not known to have been done."""
+    reason = log.reason or f"{Trouble.NO_ANSWER}: the answer was lost"
+    if finding is Finding.NOBODY_KNOWS:
+        return _parked(log, rows, reason)
+    tries = log.tries + 1
+    if finding is Finding.NOT_THERE and tries >= _REPEATS:
+        return _failed(replace(log, tries=0), rows, reason, behind=True)
+    if finding is Finding.REPEATABLE and tries >= _BLIND_REPEATS:
+        return _parked(log, rows, reason)
+    changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in rows)
+    wait_ms = None if tries == 1 else _backoff_ms(tries - 1)
+    # A call that will be repeated is over: what was noted for it must not be taken for the next one's.
+    return Settled(replace(log.without_call(), tries=tries), changes, wait_ms=wait_ms)
+
+
+def undecided(log: LogRow, rows: Sequence[MessageRow], error: ConnectorError) -> Settled:
+    """The question itself failed: it is asked again later."""
+    reason = log.reason or _reason(Trouble.NO_ANSWER, error)
+    changes = tuple(RowChange(row.id, RowState.UNKNOWN, reason) for row in rows)
+    after = replace(log, tries=log.tries + 1, reason=reason)
+    wait = error.retry_after * 1000 if isinstance(error, RateLimited) and error.retry_after else 0
+    return Settled(
+        after, changes, wait_ms=max(_backoff_ms(after.tries), int(min(wait, _RATE_LIMIT_LONGEST_MS)))
+    )
+
+
+def _unknown(log: LogRow, rows: Sequence[MessageRow], error: ConnectorError, able: Abilities) -> Settled:
+    trouble = Trouble.NO_LOG_ID if isinstance(error, NoLogId) else Trouble.NO_ANSWER
+    reason = _reason(trouble, error)
+    log = replace(log, reason=reason)
+    if log.call == "create":
+        resolvable = able.finds or able.upserts
+    else:
+        resolvable = able.reads_back or able.amends
+    if not resolvable:
+        return _parked(log, rows, reason)
+    changes = tuple(RowChange(row.id, RowState.UNKNOWN, reason) for row in rows)
+    # An answer with a status says that the CRM is done with the call; without one it may still be at work.
+    at_work = error.status is None and not isinstance(error, NoLogId)
+    searched = log.call == "create" and able.finds
+    wait_ms = able.settle_ms if at_work or searched else 0
+    return Settled(log, changes, wait_ms=max(wait_ms, _backoff_ms(log.tries) if log.tries else 0))
+
+
+def _rate_limited(log: LogRow, rows: Sequence[MessageRow], error: RateLimited) -> Settled:
+    wait_ms = _RATE_LIMIT_WAIT_MS if error.retry_after is None else int(error.retry_after * 1000)
+    reason = _reason(Trouble.RATE_LIMITED, error)
+    tries = log.tries + 1
+    if wait_ms > _RATE_LIMIT_LONGEST_MS or tries >= _RATE_LIMIT_TRIES:
+        return _failed(replace(log, tries=0), rows, reason, behind=True)
+    changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in rows)
+    return Settled(
+        replace(log.without_call(), tries=tries, reason=reason), changes, wait_ms=max(wait_ms, 100)
+    )
+
+
+def _gone(log: LogRow, rows: Sequence[MessageRow]) -> Settled:
+    after = replace(
+        log,
+        third_party_log_id=None,
+        created_by=None,
+        generation=log.generation + 1,
+        version=0,
+        blocks=b"",
+        tries=0,
+    )
+    return Settled(after, tuple(RowChange(row.id, RowState.PLANNED) for row in rows), anew=True)
+
+
+def _failed(log: LogRow, rows: Sequence[MessageRow], reason: str, *, behind: bool) -> Settled:
+    changes = tuple(RowChange(row.id, RowState.FAILED, reason) for row in rows)
+    waiting = None
+    if behind and log.call_user is not None:
+        text = f"{Trouble.BEHIND}: one before it was not logged ({reason})"
+        waiting = WaitingChange(log.call_user, RowState.FAILED, text)
+    return Settled(replace(log, reason=reason, tries=0), changes, waiting)
+
+
+def _parked(log: LogRow, rows: Sequence[MessageRow], reason: str) -> Settled:
+    changes = tuple(RowChange(row.id, RowState.PARKED, reason) for row in rows)
+    waiting = WaitingChange(None, RowState.PARKED, f"{Trouble.BEHIND}: one before it is parked ({reason})")
+    return Settled(replace(log, state=LogState.PARKED, reason=reason), changes, waiting)
+
+
+def _backoff_ms(tries: int) -> int:
+    return int(min(1000 * 4 ** max(0, tries - 1), _LONGEST_WAIT_MS))
+
+
+def _reason(trouble: Trouble, error: ConnectorError) -> str:
+    detail = f" ({error.detail})" if error.detail else ""
+    return f"{trouble}: {error.meaning}{detail}"

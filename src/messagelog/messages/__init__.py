@@ -1,0 +1,30 @@
+"""What RingCentral sends: messages, threads of shared inboxes, parties and media. Pure: no I/O, no clock."""
+
+from messagelog.messages.errors import BadRequest, MediaUnavailable
+from messagelog.messages.media import DownloadLink, Media, MediaAttachment, Opener
+from messagelog.messages.parse import parse_log_request
+from messagelog.messages.parts import Attachment, MessageKind, Party
+from messagelog.messages.records import Message, message_order
+from messagelog.messages.request import Conversation, LogInfo, LogRequest
+from messagelog.messages.threads import Entity, Owner, Thread
+
+__all__ = [
+    "Attachment",
+    "BadRequest",
+    "Conversation",
+    "DownloadLink",
+    "Entity",
+    "LogInfo",
+    "LogRequest",
+    "Media",
+    "MediaAttachment",
+    "MediaUnavailable",
+    "Message",
+    "MessageKind",
+    "Opener",
+    "Owner",
+    "Party",
+    "Thread",
+    "message_order",
+    "parse_log_request",
+]

@@ -1,0 +1,128 @@
+"""The kinds of field that RingCentral's records are made of, and the checks that they pass.
+
+What arrives is looser than what the rest of the program sees: an id may be a number, a time may be ISO text,
+and null is as good as absent. So an alias here has two faces: the type checker sees the tidy type, msgspec
+sees what may arrive, and each record's `__post_init__` turns the second into the first. Both faces accept
+their own output, so that a record can be stored as JSON and read again.
+
+The checks raise `ValueError("<field>: <problem>")`; `messages.parse` puts the path of the record before it.
+"""
+
+import unicodedata
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+    Id = str
+    IdOrNull = str
+    Text = str
+    Time = int
+    Many = tuple[T, ...]
+    ManyOrNull = tuple[T | None, ...]
+else:
+    Id = str | int
+    IdOrNull = str | int | None
+    Text = str | int
+    Time = int | float | str
+    Many = ManyOrNull = tuple[T | None, ...] | None
+
+Number = int | float
+
+LONGEST_ID = 255
+"""Characters: what a column of the database holds, and far above what RingCentral sends."""
+
+EARLIEST = 631_152_000_000
+LATEST = 7_258_118_400_000
+"""Epoch milliseconds of the years 1990 and 2200: seconds taken for milliseconds, or nonsense, lie outside."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_UNFIT_FOR_IDS = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_MOST_BITS = 847  # of a number with 255 digits
+
+assign = msgspec.structs.force_setattr
+"""Records are frozen; `__post_init__` is the one place that still shapes them."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """A JSON object of RingCentral: camelCase outside, unknown fields are welcome and left out.
+
+    Each subclass says `frozen` and `kw_only` again: msgspec does not hand `kw_only` down, and type checkers
+    want to see both.
+    """
+
+
+def identifier(value: object, field: str) -> str:
+    """An id as text: compared as text everywhere, since it may be above 2^53.
+
+    A number is taken exactly. Refused: nothing, more than 255 characters, control characters, half emoji.
+    """
+    if type(value) is int:
+        if value.bit_length() > _MOST_BITS:
+            raise ValueError(f"{field}: longer than {LONGEST_ID} characters")
+        return str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"{field}: expected text or a whole number")  # noqa: TRY004 - msgspec wraps ValueError
+    if not value or value.isspace():
+        raise ValueError(f"{field}: is empty")
+    if len(value) > LONGEST_ID:
+        raise ValueError(f"{field}: longer than {LONGEST_ID} characters")
+    if not value.isprintable() and any(unicodedata.category(char) in _UNFIT_FOR_IDS for char in value):
+        raise ValueError(f"{field}: holds a control character")
+    return value
+
+
+def optional_identifier(value: object, field: str) -> str | None:
+    """An id that may be missing; null and empty text are as good as missing."""
+    return None if value is None or value == "" else identifier(value, field)
+
+
+def plain_text(value: object) -> str | None:
+    """Text that may have arrived as a number: an extension's id or number, which is shown and never a key."""
+    return str(value) if type(value) is int else value  # type: ignore[return-value] # msgspec let in no other type
+
+
+def epoch_ms(value: object, field: str) -> int | None:
+    """A time as milliseconds since 1970, from such a number or ISO 8601 text (UTC where it names no zone)."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        moment = _read_text(value, field)
+    elif isinstance(value, int | float) and not isinstance(value, bool) and EARLIEST <= value < LATEST:
+        moment = int(value)
+    else:
+        raise ValueError(
+            f"{field}: expected a time between the years 1990 and 2200, in milliseconds or ISO 8601"
+        )
+    if not EARLIEST <= moment < LATEST:
+        raise ValueError(f"{field}: expected a time between the years 1990 and 2200")
+    return moment
+
+
+def _read_text(text: str, field: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= len(str(LATEST)):
+        return int(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        # The cause quotes the text, which is the sender's: it stays out of logs.
+        raise ValueError(f"{field}: expected a time in milliseconds or ISO 8601") from None
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
+
+
+def compact(items: Iterable[T | None] | None) -> tuple[T, ...]:
+    """A list without its nulls; null for a whole list is an empty one."""
+    return () if items is None else tuple(item for item in items if item is not None)
+
+
+def distinct(records: tuple[T, ...], ids: Iterable[str]) -> tuple[T, ...]:
+    """The records without those whose id came before: the first of an id is kept."""
+    first: dict[str, T] = {}
+    for key, record in zip(ids, records, strict=True):
+        first.setdefault(key, record)
+    return records if len(first) == len(records) else tuple(first.values())

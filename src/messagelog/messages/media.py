@@ -1,0 +1,212 @@
+"""The media of a message: links that a person can follow, and files that a connector can open.
+
+A link never carries a token. What is shown to people goes through RingCentral's media reader, which asks the
+reader to sign in; what a connector downloads is opened by whoever runs it, with credentials of its own.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+from urllib.parse import SplitResult, quote, unquote_plus, urlsplit, urlunsplit
+
+from messagelog.messages.errors import MediaUnavailable
+from messagelog.messages.fields import Number
+from messagelog.messages.parts import Attachment, MessageKind
+
+READER = "https://ringcentral.github.io/ringcentral-media-reader/"
+
+Opener = Callable[["MediaAttachment"], AbstractAsyncContextManager[Any]]
+"""Opens a file as a stream. What it yields is the business of the runtime that gives it."""
+
+_TOKENS = frozenset({"access_token", "accesstoken", "rcaccesstoken", "jwttoken", "token", "authorization"})
+_TOKEN_ANYWHERE = re.compile(r"access_?token|jwttoken|[?&#;]token=", re.IGNORECASE)
+_DEEPEST_QUOTING = 8
+
+
+class Source(Protocol):
+    """What has attachments: a message, or an entity of a shared thread."""
+
+    @property
+    def attachments(self) -> Sequence[Attachment]:
+        """All that RingCentral lists."""
+
+    @property
+    def kind(self) -> MessageKind:
+        """What kind of message they hang on."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class MediaAttachment:
+    """One file of a message: what is known about it. `str()` is its address without any token.
+
+    `kind` is recording, fax, image, video or file; `size` is in bytes, `duration` in seconds.
+    `view_link` is a page for people; `uri` answers only to those with RingCentral's credentials.
+    """
+
+    id: str | None
+    kind: str
+    content_type: str | None
+    file_name: str | None
+    size: Number | None
+    duration: Number | None
+    uri: str | None
+    view_link: str | None
+    opener: Opener | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    def open(self) -> AbstractAsyncContextManager[Any]:
+        """Open the file as a stream (`async with media.open() as stream`).
+        Raises MediaUnavailable where nobody can fetch it, or RingCentral gave no address.
+        """
+        if self.opener is None:
+            raise MediaUnavailable("media cannot be downloaded here: no RingCentral access is set up")
+        if self.uri is None:
+            raise MediaUnavailable("RingCentral gave no address for this file")
+        return self.opener(self)
+
+    def __str__(self) -> str:
+        return self.uri or ""
+
+
+DownloadLink = MediaAttachment
+"""What `fax_download_link` and `image_download_link` are: an address without secrets, to be opened."""
+
+
+class Media:
+    """All media of one message: every attachment, and the first of each kind by the reference's names."""
+
+    def __init__(self, source: Source, opener: Opener | None = None) -> None:
+        self.attachments: tuple[MediaAttachment, ...] = tuple(
+            _describe(attachment, source.kind, opener)
+            for attachment in source.attachments
+            if (attachment.type or "").casefold() != "text"
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.attachments)
+
+    def first(self, kind: str) -> MediaAttachment | None:
+        """The first attachment of a kind."""
+        return next((attachment for attachment in self.attachments if attachment.kind == kind), None)
+
+    @property
+    def recording_link(self) -> str | None:
+        """The page that plays the voicemail."""
+        return _view_link(self.first("recording"))
+
+    @property
+    def fax_doc_link(self) -> str | None:
+        """The page that shows the fax."""
+        return _view_link(self.first("fax"))
+
+    @property
+    def fax_download_link(self) -> DownloadLink | None:
+        """The fax's document, to be opened; None where nothing can be downloaded."""
+        return _download_link(self.first("fax"))
+
+    @property
+    def image_link(self) -> str | None:
+        """The page that shows the first picture."""
+        return _view_link(self.first("image"))
+
+    @property
+    def image_download_link(self) -> DownloadLink | None:
+        """The first picture, to be opened; None where nothing can be downloaded."""
+        return _download_link(self.first("image"))
+
+    @property
+    def image_content_type(self) -> str | None:
+        """The first picture's content type, such as `image/jpeg`."""
+        image = self.first("image")
+        return image.content_type if image else None
+
+    @property
+    def video_link(self) -> str | None:
+        """The page that plays the first video."""
+        return _view_link(self.first("video"))
+
+
+def _view_link(attachment: MediaAttachment | None) -> str | None:
+    return attachment.view_link if attachment else None
+
+
+def _download_link(attachment: MediaAttachment | None) -> DownloadLink | None:
+    return attachment if attachment and attachment.opener and attachment.uri else None
+
+
+def _describe(attachment: Attachment, message: MessageKind, opener: Opener | None) -> MediaAttachment:
+    uri = clean_uri(attachment.uri)
+    return MediaAttachment(
+        id=attachment.id,
+        kind=_kind(attachment, message),
+        content_type=attachment.content_type,
+        file_name=attachment.file_name,
+        size=attachment.size,
+        duration=attachment.vm_duration,
+        uri=uri,
+        view_link=reader_link(uri) if uri else _clients_link(attachment.link),
+        opener=opener,
+    )
+
+
+def _kind(attachment: Attachment, message: MessageKind) -> str:
+    type_ = (attachment.type or "").casefold()
+    family = (attachment.content_type or "").strip().casefold().partition("/")[0]
+    if type_ == "audiorecording" or (message is MessageKind.VOICEMAIL and family in {"audio", ""}):
+        return "recording"
+    if type_ == "rendereddocument" or (message is MessageKind.FAX and family in {"application", ""}):
+        return "fax"
+    return family if family in {"image", "video"} else "file"
+
+
+def reader_link(uri: str) -> str:
+    """The page of RingCentral's media reader for a media address."""
+    place = "sandbox" if (urlsplit(uri).hostname or "").startswith("media.devtest") else ""
+    # What JavaScript's encodeURIComponent leaves alone.
+    media = quote(uri, safe="!*'()")
+    return f"{READER}{place}?media={media}"
+
+
+def clean_uri(uri: str | None) -> str | None:
+    """A web address without tokens; None where it is none, or where a token cannot be taken out of it."""
+    parts = _split_web_address(uri)
+    if parts is None or "@" in parts.netloc:
+        return None
+    query = "&".join(part for part in parts.query.split("&") if not _is_token(part))
+    cleaned = urlunsplit(parts._replace(query=query, fragment=""))
+    return None if _holds_token(cleaned) else cleaned
+
+
+def _clients_link(link: str | None) -> str | None:
+    parts = _split_web_address(link)
+    if link is None or parts is None or parts.scheme != "https" or "@" in parts.netloc or _holds_token(link):
+        return None
+    return link if link.isascii() and not set(link) & set("\"'<>`\\") else None
+
+
+def _split_web_address(uri: str | None) -> SplitResult | None:
+    """An address on the web in its parts, unless it has white space or unprintable characters in it."""
+    if not uri or not uri.isprintable() or " " in uri:
+        return None
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # such as a bracket in the host: it is no address, so there is no link
+        return None
+    return parts if parts.scheme in {"http", "https"} and parts.hostname else None
+
+
+def _is_token(parameter: str) -> bool:
+    return unquote_plus(parameter.partition("=")[0]).strip().casefold() in _TOKENS
+
+
+def _holds_token(uri: str) -> bool:
+    """Whether a token's name is anywhere in it, however often the address was quoted."""
+    for _ in range(_DEEPEST_QUOTING):
+        if _TOKEN_ANYWHERE.search(uri):
+            return True
+        plain = unquote_plus(uri)
+        if plain == uri:
+            return False
+        uri = plain
+    return True

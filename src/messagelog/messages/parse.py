@@ -1,0 +1,98 @@
+"""From the raw body of `POST /messageLog` to a typed request, or to what is wrong with it and where."""
+
+import re
+
+import msgspec
+
+from messagelog.messages.errors import BadRequest
+from messagelog.messages.request import LogRequest
+
+_decoder = msgspec.json.Decoder(LogRequest)
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+_HALF_OF_A_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a whole pair stays
+    rb"|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})"
+    rb"|.)",  # any other escape stays, an escaped backslash before all
+    re.DOTALL,
+)
+
+_TOLD_BY_MSGSPEC = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<field>\w+)`")
+_WRONG_TYPE = re.compile(r"Expected `(?P<expected>[^`]*)`, got `(?P<got>[^`]*)`")
+_TOLD_BY_US = re.compile(r"(?P<field>\w+(?:\.\w+)?): (?P<problem>.*)", re.DOTALL)
+
+_TYPES = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "a list",
+    "null": "null",
+}
+
+
+def parse_log_request(body: bytes) -> LogRequest:
+    """Decode and check the body of `POST /messageLog`.
+
+    An emoji cut in half (a lone surrogate escape) becomes U+FFFD, so that its message can be logged.
+    Raises BadRequest, whatever is wrong, with the path of the field in the client's spelling.
+    """
+    body = body.removeprefix(_BYTE_ORDER_MARK)
+    try:
+        # msgspec looks only at what it keeps, and bad UTF-8 anywhere is the sender's error.
+        body.decode()
+        return _decode(body)
+    except UnicodeDecodeError:
+        raise BadRequest("body", "is not UTF-8") from None
+    except RecursionError:
+        raise BadRequest("body", "is nested too deep") from None
+    except msgspec.ValidationError as error:
+        raise _located(str(error)) from None
+    except msgspec.DecodeError:
+        raise BadRequest("body", "is not JSON") from None
+
+
+def _decode(body: bytes) -> LogRequest:
+    try:
+        return _decoder.decode(body)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        if not _HALF_OF_A_PAIR.search(body):
+            raise
+    return _decoder.decode(_ESCAPE.sub(_mended, body))
+
+
+def _mended(escape: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if escape["half"] else escape[0]
+
+
+def _located(message: str) -> BadRequest:
+    """The message of msgspec, or that of a record's own check, as path and problem."""
+    told = _TOLD_BY_MSGSPEC.fullmatch(message)
+    path, problem = (told["path"] or "", told["problem"]) if told else ("", message)
+    field, problem = _in_words(problem)
+    return BadRequest(".".join(part for part in (path, field) if part) or "body", problem)
+
+
+def _in_words(problem: str) -> tuple[str, str]:
+    """The field below the path, if any, and the problem."""
+    if missing := _MISSING.fullmatch(problem):
+        return missing["field"], "is missing"
+    if wrong := _WRONG_TYPE.fullmatch(problem):
+        if wrong["got"] == "null":
+            return "", "is missing"
+        expected = [_TYPES.get(name, name) for name in wrong["expected"].split(" | ") if name != "null"]
+        got = _TYPES.get(wrong["got"], wrong["got"])
+        return "", f"expected {' or '.join(sorted(expected, key=_text_first))}, got {got}"
+    if ours := _TOLD_BY_US.fullmatch(problem):
+        return ours["field"], ours["problem"]
+    return "", "is out of range" if "out of range" in problem else "is not as expected"
+
+
+def _text_first(name: str) -> bool:
+    return name != "text"

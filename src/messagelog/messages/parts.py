@@ -1,0 +1,72 @@
+"""The parts of a message: who takes part in it, and what hangs on it."""
+
+from enum import StrEnum
+
+from messagelog.messages.fields import Number, Record, Text, assign, plain_text
+
+
+class MessageKind(StrEnum):
+    """What a message is. MMS is an SMS with attachments; `OTHER` is what we do not know, such as Pager."""
+
+    SMS = "SMS"
+    VOICEMAIL = "VoiceMail"
+    FAX = "Fax"
+    THREAD = "Thread"
+    OTHER = "Other"
+
+    @classmethod
+    def of(cls, type_: str | None) -> "MessageKind":
+        """The kind that RingCentral's `type` names, in any case. No type means SMS, as in short records."""
+        return cls.SMS if type_ is None else _KINDS.get(type_.casefold(), cls.OTHER)
+
+
+_KINDS = {
+    "sms": MessageKind.SMS,
+    "mms": MessageKind.SMS,
+    "voicemail": MessageKind.VOICEMAIL,
+    "fax": MessageKind.FAX,
+    "thread": MessageKind.THREAD,
+}
+
+
+class Party(Record, frozen=True, kw_only=True):
+    """Someone who takes part: a phone number, an extension, or only a name. Everything may be missing.
+
+    `target` marks the addressee of ours among several; `message_status` is the delivery to this one.
+    """
+
+    phone_number: Text | None = None
+    extension_number: Text | None = None
+    extension_id: Text | None = None
+    name: str | None = None
+    location: str | None = None
+    target: bool | None = None
+    message_status: str | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.phone_number) is not str:
+            assign(self, "phone_number", plain_text(self.phone_number))
+        if type(self.extension_number) is not str:
+            assign(self, "extension_number", plain_text(self.extension_number))
+        if type(self.extension_id) is not str:
+            assign(self, "extension_id", plain_text(self.extension_id))
+
+
+class Attachment(Record, frozen=True, kw_only=True):
+    """A file of a message, as RingCentral lists it; the text of an SMS is listed too (`type` Text).
+
+    `size` is in bytes, `vm_duration` in seconds. `link` is the widget's page that plays or shows the file.
+    """
+
+    id: Text | None = None
+    uri: str | None = None
+    type: str | None = None
+    content_type: str | None = None
+    file_name: str | None = None
+    link: str | None = None
+    size: Number | None = None
+    vm_duration: Number | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.id) is not str:
+            assign(self, "id", plain_text(self.id))

@@ -1,0 +1,204 @@
+"""What `POST /messageLog` says: messages of one conversation, to be logged for one contact."""
+
+from typing import Any
+
+import msgspec
+
+from messagelog.messages.fields import (
+    Id,
+    IdOrNull,
+    Many,
+    Record,
+    Text,
+    Time,
+    assign,
+    compact,
+    distinct,
+    epoch_ms,
+    identifier,
+    optional_identifier,
+)
+from messagelog.messages.parts import MessageKind, Party
+from messagelog.messages.records import Message
+from messagelog.messages.threads import Entity, Owner, Thread
+
+MOST_MESSAGES = 1_000
+MOST_ENTITIES = 10_000
+MOST_CORRESPONDENTS = 100
+DEEPEST_SUBMISSION = 32
+"""Levels of lists and objects in `additionalSubmission`: a form's fields have two or three."""
+
+
+class Conversation(Record, frozen=True, kw_only=True):
+    """What writing about messages needs besides them: who speaks with whom."""
+
+    conversation_id: Id
+    self_party: Party | None = None
+    correspondents: Many[Party] = ()
+
+    def __post_init__(self) -> None:
+        assign(self, "conversation_id", identifier(self.conversation_id, "conversationId"))
+        assign(self, "correspondents", compact(self.correspondents))
+
+    @property
+    def agent_name(self) -> str | None:
+        """Our side: the name, else the number."""
+        return (self.self_party.name or self.self_party.phone_number) if self.self_party else None
+
+
+class LogInfo(Record, frozen=True, kw_only=True):
+    """A conversation's messages of a day, or a whole shared thread, as the client sends them.
+
+    `date` and the day inside `conversation_log_id` are text in the browser's locale: opaque, never parsed.
+    `conversation_id` is never empty here: where the client gave none, the messages told it.
+    """
+
+    conversation_id: IdOrNull = ""
+    conversation_log_id: Id | None = None
+    date: str | None = None
+    type: str | None = None
+    creation_time: Time | None = None
+    last_modified_time: Time | None = None
+    messages: Many[Message] = ()
+    self_party: Party | None = msgspec.field(name="self", default=None)
+    correspondents: Many[Party] = ()
+    rc_access_token: str | None = None
+    owner: Owner | None = None
+    assignee: Party | None = None
+    entities: Many[Entity] = ()
+    status: str | None = None
+    status_reason: str | None = None
+    guest_party: Party | None = None
+    owner_party: Party | None = None
+
+    def __post_init__(self) -> None:
+        assign(
+            self, "conversation_log_id", optional_identifier(self.conversation_log_id, "conversationLogId")
+        )
+        assign(self, "creation_time", epoch_ms(self.creation_time, "creationTime"))
+        assign(self, "last_modified_time", epoch_ms(self.last_modified_time, "lastModifiedTime"))
+        _within(self.messages, MOST_MESSAGES, "messages")
+        _within(self.entities, MOST_ENTITIES, "entities")
+        _within(self.correspondents, MOST_CORRESPONDENTS, "correspondents")
+        messages = compact(self.messages)
+        assign(self, "messages", distinct(messages, [message.id for message in messages]))
+        assign(self, "entities", compact(self.entities))
+        assign(self, "correspondents", compact(self.correspondents) or self._guest())
+        self._check_presence()
+        assign(self, "conversation_id", self._find_conversation_id())
+
+    def _guest(self) -> tuple[Party, ...]:
+        return (self.guest_party,) if self.is_shared and self.guest_party else ()
+
+    def _check_presence(self) -> None:
+        if not self.messages and not (self.is_shared and self.entities):
+            raise ValueError("messages: expected at least one message")
+        if not self.correspondents:
+            raise ValueError("correspondents: expected at least one correspondent")
+
+    def _find_conversation_id(self) -> str:
+        given = optional_identifier(self.conversation_id or None, "conversationId")
+        told = (message.conversation_id for message in self.messages if message.conversation_id)
+        # Voicemails and faxes belong to no conversation: there it is the message's own id.
+        own = (m.id for m in self.messages if m.kind in {MessageKind.VOICEMAIL, MessageKind.FAX})
+        found = given or next(told, None) or next(own, None)
+        if found is None:
+            raise ValueError("conversationId: is missing")
+        return found
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is a thread of a shared inbox: those have an owner."""
+        return self.owner is not None
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it is a group SMS: several correspondents, and not a shared thread (owner wins)."""
+        return len(self.correspondents) > 1 and not self.is_shared
+
+    @property
+    def thread(self) -> Thread:
+        """The shared thread; without a list of entities the messages are the entities."""
+        return Thread(
+            entities=self.entities or tuple(Entity.from_message(message) for message in self.messages),
+            owner=self.owner,
+            assignee=self.assignee,
+            status=self.status,
+            status_reason=self.status_reason,
+            guest_party=self.guest_party,
+            owner_party=self.owner_party,
+            last_modified_time=self.last_modified_time,
+        )
+
+    @property
+    def conversation(self) -> Conversation:
+        """Who speaks with whom, for whoever writes the text."""
+        return Conversation(
+            conversation_id=self.conversation_id,
+            self_party=self.self_party or self.owner_party,
+            correspondents=self.correspondents,
+        )
+
+    def __repr__(self) -> str:
+        # Neither words of customers nor the access token belong into a log line or a traceback.
+        return f"LogInfo(conversation_id={self.conversation_id!r}, {len(self.messages)} messages)"
+
+
+class LogRequest(Record, frozen=True, kw_only=True):
+    """The body of `POST /messageLog`.
+
+    `contact_id` may be the client's word `createNewContact`. `additional_submission` holds the answers to the
+    manifest's own form fields. `overriding_format` are the names of log formats that the user asked for.
+    """
+
+    info: LogInfo = msgspec.field(name="logInfo")
+    contact_id: Id
+    contact_type: str | None = None
+    contact_name: str | None = None
+    additional_submission: dict[str, Any] | None = None
+    overriding_format: Many[str] | Text | None = ()
+
+    def __post_init__(self) -> None:
+        assign(self, "contact_id", identifier(self.contact_id, "contactId"))
+        formats = self.overriding_format
+        assign(self, "overriding_format", (formats,) if isinstance(formats, str) else compact(formats))
+        if _deeper_than(self.additional_submission, DEEPEST_SUBMISSION):
+            raise ValueError(f"additionalSubmission: nested deeper than {DEEPEST_SUBMISSION} levels")
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is a thread of a shared inbox."""
+        return self.info.is_shared
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it is a group SMS."""
+        return self.info.is_group
+
+    @property
+    def thread(self) -> Thread:
+        """The shared thread."""
+        return self.info.thread
+
+    def __repr__(self) -> str:
+        return f"LogRequest({self.info!r}, contact_id={self.contact_id!r})"
+
+
+def _within(items: tuple[object, ...] | None, most: int, field: str) -> None:
+    if items is not None and len(items) > most:
+        raise ValueError(f"{field}: expected at most {most:,}")
+
+
+def _deeper_than(value: object, levels: int) -> bool:
+    layer = [value]
+    for _ in range(levels):
+        inner: list[object] = []
+        for item in layer:
+            if isinstance(item, dict):
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+        if not inner:
+            return False
+        layer = inner
+    return any(isinstance(item, dict | list) for item in layer)

@@ -1,0 +1,75 @@
+"""Puts the parts together: database, sealing, connectors, runtime. One assembly is one process's server."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from messagelog.core import Runtime, UserDirectory
+from messagelog.core import Settings as Times
+from messagelog.core.calls import Caller
+from messagelog.core.media import MediaFetcher
+from messagelog.server.tokens import Tokens
+from messagelog.storage import Sealer, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from messagelog.connectors import Connector
+    from messagelog.storage import Store
+
+_CONNECTIONS_TO_CRMS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a server is made of. `clock` (epoch milliseconds) stands in for the database's own clock in tests."""
+
+    database_url: str
+    secret_key: str = field(repr=False)
+    connectors: Mapping[str, Connector]
+    public_url: str
+    times: Times = field(default_factory=Times)
+    body_limit: int = 10_000_000
+    media_hosts: frozenset[str] = frozenset()
+    clock: Callable[[], int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The parts of a running server."""
+
+    parts: Parts
+    store: Store
+    runtime: Runtime
+    users: UserDirectory
+    tokens: Tokens
+
+
+@asynccontextmanager
+async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
+    """A server's parts, opened; at the end its work is brought to an end and everything is closed."""
+    store = await open_store(parts.database_url, clock=parts.clock)
+    sealer = Sealer(parts.secret_key)
+    connector = aiohttp.TCPConnector(limit=_CONNECTIONS_TO_CRMS)
+    # Cookies would carry one user's session over to the next one's call.
+    client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    users = UserDirectory(store, sealer, client, call_timeout=parts.times.call)
+    media = MediaFetcher(client, parts.media_hosts)
+    runtime = Runtime(
+        store=store,
+        sealer=sealer,
+        connectors=parts.connectors,
+        users=users,
+        caller=Caller(store, sealer, media, call_timeout=parts.times.call),
+        settings=parts.times,
+    )
+    try:
+        yield Assembly(parts, store, runtime, users, Tokens(sealer.token_key))
+    finally:
+        await runtime.stop()
+        await client.close()
+        await store.close()

@@ -1,0 +1,77 @@
+"""`GET /crmManifest` and `GET /isAlive`: what the client needs to know of this server before anybody signs in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request, Response
+
+import messagelog
+from messagelog.server.http import Refused, assembly_of, json_response, query_values
+
+if TYPE_CHECKING:
+    from messagelog.connectors import Connector
+
+router = APIRouter()
+
+_REDIRECT = "https://ringcentral.github.io/ringcentral-embeddable/redirect.html"
+
+
+@router.get("/isAlive", response_class=Response)
+async def is_alive() -> Response:
+    """`OK`, as text, while the server runs."""
+    return Response("OK", media_type="text/plain")
+
+
+@router.get("/crmManifest", response_class=Response)
+async def crm_manifest(request: Request) -> Response:
+    """The client's manifest: one platform by `platformName`, or all that this server has."""
+    parts = assembly_of(request).parts
+    name = query_values(request).get("platformName", "default")
+    connectors = dict(parts.connectors)
+    if name not in {"", "default"}:
+        if name not in connectors:
+            raise Refused(400, "Platform not found")
+        connectors = {name: connectors[name]}
+    return json_response(build_manifest(connectors, parts.public_url))
+
+
+def build_manifest(connectors: dict[str, Connector], public_url: str) -> dict[str, Any]:
+    """The manifest of these connectors for a server at `public_url`."""
+    return {
+        "serverUrl": public_url.rstrip("/"),
+        "redirectUri": _REDIRECT,
+        "author": {"name": "messagelog"},
+        "version": messagelog.__version__,
+        "platforms": {name: _platform(connector) for name, connector in connectors.items()},
+    }
+
+
+def _platform(connector: Connector) -> dict[str, Any]:
+    """One platform: what the connector says of it, over what the client cannot do without."""
+    said = dict(connector.manifest)
+    page = {
+        "useContactSearch": connector.can("find_contact_with_name"),
+        "callLog": {"additionalFields": []},
+        "messageLog": {"additionalFields": []},
+        "newContact": {"additionalFields": []},
+        **said.pop("page", {}),
+    }
+    return {
+        "name": connector.name,
+        "displayName": connector.display_name or connector.name,
+        "urlIdentifier": "*",
+        "environment": {"type": "fixed", "url": connector.base_url},
+        "auth": {"type": "apiKey", "apiKey": {"page": _login_page(connector)}},
+        "contactTypes": [{"display": "Contact", "value": "contact"}],
+        "contactPageUrl": "https://{hostname}/{contactType}/{contactId}",
+        "embeddedOnCrmPage": {"welcomePage": {"docLink": "", "videoLink": ""}},
+        "settings": [],
+        **said,
+        "page": page,
+    }
+
+
+def _login_page(connector: Connector) -> dict[str, Any]:
+    field = {"const": "apiKey", "title": "API key", "type": "string", "required": True}
+    return {"title": connector.display_name or connector.name, "content": [field]}

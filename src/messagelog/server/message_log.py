@@ -1,0 +1,22 @@
+"""`POST /messageLog`: the one route that everything is about."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from messagelog.messages import parse_log_request
+from messagelog.server.http import assembly_of, json_response, read_body, signed_in
+
+router = APIRouter()
+
+
+@router.post("/messageLog", response_class=Response)
+async def log_messages(request: Request) -> Response:
+    """Logs the messages of a conversation into the CRM.
+
+    Answers `{successful, logIds, returnMessage}`: `logIds` are the ids that were unlogged when the request arrived
+    and are logged, or kept to be logged, now. Refused with a 4xx text that names the field when the body is wrong.
+    """
+    user = await signed_in(request)
+    log_request = parse_log_request(await read_body(request))
+    return json_response(await assembly_of(request).runtime.submit(user, log_request))

@@ -1,0 +1,193 @@
+"""The settings of a server: `MESSAGELOG_*` in the environment. What is missing or unsafe is said in a sentence."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from messagelog.connectors import Connector
+from messagelog.connectors.demo import DemoConnector
+from messagelog.core import Settings as Times
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SECRET_CHARACTERS: Final = 32
+_SECRET_DISTINCT: Final = 10
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class BadSettings(Exception):
+    """The settings do not let a server start; each argument is a sentence that says why."""
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """One sentence for each problem."""
+        return tuple(str(argument) for argument in self.args)
+
+
+class Settings(BaseSettings):
+    """What `messagelog serve` is configured by; each name in upper case after `MESSAGELOG_`.
+
+    Times are in seconds. `connectors` are names of built-in connectors or `package.module:Class`, with commas.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="MESSAGELOG_", extra="ignore")
+
+    database_url: SecretStr = SecretStr("")
+    secret_key: SecretStr = SecretStr("")
+    public_url: str = ""
+    connectors: Annotated[str, NoDecode] = ""
+    host: str = "127.0.0.1"
+    port: int = 8787
+    body_limit: int = 10_000_000
+    answer_seconds: float = 12.0
+    call_seconds: float = 20.0
+    lease_seconds: float = 60.0
+    sweep_seconds: float = 1.0
+    media_hosts: Annotated[str, NoDecode] = ""
+    demo_crm_url: str = ""
+
+    @property
+    def times(self) -> Times:
+        """The times as the runtime takes them."""
+        return Times(
+            answer=self.answer_seconds,
+            call=self.call_seconds,
+            lease=self.lease_seconds,
+            sweep=self.sweep_seconds,
+        )
+
+
+def read_settings() -> Settings:
+    """The settings of the environment; `BadSettings` when a value is of the wrong type."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        # The values are not quoted: one of them may be a secret in the wrong place.
+        raise BadSettings(
+            *(f"MESSAGELOG_{str(each['loc'][0]).upper()}: {each['msg']}." for each in error.errors())
+        ) from None
+
+
+def checked_for_database(settings: Settings) -> str:
+    """The database URL; `BadSettings` when there is none that we know."""
+    problems = _database_problems(settings)
+    if problems:
+        raise BadSettings(*problems)
+    return settings.database_url.get_secret_value()
+
+
+def checked_for_serving(settings: Settings) -> dict[str, Connector]:
+    """The connectors of settings that are complete and safe; `BadSettings` with every problem otherwise."""
+    problems = [
+        *_database_problems(settings),
+        *_secret_problems(settings.secret_key.get_secret_value()),
+        *_url_problems(settings.public_url),
+        *_number_problems(settings),
+    ]
+    connectors: dict[str, Connector] = {}
+    specs = [spec.strip() for spec in settings.connectors.split(",") if spec.strip()]
+    if not specs:
+        problems.append(
+            "MESSAGELOG_CONNECTORS is missing: name at least one connector, such as package.module:Class."
+        )
+    for spec in specs:
+        try:
+            connector = load_connector(spec, demo_crm_url=settings.demo_crm_url)
+        except BadSettings as error:
+            problems += error.sentences
+        else:
+            connectors[connector.name] = connector
+    if problems:
+        raise BadSettings(*problems)
+    return connectors
+
+
+def load_connector(spec: str, *, demo_crm_url: str = "") -> Connector:
+    """The connector that a setting names: `demo`, or a class to be imported and made without arguments."""
+    if spec == "demo":
+        if not demo_crm_url:
+            raise BadSettings(
+                "MESSAGELOG_DEMO_CRM_URL is missing: the connector demo has to know its CRM's URL."
+            )
+        return DemoConnector(demo_crm_url.rstrip("/"))
+    module_name, _, class_name = spec.partition(":")
+    try:
+        made: Any = getattr(importlib.import_module(module_name), class_name)()
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise BadSettings(
+            f"MESSAGELOG_CONNECTORS: {spec} cannot be loaded ({type(error).__name__}: {error})."
+        ) from error
+    if not isinstance(made, Connector) or not isinstance(getattr(made, "name", None), str):
+        raise BadSettings(f"MESSAGELOG_CONNECTORS: {spec} is not a Connector with a name.")
+    return made
+
+
+def _database_problems(settings: Settings) -> list[str]:
+    url = settings.database_url.get_secret_value()
+    if not url:
+        return [
+            "MESSAGELOG_DATABASE_URL is missing: set it to sqlite:///FILE or postgresql://USER@HOST/DATABASE."
+        ]
+    if not url.startswith(("sqlite:///", "postgresql://", "postgres://")):
+        return ["MESSAGELOG_DATABASE_URL must begin with sqlite:/// or postgresql://."]
+    return []
+
+
+def _secret_problems(secret: str) -> list[str]:
+    if not secret:
+        return [
+            "MESSAGELOG_SECRET_KEY is missing: set it to a random text, such as `openssl rand -hex 32` prints."
+        ]
+    if len(secret) < _SECRET_CHARACTERS or len(set(secret)) < _SECRET_DISTINCT:
+        return [
+            f"MESSAGELOG_SECRET_KEY is unsafe: it needs at least {_SECRET_CHARACTERS} random characters, "
+            "such as `openssl rand -hex 32` prints."
+        ]
+    return []
+
+
+def _url_problems(url: str) -> list[str]:
+    if not url:
+        return [
+            "MESSAGELOG_PUBLIC_URL is missing: set it to the URL at which the client reaches this server."
+        ]
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        parts, host = None, ""
+    if parts is None or parts.scheme not in {"http", "https"} or not host:
+        return ["MESSAGELOG_PUBLIC_URL must be an https:// URL."]
+    if parts.scheme == "http" and host not in _LOOPBACK:
+        return [
+            "MESSAGELOG_PUBLIC_URL is unsafe: tokens would travel in the clear. Use https://, or loopback."
+        ]
+    return []
+
+
+def _number_problems(settings: Settings) -> list[str]:
+    problems = []
+    for name in ("answer_seconds", "call_seconds", "lease_seconds", "sweep_seconds"):
+        value = getattr(settings, name)
+        if not math.isfinite(value) or value <= 0:
+            problems.append(f"MESSAGELOG_{name.upper()} must be a number of seconds above zero.")
+    if not problems:
+        try:
+            _ = settings.times
+        except ValueError as error:
+            problems.append(f"MESSAGELOG_LEASE_SECONDS is too short: {error}.")
+    if settings.body_limit <= 0:
+        problems.append("MESSAGELOG_BODY_LIMIT must be a number of bytes above zero.")
+    return problems
+
+
+def names(text: str) -> frozenset[str]:
+    """The names in a text with commas."""
+    return frozenset(name.strip() for name in text.split(",") if name.strip())

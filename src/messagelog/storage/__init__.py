@@ -1,0 +1,41 @@
+"""The journal: what is logged, what is being logged, what failed and why; SQLite and PostgreSQL behind one port."""
+
+from messagelog.storage.opening import open_store
+from messagelog.storage.port import Store
+from messagelog.storage.rows import (
+    Acceptance,
+    Claim,
+    ClaimLost,
+    LogKey,
+    LogRow,
+    LogState,
+    LookUp,
+    MessageRow,
+    NewRow,
+    NewWork,
+    RowChange,
+    RowState,
+    Step,
+    UserRow,
+)
+from messagelog.storage.sealing import Sealer
+
+__all__ = [
+    "Acceptance",
+    "Claim",
+    "ClaimLost",
+    "LogKey",
+    "LogRow",
+    "LogState",
+    "LookUp",
+    "MessageRow",
+    "NewRow",
+    "NewWork",
+    "RowChange",
+    "RowState",
+    "Sealer",
+    "Step",
+    "Store",
+    "UserRow",
+    "open_store",
+]

@@ -1,0 +1,253 @@
+"""The values that go in and out of the journal. Times are epoch milliseconds, UTC, on the database's clock."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+
+class LogKey(NamedTuple):
+    """What makes a conversation log ours: the owner of the CRM data, the CRM, the client's (or group's) id."""
+
+    tenant: str
+    platform: str
+    conversation_log_id: str
+
+
+class RowState(enum.StrEnum):
+    """The state of one `messageLogs` row."""
+
+    PLANNED = "planned"  # accepted, waiting for its call -> calling
+    CALLING = "calling"  # the call may be under way -> logged, failed, planned or unknown
+    UNKNOWN = "unknown"  # the call ended without a trustworthy answer -> logged, planned or parked
+    LOGGED = "logged"  # the CRM has it
+    FAILED = "failed"  # known not done; sending it again plans it anew -> planned
+    PARKED = "parked"  # nobody but a person can tell whether the CRM has it
+
+
+class LogState(enum.StrEnum):
+    """Whether the core may work on a conversation log."""
+
+    OPEN = "open"
+    PARKED = "parked"  # an unknown outcome that nothing can resolve: no call until a person decides
+
+
+@dataclass(slots=True)
+class LogRow:
+    """One conversation log: one activity in the CRM, or the intention to have one.
+
+    `due_at` is when somebody may take the log up: None when nothing is to be done, the end of the lease while it is
+    claimed, the time of the next try while it waits. `fence` grows with every claim; confirming needs the newest.
+    """
+
+    key: LogKey
+    conversation_id: str
+    shared: bool
+    contact_id: str
+    contact_type: str
+    contact_name: str
+    pins: str
+    state: LogState = LogState.OPEN
+    reason: str | None = None
+    third_party_log_id: str | None = None
+    generation: int = 1
+    created_by: str | None = None
+    version: int = 0
+    blocks: bytes = b""
+    owner: str | None = None
+    fence: int = 0
+    due_at: int | None = None
+    call: str | None = None
+    call_user: str | None = None
+    call_version: int = 0
+    call_before: str | None = None
+    tries: int = 0
+    created_at: int = 0
+    updated_at: int = 0
+
+    def without_call(self) -> LogRow:
+        """The log with nothing under way."""
+        return replace(self, call=None, call_user=None, call_version=0, call_before=None)
+
+
+@dataclass(frozen=True, slots=True)
+class NewRow:
+    """A message (or the snapshot of a shared thread) that a request wants logged; `payload` is sealed."""
+
+    id: str
+    sent_at: int
+    version: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """One `messageLogs` row: a message and the activity that holds it."""
+
+    id: str
+    conversation_id: str
+    conversation_log_id: str
+    third_party_log_id: str | None
+    user_id: str
+    state: RowState
+    reason: str | None
+    sent_at: int
+    version: int
+    entry_hash: bytes | None
+    payload: bytes | None
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    """What becomes of a row. `erase` drops the sealed text: nothing is left to be done with it.
+
+    `entry_hash` is the keyed hash of the entry's text in the activity, known once the row is logged.
+    """
+
+    id: str
+    state: RowState
+    reason: str | None = None
+    third_party_log_id: str | None = None
+    entry_hash: bytes | None = None
+    erase: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingChange:
+    """What becomes of all rows of a conversation log that are still planned: a user's, or everybody's (None)."""
+
+    user_id: str | None
+    state: RowState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The next call to a CRM: these rows, in this order, in this user's session."""
+
+    call: str  # "create" | "update"
+    user_id: str
+    rows: tuple[MessageRow, ...]
+    version: int = 0
+    before: str | None = None
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the step's rows."""
+        return tuple(row.id for row in self.rows)
+
+
+Planner = Callable[[LogRow, Sequence[MessageRow]], "Step | None"]
+"""Decides the next step from a conversation log and its waiting rows, oldest first. Pure."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewWork:
+    """What one request wants logged in one conversation log."""
+
+    key: LogKey
+    conversation_id: str
+    shared: bool
+    contact_id: str
+    contact_type: str
+    contact_name: str
+    pins: str
+    user_id: str
+    rows: tuple[NewRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How claims are made: who claims, for how long, how many rows a step may need.
+
+    `lease_ms` outlasts any call; `settle_ms` is how long a CRM may need until its search shows what it has.
+    """
+
+    owner: str
+    lease_ms: int
+    settle_ms: int
+    batch: int
+
+
+@dataclass(slots=True)
+class Claim:
+    """The right to work on a conversation log until its lease ends.
+
+    `step` is journalled as being called. `recover` says that a call of somebody before has no known outcome: `rows`
+    are the rows of that call.
+    """
+
+    log: LogRow
+    step: Step | None
+    recover: bool = False
+    rows: tuple[MessageRow, ...] = ()
+
+    @property
+    def key(self) -> LogKey:
+        """The conversation log that is claimed."""
+        return self.log.key
+
+
+class ClaimLost(Exception):
+    """The lease ran out and somebody else has claimed the conversation log: what we know must not be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """What the journal knows of a request: the ids that are not logged, and the conversation log if there is one."""
+
+    unlogged: frozenset[str]
+    contact_id: str | None = None
+    contact_name: str | None = None
+    version: int | None = None
+    state: LogState = LogState.OPEN
+    linked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What became of a request's rows.
+
+    `held_by` (id, name) is set when the conversation log belongs to another contact: nothing was written then.
+    """
+
+    claim: Claim | None = None
+    held_by: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowReport:
+    """The state of a row as a waiter needs it; `version` is the newest snapshot of a shared thread in the CRM."""
+
+    id: str
+    state: RowState
+    reason: str | None
+    version: int
+
+
+@dataclass(slots=True)
+class UserRow:
+    """A user of a connector, with sealed credentials."""
+
+    tenant: str
+    platform: str
+    id: str
+    name: str
+    hostname: str
+    timezone: str | None
+    timezone_offset: str | None
+    credentials: bytes | None
+    created_at: int = 0
+    updated_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogSummary:
+    """A conversation log with the number of its rows in each state, for lists."""
+
+    log: LogRow
+    counts: dict[str, int] = field(default_factory=dict)

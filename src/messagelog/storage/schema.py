@@ -1,0 +1,85 @@
+"""The schema of both databases, for Alembic. `messageLogs` keeps the reference's names; the rest follows them.
+
+Times are epoch milliseconds (UTC) in both databases, so that they compare and sort alike.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+conversation_logs = sa.Table(
+    "conversationLogs",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("platform", sa.Text, primary_key=True),
+    sa.Column("conversationLogId", sa.Text, primary_key=True),
+    sa.Column("conversationId", sa.Text, nullable=False),
+    sa.Column("shared", sa.Boolean, nullable=False),
+    sa.Column("contactId", sa.Text, nullable=False),
+    sa.Column("contactType", sa.Text, nullable=False),
+    sa.Column("contactName", sa.Text, nullable=False),
+    sa.Column("pins", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("thirdPartyLogId", sa.Text),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("createdBy", sa.Text),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("blocks", sa.LargeBinary, nullable=False),
+    sa.Column("owner", sa.Text),
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("dueAt", sa.BigInteger),
+    sa.Column("call", sa.Text),
+    sa.Column("callUser", sa.Text),
+    sa.Column("callVersion", sa.BigInteger, nullable=False),
+    sa.Column("callBefore", sa.Text),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("createdAt", sa.BigInteger, nullable=False),
+    sa.Column("updatedAt", sa.BigInteger, nullable=False),
+    sa.Index(
+        "conversationLogsDue",
+        "dueAt",
+        postgresql_where=sa.text('"dueAt" IS NOT NULL'),
+        sqlite_where=sa.text('"dueAt" IS NOT NULL'),
+    ),
+    sa.Index("conversationLogsByContact", "tenant", "platform", "contactId"),
+    sa.Index("conversationLogsByTime", "updatedAt"),
+)
+
+message_logs = sa.Table(
+    "messageLogs",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("platform", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("conversationId", sa.Text, nullable=False),
+    sa.Column("conversationLogId", sa.Text, nullable=False),
+    sa.Column("thirdPartyLogId", sa.Text),
+    sa.Column("userId", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("sentAt", sa.BigInteger, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("entryHash", sa.LargeBinary),
+    sa.Column("payload", sa.LargeBinary),
+    sa.Column("createdAt", sa.BigInteger, nullable=False),
+    sa.Column("updatedAt", sa.BigInteger, nullable=False),
+    sa.Index("messageLogsByLog", "tenant", "platform", "conversationLogId", "state", "sentAt"),
+)
+
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("platform", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("hostname", sa.Text, nullable=False),
+    sa.Column("timezone", sa.Text),
+    sa.Column("timezoneOffset", sa.Text),
+    sa.Column("credentials", sa.LargeBinary),
+    sa.Column("createdAt", sa.BigInteger, nullable=False),
+    sa.Column("updatedAt", sa.BigInteger, nullable=False),
+)

@@ -1,0 +1,27 @@
+"""A CRM to try connectors against: small, durable, and hostile when asked to be.
+
+`create_demo_crm(path)` makes an ASGI app with a REST API for contacts, activities and files. What it has
+answered is on the disk. A switch per tenant (`/api/chaos`) makes it slow, failing, forgetful of answers, or
+short of features that other CRMs lack too. `serve_demo_crm(path)` serves it on a loopback port for a test.
+
+Whom the API knows is data: `API_KEYS` (key -> user) and `TENANTS` (tenant -> its name and first contacts).
+"""
+
+from messagelog.testing.demo_crm.app import create_demo_crm
+from messagelog.testing.demo_crm.people import API_KEYS, TENANTS, ContactSeed, Tenant, User
+from messagelog.testing.demo_crm.serving import Answer, DemoCrmServer, Visitor, serve_demo_crm
+from messagelog.testing.demo_crm.wire import ConnectionDroppedError
+
+__all__ = [
+    "API_KEYS",
+    "TENANTS",
+    "Answer",
+    "ConnectionDroppedError",
+    "ContactSeed",
+    "DemoCrmServer",
+    "Tenant",
+    "User",
+    "Visitor",
+    "create_demo_crm",
+    "serve_demo_crm",
+]

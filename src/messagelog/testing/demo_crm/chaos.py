@@ -1,0 +1,135 @@
+"""Carries out what the switch says: around the work of a call, and around its answer."""
+
+import asyncio
+import sqlite3
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from messagelog.testing.demo_crm.store import Store
+from messagelog.testing.demo_crm.switch import Switch, changed
+from messagelog.testing.demo_crm.wire import DroppedConnection, json_answer
+
+HOLD_LIMIT_S = 120.0
+"""How long an answer is held at most, in seconds."""
+
+
+class Chaos:
+    """The switches of all tenants, as the file has them, and their effects.
+
+    A call goes by its tenant's switch as it was when the call came in; only `hold` is looked at once the work
+    is done. Calls that are refused for a reason of their own (404, 422, ...) did no work: their answers are
+    not lost, replaced or held.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        random: Random,
+        sleep: Callable[[float], Awaitable[None]],
+        hold_limit_s: float = HOLD_LIMIT_S,
+    ) -> None:
+        self._store = store
+        self._random = random
+        self._sleep = sleep
+        self._hold_limit_s = hold_limit_s
+        self._switches: dict[str, Switch] = {}
+        self._held: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+
+    async def switch(self, tenant: str) -> Switch:
+        """The tenant's switch as it is now."""
+        if tenant not in self._switches:
+            stored = await self._store.run(lambda connection: _read(connection, tenant))
+            self._switches.setdefault(tenant, stored)
+        return self._switches[tenant]
+
+    async def change(self, tenant: str, changes: dict[str, Any]) -> Switch:
+        """Changes the tenant's switch, in the file first. Raises RefusedError (422) for what does not fit."""
+        switch = await self._store.run(lambda connection: _change(connection, tenant, changes))
+        self._switches[tenant] = switch
+        if not switch.hold:
+            for released in self._held.pop(tenant, set()):
+                released.set()
+        return switch
+
+    async def around(
+        self, tenant: str, work: Callable[[Switch], Awaitable[Response]], *, writes: bool
+    ) -> Response:
+        """Does `work`, or not, and returns its answer, or another one, as the tenant's switch says."""
+        switch = await self.switch(tenant)
+        if switch.delay_ms:
+            await self._sleep(switch.delay_ms / 1000)
+        if self._happens(switch.drop_request_rate):
+            return DroppedConnection()
+        if self._happens(switch.failure_rate):
+            return _failure(switch, switch.status)
+        answer = await work(switch)
+        if not writes:
+            return answer
+        if self._happens(switch.lose_response_rate):
+            answer = DroppedConnection()
+        elif switch.apply_then_status is not None:
+            answer = _failure(switch, switch.apply_then_status)
+        return _Held(answer, lambda receive: self._released(tenant, receive))
+
+    def _happens(self, rate: float) -> bool:
+        return rate > 0 and self._random.random() < rate
+
+    async def _released(self, tenant: str, receive: Receive) -> bool:
+        """Waits while the tenant's answers are held, and tells whether the client is still there."""
+        if not (await self.switch(tenant)).hold:
+            return True
+        released = asyncio.Event()
+        self._held[tenant].add(released)
+        gone = asyncio.create_task(_disconnected(receive))
+        waiting = {gone, asyncio.create_task(released.wait())}
+        try:
+            await asyncio.wait(waiting, timeout=self._hold_limit_s, return_when=asyncio.FIRST_COMPLETED)
+            return not gone.done()
+        finally:
+            self._held[tenant].discard(released)
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+
+class _Held(Response):
+    """An answer that is given once `released` returns True, and never when it returns False."""
+
+    def __init__(self, answer: Response, released: Callable[[Receive], Awaitable[bool]]) -> None:
+        super().__init__(status_code=answer.status_code)
+        self._answer = answer
+        self._released = released
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if await self._released(receive):
+            await self._answer(scope, receive, send)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _failure(switch: Switch, status: int) -> Response:
+    seconds = switch.retry_after_s
+    headers = {} if seconds is None else {"Retry-After": f"{seconds:g}"}
+    return json_answer({"error": f"the demo CRM was told to answer {status}"}, status, headers)
+
+
+def _read(connection: sqlite3.Connection, tenant: str) -> Switch:
+    row = connection.execute("SELECT chaos FROM tenant WHERE id = ?", (tenant,)).fetchone()
+    return msgspec.json.decode(row["chaos"], type=Switch)
+
+
+def _change(connection: sqlite3.Connection, tenant: str, changes: dict[str, Any]) -> Switch:
+    switch = changed(_read(connection, tenant), changes)
+    text = msgspec.json.encode(switch).decode()
+    connection.execute("UPDATE tenant SET chaos = ? WHERE id = ?", (text, tenant))
+    return switch

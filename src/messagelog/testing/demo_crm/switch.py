@@ -1,0 +1,66 @@
+"""The chaos switch: how a tenant's CRM misbehaves, and which features it has."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from messagelog.testing.demo_crm.wire import JSON_LIMIT, RefusedError
+
+Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=600_000)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+ErrorStatus = Annotated[int, msgspec.Meta(ge=400, le=599)]
+Characters = Annotated[int, msgspec.Meta(ge=0, le=JSON_LIMIT)]
+
+
+class Switch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One tenant's switch; the defaults are a CRM that behaves.
+
+    The first group concerns every call, the second the answers to writes whose work is done, the third what
+    the CRM can do at all.
+    """
+
+    delay_ms: Milliseconds = 0
+    """The pause before the work."""
+    drop_request_rate: Rate = 0.0
+    """How likely the work is not done and the connection closes without an answer."""
+    failure_rate: Rate = 0.0
+    """How likely the work is not done and `status` is the answer."""
+    status: ErrorStatus = 503
+    """The answer of `failure_rate`."""
+    retry_after_s: Seconds | None = None
+    """The Retry-After header of answers that `failure_rate` and `apply_then_status` give."""
+
+    lose_response_rate: Rate = 0.0
+    """How likely the work is done and the connection closes without an answer."""
+    apply_then_status: ErrorStatus | None = None
+    """The work is done, and this error is the answer."""
+    hold: bool = False
+    """The work is done, and the answer waits until this is off, at most two minutes."""
+
+    search_lag_ms: Milliseconds = 0
+    """Searches by phone, name or external id do not see rows younger than this."""
+    body_limit: Characters | None = None
+    """How long subject and body may be together."""
+    append_only: bool = False
+    """Subject and body cannot be changed, entries can be added."""
+    external_ids: bool = True
+    """Activities take an external id, which is unique; without, it is ignored."""
+
+
+def changed(switch: Switch, changes: dict[str, Any]) -> Switch:
+    """The switch after `changes`: null resets a key to its default, `reset: true` resets all keys first.
+
+    Raises RefusedError (422) naming a key that is unknown, or whose value has the wrong type or range.
+    """
+    changes = dict(changes)
+    reset = changes.pop("reset", False)
+    if not isinstance(reset, bool):
+        raise RefusedError(422, "Expected `bool` - at `$.reset`")
+    if unknown := changes.keys() - set(Switch.__struct_fields__):
+        raise RefusedError(422, f"unknown key {min(unknown)!r}")
+    merged = ({} if reset else msgspec.structs.asdict(switch)) | changes
+    try:
+        return msgspec.convert({key: value for key, value in merged.items() if value is not None}, Switch)
+    except msgspec.ValidationError as error:
+        raise RefusedError(422, str(error)) from error
