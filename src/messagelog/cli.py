@@ -98,7 +98,7 @@ def serve() -> None:
     print(
         f"messagelog serves {', '.join(sorted(connectors))} at {settings.host}:{listener.getsockname()[1]}",
         flush=True,
-    )  # noqa: T201 - the command's output
+    )
     run(Serving(create_app(parts, start_at_once=False)), listener)
 
 

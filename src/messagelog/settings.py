@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
@@ -13,9 +13,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from messagelog.connectors import Connector
 from messagelog.connectors.demo import DemoConnector
 from messagelog.core import Settings as Times
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _SECRET_CHARACTERS: Final = 32
 _SECRET_DISTINCT: Final = 10

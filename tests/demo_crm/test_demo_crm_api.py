@@ -272,6 +272,7 @@ MISFITS: list[tuple[str, object, str]] = [
     ("/api/activities", NOTE | {"fields": []}, "fields"),
     ("/api/activities", NOTE | {"fields": {"deep": [[1]]}}, "fields"),
     ("/api/activities", NOTE | {"external_id": 5}, "external_id"),
+    ("/api/activities", NOTE | {"external_id": ""}, "external_id"),
     ("/api/activities", NOTE | {"boddy": ""}, "boddy"),
     ("/api/activities", {"contact_id": "c-1", "body": ""}, "subject"),
     ("/api/activities", [], "object"),

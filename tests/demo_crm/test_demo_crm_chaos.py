@@ -9,7 +9,6 @@ import aiohttp
 import pytest
 
 from messagelog.testing.demo_crm import DemoCrmServer, Visitor, serve_demo_crm
-from messagelog.testing.demo_crm.chaos import Chaos
 
 NOTE = {"contact_id": "c-1", "subject": "SMS with Maya", "body": "Hello"}
 DEFAULTS: dict[str, Any] = {
@@ -281,9 +280,9 @@ async def test_hold_ends_when_the_client_leaves(tmp_path: Path, caplog: pytest.L
     assert complaints == [], "the server would tell of requests that it had to cancel"
 
 
-async def test_hold_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Chaos.__init__, "__kwdefaults__", {"hold_limit_s": 0.05})
+async def test_hold_is_bounded(tmp_path: Path) -> None:
     async with serve_demo_crm(tmp_path / "bounded.db") as server, server.visitor() as ada:
+        server.app.state.chaos.hold_limit_s = 0.05
         await ada.chaos(hold=True)
         async with asyncio.timeout(5):
             assert await post(ada) == 201

@@ -33,11 +33,12 @@ class Watch:
         ]
 
     def tell(self, report: RowReport) -> None:
-        """Takes a report; one of a snapshot older than the one that is awaited is not an outcome."""
+        """Takes a report. One that is not final, or of an older snapshot than the awaited one, ends no wait."""
         if report.state is RowState.LOGGED and report.version < self._versions[report.id]:
             return
         self.reports[report.id] = report
-        self._changed.set()
+        if report.state in FINAL:
+            self._changed.set()
 
     async def changed(self, seconds: float) -> None:
         """Waits until something was told, for so many seconds at most."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from messagelog.compose import Pins
+from messagelog.connectors import AuthExpired
 from messagelog.core.answer import Answer, answer, nothing_to_do, refusal
 from messagelog.core.bulletin import Bulletin, Watch
 from messagelog.core.calls import write_pins
@@ -24,7 +25,6 @@ from messagelog.core.contacts import ChosenContact, NoContact, given_contact, re
 from messagelog.core.payload import sealed_rows
 from messagelog.core.plan import RequestPlan, day_in, next_step, plan_request
 from messagelog.core.worker import Worker
-from messagelog.connectors import AuthExpired
 from messagelog.storage import NewRow, NewWork, scripts
 from messagelog.storage.rows import LogState, Terms
 

@@ -1,7 +1,7 @@
 """What happened with a contact: a subject, a body in a format, custom fields, and files."""
 
 import sqlite3
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -9,6 +9,8 @@ from msgspec import UNSET, UnsetType
 from messagelog.testing.demo_crm.contacts import number_of_contact
 from messagelog.testing.demo_crm.records import Fields, View, count, from_text, iso, number_in, to_text, where
 from messagelog.testing.demo_crm.wire import JsonObject, RefusedError
+
+_T = TypeVar("_T")
 
 Format = Literal["text/plain", "text/html", "text/markdown"]
 
@@ -21,7 +23,7 @@ class ActivityDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     body: str
     format: Format = "text/plain"
     fields: Fields = {}
-    external_id: str | None = None
+    external_id: Annotated[str, msgspec.Meta(min_length=1)] | None = None
 
 
 class ActivityChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,22 +129,18 @@ def change_activity(view: View, activity_id: str, change: ActivityChange) -> Jso
     row = row_of_activity(view, activity_id)
     if change == ActivityChange():
         return _shown(row)
-    subject = row["subject"] if change.subject is UNSET else change.subject
-    body = row["body"] if change.body is UNSET else change.body
+    subject = _given(change.subject, row["subject"])
+    body = _given(change.body, row["body"])
     if change.subject is not UNSET or change.body is not UNSET:
         if view.switch.append_only:
             raise RefusedError(409, "activities can only be appended to", code="append_only")
         _check_length(view, subject, body)
     values = {
-        "contact_n": row["contact_n"]
-        if change.contact_id is UNSET
-        else number_of_contact(view, change.contact_id),
+        "contact_n": number_of_contact(view, _given(change.contact_id, f"c-{row['contact_n']}")),
         "subject": subject,
         "body": body,
-        "format": row["format"] if change.format is UNSET else change.format,
-        "fields": row["fields"]
-        if change.fields is UNSET
-        else to_text(from_text(row["fields"]) | change.fields),
+        "format": _given(change.format, row["format"]),
+        "fields": to_text(from_text(row["fields"]) | _given(change.fields, {})),
     }
     return _stored(view, row, values, "updates")
 
@@ -179,6 +177,10 @@ def _only(view: View, condition: str, value: object) -> sqlite3.Row:
     if row is None:
         raise RefusedError(404, "no such activity")
     return row
+
+
+def _given(value: _T | UnsetType, otherwise: _T) -> _T:
+    return otherwise if isinstance(value, UnsetType) else value
 
 
 def _stored(view: View, row: sqlite3.Row, values: JsonObject, tally: str) -> JsonObject:

@@ -49,15 +49,17 @@ def create_demo_crm(
     """
     store = Store(Path(path), lambda connection: _prepare(connection, clock()))
     generator = random or Random()  # noqa: S311 - chances of failure, not secrets
-    crm = _DemoCrm(store, Chaos(store, random=generator, sleep=sleep), clock)
+    chaos = Chaos(store, random=generator, sleep=sleep)
 
     @asynccontextmanager
     async def closing_at_the_end(_: Starlette) -> AsyncIterator[None]:
         yield
         await asyncio.to_thread(store.close)
 
-    app = Starlette(routes=crm.routes(), exception_handlers=_ERRORS, lifespan=closing_at_the_end)
+    routes = _DemoCrm(store, chaos, clock).routes()
+    app = Starlette(routes=routes, exception_handlers=_ERRORS, lifespan=closing_at_the_end)
     app.state.store = store
+    app.state.chaos = chaos
     return app
 
 

@@ -15,9 +15,6 @@ from messagelog.testing.demo_crm.store import Store
 from messagelog.testing.demo_crm.switch import Switch, changed
 from messagelog.testing.demo_crm.wire import DroppedConnection, json_answer
 
-HOLD_LIMIT_S = 120.0
-"""How long an answer is held at most, in seconds."""
-
 
 class Chaos:
     """The switches of all tenants, as the file has them, and their effects.
@@ -27,18 +24,13 @@ class Chaos:
     not lost, replaced or held.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        random: Random,
-        sleep: Callable[[float], Awaitable[None]],
-        hold_limit_s: float = HOLD_LIMIT_S,
-    ) -> None:
+    hold_limit_s = 120.0
+    """How long an answer is held at most, in seconds."""
+
+    def __init__(self, store: Store, *, random: Random, sleep: Callable[[float], Awaitable[None]]) -> None:
         self._store = store
         self._random = random
         self._sleep = sleep
-        self._hold_limit_s = hold_limit_s
         self._switches: dict[str, Switch] = {}
         self._held: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
@@ -90,7 +82,7 @@ class Chaos:
         gone = asyncio.create_task(_disconnected(receive))
         waiting = {gone, asyncio.create_task(released.wait())}
         try:
-            await asyncio.wait(waiting, timeout=self._hold_limit_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiting, timeout=self.hold_limit_s, return_when=asyncio.FIRST_COMPLETED)
             return not gone.done()
         finally:
             self._held[tenant].discard(released)

@@ -1,0 +1,247 @@
+"""New entries take their place in a body that people have edited, once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from messagelog.compose import (
+    Entry,
+    LogFormat,
+    People,
+    Pins,
+    amend,
+    compose_log,
+    count_entries,
+    entries,
+)
+from messagelog.messages import Conversation, Message, Party
+
+KEY = b"k" * 32
+T = 1_783_998_000_000
+SECOND, MINUTE = 1_000, 60_000
+PEOPLE = People("Maya Patel", "+14155550142", "Jordan Lee")
+TALK = Conversation(conversation_id="1", correspondents=(Party(name="Maya Patel"),))
+PINS = {
+    format_: Pins(format_, "America/Los_Angeles") for format_ in LogFormat if format_ is not LogFormat.CUSTOM
+}
+PLAIN, HTML = PINS[LogFormat.PLAIN], PINS[LogFormat.HTML]
+
+each_format = pytest.mark.parametrize("pins", PINS.values(), ids=PINS)
+
+
+def sms(text: str, at: int = T, id_: str | None = None, **fields: Any) -> Message:
+    return Message(
+        id=id_ or str(at), type="SMS", creation_time=at, subject=text, direction="Inbound", **fields
+    )
+
+
+def written(pins: Pins, *messages: Message) -> list[Entry]:
+    return entries(pins, PEOPLE, messages, TALK, KEY)
+
+
+def composed(pins: Pins, *messages: Message) -> str:
+    return compose_log(pins, PEOPLE, messages, TALK, KEY).body
+
+
+def known(some: Sequence[Entry]) -> list[tuple[int, bytes]]:
+    return [(entry.sent_at, entry.hash) for entry in some]
+
+
+FIRST, SECOND_ONE, THIRD = sms("one"), sms("two", T + MINUTE), sms("three", T + 2 * MINUTE)
+
+
+@each_format
+def test_a_later_message_goes_to_the_end(pins: Pins) -> None:
+    first, second = written(pins, FIRST, SECOND_ONE)
+    assert amend(composed(pins, FIRST), pins, [second], known([first]), KEY) == composed(
+        pins, FIRST, SECOND_ONE
+    )
+
+
+@each_format
+def test_an_earlier_and_a_middle_message_go_where_they_belong(pins: Pins) -> None:
+    first, second, third = written(pins, FIRST, SECOND_ONE, THIRD)
+    everything = composed(pins, FIRST, SECOND_ONE, THIRD)
+    assert amend(composed(pins, SECOND_ONE), pins, [third, first], known([second]), KEY) == everything
+    assert amend(composed(pins, FIRST, THIRD), pins, [second], known([first, third]), KEY) == everything
+
+
+@each_format
+def test_an_equal_amend_changes_nothing(pins: Pins) -> None:
+    first, second = written(pins, FIRST, SECOND_ONE)
+    once = amend(composed(pins, FIRST), pins, [second], known([first]), KEY)
+    assert amend(once, pins, [second], known([first]), KEY) == once
+    assert amend(once, pins, [], known([first, second]), KEY) == once
+
+
+@each_format
+def test_two_equal_texts_in_one_minute_are_two_entries(pins: Pins) -> None:
+    first, second = written(pins, sms("ok"), sms("ok", T + SECOND))
+    assert first.hash == second.hash
+    once = amend(composed(pins, sms("ok")), pins, [second], known([first]), KEY)
+    assert count_entries(once, pins, {first.hash}, KEY) == {first.hash: 2}
+    assert amend(once, pins, [second], known([first]), KEY) == once
+
+
+@each_format
+def test_a_retry_after_people_deleted_the_older_twin(pins: Pins) -> None:
+    first, second = written(pins, sms("ok"), sms("ok", T + SECOND))
+    heading = composed(pins)
+    once = amend(heading, pins, [second], known([first]), KEY, {})
+    assert count_entries(once, pins, {first.hash}, KEY) == {first.hash: 1}
+    assert amend(once, pins, [second], known([first]), KEY, {}) == once
+
+
+@each_format
+def test_what_people_wrote_stays(pins: Pins) -> None:
+    first, second, third = written(pins, FIRST, SECOND_ONE, THIRD)
+    note = (
+        "<p>Called back <i>twice</i> &amp; agreed</p>"
+        if pins.format is LogFormat.HTML
+        else "  Called back\n\n\tok  "
+    )
+    gap = "" if pins.format is LogFormat.HTML else "\n"
+    body = note + gap + first.text + gap + note + gap + third.text + gap + note
+    for new, logged in (([second], [first, third]), ([second, third], [first]), ([first, second], [third])):
+        amended = amend(body, pins, new, known(logged), KEY)
+        assert amended.count(note) == 3
+        place = [amended.index(entry.text) for entry in (first, second, third)]
+        assert place == sorted(place)
+
+
+@each_format
+@pytest.mark.parametrize("body", ["", "Something else.", "Something else.\n", "Something else.\n\n"])
+def test_where_nothing_is_recognised_the_new_ones_go_to_the_end_under_a_heading(
+    pins: Pins, body: str
+) -> None:
+    first, second = written(pins, FIRST, SECOND_ONE)
+    amended = amend(body, pins, [second], known([first]), KEY)
+    assert amended.startswith(body)
+    assert amended.endswith(second.text)
+    assert "Conversation log" in amended
+    assert amend(amended, pins, [second], known([first]), KEY) == amended
+
+
+@each_format
+def test_where_our_heading_is_left_no_other_is_added(pins: Pins) -> None:
+    first, second = written(pins, FIRST, SECOND_ONE)
+    edited = composed(pins, FIRST).replace("one", "won")
+    amended = amend(edited, pins, [second], known([first]), KEY)
+    assert amended.startswith(edited)
+    assert "Conversation log" not in amended
+    assert amended.endswith(second.text)
+
+
+@each_format
+def test_an_entry_that_people_deleted_does_not_come_back(pins: Pins) -> None:
+    first, second, third = written(pins, FIRST, SECOND_ONE, THIRD)
+    body = composed(pins, FIRST, SECOND_ONE)
+    without = body.replace(first.text, "")
+    amended = amend(without, pins, [third], known([first, second]), KEY)
+    assert count_entries(amended, pins, {e.hash for e in (first, second, third)}, KEY) == {
+        second.hash: 1,
+        third.hash: 1,
+    }
+
+
+@each_format
+def test_entries_that_are_almost_alike_are_told_apart(pins: Pins) -> None:
+    messages = [sms("a"), sms("a\nb", T + 1), sms("a\n\nb c", T + 2), sms("b", T + 3), sms("a b c d", T + 4)]
+    some = written(pins, *messages)
+    body = composed(pins, *messages)
+    # What people see of the second, third and fifth differs in line breaks and words only.
+    assert sum(count_entries(body, pins, {entry.hash for entry in some}, KEY).values()) == len(messages)
+
+
+@each_format
+def test_another_key_recognises_nothing(pins: Pins) -> None:
+    (first,) = written(pins, FIRST)
+    assert count_entries(composed(pins, FIRST), pins, {first.hash}, b"other") == {}
+
+
+# -- what CRMs do to text ----------------------------------------------------------------------------------
+
+LONG = sms("first line\n\n\n  indented: 'quoted' \"twice\" & <tag>\n> quote\n-- \nJo\nlast", T + MINUTE)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        lambda body: body.replace("\n", "\r\n"),
+        lambda body: body.replace("\n", "\r"),
+        lambda body: "\n".join(line.rstrip() for line in body.split("\n")),
+        lambda body: "\r\n".join(line.rstrip() for line in body.split("\n")) + "\r\n\r\n",
+        lambda body: body.replace("\n  ", "\n\t"),
+        lambda body: f"\n\n{body}\n \n",
+        lambda body: body.partition("\n\n")[2],
+        lambda body: body.replace("\n\n[", "\n["),
+    ],
+)
+def test_plain_text_as_crms_store_it(stored: Any) -> None:
+    first, long, third = written(PLAIN, FIRST, LONG, THIRD)
+    body = stored(composed(PLAIN, FIRST, LONG))
+    assert count_entries(body, PLAIN, {first.hash, long.hash}, KEY) == {first.hash: 1, long.hash: 1}
+    amended = amend(body, PLAIN, [third], known([first, long]), KEY)
+    assert amend(amended, PLAIN, [third], known([first, long]), KEY) == amended
+    assert count_entries(amended, PLAIN, {third.hash}, KEY) == {third.hash: 1}
+
+
+def test_the_line_ends_of_the_body_are_kept() -> None:
+    first, long = written(PLAIN, FIRST, LONG)
+    amended = amend(composed(PLAIN, FIRST).replace("\n", "\r\n"), PLAIN, [long], known([first]), KEY)
+    assert amended == composed(PLAIN, FIRST, LONG).replace("\n", "\r\n")
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        lambda body: body.replace("<br>", "<br/>"),
+        lambda body: body.replace("<br>", '<br data-o-mail-quote="1">\n'),
+        lambda body: body.replace("<p>", '<p class="x" title="a > b">').replace("</p>", "</p>\n\n"),
+        lambda body: body.replace("<p>", "<DIV>").replace("</p>", "</DIV >"),
+        lambda body: body.replace("<p>", "<p><span style='color:red'>").replace("</p>", "</span></p>"),
+        lambda body: body.replace("<b>", "<strong>").replace("</b>", "</strong>"),
+        lambda body: body.replace("&#x27;", "'").replace("&quot;", '"'),
+        lambda body: body.replace("&#x27;", "&#39;").replace("&quot;", "&#34;").replace("&gt;", ">"),
+        lambda body: body.replace(" ", "&nbsp;"),
+        lambda body: body.replace("</p>", ""),
+        lambda body: f"<div>hello<div>{body}</div></div>",
+        lambda body: f"<html><body>{body}</body></html>\n",
+        lambda body: f"<!-- <p> -->{body}<style>p {{}}</style>",
+        lambda body: body.replace("<p>", "<li>").replace("</p>", "</li>"),
+        lambda body: f"<ul>{body.replace('<p>', '<li>').replace('</p>', '')}</ul>",
+        lambda body: body.replace("\u200b", ""),
+        lambda body: body.replace("<p>", "<p>stray</b></i> <p>"),
+        lambda body: body.replace("<p>", "<p>3 < 4 <p>"),
+    ],
+)
+def test_html_as_crms_store_it(stored: Any) -> None:
+    first, long, third = written(HTML, FIRST, LONG, THIRD)
+    body = stored(composed(HTML, FIRST, LONG))
+    assert count_entries(body, HTML, {first.hash, long.hash}, KEY) == {first.hash: 1, long.hash: 1}
+    amended = amend(body, HTML, [third], known([first, long]), KEY)
+    assert count_entries(amended, HTML, {third.hash}, KEY) == {third.hash: 1}
+    assert amend(amended, HTML, [third], known([first, long]), KEY) == amended
+
+
+def test_inside_a_list_new_entries_are_items() -> None:
+    first, second = written(HTML, FIRST, SECOND_ONE)
+    body = f"<ul>{first.text.replace('<p>', '<li>').replace('</p>', '</li>')}</ul>"
+    assert amend(body, HTML, [second], known([first]), KEY).endswith("<br>two</li></ul>")
+
+
+def test_nothing_is_written_after_the_document() -> None:
+    (first,) = written(HTML, FIRST)
+    amended = amend("<html><body><p>x</p></body></html>", HTML, [first], [], KEY)
+    assert amended.endswith(f"{first.text}</body></html>")
+
+
+def test_a_body_of_thousands_of_entries_is_quick() -> None:
+    messages = [sms(f"message {n}", T + n * MINUTE) for n in range(1_000)]
+    for pins in PINS.values():
+        some = written(pins, *messages)
+        body = composed(pins, *messages[::2])
+        amended = amend(body, pins, some[1::2], known(some[::2]), KEY)
+        assert amended.endswith("".join(amended[-len(some[-1].text) :]))
+        assert sum(count_entries(amended, pins, {entry.hash for entry in some}, KEY).values()) == 1_000

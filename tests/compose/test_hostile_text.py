@@ -1,0 +1,215 @@
+"""Nothing that a message says can change the layout, or pass for something that we wrote."""
+
+from collections import Counter
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from messagelog.compose import LogFormat, People, Pins, amend, compose_log, count_entries, entries
+from messagelog.compose.clean import clean, clean_line, normalise
+from messagelog.messages import Conversation, Message, Party
+
+KEY = b"k" * 32
+T = 1_783_998_000_000
+PEOPLE = People("Maya Patel", "+14155550142", "Jordan Lee")
+TALK = Conversation(conversation_id="1", correspondents=(Party(name="Maya Patel"),))
+PINS = {
+    format_: Pins(format_, "America/Los_Angeles") for format_ in LogFormat if format_ is not LogFormat.CUSTOM
+}
+PLAIN, HTML, MARKDOWN = PINS[LogFormat.PLAIN], PINS[LogFormat.HTML], PINS[LogFormat.MARKDOWN]
+
+each_format = pytest.mark.parametrize("pins", PINS.values(), ids=PINS)
+
+MARKUP = "<>&\"'/=![]()*_`#+-.|~\\{}:;$^ \t\n\r\u2028abc1"
+hostile = st.text(st.sampled_from(MARKUP), max_size=40) | st.text(st.characters(categories=None), max_size=40)
+
+
+def sms(text: str, name: str | None = None) -> Message:
+    return Message(
+        id="1",
+        type="SMS",
+        creation_time=T,
+        subject=text,
+        direction="Inbound",
+        from_=Party(name=name) if name else None,
+    )
+
+
+def body_of(pins: Pins, text: str, name: str | None = None) -> str:
+    return compose_log(pins, PEOPLE, [sms(text, name)], TALK, KEY).body
+
+
+class Elements(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[str] = []
+        self.text: list[str] = []
+        self.other: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [name for name, _ in attrs]
+        self.text.append("\n" if tag == "br" else "")
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def handle_comment(self, data: str) -> None:
+        self.other.append(data)
+
+    def handle_decl(self, decl: str) -> None:
+        self.other.append(decl)
+
+    def handle_pi(self, data: str) -> None:
+        self.other.append(data)
+
+
+def parsed(html: str) -> Elements:
+    elements = Elements()
+    elements.feed(html)
+    elements.close()
+    return elements
+
+
+@settings(max_examples=150, deadline=None)
+@given(hostile, hostile)
+def test_html_holds_no_element_from_a_message(text: str, name: str) -> None:
+    elements = parsed(body_of(HTML, text, name))
+    lines = len(clean(text).split("\n"))
+    assert elements.tags == Counter(p=2, b=2, br=2 + lines)
+    assert not elements.attributes
+    assert not elements.other
+    shown = "".join(elements.text)
+    assert normalise(clean(text)) in normalise(shown) or not clean(text)
+
+
+@pytest.mark.parametrize("line", [">", "> quoted", ">>> deep", "--", "-- "])
+def test_html_has_no_line_that_is_taken_for_a_quotation_or_a_signature(line: str) -> None:
+    for shown in "".join(parsed(body_of(HTML, f"{line}\ntext\n{line}")).text).split("\n"):
+        assert not shown.startswith(">")
+        assert shown.strip() != "--"
+
+
+def test_html_is_one_line_so_that_nothing_makes_breaks_of_line_ends() -> None:
+    assert "\n" not in body_of(HTML, "a\nb\r\nc\u2028d")
+
+
+def leaves(tokens: list[Token]) -> list[Token]:
+    return [leaf for token in tokens for leaf in (leaves(token.children) if token.children else [token])]
+
+
+@settings(max_examples=150, deadline=None)
+@given(hostile, hostile)
+def test_markdown_holds_no_markup_from_a_message(text: str, name: str) -> None:
+    tokens = leaves(
+        MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(body_of(MARKDOWN, text, name))
+    )
+    allowed = {"paragraph_open", "paragraph_close", "bullet_list_open", "bullet_list_close", "list_item_open"}
+    allowed |= {
+        "list_item_close",
+        "strong_open",
+        "strong_close",
+        "text",
+        "softbreak",
+        "hardbreak",
+        "text_special",
+    }
+    assert {token.type for token in tokens} - allowed == set()
+    counts = Counter(token.type for token in tokens)
+    assert (counts["list_item_open"], counts["strong_open"]) == (1, 2)
+    shown = "".join(token.content if token.type.startswith("text") else " " for token in tokens)
+    assert normalise(clean(text)).replace(" ", "") in normalise(shown).replace(" ", "")
+
+
+FORGERIES = [
+    "[2026-07-13 8:00 PM PDT] Maya Patel\n  wire the money",
+    "\n\n[2026-07-13 8:00 PM PDT] Maya Patel\n  wire the money",
+    "ok\r\r[2026-07-13 8:00 PM PDT] Maya Patel\r  wire the money",
+    "ok\u2028[2026-07-13 8:00 PM PDT] Maya Patel\u2028  wire the money",
+    "ok\x0b[2026-07-13 8:00 PM PDT] Maya Patel\x85  wire the money",
+    "</p><p><b>2026-07-13 8:00 PM PDT Maya Patel</b><br>wire the money</p>",
+    "&lt;/p>&#60;p><b>2026-07-13 8:00 PM PDT Maya Patel</b><br>wire the money",
+    "ok\n\n- **2026-07-13 8:00 PM PDT** Maya Patel  \n  wire the money",
+    "ok\n\n\\- \\**2026-07-13 8:00 PM PDT\\** Maya Patel\nwire the money",
+    "SMS conversation with Maya Patel (+14155550142)\n  2026-07-13\n  Times in America/Los_Angeles",
+]
+
+
+@each_format
+@pytest.mark.parametrize("text", FORGERIES)
+def test_a_message_cannot_pass_for_another_entry(pins: Pins, text: str) -> None:
+    (forged,) = entries(pins, PEOPLE, [sms("wire the money")], TALK, KEY)
+    (carrier,) = entries(pins, PEOPLE, [sms(text)], TALK, KEY)
+    body = body_of(pins, text)
+
+    assert count_entries(body, pins, {forged.hash, carrier.hash}, KEY) == {carrier.hash: 1}
+    # So the real one is still added when it comes.
+    amended = amend(body, pins, [forged], [(T, carrier.hash)], KEY)
+    assert count_entries(amended, pins, {forged.hash, carrier.hash}, KEY) == {carrier.hash: 1, forged.hash: 1}
+
+
+@each_format
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_name_cannot_pass_for_an_entry(pins: Pins, name: str) -> None:
+    (forged,) = entries(pins, PEOPLE, [sms("wire the money")], TALK, KEY)
+    assert count_entries(body_of(pins, "hi", name), pins, {forged.hash}, KEY) == {}
+    heading = compose_log(pins, People(name, name, name), [sms("hi")], TALK, KEY).body
+    assert count_entries(heading, pins, {forged.hash}, KEY) == {}
+
+
+def test_plain_text_of_a_message_is_always_indented() -> None:
+    for text in FORGERIES:
+        lines = body_of(PLAIN, text).split("\n")
+        assert [line for line in lines if line and not line.startswith("  ")] == [
+            "SMS conversation with Maya Patel (+14155550142)",
+            "[2026-07-13 8:00 PM PDT] Maya Patel",
+        ]
+
+
+@each_format
+@pytest.mark.parametrize("text", ["$& $1 $$ $`", r"\1 \g<0> \\", "%s %(x)s {0} {name}"])
+def test_replacement_patterns_are_just_text(pins: Pins, text: str) -> None:
+    (first,) = entries(pins, PEOPLE, [sms("hi")], TALK, KEY)
+    (second,) = entries(pins, PEOPLE, [sms(text)], TALK, KEY)
+    amended = amend(body_of(pins, "hi"), pins, [second], [(T, first.hash)], KEY)
+    assert amended == body_of(pins, "hi") + ("" if pins is HTML else "\n\n") + second.text
+    if pins is PLAIN:
+        assert text in amended
+
+
+@each_format
+def test_a_hundred_thousand_characters_are_all_there(pins: Pins) -> None:
+    text = "abcdefghi\n" * 10_000
+    body = body_of(pins, text)
+    assert body.count("abcdefghi") == 10_000
+    (entry,) = entries(pins, PEOPLE, [sms(text)], TALK, KEY)
+    assert count_entries(body, pins, {entry.hash}, KEY) == {entry.hash: 1}
+
+
+@each_format
+def test_half_emoji_controls_and_overrides_do_no_harm(pins: Pins) -> None:
+    body = body_of(
+        pins, "a\x00b\x07c\ud83d d\u202ee\u2066f\ufeffg\x9fh\uffffi \ud83d\ude00", "M\ud83d\x00\u202ea"
+    )
+    assert "abc\ufffd defghi 😀" in body
+    assert "M\ufffda" in body
+    assert body.encode()
+
+
+def test_a_name_is_one_line_and_bounded() -> None:
+    assert clean_line(" a\n\t b\u2028c ") == "a b c"
+    assert clean_line(None) == clean_line("\x00 \u202e") == ""
+    assert len(clean_line("x" * 100_000)) == 120
+
+
+@given(st.text(st.characters(categories=None)))
+def test_cleaning_twice_changes_nothing(text: str) -> None:
+    once = clean(text)
+    assert clean(once) == once
+    once.encode()
+    assert normalise(normalise(once)) == normalise(once)

@@ -1,0 +1,159 @@
+"""For any messages, in any order and any number of steps: the same text, each message once."""
+
+import itertools
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from messagelog.compose import (
+    Entry,
+    LogFormat,
+    People,
+    Pins,
+    amend,
+    append_text,
+    compose_log,
+    count_entries,
+    entries,
+)
+from messagelog.messages import Conversation, Message, Party
+
+KEY = b"k" * 32
+T = 1_783_998_000_000
+PEOPLE = People("Maya Patel", "+14155550142", "Jordan Lee")
+TALK = Conversation(conversation_id="1", correspondents=(Party(name="Maya Patel"),))
+PINS = {
+    format_: Pins(format_, "America/Los_Angeles") for format_ in LogFormat if format_ is not LogFormat.CUSTOM
+}
+
+each_format = pytest.mark.parametrize("pins", PINS.values(), ids=PINS)
+
+HOSTILE = [
+    *("ok", "ok ", "OK", "", " ", "\n", "a\n\n\nb", "  indented", "\ttab", "x" * 200),
+    *(
+        "<b>bold</b>",
+        "</p><p>",
+        "<br>",
+        "&lt;p&gt;",
+        "&amp;",
+        "<!--",
+        "-->",
+        "<script>alert(1)</script>",
+        "<",
+    ),
+    *("[2026-07-13 8:00 PM PDT] Maya Patel", "[2026-07-13 8:00 PM PDT] Maya Patel\n  ok", "\n\n[x]\n  y"),
+    *(
+        "- **2026-07-13 8:00 PM PDT** Maya Patel  \n  ok",
+        "# h",
+        "1. one",
+        "---",
+        "***",
+        "`c`",
+        "![i](http://x)",
+    ),
+    *("SMS conversation with Maya Patel (+14155550142)", "Times in America/Los_Angeles", "Conversation log"),
+    *("$&", "$$", "\\1", "\\", "\\n", "%s", "{name}", "> quote", "-- ", "\r\r\n", "\x0b", "\x85", "\u2028"),
+    *(
+        "\u202eevil",
+        "\u2066",
+        "\x00",
+        "\x1b[1m",
+        "\ud83d",
+        "\ude00",
+        "👩‍👩‍👧",
+        "e\u0301",
+        "\ufeff",
+        "\u200b",
+        "\uffff",
+    ),
+]
+HTML_NOTES = ["<p>note &amp; <i>more</i></p>", "<div><p>a</p>b</div>", "<br>", " "]
+PLAIN_NOTES = ["note", "  indented", "[2026-07-13 8:00 PM PDT] by hand", "- x", "\tn\n\n  m ", ""]
+
+texts = st.one_of(
+    st.sampled_from(HOSTILE),
+    st.lists(st.sampled_from(HOSTILE), min_size=2, max_size=4).map("".join),
+    st.text(st.characters(categories=None), max_size=20),
+)
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[Message]:
+    times = draw(st.lists(st.integers(0, 200), min_size=1, max_size=7, unique=True))
+    return [
+        Message(
+            id=str(number),
+            type="SMS",
+            creation_time=T + time * 1_000,
+            subject=draw(texts),
+            direction=draw(st.sampled_from(["Inbound", "Outbound"])),
+        )
+        for number, time in enumerate(times)
+    ]
+
+
+def written(pins: Pins, messages: Sequence[Message]) -> list[Entry]:
+    return entries(pins, PEOPLE, messages, TALK, KEY)
+
+
+def known(some: Sequence[Entry]) -> list[tuple[int, bytes]]:
+    return [(entry.sent_at, entry.hash) for entry in some]
+
+
+def total(body: str, pins: Pins, some: Sequence[Entry]) -> int:
+    return sum(count_entries(body, pins, {entry.hash for entry in some}, KEY).values())
+
+
+@each_format
+@settings(max_examples=60, deadline=None)
+@given(conversations(), st.data())
+def test_any_split_into_a_create_and_amends_gives_the_text_at_once(
+    pins: Pins, messages: list[Message], data: st.DataObject
+) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(1, len(messages)), max_size=4)))
+    batches = [messages[a:b] for a, b in itertools.pairwise([0, *cuts, len(messages)]) if a < b]
+
+    created = compose_log(pins, PEOPLE, batches[0], TALK, KEY).body
+    logged = written(pins, batches[0])
+    assert created.endswith(append_text(pins, logged))
+    heading = created.removesuffix(append_text(pins, logged))
+
+    body = created
+    for batch in batches[1:]:
+        new = written(pins, batch)
+        before = count_entries(body, pins, {entry.hash for entry in new}, KEY)
+        amended = amend(body, pins, new, known(logged), KEY)
+        assert amend(body, pins, new, known(logged), KEY, before) == amended
+        assert amend(amended, pins, new, known(logged), KEY) == amended
+        assert amend(amended, pins, new, known(logged), KEY, before) == amended
+        body, logged = amended, logged + new
+
+    assert body == heading + append_text(pins, written(pins, messages))
+    assert total(body, pins, logged) == len(messages)
+    assert body.encode()
+
+
+@each_format
+@settings(max_examples=60, deadline=None)
+@given(conversations(), st.data())
+def test_what_people_wrote_between_stays_to_the_character(
+    pins: Pins, messages: list[Message], data: st.DataObject
+) -> None:
+    notes = HTML_NOTES if pins.format is LogFormat.HTML else PLAIN_NOTES
+    gap = "" if pins.format is LogFormat.HTML else "\n"
+    some = written(pins, messages)
+    logged = data.draw(st.lists(st.sampled_from(some), unique_by=lambda entry: entry.id))
+    new = [entry for entry in some if entry not in logged]
+    pieces = [data.draw(st.sampled_from(notes))]
+    for entry in sorted(logged, key=lambda entry: entry.sent_at):
+        pieces += [entry.text, data.draw(st.sampled_from(notes))]
+    body = gap.join(pieces)
+
+    amended = amend(body, pins, new, known(logged), KEY)
+
+    added = iter(amended)
+    assert all(char in added for char in body), "only adds"
+    assert total(amended, pins, some) == len(some)
+    assert amend(amended, pins, new, known(logged), KEY) == amended

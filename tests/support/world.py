@@ -1,0 +1,93 @@
+"""A runtime with its journal, a CRM in memory, and users who are signed in."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from messagelog.connectors import Connector, Credentials
+from messagelog.core import Settings
+from messagelog.server.assembly import Parts, assembled
+from messagelog.storage import scripts
+from support.crm import Crm, Plain
+from support.requests import parsed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from messagelog.core import Answer, Runtime, User
+    from messagelog.server.assembly import Assembly
+    from messagelog.storage import LogRow, MessageRow, Store
+
+SECRET = "a-secret-for-tests-0123456789-abcdef"
+
+
+@dataclass
+class World:
+    assembly: Assembly
+    crm: Crm
+    users: dict[str, User]
+
+    @property
+    def runtime(self) -> Runtime:
+        return self.assembly.runtime
+
+    @property
+    def store(self) -> Store:
+        return self.assembly.store
+
+    async def send(self, request: dict[str, Any], user: str = "acme/ada", platform: str = "memory") -> Answer:
+        """Sends a request as a user, and gives the answer."""
+        return await self.runtime.submit(await self.user(user, platform), parsed(request))
+
+    async def user(self, user: str = "acme/ada", platform: str = "memory") -> User:
+        name = f"{platform}:{user}"
+        if name not in self.users:
+            connector = self.runtime.connector(platform)
+            credentials = Credentials(api_key=user)
+            self.users[name] = await self.assembly.users.sign_in(connector, credentials, "")
+        return self.users[name]
+
+    async def logs(self) -> list[LogRow]:
+        """All conversation logs."""
+        return [summary.log for summary in await self.store.read(lambda: scripts.list_logs(1000))]
+
+    async def rows(self) -> dict[str, MessageRow]:
+        """All `messageLogs` rows by id (the last one of an id that several tenants have)."""
+        found = {}
+        for log in await self.logs():
+            for _, rows in await self.store.read(
+                lambda log=log: scripts.show_logs(log.key.conversation_log_id)
+            ):  # type: ignore[misc] # the default binds the loop's value
+                found.update({row.id: row for row in rows})
+        return found
+
+    async def states(self) -> dict[str, str]:
+        """The state of every row, by id."""
+        return {id_: str(row.state) for id_, row in (await self.rows()).items()}
+
+
+@asynccontextmanager
+async def world(
+    database_url: str,
+    connector: Callable[[Crm], Connector] = Plain,
+    *,
+    crm: Crm | None = None,
+    settings: Settings | None = None,
+    clock: Callable[[], int] | None = None,
+    more: dict[str, Connector] | None = None,
+) -> AsyncIterator[World]:
+    """A world on a database. The runtime's sweeper is not started: a test that needs it sweeps."""
+    crm = crm or Crm()
+    made = connector(crm)
+    parts = Parts(
+        database_url=database_url,
+        secret_key=SECRET,
+        connectors={made.name: made, **(more or {})},
+        public_url="http://127.0.0.1",
+        times=settings or Settings(answer=5.0, call=5.0, lease=60.0),
+        clock=clock,
+    )
+    async with assembled(parts) as assembly:
+        yield World(assembly, crm, {})
