@@ -157,3 +157,36 @@ def test_what_people_wrote_between_stays_to_the_character(
     assert all(char in added for char in body), "only adds"
     assert total(amended, pins, some) == len(some)
     assert amend(amended, pins, new, known(logged), KEY) == amended
+
+
+PIECES = [
+    "<div>",
+    "</div>",
+    "<p>",
+    "</p>",
+    "<br/>",
+    "<ul><li>",
+    "</li></ul>",
+    "<b>",
+    "3 < 4",
+    "&amp",
+    "&#0;",
+    " ",
+    "x",
+]
+bodies = st.text(st.characters(categories=None)) | st.lists(st.sampled_from(PIECES)).map("".join)
+
+
+@each_format
+@settings(max_examples=60, deadline=None)
+@given(bodies, conversations())
+def test_a_body_without_anything_of_ours_is_kept_and_added_to_once(
+    pins: Pins, body: str, messages: list[Message]
+) -> None:
+    if pins.format is LogFormat.HTML and set(body) & set("<!\"'") and not set(body) <= set("".join(PIECES)):
+        return  # what is inside a comment or an attribute that never ends shows nowhere
+    some = written(pins, messages)
+    amended = amend(body, pins, some, [], KEY)
+    assert amended.startswith(body)
+    assert total(amended, pins, some) == len(some)
+    assert amend(amended, pins, some, [], KEY) == amended

@@ -75,7 +75,7 @@ def mutated(draw: st.DrawFn) -> Any:
         for key in place[:-1]:
             holder = holder[key]
         if draw(st.booleans()):
-            holder[place[-1]] = draw(anything)
+            holder[place[-1]] = copy.deepcopy(draw(anything))
         else:
             del holder[place[-1]]
     return sent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from messagelog.connectors import Connector, Credentials
@@ -57,9 +58,7 @@ class World:
         """All `messageLogs` rows by id (the last one of an id that several tenants have)."""
         found = {}
         for log in await self.logs():
-            for _, rows in await self.store.read(
-                lambda log=log: scripts.show_logs(log.key.conversation_log_id)
-            ):  # type: ignore[misc] # the default binds the loop's value
+            for _, rows in await self.store.read(partial(scripts.show_logs, log.key.conversation_log_id)):
                 found.update({row.id: row for row in rows})
         return found
 

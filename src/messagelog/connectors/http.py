@@ -6,8 +6,9 @@ an unknown outcome; a write that got no trustworthy answer does.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import email.utils
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -116,7 +117,7 @@ def _unanswered(method: str, detail: str, *, status: int | None = None) -> Conne
 def _decoded(method: str, answer: aiohttp.ClientResponse, body: bytes) -> Any:
     """The JSON of a good answer; the error that a status stands for otherwise."""
     status = answer.status
-    if 200 <= status < 300:
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         if not body:
             return None
         try:
@@ -124,20 +125,20 @@ def _decoded(method: str, answer: aiohttp.ClientResponse, body: bytes) -> Any:
         except msgspec.DecodeError as error:
             raise _unanswered(method, f"HTTP {status} without JSON", status=status) from error
     detail = f"HTTP {status}"
-    if status == 401:
+    if status == HTTPStatus.UNAUTHORIZED:
         raise AuthExpired(detail, status=status)
-    if status in {404, 410}:
+    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
         raise NotFound(detail, status=status)
-    if status == 429:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
         raise RateLimited(
             detail, retry_after=retry_after_seconds(answer.headers.get("Retry-After")), status=status
         )
-    if status >= 500:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise _unanswered(method, detail, status=status)
     raise Rejected(detail, status=status)
 
 
-def retry_after_seconds(header: str | None, *, now: datetime.datetime | None = None) -> float | None:
+def retry_after_seconds(header: str | None, *, now: dt.datetime | None = None) -> float | None:
     """The seconds that a `Retry-After` header asks for, given as a number or as a date; None when it is neither."""
     if header is None:
         return None
@@ -148,5 +149,5 @@ def retry_after_seconds(header: str | None, *, now: datetime.datetime | None = N
     except ValueError:
         return None
     if when.tzinfo is None:
-        when = when.replace(tzinfo=datetime.UTC)
-    return max(0.0, (when - (now or datetime.datetime.now(datetime.UTC))).total_seconds())
+        when = when.replace(tzinfo=dt.UTC)
+    return max(0.0, (when - (now or dt.datetime.now(dt.UTC))).total_seconds())

@@ -45,7 +45,7 @@ _WORDS = {
     Trouble.NOT_FOUND: "{crm} has no such contact or activity, or hides it from you",
     Trouble.REJECTED: "{crm} refused it",
     Trouble.NO_ANSWER: "{crm} gave no clear answer",
-    Trouble.NO_LOG_ID: "the connector {crm} returned no log id",
+    Trouble.NO_LOG_ID: "{crm} may have it, but nothing can be added to it",
 }
 
 
@@ -105,7 +105,7 @@ def _notice(
     logged, failed, parked = counts[RowState.LOGGED], counts[RowState.FAILED], counts[RowState.PARKED]
     waiting = len(states) - logged - failed - parked
     total = len(states) + refused
-    parts = [f"{logged} of {total} messages logged"] if logged or total > 1 else []
+    parts = [f"{logged} of {total} messages logged"] if logged else []
     why = _why(states, reports, crm)
     if waiting:
         parts.append(f"{_many(waiting)} accepted; {crm} is slow, so logging goes on in the background")
@@ -114,7 +114,8 @@ def _notice(
             f"{_many(parked)} kept for review, since {crm} did not confirm it and it must not be logged twice"
         )
     if failed:
-        parts.append(f"{_many(failed)} not logged: {why}. Log again to try the rest")
+        again = any(report.state is RowState.FAILED for report in reports.values())
+        parts.append(f"{_many(failed)} not logged: {why}" + (". Log again to try the rest" if again else ""))
     if refused:
         parts.append(f"{_many(refused)} not logged: {crm} takes no messages of this kind")
     failed_all = failed + refused == total
@@ -136,7 +137,7 @@ def _why(states: Mapping[str, RowState], reports: Mapping[str, RowReport], crm: 
         if state is RowState.FAILED and report is not None:
             trouble = _trouble(report)
             if trouble is not None and trouble in _WORDS:
-                return _WORDS[trouble].format(crm=crm) + _detail(report.reason or "")
+                return _WORDS[trouble].format(crm=crm) + _detail(_cause(report))
     return f"{crm} did not take it"
 
 
@@ -147,5 +148,13 @@ def _detail(reason: str) -> str:
 
 
 def _trouble(report: RowReport) -> Trouble | None:
-    word = (report.reason or "").partition(":")[0]
-    return Trouble(word) if word in Trouble._value2member_map_ else None
+    word = _cause(report).partition(":")[0]
+    return Trouble(word) if word in {trouble.value for trouble in Trouble} else None
+
+
+def _cause(report: RowReport) -> str:
+    """The reason of a row; of one that was held back by another, the other's."""
+    reason = report.reason or ""
+    if reason.startswith(f"{Trouble.BEHIND}:") and reason.endswith(")"):
+        return reason.partition("(")[2].removesuffix(")")
+    return reason

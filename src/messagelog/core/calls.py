@@ -153,7 +153,7 @@ class Caller:
     ) -> tuple[Contact, ...]:
         """The other matched contacts of a group. One that cannot be looked up now is left out: the log matters more."""
         parties = content.conversation.correspondents
-        if log.shared or len(parties) < 2:
+        if log.shared or len(parties) == 1:
             return ()
         numbers = [party.phone_number for party in parties[:_MOST_CORRESPONDENTS] if party.phone_number]
         found: dict[str, Contact] = {}

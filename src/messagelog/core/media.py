@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -40,7 +41,7 @@ class MediaFetcher:
             headers = {"Authorization": f"Bearer {token}"}
             try:
                 async with self._client.get(attachment.uri, headers=headers, allow_redirects=False) as answer:
-                    if answer.status != 200:
+                    if answer.status != HTTPStatus.OK:
                         raise MediaUnavailable(f"RingCentral answered HTTP {answer.status} for this media")
                     yield answer.content
             except aiohttp.ClientError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -102,11 +102,11 @@ def _log_id(
     return f"{info.conversation_id}/{day}"
 
 
-def day_in(zone: datetime.tzinfo) -> Callable[[int], str]:
+def day_in(zone: dt.tzinfo) -> Callable[[int], str]:
     """Names the day of a time (epoch milliseconds) in a zone, as `2026-07-13`."""
 
     def name(sent_at: int) -> str:
-        return datetime.datetime.fromtimestamp(sent_at / 1000, tz=zone).date().isoformat()
+        return dt.datetime.fromtimestamp(sent_at / 1000, tz=zone).date().isoformat()
 
     return name
 

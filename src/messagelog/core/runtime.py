@@ -10,27 +10,28 @@ import asyncio
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from messagelog.compose import Pins
 from messagelog.connectors import AuthExpired
-from messagelog.core.answer import Answer, answer, nothing_to_do, refusal
+from messagelog.core.answer import Answer, refusal
 from messagelog.core.bulletin import Bulletin, Watch
-from messagelog.core.calls import write_pins
 from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
-from messagelog.core.payload import sealed_rows
-from messagelog.core.plan import RequestPlan, day_in, next_step, plan_request
+from messagelog.core.plan import day_in, next_step, plan_request
+from messagelog.core.submission import Submission
 from messagelog.core.worker import Worker
-from messagelog.storage import NewRow, NewWork, scripts
-from messagelog.storage.rows import LogState, Terms
+from messagelog.storage import scripts
+from messagelog.storage.rows import Terms
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+
     from messagelog.connectors import Connector
     from messagelog.core.calls import Caller
+    from messagelog.core.plan import Item
     from messagelog.core.users import User, UserDirectory
     from messagelog.messages import LogRequest
     from messagelog.storage import Acceptance, Claim, LogKey, Sealer, Store
@@ -92,7 +93,7 @@ class Runtime:
         self._bulletin = Bulletin()
         self._working: dict[LogKey, asyncio.Task[None]] = {}
         self._timers: dict[LogKey, asyncio.TimerHandle] = {}
-        self._requests: defaultdict[LogKey, list[Callable[[], tuple[NewRow, ...]]]] = defaultdict(list)
+        self._submissions: defaultdict[LogKey, list[Submission]] = defaultdict(list)
         self._sweeper: asyncio.Task[None] | None = None
         self._stopping = False
         self._worker = Worker(store, sealer, users, caller, self._bulletin)
@@ -107,12 +108,14 @@ class Runtime:
             raise UnknownPlatform(platform) from None
 
     async def submit(self, user: User, request: LogRequest) -> Answer:
-        """Logs what a request holds, or accepts it and says so when the time to answer is over."""
+        """Logs what a request holds, or accepts it and says so when the time to answer is over.
+
+        Raises `Stopping` during a shutdown and `UnknownPlatform` for a user of a connector that is gone.
+        """
         if self._stopping:
             raise Stopping
         connector = self.connector(user.platform)
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self.settings.answer
+        until = asyncio.get_running_loop().time() + self.settings.answer
         try:
             contact = given_contact(request) or await self._resolved(connector, user, request, until)
         except NoContact as problem:
@@ -126,7 +129,7 @@ class Runtime:
             day_of=day_in(user.tzinfo),
             arrived_at=int(self._clock() * 1000),
         )
-        return await self._logged(connector, user, request, contact, plan, until)
+        return await self._logged(Submission(connector, user, request, contact, plan, self._sealer), until)
 
     async def _resolved(
         self, connector: Connector, user: User, request: LogRequest, until: float
@@ -144,60 +147,39 @@ class Runtime:
             sleep=self._sleep,
         )
 
-    async def _logged(
-        self,
-        connector: Connector,
-        user: User,
-        request: LogRequest,
-        contact: ChosenContact,
-        plan: RequestPlan,
-        until: float,
-    ) -> Answer:
-        crm = connector.display_name or connector.name
-        ids = [item.id for item in plan.items]
-        known = await self.store.read(lambda: scripts.look_up(plan.key, ids))
-        held = known.linked or known.state is LogState.PARKED
-        if known.contact_id is not None and known.contact_id != contact.id and held:
-            return _held_by(crm, (known.contact_id, known.contact_name or ""))
-        wanted = [
-            item
-            for item in plan.items
-            if item.id in known.unlogged or (plan.shared and item.version > (known.version or 0))
-        ]
+    async def _logged(self, submission: Submission, until: float) -> Answer:
+        """Journals what is not logged yet, and waits for its outcome."""
+        key = submission.plan.key
+        known = await self.store.read(lambda: scripts.look_up(key, submission.ids))
+        holder = submission.holder(known)
+        if holder is not None:
+            return submission.held_by(holder)
+        wanted = submission.wanted(known)
         if not wanted:
-            return answer([], {}, crm=crm, refused=len(plan.refused)) if plan.refused else nothing_to_do()
+            return submission.nothing_wanted()
+        versions = {item.id: item.version for item in wanted}
+        with self._held(submission), self._bulletin.watching(key, versions) as watch:
+            # Shielded: a claim that was won must be worked on, even when the client has gone away.
+            acceptance = await asyncio.shield(self._accepted(submission, wanted))
+            if acceptance.held_by is not None:
+                return submission.held_by(acceptance.held_by)
+            await self._waited(key, watch, until)
+        return submission.answer(wanted, watch.reports, known)
 
-        def rows_of_all() -> tuple[NewRow, ...]:
-            return sealed_rows(self._sealer, plan.key, request, (contact.name, contact.type), plan.items)
-
-        work = NewWork(
-            key=plan.key,
-            conversation_id=plan.conversation_id,
-            shared=plan.shared,
-            contact_id=contact.id,
-            contact_type=contact.type,
-            contact_name=contact.name,
-            pins=write_pins(Pins(format=connector.log_format, zone=user.zone)),
-            user_id=user.id,
-            rows=sealed_rows(self._sealer, plan.key, request, (contact.name, contact.type), wanted),
-        )
-        self._requests[plan.key].append(rows_of_all)
+    @contextmanager
+    def _held(self, submission: Submission) -> Iterator[None]:
+        """Keeps a request at hand while it waits: a deleted activity is made anew from all that it holds."""
+        held = self._submissions[submission.plan.key]
+        held.append(submission)
         try:
-            with self._bulletin.watching(plan.key, {item.id: item.version for item in wanted}) as watch:
-                # Shielded: a claim that was won must be worked on, even when the client has gone away.
-                acceptance = await asyncio.shield(self._accepted(connector, work))
-                if acceptance.held_by is not None:
-                    return _held_by(crm, acceptance.held_by)
-                await self._waited(plan.key, watch, until)
+            yield
         finally:
-            self._requests[plan.key].remove(rows_of_all)
-            if not self._requests[plan.key]:
-                del self._requests[plan.key]
-        fresh = None if not (plan.shared and known.linked) else frozenset[str]()
-        logged = [item.id for item in wanted]
-        return answer(logged, watch.reports, crm=crm, refused=len(plan.refused), fresh=fresh)
+            held.remove(submission)
+            if not held:
+                self._submissions.pop(submission.plan.key, None)
 
-    async def _accepted(self, connector: Connector, work: NewWork) -> Acceptance:
+    async def _accepted(self, submission: Submission, wanted: Sequence[Item]) -> Acceptance:
+        connector, work = submission.connector, submission.work(wanted)
         acceptance = await self.store.write(
             lambda: scripts.accept(work, self._planner(connector), self._terms(connector))
         )
@@ -257,7 +239,7 @@ class Runtime:
                 claim,
                 planner=planner if not self._stopping else None,
                 terms=terms,
-                held=lambda: [row for rows in self._requests.get(key, ()) for row in rows()],
+                held=lambda: [row for each in self._submissions.get(key, ()) for row in each.rows()],
                 may_recreate=not recreated,
             )
             recreated = recreated or run.recreated
@@ -332,11 +314,3 @@ class Runtime:
         for key in known:
             self.ring(key)
         return len(known)
-
-
-def _held_by(crm: str, contact: tuple[str, str]) -> Answer:
-    id_, name = contact
-    who = f"{name} ({id_})" if name else id_
-    return refusal(
-        f"This conversation is already logged in {crm} for the contact {who}. Nothing was written to another contact."
-    )

@@ -121,25 +121,31 @@ def troubled(
 ) -> Settled:
     """The call ended with an error. `may_recreate` allows to make a deleted activity anew (once in a run)."""
     match error:
-        case OutcomeUnknown():
-            return _unknown(log, rows, error, able)
         case RateLimited():
             return _rate_limited(log, rows, error)
-        case NotFound() if log.call == "update":
-            gone = able.not_found_means_gone if error.gone is None else error.gone
-            if may_recreate and (gone or log.call_user == log.created_by):
-                return _gone(log, rows)
-            return _failed(log, rows, _reason(Trouble.NOT_FOUND, error), behind=True)
-        case NotFound():
-            return _failed(log, rows, _reason(Trouble.NOT_FOUND, error), behind=True)
-        case AuthExpired():
-            return _failed(log, rows, _reason(Trouble.SIGN_IN, error), behind=True)
+        case NotFound() if log.call == "update" and may_recreate and _is_gone(log, error, able):
+            return _gone(log, rows)
         case Rejected():
             # What one message holds was refused: those behind it may pass, unless there is no activity to take them.
             return _failed(log, rows, _reason(Trouble.REJECTED, error), behind=log.call == "create")
-        case Unavailable():
-            return _failed(log, rows, _reason(Trouble.UNAVAILABLE, error), behind=True)
-    return _unknown(log, rows, error, able)
+        case NotFound() | AuthExpired() | Unavailable():
+            trouble = next(trouble for type_, trouble in _TROUBLES if isinstance(error, type_))
+            return _failed(log, rows, _reason(trouble, error), behind=True)
+        case _:
+            return _unknown(log, rows, error, able)
+
+
+_TROUBLES: Final = (
+    (NotFound, Trouble.NOT_FOUND),
+    (AuthExpired, Trouble.SIGN_IN),
+    (Unavailable, Trouble.UNAVAILABLE),
+)
+
+
+def _is_gone(log: LogRow, error: NotFound, able: Abilities) -> bool:
+    """Whether a missing activity was deleted, rather than hidden from a user who did not create it."""
+    gone = able.not_found_means_gone if error.gone is None else error.gone
+    return gone or (error.gone is None and log.call_user == log.created_by)
 
 
 class Finding(enum.Enum):
@@ -181,18 +187,14 @@ def _unknown(log: LogRow, rows: Sequence[MessageRow], error: ConnectorError, abl
     trouble = Trouble.NO_LOG_ID if isinstance(error, NoLogId) else Trouble.NO_ANSWER
     reason = _reason(trouble, error)
     log = replace(log, reason=reason)
-    if log.call == "create":
-        resolvable = able.finds or able.upserts
-    else:
-        resolvable = able.reads_back or able.amends
-    if not resolvable:
+    creating = log.call == "create"
+    if not ((able.finds or able.upserts) if creating else (able.reads_back or able.amends)):
         return _parked(log, rows, reason)
     changes = tuple(RowChange(row.id, RowState.UNKNOWN, reason) for row in rows)
     # An answer with a status says that the CRM is done with the call; without one it may still be at work.
     at_work = error.status is None and not isinstance(error, NoLogId)
-    searched = log.call == "create" and able.finds
-    wait_ms = able.settle_ms if at_work or searched else 0
-    return Settled(log, changes, wait_ms=max(wait_ms, _backoff_ms(log.tries) if log.tries else 0))
+    searched = creating and able.finds
+    return Settled(log, changes, wait_ms=able.settle_ms if at_work or searched else 0)
 
 
 def _rate_limited(log: LogRow, rows: Sequence[MessageRow], error: RateLimited) -> Settled:

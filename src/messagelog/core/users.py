@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,13 +37,13 @@ class User:
         return pick_zone(self.timezone, self.timezone_offset)
 
     @cached_property
-    def tzinfo(self) -> datetime.tzinfo:
+    def tzinfo(self) -> dt.tzinfo:
         """The zone as Python's time zone."""
         offset = re.fullmatch(r"UTC([+-])(\d\d):(\d\d)", self.zone)
         if offset is None:
             return ZoneInfo(self.zone)
         minutes = int(offset[2]) * 60 + int(offset[3])
-        return datetime.timezone(datetime.timedelta(minutes=-minutes if offset[1] == "-" else minutes))
+        return dt.timezone(dt.timedelta(minutes=-minutes if offset[1] == "-" else minutes))
 
 
 class UserDirectory:

@@ -76,7 +76,7 @@ class Worker:
         except ClaimLost:
             _log.warning("claim_lost", log=claim.key.conversation_log_id)
             return Run()
-        return await self._saved(settled, rows, planner, terms, held)
+        return await self._saved(settled, planner, terms, held)
 
     # ------------------------------------------------------------------------------------------ steps
 
@@ -153,9 +153,9 @@ class Worker:
             if log.call == "create":
                 return await self._recovered_create(connector, log, rows, able, call)
             return await self._recovered_update(connector, log, rows, able, call)
-        except NotFound as error:
-            return troubled(log, rows, error, able, may_recreate=may_recreate)
         except ConnectorError as error:
+            if isinstance(error, NotFound) and log.call == "update":
+                return troubled(log, rows, error, able, may_recreate=may_recreate)
             return undecided(log, rows, error)
         except (SealBroken, LookupError):
             return recovered(log, rows, Finding.NOBODY_KNOWS)
@@ -186,7 +186,6 @@ class Worker:
     async def _saved(
         self,
         settled: Settled,
-        rows: Sequence[MessageRow],
         planner: Planner | None,
         terms: Terms,
         held: Callable[[], Sequence[NewRow]],

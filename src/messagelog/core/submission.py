@@ -1,0 +1,99 @@
+"""One request on its way through the runtime: who asks, for which contact, and what it means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from messagelog.compose import Pins
+from messagelog.core.answer import Answer, answer, nothing_to_do, refusal
+from messagelog.core.calls import write_pins
+from messagelog.core.payload import sealed_rows
+from messagelog.storage import LogState, NewWork
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from messagelog.connectors import Connector
+    from messagelog.core.contacts import ChosenContact
+    from messagelog.core.plan import Item, RequestPlan
+    from messagelog.core.users import User
+    from messagelog.messages import LogRequest
+    from messagelog.storage import LookUp, NewRow, Sealer
+    from messagelog.storage.rows import RowReport
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Submission:
+    """A request that has been understood: `plan` says what it means, `contact` whom it is logged for."""
+
+    connector: Connector
+    user: User
+    request: LogRequest
+    contact: ChosenContact
+    plan: RequestPlan
+    sealer: Sealer
+
+    @property
+    def ids(self) -> list[str]:
+        """The row ids of everything that it holds, oldest first."""
+        return [item.id for item in self.plan.items]
+
+    def wanted(self, known: LookUp) -> list[Item]:
+        """What of it is not logged yet: unknown messages, or a newer snapshot of a shared thread."""
+        if self.plan.shared:
+            return [item for item in self.plan.items if known.version is None or item.version > known.version]
+        return [item for item in self.plan.items if item.id in known.unlogged]
+
+    def holder(self, known: LookUp) -> tuple[str, str] | None:
+        """Another contact (id, name) that already holds the conversation log."""
+        if known.contact_id is None or known.contact_id == self.contact.id:
+            return None
+        held = known.linked or known.state is LogState.PARKED
+        return (known.contact_id, known.contact_name or "") if held else None
+
+    def rows(self, items: Sequence[Item] | None = None) -> tuple[NewRow, ...]:
+        """Journal rows of these items, sealed; of all of them when none are named."""
+        items = self.plan.items if items is None else items
+        contact = (self.contact.name, self.contact.type)
+        return sealed_rows(self.sealer, self.plan.key, self.request, contact, items)
+
+    def work(self, wanted: Sequence[Item]) -> NewWork:
+        """What is to be journalled."""
+        return NewWork(
+            key=self.plan.key,
+            conversation_id=self.plan.conversation_id,
+            shared=self.plan.shared,
+            contact_id=self.contact.id,
+            contact_type=self.contact.type,
+            contact_name=self.contact.name,
+            pins=write_pins(Pins(format=self.connector.log_format, zone=self.user.zone)),
+            user_id=self.user.id,
+            rows=self.rows(wanted),
+        )
+
+    # ---------------------------------------------------------------------------------------- answers
+
+    def held_by(self, contact: tuple[str, str]) -> Answer:
+        """Another contact holds the conversation log: nothing was written."""
+        id_, name = contact
+        who = f"{name} ({id_})" if name else id_
+        return refusal(
+            f"This conversation is already logged in {self._crm} for the contact {who}. "
+            "Nothing was written to another contact."
+        )
+
+    def nothing_wanted(self) -> Answer:
+        """All is logged, or of a kind that the CRM does not take."""
+        refused = len(self.plan.refused)
+        return answer([], {}, crm=self._crm, refused=refused) if refused else nothing_to_do()
+
+    def answer(self, wanted: Sequence[Item], reports: Mapping[str, RowReport], known: LookUp) -> Answer:
+        """What became of the wanted items. A newer snapshot of a thread that is logged brings no new log id."""
+        fresh = frozenset[str]() if self.plan.shared and known.linked else None
+        ids = [item.id for item in wanted]
+        return answer(ids, reports, crm=self._crm, refused=len(self.plan.refused), fresh=fresh)
+
+    @property
+    def _crm(self) -> str:
+        return self.connector.display_name or self.connector.name
