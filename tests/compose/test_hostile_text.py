@@ -11,7 +11,7 @@ from markdown_it.token import Token
 
 from messagelog.compose import LogFormat, People, Pins, amend, compose_log, count_entries, entries
 from messagelog.compose.clean import clean, clean_line, normalise
-from messagelog.messages import Conversation, Message, Party
+from messagelog.messages import Attachment, Conversation, Message, Party
 
 KEY = b"k" * 32
 T = 1_783_998_000_000
@@ -124,6 +124,41 @@ def test_markdown_holds_no_markup_from_a_message(text: str, name: str) -> None:
     assert (counts["list_item_open"], counts["strong_open"]) == (1, 2)
     shown = "".join(token.content if token.type.startswith("text") else " " for token in tokens)
     assert normalise(clean(text)).replace(" ", "") in normalise(shown).replace(" ", "")
+
+
+def with_file(name: str, link: str, uri: str) -> Message:
+    file = Attachment(type="MmsAttachment", content_type=name, file_name=name, link=link, uri=uri)
+    return Message(id="1", type="SMS", creation_time=T, direction="Inbound", subject="x", attachments=(file,))
+
+
+addresses = st.sampled_from(["https://", "http://", "javascript:", ""]).flatmap(
+    lambda scheme: st.text(st.sampled_from(MARKUP) | st.characters(categories=None), max_size=20).map(
+        lambda rest: f"{scheme}media.test/{rest}"
+    )
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(hostile, addresses, addresses)
+def test_a_file_is_one_safe_link_or_none(name: str, link: str, uri: str) -> None:
+    message = with_file(name, link, uri)
+    html = compose_log(HTML, PEOPLE, [message], TALK, KEY).body
+    elements = parsed(html)
+    assert set(elements.tags) <= {"p", "b", "br", "a"}
+    assert elements.tags["a"] == len(elements.attributes) <= 1
+    assert set(elements.attributes) <= {"href"}
+    assert html.count('href="https://') == elements.tags["a"]
+
+    markdown = compose_log(MARKDOWN, PEOPLE, [message], TALK, KEY).body
+    links = [token for token in leaves(MarkdownIt("commonmark").parse(markdown)) if token.type == "link_open"]
+    assert len(links) == elements.tags["a"]
+    assert all(str(token.attrs["href"]).startswith("https://") for token in links)
+
+    plain = compose_log(PLAIN, PEOPLE, [message], TALK, KEY).body
+    assert len(plain.split("\n")) == 7
+    for pins, body in ((HTML, html), (MARKDOWN, markdown), (PLAIN, plain)):
+        (entry,) = entries(pins, PEOPLE, [message], TALK, KEY)
+        assert count_entries(body, pins, {entry.hash}, KEY) == {entry.hash: 1}
 
 
 FORGERIES = [

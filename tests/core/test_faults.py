@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from support.crm import Appending, Call, Crm, Finding, Plain, ReadingBack, Upserting, lost
-from support.requests import body, message, thread
-from support.world import World, world
 
 from messagelog.connectors import (
     AuthExpired,
@@ -18,6 +15,9 @@ from messagelog.connectors import (
     Session,
     Unavailable,
 )
+from support.crm import Appending, Call, Crm, Finding, Plain, ReadingBack, Upserting, lost
+from support.requests import body, message, thread
+from support.world import World, world
 
 TEN = [message(n, f"text-{n:02}.") for n in range(1, 11)]
 

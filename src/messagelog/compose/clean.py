@@ -25,6 +25,8 @@ def clean(text: str) -> str:
 
     Half emoji become U+FFFD; control characters, direction overrides and zero-width blanks are left out.
     """
+    if text.isascii() and text.isprintable():
+        return text.rstrip()
     text = _NEW_LINES.sub("\n", _whole_characters(text)).translate(_DROPPED)
     return "\n".join(line.rstrip() for line in text.split("\n")).strip("\n").rstrip()
 

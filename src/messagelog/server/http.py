@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+import asyncio
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote_plus
 
 import msgspec
 import structlog
 from fastapi import Request, Response
 
+from messagelog.connectors import ConnectorError, OutcomeUnknown
 from messagelog.messages import BadRequest
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from collections.abc import Awaitable
 
+    from messagelog.connectors import Connector
     from messagelog.core import User
     from messagelog.server.assembly import Assembly
 
 T = TypeVar("T")
 
-SIGN_IN = "Please go to Settings and authorize CRM platform"
+SIGN_IN: Final = "Please go to Settings and authorize CRM platform"
+RESTARTING: Final = "The server is restarting. Please try again in a moment."
+
+FORM_BYTES: Final = 100_000
+"""What the body of a small form may hold."""
 
 _ENCODER = msgspec.json.Encoder()
+_TOLD_BY_MSGSPEC = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+
 _log = structlog.get_logger(__name__)
 
 
@@ -46,22 +57,17 @@ def assembly_of(request: Request) -> Assembly:
 
 
 def query_values(request: Request) -> dict[str, str]:
-    """The query's values, the first of each name, with a literal `+` kept where a phone number begins.
-
-    The client does not encode the plus of a phone number, which then reads as a blank.
-    """
+    """The query's values, the first of each name. A plus reads as a blank, as forms write it."""
     values: dict[str, str] = {}
     for part in request.scope["query_string"].decode("latin-1").split("&"):
         name, _, value = part.partition("=")
-        text = unquote_plus(value, errors="replace")
-        values.setdefault(unquote_plus(name), "+" + text[1:] if text[:1] == " " else text)
+        values.setdefault(unquote_plus(name), unquote_plus(value, errors="replace"))
     return values
 
 
 async def signed_in(request: Request) -> User:
     """The user whose token came along, as a bearer or in the query. Nothing of a body is read before this."""
-    header = request.headers.get("authorization", "")
-    scheme, _, bearer = header.partition(" ")
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     token = bearer.strip() if scheme.lower() == "bearer" else query_values(request).get("jwtToken", "")
     assembly = assembly_of(request)
     claims = assembly.tokens.read(token) if token else None
@@ -75,9 +81,8 @@ async def signed_in(request: Request) -> User:
     return user
 
 
-async def read_body(request: Request) -> bytes:
-    """The request's body, when it is within the limit."""
-    limit = assembly_of(request).parts.body_limit
+async def read_body(request: Request, limit: int) -> bytes:
+    """The request's body, when it has no more than `limit` bytes."""
     too_large = Refused(413, f"body: expected at most {limit:,} bytes")
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
@@ -87,47 +92,41 @@ async def read_body(request: Request) -> bytes:
         size += len(chunk)
         if size > limit:
             raise too_large
-        chunks.append(chunk)
+        if chunk:
+            chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def decoded(body: bytes, type_: type[T]) -> T:
+async def read_form(request: Request, type_: type[T]) -> T:
     """A small body as a typed value; `BadRequest` naming the field otherwise, never quoting it."""
+    body = await read_body(request, FORM_BYTES)
     try:
         return msgspec.json.decode(body, type=type_)
     except msgspec.ValidationError as error:
-        problem, _, path = str(error).partition(" - at `$")
-        raise BadRequest(path.strip("`").removeprefix(".") or "body", problem) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest("body", "expected JSON") from error
+        raise _located(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadRequest("body", "expected JSON") from None
 
 
-class Guard:
-    """The outermost layer: what nobody caught is told of by type and place, never by its text, and answered."""
+def _located(message: str) -> BadRequest:
+    """What msgspec says, as the path of a field and the problem."""
+    told = _TOLD_BY_MSGSPEC.fullmatch(message)
+    path, problem = (told["path"] or "body", told["problem"]) if told else ("body", message)
+    if missing := _MISSING.fullmatch(problem):
+        return BadRequest(missing[1], "is missing")
+    return BadRequest(path, problem[:1].lower() + problem[1:])
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started = False
-
-        async def watched(message: Any) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        except Exception as error:
-            frame = error.__traceback__
-            while frame is not None and frame.tb_next is not None:
-                frame = frame.tb_next
-            place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else ""
-            _log.error("request_failed", path=scope["path"], error=type(error).__name__, place=place)
-            if started:
-                raise
-            answer = json_response("The server could not do this now. What was accepted before is kept.", 500)
-            await answer(scope, receive, send)
+async def asked(request: Request, connector: Connector, call: Awaitable[T]) -> T:
+    """What the CRM answers within the time that the client waits. Raises `ConnectorError` for everything else."""
+    try:
+        async with asyncio.timeout(assembly_of(request).parts.times.answer):
+            return await call
+    except ConnectorError:
+        raise
+    except TimeoutError as error:
+        raise OutcomeUnknown("no answer in time") from error
+    except Exception as error:
+        # The connector's own mistake, or an answer of the CRM that it did not expect: its text may quote that.
+        _log.error("connector_failed", connector=connector.name, error=type(error).__name__)
+        raise OutcomeUnknown(f"the connector {connector.name} raised {type(error).__name__}") from error

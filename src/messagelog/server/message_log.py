@@ -18,5 +18,6 @@ async def log_messages(request: Request) -> Response:
     and are logged, or kept to be logged, now. Refused with a 4xx text that names the field when the body is wrong.
     """
     user = await signed_in(request)
-    log_request = parse_log_request(await read_body(request))
-    return json_response(await assembly_of(request).runtime.submit(user, log_request))
+    assembly = assembly_of(request)
+    log_request = parse_log_request(await read_body(request, assembly.parts.body_limit))
+    return json_response(await assembly.runtime.submit(user, log_request))

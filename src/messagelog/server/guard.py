@@ -1,0 +1,73 @@
+"""The layer around all routes: methods that every path has, and whatever nobody else answered."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from fastapi import Response
+from starlette.requests import ClientDisconnect
+
+from messagelog.server.http import RESTARTING, json_response
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+_ALLOW: Final = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+_FAILED: Final = "The server could not do this now. What was accepted before is kept."
+
+_log = structlog.get_logger(__name__)
+
+
+class Guard:
+    """Answers OPTIONS and HEAD on every path, and errors that nobody caught.
+
+    Such an error is told of by its type and place, in one line: its text may quote a message or a secret. It goes no
+    further, since those outside (Starlette, uvicorn) would print it whole.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes requests on, and sees to it that each has an answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif scope["method"] == "OPTIONS":
+            await Response(status_code=204, headers={"Allow": _ALLOW})(scope, receive, send)
+        else:
+            # To HEAD the server sends the head of what GET gives.
+            method = "GET" if scope["method"] == "HEAD" else scope["method"]
+            await self._answered({**scope, "method": method}, receive, send)
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Any) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except ClientDisconnect:
+            return  # she left before her request was whole: nobody waits for an answer
+        except asyncio.CancelledError:
+            # The server ends and waits no longer. This is the task's outermost layer, so it ends here as it should.
+            answer = json_response(RESTARTING, 503)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not be printed with its text
+            _log.error("request_failed", path=scope["path"], error=type(error).__name__, place=_place(error))
+            answer = json_response(_FAILED, 500)
+        else:
+            return
+        if not started:  # otherwise the server sees that the answer is not whole, and closes the connection
+            await answer(scope, receive, send)
+
+
+def _place(error: BaseException) -> str:
+    """The file and line where an error was raised."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else ""
