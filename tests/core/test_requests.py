@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from messagelog.connectors import Contact
+from messagelog.connectors import Contact, Session
 from messagelog.core import Settings
 from messagelog.messages import MessageKind
 from support.crm import Batches, Call, Html, Plain
@@ -358,3 +358,16 @@ async def test_what_people_wrote_in_an_activity_stays(database_url: str) -> None
 
 def _ids(call: Call) -> list[str]:
     return [each.id for each in call.log.messages] if call.log else []
+
+
+async def test_the_numbers_of_a_group_are_looked_up_once_for_many_messages(database_url: str) -> None:
+    asked: list[str] = []
+
+    class Counting(Plain):
+        async def find_contact(self, session: Session, phone_number: str) -> list[Contact]:
+            asked.append(phone_number)
+            return await super().find_contact(session, phone_number)
+
+    async with world(database_url, Counting) as here:
+        await here.send(body(*(message(n) for n in range(1, 6)), correspondents=BOTH))
+        assert sorted(asked) == ["+14155550142", "+14155550177"]

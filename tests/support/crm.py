@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +61,7 @@ class Crm:
     delay: float = 0.0
     gate: asyncio.Event | None = None
     keyed: bool = True
+    now: Callable[[], float] = time.time
     search_from: Callable[[Activity], bool] = lambda _activity: True
     _ids: Any = field(default_factory=lambda: itertools.count(1))
 
@@ -94,7 +96,9 @@ class Crm:
         id_ = f"a-{next(self._ids)}"
         key = log.idempotency_key if self.keyed else None
         fields = dict(log.additional_submission)
-        self.activities[id_] = Activity(id_, tenant, log.contact.id, subject, body, key, fields, user)
+        self.activities[id_] = Activity(
+            id_, tenant, log.contact.id, subject, body, key, fields, user, made_at=self.now()
+        )
         return id_
 
 

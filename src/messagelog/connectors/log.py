@@ -64,21 +64,6 @@ class LoggedMessage:
         return Media(self.record, self._opener)
 
 
-@dataclass(frozen=True, slots=True)
-class JournalView:
-    """What the journal knows of the activity's text, so that adding to it is idempotent.
-
-    `known`: time and hash of each entry logged before; `before`: how often the new entries' hashes stood in the body
-    before the call, where that was read; `sent`: what of a shared thread was sent before (see `SentBlocks`);
-    `linked`: the contact's activities that belong to other conversation logs.
-    """
-
-    known: Sequence[tuple[int, bytes]] = ()
-    before: Mapping[bytes, int] | None = None
-    sent: SentBlocks | None = None
-    linked: Collection[str] = ()
-
-
 class SentBlocks:
     """The blocks of a shared thread that were sent: hash of the text, and a short hash of the entity's id."""
 
@@ -108,6 +93,27 @@ class SentBlocks:
         if id_ is None:
             return bytes(self._ID)
         return hashlib.blake2b(id_.encode(), digest_size=self._ID).digest()
+
+
+NONE_SENT = SentBlocks()
+
+
+@dataclass(frozen=True, slots=True)
+class JournalView:
+    """What the journal knows of the activity's text, so that adding to it is idempotent.
+
+    `known`: time and hash of each entry logged before; `before`: how often the new entries' hashes stood in the body
+    before the call, where that was read. Of a shared thread: `sent` is what was sent before this call, `noted` what
+    may stand in the activity (this call's too), `appends` whether the CRM only takes additions. `linked`: the
+    contact's activities that belong to other conversation logs.
+    """
+
+    known: Sequence[tuple[int, bytes]] = ()
+    before: Mapping[bytes, int] | None = None
+    sent: SentBlocks = NONE_SENT
+    noted: SentBlocks = NONE_SENT
+    appends: bool = False
+    linked: Collection[str] = ()
 
 
 class MessageLog:
@@ -176,10 +182,7 @@ class MessageLog:
         """Only the new entries, for CRMs whose activities can be added to but not changed."""
         if self.thread is None:
             return compose.append_text(self._pins, self.entries)
-        sent = self._journal.sent or SentBlocks()
-        return compose.append_thread_text(
-            self._pins, [entry for entry in self.entries if not sent.has(entry)]
-        )
+        return compose.append_thread_text(self._pins, self._unsent)
 
     def amend(self, body: str) -> str:
         """The activity's `body` with the new entries in place, in time order; people's own text stays as it is.
@@ -187,17 +190,17 @@ class MessageLog:
         An entry that is there already is not added again, so writing the result twice changes nothing.
         """
         if self.thread is not None:
-            sent = self._journal.sent or SentBlocks()
-            return compose.replace_thread(body, self._pins, self.entries, sent.hashes, self._key)
+            ours = self._journal.noted.hashes
+            return compose.replace_thread(body, self._pins, self.entries, ours, self._key)
         journal = self._journal
         return compose.amend(body, self._pins, self.entries, journal.known, self._key, journal.before)
 
     def holds(self, body: str) -> bool:
         """Whether `body` has all new entries, counted beyond those that stood in it before."""
-        new = Counter(entry.hash for entry in self.entries)
+        new = Counter(entry.hash for entry in (self.entries if self.thread is None else self._unsent))
         found = compose.count_entries(body, self._pins, new.keys(), self._key)
         if self.thread is not None:
-            return bool(new) and all(found.get(hash_, 0) > 0 for hash_ in new)
+            return all(found.get(hash_, 0) > 0 for hash_ in new)
         before = self._journal.before
         if before is None:
             before = Counter(hash_ for _, hash_ in self._journal.known)
@@ -210,8 +213,16 @@ class MessageLog:
         if self.thread is None:
             return self.holds(body)
         # The create may have brought an older snapshot than the one at hand: what it brought was noted.
-        sent = (self._journal.sent or SentBlocks()).hashes
-        return bool(sent) and len(compose.count_entries(body, self._pins, sent, self._key)) == len(sent)
+        noted = self._journal.noted.hashes
+        return bool(noted) and len(compose.count_entries(body, self._pins, noted, self._key)) == len(noted)
+
+    @property
+    def _unsent(self) -> list[Entry]:
+        """What of a shared thread the CRM does not have yet: new entities where it appends, else every new text."""
+        sent = self._journal.sent
+        if self._journal.appends:
+            return [entry for entry in self.entries if not sent.has(entry)]
+        return [entry for entry in self.entries if entry.hash not in sent.hashes]
 
     @property
     def _records(self) -> list[Message]:

@@ -25,6 +25,7 @@ from messagelog.connectors import (
 )
 from messagelog.connectors.log import JournalView, SentBlocks
 from messagelog.core import payload as payloads
+from messagelog.core.contacts import ContactMemory
 from messagelog.core.settle import NoLogId
 from messagelog.storage import scripts
 
@@ -60,6 +61,7 @@ class Caller:
         self._sealer = sealer
         self._media = media
         self._call_timeout = call_timeout
+        self._contacts = ContactMemory()
 
     async def prepare(
         self,
@@ -140,7 +142,9 @@ class Caller:
         """What of the journal this call needs: little for a create, the entries for an update that is amended."""
         others = await self._store.read(lambda: scripts.linked_activities(log)) if linked else ()
         if log.shared:
-            return JournalView(sent=SentBlocks(bytes(log.blocks)), linked=others)
+            noted = SentBlocks(bytes(log.blocks))
+            sent = noted if log.call_before is None else SentBlocks(bytes.fromhex(log.call_before))
+            return JournalView(sent=sent, noted=noted, appends=connector.append_only, linked=others)
         if log.third_party_log_id is None or (
             connector.append_only and not connector.can("read_message_log")
         ):
@@ -160,10 +164,10 @@ class Caller:
         try:
             async with asyncio.timeout(_LOOK_UP_SECONDS):
                 for number in numbers:
-                    matches = await connector.find_contact(session, number)
+                    matches = await self._contacts.find(connector, session, number)
                     if matches and all(match.id != log.contact_id for match in matches):
                         found.setdefault(matches[0].id, matches[0])
-        except (ConnectorError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - the connector's own mistakes too
             _log.warning("correspondents_not_found", connector=connector.name, error=type(error).__name__)
         return tuple(found.values())
 

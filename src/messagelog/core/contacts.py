@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from messagelog.messages import LogRequest
 
 _PAUSE_SECONDS: Final = 1.0
+_REMEMBERED_SECONDS: Final = 60.0
+_REMEMBERED_NUMBERS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,29 @@ class ChosenContact:
 
 class NoContact(Exception):
     """No contact can be told from the request; the text says why, for the user."""
+
+
+class ContactMemory:
+    """Remembers for a minute whom a number belongs to: each message of a group asks for the same numbers.
+
+    A contact that is being made is never looked up here, but at the CRM.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[tuple[str, str, str], tuple[float, list[Contact]]] = {}
+
+    async def find(self, connector: Connector, session: Session, number: str) -> list[Contact]:
+        """The contacts that have the number, as the CRM said within the last minute. Raises its errors."""
+        place = (connector.name, session.tenant, number)
+        until, contacts = self._known.get(place, (0.0, []))
+        now = self._clock()
+        if until <= now:
+            contacts = await connector.find_contact(session, number)
+            if len(self._known) >= _REMEMBERED_NUMBERS:
+                self._known.clear()
+            self._known[place] = (now + _REMEMBERED_SECONDS, contacts)
+        return contacts
 
 
 def given_contact(request: LogRequest) -> ChosenContact | None:

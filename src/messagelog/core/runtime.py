@@ -160,7 +160,9 @@ class Runtime:
         versions = {item.id: item.version for item in wanted}
         with self._held(submission), self._bulletin.watching(key, versions) as watch:
             # Shielded: a claim that was won must be worked on, even when the client has gone away.
-            acceptance = await asyncio.shield(self._accepted(submission, wanted))
+            accepting = asyncio.create_task(self._accepted(submission, wanted))
+            accepting.add_done_callback(_not_silent)
+            acceptance = await asyncio.shield(accepting)
             if acceptance.held_by is not None:
                 return submission.held_by(acceptance.held_by)
             await self._waited(key, watch, until)
@@ -314,3 +316,9 @@ class Runtime:
         for key in known:
             self.ring(key)
         return len(known)
+
+
+def _not_silent(accepting: asyncio.Task[Acceptance]) -> None:
+    """Tells of a failure whose request has gone away: nobody else would."""
+    if not accepting.cancelled() and (error := accepting.exception()) is not None:
+        _log.error("accept_failed", error=type(error).__name__)

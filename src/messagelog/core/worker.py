@@ -94,7 +94,7 @@ class Worker:
         try:
             call = await self._prepared(connector, log, rows)
             log = await self._noted(connector, log, call, terms)
-            if log.call_before is not None:
+            if log.call_before is not None and not log.shared:
                 call = await self._prepared(connector, log, rows)
         except ConnectorError as error:
             # Nothing has been written yet, whatever reading came to: it is known not to be done.
@@ -126,7 +126,9 @@ class Worker:
         """
         noted = log
         if log.shared:
-            noted = replace(log, blocks=SentBlocks(bytes(log.blocks)).packed_with(call.log.entries))
+            before = bytes(log.blocks)
+            blocks = SentBlocks(before).packed_with(call.log.entries)
+            noted = replace(log, blocks=blocks, call_before=before.hex())
         elif log.call == "update" and connector.can("read_message_log") and ambiguous(call):
             body = await self._caller.read(connector, call)
             noted = replace(log, call_before=counted(body, read_pins(log.pins), call, self._sealer.entry_key))
@@ -148,6 +150,8 @@ class Worker:
         """Finds out what became of a call whose answer nobody has."""
         if not rows:
             return Settled(log, ())
+        if log.shared and log.call_before is None:  # what is noted before every call was not: it never left
+            return recovered(log, rows, Finding.NOT_THERE)
         try:
             call = await self._prepared(connector, log, rows, linked=able.finds)
             if log.call == "create":

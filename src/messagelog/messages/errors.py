@@ -1,7 +1,7 @@
 """What can be wrong with a request, told so that the sender can find it."""
 
 
-class BadRequest(ValueError):  # noqa: N818 - named after the answer that it becomes: 400 Bad Request
+class BadRequest(ValueError):
     """The sender's fault: the body of a request cannot be used.
 
     `path` is where, in the client's spelling with indices (`logInfo.messages[3].id`); `body` is the whole.
@@ -14,5 +14,5 @@ class BadRequest(ValueError):  # noqa: N818 - named after the answer that it bec
         self.problem = problem
 
 
-class MediaUnavailable(Exception):  # noqa: N818 - says what is so, like the errors that connectors raise
+class MediaUnavailable(Exception):
     """A media file cannot be opened: nobody who may fetch it is signed in, or it has no address."""

@@ -1,0 +1,55 @@
+"""Every point at which a process can die, once and twice: never twice in the CRM, never lost, never unseen."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from messagelog.storage import open_store
+from support.campaign import KINDS, RESOLVABLE, SCENARIOS, Campaign, Clock, Result, Scenario, campaign
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from support.crm import Plain
+
+PAIRS = 12
+"""How many of the schedules with two crashes are drawn for each scenario and kind of CRM."""
+
+
+@pytest.fixture
+async def here(database_url: str) -> AsyncIterator[Campaign]:
+    clock = Clock()
+    store = await open_store(database_url, clock=clock)
+    async with campaign(store, clock) as made:
+        yield made
+    await store.close()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+async def test_every_schedule_of_one_crash_and_a_draw_of_two(
+    here: Campaign, scenario: Scenario, kind: type[Plain]
+) -> None:
+    clean = await here.run(scenario, kind, [None])
+    assert not clean.problems, clean
+    assert set(clean.states) == {"logged"}
+    points = range(1, len(clean.passed) + 1)
+    draw = random.Random(f"{scenario.name} {kind.__name__}")
+    schedules: list[list[int | None]] = [[at] for at in points]
+    schedules += [[draw.choice(points), draw.choice(points)] for _ in range(PAIRS)]
+    ended: Counter[str] = Counter()
+    for schedule in schedules:
+        result = await here.run(scenario, kind, schedule)
+        assert not result.problems, (schedule, result)
+        ended[_end(result)] += 1
+    if kind in RESOLVABLE:
+        assert set(ended) == {"logged"}
+    print(f"{scenario.name}, {kind.__name__}: {dict(ended)}")  # noqa: T201 - the campaign's counts
+
+
+def _end(result: Result) -> str:
+    return "+".join(sorted(result.states))

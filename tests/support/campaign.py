@@ -1,0 +1,275 @@
+"""Schedules of crashes: what is sent, which CRM it goes to, where the process dies, and what must hold afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from messagelog.connectors import Credentials
+from messagelog.core import Runtime, UserDirectory
+from messagelog.core import Settings as Times
+from messagelog.core.calls import Caller
+from messagelog.core.media import MediaFetcher
+from messagelog.storage import Sealer, Store, scripts
+from messagelog.storage.scripts import Fetch, Script
+from support.crashing import CrashingStore, Fuse, wired
+from support.crm import Appending, Crm, Finding, Plain, ReadingBack, Upserting
+from support.requests import MAYA, OMAR, body, message, parsed, thread
+from support.world import SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+
+TIMES = Times(answer=2.0, call=2.0, lease=60.0)
+
+
+class Clock:
+    """The database's clock, in a test's hands."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000_000
+
+    def __call__(self) -> int:
+        return self.now
+
+
+# --------------------------------------------------------------------------------------- kinds of CRM
+
+
+class ExternalIds(Upserting):
+    """External ids; activities can be changed."""
+
+
+class Search(Finding):
+    """Our key can be searched for, and the search lags by four seconds."""
+
+    settle_seconds = 5.0
+
+
+class ReadBackOnly(ReadingBack):
+    """No key and no search: a contact's activities can be read."""
+
+
+class AppendOnlyReadBack(ReadingBack):
+    """Activities can only be added to, and read."""
+
+    append_only = True
+
+    update_message_log = Appending.update_message_log
+
+
+class AppendOnly(Appending):
+    """Activities can only be added to, and not be found or read again."""
+
+
+class Nothing(Plain):
+    """Activities can be changed in place; a lost create cannot be found."""
+
+
+KINDS: tuple[type[Plain], ...] = (ExternalIds, Search, ReadBackOnly, AppendOnlyReadBack, AppendOnly, Nothing)
+RESOLVABLE = frozenset({ExternalIds, Search, ReadBackOnly, AppendOnlyReadBack})
+"""With these nothing is ever parked."""
+
+
+# ---------------------------------------------------------------------------------------- scenarios
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What a client sends, in order, and the texts that the CRM must hold in the end, each once.
+
+    The process may crash during the last request; those before are the past.
+    """
+
+    name: str
+    requests: tuple[dict[str, Any], ...]
+    texts: tuple[str, ...]
+    batches: bool = False
+
+
+ONE, TWO, THREE = (message(n, f"text-{n:02}.") for n in (1, 2, 3))
+SAME = message(2, "text-01.", at=ONE["creationTime"] + 1000)
+
+SCENARIOS = (
+    Scenario("create", (body(ONE),), ("text-01.",)),
+    Scenario("create and update", (body(ONE, TWO),), ("text-01.", "text-02.")),
+    Scenario("update", (body(ONE), body(ONE, TWO)), ("text-01.", "text-02.")),
+    Scenario("equal texts", (body(ONE), body(ONE, SAME)), ("text-01.", "text-01.")),
+    Scenario("batch", (body(ONE), body(ONE, TWO, THREE)), ("text-01.", "text-02.", "text-03."), batches=True),
+    Scenario("shared create", (thread("text-01.", "text-02."),), ("text-01.", "text-02.")),
+    Scenario("shared update", (thread("text-01."), thread("text-01.", "text-02.")), ("text-01.", "text-02.")),
+    Scenario("group", (body(ONE, TWO, correspondents=(MAYA, OMAR)),), ("text-01.", "text-02.")),
+)
+
+
+# ----------------------------------------------------------------------------------------- schedules
+
+
+@dataclass
+class Result:
+    """How a schedule ended."""
+
+    passed: list[str]
+    died_at: list[str]
+    activities: int = 0
+    texts: Counter[str] = field(default_factory=Counter)
+    states: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Campaign:
+    """Runs schedules on one database; every schedule has a tenant of its own."""
+
+    store: Store
+    clock: Clock
+    client: aiohttp.ClientSession
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    async def run(self, scenario: Scenario, kind: type[Plain], crashes: Sequence[int | None]) -> Result:
+        """Sends the scenario; each incarnation dies at its point of `crashes`, the last one lives."""
+        tenant = f"t{next(self._numbers)}"
+        crm = Crm()
+        crm.now = self.clock
+        crm.search_from = lambda activity: self.clock.now - activity.made_at >= 4_000
+        connector = _batching(kind, scenario)(crm)
+        fuse = Fuse()
+        for request in scenario.requests[:-1]:
+            await self._live(tenant, connector, fuse, request)
+        passed: list[str] = []
+        died_at: list[str] = []
+        for at in crashes:
+            fuse = Fuse(at)
+            await self._live(tenant, connector, fuse, scenario.requests[-1])
+            passed = passed or fuse.passed
+            if fuse.dead:
+                died_at.append(fuse.passed[-1])
+        await self._live(tenant, connector, Fuse(), scenario.requests[-1], settle=True)
+        states = Counter(await self.store.read(lambda: _rows(tenant, scenario)))
+        return judged(scenario, kind, crm, states, Result(passed=passed, died_at=died_at))
+
+    async def _live(
+        self, tenant: str, connector: Plain, fuse: Fuse, request: dict[str, Any], *, settle: bool = False
+    ) -> None:
+        """One process: it starts, takes up what is due, is sent the request, and lives until it is idle or dead."""
+        wired(connector.crm, fuse)
+        runtime = self._runtime(connector, fuse)
+        life = asyncio.create_task(self._lived(runtime, tenant, request, settle=settle))
+        death = asyncio.create_task(fuse.died.wait())
+        await asyncio.wait([life, death], return_when=asyncio.FIRST_COMPLETED)
+        death.cancel()
+        if fuse.dead:
+            life.cancel()
+            await asyncio.wait([life])
+            await _buried(runtime)
+        else:
+            await life
+
+    async def _lived(self, runtime: Runtime, tenant: str, request: dict[str, Any], *, settle: bool) -> None:
+        connector = runtime.connectors["memory"]
+        user = await runtime.users.sign_in(connector, Credentials(api_key=f"{tenant}/ada"), "")
+        await self._settled(runtime)
+        for _ in range(2 if settle else 1):
+            await runtime.submit(user, parsed(request))
+            await self._settled(runtime)
+
+    async def _settled(self, runtime: Runtime) -> None:
+        """Lets time pass until nothing is due any more: leases end, searches settle, retries come."""
+        for _ in range(30):
+            await runtime.idle()
+            left = await self.store.read(scripts.next_due)
+            if left is None:
+                return
+            self.clock.now += int(left * 1000) + 1
+            await runtime.sweep()
+        raise AssertionError("it never settles")
+
+    def _runtime(self, connector: Plain, fuse: Fuse) -> Runtime:
+        store = CrashingStore(self.store, fuse)
+        sealer = Sealer(SECRET)
+        users = UserDirectory(store, sealer, self.client, call_timeout=2)
+        return Runtime(
+            store=store,
+            sealer=sealer,
+            connectors={connector.name: connector},
+            users=users,
+            caller=Caller(store, sealer, MediaFetcher(self.client), call_timeout=2),
+            settings=TIMES,
+        )
+
+
+def judged(scenario: Scenario, kind: type[Plain], crm: Crm, states: Counter[str], result: Result) -> Result:
+    """Whether a schedule's end keeps the promises, whatever happened on the way."""
+    text = "\n".join(activity.body for activity in crm.activities.values())
+    expected = Counter(scenario.texts)
+    texts = Counter({each: text.count(each) for each in expected})
+    result.activities, result.texts, result.states = len(crm.activities), texts, states
+    if len(crm.activities) > 1:
+        result.problems.append(f"{len(crm.activities)} activities for one log")
+    if any(texts[each] > expected[each] for each in expected):
+        result.problems.append(f"doubled: {texts}")
+    if set(states) - {"logged", "parked", "failed"}:
+        result.problems.append(f"unsettled: {states}")
+    if set(states) == {"logged"} and texts != expected:
+        result.problems.append(f"lost, though all is logged: {texts}")
+    if kind in RESOLVABLE and set(states) != {"logged"}:
+        result.problems.append(f"not logged: {states}")
+    if "parked" in states and not any(_during_a_call(point) for point in result.died_at):
+        result.problems.append(f"parked without a crash during a call: {result.died_at}")
+    return result
+
+
+def _during_a_call(point: str) -> bool:
+    return point.startswith(("crm:", "note:")) or point in _CALLING
+
+
+_CALLING = frozenset(
+    {
+        "accept:done",
+        "claim:done",
+        "save:lock_log",
+        "save:find_rows",
+        "save:change_row",
+        "save:rows_in_state",
+        "save:save_log",
+        "save:commit",
+        "save:done",
+    }
+)
+"""Points at which a call is journalled as being made and its outcome is not: other than at the CRM itself."""
+
+
+def _rows(tenant: str, scenario: Scenario) -> Script[list[str]]:
+    """The states of the scenario's rows."""
+    info = scenario.requests[-1]["logInfo"]
+    suffix = "-c-1" if len(info["correspondents"]) > 1 else ""
+    key = {"tenant": tenant, "platform": "memory", "log": info["conversationLogId"] + suffix}
+    rows = yield Fetch("rows_of_log", key)
+    return [row[5] for row in rows]
+
+
+def _batching(kind: type[Plain], scenario: Scenario) -> type[Plain]:
+    return type(kind.__name__, (kind,), {"takes_batches": True}) if scenario.batches else kind
+
+
+async def _buried(runtime: Runtime) -> None:
+    """Ends what a dead process had under way, as kill -9 does."""
+    tasks = list(runtime._working.values())
+    for timer in runtime._timers.values():
+        timer.cancel()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def campaign(store: Store, clock: Clock) -> AsyncIterator[Campaign]:
+    """A campaign on an opened store whose clock is `clock`."""
+    async with aiohttp.ClientSession() as client:
+        yield Campaign(store, clock, client)

@@ -1,0 +1,95 @@
+"""A process that dies at a chosen point: whatever it was about to write, call or answer does not happen any more.
+
+Points are named after what comes next: `accept:insert_row` is before that statement, `accept:commit` before the
+commit and `accept:done` just after it, `crm:create:before` before the CRM does its work and `crm:create:after` when
+it has done it but not answered. A point is reached each time that it is passed, and every passing has its number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from messagelog.storage import Store
+    from messagelog.storage.scripts import Script
+    from support.crm import Call, Crm
+
+T = TypeVar("T")
+
+
+class Crashed(BaseException):
+    """The process is dead. Not an `Exception`: nothing in the program may catch it and go on."""
+
+
+class Fuse:
+    """Counts the points that are passed, and kills the process at one of them (from 1; None lives on)."""
+
+    def __init__(self, at: int | None = None) -> None:
+        self._at = at
+        self._loop = asyncio.get_running_loop()
+        self.passed: list[str] = []
+        self.dead = False
+        self.died = asyncio.Event()
+
+    def point(self, name: str) -> None:
+        """Passes a point, or dies there. The dead pass nothing."""
+        if self.dead:
+            raise Crashed
+        self.passed.append(name)
+        if len(self.passed) == self._at:
+            self.dead = True
+            self._loop.call_soon_threadsafe(self.died.set)
+            raise Crashed(name)
+
+
+class CrashingStore:
+    """A store whose process may die before each statement, before a commit and after it."""
+
+    def __init__(self, store: Store, fuse: Fuse) -> None:
+        self._store = store
+        self._fuse = fuse
+
+    async def read(self, script: Callable[[], Script[T]]) -> T:
+        if self._fuse.dead:
+            raise Crashed
+        return await self._store.read(script)
+
+    async def write(self, script: Callable[[], Script[T]]) -> T:
+        name = ""
+
+        def watched() -> Script[T]:
+            nonlocal name
+            inner = script()
+            name = str(getattr(inner, "__name__", "script"))
+            answer: Any = None
+            while True:
+                try:
+                    ask = inner.send(answer)
+                except StopIteration as end:
+                    self._fuse.point(f"{name}:commit")
+                    value: T = end.value
+                    return value
+                self._fuse.point(f"{name}:{ask.name}")
+                answer = yield ask
+
+        result = await self._store.write(watched)
+        self._fuse.point(f"{name}:done")
+        return result
+
+    async def close(self) -> None:
+        """The store is shared by all incarnations, so it stays open."""
+
+
+def wired(crm: Crm, fuse: Fuse) -> None:
+    """Lets the process die around the CRM's work."""
+
+    def before(call: Call) -> None:
+        fuse.point(f"crm:{call.kind}:before")
+
+    def after(call: Call) -> None:
+        fuse.point(f"crm:{call.kind}:after")
+
+    crm.before, crm.after = before, after

@@ -1,0 +1,318 @@
+"""Our server on a real socket, with the demo CRM mounted into it, and a client that speaks as App Connect does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import aiohttp
+import msgspec
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount
+from yarl import URL
+
+from messagelog.connectors.demo import DemoConnector
+from messagelog.core import Settings as Times
+from messagelog.server import create_app
+from messagelog.server.assembly import Parts
+from messagelog.server.serving import Serving, bound_socket
+from messagelog.storage import scripts
+from messagelog.testing.demo_crm import create_demo_crm
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+
+    from fastapi import FastAPI
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from messagelog.connectors import Connector
+    from messagelog.server import Assembly
+    from messagelog.storage import LogRow, MessageRow
+
+SQLITE_ONLY = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For tests that no database can change the outcome of."""
+
+SECRET = "a-secret-for-tests-0123456789-abcdef"
+ADA, GRACE, OTTO = "demo-ada", "demo-grace", "demo-otto"
+CLIENT_HEADERS = {
+    "accept": "application/json, text/plain, */*",
+    "rc-extension-id": "8b8eae4db98e269a14d7e21d1b179afda3cddfa0a9fc894efae00e3a3af1207c",
+    "rc-account-id": "0d6fa7a0d4ea2cd0c0348ec1f25228112fab2cd60050a77d574cfdf8e472ebba",
+    "developer-author-name": "Example CRM",
+}
+PAYLOADS = Path(__file__).parent.parent / "messages" / "payloads"
+
+_OBSERVER = "x-observer"
+_PATIENCE = 10.0
+
+
+class Quick(DemoConnector):
+    """The demo's connector for a CRM whose search is up to date at once."""
+
+    settle_seconds: ClassVar[float] = 0.05
+
+
+def payload(name: str) -> Any:
+    """A captured request body, by the beginning of its name."""
+    (path,) = PAYLOADS.glob(f"{name}*.json")
+    return json.loads(path.read_bytes())
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: `body` is the decoded JSON, or the text where it is none."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+    raw: bytes
+
+
+@dataclass
+class CrmCall:
+    """One request of the connector to the CRM."""
+
+    method: str
+    path: str
+    query: str
+    body: bytes = b""
+
+
+class Recorded:
+    """The CRM's application, with every request noted that is not a test's own.
+
+    `refuse` may give an answer to be given instead of the CRM's.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.calls: list[CrmCall] = []
+        self.refuse: Callable[[CrmCall], Response | None] = lambda _call: None
+
+    @property
+    def writes(self) -> list[CrmCall]:
+        """The calls that change something."""
+        return [call for call in self.calls if call.method != "GET"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or any(name == _OBSERVER.encode() for name, _ in scope["headers"]):
+            await self._app(scope, receive, send)
+            return
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        call = CrmCall(scope["method"], path, scope["query_string"].decode())
+        self.calls.append(call)
+        if (refusal := self.refuse(call)) is not None:
+            await refusal(scope, receive, send)
+            return
+
+        async def noting() -> Message:
+            message = await receive()
+            call.body += message.get("body", b"")
+            return message
+
+        await self._app(scope, noting, send)
+
+
+def refusal(status: int, **headers: str) -> Response:
+    """An error of the CRM; a header's name has `_` for `-`."""
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return JSONResponse({"error": "refused by the test"}, status, sent)
+
+
+class InLoop(Serving):
+    """The server in a test's own event loop: it leaves signals alone and ends as soon as it is told to."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(app)
+        self.listens, self.leave = asyncio.Event(), asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.listens.set()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self.leave.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.end_work()
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=_PATIENCE)
+        await self.lifespan.shutdown()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@dataclass
+class Site:
+    """A server that answers at `url`, and what a test asks of it."""
+
+    url: str
+    app: FastAPI
+    crm: Recorded
+    client: aiohttp.ClientSession
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def assembly(self) -> Assembly:
+        assembly: Assembly = self.app.state.assembly
+        return assembly
+
+    # ------------------------------------------------------------------------------------ the client
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Sends a request; `path` holds the query as it is to stand on the wire."""
+        sent = {**CLIENT_HEADERS, **(headers or {})}
+        if json is not None:
+            data = msgspec.json.encode(json)
+            sent.setdefault("content-type", "application/json")
+        if isinstance(data, bytes):
+            data = BytesIO(data)  # aiohttp warns of large bodies that are bytes
+        url = URL(self.url + path, encoded=True)
+        async with self.client.request(method, url, data=data, headers=sent, allow_redirects=False) as answer:
+            raw = await answer.read()
+            is_json = answer.content_type == "application/json" and raw
+            return Reply(
+                answer.status, msgspec.json.decode(raw) if is_json else raw.decode(), answer.headers, raw
+            )
+
+    async def token(self, user: str = ADA) -> str:
+        """A session token, from a login with the user's API key."""
+        if user not in self.tokens:
+            form = {
+                "apiKey": user,
+                "platform": "demo",
+                "hostname": "crm.test",
+                "additionalInfo": {"apiKey": user},
+            }
+            reply = await self.ask("POST", "/apiKeyLogin?state=platform=demo", json=form)
+            assert reply.status == 200, reply.body
+            self.tokens[user] = reply.body["jwtToken"]
+        return self.tokens[user]
+
+    async def log(self, body: Any, user: str = ADA) -> Reply:
+        """`POST /messageLog` as the client sends it: a value as JSON, or bytes as they are."""
+        path = f"/messageLog?jwtToken={await self.token(user)}"
+        if isinstance(body, bytes):
+            return await self.ask("POST", path, data=body, headers={"content-type": "application/json"})
+        return await self.ask("POST", path, json=body)
+
+    # ------------------------------------------------------------------------------------ the CRM
+
+    async def crm_api(self, method: str, path: str, *, json: Any = None, user: str = ADA) -> Any:
+        """The CRM's own API, not noted as a call of the connector."""
+        headers = {"authorization": f"Bearer {user}", _OBSERVER: "test"}
+        return (await self.ask(method, f"/demo-crm/api{path}", json=json, headers=headers)).body
+
+    async def activities(self, user: str = ADA) -> list[dict[str, Any]]:
+        """All activities of the user's tenant, oldest first."""
+        found: list[dict[str, Any]] = await self.crm_api("GET", "/activities", user=user)
+        return found
+
+    async def only_activity(self) -> dict[str, Any]:
+        """The one activity there is."""
+        (activity,) = await self.activities()
+        return activity
+
+    async def chaos(self, **changes: Any) -> None:
+        """Changes the CRM's switch; without changes it behaves again."""
+        await self.crm_api("POST", "/chaos", json=changes or {"reset": True})
+
+    # ------------------------------------------------------------------------------------ the journal
+
+    async def logs(self) -> list[LogRow]:
+        """All conversation logs."""
+        return [each.log for each in await self.assembly.store.read(lambda: scripts.list_logs(1000))]
+
+    async def rows(self) -> dict[str, MessageRow]:
+        """All `messageLogs` rows, by id."""
+        found: dict[str, MessageRow] = {}
+        for log in await self.logs():
+            found |= {row.id: row for row in await self._rows_of(log.key.conversation_log_id)}
+        return found
+
+    async def _rows_of(self, id_: str) -> list[MessageRow]:
+        shown = await self.assembly.store.read(lambda: scripts.show_logs(id_))
+        return [row for _, rows in shown for row in rows]
+
+    async def states(self) -> dict[str, str]:
+        """The state of every row, by id."""
+        return {id_: str(row.state) for id_, row in (await self.rows()).items()}
+
+    async def until_logged(self, *ids: str) -> None:
+        """Waits until these rows are logged."""
+        await until(lambda: self._are_logged(ids), f"{ids} are logged")
+
+    async def _are_logged(self, ids: tuple[str, ...]) -> bool:
+        states = await self.states()
+        return all(states.get(id_) == "logged" for id_ in ids)
+
+
+async def until(condition: Callable[[], Any], what: str) -> None:
+    """Waits until a condition (a coroutine function) holds."""
+    deadline = time.monotonic() + _PATIENCE
+    while not await condition():
+        assert time.monotonic() < deadline, f"not within {_PATIENCE:g} s: {what}"
+        await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def site(
+    database_url: str,
+    folder: Path,
+    *,
+    connector: type[DemoConnector] = Quick,
+    times: Times | None = None,
+    body_limit: int = 10_000_000,
+    more: Mapping[str, Connector] | None = None,
+) -> AsyncIterator[Site]:
+    """A running server on a database; the CRM's file is in `folder`."""
+    listener = bound_socket("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    parts = Parts(
+        database_url=database_url,
+        secret_key=SECRET,
+        connectors={"demo": connector(f"{url}/demo-crm/api"), **(more or {})},
+        public_url=f"{url}/",
+        times=times or Times(answer=5.0, call=5.0, lease=60.0, sweep=0.2),
+        body_limit=body_limit,
+    )
+    crm = create_demo_crm(folder / "demo-crm.sqlite")
+    recorded = Recorded(crm)
+    mounted = Starlette(routes=[Mount("/", recorded)], lifespan=crm.router.lifespan_context)
+    app = create_app(parts, mounts={"/demo-crm": mounted}, start_at_once=False)
+    server = InLoop(app)
+    serving = asyncio.create_task(server.serve([listener]))
+    connection_pool = aiohttp.TCPConnector(limit=0)
+    try:
+        async with aiohttp.ClientSession(connector=connection_pool) as client:
+            await server.listens.wait()
+            yield Site(url, app, recorded, client)
+    finally:
+        server.leave.set()
+        await serving
+        listener.close()
