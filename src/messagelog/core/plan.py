@@ -76,17 +76,20 @@ def plan_request(
         )
     messages = sorted(info.messages, key=message_order)
     log_id = _log_id(request, messages, day_of, arrived_at) + suffix
+    items: list[Item] = []
+    refused: list[Message] = []
+    for message in messages:
+        if message.kind in kinds:
+            items.append(Item(message.id + suffix, message.sent_at or arrived_at, 0, message, None))
+        else:
+            refused.append(message)
     return RequestPlan(
         key=LogKey(tenant, platform, log_id),
         conversation_id=conversation_id,
         shared=False,
         contact_id=contact_id,
-        items=tuple(
-            Item(message.id + suffix, message.sent_at or arrived_at, 0, message, None)
-            for message in messages
-            if message.kind in kinds
-        ),
-        refused=tuple(message for message in messages if message.kind not in kinds),
+        items=tuple(items),
+        refused=tuple(refused),
     )
 
 

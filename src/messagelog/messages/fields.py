@@ -68,6 +68,8 @@ def identifier(value: object, field: str) -> str:
         return str(value)
     if not isinstance(value, str):
         raise ValueError(f"{field}: expected text or a whole number")  # noqa: TRY004 - msgspec wraps ValueError
+    if value.isalnum() and len(value) <= LONGEST_ID:
+        return value
     if not value or value.isspace():
         raise ValueError(f"{field}: is empty")
     if len(value) > LONGEST_ID:
@@ -102,6 +104,11 @@ def epoch_ms(value: object, field: str) -> int | None:
     if not EARLIEST <= moment < LATEST:
         raise ValueError(f"{field}: expected a time between the years 1990 and 2200")
     return moment
+
+
+def is_epoch_ms(value: object) -> bool:
+    """Whether a time is tidy already: absent, or a whole number of milliseconds between 1990 and 2200."""
+    return value is None or (type(value) is int and EARLIEST <= value < LATEST)
 
 
 def _read_text(text: str, field: str) -> int:

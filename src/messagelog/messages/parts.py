@@ -17,10 +17,13 @@ class MessageKind(StrEnum):
     @classmethod
     def of(cls, type_: str | None) -> "MessageKind":
         """The kind that RingCentral's `type` names, in any case. No type means SMS, as in short records."""
-        return cls.SMS if type_ is None else _KINDS.get(type_.casefold(), cls.OTHER)
+        if type_ is None:
+            return cls.SMS
+        return _KINDS.get(type_) or _KINDS.get(type_.casefold(), cls.OTHER)
 
 
 _KINDS = {
+    **{kind.value: kind for kind in MessageKind if kind is not MessageKind.OTHER},  # as it is mostly spelt
     "sms": MessageKind.SMS,
     "mms": MessageKind.SMS,
     "voicemail": MessageKind.VOICEMAIL,
@@ -44,11 +47,11 @@ class Party(Record, frozen=True, kw_only=True):
     message_status: str | None = None
 
     def __post_init__(self) -> None:
-        if type(self.phone_number) is not str:
+        if self.phone_number is not None and type(self.phone_number) is not str:
             assign(self, "phone_number", plain_text(self.phone_number))
-        if type(self.extension_number) is not str:
+        if self.extension_number is not None and type(self.extension_number) is not str:
             assign(self, "extension_number", plain_text(self.extension_number))
-        if type(self.extension_id) is not str:
+        if self.extension_id is not None and type(self.extension_id) is not str:
             assign(self, "extension_id", plain_text(self.extension_id))
 
 
@@ -68,5 +71,5 @@ class Attachment(Record, frozen=True, kw_only=True):
     vm_duration: Number | None = None
 
     def __post_init__(self) -> None:
-        if type(self.id) is not str:
+        if self.id is not None and type(self.id) is not str:
             assign(self, "id", plain_text(self.id))

@@ -13,6 +13,7 @@ from messagelog.messages.fields import (
     compact,
     epoch_ms,
     identifier,
+    is_epoch_ms,
     optional_identifier,
 )
 from messagelog.messages.media import Media
@@ -53,12 +54,18 @@ class Message(Record, frozen=True, kw_only=True):
     availability: str | None = None
 
     def __post_init__(self) -> None:
+        # A request may hold a thousand of these: what is tidy already is left as it is.
         assign(self, "id", identifier(self.id, "id"))
-        assign(self, "creation_time", epoch_ms(self.creation_time, "creationTime"))
-        assign(self, "last_modified_time", epoch_ms(self.last_modified_time, "lastModifiedTime"))
-        assign(self, "attachments", compact(self.attachments))
-        assign(self, "to", self.to or ())
-        assign(self, "conversation_id", optional_identifier(self.conversation_id, "conversationId"))
+        if not is_epoch_ms(self.creation_time):
+            assign(self, "creation_time", epoch_ms(self.creation_time, "creationTime"))
+        if not is_epoch_ms(self.last_modified_time):
+            assign(self, "last_modified_time", epoch_ms(self.last_modified_time, "lastModifiedTime"))
+        if not self.attachments or None in self.attachments:
+            assign(self, "attachments", compact(self.attachments))
+        if not self.to:
+            assign(self, "to", ())
+        if self.conversation_id is not None:
+            assign(self, "conversation_id", optional_identifier(self.conversation_id, "conversationId"))
         if self.conversation is not None:
             named = optional_identifier(self.conversation.id, "conversation.id")
             assign(self, "conversation_id", self.conversation_id or named)
