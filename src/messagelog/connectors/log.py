@@ -65,29 +65,75 @@ class LoggedMessage:
 
 
 class SentBlocks:
-    """The blocks of a shared thread that were sent: hash of the text, and a short hash of the entity's id."""
+    """The blocks of a shared thread that were, or may have been, written into its activity.
+
+    Kept packed in the journal: of each block the hash of its text, a short hash of its entity's id, and how sure it
+    is. A block is noted before the call that brings it leaves, and confirmed when that call is known to be done.
+    """
 
     _HASH, _ID = 16, 8
+    _MAYBE, _UNDER_WAY, _CONFIRMED = 0, 1, 2
 
     def __init__(self, packed: bytes = b"") -> None:
-        size = self._HASH + self._ID
-        self._blocks = {packed[at : at + size] for at in range(0, len(packed), size)}
+        size = self._HASH + self._ID + 1
+        records = [packed[at : at + size] for at in range(0, len(packed), size)]
+        self._blocks = {record[:-1]: record[-1] for record in records}
+
+    @property
+    def packed(self) -> bytes:
+        """The blocks as bytes for the journal."""
+        return b"".join(block + bytes((sure,)) for block, sure in sorted(self._blocks.items()))
 
     @property
     def hashes(self) -> frozenset[bytes]:
-        """The hashes of the blocks' text."""
-        return frozenset(block[: self._HASH] for block in self._blocks)
+        """The texts' hashes of all blocks that may stand in the activity."""
+        return self._hashes(self._MAYBE)
 
-    def has(self, entry: Entry) -> bool:
-        """Whether this entity was sent, whatever its text was then; a heading, whether this text was."""
-        if entry.id is None:
-            return entry.hash in self.hashes
-        return any(block[self._HASH :] == self._short(entry.id) for block in self._blocks)
+    @property
+    def under_way(self) -> frozenset[bytes]:
+        """The texts' hashes of what the last call brought, and of what was confirmed before it."""
+        return self._hashes(self._UNDER_WAY)
 
-    def packed_with(self, entries: Sequence[Entry]) -> bytes:
-        """These blocks and the given ones, as bytes for the journal."""
-        added = {entry.hash + self._short(entry.id) for entry in entries}
-        return b"".join(sorted(self._blocks | added))
+    def has_text(self, entry: Entry) -> bool:
+        """Whether this very text is confirmed."""
+        return entry.hash in self._texts
+
+    def has_entity(self, entry: Entry) -> bool:
+        """Whether this entity is confirmed, whatever its text was then; of a heading, whether this text is."""
+        return self.has_text(entry) if entry.id is None else self._short(entry.id) in self._entities
+
+    @cached_property
+    def _texts(self) -> frozenset[bytes]:
+        return self._hashes(self._CONFIRMED)
+
+    @cached_property
+    def _entities(self) -> frozenset[bytes]:
+        return frozenset(
+            block[self._HASH :] for block, sure in self._blocks.items() if sure == self._CONFIRMED
+        )
+
+    def noted(self, entries: Sequence[Entry]) -> SentBlocks:
+        """These blocks, and the given ones as being under way."""
+        made = SentBlocks()
+        made._blocks = {
+            block: self._MAYBE if sure == self._UNDER_WAY else sure for block, sure in self._blocks.items()
+        }
+        for entry in entries:
+            block = entry.hash + self._short(entry.id)
+            made._blocks[block] = max(made._blocks.get(block, self._MAYBE), self._UNDER_WAY)
+        return made
+
+    def confirmed(self) -> SentBlocks:
+        """These blocks, with those that were under way confirmed."""
+        made = SentBlocks()
+        made._blocks = {
+            block: self._CONFIRMED if sure == self._UNDER_WAY else sure
+            for block, sure in self._blocks.items()
+        }
+        return made
+
+    def _hashes(self, least: int) -> frozenset[bytes]:
+        return frozenset(block[: self._HASH] for block, sure in self._blocks.items() if sure >= least)
 
     def _short(self, id_: str | None) -> bytes:
         if id_ is None:
@@ -103,15 +149,13 @@ class JournalView:
     """What the journal knows of the activity's text, so that adding to it is idempotent.
 
     `known`: time and hash of each entry logged before; `before`: how often the new entries' hashes stood in the body
-    before the call, where that was read. Of a shared thread: `sent` is what was sent before this call, `noted` what
-    may stand in the activity (this call's too), `appends` whether the CRM only takes additions. `linked`: the
-    contact's activities that belong to other conversation logs.
+    before the call, where that was read; `sent`: the blocks of a shared thread; `appends`: whether the CRM only takes
+    additions; `linked`: the contact's activities that belong to other conversation logs.
     """
 
     known: Sequence[tuple[int, bytes]] = ()
     before: Mapping[bytes, int] | None = None
     sent: SentBlocks = NONE_SENT
-    noted: SentBlocks = NONE_SENT
     appends: bool = False
     linked: Collection[str] = ()
 
@@ -190,7 +234,7 @@ class MessageLog:
         An entry that is there already is not added again, so writing the result twice changes nothing.
         """
         if self.thread is not None:
-            ours = self._journal.noted.hashes
+            ours = self._journal.sent.hashes
             return compose.replace_thread(body, self._pins, self.entries, ours, self._key)
         journal = self._journal
         return compose.amend(body, self._pins, self.entries, journal.known, self._key, journal.before)
@@ -213,16 +257,17 @@ class MessageLog:
         if self.thread is None:
             return self.holds(body)
         # The create may have brought an older snapshot than the one at hand: what it brought was noted.
-        noted = self._journal.noted.hashes
-        return bool(noted) and len(compose.count_entries(body, self._pins, noted, self._key)) == len(noted)
+        brought = self._journal.sent.under_way
+        return bool(brought) and len(compose.count_entries(body, self._pins, brought, self._key)) == len(
+            brought
+        )
 
     @property
     def _unsent(self) -> list[Entry]:
         """What of a shared thread the CRM does not have yet: new entities where it appends, else every new text."""
         sent = self._journal.sent
-        if self._journal.appends:
-            return [entry for entry in self.entries if not sent.has(entry)]
-        return [entry for entry in self.entries if entry.hash not in sent.hashes]
+        known = sent.has_entity if self._journal.appends else sent.has_text
+        return [entry for entry in self.entries if not known(entry)]
 
     @property
     def _records(self) -> list[Message]:

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 _MOST_CORRESPONDENTS: Final = 10
 _LOOK_UP_SECONDS: Final = 5.0
 
+NOTHING_COUNTED: Final = "{}"
+"""Says that what a call needs was noted, where there was nothing to count."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -142,9 +145,8 @@ class Caller:
         """What of the journal this call needs: little for a create, the entries for an update that is amended."""
         others = await self._store.read(lambda: scripts.linked_activities(log)) if linked else ()
         if log.shared:
-            noted = SentBlocks(bytes(log.blocks))
-            sent = noted if log.call_before is None else SentBlocks(bytes.fromhex(log.call_before))
-            return JournalView(sent=sent, noted=noted, appends=connector.append_only, linked=others)
+            sent = SentBlocks(bytes(log.blocks))
+            return JournalView(sent=sent, appends=connector.append_only, linked=others)
         if log.third_party_log_id is None or (
             connector.append_only and not connector.can("read_message_log")
         ):
@@ -200,6 +202,11 @@ def counted(body: str, pins: Pins, call: Prepared, key: bytes) -> str:
     hashes = Counter(entry.hash for entry in call.log.entries)
     counts = compose.count_entries(body, pins, hashes.keys(), key)
     return msgspec.json.encode({hash_.hex(): n for hash_, n in counts.items()}).decode()
+
+
+def blocks_noted(call: Prepared) -> bytes:
+    """The blocks that may stand in a shared thread's activity once this call has left, for the journal."""
+    return call.journal.sent.noted(call.log.entries).packed
 
 
 def _counts(before: str | None) -> dict[bytes, int] | None:

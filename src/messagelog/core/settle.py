@@ -21,6 +21,7 @@ from messagelog.connectors import (
     Rejected,
     Unavailable,
 )
+from messagelog.connectors.log import SentBlocks
 from messagelog.storage.rows import LogRow, LogState, MessageRow, RowChange, RowState, WaitingChange
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def succeeded(
         third_party_log_id=third_party_log_id,
         created_by=log.created_by if log.call == "update" else log.call_user,
         version=max(log.version, version),
+        blocks=SentBlocks(bytes(log.blocks)).confirmed().packed if log.shared else b"",
         reason=None,
         tries=0,
     )
@@ -127,10 +129,10 @@ def troubled(
             return _gone(log, rows)
         case Rejected():
             # What one message holds was refused: those behind it may pass, unless there is no activity to take them.
-            return _failed(_unsent(log), rows, _reason(Trouble.REJECTED, error), behind=log.call == "create")
+            return _failed(log, rows, _reason(Trouble.REJECTED, error), behind=log.call == "create")
         case NotFound() | AuthExpired() | Unavailable():
             trouble = next(trouble for type_, trouble in _TROUBLES if isinstance(error, type_))
-            return _failed(_unsent(log), rows, _reason(trouble, error), behind=True)
+            return _failed(log, rows, _reason(trouble, error), behind=True)
         case _:
             return _unknown(log, rows, error, able)
 
@@ -161,7 +163,6 @@ def recovered(log: LogRow, rows: Sequence[MessageRow], finding: Finding) -> Sett
     reason = log.reason or f"{Trouble.NO_ANSWER}: the answer was lost"
     if finding is Finding.NOBODY_KNOWS:
         return _parked(log, rows, reason)
-    log = _unsent(log)
     tries = log.tries + 1
     if finding is Finding.NOT_THERE and tries >= _REPEATS:
         return _failed(log, rows, reason, behind=True)
@@ -236,13 +237,6 @@ def _parked(log: LogRow, rows: Sequence[MessageRow], reason: str) -> Settled:
     changes = tuple(RowChange(row.id, RowState.PARKED, reason) for row in rows)
     waiting = WaitingChange(None, RowState.PARKED, f"{Trouble.BEHIND}: one before it is parked ({reason})")
     return Settled(replace(log, state=LogState.PARKED, reason=reason), changes, waiting)
-
-
-def _unsent(log: LogRow) -> LogRow:
-    """The log of a call that was not done: what was noted of a shared thread before it was not sent."""
-    if not log.shared or log.call_before is None:
-        return log
-    return replace(log, blocks=bytes.fromhex(log.call_before), call_before=None)
 
 
 def _backoff_ms(tries: int) -> int:

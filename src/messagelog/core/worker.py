@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from messagelog.connectors import ConnectorError, NotFound, OutcomeUnknown, Rejected, Unavailable
-from messagelog.connectors.log import SentBlocks
-from messagelog.core.calls import ambiguous, counted, read_pins
+from messagelog.core.calls import NOTHING_COUNTED, ambiguous, blocks_noted, counted, read_pins
 from messagelog.core.settle import Abilities, Finding, Settled, recovered, succeeded, troubled, undecided
 from messagelog.storage import ClaimLost, scripts
 from messagelog.storage.rows import RowReport
@@ -67,7 +66,9 @@ class Worker:
         able = Abilities.of(connector)
         rows = claim.rows if claim.recover else claim.step.rows if claim.step else ()
         try:
-            if claim.recover:
+            if claim.recover and not rows:
+                settled = Settled(claim.log, ())  # its rows were taken away: nothing is left to find out
+            elif claim.recover:
                 settled = await self._recovered(connector, claim.log, rows, able, may_recreate=may_recreate)
             else:
                 settled = await self._stepped(
@@ -126,9 +127,7 @@ class Worker:
         """
         noted = log
         if log.shared:
-            before = bytes(log.blocks)
-            blocks = SentBlocks(before).packed_with(call.log.entries)
-            noted = replace(log, blocks=blocks, call_before=before.hex())
+            noted = replace(log, blocks=blocks_noted(call), call_before=NOTHING_COUNTED)
         elif log.call == "update" and connector.can("read_message_log") and ambiguous(call):
             body = await self._caller.read(connector, call)
             noted = replace(log, call_before=counted(body, read_pins(log.pins), call, self._sealer.entry_key))
@@ -148,8 +147,6 @@ class Worker:
         may_recreate: bool,
     ) -> Settled:
         """Finds out what became of a call whose answer nobody has."""
-        if not rows:
-            return Settled(log, ())
         if log.shared and log.call_before is None:  # what is noted before every call was not: it never left
             return recovered(log, rows, Finding.NOT_THERE)
         try:

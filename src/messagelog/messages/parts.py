@@ -19,10 +19,11 @@ class MessageKind(StrEnum):
         """The kind that RingCentral's `type` names, in any case. No type means SMS, as in short records."""
         if type_ is None:
             return cls.SMS
-        return _KINDS.get(type_) or _KINDS.get(type_.casefold(), cls.OTHER)
+        kind = _KINDS.get(type_)
+        return _KINDS.get(type_.casefold(), cls.OTHER) if kind is None else kind
 
 
-_KINDS = {
+_KINDS: dict[str, MessageKind] = {
     **{kind.value: kind for kind in MessageKind if kind is not MessageKind.OTHER},  # as it is mostly spelt
     "sms": MessageKind.SMS,
     "mms": MessageKind.SMS,
