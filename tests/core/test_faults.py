@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from messagelog.connectors import (
@@ -15,8 +17,10 @@ from messagelog.connectors import (
     Session,
     Unavailable,
 )
+from messagelog.core import Settings
 from support.crm import Appending, Call, Crm, Finding, Plain, ReadingBack, Upserting, lost
 from support.requests import body, message, thread
+from support.waiting import until
 from support.world import World, world
 
 TEN = [message(n, f"text-{n:02}.") for n in range(1, 11)]
@@ -70,6 +74,44 @@ async def test_the_crm_does_the_work_and_answers_an_error(
         assert answer.log_ids == ["1", "2", "3"]
         assert answer.return_message.message == "Message logged"
         _each_once(here, 3)
+
+
+@pytest.mark.parametrize("connector", [Upserting, Finding, ReadingBack])
+async def test_an_older_message_that_joins_while_a_create_is_unknown_is_not_lost(
+    database_url: str, connector: type[Plain]
+) -> None:
+    """The repeat of a create must bring what the lost one brought: the CRM answers with what it made then."""
+
+    class Settling(connector):  # type: ignore[misc, valid-type] # a class of the test's parameter
+        settle_seconds = 0.2
+
+    async with world(database_url, Settling) as here:
+        here.crm.after = Fails(OutcomeUnknown("no answer"), 1)
+        second = asyncio.create_task(here.send(body(TEN[1])))
+        await until(lambda: here.crm.activities)
+        await asyncio.sleep(0.05)
+        both = await here.send(body(*TEN[:2]))
+        assert both.log_ids == ["1", "2"]
+        assert (await second).log_ids == ["2"]
+        _each_once(here, 2)
+
+
+async def test_questions_in_vain_do_not_count_as_repeats(database_url: str) -> None:
+    """A CRM that is away while we ask what became of a call is not one that refuses the call."""
+    async with world(database_url, Finding, settings=Settings(answer=9, call=5)) as here:
+        asked = 0
+
+        def away(call: Call) -> ConnectorError | None:
+            nonlocal asked
+            if call.kind == "create" and not asked:
+                return OutcomeUnknown("no answer")
+            asked += call.kind == "find"
+            return Unavailable("no connection") if call.kind == "find" and asked <= 2 else None
+
+        here.crm.before = away
+        answer = await here.send(body(TEN[0]))
+        assert answer.return_message.message == "Message logged"
+        assert here.crm.count("create") == 2
 
 
 @pytest.mark.parametrize("connector", [Plain, Appending])
@@ -173,8 +215,6 @@ async def test_a_short_rate_limit_is_waited_for(database_url: str) -> None:
 
 
 async def test_waiters_take_the_failure_too(database_url: str) -> None:
-    import asyncio
-
     async with world(database_url, crm=Crm(delay=0.05)) as here:
         here.crm.before = Fails(Unavailable("HTTP 503"), 1)
         answers = await asyncio.gather(*(here.send(body(TEN[0])) for _ in range(10)))

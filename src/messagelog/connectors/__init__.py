@@ -3,7 +3,8 @@
 A connector author needs nothing but the names of this module.
 """
 
-from messagelog.connectors.contract import Connector, MessageLogKind, Session
+from messagelog.compose import LogFormat
+from messagelog.connectors.contract import Connector, Session
 from messagelog.connectors.errors import (
     AuthExpired,
     ConnectorError,
@@ -16,6 +17,7 @@ from messagelog.connectors.errors import (
 from messagelog.connectors.http import CrmHttp
 from messagelog.connectors.log import ExistingLog, LoggedMessage, MessageLog
 from messagelog.connectors.models import Contact, Credentials, NewContact, UserInfo
+from messagelog.messages import MediaUnavailable, MessageKind
 
 __all__ = [
     "AuthExpired",
@@ -25,9 +27,11 @@ __all__ = [
     "Credentials",
     "CrmHttp",
     "ExistingLog",
+    "LogFormat",
     "LoggedMessage",
+    "MediaUnavailable",
+    "MessageKind",
     "MessageLog",
-    "MessageLogKind",
     "NewContact",
     "NotFound",
     "OutcomeUnknown",

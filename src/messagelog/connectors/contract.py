@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from messagelog.connectors.log import MessageLog
     from messagelog.connectors.models import Contact, Credentials, NewContact, UserInfo
 
-MessageLogKind = MessageKind
-
 
 @dataclass(frozen=True, slots=True)
 class Session:

@@ -97,7 +97,7 @@ class CrmHttp:
                 data=data,
                 headers=sent,
                 timeout=self._timeout,
-                allow_redirects=method in _READS,
+                allow_redirects=False,  # the credentials are for this host
             ) as answer:
                 return _decoded(method, answer, await answer.read())
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:

@@ -114,7 +114,10 @@ def _notice(
             f"{_many(parked)} kept for review, since {crm} did not confirm it and it must not be logged twice"
         )
     if failed:
-        again = any(report.state is RowState.FAILED for report in reports.values())
+        again = any(
+            report.state is RowState.FAILED and _trouble(report) is not Trouble.REJECTED
+            for report in reports.values()
+        )
         parts.append(f"{_many(failed)} not logged: {why}" + (". Log again to try the rest" if again else ""))
     if refused:
         parts.append(f"{_many(refused)} not logged: {crm} takes no messages of this kind")

@@ -164,7 +164,7 @@ class Caller:
         numbers = [party.phone_number for party in parties[:_MOST_CORRESPONDENTS] if party.phone_number]
         found: dict[str, Contact] = {}
         try:
-            async with asyncio.timeout(_LOOK_UP_SECONDS):
+            async with asyncio.timeout(min(_LOOK_UP_SECONDS, self._call_timeout)):
                 for number in numbers:
                     matches = await self._contacts.find(connector, session, number)
                     if matches and all(match.id != log.contact_id for match in matches):
@@ -180,7 +180,7 @@ class Caller:
 
 
 def idempotency_key(log: LogRow, rows: Sequence[MessageRow]) -> str:
-    """A key that is the same whenever this call is repeated, and no other call's: 40 characters of [a-z0-9-].
+    """A key that is the same whenever this call is repeated, and no other call's: 43 characters of [a-z0-9-].
 
     A create's key belongs to the conversation log (and to how often its activity had to be made anew), so that
     whichever message is first, there is one activity.

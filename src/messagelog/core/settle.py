@@ -110,6 +110,7 @@ def succeeded(
         blocks=SentBlocks(bytes(log.blocks)).confirmed().packed if log.shared else b"",
         reason=None,
         tries=0,
+        asks=0,
     )
     changes = tuple(
         RowChange(row.id, RowState.LOGGED, None, third_party_log_id, hashes.get(row.id), erase=True)
@@ -163,25 +164,25 @@ def recovered(log: LogRow, rows: Sequence[MessageRow], finding: Finding) -> Sett
     reason = log.reason or f"{Trouble.NO_ANSWER}: the answer was lost"
     if finding is Finding.NOBODY_KNOWS:
         return _parked(log, rows, reason)
+    log = replace(log, asks=0)
     tries = log.tries + 1
     if finding is Finding.NOT_THERE and tries >= _REPEATS:
         return _failed(log, rows, reason, behind=True)
     if finding is Finding.REPEATABLE and tries >= _BLIND_REPEATS:
         return _parked(log, rows, reason)
     changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in rows)
-    wait_ms = None if tries == 1 else _backoff_ms(tries - 1)
     # A call that will be repeated is over: what was noted for it must not be taken for the next one's.
-    return Settled(replace(log.without_call(), tries=tries), changes, wait_ms=wait_ms)
+    return Settled(replace(log.without_call(), tries=tries), changes)
 
 
 def undecided(log: LogRow, rows: Sequence[MessageRow], error: ConnectorError) -> Settled:
     """The question itself failed: it is asked again later."""
     reason = log.reason or _reason(Trouble.NO_ANSWER, error)
     changes = tuple(RowChange(row.id, RowState.UNKNOWN, reason) for row in rows)
-    after = replace(log, tries=log.tries + 1, reason=reason)
+    after = replace(log, asks=log.asks + 1, reason=reason)
     wait = error.retry_after * 1000 if isinstance(error, RateLimited) and error.retry_after else 0
     return Settled(
-        after, changes, wait_ms=max(_backoff_ms(after.tries), int(min(wait, _RATE_LIMIT_LONGEST_MS)))
+        after, changes, wait_ms=max(_backoff_ms(after.asks), int(min(wait, _RATE_LIMIT_LONGEST_MS)))
     )
 
 
@@ -196,7 +197,9 @@ def _unknown(log: LogRow, rows: Sequence[MessageRow], error: ConnectorError, abl
     # An answer with a status says that the CRM is done with the call; without one it may still be at work.
     at_work = error.status is None and not isinstance(error, NoLogId)
     searched = creating and able.finds
-    return Settled(log, changes, wait_ms=able.settle_ms if at_work or searched else 0)
+    wait_ms = able.settle_ms if at_work or searched else 0
+    # A call that was repeated in vain is asked about, and so repeated, more slowly each time.
+    return Settled(log, changes, wait_ms=wait_ms + (500 * 2**log.tries if log.tries else 0))
 
 
 def _rate_limited(log: LogRow, rows: Sequence[MessageRow], error: RateLimited) -> Settled:

@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from messagelog.connectors import ConnectorError, NotFound, OutcomeUnknown, Rejected, Unavailable
+from messagelog.connectors import (
+    AuthExpired,
+    ConnectorError,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    Rejected,
+    Unavailable,
+)
 from messagelog.core.calls import NOTHING_COUNTED, ambiguous, blocks_noted, counted, read_pins
 from messagelog.core.settle import Abilities, Finding, Settled, recovered, succeeded, troubled, undecided
 from messagelog.storage import ClaimLost, scripts
-from messagelog.storage.rows import RowReport
+from messagelog.storage.rows import RowReport, RowState
 from messagelog.storage.sealing import SealBroken
 
 if TYPE_CHECKING:
@@ -36,6 +44,29 @@ class Run:
     recreated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One call of a claim: the connector and its abilities, the log as it is claimed, the rows that it brings."""
+
+    connector: Connector
+    able: Abilities
+    log: LogRow
+    rows: Sequence[MessageRow]
+    terms: Terms
+    may_recreate: bool
+
+    @property
+    def outgrown(self) -> bool:
+        """Whether a newer snapshot of a shared thread took the place of the one that was sent, to be added to only."""
+        return self.log.shared and not self.able.amends and self.rows[0].version > self.log.call_version
+
+    def succeeded(self, call: Prepared, third_party_log_id: str) -> Settled:
+        return succeeded(self.log, self.rows, third_party_log_id, call.hashes, self.log.call_version)
+
+    def troubled(self, error: ConnectorError) -> Settled:
+        return troubled(self.log, self.rows, error, self.able, may_recreate=self.may_recreate)
+
+
 class Worker:
     """Does the steps of claims. It keeps nothing between them: the journal is the truth."""
 
@@ -53,134 +84,132 @@ class Worker:
         connector: Connector,
         claim: Claim,
         *,
-        planner: Planner | None,
+        planner: Callable[[], Planner | None],
         terms: Terms,
         held: Callable[[], Sequence[NewRow]],
         may_recreate: bool,
     ) -> Run:
-        """Does one step, or finds out about a call of before. Without a planner the claim is let go afterwards.
+        """Does one step, or finds out about a call of before. Without a planner by then the claim is let go.
 
         `held` gives all rows that the waiting requests hold of this conversation log: what a deleted activity is
         made anew from.
         """
-        able = Abilities.of(connector)
         rows = claim.rows if claim.recover else claim.step.rows if claim.step else ()
+        job = _Job(connector, Abilities.of(connector), claim.log, rows, terms, may_recreate=may_recreate)
         try:
-            if claim.recover and not rows:
-                settled = Settled(claim.log, ())  # its rows were taken away: nothing is left to find out
-            elif claim.recover:
-                settled = await self._recovered(connector, claim.log, rows, able, may_recreate=may_recreate)
-            else:
-                settled = await self._stepped(
-                    connector, claim.log, rows, able, terms, may_recreate=may_recreate
-                )
+            if not claim.recover:
+                settled = await self._stepped(job)
+            elif rows:
+                settled = await self._recovered(job)
+            else:  # they were taken away: nothing is left to find out
+                settled = Settled(claim.log, ())
         except ClaimLost:
             _log.warning("claim_lost", log=claim.key.conversation_log_id)
             return Run()
-        return await self._saved(settled, planner, terms, held)
+        return await self._saved(settled, planner(), terms, held)
 
     # ------------------------------------------------------------------------------------------ steps
 
-    async def _stepped(
-        self,
-        connector: Connector,
-        log: LogRow,
-        rows: Sequence[MessageRow],
-        able: Abilities,
-        terms: Terms,
-        *,
-        may_recreate: bool,
-    ) -> Settled:
+    async def _stepped(self, job: _Job) -> Settled:
         """Makes the journalled call."""
         try:
-            call = await self._prepared(connector, log, rows)
-            log = await self._noted(connector, log, call, terms)
-            if log.call_before is not None and not log.shared:
-                call = await self._prepared(connector, log, rows)
+            job, call = await self._noted(job, await self._prepared(job))
         except ConnectorError as error:
             # Nothing has been written yet, whatever reading came to: it is known not to be done.
-            return troubled(log, rows, _harmless(error), able, may_recreate=may_recreate)
+            return job.troubled(_harmless(error))
         except (SealBroken, LookupError) as error:
-            return troubled(log, rows, _unreadable(error), able, may_recreate=may_recreate)
+            return job.troubled(Rejected(f"the stored text cannot be read: {error}"))
         try:
-            if log.call == "create":
-                third_party_log_id = await self._caller.create(connector, call)
-            else:
-                await self._caller.update(connector, call)
-                third_party_log_id = log.third_party_log_id or ""
+            return await self._called(job, call)
         except ConnectorError as error:
-            return troubled(log, rows, error, able, may_recreate=may_recreate)
-        return succeeded(log, rows, third_party_log_id, call.hashes, log.call_version)
+            return job.troubled(error)
 
-    async def _prepared(
-        self, connector: Connector, log: LogRow, rows: Sequence[MessageRow], *, linked: bool = False
-    ) -> Prepared:
-        user_id = log.call_user or rows[0].user_id
-        session = await self._users.session(connector, log.key.tenant, user_id)
-        return await self._caller.prepare(connector, session, log, rows, linked=linked)
+    async def _called(self, job: _Job, call: Prepared) -> Settled:
+        """Makes the call, which from here on may have been done whatever comes back."""
+        if job.log.call == "create":
+            return job.succeeded(call, await self._caller.create(job.connector, call))
+        await self._caller.update(job.connector, call)
+        return job.succeeded(call, job.log.third_party_log_id or "")
 
-    async def _noted(self, connector: Connector, log: LogRow, call: Prepared, terms: Terms) -> LogRow:
+    async def _prepared(self, job: _Job, *, linked: bool = False) -> Prepared:
+        user_id = job.log.call_user or job.rows[0].user_id
+        session = await self._users.session(job.connector, job.log.key.tenant, user_id)
+        return await self._caller.prepare(job.connector, session, job.log, job.rows, linked=linked)
+
+    async def _noted(self, job: _Job, call: Prepared) -> tuple[_Job, Prepared]:
         """Journals, before the call leaves, what only then can be known and a lost answer would make necessary.
 
         For a shared thread: the blocks that may stand in the activity from now on. For an update whose text stands
         there already (two equal messages in one minute): how often it does.
         """
-        noted = log
+        log = job.log
         if log.shared:
             noted = replace(log, blocks=blocks_noted(call), call_before=NOTHING_COUNTED)
-        elif log.call == "update" and connector.can("read_message_log") and ambiguous(call):
-            body = await self._caller.read(connector, call)
-            noted = replace(log, call_before=counted(body, read_pins(log.pins), call, self._sealer.entry_key))
-        if noted is not log:
-            await self._store.write(lambda: scripts.note(noted, terms))
-        return noted
+            await self._store.write(lambda: scripts.note(noted, job.terms))
+            return replace(job, log=noted), call
+        if log.call != "update" or not job.able.reads_back or not ambiguous(call):
+            return job, call
+        body = await self._caller.read(job.connector, call)
+        before = counted(body, read_pins(log.pins), call, self._sealer.entry_key)
+        counting = replace(log, call_before=before)
+        await self._store.write(lambda: scripts.note(counting, job.terms))
+        job = replace(job, log=counting)
+        return job, await self._prepared(job)
 
     # --------------------------------------------------------------------------------------- recovery
 
-    async def _recovered(
-        self,
-        connector: Connector,
-        log: LogRow,
-        rows: Sequence[MessageRow],
-        able: Abilities,
-        *,
-        may_recreate: bool,
-    ) -> Settled:
+    async def _recovered(self, job: _Job) -> Settled:
         """Finds out what became of a call whose answer nobody has."""
-        if log.shared and log.call_before is None:  # what is noted before every call was not: it never left
-            return recovered(log, rows, Finding.NOT_THERE)
+        if job.log.shared and job.log.call_before is None:  # noted before every call: this one never left
+            return recovered(job.log, job.rows, Finding.NOT_THERE)
         try:
-            call = await self._prepared(connector, log, rows, linked=able.finds)
-            if log.call == "create":
-                return await self._recovered_create(connector, log, rows, able, call)
-            return await self._recovered_update(connector, log, rows, able, call)
+            call = await self._prepared(job, linked=job.able.finds)
+            if job.log.call == "create":
+                return await self._recovered_create(job, call)
+            return await self._recovered_update(job, call)
         except ConnectorError as error:
-            if isinstance(error, NotFound) and log.call == "update":
-                return troubled(log, rows, error, able, may_recreate=may_recreate)
-            return undecided(log, rows, error)
+            if isinstance(error, NotFound) and job.log.call == "update":
+                return job.troubled(error)
+            return undecided(job.log, job.rows, error)
         except (SealBroken, LookupError):
-            return recovered(log, rows, Finding.NOBODY_KNOWS)
+            return recovered(job.log, job.rows, Finding.NOBODY_KNOWS)
 
-    async def _recovered_create(
-        self, connector: Connector, log: LogRow, rows: Sequence[MessageRow], able: Abilities, call: Prepared
-    ) -> Settled:
-        if able.finds:
-            found = await self._caller.find(connector, call)
-            if found is None:
-                return recovered(log, rows, Finding.NOT_THERE)
-            return succeeded(log, rows, found, call.hashes, log.call_version)
-        return recovered(log, rows, Finding.REPEATABLE if able.upserts else Finding.NOBODY_KNOWS)
+    async def _recovered_create(self, job: _Job, call: Prepared) -> Settled:
+        finding = Finding.REPEATABLE if job.able.upserts and not job.outgrown else Finding.NOBODY_KNOWS
+        if job.able.finds:
+            found = await self._caller.find(job.connector, call)
+            if found is not None:
+                return job.succeeded(call, found)
+            finding = Finding.NOT_THERE
+        settled = recovered(job.log, job.rows, finding)
+        if any(change.state is not RowState.PLANNED for change in settled.changes):
+            return settled
+        # Repeated here and now, with the very rows of the lost call: a CRM that knows its key answers with the
+        # activity as it was made then, and a message that joined in between would count as logged and be nowhere.
+        return await self._repeated(
+            replace(job, log=replace(job.log, tries=settled.log.tries, asks=0)), call, finding
+        )
 
-    async def _recovered_update(
-        self, connector: Connector, log: LogRow, rows: Sequence[MessageRow], able: Abilities, call: Prepared
-    ) -> Settled:
-        if able.reads_back:
-            body = await self._caller.read(connector, call)
-            if call.log.holds(body):
-                version = rows[0].version if log.shared else 0
-                return succeeded(log, rows, log.third_party_log_id or "", call.hashes, version)
-            return recovered(log, rows, Finding.NOT_THERE)
-        return recovered(log, rows, Finding.REPEATABLE if able.amends else Finding.NOBODY_KNOWS)
+    async def _repeated(self, job: _Job, call: Prepared, finding: Finding) -> Settled:
+        try:
+            job, call = await self._noted(job, call)
+            return await self._called(job, call)
+        except (Unavailable, RateLimited, AuthExpired) as error:
+            # The repeat was not done; of a call that was only repeatable, the first may have been.
+            if finding is Finding.REPEATABLE:
+                return undecided(job.log, job.rows, error)
+            return job.troubled(error)
+        except ConnectorError as error:
+            return job.troubled(error)
+
+    async def _recovered_update(self, job: _Job, call: Prepared) -> Settled:
+        if not job.able.reads_back:
+            finding = Finding.REPEATABLE if job.able.amends else Finding.NOBODY_KNOWS
+            return recovered(job.log, job.rows, finding)
+        if call.log.holds(await self._caller.read(job.connector, call)):
+            log_id, version = job.log.third_party_log_id or "", job.rows[0].version
+            return succeeded(job.log, job.rows, log_id, call.hashes, version if job.log.shared else 0)
+        return recovered(job.log, job.rows, Finding.NOT_THERE)
 
     # ---------------------------------------------------------------------------------------- journal
 
@@ -238,7 +267,3 @@ def _harmless(error: ConnectorError) -> ConnectorError:
     if isinstance(error, OutcomeUnknown):
         return Unavailable(error.detail, status=error.status)
     return error
-
-
-def _unreadable(error: Exception) -> ConnectorError:
-    return Rejected(f"the stored text cannot be read: {error}")

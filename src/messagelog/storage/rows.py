@@ -40,6 +40,7 @@ class LogRow:
 
     `due_at` is when somebody may take the log up: None when nothing is to be done, the end of the lease while it is
     claimed, the time of the next try while it waits. `fence` grows with every claim; confirming needs the newest.
+    `tries` counts the repeats of a call, `asks` how often in vain the CRM was asked what became of one.
     """
 
     key: LogKey
@@ -64,6 +65,7 @@ class LogRow:
     call_version: int = 0
     call_before: str | None = None
     tries: int = 0
+    asks: int = 0
     created_at: int = 0
     updated_at: int = 0
 

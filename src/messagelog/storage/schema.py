@@ -36,6 +36,7 @@ conversation_logs = sa.Table(
     sa.Column("callVersion", sa.BigInteger, nullable=False),
     sa.Column("callBefore", sa.Text),
     sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("asks", sa.Integer, nullable=False),
     sa.Column("createdAt", sa.BigInteger, nullable=False),
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
     sa.Index(

@@ -380,6 +380,7 @@ def _log_params(log: LogRow) -> Params:
         "call_version": log.call_version,
         "call_before": log.call_before,
         "tries": log.tries,
+        "asks": log.asks,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from messagelog.connectors import Connector, Contact, NewContact, Rejected, Session, UserInfo
@@ -79,7 +80,7 @@ class DemoConnector(Connector):
         try:
             await session.http.patch(path, json=change)
         except Rejected as error:
-            if error.status != 409:
+            if error.status != HTTPStatus.CONFLICT:
                 raise
             await session.http.post(f"{path}/entries", json={"text": log.text})
 

@@ -5,7 +5,7 @@
 -- The conversation log as it is, for the transaction that changes it.
 SELECT "conversationId", "shared", "contactId", "contactType", "contactName", "pins", "state", "reason",
        "thirdPartyLogId", "generation", "createdBy", "version", "blocks", "owner", "fence", "dueAt",
-       "call", "callUser", "callVersion", "callBefore", "tries", "createdAt", "updatedAt", {now}
+       "call", "callUser", "callVersion", "callBefore", "tries", "asks", "createdAt", "updatedAt", {now}
 FROM "conversationLogs"
 WHERE "tenant" = :tenant AND "platform" = :platform AND "conversationLogId" = :log
 {lock}
@@ -14,10 +14,10 @@ WHERE "tenant" = :tenant AND "platform" = :platform AND "conversationLogId" = :l
 -- A new conversation log; nothing when somebody was faster.
 INSERT INTO "conversationLogs" (
     "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
-    "contactName", "pins", "state", "generation", "version", "blocks", "fence", "callVersion", "tries",
+    "contactName", "pins", "state", "generation", "version", "blocks", "fence", "callVersion", "tries", "asks",
     "createdAt", "updatedAt")
 VALUES (:tenant, :platform, :log, :conversation, :shared, :contact_id, :contact_type, :contact_name, :pins,
-    'open', 1, 0, :blocks, 0, 0, 0, {now}, {now})
+    'open', 1, 0, :blocks, 0, 0, 0, 0, {now}, {now})
 ON CONFLICT ("tenant", "platform", "conversationLogId") DO NOTHING
 
 -- name: save_log
@@ -27,7 +27,7 @@ SET "contactId" = :contact_id, "contactType" = :contact_type, "contactName" = :c
     "state" = :state, "reason" = :reason, "thirdPartyLogId" = :third_party_log_id, "generation" = :generation,
     "createdBy" = :created_by, "version" = :version, "blocks" = :blocks, "owner" = :owner, "fence" = :fence,
     "dueAt" = :due_at, "call" = :call, "callUser" = :call_user, "callVersion" = :call_version,
-    "callBefore" = :call_before, "tries" = :tries, "updatedAt" = {now}
+    "callBefore" = :call_before, "tries" = :tries, "asks" = :asks, "updatedAt" = {now}
 WHERE "tenant" = :tenant AND "platform" = :platform AND "conversationLogId" = :log
 
 -- name: insert_row
@@ -110,7 +110,7 @@ SELECT MIN("dueAt"), {now} FROM "conversationLogs" WHERE "dueAt" IS NOT NULL
 -- Conversation logs, the last changed first, for people.
 SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
        "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
-       "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries",
+       "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
        "createdAt", "updatedAt"
 FROM "conversationLogs"
 ORDER BY "updatedAt" DESC
@@ -120,7 +120,7 @@ LIMIT :limit
 -- Conversation logs with this id, of whatever tenant and platform, for people (few: an id is rarely shared).
 SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
        "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
-       "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries",
+       "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
        "createdAt", "updatedAt"
 FROM "conversationLogs"
 WHERE "conversationLogId" = :log

@@ -39,6 +39,7 @@ def upgrade() -> None:
         sa.Column("callVersion", sa.BigInteger, nullable=False),
         sa.Column("callBefore", sa.Text),
         sa.Column("tries", sa.Integer, nullable=False),
+        sa.Column("asks", sa.Integer, nullable=False),
         sa.Column("createdAt", sa.BigInteger, nullable=False),
         sa.Column("updatedAt", sa.BigInteger, nullable=False),
     )
