@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import logging
 import sys
 from pathlib import Path
@@ -11,18 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import structlog
 import typer
-from rich.console import Console
-from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
 
 import messagelog
 from messagelog import settings as configuration
+from messagelog.listing import print_log, print_logs
+from messagelog.server import create_app
 from messagelog.server.assembly import Parts
+from messagelog.server.serving import CannotListen, Serving, bound_socket, run, url_host
 from messagelog.storage import open_store, scripts
 from messagelog.storage.opening import is_current, migrate
 
 if TYPE_CHECKING:
-    from messagelog.storage import LogRow, MessageRow
-    from messagelog.storage.rows import LogSummary
+    from collections.abc import Callable
 
 app = typer.Typer(
     help=messagelog.__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
@@ -34,6 +34,8 @@ app.add_typer(logs_app, name="logs")
 
 _DATA = Path("messagelog-data")
 
+HostOption = Annotated[str, typer.Option(help="The address to listen at.")]
+PortOption = Annotated[int, typer.Option(min=0, max=65_535, help="The port to listen at; 0: a free one.")]
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="The demo's folder, instead of MESSAGELOG_DATABASE_URL.")
 ]
@@ -47,39 +49,32 @@ def main() -> None:
 
 @app.command()
 def demo(
-    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen at; 0 chooses a free one.")] = 8787,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8787,
     data: Annotated[Path, typer.Option(help="The folder that keeps the demo's data.")] = _DATA,
 ) -> None:
     """Serves everything to try out: the server, a demo CRM, users of two tenants."""
     from messagelog.demo import serve_demo  # noqa: PLC0415 - the demo's parts are loaded for the demo only
 
-    serve_demo(host, port, data)
+    _demonstrate(serve_demo, host, port, data)
 
 
 @app.command("demo-crm")
 def demo_crm(
-    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen at; 0 chooses a free one.")] = 8788,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8788,
     data: Annotated[Path, typer.Option(help="The folder that keeps the CRM's data.")] = _DATA,
 ) -> None:
     """Serves the demo CRM alone, at /demo-crm."""
     from messagelog.demo import serve_demo_crm  # noqa: PLC0415 - as above
 
-    serve_demo_crm(host, port, data)
+    _demonstrate(serve_demo_crm, host, port, data)
 
 
 @app.command()
 def serve() -> None:
     """Serves for real use, configured by MESSAGELOG_* settings."""
-    from messagelog.server import create_app  # noqa: PLC0415 - the server is loaded to serve only
-    from messagelog.server.serving import Serving, bound_socket, run  # noqa: PLC0415 - as above
-
-    try:
-        settings = configuration.read_settings()
-        connectors = configuration.checked_for_serving(settings)
-    except configuration.BadSettings as error:
-        _refuse(*error.sentences)
+    settings, connectors = _checked(configuration.checked_for_serving)
     database_url = settings.database_url.get_secret_value()
     _check_schema(database_url)
     parts = Parts(
@@ -93,35 +88,32 @@ def serve() -> None:
     )
     try:
         listener = bound_socket(settings.host, settings.port)
-    except OSError as error:
-        _refuse(f"Cannot listen at {settings.host}:{settings.port}: {error.strerror}.")
-    print(
-        f"messagelog serves {', '.join(sorted(connectors))} at {settings.host}:{listener.getsockname()[1]}",
-        flush=True,
-    )
+    except CannotListen as error:
+        _refuse(f"{error} Set MESSAGELOG_HOST and MESSAGELOG_PORT to another one.")
+    port = listener.getsockname()[1]
+    names = ", ".join(sorted(connectors))
+    print(f"messagelog serves {names} at {url_host(settings.host)}:{port}", flush=True)  # noqa: T201 - the output
     run(Serving(create_app(parts, start_at_once=False)), listener)
 
 
 @app.command("migrate")
 def migrate_command() -> None:
     """Brings the database's schema to the newest version."""
-    database_url = _database_url(None)
-    migrate(database_url)
-    Console().print("The database is up to date.")
+    _with_database(migrate, _database_url(None))
+    print("The database is up to date.")  # noqa: T201 - the command's output
 
 
 @logs_app.callback()
 def logs(
     context: typer.Context,
     data: DataOption = None,
-    limit: Annotated[int, typer.Option(help="How many, the last changed first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="How many, the last changed first.")] = 50,
 ) -> None:
-    """Lists conversation logs with their states and reasons."""
+    """Lists conversation logs with their states and reasons: in columns, or with tabs in a pipe."""
     if context.invoked_subcommand is not None:
         context.obj = data
         return
-    summaries: list[LogSummary] = _read(data, lambda: scripts.list_logs(limit))
-    _print_logs(summaries)
+    print_logs(_read(data, lambda: scripts.list_logs(limit)))
 
 
 @logs_app.command("show")
@@ -131,14 +123,26 @@ def show(
     data: DataOption = None,
 ) -> None:
     """Shows one conversation log with all its messageLogs rows."""
-    found: list[tuple[LogRow, list[MessageRow]]] = _read(data or context.obj, lambda: scripts.show_logs(id_))
+    found = _read(data or context.obj, lambda: scripts.show_logs(id_))
     if not found:
         _refuse(f"There is no conversation log or message with the id {id_}.")
     for log, rows in found:
-        _print_log(log, rows)
+        print_log(log, rows)
+
+
+def _demonstrate(work: Callable[[str, int, Path], None], host: str, port: int, data: Path) -> None:
+    from messagelog.demo import UnusableFolder  # noqa: PLC0415 - as above
+
+    try:
+        work(host, port, data)
+    except CannotListen as error:
+        _refuse(f"{error} Choose another one with --host and --port.")
+    except UnusableFolder as error:
+        _refuse(f"{error} Choose another one with --data.")
 
 
 def _read(data: Path | None, script: Any) -> Any:
+    """What a script reads from the database."""
     database_url = _database_url(data)
     _check_schema(database_url)
 
@@ -155,8 +159,15 @@ def _read(data: Path | None, script: Any) -> Any:
 def _database_url(data: Path | None) -> str:
     if data is not None:
         return f"sqlite:///{data / 'messagelog.sqlite'}"
+    database_url: str = _checked(configuration.checked_for_database)[1]
+    return database_url
+
+
+def _checked(check: Callable[[configuration.Settings], Any]) -> tuple[configuration.Settings, Any]:
+    """The settings of the environment, and what `check` makes of them; refused with every problem."""
     try:
-        return configuration.checked_for_database(configuration.read_settings())
+        settings = configuration.read_settings()
+        return settings, check(settings)
     except configuration.BadSettings as error:
         _refuse(*error.sentences)
 
@@ -164,49 +175,17 @@ def _database_url(data: Path | None) -> str:
 def _check_schema(database_url: str) -> None:
     if database_url.startswith("sqlite:///") and not Path(database_url.removeprefix("sqlite:///")).exists():
         _refuse("The database does not exist yet: run `messagelog migrate`.")
-    if not is_current(database_url):
+    if not _with_database(is_current, database_url):
         _refuse("The database's schema is not up to date: run `messagelog migrate`.")
 
 
-def _print_logs(summaries: list[LogSummary]) -> None:
-    table = Table("conversationLogId", "tenant", "platform", "contact", "thirdPartyLogId", "rows", "reason")
-    for summary in summaries:
-        log = summary.log
-        counts = ", ".join(f"{count} {state}" for state, count in sorted(summary.counts.items()))
-        table.add_row(
-            log.key.conversation_log_id,
-            log.key.tenant,
-            log.key.platform,
-            f"{log.contact_name} ({log.contact_id})",
-            log.third_party_log_id or "",
-            counts,
-            log.reason or "",
-        )
-    Console().print(table)
-
-
-def _print_log(log: LogRow, rows: list[MessageRow]) -> None:
-    console = Console()
-    console.print(
-        f"[bold]{log.key.conversation_log_id}[/bold]  {log.key.tenant} / {log.key.platform}", highlight=False
-    )
-    console.print(
-        f"contact {log.contact_name} ({log.contact_id}), activity {log.third_party_log_id or 'none'}",
-        highlight=False,
-    )
-    console.print(f"state {log.state}{f', {log.reason}' if log.reason else ''}", highlight=False)
-    table = Table("id", "state", "thirdPartyLogId", "userId", "updatedAt", "reason")
-    for row in rows:
-        updated = datetime.datetime.fromtimestamp(row.updated_at / 1000, tz=datetime.UTC)
-        table.add_row(
-            row.id,
-            row.state,
-            row.third_party_log_id or "",
-            row.user_id,
-            updated.isoformat(timespec="seconds"),
-            row.reason or "",
-        )
-    console.print(table)
+def _with_database(work: Callable[[str], Any], database_url: str) -> Any:
+    try:
+        return work(database_url)
+    except (SQLAlchemyError, OSError, ValueError) as error:
+        # What drivers say may quote parts of the URL, and a password may be among them.
+        cause = type(getattr(error, "orig", None) or error).__name__
+        _refuse(f"The database cannot be used ({cause}): is MESSAGELOG_DATABASE_URL right, and does it run?")
 
 
 def _refuse(*sentences: str) -> NoReturn:

@@ -2,126 +2,149 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import secrets
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+import shlex
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
-from messagelog.connectors import Credentials
+from messagelog.connectors import ConnectorError, Credentials
 from messagelog.connectors.demo import DemoConnector
 from messagelog.server import create_app
 from messagelog.server.assembly import Parts
-from messagelog.server.serving import Serving, bound_socket, run
+from messagelog.server.serving import Serving, bound_socket, run, url_host
 from messagelog.storage.opening import migrate
 from messagelog.testing.demo_crm import API_KEYS, create_demo_crm
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import AsyncIterator
+    from pathlib import Path
 
-    from fastapi import FastAPI
+    from messagelog.server import Assembly
 
-_MOUNT = "/demo-crm"
-_TIMES_TRIED = 50
+_MOUNT: Final = "/demo-crm"
+
+
+class UnusableFolder(Exception):
+    """The demo's data cannot be kept in this folder; the text says why."""
 
 
 def serve_demo(host: str, port: int, data: Path) -> None:
-    """Serves the demo until it is stopped; its data stays in the folder `data`."""
-    data.mkdir(parents=True, exist_ok=True)
+    """Serves the demo until it is stopped; its data stays in `data`. Raises `UnusableFolder` and `CannotListen`."""
+    _make(data)
+    listener = bound_socket(host, port)
     database_url = f"sqlite:///{data / 'messagelog.sqlite'}"
     migrate(database_url)
-    listener = _listening(host, port)
-    url = f"http://{_reachable(host)}:{listener.getsockname()[1]}"
+    url = _url(host, listener)
     connector = DemoConnector(f"{url}{_MOUNT}/api")
-    crm = create_demo_crm(data / "demo-crm.sqlite")
     parts = Parts(
         database_url=database_url,
         secret_key=_kept_secret(data / "secret-key"),
         connectors={connector.name: connector},
         public_url=url,
     )
+    crm = create_demo_crm(data / "demo-crm.sqlite")
     app = create_app(parts, mounts={_MOUNT: crm}, start_at_once=False)
 
-    async def ready() -> None:
-        _print_welcome(url, data, await _signed_in(app, connector))
+    async def welcome() -> None:
+        tokens = await _session_tokens(app.state.assembly, connector)
+        print(_welcome(url, data, tokens), flush=True)  # noqa: T201 - the command's output
 
-    run(Serving(app, ready), listener)
+    run(Serving(app, welcome), listener)
 
 
 def serve_demo_crm(host: str, port: int, data: Path) -> None:
-    """Serves the demo CRM alone at `/demo-crm`, until it is stopped."""
-    from starlette.applications import Starlette  # noqa: PLC0415 - only this command mounts it alone
-    from starlette.routing import Mount  # noqa: PLC0415 - as above
+    """Serves the demo CRM alone at `/demo-crm`, until it is stopped. Raises as `serve_demo` does."""
+    _make(data)
+    listener = bound_socket(host, port)
+    crm = create_demo_crm(data / "demo-crm.sqlite")
 
-    data.mkdir(parents=True, exist_ok=True)
-    listener = _listening(host, port)
-    app = Starlette(routes=[Mount(_MOUNT, create_demo_crm(data / "demo-crm.sqlite"))])
-    url = f"http://{_reachable(host)}:{listener.getsockname()[1]}{_MOUNT}/api"
-    print(f"the demo CRM answers at {url} (keys: {', '.join(API_KEYS)})", flush=True)  # noqa: T201 - the command's output
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with crm.router.lifespan_context(crm):
+            yield
+
+    app = Starlette(routes=[Mount(_MOUNT, crm)], lifespan=lifespan)
+    url = f"{_url(host, listener)}{_MOUNT}/api"
+    print(f"the demo CRM answers at {url} (keys: {', '.join(API_KEYS)})", flush=True)  # noqa: T201 - the output
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
-    asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
+    run(uvicorn.Server(config), listener)
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _make(data: Path) -> None:
     try:
-        return bound_socket(host, port)
+        data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        _refuse(f"Cannot listen at {host}:{port}: {error.strerror}. Choose another port with --port.")
+        raise UnusableFolder(f"The folder {data} cannot be made: {error.strerror}.") from error
 
 
-def _reachable(host: str) -> str:
-    """The address at which this machine reaches a server that listens at `host`."""
-    if host in {"0.0.0.0", "", "::"}:  # noqa: S104 - recognised, not bound
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host
+def _url(host: str, listener: socket.socket) -> str:
+    """The URL at which this machine reaches a server that listens at `host`."""
+    reachable = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound here
+    return f"http://{url_host(reachable)}:{listener.getsockname()[1]}"
 
 
 def _kept_secret(path: Path) -> str:
-    """The demo's own secret key: made at the first start, readable by its owner only."""
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    """The demo's own secret key: made at the first start, readable by its owner only, and kept from then on."""
+    if not path.exists():
+        made = path.with_suffix(".new")
+        made.unlink(missing_ok=True)  # of a start that was cut short
+        with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
-    except FileExistsError:
-        pass  # made at an earlier start: kept, so that what was sealed then can be opened
+            file.flush()
+            os.fsync(file.fileno())
+        made.replace(path)
     return path.read_text().strip()
 
 
-async def _signed_in(app: FastAPI, connector: DemoConnector) -> dict[str, str]:
-    """A session token for each of the demo's users, who sign in with their API keys."""
-    assembly = app.state.assembly
-    tokens = {}
-    for key in API_KEYS:
-        user = await assembly.users.sign_in(connector, Credentials(api_key=key), "localhost")
-        tokens[f"{user.name} (tenant {user.tenant}, key {key})"] = assembly.tokens.issue(user)
-    return tokens
+async def _session_tokens(assembly: Assembly, connector: DemoConnector) -> dict[str, str]:
+    """What to show for each of the demo's users: the session token, or why there is none.
+
+    Those who signed in at an earlier start are not asked again: the CRM may have been told to fail.
+    """
+    shown = {}
+    for key, person in API_KEYS.items():
+        user = await assembly.users.find(person.tenant, connector.name, person.id)
+        try:
+            if user is None:
+                user = await assembly.users.sign_in(connector, Credentials(api_key=key), "localhost")
+            told = assembly.tokens.issue(user)
+        except ConnectorError as error:
+            told = f"not signed in: {error.meaning}"
+        shown[f"{person.name} (tenant {person.tenant}, key {key})"] = told
+    return shown
 
 
-def _print_welcome(url: str, data: Path, tokens: dict[str, str]) -> None:
-    token = next(iter(tokens.values()))
-    body = json.dumps(_EXAMPLE)
-    lines = [
-        f"messagelog demo: {url}   (data in {data}, stop with Ctrl-C)",
-        "",
-        "Log a message:",
-        f"  curl -s '{url}/messageLog?jwtToken={token}' -H 'Content-Type: application/json' -d '{body}'",
-        "",
-        "See the activity in the demo CRM:",
-        f"  curl -s {url}{_MOUNT}/api/activities -H 'Authorization: Bearer {next(iter(API_KEYS))}'",
-        "",
-        "See what messagelog knows of it:",
-        f"  messagelog logs --data {data}",
-        "",
-        "Session tokens of the demo's users:",
-        *(f"  {name}: {token}" for name, token in tokens.items()),
-    ]
-    print("\n".join(lines), flush=True)  # noqa: T201 - the command's output
+def _welcome(url: str, data: Path, tokens: dict[str, str]) -> str:
+    key, token = next(iter(API_KEYS)), next(iter(tokens.values()))
+    folder = shlex.quote(str(data))
+    return f"""\
+messagelog demo: {url}   (data in {folder}, stop with Ctrl-C)
+
+Log a message:
+  curl -s {url}/messageLog -H 'Authorization: Bearer {token}' -d {shlex.quote(json.dumps(_EXAMPLE))}
+
+See the activity in the demo CRM:
+  curl -s {url}{_MOUNT}/api/activities -H 'Authorization: Bearer {key}'
+
+See what messagelog knows of it:
+  messagelog logs --data {folder}
+
+Make the demo CRM lose every answer, and have it behave again:
+  curl -s {url}{_MOUNT}/api/chaos -H 'Authorization: Bearer {key}' -d '{{"lose_response_rate": 1}}'
+  curl -s {url}{_MOUNT}/api/chaos -H 'Authorization: Bearer {key}' -d '{{"reset": true}}'
+
+Session tokens of the demo's users:
+""" + "\n".join(f"  {name}: {told}" for name, told in tokens.items())
 
 
-_EXAMPLE = {
+_EXAMPLE: Final[dict[str, Any]] = {
     "logInfo": {
         "conversationLogId": "8031152018338945839/7/13/2026",
         "conversationId": "8031152018338945839",
@@ -143,8 +166,3 @@ _EXAMPLE = {
     "contactName": "Maya Patel",
     "contactType": "contact",
 }
-
-
-def _refuse(sentence: str) -> NoReturn:
-    print(sentence, file=sys.stderr)  # noqa: T201 - the command's answer
-    raise SystemExit(2)

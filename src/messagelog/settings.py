@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import ipaddress
 import math
 from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -13,10 +14,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from messagelog.connectors import Connector
 from messagelog.connectors.demo import DemoConnector
 from messagelog.core import Settings as Times
+from messagelog.server.http import place_of
 
 _SECRET_CHARACTERS: Final = 32
 _SECRET_DISTINCT: Final = 10
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_HIGHEST_PORT: Final = 65_535
 
 
 class BadSettings(Exception):
@@ -82,13 +84,51 @@ def checked_for_database(settings: Settings) -> str:
 
 def checked_for_serving(settings: Settings) -> dict[str, Connector]:
     """The connectors of settings that are complete and safe; `BadSettings` with every problem otherwise."""
+    connectors, connector_problems = _connectors(settings)
     problems = [
         *_database_problems(settings),
         *_secret_problems(settings.secret_key.get_secret_value()),
         *_url_problems(settings.public_url),
         *_number_problems(settings),
+        *connector_problems,
     ]
+    if problems:
+        raise BadSettings(*problems)
+    return connectors
+
+
+def load_connector(spec: str, *, demo_crm_url: str = "") -> Connector:
+    """The connector that a setting names: `demo`, or a class to be imported and made without arguments."""
+    if spec == "demo":
+        if not demo_crm_url.startswith(("http://", "https://")):
+            problem = "must be an http:// or https:// URL" if demo_crm_url else "is missing"
+            raise BadSettings(
+                f"MESSAGELOG_DEMO_CRM_URL {problem}: the connector demo has to know its CRM's URL."
+            )
+        return DemoConnector(demo_crm_url.rstrip("/"))
+    module_name, _, class_name = spec.partition(":")
+    if not module_name or not class_name:
+        raise BadSettings(
+            f"MESSAGELOG_CONNECTORS: {spec} is neither a built-in connector nor package.module:Class."
+        )
+    try:
+        made: Any = getattr(importlib.import_module(module_name), class_name)()
+    except (ImportError, AttributeError) as error:
+        raise BadSettings(f"MESSAGELOG_CONNECTORS: {spec} cannot be loaded: {error}.") from error
+    except Exception as error:
+        # What a connector says when it cannot be made may quote its own settings.
+        raise BadSettings(
+            f"MESSAGELOG_CONNECTORS: {spec} cannot be made: {type(error).__name__} at {place_of(error)}."
+        ) from error
+    if not isinstance(made, Connector) or not isinstance(getattr(made, "name", None), str):
+        raise BadSettings(f"MESSAGELOG_CONNECTORS: {spec} is not a Connector with a name.")
+    return made
+
+
+def _connectors(settings: Settings) -> tuple[dict[str, Connector], list[str]]:
+    """The connectors by name, and what is wrong with the setting that names them."""
     connectors: dict[str, Connector] = {}
+    problems: list[str] = []
     specs = [spec.strip() for spec in settings.connectors.split(",") if spec.strip()]
     if not specs:
         problems.append(
@@ -100,30 +140,10 @@ def checked_for_serving(settings: Settings) -> dict[str, Connector]:
         except BadSettings as error:
             problems += error.sentences
         else:
+            if connector.name in connectors:
+                problems.append(f"MESSAGELOG_CONNECTORS names two connectors called {connector.name}.")
             connectors[connector.name] = connector
-    if problems:
-        raise BadSettings(*problems)
-    return connectors
-
-
-def load_connector(spec: str, *, demo_crm_url: str = "") -> Connector:
-    """The connector that a setting names: `demo`, or a class to be imported and made without arguments."""
-    if spec == "demo":
-        if not demo_crm_url:
-            raise BadSettings(
-                "MESSAGELOG_DEMO_CRM_URL is missing: the connector demo has to know its CRM's URL."
-            )
-        return DemoConnector(demo_crm_url.rstrip("/"))
-    module_name, _, class_name = spec.partition(":")
-    try:
-        made: Any = getattr(importlib.import_module(module_name), class_name)()
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise BadSettings(
-            f"MESSAGELOG_CONNECTORS: {spec} cannot be loaded ({type(error).__name__}: {error})."
-        ) from error
-    if not isinstance(made, Connector) or not isinstance(getattr(made, "name", None), str):
-        raise BadSettings(f"MESSAGELOG_CONNECTORS: {spec} is not a Connector with a name.")
-    return made
+    return connectors, problems
 
 
 def _database_problems(settings: Settings) -> list[str]:
@@ -134,6 +154,8 @@ def _database_problems(settings: Settings) -> list[str]:
         ]
     if not url.startswith(("sqlite:///", "postgresql://", "postgres://")):
         return ["MESSAGELOG_DATABASE_URL must begin with sqlite:/// or postgresql://."]
+    if url in {"sqlite:///", "sqlite:///:memory:"}:
+        return ["MESSAGELOG_DATABASE_URL must name a file: what is in memory is lost with the process."]
     return []
 
 
@@ -143,10 +165,8 @@ def _secret_problems(secret: str) -> list[str]:
             "MESSAGELOG_SECRET_KEY is missing: set it to a random text, such as `openssl rand -hex 32` prints."
         ]
     if len(secret) < _SECRET_CHARACTERS or len(set(secret)) < _SECRET_DISTINCT:
-        return [
-            f"MESSAGELOG_SECRET_KEY is unsafe: it needs at least {_SECRET_CHARACTERS} random characters, "
-            "such as `openssl rand -hex 32` prints."
-        ]
+        unsafe = f"it needs at least {_SECRET_CHARACTERS} random characters"
+        return [f"MESSAGELOG_SECRET_KEY is unsafe: {unsafe}, such as `openssl rand -hex 32` prints."]
     return []
 
 
@@ -155,18 +175,35 @@ def _url_problems(url: str) -> list[str]:
         return [
             "MESSAGELOG_PUBLIC_URL is missing: set it to the URL at which the client reaches this server."
         ]
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        parts, host = None, ""
-    if parts is None or parts.scheme not in {"http", "https"} or not host:
+    parts = _parsed(url)
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         return ["MESSAGELOG_PUBLIC_URL must be an https:// URL."]
-    if parts.scheme == "http" and host not in _LOOPBACK:
+    if parts.username is not None or parts.query or parts.fragment:
+        return ["MESSAGELOG_PUBLIC_URL must hold no user, query or fragment: it is shown to everybody."]
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
         return [
             "MESSAGELOG_PUBLIC_URL is unsafe: tokens would travel in the clear. Use https://, or loopback."
         ]
     return []
+
+
+def _parsed(url: str) -> SplitResult | None:
+    """The parts of a URL; None when it is no URL."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # checked when it is asked for
+    except ValueError:
+        return None
+    return parts
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _number_problems(settings: Settings) -> list[str]:
@@ -182,6 +219,8 @@ def _number_problems(settings: Settings) -> list[str]:
             problems.append(f"MESSAGELOG_LEASE_SECONDS is too short: {error}.")
     if settings.body_limit <= 0:
         problems.append("MESSAGELOG_BODY_LIMIT must be a number of bytes above zero.")
+    if not 0 <= settings.port <= _HIGHEST_PORT:
+        problems.append(f"MESSAGELOG_PORT must be a number from 0 to {_HIGHEST_PORT}.")
     return problems
 
 

@@ -54,6 +54,11 @@ class Running:
         return await self.ended()
 
 
+async def demo_welcome(demo: Running) -> str:
+    """What the demo prints when it is ready."""
+    return await demo.printed("Otto Lindqvist (tenant otto")
+
+
 @contextmanager
 def running(
     folder: Path, *arguments: str, env: Mapping[str, str] | None = None, out_fd: int | None = None

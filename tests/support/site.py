@@ -165,6 +165,7 @@ class Site:
 
     url: str
     app: FastAPI
+    server: InLoop
     crm: Recorded
     client: aiohttp.ClientSession
     tokens: dict[str, str] = field(default_factory=dict)
@@ -311,7 +312,7 @@ async def site(
     try:
         async with aiohttp.ClientSession(connector=connection_pool) as client:
             await server.listens.wait()
-            yield Site(url, app, recorded, client)
+            yield Site(url, app, server, recorded, client)
     finally:
         server.leave.set()
         await serving

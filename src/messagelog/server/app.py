@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 import messagelog
@@ -13,61 +14,71 @@ from messagelog.core.runtime import Stopping
 from messagelog.messages import BadRequest
 from messagelog.server import contacts, login, manifest, message_log
 from messagelog.server.assembly import Parts, assembled
-from messagelog.server.http import Guard, Refused, json_response
+from messagelog.server.guard import Guard
+from messagelog.server.http import RESTARTING, Refused, json_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from starlette.types import ASGIApp
+    from starlette.applications import Starlette
 
 
 def create_app(
-    parts: Parts, *, mounts: Mapping[str, ASGIApp] | None = None, start_at_once: bool = True
+    parts: Parts, *, mounts: Mapping[str, Starlette] | None = None, start_at_once: bool = True
 ) -> FastAPI:
     """The server as an ASGI application.
 
-    `mounts` are further applications by path (the demo's CRM). With `start_at_once=False` whoever serves the
-    application starts the runtime itself, once it can be reached.
+    `mounts` are further applications by path (the demo's CRM), which begin and end with this one. With
+    `start_at_once=False` whoever serves the application starts the runtime itself, once it can be reached.
     """
+    mounts = mounts or {}
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with assembled(parts) as assembly:
-            app.state.assembly = assembly
+        async with AsyncExitStack() as stack:
+            for mounted in mounts.values():
+                await stack.enter_async_context(mounted.router.lifespan_context(mounted))
+            app.state.assembly = await stack.enter_async_context(assembled(parts))
             if start_at_once:
-                await assembly.runtime.start()
+                await app.state.assembly.runtime.start()
             yield
 
     app = FastAPI(
-        title="messagelog", version=messagelog.__version__, summary=messagelog.__doc__, lifespan=lifespan
+        title="messagelog",
+        version=messagelog.__version__,
+        summary=messagelog.__doc__,
+        lifespan=lifespan,
+        redirect_slashes=False,  # a redirect would repeat the query, and the query holds the client's token
     )
     for router in (message_log.router, contacts.router, login.router, manifest.router):
         app.include_router(router)
-    for path, mounted in (mounts or {}).items():
+    for path, mounted in mounts.items():
         app.mount(path, mounted)
-    app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(BadRequest, _bad_request)
-    app.add_exception_handler(Stopping, _stopping)
+    for refusal in (Refused, BadRequest, Stopping, HTTPException):
+        app.add_exception_handler(refusal, _refusal)
     app.add_middleware(Guard)
     app.add_middleware(
         CORSMiddleware,
-        allow_origins=["*"],
-        allow_methods=["GET", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"],
+        allow_origins=["*"],  # a token is needed for everything, and no cookie is ever set
+        allow_methods=["*"],
         allow_headers=["*"],
         expose_headers=["x-refreshed-jwt-token"],
+        allow_private_network=True,  # the extension may speak to a server on the user's own machine or network
         max_age=600,
     )
     return app
 
 
-def _refused(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)  # noqa: S101 - the handler is registered for this type alone
-    return json_response(error.text, error.status)
-
-
-def _bad_request(_request: Request, error: Exception) -> Response:
-    return json_response(str(error), 400)
-
-
-def _stopping(_request: Request, _error: Exception) -> Response:
-    return json_response("The server is restarting. Please log again in a moment.", 503)
+async def _refusal(_request: Request, error: Exception) -> Response:
+    """A refusal as the client takes it: a status, and a text as JSON."""
+    match error:
+        case Refused():
+            return json_response(error.text, error.status)
+        case BadRequest():
+            return json_response(str(error), 400)
+        case HTTPException():
+            answer = json_response(error.detail, error.status_code)
+            answer.headers.update(error.headers or {})
+            return answer
+        case _:
+            return json_response(RESTARTING, 503)

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from messagelog.connectors import ConnectorError, NewContact
+from messagelog.connectors import ConnectorError, NewContact, OutcomeUnknown
 from messagelog.core.answer import ReturnMessage
 from messagelog.core.plan import CREATE_NEW_CONTACT
+from messagelog.messages import BadRequest
 from messagelog.server.http import (
     Refused,
+    asked,
     assembly_of,
-    decoded,
     json_response,
     query_values,
-    read_body,
+    read_form,
     signed_in,
 )
+from messagelog.server.manifest import additional_fields, contact_types
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-    from typing import TypeVar
-
     from messagelog.connectors import Connector, Contact
-
-    T = TypeVar("T")
 
 router = APIRouter()
 
-_LONGEST_NUMBER = 64
+_LONGEST_NUMBER: Final = 64
 
 
 class _NewContactForm(msgspec.Struct, rename="camel"):
@@ -51,20 +47,20 @@ async def find_contact(request: Request) -> Response:
     """
     user = await signed_in(request)
     assembly = assembly_of(request)
-    number = query_values(request).get("phoneNumber", "").strip()
-    if not number or len(number) > _LONGEST_NUMBER:
-        raise Refused(400, "phoneNumber: expected a phone number")
+    number = _number(query_values(request).get("phoneNumber", ""))
     connector = assembly.runtime.connector(user.platform)
     offer = [_new_contact_row(connector)] if connector.can("create_contact") else []
     try:
         session = await assembly.users.session(connector, user.tenant, user.id)
-        found = await _in_time(request, connector.find_contact(session, number))
+        found = await asked(request, connector, connector.find_contact(session, number))
     except ConnectorError as error:
-        notice = ReturnMessage(message=f"Contacts could not be looked up. {error.meaning}", message_type="warning", ttl=5000)  # fmt: skip
+        # A look-up changes nothing, so a lost answer is no more than that.
+        why = "The CRM did not answer." if isinstance(error, OutcomeUnknown) else error.meaning
+        notice = _warning(f"Contacts could not be looked up. {why}")
         return json_response({"successful": False, "returnMessage": notice, "contact": offer})
     noun = "contact" if len(found) == 1 else "contacts"
     notice = ReturnMessage(message=f"Found {len(found)} {noun}", message_type="success", ttl=3000)
-    rows = [_row(contact) for contact in found]
+    rows = [_row(connector, contact) for contact in found]
     return json_response({"successful": True, "returnMessage": notice, "contact": rows + offer})
 
 
@@ -75,24 +71,19 @@ async def create_contact(request: Request) -> Response:
     A failure is a 4xx or 5xx text: the client reads `contact` of any other answer, and shows a text.
     """
     user = await signed_in(request)
-    form = decoded(await read_body(request), _NewContactForm)
+    contact = _new_contact(await read_form(request, _NewContactForm))
     assembly = assembly_of(request)
     connector = assembly.runtime.connector(user.platform)
     crm = connector.display_name or connector.name
     if not connector.can("create_contact"):
         raise Refused(400, f"Contacts cannot be created in {crm} from here.")
-    if not form.phone_number.strip() or not form.new_contact_name.strip():
-        field = "phoneNumber" if not form.phone_number.strip() else "newContactName"
-        raise Refused(400, f"{field}: is empty")
-    contact = NewContact(
-        name=form.new_contact_name.strip(),
-        phone_number=form.phone_number.strip(),
-        type=form.new_contact_type or "",
-        additional_submission=form.additional_submission,
-    )
     try:
         session = await assembly.users.session(connector, user.tenant, user.id)
-        made = await _in_time(request, connector.create_contact(session, contact))
+        made = await asked(request, connector, connector.create_contact(session, contact))
+    except OutcomeUnknown as error:
+        raise Refused(
+            502, f"{crm} gave no clear answer. Look for the contact there before you try again."
+        ) from error
     except ConnectorError as error:
         raise Refused(502, f"The contact was not created in {crm}. {error.meaning}") from error
     notice = ReturnMessage(message="Contact created", message_type="success", ttl=2000)
@@ -102,22 +93,41 @@ async def create_contact(request: Request) -> Response:
     return json_response({"successful": True, "returnMessage": notice, "contact": row})
 
 
-async def _in_time(request: Request, call: Awaitable[T]) -> T:
-    """A call within the time that the client waits for an answer."""
-    try:
-        async with asyncio.timeout(assembly_of(request).parts.times.answer):
-            return await call
-    except TimeoutError as error:
-        raise ConnectorError("no answer in time") from error
+def _number(text: str) -> str:
+    """The phone number of a query. The client does not encode its plus, which then reads as a blank."""
+    number = text.strip()
+    if text.startswith(" ") and number[:1].isdigit():
+        number = f"+{number}"
+    if not number or len(number) > _LONGEST_NUMBER:
+        raise BadRequest("phoneNumber", "expected a phone number")
+    return number
 
 
-def _row(contact: Contact) -> dict[str, Any]:
+def _new_contact(form: _NewContactForm) -> NewContact:
+    name, number = form.new_contact_name.strip(), form.phone_number.strip()
+    if not number:
+        raise BadRequest("phoneNumber", "is empty")
+    if not name:
+        raise BadRequest("newContactName", "is empty")
+    return NewContact(
+        name=name,
+        phone_number=number,
+        type=form.new_contact_type or "",
+        additional_submission=form.additional_submission,
+    )
+
+
+def _warning(message: str) -> ReturnMessage:
+    return ReturnMessage(message=message, message_type="warning", ttl=5000)
+
+
+def _row(connector: Connector, contact: Contact) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": contact.id,
         "name": contact.name,
         "type": contact.type,
         "phone": contact.phone_number,
-        "additionalInfo": contact.additional_info or {},
+        "additionalInfo": _additional_info(connector, contact.additional_info or {}),
     }
     if contact.created_at is not None:
         row["createdDate"] = contact.created_at
@@ -125,11 +135,30 @@ def _row(contact: Contact) -> dict[str, Any]:
 
 
 def _new_contact_row(connector: Connector) -> dict[str, Any]:
-    types = connector.manifest.get("contactTypes") or [{"value": "contact"}]
     return {
         "id": CREATE_NEW_CONTACT,
         "name": "Create new contact...",
         "isNewContact": True,
-        "defaultContactType": types[0]["value"],
-        "additionalInfo": {},
+        "defaultContactType": contact_types(connector)[0]["value"],
+        "additionalInfo": _additional_info(connector, {}),
     }
+
+
+def _additional_info(connector: Connector, known: dict[str, Any]) -> dict[str, Any]:
+    """A contact's values for the manifest's fields, with what the client's form cannot do without.
+
+    It shows a selection and a checkbox only where the contact has a value for it, takes a selection's options from
+    there alone, and stumbles over a selection of this contact that is empty.
+    """
+    info = dict(known)
+    for field in additional_fields(connector):
+        const: str = field["const"]
+        kind = field.get("type")
+        if field.get("contactDependent"):
+            if kind == "selection" and info.get(const) == []:
+                del info[const]
+        elif kind == "selection":
+            info.setdefault(const, field.get("options", []))
+        elif kind == "checkbox":
+            info.setdefault(const, field.get("defaultValue", False))
+    return info

@@ -9,7 +9,7 @@ import structlog
 from fastapi import Response
 from starlette.requests import ClientDisconnect
 
-from messagelog.server.http import RESTARTING, json_response
+from messagelog.server.http import RESTARTING, json_response, place_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -36,10 +36,11 @@ class Guard:
             await self._app(scope, receive, send)
         elif scope["method"] == "OPTIONS":
             await Response(status_code=204, headers={"Allow": _ALLOW})(scope, receive, send)
+        elif scope["method"] == "HEAD":
+            # Of the answer to a GET the server sends the head alone.
+            await self._answered({**scope, "method": "GET"}, receive, send)
         else:
-            # To HEAD the server sends the head of what GET gives.
-            method = "GET" if scope["method"] == "HEAD" else scope["method"]
-            await self._answered({**scope, "method": method}, receive, send)
+            await self._answered(scope, receive, send)
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -57,17 +58,11 @@ class Guard:
             # The server ends and waits no longer. This is the task's outermost layer, so it ends here as it should.
             answer = json_response(RESTARTING, 503)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not be printed with its text
-            _log.error("request_failed", path=scope["path"], error=type(error).__name__, place=_place(error))
+            _log.error(
+                "request_failed", path=scope["path"], error=type(error).__name__, place=place_of(error)
+            )
             answer = json_response(_FAILED, 500)
         else:
             return
         if not started:  # otherwise the server sees that the answer is not whole, and closes the connection
             await answer(scope, receive, send)
-
-
-def _place(error: BaseException) -> str:
-    """The file and line where an error was raised."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    return f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else ""

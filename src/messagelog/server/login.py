@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -10,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 
 from messagelog.connectors import AuthExpired, ConnectorError, Credentials, NotFound, Rejected
 from messagelog.core.answer import ReturnMessage
-from messagelog.server.http import Refused, asked, assembly_of, json_response, query_values, read_form
+from messagelog.server.http import Refused, assembly_of, json_response, query_values, read_form
 
 router = APIRouter()
 
@@ -47,10 +48,11 @@ async def log_in(request: Request) -> Response:
     if credentials is None:
         return _not_connected("The API key is missing or has characters that no key has.")
     try:
-        user = await asked(request, connector, assembly.users.sign_in(connector, credentials, hostname))
+        async with asyncio.timeout(assembly.parts.times.answer):
+            user = await assembly.users.sign_in(connector, credentials, hostname)
     except (AuthExpired, Rejected, NotFound):
         return _not_connected("Could not load user information")
-    except ConnectorError:
+    except (ConnectorError, TimeoutError):
         return _not_connected("The CRM cannot be reached at the moment")
     crm = connector.display_name or connector.name
     notice = ReturnMessage(message=f"Connected to {crm}.", message_type="success", ttl=1000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Request, Response
 
@@ -10,11 +10,14 @@ import messagelog
 from messagelog.server.http import Refused, assembly_of, json_response, query_values
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from messagelog.connectors import Connector
 
 router = APIRouter()
 
-_REDIRECT = "https://ringcentral.github.io/ringcentral-embeddable/redirect.html"
+_REDIRECT: Final = "https://ringcentral.github.io/ringcentral-embeddable/redirect.html"
+_FORMS: Final = ("callLog", "messageLog", "newContact")
 
 
 @router.get("/isAlive", response_class=Response)
@@ -28,7 +31,7 @@ async def crm_manifest(request: Request) -> Response:
     """The client's manifest: one platform by `platformName`, or all that this server has."""
     parts = assembly_of(request).parts
     name = query_values(request).get("platformName", "default")
-    connectors = dict(parts.connectors)
+    connectors = parts.connectors
     if name not in {"", "default"}:
         if name not in connectors:
             raise Refused(400, "Platform not found")
@@ -36,7 +39,7 @@ async def crm_manifest(request: Request) -> Response:
     return json_response(build_manifest(connectors, parts.public_url))
 
 
-def build_manifest(connectors: dict[str, Connector], public_url: str) -> dict[str, Any]:
+def build_manifest(connectors: Mapping[str, Connector], public_url: str) -> dict[str, Any]:
     """The manifest of these connectors for a server at `public_url`."""
     return {
         "serverUrl": public_url.rstrip("/"),
@@ -47,28 +50,38 @@ def build_manifest(connectors: dict[str, Connector], public_url: str) -> dict[st
     }
 
 
+def contact_types(connector: Connector) -> list[dict[str, Any]]:
+    """The types of a new contact, the first of which is the client's default."""
+    return connector.manifest.get("contactTypes") or [{"display": "Contact", "value": "contact"}]
+
+
+def additional_fields(connector: Connector) -> list[dict[str, Any]]:
+    """The custom fields that the client asks for when messages are logged or a contact is made."""
+    page = connector.manifest.get("page", {})
+    return [
+        field
+        for form in ("messageLog", "newContact")
+        for field in page.get(form, {}).get("additionalFields", [])
+    ]
+
+
 def _platform(connector: Connector) -> dict[str, Any]:
     """One platform: what the connector says of it, over what the client cannot do without."""
-    said = dict(connector.manifest)
-    page = {
-        "useContactSearch": connector.can("find_contact_with_name"),
-        "callLog": {"additionalFields": []},
-        "messageLog": {"additionalFields": []},
-        "newContact": {"additionalFields": []},
-        **said.pop("page", {}),
-    }
+    page = dict(connector.manifest.get("page", {}))
+    for form in _FORMS:
+        page[form] = {"additionalFields": [], **page.get(form, {})}
     return {
-        "name": connector.name,
         "displayName": connector.display_name or connector.name,
         "urlIdentifier": "*",
         "environment": {"type": "fixed", "url": connector.base_url},
         "auth": {"type": "apiKey", "apiKey": {"page": _login_page(connector)}},
-        "contactTypes": [{"display": "Contact", "value": "contact"}],
         "contactPageUrl": "https://{hostname}/{contactType}/{contactId}",
         "embeddedOnCrmPage": {"welcomePage": {"docLink": "", "videoLink": ""}},
         "settings": [],
-        **said,
-        "page": page,
+        **connector.manifest,
+        "name": connector.name,  # the client looks it up by this name
+        "contactTypes": contact_types(connector),
+        "page": {"useContactSearch": connector.can("find_contact_with_name"), **page},
     }
 
 

@@ -7,8 +7,9 @@ ask are told that the server is restarting.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
@@ -17,58 +18,89 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-_GRACE_SECONDS = 5
+_GRACE_SECONDS: Final = 5
+
+
+class CannotListen(Exception):
+    """Nothing can listen at this address; the text says why."""
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens at `host` and `port`; with port 0 the system chooses one."""
+    """A socket that listens at `host` and `port`; with port 0 the system chooses one. Raises `CannotListen`.
+
+    Who connects before the server has started waits for it.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Named as TCP, so that asyncio switches off the delay of small packets (40 ms for each answer otherwise).
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen()
+    except (OSError, UnicodeError) as error:
+        listener.close()
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "this is no host"
+        raise CannotListen(f"Cannot listen at {url_host(host)}:{port}: {why}.") from error
     return listener
 
 
+def url_host(host: str) -> str:
+    """A host as URLs have it: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 class Serving(uvicorn.Server):
-    """A uvicorn server that starts the runtime when it can be reached, and stops it before it cannot."""
+    """A uvicorn server that starts the runtime when it can be reached, and stops it before it cannot.
+
+    `on_ready` is awaited once the runtime has started; an error in it ends the server.
+    """
 
     def __init__(self, app: FastAPI, on_ready: Callable[[], Awaitable[None]] | None = None) -> None:
         config = uvicorn.Config(
             app,
             log_config=None,
-            access_log=False,  # its lines would hold the query, and the query holds the client's token
+            access_log=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
             server_header=False,
         )
+        # Its lines would hold the query, and the query holds the client's token: no handler may have them back.
+        logging.getLogger("uvicorn.access").disabled = True
         super().__init__(config)
         self._app = app
         self._on_ready = on_ready
-        self._ready: asyncio.Task[None] | None = None
+        self._beginning: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listens, then starts the runtime and what waits for a server that answers."""
         await super().startup(sockets=sockets)
         if not self.should_exit:
-            self._ready = asyncio.create_task(self._begin())
+            self._beginning = asyncio.create_task(self._begin())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Brings the work to its end, then closes the listener and the connections."""
-        if self._ready is not None:
-            self._ready.cancel()
-            await asyncio.wait([self._ready])
-        assembly = getattr(self._app.state, "assembly", None)
-        if assembly is not None:
-            await assembly.runtime.stop()
+        await self.end_work()
         await super().shutdown(sockets=sockets)
+        if self._beginning is not None and not self._beginning.cancelled():
+            self._beginning.result()
+
+    async def end_work(self) -> None:
+        """Takes no new work and lets the calls under way come to their end, while requests are still answered."""
+        if self._beginning is not None:
+            self._beginning.cancel()
+            await asyncio.wait([self._beginning])
+        await self._app.state.assembly.runtime.stop()
 
     async def _begin(self) -> None:
-        await self._app.state.assembly.runtime.start()
-        if self._on_ready is not None:
-            await self._on_ready()
+        try:
+            await self._app.state.assembly.runtime.start()
+            if self._on_ready is not None:
+                await self._on_ready()
+        except Exception:
+            self.should_exit = True  # raised again at the end of the shutdown
+            raise
 
 
-def run(server: Serving, listener: socket.socket) -> None:
+def run(server: uvicorn.Server, listener: socket.socket) -> None:
     """Serves until a signal asks to stop."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(server.serve(sockets=[listener]))

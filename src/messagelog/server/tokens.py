@@ -57,7 +57,10 @@ class Tokens:
                 issuer=_ISSUER,
                 options={"require": ["exp", "iat", "iss"], "verify_exp": False, "verify_iat": False},
             )
-        except jwt.InvalidTokenError:
+        except (
+            jwt.InvalidTokenError,
+            RecursionError,
+        ):  # the latter: its head is JSON that is nested too deep
             return None
         tenant, platform, id_ = claims.get("tenant"), claims.get("platform"), claims.get("id")
         expires = claims["exp"]

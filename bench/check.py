@@ -1,0 +1,52 @@
+"""Was every message logged exactly once, in its conversation's own activity? By what the CRM holds, after each run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_TOLD: Final = 3  # examples of a problem that are named
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What the CRM holds: the numbers of the messages in each activity, and how often it was called."""
+
+    activities: dict[str, list[int]]
+    created: int
+    updated: int
+    unknown: int
+
+
+def faults(sent: Iterable[tuple[int, int, int]], seen: Seen) -> list[str]:
+    """What is wrong, in sentences; nothing when every message is there once. `sent` is as in `load.Outcome`."""
+    conversations = {
+        number: conversation for conversation, first, count in sent for number in range(first, first + count)
+    }
+    found = Counter(number for numbers in seen.activities.values() for number in numbers)
+    owners: dict[int, set[str]] = {}
+    mixed = []
+    for id_, numbers in seen.activities.items():
+        held = {conversations[number] for number in numbers if number in conversations}
+        for conversation in held:
+            owners.setdefault(conversation, set()).add(id_)
+        if len(held) != 1:
+            mixed.append(id_)
+    problems = (
+        ("messages were never logged", [number for number in conversations if number not in found]),
+        ("messages were logged more than once", [number for number, times in found.items() if times > 1]),
+        ("messages are in the CRM that nobody sent", [n for n in found if n not in conversations]),
+        ("conversations have more than one activity", [c for c, ids in owners.items() if len(ids) > 1]),
+        ("activities are not of one conversation", mixed),
+        ("additions were for no activity", range(seen.unknown)),
+    )
+    return [_sentence(what, which) for what, which in problems if which]
+
+
+def _sentence(what: str, which: Sequence[object]) -> str:
+    examples = ", ".join(str(each) for each in which[:_TOLD])
+    return f"{len(which)} {what}, such as {examples}."

@@ -1,0 +1,55 @@
+"""Our connector for the stub CRM: an ordinary one, for a CRM whose activities can be added to.
+
+It makes the same calls as the peer's in `peer_server.js`: one POST for an activity, one PATCH for an addition.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from messagelog.connectors import Connector, Contact, Session, UserInfo
+
+if TYPE_CHECKING:
+    from messagelog.connectors import MessageLog
+
+
+class BenchConnector(Connector):
+    """The stub CRM at `BENCH_CRM_URL`."""
+
+    name = "bench"
+    display_name = "Bench CRM"
+    append_only = True
+
+    def __init__(self) -> None:
+        self.base_url = os.environ["BENCH_CRM_URL"]
+
+    async def get_user_info(self, session: Session) -> UserInfo:
+        """The owner of the API key."""
+        me = await session.http.get("/me")
+        return UserInfo(id=me["id"], name=me["name"], tenant=me["tenant"], timezone=me["timezone"])
+
+    async def find_contact(self, session: Session, phone_number: str) -> list[Contact]:  # noqa: ARG002 - nobody asks
+        """Nobody: the requests of the benchmark name their contact."""
+        return []
+
+    async def create_message_log(self, session: Session, log: MessageLog) -> str | int | None:
+        """An activity with the composed text."""
+        content = log.content
+        activity = await session.http.post(
+            "/activities",
+            json={
+                "type": "SMS",
+                "contactId": log.contact.id,
+                "subject": content and content.subject,
+                "body": content and content.body,
+            },
+        )
+        made: str = activity["id"]
+        return made
+
+    async def update_message_log(self, session: Session, log: MessageLog) -> None:
+        """The new entries, behind what is there."""
+        if log.existing is None:
+            raise ValueError("an update has an existing activity")
+        await session.http.patch(f"/activities/{log.existing.third_party_log_id}", json={"append": log.text})

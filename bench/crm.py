@@ -1,0 +1,120 @@
+"""The stub CRM: a process of its own that makes activities at once, and remembers which messages reached which.
+
+    GET   /me                who has the API key
+    POST  /activities        makes an activity: 201 {"id"}
+    PATCH /activities/ID     adds to it: 200 {"id"}
+    GET   /seen              {"activities": {ID: [number, ...]}, "created", "updated", "unknown"}
+    POST  /forget            begins anew
+
+A message is known by the number that its text says (`ref-…`), so that the record tells what was really written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from typing import Any, Final, cast
+
+import uvloop
+
+from bench.wire import take
+
+_REFERENCE: Final = re.compile(rb"ref-(\d{13})")
+_REASONS: Final = {200: b"OK", 201: b"Created", 404: b"Not Found"}
+_ME: Final = {"id": "u-1", "name": "Jordan Lee", "tenant": "bench", "timezone": "America/Los_Angeles"}
+
+
+class Record:
+    """What the CRM holds. `unknown` counts additions to activities that do not exist."""
+
+    def __init__(self) -> None:
+        self.activities: dict[str, list[int]] = {}
+        self.created = self.updated = self.unknown = 0
+
+    def create(self, body: bytes) -> bytes:
+        """Makes an activity; the answer."""
+        self.created += 1
+        id_ = str(len(self.activities) + 1)
+        self.activities[id_] = _numbers(body)
+        return _answer(201, b'{"id":"%s"}' % id_.encode())
+
+    def update(self, id_: str, body: bytes) -> bytes:
+        """Adds to an activity; the answer."""
+        held = self.activities.get(id_)
+        if held is None:
+            self.unknown += 1
+            return _answer(404, b'{"error":"no such activity"}')
+        self.updated += 1
+        held += _numbers(body)
+        return _answer(200, b'{"id":"%s"}' % id_.encode())
+
+    def told(self) -> dict[str, Any]:
+        """All of it, as JSON."""
+        return {
+            "activities": self.activities,
+            "created": self.created,
+            "updated": self.updated,
+            "unknown": self.unknown,
+        }
+
+
+class Connection(asyncio.Protocol):
+    """One connection of a server, or of the benchmark itself."""
+
+    record = Record()
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keeps the way back."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Answers every request that is whole, at once."""
+        self._buffer += data
+        while (message := take(self._buffer)) is not None and self._transport is not None:
+            self._transport.write(self._answered(*message))
+
+    def _answered(self, head: bytes, body: bytes) -> bytes:
+        method, path, _ = head.split(b" ", 2)
+        match method, path:
+            case b"POST", b"/activities":
+                return self.record.create(body)
+            case b"PATCH", _ if path.startswith(b"/activities/"):
+                return self.record.update(path.removeprefix(b"/activities/").decode(), body)
+            case b"GET", b"/me":
+                return _answer(200, json.dumps(_ME).encode())
+            case b"GET", b"/seen":
+                return _answer(200, json.dumps(self.record.told()).encode())
+            case b"POST", b"/forget":
+                Connection.record = Record()
+                return _answer(200, b"{}")
+        return _answer(404, b"{}")
+
+
+def _numbers(body: bytes) -> list[int]:
+    return [int(number) for number in _REFERENCE.findall(body)]
+
+
+def _answer(status: int, body: bytes) -> bytes:
+    return b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+        status,
+        _REASONS[status],
+        len(body),
+        body,
+    )
+
+
+async def _serve() -> None:
+    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0, backlog=1024)
+    sys.stdout.write(json.dumps({"port": server.sockets[0].getsockname()[1]}) + "\n")
+    sys.stdout.flush()
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve())

@@ -1,0 +1,302 @@
+"""The load generator: a process of its own that keeps so many requests under way, each on its own connection.
+
+It reads jobs as lines of JSON and answers each with two: `{"ready": true}` once everything is prepared and warm, and
+after another line from outside the outcome. In between its caller reads the servers' processor times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+import uvloop
+
+from bench.bodies import FIRST_CONVERSATION, FIRST_MESSAGE
+from bench.scenarios import SCENARIOS, Target
+from bench.wire import NoLength, take
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bench.scenarios import Scenario
+
+_PATIENCE: Final = 60.0  # seconds without any answer, after which a run is given up
+_PREPARED: Final = {Target.EXISTING: 64, Target.LOGGED: 16}  # conversations made before the measurement
+_SAMPLES: Final = 3  # wrong answers that are told of
+
+
+class Job(msgspec.Struct, frozen=True):
+    """One run: `number` is that of the next message and, from another start, conversation; none is used twice."""
+
+    port: int
+    token: str
+    scenario: str
+    connections: int
+    seconds: float
+    warm_up: float
+    number: int
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a run came to.
+
+    `sent` has conversation, first message and number of messages of every request that was to be written, those of
+    the preparation and the warm-up included; `wrong` are samples of the `problems` answers that were not as expected.
+    Times in seconds.
+    """
+
+    requests: int
+    seconds: float
+    median: float
+    slowest_hundredth: float
+    processor: float
+    problems: int
+    wrong: list[str]
+    sent: list[tuple[int, int, int]]
+    next_number: int
+
+
+class _Answer(msgspec.Struct):
+    successful: bool
+    log_ids: list[str] = msgspec.field(name="logIds", default_factory=list)
+
+
+_ANSWER: Final = msgspec.json.Decoder(_Answer)
+
+
+class Journal:
+    """Everything that a run sends, and what was wrong with the answers."""
+
+    def __init__(self, number: int) -> None:
+        self.numbers = itertools.count(number)
+        self.sent: list[tuple[int, int, int]] = []
+        self.problems = 0
+        self.wrong: list[str] = []
+
+    def conversation(self) -> int:
+        """A conversation that nobody has seen."""
+        return FIRST_CONVERSATION + next(self.numbers)
+
+    def filled(self, scenario: Scenario, conversation: int) -> bytes:
+        """A body with new messages of this conversation, noted as sent."""
+        count = scenario.template.messages
+        first = FIRST_MESSAGE + next(self.numbers)
+        for _ in range(count - 1):
+            next(self.numbers)
+        self.sent.append((conversation, first, count))
+        return scenario.template.filled(conversation, first)
+
+    def check(self, head: bytes, body: bytes, answered: int) -> None:
+        """Holds an answer to what it must say."""
+        try:
+            answer = _ANSWER.decode(body)
+            good = b" 200 " in head[:16] and answer.successful and len(answer.log_ids) == answered
+        except msgspec.DecodeError:
+            good = False
+        if not good:
+            self.problem(f"{head[:16].decode('latin-1')} {body[:300].decode(errors='replace')}")
+
+    def problem(self, text: str) -> None:
+        """Notes what went wrong."""
+        self.problems += 1
+        if len(self.wrong) < _SAMPLES:
+            self.wrong.append(text)
+
+
+class Connection(asyncio.Protocol):
+    """One connection, with one request under way at a time."""
+
+    def __init__(self, phase: Phase) -> None:
+        self._phase = phase
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._began = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Sends the first request."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        """Takes the answer, and sends the next request."""
+        self._buffer += data
+        try:
+            message = take(self._buffer)
+        except NoLength as error:
+            self._phase.broken(f"an answer without a length: {error}")
+            return
+        if message is not None:
+            self._phase.answered(self._began, *message)
+            self._next()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """A server that hangs up ends the run."""
+        self._phase.broken(f"the connection was lost ({exc})")
+
+    def _next(self) -> None:
+        request = self._phase.request()
+        if request is None or self._transport is None:
+            self._phase.ended()
+            return
+        self._began = time.perf_counter()
+        self._transport.write(request)
+
+    def close(self) -> None:
+        """Hangs up."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Phase:
+    """A part of a run: requests on all connections, until there are none left or the time is over."""
+
+    def __init__(self, journal: Journal, requests: Iterator[bytes], answered: int, seconds: float) -> None:
+        self._journal = journal
+        self._requests = requests
+        self._answered = answered
+        self._seconds = seconds
+        self._open = 0
+        self._until = 0.0
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.latencies: list[float] = []
+        self.began = self.last = 0.0
+
+    async def run(self, port: int, connections: int) -> None:
+        """Keeps a request under way on each connection, until all are answered."""
+        loop = asyncio.get_running_loop()
+        self._open = connections
+        self.began = self.last = time.perf_counter()
+        self._until = self.began + self._seconds
+        opened = [
+            await loop.create_connection(lambda: Connection(self), "127.0.0.1", port)
+            for _ in range(connections)
+        ]
+        try:
+            while not self._done.done():
+                seen = len(self.latencies)
+                await asyncio.wait([self._done], timeout=_PATIENCE)
+                if len(self.latencies) == seen and not self._done.done():
+                    self.broken(f"no answer within {_PATIENCE:g} s")
+        finally:
+            self._open = 0
+            for _, connection in opened:
+                connection.close()
+
+    def request(self) -> bytes | None:
+        """The next request; None when this phase is over."""
+        return None if time.perf_counter() >= self._until else next(self._requests, None)
+
+    def answered(self, began: float, head: bytes, body: bytes) -> None:
+        """An answer has come."""
+        self.last = time.perf_counter()
+        self.latencies.append(self.last - began)
+        self._journal.check(head, body, self._answered)
+
+    def ended(self) -> None:
+        """A connection has nothing more to do."""
+        self._open -= 1
+        if self._open == 0 and not self._done.done():
+            self._done.set_result(None)
+
+    def broken(self, why: str) -> None:
+        """A connection cannot go on: neither can the run."""
+        if self._open and not self._done.done():
+            self._journal.problem(why)
+            self._done.set_result(None)
+
+
+class Run:
+    """One job: what it sends, phase by phase."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._scenario = SCENARIOS[job.scenario]
+        self._journal = Journal(job.number)
+        self._head = (
+            f"POST /messageLog HTTP/1.1\r\nHost: 127.0.0.1:{job.port}\r\nAuthorization: Bearer {job.token}\r\n"
+            "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        )
+
+    async def prepare(self) -> Callable[[], Iterator[bytes]]:
+        """Makes the conversations that have to be there; what gives the requests of the other phases."""
+        scenario, journal = self._scenario, self._journal
+        if scenario.target is Target.NEW:
+            return lambda: (
+                self._request(journal.filled(scenario, journal.conversation())) for _ in itertools.count()
+            )
+        conversations = [journal.conversation() for _ in range(_PREPARED[scenario.target])]
+        bodies = [journal.filled(scenario, conversation) for conversation in conversations]
+        making = Phase(journal, map(self._request, bodies), _made(scenario), _PATIENCE)
+        await making.run(self._job.port, min(4, len(bodies)))
+        if scenario.target is Target.LOGGED:
+            return lambda: itertools.cycle(map(self._request, bodies))
+        # A conversation rests while others have their turn, so that two requests for it do not meet.
+        turns = deque(conversations)
+
+        def next_one() -> Iterator[bytes]:
+            while True:
+                turns.rotate(-1)
+                yield self._request(journal.filled(scenario, turns[0]))
+
+        return next_one
+
+    async def phase(self, requests: Iterator[bytes], seconds: float) -> Phase:
+        """Sends requests for so long."""
+        phase = Phase(self._journal, requests, self._scenario.answered, seconds)
+        if not self._journal.problems:
+            await phase.run(self._job.port, self._job.connections)
+        return phase
+
+    def outcome(self, phase: Phase, processor: float) -> Outcome:
+        """What the measured phase came to."""
+        latencies = sorted(phase.latencies) or [0.0]
+        return Outcome(
+            requests=len(phase.latencies),
+            seconds=max(phase.last - phase.began, 1e-9),
+            median=latencies[len(latencies) // 2],
+            slowest_hundredth=latencies[len(latencies) * 99 // 100],
+            processor=processor,
+            problems=self._journal.problems,
+            wrong=self._journal.wrong,
+            sent=self._journal.sent,
+            next_number=next(self._journal.numbers),
+        )
+
+    def _request(self, body: bytes) -> bytes:
+        return (self._head % len(body)).encode() + body
+
+
+def _made(scenario: Scenario) -> int:
+    """How many ids the answer must name that makes a conversation: a thread's is its only one."""
+    return scenario.template.messages
+
+
+async def _carried_out(job: Job) -> Outcome:
+    run = Run(job)
+    requests = (await run.prepare())()
+    await run.phase(requests, job.warm_up)
+    _say({"ready": True})
+    sys.stdin.readline()
+    began = time.process_time()
+    phase = await run.phase(requests, job.seconds)
+    return run.outcome(phase, time.process_time() - began)
+
+
+def _say(told: Any) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Carries out jobs until nobody sends any."""
+    while line := sys.stdin.readline():
+        _say(uvloop.run(_carried_out(msgspec.json.decode(line, type=Job))))
+
+
+if __name__ == "__main__":
+    main()

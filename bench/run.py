@@ -1,0 +1,150 @@
+"""One run after the other: the servers take turns, so that a machine that is slow for a while is so for all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from bench.check import Seen, faults
+from bench.load import Job, Outcome
+from bench.processes import Failed, busy, resident, usage
+from bench.servers import call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from bench.options import Options
+    from bench.postgres import Postgres
+    from bench.processes import Child
+    from bench.servers import Crm, Server
+
+_SLOW: Final = 240.0  # seconds that the preparation of a run may take, with all its patience
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds of processor time: all of the machine's, and what of it these processes used."""
+
+    machine: float
+    server: float
+    database: float
+    crm: float
+
+    def __sub__(self, before: Spent) -> Spent:
+        return Spent(
+            self.machine - before.machine,
+            self.server - before.server,
+            self.database - before.database,
+            self.crm - before.crm,
+        )
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one run came to. `server`, `database` and `others` are seconds of processor time, memory is in megabytes."""
+
+    server: str
+    scenario: str
+    rows: int
+    outcome: Outcome
+    processor: float
+    database: float
+    others: float
+    memory: float
+    faults: tuple[str, ...]
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.outcome.requests / self.outcome.seconds
+
+
+class Bench:
+    """The load generator and the CRM, and what is measured with them."""
+
+    def __init__(self, options: Options, load: Child, crm: Crm, postgres: Postgres) -> None:
+        self._options = options
+        self._load = load
+        self._crm = crm
+        self._postgres = postgres
+        self._number = 1
+
+    def rounds(self, servers: Sequence[Server]) -> Iterator[Measurement]:
+        """All scenarios on all servers, as often as wanted; every run begins with empty tables."""
+        for _ in range(self._options.rounds):
+            for scenario in self._options.scenarios:
+                for server in servers:
+                    server.journal.empty()
+                    yield self.measured(server, scenario)
+
+    def rounds_with_rows(self, servers: Sequence[Server], scenarios: Sequence[str]) -> Iterator[Measurement]:
+        """The same with many rows in the tables, which stay."""
+        for server in servers:
+            server.journal.empty()
+            server.journal.fill(self._options.rows)
+        for _ in range(self._options.rounds):
+            for scenario in scenarios:
+                for server in servers:
+                    yield self.measured(server, scenario, rows=self._options.rows)
+
+    def measured(
+        self,
+        server: Server,
+        scenario: str,
+        *,
+        rows: int = 0,
+        before: Callable[[], None] | None = None,
+    ) -> Measurement:
+        """One run; `before` is called when the measurement is about to begin."""
+        call(self._crm.port, "POST", "/forget", {})
+        self._load.say(msgspec.json.encode(self._job(server, scenario)))
+        if not self._load.told(_SLOW).get("ready"):
+            raise Failed("the load generator was not ready")
+        if before is not None:
+            before()
+        began = self._spent(server)
+        self._load.say(b"go")
+        outcome = msgspec.convert(self._load.told(_SLOW), Outcome)
+        spent = self._spent(server) - began
+        self._number = outcome.next_number
+        return Measurement(
+            server=server.name,
+            scenario=scenario,
+            rows=rows,
+            outcome=outcome,
+            processor=spent.server,
+            database=spent.database,
+            others=spent.machine - spent.server - spent.database - spent.crm - outcome.processor,
+            memory=resident(server.child.pid),
+            faults=self._faults(outcome),
+        )
+
+    def _spent(self, server: Server) -> Spent:
+        return Spent(
+            machine=busy(),
+            server=usage(server.child.pid),
+            database=self._postgres.usage,
+            crm=usage(self._crm.child.pid),
+        )
+
+    def _job(self, server: Server, scenario: str) -> Job:
+        options = self._options
+        return Job(
+            port=server.port,
+            token=server.token,
+            scenario=scenario,
+            connections=options.connections,
+            seconds=options.seconds,
+            warm_up=options.warm_up,
+            number=self._number,
+        )
+
+    def _faults(self, outcome: Outcome) -> tuple[str, ...]:
+        """What was wrong with the answers, and with what the CRM holds."""
+        answers = (
+            [f"{outcome.problems} answers were wrong, such as {outcome.wrong}."] if outcome.problems else []
+        )
+        seen = msgspec.convert(call(self._crm.port, "GET", "/seen"), Seen)
+        return (*answers, *faults(outcome.sent, seen))

@@ -1,0 +1,30 @@
+"""HTTP/1.1 as the load generator and the stub CRM speak it: keep-alive, and bodies of a known length."""
+
+from __future__ import annotations
+
+import re
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_END_OF_HEAD = b"\r\n\r\n"
+
+
+class NoLength(ValueError):
+    """A message whose head does not say how long its body is."""
+
+
+def take(buffer: bytearray) -> tuple[bytes, bytes] | None:
+    """Takes the first whole message out of what has arrived: head and body; None while it is not whole."""
+    end = buffer.find(_END_OF_HEAD)
+    if end < 0:
+        return None
+    head = bytes(buffer[:end])
+    length = _LENGTH.search(head)
+    if length is None and not head.startswith(b"GET "):
+        raise NoLength(head[:80].decode("latin-1"))
+    start = end + len(_END_OF_HEAD)
+    stop = start + (int(length[1]) if length else 0)
+    if len(buffer) < stop:
+        return None
+    body = bytes(buffer[start:stop])
+    del buffer[:stop]
+    return head, body

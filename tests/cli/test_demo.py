@@ -1,0 +1,100 @@
+"""`messagelog demo` as a process: its welcome works as printed, and its data outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shlex
+import shutil
+import signal
+import stat
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from messagelog.demo import _url
+from messagelog.server.serving import bound_socket
+from support.process import command, demo_welcome, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def commands(text: str, name: str) -> list[list[str]]:
+    """The printed commands of a name, split as a shell would."""
+    return [shlex.split(line) for line in text.splitlines() if line.strip().startswith(f"{name} ")]
+
+
+async def ask(printed: list[str]) -> Any:
+    """Runs a printed `curl` command, and gives the JSON that it prints."""
+    if shutil.which("curl"):
+        done = await asyncio.to_thread(subprocess.run, printed, capture_output=True, check=True)
+        return json.loads(done.stdout)
+    (url,) = [each for each in printed if each.startswith("http")]
+    header = printed[printed.index("-H") + 1].partition(": ")
+    data = printed[printed.index("-d") + 1] if "-d" in printed else None
+    method = "GET" if data is None else "POST"
+    async with aiohttp.request(method, url, data=data, headers={header[0]: header[2]}) as answer:
+        return await answer.json(content_type=None)
+
+
+async def test_the_welcome_works_as_printed_and_the_data_is_kept(tmp_path: Path) -> None:
+    data = tmp_path / "the demo's data"
+    with running(tmp_path, "demo", "--port", "0", "--data", str(data)) as demo:
+        text = await demo_welcome(demo)
+        log, see, lose, behave = commands(text, "curl")
+        assert not re.search(r"[?&]\w*[tT]oken=", text), "tokens do not belong into URLs"
+        logged = await ask(log)
+        assert (logged["successful"], logged["logIds"]) == (True, ["6424569001"])
+        (activity,) = await ask(see)
+        assert "Can you send the renewal options?" in activity["body"]
+        assert (await ask(lose))["lose_response_rate"] == 1
+        assert (await ask(behave))["lose_response_rate"] == 0
+        (logs,) = commands(text, "messagelog logs")
+        listed = await asyncio.to_thread(command, *logs[1:])
+        assert listed.out.splitlines()[1].startswith(
+            "8031152018338945839/7/13/2026\tacme\tdemo\tMaya Patel (c-1)"
+        )
+        secret = data / "secret-key"
+        assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+        key = secret.read_text()
+        assert len(key) == 64
+        await ask([*behave[:-1], '{"failure_rate": 1}'])
+        assert await demo.end(signal.SIGINT) == 130
+    assert demo.err.read_text() == "", "Ctrl-C is how it ends"
+
+    with running(tmp_path, "demo", "--port", "0", "--data", str(data)) as demo:
+        text = await demo_welcome(demo)
+        assert "not signed in" not in text, "who signed in before needs no CRM that works"
+        log, see, _, behave = commands(text, "curl")
+        await ask(behave)
+        assert (await ask(log))["logIds"] == []
+        earlier = [*log[:2], re.sub(r":\d+/", f":{port_of(text)}/", log[2]), *log[3:]]
+        assert (await ask(earlier))["successful"] is True
+        assert await ask(see) == [activity]
+        assert secret.read_text() == key
+        assert await demo.end(signal.SIGTERM) == -signal.SIGTERM
+    assert demo.err.read_text() == ""
+
+
+def port_of(text: str) -> str:
+    (port,) = re.findall(r"messagelog demo: http://127\.0\.0\.1:(\d+) ", text)
+    return str(port)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:"),
+        ("0.0.0.0", "http://127.0.0.1:"),  # noqa: S104 - a loopback machine's every address
+        ("localhost", "http://localhost:"),
+        ("::1", "http://[::1]:"),
+        ("::", "http://[::1]:"),
+    ],
+)
+def test_the_url_of_a_host(host: str, url: str) -> None:
+    with bound_socket("127.0.0.1", 0) as listener:
+        assert _url(host, listener) == f"{url}{listener.getsockname()[1]}"

@@ -1,0 +1,57 @@
+"""`messagelog serve` as a process, with its CRM in another one."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+from typing import TYPE_CHECKING
+
+from support.process import command, running
+from support.remote import Remote, request
+from support.site import ADA, CLIENT_HEADERS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+
+
+async def test_a_server_and_a_crm_that_is_a_process_of_its_own(tmp_path: Path) -> None:
+    with running(tmp_path, "demo-crm", "--port", "0", "--data", str(tmp_path)) as crm:
+        (crm_url,) = re.findall(r"answers at (\S+) ", await crm.printed("answers at"))
+        env = {
+            "MESSAGELOG_DATABASE_URL": f"sqlite:///{tmp_path / 'messagelog.sqlite'}",
+            "MESSAGELOG_SECRET_KEY": SECRET,
+            "MESSAGELOG_PUBLIC_URL": "https://log.example.com/",
+            "MESSAGELOG_CONNECTORS": "demo",
+            "MESSAGELOG_DEMO_CRM_URL": crm_url,
+            "MESSAGELOG_PORT": "0",
+        }
+        migrated = await asyncio.to_thread(command, "migrate", env=env)
+        assert migrated.code == 0
+        with running(tmp_path, "serve", env=env) as server:
+            text = await server.printed("messagelog serves demo at ")
+            url = f"http://{text.split()[-1]}"
+            ada = await signed_in(url, crm_url)
+            manifest = await request("GET", f"{url}/crmManifest", None, CLIENT_HEADERS)
+            assert manifest.body["serverUrl"] == "https://log.example.com"
+            assert (await ada.log()).body["logIds"] == ["6424569001"]
+            (activity,) = await ada.activities()
+            assert "Can you send the renewal options?" in activity["body"]
+            listed = await asyncio.to_thread(command, "logs", env=env)
+            assert "8031152018338945839/7/13/2026\tacme\tdemo" in listed.out
+            assert await server.end(signal.SIGTERM) == -signal.SIGTERM
+        await crm.end(signal.SIGTERM)
+    told = server.out.read_text() + server.err.read_text() + crm.err.read_text()
+    assert server.err.read_text() == crm.err.read_text() == ""
+    assert SECRET not in told
+    assert ada.token not in told
+
+
+async def signed_in(url: str, crm_url: str) -> Remote:
+    """A user who connects to a server that is just starting."""
+    form = {"apiKey": ADA, "platform": "demo", "hostname": "crm.test", "additionalInfo": {"apiKey": ADA}}
+    reply = await request("POST", f"{url}/apiKeyLogin", form, CLIENT_HEADERS)
+    assert reply.status == 200
+    return Remote(url, reply.body["jwtToken"], ADA, crm_url)

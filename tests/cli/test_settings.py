@@ -1,0 +1,258 @@
+"""`messagelog serve` refuses what is missing or unsafe: in sentences, without a traceback, echoing no secret."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+
+from messagelog.connectors import Connector
+from messagelog.settings import (
+    BadSettings,
+    Settings,
+    checked_for_serving,
+    load_connector,
+    names,
+    read_settings,
+)
+from messagelog.storage.opening import migrate
+from support.process import COMMAND, Done, command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+GOOD = {
+    "MESSAGELOG_DATABASE_URL": "sqlite:////nowhere/at-all.sqlite",
+    "MESSAGELOG_SECRET_KEY": SECRET,
+    "MESSAGELOG_PUBLIC_URL": "https://log.example.com",
+    "MESSAGELOG_CONNECTORS": "demo",
+    "MESSAGELOG_DEMO_CRM_URL": "http://127.0.0.1:8788/demo-crm/api",
+}
+
+
+def serve(**changes: str) -> Done:
+    """`messagelog serve` with good settings, but for the changes; empty ones are left out."""
+    settings = {**GOOD, **{f"MESSAGELOG_{name}": value for name, value in changes.items()}}
+    return command("serve", env={name: value for name, value in settings.items() if value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("DATABASE_URL", "", "MESSAGELOG_DATABASE_URL is missing: "),
+        (
+            "DATABASE_URL",
+            "mysql://root:hidden@host/db",
+            "MESSAGELOG_DATABASE_URL must begin with sqlite:/// or ",
+        ),
+        ("DATABASE_URL", "sqlite:///", "MESSAGELOG_DATABASE_URL must name a file: "),
+        ("DATABASE_URL", "sqlite:///:memory:", "MESSAGELOG_DATABASE_URL must name a file: "),
+        (
+            "DATABASE_URL",
+            "sqlite:////nowhere/hidden",
+            "The database does not exist yet: run `messagelog migrate`.",
+        ),
+        ("SECRET_KEY", "", "MESSAGELOG_SECRET_KEY is missing: "),
+        ("SECRET_KEY", "hidden", "MESSAGELOG_SECRET_KEY is unsafe: it needs at least 32 random characters"),
+        ("SECRET_KEY", "hiddenhidden" * 5, "MESSAGELOG_SECRET_KEY is unsafe: "),
+        ("PUBLIC_URL", "", "MESSAGELOG_PUBLIC_URL is missing: "),
+        (
+            "PUBLIC_URL",
+            "http://log.example.com",
+            "MESSAGELOG_PUBLIC_URL is unsafe: tokens would travel in the clear.",
+        ),
+        ("PUBLIC_URL", "ftp://log.example.com", "MESSAGELOG_PUBLIC_URL must be an https:// URL."),
+        ("PUBLIC_URL", "log.example.com", "MESSAGELOG_PUBLIC_URL must be an https:// URL."),
+        ("PUBLIC_URL", "https://[::1", "MESSAGELOG_PUBLIC_URL must be an https:// URL."),
+        ("PUBLIC_URL", "https://host:port", "MESSAGELOG_PUBLIC_URL must be an https:// URL."),
+        (
+            "PUBLIC_URL",
+            "https://user:hidden@host",
+            "MESSAGELOG_PUBLIC_URL must hold no user, query or fragment: ",
+        ),
+        ("CONNECTORS", "", "MESSAGELOG_CONNECTORS is missing: "),
+        ("CONNECTORS", " , ", "MESSAGELOG_CONNECTORS is missing: "),
+        (
+            "CONNECTORS",
+            "pipedrive",
+            "MESSAGELOG_CONNECTORS: pipedrive is neither a built-in connector nor package.",
+        ),
+        (
+            "CONNECTORS",
+            "no.such.module:X",
+            "MESSAGELOG_CONNECTORS: no.such.module:X cannot be loaded: No module named",
+        ),
+        ("CONNECTORS", "json:NoSuchClass", "MESSAGELOG_CONNECTORS: json:NoSuchClass cannot be loaded: "),
+        (
+            "CONNECTORS",
+            "json:JSONDecoder",
+            "MESSAGELOG_CONNECTORS: json:JSONDecoder is not a Connector with a name.",
+        ),
+        ("CONNECTORS", "json:loads", "MESSAGELOG_CONNECTORS: json:loads cannot be made: TypeError at "),
+        ("CONNECTORS", "demo,demo", "MESSAGELOG_CONNECTORS names two connectors called demo."),
+        ("DEMO_CRM_URL", "", "MESSAGELOG_DEMO_CRM_URL is missing: "),
+        ("DEMO_CRM_URL", "127.0.0.1:8788", "MESSAGELOG_DEMO_CRM_URL must be an http:// or https:// URL: "),
+        ("PORT", "hidden", "MESSAGELOG_PORT: "),
+        ("PORT", "70000", "MESSAGELOG_PORT must be a number from 0 to 65535."),
+        ("BODY_LIMIT", "0", "MESSAGELOG_BODY_LIMIT must be a number of bytes above zero."),
+        ("ANSWER_SECONDS", "0", "MESSAGELOG_ANSWER_SECONDS must be a number of seconds above zero."),
+        ("CALL_SECONDS", "nan", "MESSAGELOG_CALL_SECONDS must be a number of seconds above zero."),
+        ("SWEEP_SECONDS", "-1", "MESSAGELOG_SWEEP_SECONDS must be a number of seconds above zero."),
+        ("LEASE_SECONDS", "20", "MESSAGELOG_LEASE_SECONDS is too short: "),
+    ],
+)
+def test_a_setting_that_is_missing_or_unsafe(name: str, value: str, sentence: str) -> None:
+    done = serve(**{name: value})
+    assert done.code == 2
+    assert done.out == ""
+    (line,) = done.err.splitlines()
+    assert line.startswith(sentence)
+    assert "hidden" not in line
+    assert SECRET not in line
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    done = command("serve")
+    assert done.code == 2
+    assert [line.split()[0] for line in done.err.splitlines()] == [
+        "MESSAGELOG_DATABASE_URL",
+        "MESSAGELOG_SECRET_KEY",
+        "MESSAGELOG_PUBLIC_URL",
+        "MESSAGELOG_CONNECTORS",
+    ]
+
+
+def test_a_process_that_refuses_ends_with_2_and_prints_no_traceback() -> None:
+    ended = subprocess.run([COMMAND, "serve"], env={}, capture_output=True, check=False, text=True)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("MESSAGELOG_DATABASE_URL is missing: ")
+    assert "Traceback" not in ended.stderr
+
+
+class Quoting(Connector):
+    """Says in its error what it was configured with."""
+
+    name: ClassVar[str] = "quoting"
+
+    def __init__(self) -> None:
+        raise ValueError("hidden")
+
+
+def test_a_connector_that_cannot_be_made_is_not_quoted() -> None:
+    with pytest.raises(BadSettings) as refused:
+        load_connector(f"{__name__}:Quoting")
+    (sentence,) = refused.value.sentences
+    assert "ValueError at " in sentence
+    assert "hidden" not in sentence
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:8787",
+        "http://127.0.0.1",
+        "http://[::1]:8787/",
+        "https://host/path",
+        "https://[fe80::1]",
+    ],
+)
+def test_public_urls_that_are_safe(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**GOOD, "MESSAGELOG_PUBLIC_URL": url}.items():
+        monkeypatch.setenv(name, value)
+    assert list(checked_for_serving(read_settings())) == ["demo"]
+
+
+def test_no_secret_is_shown_with_the_settings() -> None:
+    settings = Settings.model_validate(
+        {"secret_key": SECRET, "database_url": "postgresql://u:hidden@host/db"}
+    )
+    assert SECRET not in repr(settings)
+    assert "hidden" not in repr(settings)
+
+
+def test_names_in_a_text_with_commas() -> None:
+    assert names(" a.test, b.test:8080,,") == frozenset({"a.test", "b.test:8080"})
+
+
+# ------------------------------------------------------------------------------------------ databases
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hidden@127.0.0.1:9/db",
+        "postgresql://u:hid:den@h@127.0.0.1:x/db",
+        "postgres://:hidden@/?",
+    ],
+)
+@pytest.mark.parametrize("name", ["serve", "migrate", "logs"])
+def test_a_database_that_does_not_answer(name: str, url: str) -> None:
+    done = command(name, env={**GOOD, "MESSAGELOG_DATABASE_URL": url})
+    assert done.code == 2
+    assert done.err.startswith("The database cannot be used (")
+    assert "hid" not in done.err
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("these are notes, and no database at all" * 50)
+    done = serve(DATABASE_URL=f"sqlite:///{file}")
+    assert done.code == 2
+    assert done.err.startswith("The database cannot be used (DatabaseError)")
+
+
+def test_a_database_without_our_schema_is_told_how_to_get_it(tmp_path: Path) -> None:
+    file = tmp_path / "empty.sqlite"
+    file.touch()
+    env = {**GOOD, "MESSAGELOG_DATABASE_URL": f"sqlite:///{file}"}
+    refused = command("serve", env=env)
+    assert (refused.code, refused.err) == (
+        2,
+        "The database's schema is not up to date: run `messagelog migrate`.\n",
+    )
+    for _ in range(2):
+        done = command("migrate", env=env)
+        assert (done.code, done.out) == (0, "The database is up to date.\n")
+    assert command("logs", env=env).code == 0
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'messagelog.sqlite'}"
+    migrate(url)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = serve(DATABASE_URL=url, PORT=port)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(f"Cannot listen at 127.0.0.1:{port}: Address already in use.")
+        for name in ("demo", "demo-crm"):
+            done = command(name, "--port", port, "--data", str(tmp_path / "new"))
+            assert done.code == 2
+            assert "--port" in done.err
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "1.2.3.4", "a..b"])
+def test_a_host_that_is_not_ours(host: str, tmp_path: Path) -> None:
+    done = command("demo", "--host", host, "--port", "0", "--data", str(tmp_path))
+    assert done.code == 2
+    assert done.err.startswith(f"Cannot listen at {host}:0: ")
+
+
+@pytest.mark.parametrize("name", ["demo", "demo-crm"])
+def test_a_folder_that_cannot_be_made(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "a-file"
+    file.touch()
+    done = command(name, "--port", "0", "--data", str(file / "data"))
+    assert done.code == 2
+    assert (
+        done.err
+        == f"The folder {file / 'data'} cannot be made: Not a directory. Choose another one with --data.\n"
+    )
+
+
+@pytest.mark.parametrize("port", ["70000", "-1", "http"])
+def test_a_port_that_is_none(port: str) -> None:
+    assert command("demo", "--port", port).code == 2

@@ -1,0 +1,181 @@
+"""`session.http`: what a status, a broken connection and a wait mean for what is to be done next."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from messagelog.connectors import (
+    AuthExpired,
+    ConnectorError,
+    CrmHttp,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    Rejected,
+    Unavailable,
+)
+from messagelog.connectors.http import retry_after_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def crm(handler: Handler, *, call_timeout: float = 5.0) -> AsyncIterator[CrmHttp]:
+    """A connection to a CRM that answers every request with `handler`."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    server = TestServer(app)
+    await server.start_server()
+    try:
+        async with aiohttp.ClientSession() as client:
+            headers = {"Authorization": "Bearer key"}
+            yield CrmHttp(client, f"{server.make_url('/api')}/", headers=headers, call_timeout=call_timeout)
+    finally:
+        await server.close()
+
+
+def answering(status: int, text: str = "{}", **headers: str) -> Handler:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(status=status, text=text, headers=headers)
+
+    return handler
+
+
+@pytest.mark.parametrize(
+    ("status", "read", "write"),
+    [
+        (302, Rejected, Rejected),
+        (304, Rejected, Rejected),
+        (400, Rejected, Rejected),
+        (401, AuthExpired, AuthExpired),
+        (403, Rejected, Rejected),
+        (404, NotFound, NotFound),
+        (409, Rejected, Rejected),
+        (410, NotFound, NotFound),
+        (422, Rejected, Rejected),
+        (429, RateLimited, RateLimited),
+        (500, Unavailable, OutcomeUnknown),
+        (502, Unavailable, OutcomeUnknown),
+        (503, Unavailable, OutcomeUnknown),
+        (504, Unavailable, OutcomeUnknown),
+    ],
+)
+async def test_a_status_is_an_error_that_says_what_to_do(
+    status: int, read: type[ConnectorError], write: type[ConnectorError]
+) -> None:
+    async with crm(answering(status, "a customer's words")) as http:
+        for call, kind in (
+            (http.get("/x"), read),
+            (http.post("/x", json={}), write),
+            (http.delete("/x"), write),
+        ):
+            with pytest.raises(ConnectorError) as raised:
+                await call
+            assert type(raised.value) is kind
+            assert raised.value.status == status
+            assert raised.value.detail == f"HTTP {status}"
+            assert "customer" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "value"), [(200, '{"id": 1}', {"id": 1}), (201, "[]", []), (204, "", None)]
+)
+async def test_a_good_answer_is_its_json_or_nothing(status: int, text: str, value: Any) -> None:
+    async with crm(answering(status, text)) as http:
+        assert await http.get("/x") == value
+        assert await http.put("/x", json={}) == value
+
+
+async def test_a_good_status_without_json_tells_nothing() -> None:
+    async with crm(answering(200, "<html>Please sign in</html>")) as http:
+        with pytest.raises(Unavailable, match="HTTP 200 without JSON"):
+            await http.get("/x")
+        with pytest.raises(OutcomeUnknown, match="HTTP 200 without JSON"):
+            await http.patch("/x", json={})
+
+
+async def test_a_connection_that_breaks_before_the_answer() -> None:
+    async def drop(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    async with crm(drop) as http:
+        with pytest.raises(Unavailable):
+            await http.get("/x")
+        with pytest.raises(OutcomeUnknown):
+            await http.post("/x", json={})
+
+
+async def test_a_crm_that_takes_too_long() -> None:
+    async def sleep(_: web.Request) -> web.Response:
+        await asyncio.sleep(0.5)
+        return web.Response()
+
+    async with crm(sleep, call_timeout=0.05) as http:
+        with pytest.raises(Unavailable):
+            await http.get("/x")
+        with pytest.raises(OutcomeUnknown):
+            await http.post("/x", json={})
+
+
+async def test_a_crm_that_is_not_there_has_done_nothing() -> None:
+    async with aiohttp.ClientSession() as client:
+        http = CrmHttp(client, "http://127.0.0.1:9")
+        for call in (http.get("/x"), http.post("/x", json={})):
+            with pytest.raises(Unavailable, match="no connection"):
+                await call
+
+
+async def test_what_is_sent() -> None:
+    seen: list[tuple[str, str, str | None, bytes]] = []
+
+    async def note(request: web.Request) -> web.Response:
+        body = await request.read()
+        seen.append((request.method, request.path_qs, request.headers.get("Authorization"), body))
+        return web.Response(text="{}")
+
+    async with crm(note) as http:
+        await http.get("/contacts", params={"phone": "+1 415 & more"})
+        await http.post("/contacts", json={"name": "Förster"})
+    assert seen == [
+        ("GET", "/api/contacts?phone=%2B1+415+%26+more", "Bearer key", b""),
+        ("POST", "/api/contacts", "Bearer key", '{"name":"Förster"}'.encode()),
+    ]
+
+
+async def test_how_long_to_wait_is_passed_on() -> None:
+    async with crm(answering(429, **{"Retry-After": "7"})) as http:
+        with pytest.raises(RateLimited) as raised:
+            await http.post("/x", json={})
+        assert raised.value.retry_after == 7.0
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("120", 120.0),
+        (" 5 ", 5.0),
+        ("0.5", None),
+        ("soon", None),
+        ("", None),
+        ("Wed, 22 Jul 2026 08:00:30 GMT", 30.0),
+        ("Wed, 22 Jul 2026 07:00:00 GMT", 0.0),
+        ("Wed, 22 Jul 2026 08:00:30 -0000", 30.0),
+    ],
+)
+def test_retry_after_is_a_number_or_a_date(header: str | None, seconds: float | None) -> None:
+    now = dt.datetime(2026, 7, 22, 8, tzinfo=dt.UTC)
+    assert retry_after_seconds(header, now=now) == seconds

@@ -1,0 +1,83 @@
+"""The documentation as its tests see it: pages, fenced blocks, tables, headings."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+DOCS = ROOT / "docs"
+PAGES = [README, CONTRIBUTING, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+
+_FENCED = re.compile(r"^```(?P<language>\w+)(?P<marks>[ \w-]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_ANY_FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+_CODE = re.compile(r"`([^`]+)`")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block: its language, what stands behind that, its text, and the line on which it begins."""
+
+    language: str
+    marks: tuple[str, ...]
+    text: str
+    line: int
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path, *languages: str) -> list[Block]:
+    text = page.read_text("utf-8")
+    found = [
+        Block(
+            each["language"],
+            tuple(each["marks"].split()),
+            each["text"],
+            text.count("\n", 0, each.start()) + 2,
+        )
+        for each in _FENCED.finditer(text)
+    ]
+    return [block for block in found if block.language in languages]
+
+
+def prose(page: Path) -> str:
+    """A page without its fenced blocks."""
+    return _ANY_FENCE.sub("", page.read_text("utf-8"))
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link can name behind `#`: the headings, as the usual hosts spell them."""
+    headings = (heading.lower() for heading in _HEADING.findall(prose(page)))
+    return {re.sub(r"[^\w\- ]", "", heading).strip().replace(" ", "-") for heading in headings}
+
+
+def table(page: Path, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its head."""
+    below = prose(page).partition(f"# {heading}\n")[2]
+    assert below, f"{name_of(page)} has no heading {heading}"
+    lines = re.search(r"(?:^\|.*\|\n)+", below, re.MULTILINE)
+    assert lines, f"{name_of(page)} has no table below {heading}"
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[0].splitlines()]
+    return rows[2:]
+
+
+def code(cell: str) -> list[str]:
+    """What stands in backticks."""
+    return _CODE.findall(cell)
+
+
+def run_python(page: Path) -> dict[str, Any]:
+    """Runs the page's Python blocks one after the other, and gives the names that they made."""
+    names: dict[str, Any] = {"__name__": f"docs of {name_of(page)}"}
+    for block in blocks(page, "python"):
+        if "no-run" not in block.marks:
+            text = "\n" * (block.line - 1) + block.text  # so that a traceback names the page's line
+            exec(compile(text, str(page), "exec"), names)  # noqa: S102 - the point of it: our own text
+    return names

@@ -1,0 +1,35 @@
+"""The commands of the documentation do what it says, and print what it shows."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from docs.console import replay, running_demo
+from docs.pages import DOCS, PAGES, README, blocks, name_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the documentation's commands use curl")
+
+QUICKSTART = DOCS / "quickstart.md"
+HTTP = DOCS / "reference" / "http.md"
+
+
+def test_the_quickstart(tmp_path: Path) -> None:
+    with running_demo(tmp_path) as demo:
+        replay(QUICKSTART, demo)
+
+
+def test_the_readme_and_the_http_reference(tmp_path: Path) -> None:
+    with running_demo(tmp_path) as demo:
+        replay(README, demo)  # as Ada, of the first tenant
+        replay(HTTP, demo)  # as Otto, of the second
+
+
+def test_no_page_has_commands_that_are_not_run() -> None:
+    with_commands = {page for page in PAGES if blocks(page, "sh", "console")}
+    assert {name_of(page) for page in with_commands - {README, HTTP, QUICKSTART}} == set()

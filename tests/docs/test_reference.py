@@ -1,0 +1,171 @@
+"""What the documentation lists is what the code has: settings, states, reasons, errors, routes, events."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import messagelog
+from docs.pages import DOCS, ROOT, code, table
+from messagelog import connectors
+from messagelog.connectors import Connector, ConnectorError, MessageLog, NotFound, OutcomeUnknown, RateLimited
+from messagelog.core.settle import Abilities, Trouble, troubled
+from messagelog.server import create_app
+from messagelog.server.assembly import Parts
+from messagelog.settings import BadSettings, Settings, checked_for_serving
+from messagelog.storage import LogKey, LogRow, LogState, MessageRow, RowState
+from support.crm import Appending, Crm, Plain, ReadingBack, Upserting
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STATES = DOCS / "reference" / "states.md"
+HTTP = DOCS / "reference" / "http.md"
+SERVER = DOCS / "how-to" / "run-a-server.md"
+CONNECTOR = DOCS / "how-to" / "write-a-connector.md"
+
+
+def listed(page: Path, heading: str) -> list[str]:
+    """The first word in code of each row of a table."""
+    return [code(row[0])[0] for row in table(page, heading)]
+
+
+# ---------------------------------------------------------------------------------------------- settings
+
+
+def test_all_settings_are_listed_with_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"MESSAGELOG_{name.upper()}", raising=False)
+    with pytest.raises(BadSettings) as refused:
+        checked_for_serving(Settings())
+    missing = {
+        match[1] for match in re.finditer(r"(MESSAGELOG_\w+) is missing", " ".join(refused.value.sentences))
+    }
+    expected = {}
+    for name, field in Settings.model_fields.items():
+        setting = f"MESSAGELOG_{name.upper()}"
+        default = "none" if field.default == "" else f"`{field.default}`"
+        expected[setting] = "required" if setting in missing else default
+    assert {code(row[0])[0]: row[1] for row in table(SERVER, "Settings")} == expected
+
+
+def test_all_log_events_are_listed() -> None:
+    events = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        events |= set(re.findall(r"_log\.(?:error|warning|info)\(\s*\"(\w+)\"", path.read_text("utf-8")))
+    assert set(listed(SERVER, "Watch it")) == events
+
+
+# ------------------------------------------------------------------------------------------------ states
+
+
+def test_all_states_and_reasons_are_listed() -> None:
+    assert listed(STATES, "States of a message") == list(RowState)
+    assert listed(STATES, "States of a conversation log") == list(LogState)
+    assert listed(STATES, "Reasons") == list(Trouble)
+
+
+def test_states_name_only_states_as_what_comes_next() -> None:
+    for row in table(STATES, "States of a message"):
+        assert set(code(row[3])) <= set(RowState)
+
+
+# ---------------------------------------------------------------------------------------------- contract
+
+
+def test_all_questions_of_the_contract_are_listed() -> None:
+    methods = [
+        name for name, _ in inspect.getmembers(Connector, inspect.isfunction) if not name.startswith("_")
+    ]
+    questions = set(listed(CONNECTOR, "The questions"))
+    assert questions == set(methods) - {"can"}
+
+
+def test_all_declarations_of_the_contract_are_listed() -> None:
+    assert listed(CONNECTOR, "The declarations") == list(Connector.__annotations__)
+    for row in table(CONNECTOR, "The declarations"):
+        name = code(row[0])[0]
+        if row[1] and name != "message_kinds":
+            default = getattr(Connector, name)
+            shown = "LogFormat.PLAIN" if name == "log_format" else repr(default).replace("'", '"')
+            assert code(row[1]) == [shown]
+
+
+def test_all_that_a_log_holds_is_listed() -> None:
+    given = set(inspect.signature(MessageLog).parameters) - {"pins", "people", "key", "journal"}
+    made = {name for name in vars(MessageLog) if not name.startswith("_")}
+    shown = {re.sub(r"^log\.|\(.*", "", name) for name in listed(CONNECTOR, "What a log holds")}
+    assert shown == given | made
+
+
+# ------------------------------------------------------------------------------------------------ errors
+
+PEOPLE = {"creator": "u-1", "colleague": "u-2"}
+
+
+def outcomes(error: ConnectorError, call: str) -> set[str]:
+    """What a row of such a call can become, whatever the connector can do and however often it was tried."""
+    found = set()
+    able = [Abilities.of(made(Crm())) for made in (Plain, Upserting, ReadingBack, Appending)]
+    for each, user, tries in product(able, PEOPLE.values(), (0, 4)):
+        log = LogRow(
+            LogKey("acme", "memory", "conv/1"),
+            conversation_id="conv",
+            shared=False,
+            contact_id="c-1",
+            contact_type="contact",
+            contact_name="Maya Patel",
+            pins="",
+            third_party_log_id="a-1" if call == "update" else None,
+            created_by=PEOPLE["creator"] if call == "update" else None,
+            call=call,
+            call_user=user,
+            tries=tries,
+        )
+        row = MessageRow("1", "conv", "conv/1", None, user, RowState.CALLING, None, 1, 0, None, b"", 0, 0)
+        settled = troubled(log, [row], error, each, may_recreate=True)
+        found |= {str(change.state) for change in settled.changes}
+    return found
+
+
+def test_all_errors_are_listed_with_what_they_lead_to() -> None:
+    types: dict[str, Any] = {
+        name: value
+        for name, value in vars(connectors).items()
+        if inspect.isclass(value) and issubclass(value, ConnectorError) and value is not ConnectorError
+    }
+    rows = {row[0].strip("`"): row for row in table(CONNECTOR, "Errors")}
+    assert rows.keys() == types.keys() | {"anything else"}
+    for name, row in rows.items():
+        error = types.get(name, OutcomeUnknown)("HTTP 400")
+        assert set(code(row[1])) == outcomes(error, "create"), name
+        assert set(code(row[2])) == outcomes(error, "update"), name
+
+
+def test_special_cases_of_errors_are_as_told() -> None:
+    assert outcomes(RateLimited(retry_after=901), "create") == {RowState.FAILED}
+    assert outcomes(NotFound(gone=True), "update") == {RowState.PLANNED}
+    assert outcomes(NotFound(gone=False), "update") == {RowState.FAILED}
+
+
+# ------------------------------------------------------------------------------------------------ routes
+
+
+def test_all_routes_are_listed() -> None:
+    parts = Parts(database_url="", secret_key="", connectors={}, public_url="")
+    app = create_app(parts)
+    routes = {
+        f"{method.upper()} {path}" for path, methods in app.openapi()["paths"].items() for method in methods
+    }
+    assert set(listed(HTTP, "HTTP")) == routes
+    paths = {getattr(route, "path", "") for route in app.routes}
+    assert {"/openapi.json", "/docs", "/redoc"} <= paths
+
+
+def test_the_changelog_knows_this_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert f"## [{messagelog.__version__}]" in changelog

@@ -1,0 +1,45 @@
+"""A CRM that is killed while it is being called, and started again: what was lost is found out about, never repeated."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kill.clients import Clients, at_work, held
+from kill.conversations import conversations
+from support.processes import ROUNDS, Times
+
+if TYPE_CHECKING:
+    from kill.clients import Moment
+    from kill.conversations import Conversation
+    from support.processes import Machine
+
+MOMENTS: tuple[Moment, ...] = (held, at_work)
+TIMES = Times(call=1.5, lease=3.5)
+
+
+@pytest.mark.parametrize("database", ["sqlite_file", "postgres_of_its_own"])
+async def test_a_crm_that_is_killed_and_comes_back(
+    machine: Machine, database: str, request: pytest.FixtureRequest
+) -> None:
+    database_url: str = request.getfixturevalue(database)
+    crm = await machine.crm()
+    clients = Clients(database_url, crm, await machine.server(database_url, crm.url, TIMES))
+    sent: list[Conversation] = []
+    for number in range(ROUNDS or 1):
+        for moment in MOMENTS:
+            new = conversations(f"{moment.__name__} {number}")
+            sent += new
+            await clients.begin()
+            await clients.have_sent(new)
+            await moment(clients, new, Random(f"{database} {number}"))
+            await clients.crm.kill()
+            clients.crm = await machine.crm(port=crm.port)
+            await clients.begin()
+            while again := await clients.hear():
+                clients.send(again)
+    clients.send([each for each in sent if each.resent])
+    assert await clients.hear() == []
+    assert await clients.judged(sent) == []

@@ -1,0 +1,45 @@
+"""A server that is killed with calls under way, and started again: once in the CRM, and logged, whatever it was at."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kill.clients import Clients, answered, at_work, held
+from kill.conversations import conversations
+from support.processes import ROUNDS, Times
+
+if TYPE_CHECKING:
+    from kill.clients import Moment
+    from kill.conversations import Conversation
+    from support.processes import Machine
+
+MOMENTS: tuple[Moment, ...] = (held, answered, at_work)
+TIMES = Times(call=1.5, lease=3.5)
+
+
+@pytest.mark.parametrize("database", ["sqlite_file", "postgres_of_its_own"])
+async def test_a_server_that_is_killed_again_and_again(
+    machine: Machine, database: str, request: pytest.FixtureRequest
+) -> None:
+    """Each life ends with calls under way, those of the lives before being found out about."""
+    database_url: str = request.getfixturevalue(database)
+    crm = await machine.crm()
+    clients = Clients(database_url, crm, await machine.server(database_url, crm.url, TIMES))
+    sent: list[Conversation] = []
+    for number in range(ROUNDS or 1):
+        for moment in MOMENTS:
+            new = conversations(f"{moment.__name__} {number}")
+            sent += new
+            await clients.begin()
+            await clients.have_sent(new)
+            await moment(clients, new, Random(f"{database} {number}"))
+            await clients.server.kill()
+            again = await clients.hear()
+            clients.server = await machine.server(database_url, crm.url, TIMES)
+            clients.send(again)
+    await clients.begin()
+    assert await clients.hear() == [], "all who asked again were answered"
+    assert await clients.judged(sent) == []

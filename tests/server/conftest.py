@@ -1,0 +1,22 @@
+"""The server that most tests speak to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.site import site
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from support.site import Site
+
+
+@pytest.fixture
+async def here(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
+    """A server on an empty database, with a demo CRM that behaves."""
+    async with site(database_url, tmp_path) as running:
+        yield running

@@ -1,0 +1,124 @@
+"""The client is a browser extension without host permissions: every answer needs CORS headers, errors too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.requests import body, message
+from support.site import ADA, SQLITE_ONLY, Quick, site
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.site import Reply, Site
+
+pytestmark = SQLITE_ONLY
+
+ORIGIN = {"origin": "chrome-extension://abcdefghijklmnopabcdefghijklmnop"}
+CLIENTS = "content-type,developer-author-name,rc-account-id,rc-extension-id"
+PATHS = [
+    "/messageLog",
+    "/contact",
+    "/apiKeyLogin",
+    "/crmManifest",
+    "/isAlive",
+    "/user/settings",
+    "/",
+    "/no/such/path",
+]
+
+
+def assert_readable(reply: Reply) -> None:
+    """Whether a browser lets the extension read this answer."""
+    assert reply.headers["access-control-allow-origin"] == "*"
+    assert reply.headers["access-control-expose-headers"] == "x-refreshed-jwt-token"
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "PUT", "DELETE"])
+async def test_a_preflight_is_granted_on_every_path(here: Site, path: str, method: str) -> None:
+    asked = {"access-control-request-method": method, "access-control-request-headers": CLIENTS}
+    reply = await here.ask("OPTIONS", path, headers={**ORIGIN, **asked})
+    assert reply.status == 200
+    assert reply.headers["access-control-allow-origin"] == "*"
+    assert reply.headers["access-control-allow-headers"] == CLIENTS
+    assert method in reply.headers["access-control-allow-methods"].split(", ")
+
+
+async def test_a_preflight_to_a_private_network_is_granted(here: Site) -> None:
+    asked = {"access-control-request-method": "POST", "access-control-request-private-network": "true"}
+    reply = await here.ask("OPTIONS", "/messageLog", headers={**ORIGIN, **asked})
+    assert reply.status == 200
+    assert reply.headers["access-control-allow-private-network"] == "true"
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_options_without_an_origin_is_no_error(here: Site, path: str) -> None:
+    reply = await here.ask("OPTIONS", path)
+    assert reply.status == 204
+    assert "POST" in reply.headers["allow"]
+
+
+async def test_options_with_an_origin_that_is_no_preflight(here: Site) -> None:
+    reply = await here.ask("OPTIONS", "/messageLog", headers=ORIGIN)
+    assert reply.status == 204
+    assert_readable(reply)
+
+
+async def test_good_answers_and_refusals_can_be_read(here: Site) -> None:
+    path = f"/messageLog?jwtToken={await here.token()}"
+    good = await here.ask("POST", path, json=body(message(1)), headers=ORIGIN)
+    wrong = await here.ask("POST", path, data=b"{", headers=ORIGIN)
+    nobody = await here.ask("POST", "/messageLog", json={}, headers=ORIGIN)
+    login = await here.ask("POST", "/apiKeyLogin", json={"apiKey": "x", "platform": "demo"}, headers=ORIGIN)
+    assert [reply.status for reply in (good, wrong, nobody, login)] == [200, 400, 400, 400]
+    for reply in (good, wrong, nobody, login):
+        assert_readable(reply)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "text"),
+    [
+        ("GET", "/no/such/path", 404, "Not Found"),
+        ("POST", "/no/such/path", 404, "Not Found"),
+        ("GET", "/messageLog/", 404, "Not Found"),
+        ("GET", "/messageLog", 405, "Method Not Allowed"),
+        ("DELETE", "/contact", 405, "Method Not Allowed"),
+    ],
+)
+async def test_what_is_not_there_is_a_text_that_can_be_read(
+    here: Site, method: str, path: str, status: int, text: str
+) -> None:
+    reply = await here.ask(method, f"{path}?jwtToken={await here.token()}", headers=ORIGIN)
+    assert (reply.status, reply.body) == (status, text)
+    assert_readable(reply)
+    assert "location" not in reply.headers, "a redirect would repeat the token"
+
+
+class Exploding(Quick):
+    """Fails where nobody expects it."""
+
+    def can(self, method: str) -> bool:
+        raise RuntimeError(f"a customer's words in {method}")
+
+
+async def test_what_nobody_expected_is_a_500_that_can_be_read(
+    database_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """And one log line with type and place, without the text."""
+    async with site(database_url, tmp_path, connector=Exploding) as here:
+        path = f"/contact?phoneNumber=+1&jwtToken={await here.token(ADA)}"
+        reply = await here.ask("GET", path, headers=ORIGIN)
+        assert reply.status == 500
+        assert reply.body == "The server could not do this now. What was accepted before is kept."
+        assert_readable(reply)
+    out, err = capfd.readouterr()
+    (line,) = (out + err).splitlines()
+    assert "request_failed" in line
+    assert "RuntimeError" in line
+    assert "test_cors.py" in line
+    assert "customer" not in line
+    assert "jwtToken" not in line
+    assert [record.getMessage() for record in caplog.records] == []

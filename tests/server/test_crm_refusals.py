@@ -1,0 +1,151 @@
+"""A CRM that refuses or lacks features: what is logged, what is not and why is said, and trying again is safe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.requests import body, message, thread
+from support.site import SQLITE_ONLY, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.responses import Response
+
+    from support.site import CrmCall, Reply, Site
+
+FIRST, SECOND = message(1, "first words"), message(2, "second words")
+
+
+def notice(reply: Reply) -> str:
+    """What the user reads."""
+    assert reply.status == 200
+    text: str = reply.body["returnMessage"]["message"]
+    return text
+
+
+async def each_once(here: Site, *texts: str) -> None:
+    """Every text stands once in the one activity."""
+    text = (await here.only_activity())["body"]
+    assert [text.count(each) for each in texts] == [1] * len(texts)
+
+
+def at_write(*numbers: int, answer: Callable[[], Response]) -> Callable[[CrmCall], Response | None]:
+    """Refuses these writes, counted from one."""
+    seen = 0
+
+    def refuse(call: CrmCall) -> Response | None:
+        nonlocal seen
+        seen += call.method != "GET"
+        return answer() if call.method != "GET" and seen in numbers else None
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "Demo CRM refused it (HTTP 400)"),
+        (401, "please sign in to Demo CRM again (HTTP 401)"),
+        (403, "Demo CRM refused it (HTTP 403)"),
+        (404, "Demo CRM has no such contact or activity, or hides it from you (HTTP 404)"),
+        (409, "Demo CRM refused it (HTTP 409)"),
+        (422, "Demo CRM refused it (HTTP 422)"),
+    ],
+)
+async def test_a_refusal_has_words_for_what_happened(here: Site, status: int, words: str) -> None:
+    await here.token()
+    await here.chaos(failure_rate=1, status=status)
+    reply = await here.log(body(FIRST, SECOND))
+    assert reply.body["successful"] is False
+    assert reply.body["logIds"] == []
+    assert reply.body["returnMessage"]["messageType"] == "danger"
+    assert words in notice(reply)
+    assert "2 messages not logged" in notice(reply)
+    await here.chaos()
+    assert await here.activities() == []
+    again = await here.log(body(FIRST, SECOND))
+    assert again.body["logIds"] == ["1", "2"]
+    await each_once(here, "first words", "second words")
+
+
+async def test_a_crm_that_refuses_the_fifth_of_ten(here: Site) -> None:
+    await here.token()
+    here.crm.refuse = at_write(5, answer=lambda: refusal(422))
+    request = body(*[message(number, f"text-{number:02}.") for number in range(1, 11)])
+    reply = await here.log(request)
+    assert reply.body["successful"] is True
+    assert reply.body["logIds"] == [str(number) for number in range(1, 11) if number != 5]
+    assert reply.body["returnMessage"]["messageType"] == "warning"
+    assert notice(reply) == (
+        "9 of 10 messages logged. 1 message not logged: Demo CRM refused it (HTTP 422)."
+    )
+    again = await here.log(request)
+    assert again.body["logIds"] == ["5"]
+    text = (await here.only_activity())["body"]
+    places = [text.index(f"text-{number:02}.") for number in range(1, 11)]
+    assert places == sorted(places), "in its place, though it came last"
+
+
+async def test_a_crm_that_asks_for_a_moments_patience_is_given_it(here: Site) -> None:
+    await here.token()
+    here.crm.refuse = at_write(1, 2, 4, answer=lambda: refusal(429, retry_after="0"))
+    reply = await here.log(body(FIRST, SECOND))
+    assert notice(reply) == "Message logged"
+    await each_once(here, "first words", "second words")
+    assert len(here.crm.writes) == 5
+
+
+async def test_a_crm_that_asks_for_an_hour_is_told_to_the_user(here: Site) -> None:
+    await here.token()
+    await here.chaos(failure_rate=1, status=429, retry_after_s=3600)
+    reply = await here.log(body(FIRST))
+    assert reply.body["successful"] is False
+    assert "Demo CRM asks us to slow down (HTTP 429)" in notice(reply)
+    await here.chaos()
+    await here.log(body(FIRST))
+    await each_once(here, "first words")
+
+
+async def test_a_crm_that_only_appends(here: Site) -> None:
+    await here.token()
+    await here.chaos(append_only=True)
+    await here.log(body(FIRST))
+    assert notice(await here.log(body(FIRST, SECOND))) == "Message logged"
+    await each_once(here, "first words", "second words")
+    assert [call.path.rpartition("/")[2] for call in here.crm.writes] == ["activities", "a-1", "entries"]
+
+
+async def test_a_crm_without_external_ids(here: Site) -> None:
+    await here.token()
+    await here.chaos(external_ids=False)
+    assert notice(await here.log(body(FIRST))) == "Message logged"
+    assert notice(await here.log(body(FIRST, SECOND))) == "Message logged"
+    assert notice(await here.log(thread("a thread"))) == "Message logged"
+    assert len(await here.activities()) == 2
+
+
+@SQLITE_ONLY
+async def test_a_text_that_is_longer_than_the_crm_takes_is_said_so(here: Site) -> None:
+    await here.log(body(FIRST))
+    size = len((await here.only_activity())["body"]) + 100
+    await here.chaos(body_limit=size)
+    long = message(2, "second words " * 20)
+    reply = await here.log(body(FIRST, long))
+    assert "Demo CRM refused it (HTTP 413)" in notice(reply)
+    assert reply.body["logIds"] == []
+    await here.chaos()
+    assert (await here.log(body(FIRST, long))).body["logIds"] == ["2"]
+    assert (await here.only_activity())["body"].count("first words") == 1
+
+
+@SQLITE_ONLY
+async def test_the_user_who_has_to_sign_in_again_can_log_afterwards(here: Site) -> None:
+    await here.token()
+    here.crm.refuse = lambda _call: refusal(401)
+    assert "please sign in to Demo CRM again" in notice(await here.log(body(FIRST)))
+    here.crm.refuse = lambda _call: None
+    here.tokens.clear()
+    assert (await here.log(body(FIRST))).body["logIds"] == ["1"]
