@@ -64,7 +64,7 @@ def time() -> Time:
 
 @pytest.fixture
 async def crm(tmp_path: Path, time: Time) -> AsyncIterator[DemoCrmServer]:
-    chance = Random(7)  # noqa: S311 - draws that are the same in every run
+    chance = Random(7)
     path = tmp_path / "crm.db"
     async with serve_demo_crm(path, clock=lambda: time.now, sleep=time.sleep, random=chance) as server:
         yield server

@@ -52,9 +52,7 @@ class Clients:
     def send(self, all_: Sequence[Conversation]) -> None:
         """Sends the requests that something is to happen to."""
         for each in all_:
-            self._waiting[each] = asyncio.create_task(
-                self.server.log(each.request(), self._tokens[each.key])
-            )
+            self._waiting[each] = asyncio.create_task(self.server.log(each.request(), self._tokens[each.key]))
 
     async def hear(self) -> list[Conversation]:
         """Waits until each has its answer or none; those that send again, since nothing was answered or some of it is not logged."""
@@ -99,7 +97,9 @@ async def held(clients: Clients, all_: Sequence[Conversation], _random: Random) 
     await _every_crm(clients, hold=True, delay_ms=_SLOW_MS)
     clients.send(seconds)
     await until(lambda: _begun(clients, seconds), "the first of three is in the CRM")
-    await _every_crm(clients, hold=False)  # the next call is slow to come, so that it meets a CRM that holds again
+    await _every_crm(
+        clients, hold=False
+    )  # the next call is slow to come, so that it meets a CRM that holds again
     await _every_crm(clients, hold=True)
     await _every_crm(clients, delay_ms=0)
     clients.send([each for each in all_ if each not in seconds])

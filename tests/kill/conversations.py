@@ -78,7 +78,9 @@ class Conversation:
 def conversations(prefix: str) -> list[Conversation]:
     """Every kind for both tenants, once resent by the client and once left alone."""
     return [
-        Conversation(f"{prefix}, {kind.name} of {key}, {'resent' if resent else 'left alone'}", key, kind, resent)
+        Conversation(
+            f"{prefix}, {kind.name} of {key}, {'resent' if resent else 'left alone'}", key, kind, resent
+        )
         for kind in KINDS
         for key in KEYS
         for resent in (True, False)
@@ -99,7 +101,9 @@ def problems(
     """What is doubled, lost, out of order, or not logged by the journal; nothing, when the promise was kept."""
     found = []
     for each in all_:
-        bodies = [made["body"] for made in activities[each.key] if any(text in made["body"] for text in each.texts)]
+        bodies = [
+            made["body"] for made in activities[each.key] if any(text in made["body"] for text in each.texts)
+        ]
         written = "\n".join(bodies)
         counts = [written.count(text) for text in each.texts]
         if len(bodies) != 1 or counts != [1] * len(counts):

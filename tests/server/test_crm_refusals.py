@@ -79,7 +79,7 @@ async def test_a_crm_that_refuses_the_fifth_of_ten(here: Site) -> None:
     assert reply.body["successful"] is True
     assert reply.body["logIds"] == [str(number) for number in range(1, 11) if number != 5]
     assert reply.body["returnMessage"]["messageType"] == "warning"
-    assert notice(reply) == (
+    assert notice(reply).startswith(
         "9 of 10 messages logged. 1 message not logged: Demo CRM refused it (HTTP 422)."
     )
     again = await here.log(request)

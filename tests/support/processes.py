@@ -160,9 +160,7 @@ class Server:
 
     async def log(self, body: Mapping[str, Any], token: str) -> dict[str, Any]:
         """`POST /messageLog`; raises `aiohttp.ClientError` when the server dies before it answers."""
-        answer: dict[str, Any] = await self._posted(
-            "/messageLog", body, {"authorization": f"Bearer {token}"}
-        )
+        answer: dict[str, Any] = await self._posted("/messageLog", body, {"authorization": f"Bearer {token}"})
         return answer
 
     async def _posted(self, path: str, body: Any, headers: dict[str, str]) -> Any:

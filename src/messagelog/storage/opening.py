@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 from alembic import command
@@ -12,9 +11,13 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from messagelog.storage.port import Store
 from messagelog.storage.postgres import PostgresStore
 from messagelog.storage.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from messagelog.storage.port import Store
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _SQLITE: Final = "sqlite:///"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from messagelog.storage.scripts import Script
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from messagelog.storage.scripts import Script
 
 T = TypeVar("T")
 

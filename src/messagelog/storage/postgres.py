@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import psycopg
 import structlog
 from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg_pool import AsyncConnectionPool
 
 from messagelog.storage.scripts import Fetch, Script
 from messagelog.storage.statements import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import psycopg
 
 T = TypeVar("T")
 

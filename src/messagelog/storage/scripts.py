@@ -185,7 +185,8 @@ def save(
     """Journals what a claim's call came to, and begins the next step or lets the claim go.
 
     `log` is the claimed row with its new values; its fencing number must still stand, else `ClaimLost`. `anew` are
-    rows to be planned again with new text, `waiting` is what becomes of those still planned. With `wait_ms` the claim is let go and taken up again after that time.
+    rows to be planned again with new text, `waiting` is what becomes of those still planned. With `wait_ms` the
+    claim is let go and taken up again after that time.
     """
     current, now = yield from _held(log)
     if log.shared:

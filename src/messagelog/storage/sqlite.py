@@ -12,13 +12,15 @@ import json
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from messagelog.storage.scripts import Fetch, Script
 from messagelog.storage.statements import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -99,8 +101,7 @@ class SqliteStore:
         outcomes: list[tuple[_Job, Any, BaseException | None]] = []
         try:
             connection.execute("BEGIN IMMEDIATE")
-            for job in group:
-                outcomes.append(self._written(connection, job))
+            outcomes += [self._written(connection, job) for job in group]
             connection.execute("COMMIT")
         except sqlite3.Error as error:  # the file is full, locked for too long, gone: nobody's work was kept
             if connection.in_transaction:

@@ -1,0 +1,145 @@
+"""Requests for one conversation, spread over four servers at once: one activity, everything in it once, good answers."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from processes.conftest import SERVERS
+from support.processes import ROUNDS, journal, until
+from support.requests import START, body, message, thread
+from support.site import ADA
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from processes.conftest import Cluster
+
+FAST = (0, 20)
+SLOW = 200
+DELAYS = pytest.mark.parametrize("delay_ms", [*FAST, SLOW])
+
+
+def rounds(delay_ms: int) -> range:
+    """How often: as was asked for, else twice with a fast CRM and once with a slow one."""
+    return range(ROUNDS or (1 if delay_ms == SLOW else 2))
+
+
+def numbered(conversation: str, number: int) -> tuple[str, str]:
+    """Id and text of a conversation's message."""
+    return f"{conversation}-{number}", f"{conversation}, text {number}."
+
+
+def request(conversation: str, number: int) -> dict[str, Any]:
+    """A request with one message."""
+    id_, text = numbered(conversation, number)
+    return body(message(id_, text, at=START + 60_000 * number), conversation=conversation)
+
+
+def are_good(answers: Sequence[dict[str, Any]], ids: Sequence[str]) -> bool:
+    """Whether all are successful, each with its id, or with none when it came after the fact."""
+    return all(
+        answer["successful"] is True and answer["logIds"] in ([id_], [])
+        for answer, id_ in zip(answers, ids, strict=True)
+    )
+
+
+async def log_states(cluster: Cluster, log_id: str) -> dict[str, str]:
+    """The states of a conversation log's rows, once nothing is left to be done."""
+    await until(lambda: _at_rest(cluster, log_id), f"{log_id} is at rest")
+    return journal(cluster.database_url)[log_id].rows
+
+
+async def _at_rest(cluster: Cluster, log_id: str) -> bool:
+    found = journal(cluster.database_url).get(log_id)
+    return found is not None and found.at_rest
+
+
+@DELAYS
+async def test_fifty_equal_requests(cluster: Cluster, delay_ms: int) -> None:
+    await cluster.slow(delay_ms)
+    for each in rounds(delay_ms):
+        name = f"equal {delay_ms} {each}"
+        id_, text = numbered(name, 1)
+        creates = await cluster.crm.count(ADA, "creates")
+        answers = await asyncio.gather(*(cluster.log(number, request(name, 1)) for number in range(50)))
+        assert are_good(answers, [id_] * 50), answers
+        (written,) = await cluster.bodies(name)
+        assert written.count(text) == 1
+        assert await cluster.crm.count(ADA, "creates") == creates + 1
+        assert await log_states(cluster, f"{name}/7/13/2026") == {id_: "logged"}
+
+
+@DELAYS
+async def test_different_messages_of_one_new_conversation(cluster: Cluster, delay_ms: int) -> None:
+    await cluster.slow(delay_ms)
+    for each in rounds(delay_ms):
+        name = f"different {delay_ms} {each}"
+        numbers = list(range(1, 11 if delay_ms == SLOW else 51))
+        Random(name).shuffle(numbers)
+        answers = await asyncio.gather(*(cluster.log(number, request(name, number)) for number in numbers))
+        assert are_good(answers, [numbered(name, number)[0] for number in numbers]), answers
+        states = await log_states(cluster, f"{name}/7/13/2026")
+        assert states == {numbered(name, number)[0]: "logged" for number in numbers}
+        (written,) = await cluster.bodies(name)
+        assert_in_order(written, name, len(numbers))
+
+
+def assert_in_order(written: str, name: str, count: int) -> None:
+    """Every text stands there once, and after those before it."""
+    texts = [numbered(name, number)[1] for number in range(1, count + 1)]
+    assert [written.count(text) for text in texts] == [1] * count
+    places = [written.index(text) for text in texts]
+    assert places == sorted(places)
+
+
+@DELAYS
+async def test_shuffled_snapshots_of_one_shared_thread(cluster: Cluster, delay_ms: int) -> None:
+    await cluster.slow(delay_ms)
+    for each in rounds(delay_ms):
+        name = f"thread {delay_ms} {each}"
+        texts = [numbered(name, number)[1] for number in range(1, 51)]
+        sizes = list(range(1, 51))
+        Random(name).shuffle(sizes)
+        requests = [thread(*texts[:size], id_=name) for size in sizes]
+        answers = await asyncio.gather(
+            *(cluster.log(size, made) for size, made in zip(sizes, requests, strict=True))
+        )
+        assert are_good(answers, [name] * 50), answers
+        assert await log_states(cluster, name) == {name: "logged"}
+        (written,) = await cluster.bodies(name)
+        await cluster.log(0, thread(*texts, id_=f"{name} at once"))
+        assert await cluster.bodies(name) == [written, written], "as if the largest had been the only one"
+
+
+async def test_one_of_four_is_killed_in_the_middle(cluster: Cluster) -> None:
+    """Each server is at work on a conversation of its own, with messages from everywhere, when one of them dies."""
+    await cluster.slow(20)
+    for each in range(ROUNDS or 1):
+        names = [f"killed {each} {number}" for number in range(SERVERS)]
+        first = (cluster.log(number, request(name, 1)) for number, name in enumerate(names))
+        assert are_good(await asyncio.gather(*first), [numbered(name, 1)[0] for name in names])
+        dead = Random(each).randrange(SERVERS)
+        wanted = [(name, number) for name in names for number in range(2, 21)]
+        Random(each).shuffle(wanted)
+        sent = [
+            asyncio.create_task(cluster.log(place, request(name, number)))
+            for place, (name, number) in enumerate(wanted)
+        ]
+        await until(lambda: _is_long(cluster, names[dead]), "it is in the middle")
+        await cluster.servers[dead].kill()
+        answers = await asyncio.gather(*sent)
+        cluster.servers[dead] = await cluster.new_server()
+        assert are_good(answers, [numbered(name, number)[0] for name, number in wanted]), answers
+        for name in names:
+            assert set((await log_states(cluster, f"{name}/7/13/2026")).values()) == {"logged"}
+            (written,) = await cluster.bodies(name)
+            assert_in_order(written, name, 20)
+
+
+async def _is_long(cluster: Cluster, name: str) -> bool:
+    (written,) = await cluster.bodies(name)
+    return written.count(name) >= 6
