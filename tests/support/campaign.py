@@ -159,7 +159,7 @@ class Campaign:
     ) -> None:
         """One process: it starts, takes up what is due, is sent the request, and lives until it is idle or dead."""
         wired(connector.crm, fuse)
-        runtime = self._runtime(connector, fuse)
+        runtime = self.runtime(connector, fuse)
         life = asyncio.create_task(self._lived(runtime, tenant, request, settle=settle))
         death = asyncio.create_task(fuse.died.wait())
         await asyncio.wait([life, death], return_when=asyncio.FIRST_COMPLETED)
@@ -167,7 +167,7 @@ class Campaign:
         if fuse.dead:
             life.cancel()
             await asyncio.wait([life])
-            await _buried(runtime)
+            await buried(runtime)
         else:
             await life
 
@@ -190,7 +190,7 @@ class Campaign:
             await runtime.sweep()
         raise AssertionError("it never settles")
 
-    def _runtime(self, connector: Plain, fuse: Fuse) -> Runtime:
+    def runtime(self, connector: Plain, fuse: Fuse) -> Runtime:
         store = CrashingStore(self.store, fuse)
         sealer = Sealer(SECRET)
         users = UserDirectory(store, sealer, self.client, call_timeout=2)
@@ -258,7 +258,7 @@ def _batching(kind: type[Plain], scenario: Scenario) -> type[Plain]:
     return type(kind.__name__, (kind,), {"takes_batches": True}) if scenario.batches else kind
 
 
-async def _buried(runtime: Runtime) -> None:
+async def buried(runtime: Runtime) -> None:
     """Ends what a dead process had under way, as kill -9 does."""
     tasks = list(runtime._working.values())
     for timer in runtime._timers.values():

@@ -1,0 +1,307 @@
+"""A state machine: clients, colleagues, tenants, a CRM that fails in every way, people who edit, crashes, restarts.
+
+The model is small and knows nothing of the journal: which texts each conversation's activity must hold in the end,
+which notes people wrote, and that there is one living activity for each conversation log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import aiohttp
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from messagelog.connectors import (
+    AuthExpired,
+    ConnectorError,
+    Credentials,
+    OutcomeUnknown,
+    RateLimited,
+    Rejected,
+    Unavailable,
+)
+from messagelog.storage import open_store, scripts
+from support.campaign import Campaign, Clock, ExternalIds, ReadBackOnly, Search, buried
+from support.crashing import Fuse
+from support.crm import Activity, Crm, Plain
+from support.requests import MAYA, OMAR, body, message, parsed, thread
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from messagelog.core import Runtime
+    from support.crm import Call
+
+LONG = os.environ.get("MESSAGELOG_PROVE") == "1"
+
+USERS = ("acme/ada", "acme/grace", "otto/otto")
+DAY, GROUP, THREAD = "day", "group", "thread"
+FAULTS: dict[str, tuple[ConnectorError, bool]] = {
+    "unavailable": (Unavailable("no connection"), False),
+    "refused": (Rejected("HTTP 422", status=422), False),
+    "signed out": (AuthExpired("HTTP 401", status=401), False),
+    "slow down": (RateLimited("HTTP 429", retry_after=3), False),
+    "error, not done": (OutcomeUnknown("HTTP 500", status=500), False),
+    "error, done": (OutcomeUnknown("HTTP 500", status=500), True),
+    "lost, not done": (OutcomeUnknown("no answer"), False),
+    "lost, done": (OutcomeUnknown("no answer"), True),
+}
+
+
+@dataclass
+class Expected:
+    """What one tenant's conversation must come to: the texts in order, and what people wrote."""
+
+    sent: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+class Machine(RuleBasedStateMachine):
+    """One example: a journal, a CRM, and whatever happens to them."""
+
+    folder: ClassVar[Path]
+    template: ClassVar[Path]
+    kind: ClassVar[type[Plain]]
+    numbers: ClassVar[int] = 0
+
+    @initialize()
+    def begin(self) -> None:
+        Machine.numbers += 1
+        self.runner = asyncio.Runner()
+        self.clock = Clock()
+        self.path = self.folder / f"{Machine.numbers}.sqlite"
+        shutil.copy(self.template, self.path)
+        self.crm = Crm(now=self.clock)
+        self.crm.search_from = lambda activity: self.clock.now - activity.made_at >= 4_000
+        self.expected: dict[tuple[str, str], Expected] = {}
+        self.faults: list[str] = []
+        self.notes = 0
+        self.runner.run(self._open())
+
+    async def _open(self) -> None:
+        self.store = await open_store(f"sqlite:///{self.path}", clock=self.clock)
+        self.client = aiohttp.ClientSession()
+        self.campaign = Campaign(self.store, self.clock, self.client)
+        self._start(Fuse())
+
+    def _start(self, fuse: Fuse) -> None:
+        """A process begins its life."""
+        self.fuse = fuse
+        self.runtime: Runtime = self.campaign.runtime(self.kind(self.crm), fuse)
+        self.crm.before, self.crm.after = self._before, self._after
+
+    # ------------------------------------------------------------------------------------- what happens
+
+    @rule(
+        user=st.sampled_from(USERS),
+        conversation=st.sampled_from((DAY, GROUP, THREAD)),
+        more=st.integers(min_value=0, max_value=3),
+        faults=st.lists(st.sampled_from(sorted(FAULTS)), max_size=3),
+        crash=st.none() | st.integers(min_value=1, max_value=40),
+        copies=st.integers(min_value=1, max_value=3),
+    )
+    def send(  # noqa: PLR0917 - Hypothesis names what it draws
+        self, user: str, conversation: str, more: int, faults: list[str], crash: int | None, copies: int
+    ) -> None:
+        """A client sends all it has of a conversation, perhaps with new messages, perhaps more than once."""
+        expected = self._expected(user, conversation)
+        expected.sent = max(1, expected.sent + more)
+        self.faults = list(faults)
+        request = self._request(user, conversation, expected.sent)
+        self.runner.run(self._sent(user, request, copies, crash))
+        self.faults = []
+
+    @rule(seconds=st.sampled_from((1, 6, 70, 4000)))
+    def wait(self, seconds: int) -> None:
+        """Time passes, and somebody sweeps."""
+        self.clock.now += seconds * 1000
+        self.runner.run(self._swept())
+
+    @rule()
+    def restart(self) -> None:
+        """The process is killed, and another one begins."""
+        self.runner.run(self._restarted())
+
+    @rule(pick=st.integers(min_value=0), above=st.booleans())
+    def write_a_note(self, pick: int, *, above: bool) -> None:
+        """Somebody writes into an activity by hand."""
+        activity = self._pick(pick)
+        if activity is not None:
+            self.notes += 1
+            note = f"Note {self.notes} by hand."
+            activity.body = f"{note}\n\n{activity.body}" if above else f"{activity.body}\n\n{note}"
+            self._of(activity).notes.append(note)
+
+    @rule(pick=st.integers(min_value=0))
+    def delete(self, pick: int) -> None:
+        """Somebody deletes an activity."""
+        activity = self._pick(pick)
+        if activity is not None:
+            self._of(activity).notes.clear()
+            del self.crm.activities[activity.id]
+
+    # ----------------------------------------------------------------------------------- what must hold
+
+    def teardown(self) -> None:
+        """In the end everybody sends all once more, with one new message: then the CRM holds just what was sent."""
+        if not hasattr(self, "runner"):
+            return
+        try:
+            self.runner.run(self._judged())
+        finally:
+            self.runner.run(self._closed())
+            self.runner.close()
+
+    async def _judged(self) -> None:
+        await self._restarted()
+        for (tenant, conversation), expected in self.expected.items():
+            await self._settled()
+            expected.sent += 1
+            user = next(user for user in USERS if user.startswith(tenant))
+            await self._submitted(user, self._request(user, conversation, expected.sent))
+        await self._settled()
+        for (tenant, conversation), expected in self.expected.items():
+            mark = _mark(tenant, conversation)
+            found = [each for each in self.crm.activities.values() if mark in each.body]
+            assert len(found) == 1, f"{len(found)} activities for {mark}"
+            text = found[0].body
+            assert found[0].tenant == tenant
+            for number in range(1, expected.sent + 1):
+                assert text.count(f"{mark} {number:02}.") == 1, f"{mark} {number:02} in:\n{text}"
+            for note in expected.notes:
+                assert note in text, f"{note} is gone from:\n{text}"
+        rows = await self.store.read(lambda: scripts.list_logs(1000))
+        for each in rows:
+            assert set(each.counts) == {"logged"}, (each.log.key, each.counts, each.log.reason)
+
+    async def _closed(self) -> None:
+        await buried(self.runtime)
+        await self.client.close()
+        await self.store.close()
+
+    # --------------------------------------------------------------------------------------------- how
+
+    async def _restarted(self, crash: int | None = None) -> None:
+        await buried(self.runtime)
+        self._start(Fuse(crash))
+
+    async def _sent(self, user: str, request: dict[str, Any], copies: int, crash: int | None) -> None:
+        await self._restarted(crash)
+        sending = [asyncio.create_task(self._submitted(user, request)) for _ in range(copies)]
+        death = asyncio.create_task(self.fuse.died.wait())
+        while not self.fuse.dead and not all(task.done() for task in sending):
+            left = [task for task in sending if not task.done()]
+            await asyncio.wait([*left, death], return_when=asyncio.FIRST_COMPLETED)
+        death.cancel()
+        if self.fuse.dead:
+            for task in sending:
+                task.cancel()
+            await asyncio.wait(sending)
+            await self._restarted()
+        for outcome in await asyncio.gather(*sending, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    async def _submitted(self, user: str, request: dict[str, Any]) -> None:
+        connector = self.runtime.connectors["memory"]
+        who = await self.runtime.users.sign_in(connector, Credentials(api_key=user), "")
+        await self.runtime.submit(who, parsed(request))
+
+    async def _swept(self) -> None:
+        await self.runtime.sweep()
+        await self.runtime.idle()
+
+    async def _settled(self) -> None:
+        for _ in range(60):
+            await self.runtime.idle()
+            left = await self.store.read(scripts.next_due)
+            if left is None:
+                return
+            self.clock.now += int(left * 1000) + 1
+            await self._swept()
+        raise AssertionError("it never settles")
+
+    def _before(self, call: Call) -> ConnectorError | None:
+        self.fuse.point(f"crm:{call.kind}:before")
+        return self._fault(call, done=False)
+
+    def _after(self, call: Call) -> ConnectorError | None:
+        self.fuse.point(f"crm:{call.kind}:after")
+        return self._fault(call, done=True)
+
+    def _fault(self, call: Call, *, done: bool) -> ConnectorError | None:
+        if not self.faults or call.kind not in {"create", "update"}:
+            return None
+        error, after = FAULTS[self.faults[0]]
+        if after is not done:
+            return None
+        self.faults.pop(0)
+        return error
+
+    def _request(self, user: str, conversation: str, sent: int) -> dict[str, Any]:
+        tenant = user.partition("/")[0]
+        mark = _mark(tenant, conversation)
+        texts = [f"{mark} {number:02}." for number in range(1, sent + 1)]
+        if conversation == THREAD:
+            return thread(*texts, id_="thread-1")
+        both = (MAYA, OMAR) if conversation == GROUP else (MAYA,)
+        messages = [
+            message(f"{number}{len(conversation)}", text, at=_time(number))
+            for number, text in enumerate(texts)
+        ]
+        return body(*messages, conversation=conversation, correspondents=both)
+
+    def _expected(self, user: str, conversation: str) -> Expected:
+        return self.expected.setdefault((user.partition("/")[0], conversation), Expected())
+
+    def _pick(self, pick: int) -> Activity | None:
+        activities = list(self.crm.activities.values())
+        return activities[pick % len(activities)] if activities else None
+
+    def _of(self, activity: Activity) -> Expected:
+        for (tenant, conversation), expected in self.expected.items():
+            if _mark(tenant, conversation) in activity.body:
+                return expected
+        raise AssertionError(f"an activity of nobody:\n{activity.body}")
+
+
+def _mark(tenant: str, conversation: str) -> str:
+    return f"{tenant}'s {conversation} text"
+
+
+def _time(number: int) -> int:
+    return 1_783_998_000_000 + 60_000 * number
+
+
+@pytest.mark.timeout(1800 if LONG else 120)
+@pytest.mark.parametrize("kind", [ExternalIds, Search, ReadBackOnly], ids=lambda kind: kind.__name__)
+def test_whatever_happens_the_crm_holds_each_message_once(
+    kind: type[Plain], tmp_path: Path, sqlite_template: Path
+) -> None:
+    class Deleting(kind):  # type: ignore[misc, valid-type] # a class of the test's parameter
+        not_found_means_gone = True
+
+    class Here(Machine):
+        folder = tmp_path
+        template = sqlite_template
+
+    Here.kind = Deleting
+    checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    examples, steps = (400, 30) if LONG else (12, 12)
+    run_state_machine_as_test(
+        Here,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=checks,
+            print_blob=True,
+        ),
+    )
