@@ -38,13 +38,14 @@ if TYPE_CHECKING:
     from bench.postgres import Postgres
     from bench.servers import Crm, Server
 
-_WIDE: Final = 200
+_WIDE: Final = 250
 
 
 def main() -> int:
     """Runs the benchmark that the command line asks for; the exit code."""
     options = read_options(sys.argv[1:])
-    console = Console(width=_WIDE, highlight=False, soft_wrap=True)
+    # In a file or a pipe no table is folded to fit a screen.
+    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False, markup=False)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _ended)
     try:
@@ -79,6 +80,7 @@ def _compared(options: Options, console: Console, stack: ExitStack) -> list[str]
         servers += [start_peer(stack, peer, crm, postgres, mended=mended) for mended in (False, True)]
     servers += _ours(options, stack, crm, postgres)
     bench = Bench(options, load, crm, postgres)
+    bench.warm_up(servers)
     done = _told(console, bench.rounds(servers))
     if options.rows:
         console.print(f"Filling the tables with {options.rows:,} rows …")
@@ -92,7 +94,7 @@ def _compared(options: Options, console: Console, stack: ExitStack) -> list[str]
 def _told(console: Console, measurements: Iterable[Measurement]) -> list[Measurement]:
     done = []
     for measurement in measurements:
-        console.print(report.line(measurement))
+        console.print(report.line(measurement), soft_wrap=True)
         done.append(measurement)
     return done
 

@@ -16,7 +16,10 @@ _QUICK: Final = ("new", "existing", "twenty", "logged")
 
 @dataclass(frozen=True)
 class Options:
-    """One benchmark. Times are in seconds; `profile` names the scenario to profile, if any."""
+    """One benchmark. Times are in seconds; `profile` names the scenario to profile, if any.
+
+    `undisturbed` is how many processors others may use during a run before it is repeated.
+    """
 
     scenarios: tuple[str, ...]
     rounds: int
@@ -27,6 +30,7 @@ class Options:
     databases: tuple[str, ...]
     peer: bool
     profile: str | None
+    undisturbed: float | None
 
 
 def read_options(arguments: Sequence[str]) -> Options:
@@ -45,6 +49,7 @@ def read_options(arguments: Sequence[str]) -> Options:
         databases=("postgres", "sqlite") if given.database == "both" else (given.database,),
         peer=not given.no_peer and given.profile is None,
         profile=given.profile,
+        undisturbed=given.undisturbed,
     )
 
 
@@ -60,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rows", type=int, default=0, help="then repeat those of one message with so many rows")
     add("--database", choices=("postgres", "sqlite", "both"), default="postgres", help="what ours runs on")
     add("--no-peer", action="store_true", help="only our side")
+    add("--undisturbed", type=float, metavar="PROCESSORS", help="repeat runs in which others used more")
     add("--profile", nargs="?", const="new", choices=tuple(SCENARIOS), help="profile ours in a scenario")
     return parser
 

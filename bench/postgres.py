@@ -47,12 +47,6 @@ class Postgres:
         """Forgets all messages of an implementation; its users stay."""
         self.run(database, f"TRUNCATE {_TABLES[database]}")
 
-    def count(self, database: str) -> int:
-        """How many rows `messageLogs` has."""
-        with psycopg.connect(self.url(database)) as connection:
-            row = connection.execute('SELECT count(*) FROM "messageLogs"').fetchone()
-        return int(row[0]) if row else 0
-
     @property
     def usage(self) -> float:
         """The processor time of all its processes."""

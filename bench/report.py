@@ -38,6 +38,8 @@ class Results:
     def tables(self) -> Iterable[Table]:
         """All tables."""
         yield self._rates()
+        if PEER in self.servers:
+            yield self._ratios()
         yield self._of(
             "processor time of the server, ms a request", lambda m: _MILLI * m.processor / _requests(m)
         )
@@ -51,17 +53,21 @@ class Results:
         yield self._of("resident memory, MB", lambda m: m.memory, digits=0)
 
     def _rates(self) -> Table:
-        """Requests a second with their spread, and how many times the peer's ours are."""
+        """Requests a second, with their spread."""
+        table = _table("requests/s: median (least to most)", self.servers)
+        for case, found in self._by_case.items():
+            table.add_row(_title(case), *(_spread(_rates(found[name])) for name in self.servers))
+        return table
+
+    def _ratios(self) -> Table:
+        """How many times the peer's requests a second ours are."""
         rivals = [name for name in (PEER, MENDED) if name in self.servers]
         ours = [name for name in self.servers if name.startswith(OURS)]
-        ratios = [(our, rival) for our in ours for rival in rivals]
-        table = _table(
-            "requests/s: median (least to most)", [*self.servers, *(f"{a} / {b}" for a, b in ratios)]
-        )
+        pairs = [(our, rival) for our in ours for rival in rivals]
+        table = _table("requests/s, ours to theirs", [f"{our} / {rival}" for our, rival in pairs])
         for case, found in self._by_case.items():
-            rates = {name: [each.rate for each in found[name]] for name in self.servers}
-            times = [_ratio(rates[our], rates[rival]) for our, rival in ratios]
-            table.add_row(_title(case), *(_spread(rates[name]) for name in self.servers), *times)
+            ratios = (_ratio(_rates(found[our]), _rates(found[rival])) for our, rival in pairs)
+            table.add_row(_title(case), *ratios)
         return table
 
     def _of(self, title: str, value: Callable[[Measurement], float], *, digits: int = 2) -> Table:
@@ -84,8 +90,12 @@ def line(measurement: Measurement) -> str:
 
 def others(measurements: Sequence[Measurement]) -> str:
     """How much of the machine somebody else used: what a figure is worth depends on it."""
-    shares = [max(0.0, each.others) / each.outcome.seconds for each in measurements] or [0.0]
+    shares = [each.disturbance for each in measurements] or [0.0]
     return f"Processors used by other processes during a run: {statistics.median(shares):.2f} (most {max(shares):.2f})."
+
+
+def _rates(measurements: Iterable[Measurement]) -> list[float]:
+    return [each.rate for each in measurements]
 
 
 def _requests(measurement: Measurement) -> int:
@@ -94,9 +104,9 @@ def _requests(measurement: Measurement) -> int:
 
 def _table(title: str, columns: Sequence[str]) -> Table:
     table = Table(box=box.MARKDOWN)
-    table.add_column(title)
+    table.add_column(title, no_wrap=True)
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     return table
 
 

@@ -48,8 +48,9 @@ class Cluster:
         """A CRM that takes its time, and takes no external ids: a second create would make a second activity."""
         await self.crm.chaos(ADA, reset=True, delay_ms=delay_ms, external_ids=False)
 
-    async def bodies(self, mark: str) -> list[str]:
-        """The bodies of all activities with a text in them."""
+    async def bodies(self, conversation: str) -> list[str]:
+        """The bodies of all activities that hold a text of a conversation."""
+        mark = f"{conversation}, text "
         return [made["body"] for made in await self.crm.activities(ADA) if mark in made["body"]]
 
 

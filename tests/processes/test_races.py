@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -117,19 +118,14 @@ async def test_shuffled_snapshots_of_one_shared_thread(cluster: Cluster, delay_m
 
 async def test_one_of_four_is_killed_in_the_middle(cluster: Cluster) -> None:
     """Each server is at work on a conversation of its own, with messages from everywhere, when one of them dies."""
-    await cluster.slow(20)
     for each in range(ROUNDS or 1):
         names = [f"killed {each} {number}" for number in range(SERVERS)]
-        first = (cluster.log(number, request(name, 1)) for number, name in enumerate(names))
-        assert are_good(await asyncio.gather(*first), [numbered(name, 1)[0] for name in names])
         dead = Random(each).randrange(SERVERS)
-        wanted = [(name, number) for name in names for number in range(2, 21)]
-        Random(each).shuffle(wanted)
-        sent = [
-            asyncio.create_task(cluster.log(place, request(name, number)))
-            for place, (name, number) in enumerate(wanted)
-        ]
-        await until(lambda: _is_long(cluster, names[dead]), "it is in the middle")
+        later = [(name, number) for name in names for number in range(2, 21)]
+        Random(each).shuffle(later)
+        wanted = [(name, 1) for name in names] + later
+        sent = await begun(cluster, wanted)
+        await until(lambda: texts_in(cluster, names[dead], 6), "it is in the middle")
         await cluster.servers[dead].kill()
         answers = await asyncio.gather(*sent)
         cluster.servers[dead] = await cluster.new_server()
@@ -140,6 +136,27 @@ async def test_one_of_four_is_killed_in_the_middle(cluster: Cluster) -> None:
             assert_in_order(written, name, 20)
 
 
-async def _is_long(cluster: Cluster, name: str) -> bool:
-    (written,) = await cluster.bodies(name)
-    return written.count(name) >= 6
+async def begun(cluster: Cluster, wanted: Sequence[tuple[str, int]]) -> list[asyncio.Task[dict[str, Any]]]:
+    """Sends these; the first ones, one to each server, are under way when all the others are accepted."""
+    await cluster.slow(20)
+    await cluster.crm.chaos(ADA, hold=True)
+    sent: list[asyncio.Task[dict[str, Any]]] = []
+    for name, number in wanted:
+        sent.append(asyncio.create_task(cluster.log(len(sent), request(name, number))))
+        if len(sent) == SERVERS:
+            for first, _ in wanted[:SERVERS]:
+                await until(partial(texts_in, cluster, first, 1), "the first is in the CRM")
+    await until(lambda: accepted(cluster, wanted), "all are accepted")
+    await cluster.crm.chaos(ADA, hold=False)
+    return sent
+
+
+async def texts_in(cluster: Cluster, name: str, count: int) -> bool:
+    """Whether the CRM has so many texts of a conversation."""
+    return "".join(await cluster.bodies(name)).count(f"{name}, text") >= count
+
+
+async def accepted(cluster: Cluster, wanted: Sequence[tuple[str, int]]) -> bool:
+    """Whether the journal has all of these."""
+    rows = {id_ for log in journal(cluster.database_url).values() for id_ in log.rows}
+    return rows >= {numbered(name, number)[0] for name, number in wanted}

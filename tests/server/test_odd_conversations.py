@@ -167,6 +167,22 @@ async def test_an_outbound_entry_without_an_author_is_the_owners(here: Site) -> 
     assert "Support Queue" in text
 
 
+@SQLITE_ONLY
+async def test_a_customer_who_is_also_an_author_is_no_agent(here: Site) -> None:
+    request = thread("hello")
+    for number, name in enumerate(["Maya Patel", "Jordan Lee"]):
+        note = {
+            "id": f"n{number}",
+            "recordType": "AliveNote",
+            "text": f"note {number}",
+            "author": {"name": name},
+        }
+        request["logInfo"]["entities"].append({**note, "creationTime": START + 90_000})
+    await here.log(request)
+    lines = (await here.only_activity())["body"].splitlines()
+    assert "  Agents: Jordan Lee" in lines
+
+
 async def test_an_equal_shared_request_again_needs_no_call(here: Site) -> None:
     await here.log(thread("hello"))
     calls = len(here.crm.calls)
