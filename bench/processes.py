@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Iterator, Mapping, Sequence
 
 ROOT: Final = Path(__file__).parents[1]
@@ -101,6 +102,21 @@ class Child:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Puts off signals that end us: what is half started by then could not be ended in order."""
+    pending: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda late, _: pending.append(late)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for late in pending:
+        signal.raise_signal(late)
 
 
 def _environment() -> dict[str, str]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MOMENTS: tuple[Moment, ...] = (held, answered, at_work)
 TIMES = Times(call=1.5, lease=3.5)
 
+pytestmark = pytest.mark.timeout(120 + 60 * ROUNDS)
+
 
 @pytest.mark.parametrize("database", ["sqlite_file", "postgres_of_its_own"])
 async def test_a_server_that_is_killed_again_and_again(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FAST = (0, 20)
 SLOW = 200
+
+pytestmark = pytest.mark.timeout(120 + 60 * ROUNDS)
 DELAYS = pytest.mark.parametrize("delay_ms", [*FAST, SLOW])
 
 

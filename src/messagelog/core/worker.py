@@ -192,6 +192,8 @@ class Worker:
 
     async def _repeated(self, job: _Job, call: Prepared, finding: Finding) -> Settled:
         try:
+            if not job.log.shared:  # asking took its time: the lease is renewed before the call leaves again
+                await self._store.write(lambda: scripts.note(job.log, job.terms))
             job, call = await self._noted(job, call)
             return await self._called(job, call)
         except (Unavailable, RateLimited, AuthExpired) as error:

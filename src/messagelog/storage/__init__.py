@@ -1,7 +1,7 @@
 """The journal: what is logged, what is being logged, what failed and why; SQLite and PostgreSQL behind one port."""
 
 from messagelog.storage.opening import open_store
-from messagelog.storage.port import Store
+from messagelog.storage.port import Store, StoreClosed
 from messagelog.storage.rows import (
     Acceptance,
     Claim,
@@ -36,6 +36,7 @@ __all__ = [
     "Sealer",
     "Step",
     "Store",
+    "StoreClosed",
     "UserRow",
     "open_store",
 ]

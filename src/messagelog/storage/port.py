@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class StoreClosed(Exception):
+    """The store was closed: it runs nothing any more."""
+
+
 class Store(Protocol):
     """A database that runs scripts. Two adapters exist; one behavioural test suite holds both to the same."""
 
@@ -19,7 +23,11 @@ class Store(Protocol):
         """Runs a script that only reads."""
 
     async def write(self, script: Callable[[], Script[T]]) -> T:
-        """Runs a script in one transaction; what it returns is on disk when this returns."""
+        """Runs a script in one transaction; what it returns is on disk when this returns.
+
+        An error of the script undoes the transaction and is raised here. When the waiting for it is cancelled, or
+        the database is lost while it commits, the transaction may be done or not.
+        """
 
     async def close(self) -> None:
-        """Lets go of every connection."""
+        """Lets go of every connection. Transactions under way are ended first, new ones are refused."""

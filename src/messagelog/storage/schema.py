@@ -1,6 +1,8 @@
 """The schema of both databases, for Alembic. `messageLogs` keeps the reference's names; the rest follows them.
 
-Times are epoch milliseconds (UTC) in both databases, so that they compare and sort alike.
+Times are epoch milliseconds (UTC) in both databases, so that they compare and sort alike. So do ids: by their bytes,
+in PostgreSQL too, whatever its locale; an index that follows a locale breaks when the operating system's changes.
+Keys begin with the id, which tells rows apart best and is all that a person knows.
 """
 
 from __future__ import annotations
@@ -9,15 +11,17 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData()
 
+_id = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
 conversation_logs = sa.Table(
     "conversationLogs",
     metadata,
-    sa.Column("tenant", sa.Text, primary_key=True),
-    sa.Column("platform", sa.Text, primary_key=True),
-    sa.Column("conversationLogId", sa.Text, primary_key=True),
+    sa.Column("tenant", _id, nullable=False),
+    sa.Column("platform", _id, nullable=False),
+    sa.Column("conversationLogId", _id, nullable=False),
     sa.Column("conversationId", sa.Text, nullable=False),
     sa.Column("shared", sa.Boolean, nullable=False),
-    sa.Column("contactId", sa.Text, nullable=False),
+    sa.Column("contactId", _id, nullable=False),
     sa.Column("contactType", sa.Text, nullable=False),
     sa.Column("contactName", sa.Text, nullable=False),
     sa.Column("pins", sa.Text, nullable=False),
@@ -39,27 +43,28 @@ conversation_logs = sa.Table(
     sa.Column("asks", sa.Integer, nullable=False),
     sa.Column("createdAt", sa.BigInteger, nullable=False),
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("conversationLogId", "tenant", "platform"),
     sa.Index(
         "conversationLogsDue",
         "dueAt",
         postgresql_where=sa.text('"dueAt" IS NOT NULL'),
         sqlite_where=sa.text('"dueAt" IS NOT NULL'),
     ),
-    sa.Index("conversationLogsByContact", "tenant", "platform", "contactId"),
+    sa.Index("conversationLogsByContact", "contactId", "tenant", "platform"),
     sa.Index("conversationLogsByTime", "updatedAt"),
 )
 
 message_logs = sa.Table(
     "messageLogs",
     metadata,
-    sa.Column("tenant", sa.Text, primary_key=True),
-    sa.Column("platform", sa.Text, primary_key=True),
-    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("tenant", _id, nullable=False),
+    sa.Column("platform", _id, nullable=False),
+    sa.Column("id", _id, nullable=False),
     sa.Column("conversationId", sa.Text, nullable=False),
-    sa.Column("conversationLogId", sa.Text, nullable=False),
+    sa.Column("conversationLogId", _id, nullable=False),
     sa.Column("thirdPartyLogId", sa.Text),
     sa.Column("userId", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("state", _id, nullable=False),
     sa.Column("reason", sa.Text),
     sa.Column("sentAt", sa.BigInteger, nullable=False),
     sa.Column("version", sa.BigInteger, nullable=False),
@@ -67,15 +72,16 @@ message_logs = sa.Table(
     sa.Column("payload", sa.LargeBinary),
     sa.Column("createdAt", sa.BigInteger, nullable=False),
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
-    sa.Index("messageLogsByLog", "tenant", "platform", "conversationLogId", "state", "sentAt"),
+    sa.PrimaryKeyConstraint("id", "tenant", "platform"),
+    sa.Index("messageLogsByLog", "conversationLogId", "tenant", "platform", "state", "sentAt"),
 )
 
 users = sa.Table(
     "users",
     metadata,
-    sa.Column("tenant", sa.Text, primary_key=True),
-    sa.Column("platform", sa.Text, primary_key=True),
-    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("tenant", _id, nullable=False),
+    sa.Column("platform", _id, nullable=False),
+    sa.Column("id", _id, nullable=False),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("hostname", sa.Text, nullable=False),
     sa.Column("timezone", sa.Text),
@@ -83,4 +89,5 @@ users = sa.Table(
     sa.Column("credentials", sa.LargeBinary),
     sa.Column("createdAt", sa.BigInteger, nullable=False),
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("id", "tenant", "platform"),
 )

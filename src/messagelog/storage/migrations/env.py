@@ -1,4 +1,8 @@
-"""Runs the migrations in one transaction. On PostgreSQL a lock lets one process of several do it."""
+"""Runs the migrations in one transaction, so that there is never half a schema; one process of several does it.
+
+PostgreSQL holds a lock for the others to wait at. SQLite is told to begin a writing transaction: its driver would
+otherwise commit each statement by itself.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,14 @@ _LOCK = 0x6D6C6F67  # any number of our own: "mlog"
 
 
 def run() -> None:
-    """Upgrades the database whose URL is in the configuration's attributes."""
-    engine = sa.create_engine(context.config.attributes["url"], poolclass=sa.NullPool)
-    try:
-        with engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-            context.configure(connection=connection, target_metadata=metadata)
-            with context.begin_transaction():
-                context.run_migrations()
-    finally:
-        engine.dispose()
+    """Upgrades the database whose engine is in the configuration's attributes."""
+    engine: sa.Engine = context.config.attributes["engine"]
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        context.configure(connection=connection, target_metadata=metadata)
+        with context.begin_transaction():
+            context.run_migrations()
 
 
 run()

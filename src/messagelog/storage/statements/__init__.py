@@ -1,8 +1,9 @@
-"""The named SQL statements, read from the `.sql` files beside this one and fitted to a driver."""
+"""The named SQL statements, read from `journal.sql` beside this file and fitted to a database."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from importlib import resources
 from typing import Literal
 
@@ -12,27 +13,50 @@ _HEAD = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^--.*$\n?", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 
-# SQLite 3.40 has no unixepoch with fractions yet.
-_CLOCK = {
-    "sqlite": "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
-    "postgres": "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+_SPELLINGS: dict[Dialect, dict[str, str]] = {
+    "sqlite": {
+        # SQLite 3.40 has no unixepoch with fractions yet.
+        "{now}": "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
+        "{lock}": "",
+        "{ids}": "(SELECT value AS id FROM json_each(:ids))",
+        "{in_ids}": "IN (SELECT value FROM json_each(:ids))",
+    },
+    "postgres": {
+        "{now}": "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+        "{lock}": "FOR UPDATE",
+        "{ids}": "(SELECT id FROM unnest(:ids::text[]) AS listed (id))",
+        "{in_ids}": "= ANY(:ids::text[])",
+    },
 }
-_LOCK = {"sqlite": "", "postgres": "FOR UPDATE"}
-# With a clock of the caller's, the time comes in as a parameter (see `Executor.bound`).
-_GIVEN_CLOCK = {"sqlite": ":now", "postgres": ":now::bigint"}
+# With a clock of the caller's, the time comes in as a parameter that the adapter adds.
+_GIVEN_CLOCK: dict[Dialect, str] = {"sqlite": ":now", "postgres": ":now::bigint"}
 
 
-def load(dialect: Dialect, *, given_clock: bool) -> dict[str, str]:
-    """The statements by name, in the driver's spelling: `:name` for SQLite, `%(name)s` for psycopg."""
-    statements: dict[str, str] = {}
-    for file in ("common.sql", f"{dialect}.sql"):
-        text = (resources.files(__package__) / file).read_text("utf-8")
-        parts = _HEAD.split(text)[1:]
-        statements.update(zip(parts[::2], parts[1::2], strict=True))
-    clock = (_GIVEN_CLOCK if given_clock else _CLOCK)[dialect]
-    return {name: _fitted(body, dialect, clock) for name, body in statements.items()}
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement in a database's own spelling, and its parameters in the order of PostgreSQL's `$1`, `$2`, …"""
+
+    name: str
+    text: str
+    parameters: tuple[str, ...]
 
 
-def _fitted(body: str, dialect: Dialect, clock: str) -> str:
-    body = _COMMENT.sub("", body).replace("{now}", clock).replace("{lock}", _LOCK[dialect]).strip()
-    return _PARAMETER.sub(r"%(\1)s", body) if dialect == "postgres" else body
+def load(dialect: Dialect, *, given_clock: bool) -> dict[str, Statement]:
+    """The statements by name: with `:name` for SQLite, with `$1` for PostgreSQL."""
+    spelling = dict(_SPELLINGS[dialect])
+    if given_clock:
+        spelling["{now}"] = _GIVEN_CLOCK[dialect]
+    parts = _HEAD.split((resources.files(__package__) / "journal.sql").read_text("utf-8"))[1:]
+    named = zip(parts[::2], parts[1::2], strict=True)
+    return {name: _fitted(name, body, dialect, spelling) for name, body in named}
+
+
+def _fitted(name: str, body: str, dialect: Dialect, spelling: dict[str, str]) -> Statement:
+    text = _COMMENT.sub("", body).strip()
+    for mark, spelled in spelling.items():
+        text = text.replace(mark, spelled)
+    parameters = tuple(dict.fromkeys(_PARAMETER.findall(text)))
+    if dialect == "postgres":
+        places = {parameter: f"${place}" for place, parameter in enumerate(parameters, 1)}
+        text = _PARAMETER.sub(lambda found: places[found[1]], text)
+    return Statement(name, text, parameters)

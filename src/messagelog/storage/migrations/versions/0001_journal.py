@@ -10,17 +10,19 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+_id = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
 
 def upgrade() -> None:
     """Makes the tables. Text is sealed from the start: no column ever held any in the clear."""
     op.create_table(
         "conversationLogs",
-        sa.Column("tenant", sa.Text, primary_key=True),
-        sa.Column("platform", sa.Text, primary_key=True),
-        sa.Column("conversationLogId", sa.Text, primary_key=True),
+        sa.Column("tenant", _id, nullable=False),
+        sa.Column("platform", _id, nullable=False),
+        sa.Column("conversationLogId", _id, nullable=False),
         sa.Column("conversationId", sa.Text, nullable=False),
         sa.Column("shared", sa.Boolean, nullable=False),
-        sa.Column("contactId", sa.Text, nullable=False),
+        sa.Column("contactId", _id, nullable=False),
         sa.Column("contactType", sa.Text, nullable=False),
         sa.Column("contactName", sa.Text, nullable=False),
         sa.Column("pins", sa.Text, nullable=False),
@@ -42,6 +44,7 @@ def upgrade() -> None:
         sa.Column("asks", sa.Integer, nullable=False),
         sa.Column("createdAt", sa.BigInteger, nullable=False),
         sa.Column("updatedAt", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("conversationLogId", "tenant", "platform"),
     )
     op.create_index(
         "conversationLogsDue",
@@ -50,18 +53,18 @@ def upgrade() -> None:
         postgresql_where=sa.text('"dueAt" IS NOT NULL'),
         sqlite_where=sa.text('"dueAt" IS NOT NULL'),
     )
-    op.create_index("conversationLogsByContact", "conversationLogs", ["tenant", "platform", "contactId"])
+    op.create_index("conversationLogsByContact", "conversationLogs", ["contactId", "tenant", "platform"])
     op.create_index("conversationLogsByTime", "conversationLogs", ["updatedAt"])
     op.create_table(
         "messageLogs",
-        sa.Column("tenant", sa.Text, primary_key=True),
-        sa.Column("platform", sa.Text, primary_key=True),
-        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("tenant", _id, nullable=False),
+        sa.Column("platform", _id, nullable=False),
+        sa.Column("id", _id, nullable=False),
         sa.Column("conversationId", sa.Text, nullable=False),
-        sa.Column("conversationLogId", sa.Text, nullable=False),
+        sa.Column("conversationLogId", _id, nullable=False),
         sa.Column("thirdPartyLogId", sa.Text),
         sa.Column("userId", sa.Text, nullable=False),
-        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("state", _id, nullable=False),
         sa.Column("reason", sa.Text),
         sa.Column("sentAt", sa.BigInteger, nullable=False),
         sa.Column("version", sa.BigInteger, nullable=False),
@@ -69,15 +72,16 @@ def upgrade() -> None:
         sa.Column("payload", sa.LargeBinary),
         sa.Column("createdAt", sa.BigInteger, nullable=False),
         sa.Column("updatedAt", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("id", "tenant", "platform"),
     )
     op.create_index(
-        "messageLogsByLog", "messageLogs", ["tenant", "platform", "conversationLogId", "state", "sentAt"]
+        "messageLogsByLog", "messageLogs", ["conversationLogId", "tenant", "platform", "state", "sentAt"]
     )
     op.create_table(
         "users",
-        sa.Column("tenant", sa.Text, primary_key=True),
-        sa.Column("platform", sa.Text, primary_key=True),
-        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("tenant", _id, nullable=False),
+        sa.Column("platform", _id, nullable=False),
+        sa.Column("id", _id, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("hostname", sa.Text, nullable=False),
         sa.Column("timezone", sa.Text),
@@ -85,4 +89,5 @@ def upgrade() -> None:
         sa.Column("credentials", sa.LargeBinary),
         sa.Column("createdAt", sa.BigInteger, nullable=False),
         sa.Column("updatedAt", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("id", "tenant", "platform"),
     )

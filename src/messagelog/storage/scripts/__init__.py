@@ -1,0 +1,43 @@
+"""The journal's transactions, written once for both databases.
+
+A script is a generator: it yields statements and is sent their results. It never touches a driver, so one text of
+each transaction runs in SQLite's writer thread and on an asynchronous PostgreSQL connection alike, and a script
+that is run again after a deadlock starts from nothing. What a script is given it does not change.
+"""
+
+from messagelog.storage.scripts.asking import Ask, Do, Fetch, Params, Script, Together
+from messagelog.storage.scripts.claiming import accept, claim, note, save
+from messagelog.storage.scripts.reading import (
+    due_logs,
+    entries_of,
+    linked_activities,
+    list_logs,
+    look_up,
+    next_due,
+    report_rows,
+    show_logs,
+)
+from messagelog.storage.scripts.users import find_user, save_user
+
+__all__ = [
+    "Ask",
+    "Do",
+    "Fetch",
+    "Params",
+    "Script",
+    "Together",
+    "accept",
+    "claim",
+    "due_logs",
+    "entries_of",
+    "find_user",
+    "linked_activities",
+    "list_logs",
+    "look_up",
+    "next_due",
+    "note",
+    "report_rows",
+    "save",
+    "save_user",
+    "show_logs",
+]

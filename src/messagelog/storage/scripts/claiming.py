@@ -1,0 +1,309 @@
+"""The transactions that move rows from state to state: accept, claim, save, note.
+
+Whoever writes has locked the conversation log's row first, so that of all that happens to one log, one transaction
+comes after the other. Rows of other logs are left alone, but for failed ones that a request brings again: they are
+locked too, in the order of their ids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from messagelog.storage.rows import Acceptance, Claim, ClaimLost, LogRow, LogState, MessageRow, RowState
+from messagelog.storage.scripts.asking import Do, Fetch, Together
+from messagelog.storage.scripts.values import (
+    anew_params,
+    change_params,
+    key_params,
+    log_from,
+    log_params,
+    new_log_params,
+    readable,
+    row_from,
+    row_params,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from messagelog.storage.rows import (
+        LogKey,
+        NewRow,
+        NewWork,
+        Planner,
+        RowChange,
+        Step,
+        Terms,
+        WaitingChange,
+    )
+    from messagelog.storage.scripts.asking import Params, Script
+
+_PENDING = frozenset({RowState.PLANNED, RowState.CALLING, RowState.UNKNOWN, RowState.PARKED})
+_MOST_ROWS_OF_A_CALL = 10_000
+
+
+def accept(work: NewWork, planner: Planner, terms: Terms) -> Script[Acceptance]:
+    """Journals what a request wants logged and, when nobody works on the conversation log, claims it.
+
+    Of two requests for one message, or for one new conversation log, the first to commit wins; the other finds its
+    rows there and joins. A log that belongs to another contact is left as it is.
+    """
+    ids = sorted({row.id for row in work.rows})
+    locked, found, waiting = yield Together(
+        Do("insert_log", [new_log_params(work)]),
+        Fetch("lock_log", key_params(work.key)),
+        Fetch("find_rows", {"tenant": work.key.tenant, "platform": work.key.platform, "ids": ids}),
+        _waiting(work.key, terms),
+    )
+    log, now = log_from(work.key, locked[0][:-1]), locked[0][-1]
+    if log.contact_id != work.contact_id:
+        if log.third_party_log_id or log.due_at is not None or log.state is LogState.PARKED:
+            return Acceptance(held_by=(log.contact_id, log.contact_name))
+        log = _repointed(log, work)
+    known = {row.id: row for row in map(row_from, found)}
+    wanted = yield from _wanted(work, known)
+    fresh, again = _accepted(work, wanted, log, known, now)
+    free = log.state is LogState.OPEN and (log.due_at is None or log.due_at <= now)
+    if not free or log.call is not None:
+        yield Together(*_written(log, fresh, again))
+        return Acceptance(claim=(yield from _recovery(log, now, terms)) if free else None)
+    step = planner(log, _oldest([*map(row_from, waiting), *fresh, *again], terms.batch))
+    begun = _freed(log) if step is None else _begun(log, step, now, terms)
+    yield Together(*_written(log, fresh, again, step), Do("save_log", [log_params(begun)]))
+    return Acceptance(claim=None if step is None else Claim(begun, step))
+
+
+def claim(key: LogKey, planner: Planner, terms: Terms) -> Script[Claim | None]:
+    """Claims a conversation log that is due; None when there is nothing to do or somebody else has it."""
+    locked, waiting = yield Together(Fetch("lock_log", key_params(key)), _waiting(key, terms))
+    if not locked:
+        return None
+    log, now = log_from(key, locked[0][:-1]), locked[0][-1]
+    if log.due_at is None or log.due_at > now or log.state is LogState.PARKED:
+        return None
+    if log.call is not None:
+        return (yield from _recovery(log, now, terms))
+    return (yield from _next(log, now, waiting, planner, terms))
+
+
+def save(
+    log: LogRow,
+    changes: Sequence[RowChange],
+    planner: Planner,
+    terms: Terms,
+    *,
+    waiting: WaitingChange | None = None,
+    anew: Sequence[NewRow] = (),
+    wait_ms: int | None = None,
+) -> Script[Claim | None]:
+    """Journals what a claim's call came to, and begins the next step or lets the claim go.
+
+    `log` is the claimed row with its new values; its fencing number must still stand, else `ClaimLost`. `anew` are
+    rows to be planned again with new text, if they were logged in the activity that is gone; `waiting` is what
+    becomes of the rows that were planned before. With `wait_ms` the claim is let go and taken up again after that
+    time; a parked log is let go for good.
+    """
+    # The changes are sent along with the question whether the claim stands: if it does not, they are undone.
+    locked, planned = yield Together(
+        Fetch("lock_log", key_params(log.key)),
+        Do("change_row", [change_params(log, change) for change in changes]),
+        *_waiting_changed(log.key, waiting),
+        _waiting(log.key, terms),
+    )
+    current, now = _held(log, locked)
+    if anew:
+        user_id, gone = current.call_user or "", current.third_party_log_id
+        planned_anew = [anew_params(log, row, user_id, gone) for row in sorted(anew, key=lambda row: row.id)]
+        (planned,) = yield Together(Do("replan_gone", planned_anew), _waiting(log.key, terms))
+    if log.state is LogState.PARKED:
+        yield Do("save_log", [log_params(_freed(log.without_call()))])
+        return None
+    if wait_ms is not None:
+        yield Do("save_log", [log_params(replace(log, owner=None, due_at=now + wait_ms))])
+        return None
+    return (yield from _next(log.without_call(), now, planned, planner, terms))
+
+
+def note(log: LogRow, terms: Terms) -> Script[None]:
+    """Journals what the call under way will need if its answer is lost, before it leaves; renews the lease."""
+    _, now = _held(log, (yield Fetch("lock_log", key_params(log.key))))
+    due_at = now + terms.lease_ms + terms.settle_ms
+    yield Do("save_log", [log_params(replace(log, due_at=due_at))])
+
+
+# ------------------------------------------------------------------------------------------- the claim
+
+
+def _held(log: LogRow, locked: Sequence[Sequence[Any]]) -> tuple[LogRow, int]:
+    """The claimed log as the database has it, and the time; `ClaimLost` when the claim does not stand any more."""
+    current = log_from(log.key, locked[0][:-1]) if locked else None
+    if current is None or current.fence != log.fence or current.owner != log.owner:
+        raise ClaimLost
+    return current, locked[0][-1]
+
+
+def _next(
+    log: LogRow, now: int, waiting: Sequence[Sequence[Any]], planner: Planner, terms: Terms
+) -> Script[Claim | None]:
+    """Journals the next step as being called; lets the log go when nothing waits."""
+    step = planner(log, [row_from(values) for values in waiting])
+    if step is None:
+        yield Do("save_log", [log_params(_freed(log))])
+        return None
+    begun = _begun(log, step, now, terms)
+    yield Together(_called(log.key, step.ids), Do("save_log", [log_params(begun)]))
+    return Claim(begun, step)
+
+
+def _recovery(log: LogRow, now: int, terms: Terms) -> Script[Claim]:
+    """Claims a log to find out about a call of before, whose rows are calling or unknown."""
+    log = replace(log, owner=terms.owner, fence=log.fence + 1, due_at=now + terms.lease_ms)
+    params = {**key_params(log.key), "limit": _MOST_ROWS_OF_A_CALL}
+    calling, unknown = yield Together(
+        Do("save_log", [log_params(log)]),
+        Fetch("rows_in_state", {**params, "state": RowState.CALLING}),
+        Fetch("rows_in_state", {**params, "state": RowState.UNKNOWN}),
+    )
+    return Claim(log, None, recover=True, rows=tuple(map(row_from, (*calling, *unknown))))
+
+
+def _begun(log: LogRow, step: Step, now: int, terms: Terms) -> LogRow:
+    return replace(
+        log,
+        owner=terms.owner,
+        fence=log.fence + 1,
+        due_at=now + terms.lease_ms + terms.settle_ms,
+        call=step.call,
+        call_user=step.user_id,
+        call_version=step.version,
+        call_before=None,
+    )
+
+
+def _freed(log: LogRow) -> LogRow:
+    return replace(log, owner=None, due_at=None)
+
+
+def _repointed(log: LogRow, work: NewWork) -> LogRow:
+    """A log of which nothing has reached the CRM may still go to another contact, under a key of its own."""
+    return replace(
+        log,
+        generation=log.generation + 1,
+        contact_id=work.contact_id,
+        contact_type=work.contact_type,
+        contact_name=work.contact_name,
+        pins=work.pins,
+    )
+
+
+# -------------------------------------------------------------------------------------------- its rows
+
+
+def _waiting(key: LogKey, terms: Terms) -> Fetch:
+    """Asks for the oldest planned rows, as many as a step may need."""
+    return Fetch("rows_in_state", {**key_params(key), "state": RowState.PLANNED, "limit": terms.batch})
+
+
+def _oldest(rows: Iterable[MessageRow], limit: int) -> list[MessageRow]:
+    """The same of rows that are not all in the database yet; of two with one id the later counts."""
+    latest = {row.id: row for row in rows}
+    planned = [row for row in latest.values() if row.state is RowState.PLANNED]
+    return sorted(planned, key=lambda row: (row.sent_at, len(row.id), row.id))[:limit]
+
+
+def _called(key: LogKey, ids: Iterable[str]) -> Do:
+    return Do("call_rows", [{"tenant": key.tenant, "platform": key.platform, "ids": list(ids)}])
+
+
+def _waiting_changed(key: LogKey, waiting: WaitingChange | None) -> tuple[Do, ...]:
+    if waiting is None:
+        return ()
+    params = {"user": waiting.user_id, "state": waiting.state, "reason": readable(waiting.reason)}
+    return (Do("change_waiting", [{**key_params(key), **params}]),)
+
+
+def _wanted(work: NewWork, known: Mapping[str, MessageRow]) -> Script[list[NewRow]]:
+    """The request's rows in the order of their ids, but for failed ones that a request for another log takes now."""
+    failed = {id_ for id_, row in known.items() if row.state is RowState.FAILED}
+    if failed:
+        params = {"tenant": work.key.tenant, "platform": work.key.platform, "ids": sorted(failed)}
+        failed.difference_update(id_ for (id_,) in (yield Fetch("lock_failed", params)))
+    rows = {row.id: row for row in work.rows if row.id not in failed}
+    return sorted(rows.values(), key=lambda row: row.id)
+
+
+def _accepted(
+    work: NewWork, wanted: Iterable[NewRow], log: LogRow, known: Mapping[str, MessageRow], now: int
+) -> tuple[list[MessageRow], list[MessageRow]]:
+    """The rows that are to be written: those that are new, and those that failed or have a newer snapshot."""
+    fresh, again = [], []
+    parked = log.state is LogState.PARKED
+    state, reason = (RowState.PARKED, log.reason) if parked else (RowState.PLANNED, None)
+    for row in wanted:
+        old = known.get(row.id)
+        if old is None:
+            fresh.append(_message_row(work, row, state, reason, now))
+        elif _stays(old, row, log):
+            again.append(_message_row(work, row, old.state, old.reason, now))
+        elif _starts_again(old, row, log):
+            again.append(_message_row(work, row, state, reason, now))
+    return fresh, again
+
+
+def _stays(old: MessageRow, row: NewRow, log: LogRow) -> bool:
+    """Whether a newer snapshot of a shared thread takes the place of one that is not done yet, in its state."""
+    return _newer(old, row, log) and old.state in _PENDING and row.version > old.version
+
+
+def _starts_again(old: MessageRow, row: NewRow, log: LogRow) -> bool:
+    """Whether a row that was done is to be done again: it had failed, or the thread has changed."""
+    if not log.shared:
+        return old.state is RowState.FAILED
+    return _newer(old, row, log) and old.state not in _PENDING
+
+
+def _newer(old: MessageRow, row: NewRow, log: LogRow) -> bool:
+    """Whether the CRM has only an older snapshot of a shared thread. A message that has its id is none."""
+    ours = old.conversation_log_id == log.key.conversation_log_id
+    return log.shared and ours and row.version > log.version
+
+
+def _message_row(work: NewWork, row: NewRow, state: RowState, reason: str | None, now: int) -> MessageRow:
+    return MessageRow(
+        id=row.id,
+        conversation_id=work.conversation_id,
+        conversation_log_id=work.key.conversation_log_id,
+        third_party_log_id=None,
+        user_id=work.user_id,
+        state=state,
+        reason=reason,
+        sent_at=row.sent_at,
+        version=row.version,
+        entry_hash=None,
+        payload=row.payload,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _written(
+    log: LogRow, fresh: Sequence[MessageRow], again: Sequence[MessageRow], step: Step | None = None
+) -> tuple[Do, ...]:
+    """Writes a request's rows, those of the step as being called already."""
+    calling = set() if step is None else set(step.ids)
+
+    def params(rows: Iterable[MessageRow]) -> list[Params]:
+        return [
+            row_params(
+                replace(row, state=RowState.CALLING, reason=None) if row.id in calling else row, log.key
+            )
+            for row in rows
+        ]
+
+    waited = sorted(calling.difference(row.id for row in (*fresh, *again)))
+    return (
+        Do("insert_row", params(fresh)),
+        Do("replan_row", params(again)),
+        *([_called(log.key, waited)] if waited else ()),
+    )

@@ -1,0 +1,75 @@
+"""What is read outside of any transaction: each statement sees what is committed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from messagelog.storage.rows import LogKey, LogState, LogSummary, LookUp, RowReport, RowState
+from messagelog.storage.scripts.asking import Fetch, Together
+from messagelog.storage.scripts.values import key_params, log_from, row_from
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from messagelog.storage.rows import LogRow, MessageRow
+    from messagelog.storage.scripts.asking import Script
+
+
+def look_up(key: LogKey, ids: Sequence[str]) -> Script[LookUp]:
+    """What the journal knows of these message ids and of their conversation log, with one query."""
+    rows = yield Fetch("look_up", {**key_params(key), "ids": ids})
+    unlogged = frozenset(row[0] for row in rows if row[0] is not None)
+    for id_, contact_id, contact_name, version, state, linked in rows:
+        if id_ is None:
+            return LookUp(unlogged, contact_id, contact_name, version, LogState(state), bool(linked))
+    return LookUp(unlogged)
+
+
+def report_rows(tenant: str, platform: str, ids: Sequence[str]) -> Script[list[RowReport]]:
+    """The states of these rows; ids that the journal does not know are left out."""
+    rows = yield Fetch("report_rows", {"tenant": tenant, "platform": platform, "ids": ids})
+    return [RowReport(id_, RowState(state), reason, version) for id_, state, reason, version in rows]
+
+
+def entries_of(log: LogRow) -> Script[list[tuple[int, bytes]]]:
+    """Time and hash of every entry that the log's activity holds by the journal."""
+    params = {**key_params(log.key), "third_party_log_id": log.third_party_log_id}
+    rows = yield Fetch("entries_of_activity", params)
+    return [(sent_at, entry_hash) for sent_at, entry_hash in rows]
+
+
+def linked_activities(log: LogRow) -> Script[frozenset[str]]:
+    """The activities of the log's contact that belong to other conversation logs."""
+    rows = yield Fetch("linked_activities", {**key_params(log.key), "contact_id": log.contact_id})
+    return frozenset(row[0] for row in rows)
+
+
+def due_logs(limit: int) -> Script[list[LogKey]]:
+    """Conversation logs that somebody may take up now, the longest due first."""
+    rows = yield Fetch("due_logs", {"limit": limit})
+    return [LogKey(*row) for row in rows]
+
+
+def next_due() -> Script[float | None]:
+    """Seconds until the next conversation log is due (0 when one is), None when none waits."""
+    rows = yield Fetch("next_due", {})
+    due, now = rows[0]
+    return None if due is None else max(0.0, (due - now) / 1000)
+
+
+def list_logs(limit: int) -> Script[list[LogSummary]]:
+    """Conversation logs of all tenants, the last changed first, with the number of rows in each state."""
+    rows = yield Fetch("list_logs", {"limit": limit})
+    logs = [log_from(LogKey(*row[:3]), row[3:]) for row in rows]
+    counts = yield Together(*(Fetch("count_states", key_params(log.key)) for log in logs))
+    return [LogSummary(log, dict(states)) for log, states in zip(logs, counts, strict=True)]
+
+
+def show_logs(id_: str) -> Script[list[tuple[LogRow, list[MessageRow]]]]:
+    """The conversation logs with this id, or that hold a message with this id, each with all its rows."""
+    found = yield Fetch("logs_by_id", {"log": id_})
+    if not found:
+        found = yield Fetch("logs_of_message", {"id": id_})
+    logs = [log_from(LogKey(*row[:3]), row[3:]) for row in found]
+    rows = yield Together(*(Fetch("rows_of_log", key_params(log.key)) for log in logs))
+    return [(log, [row_from(values) for values in held]) for log, held in zip(logs, rows, strict=True)]

@@ -1,0 +1,127 @@
+"""Between rows of the database and the values of `rows`: the one place that knows the order of columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from messagelog.storage.rows import LogRow, LogState, MessageRow, RowState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from messagelog.storage.rows import LogKey, NewRow, NewWork, RowChange
+    from messagelog.storage.scripts.asking import Params
+
+_DONE = frozenset({RowState.LOGGED, RowState.FAILED})
+
+
+def key_params(key: LogKey) -> Params:
+    """What finds a conversation log and its rows."""
+    return {"tenant": key.tenant, "platform": key.platform, "log": key.conversation_log_id}
+
+
+def log_from(key: LogKey, values: Sequence[Any]) -> LogRow:
+    """A conversation log, from the columns behind its key."""
+    log = LogRow(key, *values)
+    log.state = LogState(log.state)
+    log.shared = bool(log.shared)
+    return log
+
+
+def row_from(values: Sequence[Any]) -> MessageRow:
+    """A row of `messageLogs`."""
+    id_, conversation_id, log_id, third_party_log_id, user_id, state, *others = values
+    return MessageRow(id_, conversation_id, log_id, third_party_log_id, user_id, RowState(state), *others)
+
+
+def new_log_params(work: NewWork) -> Params:
+    """The conversation log of a request, for the case that it is new."""
+    return {
+        **key_params(work.key),
+        "conversation": work.conversation_id,
+        "shared": work.shared,
+        "contact_id": work.contact_id,
+        "contact_type": work.contact_type,
+        "contact_name": work.contact_name,
+        "pins": work.pins,
+        "blocks": b"",
+    }
+
+
+def log_params(log: LogRow) -> Params:
+    """Everything of a conversation log that may change."""
+    return {
+        **key_params(log.key),
+        "contact_id": log.contact_id,
+        "contact_type": log.contact_type,
+        "contact_name": log.contact_name,
+        "pins": log.pins,
+        "state": log.state,
+        "reason": readable(log.reason),
+        "third_party_log_id": log.third_party_log_id,
+        "generation": log.generation,
+        "created_by": log.created_by,
+        "version": log.version,
+        "blocks": log.blocks,
+        "owner": log.owner,
+        "fence": log.fence,
+        "due_at": log.due_at,
+        "call": log.call,
+        "call_user": log.call_user,
+        "call_version": log.call_version,
+        "call_before": log.call_before,
+        "tries": log.tries,
+        "asks": log.asks,
+    }
+
+
+def row_params(row: MessageRow, key: LogKey) -> Params:
+    """A row that is accepted, in the conversation log of this key."""
+    return {
+        **key_params(key),
+        "id": row.id,
+        "conversation": row.conversation_id,
+        "user": row.user_id,
+        "state": row.state,
+        "reason": row.reason,
+        "sent_at": row.sent_at,
+        "version": row.version,
+        "payload": row.payload,
+    }
+
+
+def anew_params(log: LogRow, row: NewRow, user_id: str, gone: str | None) -> Params:
+    """A row that is planned anew, when it was logged in the activity that is gone."""
+    return {
+        **key_params(log.key),
+        "id": row.id,
+        "user": user_id,
+        "sent_at": row.sent_at,
+        "version": row.version,
+        "payload": row.payload,
+        "gone": gone,
+    }
+
+
+def change_params(log: LogRow, change: RowChange) -> Params:
+    """What becomes of a row after the call that `log` names."""
+    return {
+        "tenant": log.key.tenant,
+        "platform": log.key.platform,
+        "id": change.id,
+        "state": change.state,
+        "done": change.state in _DONE,
+        "call_version": log.call_version,
+        "reason": readable(change.reason),
+        "third_party_log_id": change.third_party_log_id,
+        "entry_hash": change.entry_hash,
+        "erase": change.erase,
+    }
+
+
+def readable(reason: str | None) -> str | None:
+    """A reason that both databases take: it may quote a CRM, and neither half an emoji nor a NUL can be stored.
+
+    A claim whose outcome could not be written would be worked on again for ever.
+    """
+    return reason and reason.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

@@ -1,0 +1,219 @@
+-- Named statements of the journal, one text for both databases. ":name" is a parameter. What the databases spell
+-- differently stands in braces: {now} is the database's clock in epoch milliseconds; {lock} locks the rows that
+-- are read until the transaction ends; {in_ids} and {ids} are the list :ids, as a condition and as a table.
+
+-- name: lock_log
+-- The conversation log as it is, for the transaction that changes it, and what time it is once it is ours: the
+-- clock stands outside, so that it is read after the lock was waited for.
+SELECT "conversationId", "shared", "contactId", "contactType", "contactName", "pins", "state", "reason",
+       "thirdPartyLogId", "generation", "createdBy", "version", "blocks", "owner", "fence", "dueAt",
+       "call", "callUser", "callVersion", "callBefore", "tries", "asks", "createdAt", "updatedAt", {now}
+FROM (SELECT * FROM "conversationLogs"
+      WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+      {lock}) AS log
+
+-- name: insert_log
+-- A new conversation log; nothing when it is there, or when somebody is faster.
+INSERT INTO "conversationLogs" (
+    "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
+    "contactName", "pins", "state", "generation", "version", "blocks", "fence", "callVersion", "tries", "asks",
+    "createdAt", "updatedAt")
+VALUES (:tenant, :platform, :log, :conversation, :shared, :contact_id, :contact_type, :contact_name, :pins,
+    'open', 1, 0, :blocks, 0, 0, 0, 0, {now}, {now})
+ON CONFLICT ("conversationLogId", "tenant", "platform") DO NOTHING
+
+-- name: save_log
+-- Everything of a conversation log that may change. Whoever saves has locked it, and has seen the fence stand.
+UPDATE "conversationLogs"
+SET "contactId" = :contact_id, "contactType" = :contact_type, "contactName" = :contact_name, "pins" = :pins,
+    "state" = :state, "reason" = :reason, "thirdPartyLogId" = :third_party_log_id, "generation" = :generation,
+    "createdBy" = :created_by, "version" = :version, "blocks" = :blocks, "owner" = :owner, "fence" = :fence,
+    "dueAt" = :due_at, "call" = :call, "callUser" = :call_user, "callVersion" = :call_version,
+    "callBefore" = :call_before, "tries" = :tries, "asks" = :asks, "updatedAt" = {now}
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: find_rows
+-- The rows of these ids, whatever conversation log they are in.
+SELECT "id", "conversationId", "conversationLogId", "thirdPartyLogId", "userId", "state", "reason", "sentAt",
+       "version", "entryHash", NULL, "createdAt", "updatedAt"
+FROM "messageLogs"
+WHERE "id" {in_ids} AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: lock_failed
+-- Which of these ids are failed still. A failed row is the only one that a request for another conversation log
+-- may take: it is locked, in the order of all requests, so that two cannot.
+SELECT "id"
+FROM "messageLogs"
+WHERE "id" {in_ids} AND "tenant" = :tenant AND "platform" = :platform AND "state" = 'failed'
+ORDER BY "id"
+{lock}
+
+-- name: insert_row
+-- A message is accepted -> planned; calling, when its call is next; parked, where its conversation log is. There
+-- is no ON CONFLICT: whoever was overtaken by a request for another conversation log has to look again.
+INSERT INTO "messageLogs" (
+    "tenant", "platform", "id", "conversationId", "conversationLogId", "userId", "state", "reason", "sentAt",
+    "version", "payload", "createdAt", "updatedAt")
+VALUES (:tenant, :platform, :id, :conversation, :log, :user, :state, :reason, :sent_at, :version, :payload,
+    {now}, {now})
+
+-- name: replan_row
+-- failed, or an older snapshot in whatever state -> planned or calling (or as it is), with new text.
+UPDATE "messageLogs"
+SET "conversationId" = :conversation, "conversationLogId" = :log, "userId" = :user, "state" = :state,
+    "reason" = :reason, "sentAt" = :sent_at, "version" = :version, "entryHash" = NULL, "payload" = :payload,
+    "thirdPartyLogId" = NULL, "updatedAt" = {now}
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: replan_gone
+-- logged in an activity that is gone -> planned, with new text.
+UPDATE "messageLogs"
+SET "userId" = :user, "state" = 'planned', "reason" = NULL, "sentAt" = :sent_at, "version" = :version,
+    "entryHash" = NULL, "payload" = :payload, "thirdPartyLogId" = NULL, "updatedAt" = {now}
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND "conversationLogId" = :log
+  AND "state" = 'logged' AND "thirdPartyLogId" = :gone
+
+-- name: call_rows
+-- planned -> calling.
+UPDATE "messageLogs"
+SET "state" = 'calling', "reason" = NULL, "updatedAt" = {now}
+WHERE "id" {in_ids} AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: change_row
+-- calling -> logged, failed, planned, unknown, parked. Erasing drops the sealed text. A shared thread of which a
+-- newer snapshot than the one that was sent has arrived is not done: -> planned, with the newer text.
+UPDATE "messageLogs"
+SET "state" = CASE WHEN :done AND "version" > :call_version THEN 'planned' ELSE :state END,
+    "reason" = CASE WHEN :done AND "version" > :call_version THEN NULL ELSE :reason END,
+    "thirdPartyLogId" = COALESCE(:third_party_log_id, "thirdPartyLogId"),
+    "entryHash" = COALESCE(:entry_hash, "entryHash"),
+    "payload" = CASE WHEN :erase AND "version" <= :call_version THEN NULL ELSE "payload" END,
+    "updatedAt" = {now}
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: change_waiting
+-- planned -> failed or parked, for the rows behind one that was: a user's, or everybody's.
+UPDATE "messageLogs"
+SET "state" = :state, "reason" = :reason, "updatedAt" = {now}
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "state" = 'planned'
+  AND (CAST(:user AS text) IS NULL OR "userId" = :user)
+
+-- name: rows_in_state
+-- The oldest rows of a conversation log in a state.
+SELECT "id", "conversationId", "conversationLogId", "thirdPartyLogId", "userId", "state", "reason", "sentAt",
+       "version", "entryHash", "payload", "createdAt", "updatedAt"
+FROM "messageLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "state" = :state
+ORDER BY "sentAt", LENGTH("id"), "id"
+LIMIT :limit
+
+-- name: look_up
+-- Which of these ids are not logged; the row without an id is the conversation log, where there is one. Each id is
+-- looked up by itself: a join would leave it to PostgreSQL's planner to read the whole table for them.
+SELECT CAST(NULL AS text), "contactId", "contactName", "version", "state", "thirdPartyLogId" IS NOT NULL
+FROM "conversationLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+UNION ALL
+SELECT wanted.id, NULL, NULL, NULL, NULL, NULL
+FROM {ids} AS wanted
+WHERE COALESCE(
+    (SELECT known."state" FROM "messageLogs" AS known
+     WHERE known."id" = wanted.id AND known."tenant" = :tenant AND known."platform" = :platform), '') <> 'logged'
+
+-- name: report_rows
+-- What became of these ids.
+SELECT known."id", known."state", known."reason", log."version"
+FROM "messageLogs" AS known
+JOIN "conversationLogs" AS log
+  ON log."conversationLogId" = known."conversationLogId"
+ AND log."tenant" = known."tenant" AND log."platform" = known."platform"
+WHERE known."id" {in_ids} AND known."tenant" = :tenant AND known."platform" = :platform
+
+-- name: entries_of_activity
+-- What an activity holds by the journal: time and hash of each entry.
+SELECT "sentAt", "entryHash"
+FROM "messageLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+  AND "state" = 'logged' AND "thirdPartyLogId" = :third_party_log_id AND "entryHash" IS NOT NULL
+
+-- name: linked_activities
+-- The activities of a contact that belong to other conversation logs.
+SELECT "thirdPartyLogId"
+FROM "conversationLogs"
+WHERE "contactId" = :contact_id AND "tenant" = :tenant AND "platform" = :platform
+  AND "conversationLogId" <> :log AND "thirdPartyLogId" IS NOT NULL
+
+-- name: due_logs
+-- Conversation logs that somebody may take up now: a lease that ran out, a retry, a reconciliation. The clock is
+-- read once, in a query of its own, so that the index can be asked.
+SELECT "tenant", "platform", "conversationLogId"
+FROM "conversationLogs"
+WHERE "dueAt" <= (SELECT {now})
+ORDER BY "dueAt"
+LIMIT :limit
+
+-- name: next_due
+-- When the next conversation log is due, and what time it is for the database.
+SELECT MIN("dueAt"), {now} FROM "conversationLogs" WHERE "dueAt" IS NOT NULL
+
+-- name: list_logs
+-- Conversation logs, the last changed first, for people.
+SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
+       "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
+       "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
+       "createdAt", "updatedAt"
+FROM "conversationLogs"
+ORDER BY "updatedAt" DESC
+LIMIT :limit
+
+-- name: logs_by_id
+-- Conversation logs with this id, of whatever tenant and platform, for people.
+SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
+       "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
+       "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
+       "createdAt", "updatedAt"
+FROM "conversationLogs"
+WHERE "conversationLogId" = :log
+ORDER BY "tenant", "platform"
+
+-- name: logs_of_message
+-- The conversation logs that hold a message with this id, of whatever tenant and platform, for people.
+SELECT log."tenant", log."platform", log."conversationLogId", log."conversationId", log."shared",
+       log."contactId", log."contactType", log."contactName", log."pins", log."state", log."reason",
+       log."thirdPartyLogId", log."generation", log."createdBy", log."version", log."blocks", log."owner",
+       log."fence", log."dueAt", log."call", log."callUser", log."callVersion", log."callBefore", log."tries",
+       log."asks", log."createdAt", log."updatedAt"
+FROM "messageLogs" AS held
+JOIN "conversationLogs" AS log
+  ON log."conversationLogId" = held."conversationLogId"
+ AND log."tenant" = held."tenant" AND log."platform" = held."platform"
+WHERE held."id" = :id
+ORDER BY log."tenant", log."platform"
+
+-- name: rows_of_log
+-- All rows of a conversation log, for people.
+SELECT "id", "conversationId", "conversationLogId", "thirdPartyLogId", "userId", "state", "reason", "sentAt",
+       "version", "entryHash", NULL, "createdAt", "updatedAt"
+FROM "messageLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+ORDER BY "sentAt", LENGTH("id"), "id"
+
+-- name: count_states
+-- How many rows of a conversation log are in each state.
+SELECT "state", COUNT(*)
+FROM "messageLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+GROUP BY "state"
+
+-- name: find_user
+SELECT "name", "hostname", "timezone", "timezoneOffset", "credentials", "createdAt", "updatedAt"
+FROM "users"
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: save_user
+INSERT INTO "users" ("tenant", "platform", "id", "name", "hostname", "timezone", "timezoneOffset", "credentials",
+    "createdAt", "updatedAt")
+VALUES (:tenant, :platform, :id, :name, :hostname, :timezone, :timezone_offset, :credentials, {now}, {now})
+ON CONFLICT ("id", "tenant", "platform") DO UPDATE
+SET "name" = :name, "hostname" = :hostname, "timezone" = :timezone, "timezoneOffset" = :timezone_offset,
+    "credentials" = :credentials, "updatedAt" = {now}

@@ -1,0 +1,199 @@
+"""A journal in a test's hands: short words for the scripts, with a clock that only the test moves."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from messagelog.storage import LogKey, NewRow, NewWork, RowChange, RowState, Step, open_store, scripts
+from messagelog.storage.opening import sqlite_path
+from messagelog.storage.rows import LogState, Terms
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from messagelog.storage import Acceptance, Claim, LogRow, MessageRow, Store
+
+KEY = LogKey("acme", "crm", "conv/7/13/2026")
+LEASE, SETTLE = 60_000, 1_000
+START = 1_800_000_000_000
+
+
+class Clock:
+    """The database's clock, in epoch milliseconds."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> int:
+        return self.now
+
+    def forward(self, ms: int) -> None:
+        self.now += ms
+
+
+def plan(log: LogRow, waiting: Sequence[MessageRow]) -> Step | None:
+    """All that waits of the first row's user, up to the batch of the terms."""
+    if not waiting:
+        return None
+    first = waiting[0]
+    rows = tuple(row for row in waiting if row.user_id == first.user_id)
+    return Step("update" if log.third_party_log_id else "create", first.user_id, rows, first.version)
+
+
+def no_plan(_log: LogRow, _waiting: Sequence[MessageRow]) -> None:
+    """Nothing is to be done."""
+
+
+def new(id_: str, *, at: int | None = None, version: int = 0, text: str | None = None) -> NewRow:
+    """A row as a request brings it; without `at` the number in its id tells its second."""
+    sent_at = int("".join(filter(str.isdigit, id_)) or 0) * 1000 if at is None else at
+    return NewRow(id_, sent_at, version, f"text {id_} {version}".encode() if text is None else text.encode())
+
+
+def work(
+    *rows: str | NewRow,
+    key: LogKey = KEY,
+    contact: str = "c-1",
+    user: str = "ada",
+    shared: bool = False,
+    pins: str = "{}",
+) -> NewWork:
+    """What a request wants logged."""
+    return NewWork(
+        key=key,
+        conversation_id=key.conversation_log_id.partition("/")[0],
+        shared=shared,
+        contact_id=contact,
+        contact_type="contact",
+        contact_name=f"name of {contact}",
+        pins=pins,
+        user_id=user,
+        rows=tuple(new(row) if isinstance(row, str) else row for row in rows),
+    )
+
+
+def logged(log: LogRow, *ids: str, activity: str = "a-1") -> tuple[LogRow, tuple[RowChange, ...]]:
+    """A claimed log and its rows after a call that did its work."""
+    after = replace(log, third_party_log_id=activity, version=max(log.version, log.call_version), reason=None)
+    changes = (
+        RowChange(id_, RowState.LOGGED, None, activity, f"hash {id_}".encode(), erase=True) for id_ in ids
+    )
+    return after, tuple(changes)
+
+
+def became(state: RowState, *ids: str, reason: str | None = None) -> tuple[RowChange, ...]:
+    return tuple(RowChange(id_, state, reason) for id_ in ids)
+
+
+@dataclass
+class Journal:
+    """A store, who works with it, and the steps of a claim in one word each."""
+
+    store: Store
+    clock: Clock = field(default_factory=Clock)
+    terms: Terms = field(default_factory=lambda: Terms("me", LEASE, SETTLE, batch=1))
+
+    def as_owner(self, owner: str) -> Journal:
+        """The same journal, for another process."""
+        return replace(self, terms=replace(self.terms, owner=owner))
+
+    def in_batches(self) -> Journal:
+        return replace(self, terms=replace(self.terms, batch=200))
+
+    async def accept(self, *rows: str | NewRow, **more: Any) -> Acceptance:
+        made = work(*rows, **more)
+        return await self.store.write(lambda: scripts.accept(made, plan, self.terms))
+
+    async def claimed(self, *rows: str | NewRow, **more: Any) -> Claim:
+        """Accepts rows of a log that nobody works on; the claim with the journalled step."""
+        claim = (await self.accept(*rows, **more)).claim
+        assert claim is not None
+        return claim
+
+    async def claim(self, key: LogKey = KEY) -> Claim | None:
+        return await self.store.write(lambda: scripts.claim(key, plan, self.terms))
+
+    async def save(self, log: LogRow, changes: Sequence[RowChange] = (), **more: Any) -> Claim | None:
+        return await self.store.write(lambda: scripts.save(log, changes, plan, self.terms, **more))
+
+    async def note(self, log: LogRow) -> None:
+        await self.store.write(lambda: scripts.note(log, self.terms))
+
+    async def done(self, claim: Claim, activity: str = "a-1") -> Claim | None:
+        """Logs the rows of a claim's step; the claim of the next step."""
+        ids = claim.step.ids if claim.step else tuple(row.id for row in claim.rows)
+        return await self.save(*logged(claim.log, *ids, activity=activity))
+
+    async def with_logged(self, *rows: str | NewRow, **more: Any) -> None:
+        """Accepts rows and logs them all."""
+        claim = (await self.accept(*rows, **more)).claim
+        while claim is not None:
+            claim = await self.done(claim)
+
+    async def with_failed(self, *rows: str | NewRow, **more: Any) -> None:
+        """Accepts rows in a log of their own and lets them all fail."""
+        claim = (await self.in_batches().accept(*rows, **more)).claim
+        assert claim is not None
+        assert claim.step is not None
+        await self.save(claim.log, became(RowState.FAILED, *claim.step.ids, reason="rejected: no"))
+
+    async def with_parked(self, *rows: str | NewRow, **more: Any) -> None:
+        """Accepts rows in a log of their own and parks it."""
+        claim = (await self.in_batches().accept(*rows, **more)).claim
+        assert claim is not None
+        assert claim.step is not None
+        log = replace(claim.log, state=LogState.PARKED, reason="no_answer: lost")
+        await self.save(log, became(RowState.PARKED, *claim.step.ids, reason="no_answer: lost"))
+
+    async def log(self, key: LogKey = KEY) -> LogRow:
+        return (await self._shown(key))[0]
+
+    async def rows(self, key: LogKey = KEY) -> dict[str, MessageRow]:
+        """All rows of a log by id, without their text."""
+        return {row.id: row for row in (await self._shown(key))[1]}
+
+    async def states(self, key: LogKey = KEY) -> dict[str, str]:
+        return {id_: str(row.state) for id_, row in (await self.rows(key)).items()}
+
+    async def _shown(self, key: LogKey) -> tuple[LogRow, list[MessageRow]]:
+        found = await self.store.read(lambda: scripts.show_logs(key.conversation_log_id))
+        (shown,) = [(log, rows) for log, rows in found if log.key == key]
+        return shown
+
+
+@asynccontextmanager
+async def opened(url: str, clock: Callable[[], int] | None = None) -> AsyncIterator[Store]:
+    store = await open_store(url, clock=clock)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def run_sql(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """A statement by a connection of its own, past the store: what is committed, as the database has it."""
+    if url.startswith("sqlite"):
+        connection = sqlite3.connect(sqlite_path(url), isolation_level=None)
+        try:
+            return connection.execute(statement).fetchall()
+        finally:
+            connection.close()
+    with psycopg.connect(url, autocommit=True) as session:
+        cursor = session.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+def everything(url: str) -> dict[str, list[tuple[Any, ...]]]:
+    """All that the tables hold."""
+    tables = ("conversationLogs", "messageLogs", "users")
+    return {table: sorted(run_sql(url, f'SELECT * FROM "{table}"'), key=repr) for table in tables}  # noqa: S608 - our own names
+
+
+def payloads(url: str) -> dict[str, bytes | None]:
+    """The stored text of every row, by id."""
+    return dict(run_sql(url, 'SELECT "id", "payload" FROM "messageLogs"'))
