@@ -18,7 +18,10 @@ Function = tuple[str, str]
 
 # The first that fits one of the functions at work, from the innermost outwards, is where a sample belongs.
 _AREAS: Final = (
-    ("database driver and pool", re.compile(r"/(psycopg|psycopg_pool|psycopg_binary)/")),
+    (
+        "database: driver, pool, exchange",
+        re.compile(r"/(psycopg|psycopg_pool|psycopg_binary)/|storage/(exchange|postgres|sqlite)\.py"),
+    ),
     ("HTTP client", re.compile(r"/(aiohttp|yarl|multidict|aiosignal|aiohappyeyeballs)/|connectors/http\.py")),
     ("token", re.compile(r"/jwt/|server/tokens\.py")),
     ("sealing", re.compile(r"storage/sealing\.py|/cryptography/")),
@@ -31,6 +34,7 @@ _AREAS: Final = (
     ("web framework", re.compile(r"/(fastapi|starlette)/")),
     ("HTTP server", re.compile(r"/uvicorn/")),
 )
+_EVERYWHERE: Final = 0.98
 _LOOP: Final = "event loop"
 
 
@@ -40,7 +44,7 @@ def tables(sampled: Sampled, requests: int, processor: float) -> Iterable[Table]
     micro = processor / max(requests, 1) * 1e6 / total
     yield _table("area", _by_area(sampled), total, micro)
     yield _table("functions by their own time", _own(sampled).most_common(25), total, micro)
-    yield _table("functions with what they call", _with_callees(sampled).most_common(60), total, micro)
+    yield _table("functions with what they call", _with_callees(sampled, total).most_common(60), total, micro)
 
 
 def _by_area(sampled: Sampled) -> list[tuple[str, int]]:
@@ -65,12 +69,13 @@ def _own(sampled: Sampled) -> Counter[str]:
     return counts
 
 
-def _with_callees(sampled: Sampled) -> Counter[str]:
+def _with_callees(sampled: Sampled, total: int) -> Counter[str]:
+    """With every function counted once for a stack; those that are on all of them tell nothing."""
     counts: Counter[str] = Counter()
     for count, stack in sampled.stacks:
         for function in set(stack):
             counts[_name(function)] += count
-    return counts
+    return Counter({name: count for name, count in counts.items() if count < _EVERYWHERE * total})
 
 
 def _name(function: Function) -> str:

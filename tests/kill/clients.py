@@ -32,6 +32,7 @@ class Clients:
         self.database_url = database_url
         self.crm = crm
         self.server = server
+        self.releasing: asyncio.Task[None] | None = None
         self._tokens: dict[str, str] = {}
         self._waiting: dict[Conversation, asyncio.Task[dict[str, Any]]] = {}
 
@@ -54,8 +55,18 @@ class Clients:
         for each in all_:
             self._waiting[each] = asyncio.create_task(self.server.log(each.request(), self._tokens[each.key]))
 
+    async def first_answer(self, all_: Sequence[Conversation]) -> None:
+        """Waits until the first of these is answered."""
+        tasks = [self._waiting[each] for each in all_]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+
     async def hear(self) -> list[Conversation]:
-        """Waits until each has its answer or none; those that send again, since nothing was answered or some of it is not logged."""
+        """Waits until each has its answer, or will have none; those that send again.
+
+        Who got no answer sends again or not, who was told that something is not logged always does.
+        """
+        if self.releasing is not None:
+            await self.releasing
         again = []
         for each, task in self._waiting.items():
             try:
@@ -104,13 +115,16 @@ async def held(clients: Clients, all_: Sequence[Conversation], _random: Random) 
     await _every_crm(clients, delay_ms=0)
     clients.send([each for each in all_ if each not in seconds])
     await until(lambda: _all_held(clients, all_), "every call is held")
+    known = journal(clients.database_url)
+    assert any("calling" in known[each.log_id].rows.values() for each in all_), "nobody knows yet"
 
 
 async def answered(clients: Clients, all_: Sequence[Conversation], random: Random) -> None:
-    """The CRM has given the answers that it held, a few milliseconds ago."""
+    """The CRM gives the answers that it held: the first are journalled, the others about to be."""
     await held(clients, all_, random)
-    await _every_crm(clients, hold=False)
-    await asyncio.sleep(random.uniform(0, 0.03))
+    clients.releasing = asyncio.create_task(_every_crm(clients, hold=False))
+    await clients.first_answer(all_)
+    await asyncio.sleep(random.uniform(0, 0.01))
 
 
 async def at_work(clients: Clients, all_: Sequence[Conversation], random: Random) -> None:

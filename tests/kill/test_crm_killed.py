@@ -1,4 +1,4 @@
-"""A CRM that is killed while it is being called, and started again: what was lost is found out about, never repeated."""
+"""A CRM that is killed while it is being called, and comes back: what became of the calls is found out, once each."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_a_crm_that_is_killed_and_comes_back(
             sent += new
             await clients.begin()
             await clients.have_sent(new)
-            await moment(clients, new, Random(f"{database} {number}"))
+            await moment(clients, new, Random(f"{database} {moment.__name__} {number}"))
             await clients.crm.kill()
             clients.crm = await machine.crm(port=crm.port)
             await clients.begin()

@@ -37,7 +37,7 @@ async def test_a_server_that_is_killed_again_and_again(
             sent += new
             await clients.begin()
             await clients.have_sent(new)
-            await moment(clients, new, Random(f"{database} {number}"))
+            await moment(clients, new, Random(f"{database} {moment.__name__} {number}"))
             await clients.server.kill()
             again = await clients.hear()
             clients.server = await machine.server(database_url, crm.url, TIMES)

@@ -1,4 +1,4 @@
-"""Requests for one conversation, spread over four servers at once: one activity, everything in it once, good answers."""
+"""Requests for one conversation, spread over four servers at once: one activity, all of it once, good answers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 
     from processes.conftest import Cluster
 
-FAST = (0, 20)
 SLOW = 200
+DELAYS = pytest.mark.parametrize("delay_ms", [0, 20, SLOW])
 
 pytestmark = pytest.mark.timeout(120 + 60 * ROUNDS)
-DELAYS = pytest.mark.parametrize("delay_ms", [*FAST, SLOW])
 
 
 def rounds(delay_ms: int) -> range:
@@ -118,24 +117,24 @@ async def test_shuffled_snapshots_of_one_shared_thread(cluster: Cluster, delay_m
         assert await cluster.bodies(name) == [written, written], "as if the largest had been the only one"
 
 
-async def test_one_of_four_is_killed_in_the_middle(cluster: Cluster) -> None:
+@pytest.mark.parametrize("each", range(ROUNDS or 1))
+async def test_one_of_four_is_killed_in_the_middle(cluster: Cluster, each: int) -> None:
     """Each server is at work on a conversation of its own, with messages from everywhere, when one of them dies."""
-    for each in range(ROUNDS or 1):
-        names = [f"killed {each} {number}" for number in range(SERVERS)]
-        dead = Random(each).randrange(SERVERS)
-        later = [(name, number) for name in names for number in range(2, 21)]
-        Random(each).shuffle(later)
-        wanted = [(name, 1) for name in names] + later
-        sent = await begun(cluster, wanted)
-        await until(lambda: texts_in(cluster, names[dead], 6), "it is in the middle")
-        await cluster.servers[dead].kill()
-        answers = await asyncio.gather(*sent)
-        cluster.servers[dead] = await cluster.new_server()
-        assert are_good(answers, [numbered(name, number)[0] for name, number in wanted]), answers
-        for name in names:
-            assert set((await log_states(cluster, f"{name}/7/13/2026")).values()) == {"logged"}
-            (written,) = await cluster.bodies(name)
-            assert_in_order(written, name, 20)
+    names = [f"killed {each} {number}" for number in range(SERVERS)]
+    dead = Random(each).randrange(SERVERS)
+    later = [(name, number) for name in names for number in range(2, 21)]
+    Random(each).shuffle(later)
+    wanted = [(name, 1) for name in names] + later
+    sent = await begun(cluster, wanted)
+    await until(lambda: texts_in(cluster, names[dead], 6), "it is in the middle")
+    await cluster.servers[dead].kill()
+    answers = await asyncio.gather(*sent)
+    cluster.servers[dead] = await cluster.new_server()
+    assert are_good(answers, [numbered(name, number)[0] for name, number in wanted]), answers
+    for name in names:
+        assert set((await log_states(cluster, f"{name}/7/13/2026")).values()) == {"logged"}
+        (written,) = await cluster.bodies(name)
+        assert_in_order(written, name, 20)
 
 
 async def begun(cluster: Cluster, wanted: Sequence[tuple[str, int]]) -> list[asyncio.Task[dict[str, Any]]]:

@@ -1,0 +1,69 @@
+"""Runs each mutant's tests against a copy of the source with the safeguard taken out, and prints what they said."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from mutants.catalogue import CATALOGUE, Mutant
+
+ROOT = Path(__file__).parent.parent
+SECONDS = 300
+
+
+def main() -> int:
+    """The number of mutants that no test noticed; names on the command line choose some."""
+    chosen = [each for each in CATALOGUE if not sys.argv[1:] or each.name in sys.argv[1:]]
+    lines = ["| taken out | noticed by |", "|---|---|"]
+    survived = 0
+    for mutant in chosen:
+        red = _red_tests(mutant)
+        survived += not red
+        lines.append(f"| {mutant.name} | {', '.join(f'`{each}`' for each in red) or '**nothing**'} |")
+        print(lines[-1], flush=True)  # noqa: T201 - the tool's output
+    print("\n".join(["", *lines]))  # noqa: T201 - as above
+    return survived
+
+
+def _red_tests(mutant: Mutant) -> list[str]:
+    """The names of the tests that fail, without their parameters; at most three."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "src"
+        shutil.copytree(ROOT / "src", source)
+        path = source / "messagelog" / mutant.file
+        text = path.read_text()
+        if text.count(mutant.old) != 1:
+            raise SystemExit(f"{mutant.name}: its text is {text.count(mutant.old)} times in {mutant.file}")
+        path.write_text(text.replace(mutant.old, mutant.new))
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "--no-header",
+            "-p",
+            "no:cacheprovider",
+            "--timeout",
+            "60",
+        ]
+        done = subprocess.run(  # noqa: S603 - our own command
+            [*command, *mutant.tests],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(source)},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    if done.returncode not in {0, 1}:
+        raise SystemExit(f"{mutant.name}: the tests did not run\n{done.stdout[-2000:]}")
+    failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("FAILED ")]
+    return sorted({name.partition("[")[0].rpartition("::")[2] for name in failed})[:3]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

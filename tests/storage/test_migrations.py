@@ -1,0 +1,129 @@
+"""The migrations make what the code expects, once, whoever asks for it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from psycopg import sql
+
+from messagelog.storage import open_store, schema, scripts
+from messagelog.storage.opening import UnknownDatabase, alchemy_url, is_current, migrate
+from storage.journal import KEY, everything, run_sql
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def fresh_postgres(postgres_url: str) -> Iterator[str]:
+    """A database of the test's own, without any tables."""
+    name = f"fresh_{uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        url = sa.make_url(postgres_url).set(database=name)
+        yield url.render_as_string(hide_password=False)
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database that nobody has migrated; the file's folder does not exist yet."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'folder' / 'of its own' / '100% journal.sqlite'}"
+    url: str = request.getfixturevalue("fresh_postgres")
+    return url
+
+
+def test_the_migrations_make_the_schema(fresh_url: str) -> None:
+    migrate(fresh_url)
+    engine = sa.create_engine(alchemy_url(fresh_url), poolclass=sa.NullPool)
+    try:
+        with engine.connect() as connection:
+            context = MigrationContext.configure(
+                connection, opts={"compare_type": True, "compare_server_default": True}
+            )
+            assert compare_metadata(context, schema.metadata) == []
+            made = sa.inspect(connection)
+            for table in schema.metadata.sorted_tables:
+                key = [column.name for column in table.primary_key]
+                assert made.get_pk_constraint(table.name)["constrained_columns"] == key
+            due = {index["name"]: index for index in made.get_indexes("conversationLogs")}[
+                "conversationLogsDue"
+            ]
+            assert any(name.endswith("_where") for name in due["dialect_options"]), (
+                "an index of those that wait"
+            )
+    finally:
+        engine.dispose()
+
+
+async def test_a_migrated_database_is_current_and_one_before_is_not(fresh_url: str) -> None:
+    assert not is_current(fresh_url)
+    migrate(fresh_url)
+    assert is_current(fresh_url)
+    store = await open_store(fresh_url)
+    assert (await store.read(lambda: scripts.look_up(KEY, ["1"]))).unlogged == frozenset("1")
+    await store.close()
+
+
+def test_asking_makes_no_file(tmp_path: Path) -> None:
+    assert not is_current(f"sqlite:///{tmp_path / 'none.sqlite'}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_migrating_again_changes_nothing(fresh_url: str) -> None:
+    migrate(fresh_url)
+    run_sql(
+        fresh_url,
+        """INSERT INTO "users" ("tenant", "platform", "id", "name", "hostname", "createdAt", "updatedAt")
+           VALUES ('acme', 'crm', 'ada', 'Ada', '', 1, 1)""",
+    )
+    before = everything(fresh_url)
+    migrate(fresh_url)
+    assert is_current(fresh_url)
+    assert everything(fresh_url) == before
+
+
+def test_several_may_migrate_at_once(fresh_url: str) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        for each in [threads.submit(migrate, fresh_url) for _ in range(4)]:
+            each.result()
+    assert is_current(fresh_url)
+    assert run_sql(fresh_url, "SELECT COUNT(*) FROM alembic_version") == [(1,)]
+
+
+def test_a_file_is_left_in_wal_mode(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'journal.sqlite'}"
+    migrate(url)
+    assert run_sql(url, "PRAGMA journal_mode") == [("wal",)]
+
+
+def test_ids_are_compared_by_their_bytes(fresh_postgres: str) -> None:
+    migrate(fresh_postgres)
+    found = run_sql(
+        fresh_postgres,
+        """SELECT DISTINCT collation_name FROM information_schema.columns
+           WHERE table_schema = 'public' AND column_name IN ('tenant', 'platform', 'id', 'conversationLogId')
+             AND table_name <> 'alembic_version'""",
+    )
+    assert found == [("C",)]
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://host/db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "journal.sqlite", ""]
+)
+async def test_other_databases_are_refused(url: str) -> None:
+    with pytest.raises(UnknownDatabase):
+        migrate(url)
+    with pytest.raises(UnknownDatabase):
+        is_current(url)
+    with pytest.raises(UnknownDatabase):
+        await open_store(url)

@@ -1,0 +1,125 @@
+"""What is stored sealed opens with the same secret, in the same row, unaltered; and in no other way."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from messagelog.storage import Sealer
+from messagelog.storage.sealing import SealBroken
+
+SECRET = "a-secret-for-tests-0123456789-abcdef"
+SEALER = Sealer(SECRET)
+ROW = ("messageLogs", "acme", "crm", "1")
+TEXT = b"the gate code is 4711"
+
+contexts = st.lists(st.text(st.characters(codec="utf-8"), max_size=5), max_size=5).map(tuple)
+
+
+@given(st.binary(max_size=300), contexts)
+def test_what_is_sealed_opens_again(text: bytes, context: tuple[str, ...]) -> None:
+    assert SEALER.open(SEALER.seal(text, *context), *context) == text
+
+
+def test_another_sealer_of_the_same_secret_opens_it() -> None:
+    assert Sealer(SECRET).open(SEALER.seal(TEXT, *ROW), *ROW) == TEXT
+
+
+def test_another_secret_does_not_open_it() -> None:
+    with pytest.raises(SealBroken, match="another secret key"):
+        Sealer(SECRET + "!").open(SEALER.seal(TEXT, *ROW), *ROW)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("users", "acme", "crm", "1"),
+        ("messageLogs", "globex", "crm", "1"),
+        ("messageLogs", "acme", "other", "1"),
+        ("messageLogs", "acme", "crm", "2"),
+        ("messageLogs", "acme", "crm"),
+        (*ROW, ""),
+        (),
+    ],
+)
+def test_another_row_does_not_open_it(other: tuple[str, ...]) -> None:
+    with pytest.raises(SealBroken, match="another row"):
+        SEALER.open(SEALER.seal(TEXT, *ROW), *other)
+
+
+@given(contexts, contexts)
+def test_no_two_contexts_are_one(ours: tuple[str, ...], other: tuple[str, ...]) -> None:
+    sealed = SEALER.seal(TEXT, *ours)
+    if ours == other:
+        assert SEALER.open(sealed, *other) == TEXT
+    else:
+        with pytest.raises(SealBroken):
+            SEALER.open(sealed, *other)
+
+
+parts = st.text(st.sampled_from("a1:\0é"), max_size=6)
+
+
+@given(parts, parts, st.data())
+def test_what_two_parts_say_cannot_be_shifted_between_them(
+    first: str, second: str, data: st.DataObject
+) -> None:
+    joined = first + second
+    place = data.draw(st.integers(0, len(joined)).filter(lambda place: place != len(first)))
+    with pytest.raises(SealBroken):
+        SEALER.open(SEALER.seal(TEXT, "t", first, second), "t", joined[:place], joined[place:])
+
+
+@given(parts, parts)
+def test_a_part_that_looks_like_two_is_one(first: str, second: str) -> None:
+    forged = f"{first}{len(second.encode())}:{second}"
+    with pytest.raises(SealBroken):
+        SEALER.open(SEALER.seal(TEXT, first, second), forged)
+
+
+def test_any_altered_byte_is_noticed() -> None:
+    sealed = SEALER.seal(TEXT, *ROW)
+    for place in range(len(sealed)):
+        for bit in range(8):
+            altered = bytearray(sealed)
+            altered[place] ^= 1 << bit
+            with pytest.raises(SealBroken):
+                SEALER.open(bytes(altered), *ROW)
+
+
+def test_any_missing_or_added_byte_is_noticed() -> None:
+    sealed = SEALER.seal(TEXT, *ROW)
+    for end in range(len(sealed)):
+        with pytest.raises(SealBroken):
+            SEALER.open(sealed[:end], *ROW)
+    with pytest.raises(SealBroken):
+        SEALER.open(sealed + b"\0", *ROW)
+
+
+@given(st.binary(max_size=80))
+def test_bytes_that_nobody_sealed_do_not_open(forged: bytes) -> None:
+    head = SEALER.seal(b"", *ROW)[:5]
+    for sealed in (forged, head + forged):
+        with pytest.raises(SealBroken):
+            SEALER.open(sealed, *ROW)
+
+
+@given(st.binary(min_size=4, max_size=100), st.text(st.characters(codec="utf-8"), min_size=4, max_size=20))
+def test_neither_text_nor_context_is_in_the_bytes(text: bytes, name: str) -> None:
+    sealed = SEALER.seal(text, "messageLogs", name)
+    assert text not in sealed
+    assert name.encode() not in sealed
+    assert b"messageLogs" not in sealed
+    assert SECRET.encode() not in sealed
+
+
+def test_equal_texts_are_sealed_differently() -> None:
+    assert len({SEALER.seal(TEXT, *ROW) for _ in range(100)}) == 100
+
+
+def test_each_purpose_has_a_key_of_its_own() -> None:
+    assert SEALER.entry_key != SEALER.token_key
+    assert len(SEALER.entry_key) == len(SEALER.token_key) == 32
+    assert SEALER.entry_key == Sealer(SECRET).entry_key
+    assert SEALER.entry_key != Sealer(SECRET + "!").entry_key
