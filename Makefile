@@ -4,13 +4,25 @@ BIN := $(VENV)/bin
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name) 2>/dev/null)))
 ARGS ?=
 
-.PHONY: demo test check format requirements clean
+.PHONY: demo test prove mutants bench check format requirements clean
 
 demo: $(VENV)/.run
 	$(BIN)/messagelog demo $(ARGS)
 
 test: $(VENV)/.dev
 	$(BIN)/pytest -n 2 $(ARGS)
+
+# Every schedule of two crashes, and long runs of the state machine: about an hour on two cores.
+prove: $(VENV)/.dev
+	MESSAGELOG_PROVE=1 MESSAGELOG_ROUNDS=20 $(BIN)/pytest -n 2 tests/crash tests/machine tests/processes tests/kill $(ARGS)
+
+# Takes the safeguards out one at a time: each must make a named test red.
+mutants: $(VENV)/.dev
+	$(BIN)/python -m mutants $(ARGS)
+
+# Side by side with the Node peer, which it installs with npm into .bench/.
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

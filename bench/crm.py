@@ -41,7 +41,9 @@ class Record:
         return _answer(201, b'{"id":"%s"}' % id_.encode())
 
     def update(self, id_: str, body: bytes) -> bytes:
-        """Adds to an activity; the answer."""
+        """Adds to an activity; the answer. Those of rows that were filled in (`old-…`) are there, and empty."""
+        if id_.startswith("old-"):
+            self.activities.setdefault(id_, [])
         held = self.activities.get(id_)
         if held is None:
             self.unknown += 1

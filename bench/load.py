@@ -10,28 +10,32 @@ import asyncio
 import itertools
 import sys
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 import uvloop
 
 from bench.bodies import FIRST_CONVERSATION, FIRST_MESSAGE
+from bench.rows import old_conversation
 from bench.scenarios import SCENARIOS, Target
 from bench.wire import NoLength, take
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from bench.scenarios import Scenario
 
 _PATIENCE: Final = 60.0  # seconds without any answer, after which a run is given up
 _PREPARED: Final = {Target.EXISTING: 64, Target.LOGGED: 16}  # conversations made before the measurement
+_STRIDE: Final = 7_919  # a prime: neighbours in time are far apart in the table
 _SAMPLES: Final = 3  # wrong answers that are told of
 
 
 class Job(msgspec.Struct, frozen=True):
-    """One run: `number` is that of the next message and, from another start, conversation; none is used twice."""
+    """One run: `number` is that of the next message and, from another start, conversation; none is used twice.
+
+    `rows` is how many were filled in before.
+    """
 
     port: int
     token: str
@@ -40,6 +44,7 @@ class Job(msgspec.Struct, frozen=True):
     seconds: float
     warm_up: float
     number: int
+    rows: int = 0
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -222,28 +227,34 @@ class Run:
             "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
         )
 
-    async def prepare(self) -> Callable[[], Iterator[bytes]]:
-        """Makes the conversations that have to be there; what gives the requests of the other phases."""
+    async def prepare(self) -> Iterator[bytes]:
+        """Makes the conversations that have to be there; the requests of the other phases."""
         scenario, journal = self._scenario, self._journal
         if scenario.target is Target.NEW:
-            return lambda: (
-                self._request(journal.filled(scenario, journal.conversation())) for _ in itertools.count()
-            )
+            return self._requests(journal.conversation() for _ in itertools.count())
+        if scenario.target is Target.EXISTING and self._job.rows:
+            return self._requests(self._old_conversations())
         conversations = [journal.conversation() for _ in range(_PREPARED[scenario.target])]
         bodies = [journal.filled(scenario, conversation) for conversation in conversations]
         making = Phase(journal, map(self._request, bodies), _made(scenario), _PATIENCE)
         await making.run(self._job.port, min(4, len(bodies)))
         if scenario.target is Target.LOGGED:
-            return lambda: itertools.cycle(map(self._request, bodies))
+            return itertools.cycle(map(self._request, bodies))
         # A conversation rests while others have their turn, so that two requests for it do not meet.
-        turns = deque(conversations)
+        return self._requests(itertools.cycle(conversations))
 
-        def next_one() -> Iterator[bytes]:
-            while True:
-                turns.rotate(-1)
-                yield self._request(journal.filled(scenario, turns[0]))
+    def _old_conversations(self) -> Iterator[int]:
+        """Conversations of rows that were filled in, from all over the table, each once."""
+        seen = set()
+        for row in range(self._job.number, self._job.number + self._job.rows):
+            conversation = old_conversation(row * _STRIDE % self._job.rows + 1, self._job.rows)
+            if conversation not in seen:
+                seen.add(conversation)
+                yield conversation
 
-        return next_one
+    def _requests(self, conversations: Iterable[int]) -> Iterator[bytes]:
+        """Requests with new messages of these conversations, one for each."""
+        return (self._request(self._journal.filled(self._scenario, each)) for each in conversations)
 
     async def phase(self, requests: Iterator[bytes], seconds: float) -> Phase:
         """Sends requests for so long."""
@@ -278,7 +289,7 @@ def _made(scenario: Scenario) -> int:
 
 async def _carried_out(job: Job) -> Outcome:
     run = Run(job)
-    requests = (await run.prepare())()
+    requests = await run.prepare()
     await run.phase(requests, job.warm_up)
     _say({"ready": True})
     sys.stdin.readline()

@@ -1,7 +1,7 @@
 """Statements that fill tables with logged messages, as unevenly spread as real ones.
 
 A few conversations have hundreds of messages, most have a few: the conversation of a row is a number between 0 and 1
-to the power of three, times the number of conversations.
+to the power of three, times the number of conversations. The rows of a conversation lie all over the table.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from messagelog.storage import schema
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+FIRST_OLD_CONVERSATION: Final = 8_500_000_000_000
+"""Conversations that were there before are numbered from here."""
+
 Dialect = Literal["postgres", "sqlite"]
 
 _MESSAGES_PER_CONVERSATION: Final = 5
@@ -24,16 +27,20 @@ _NUMBERS: Final[dict[Dialect, str]] = {
     "sqlite": "WITH RECURSIVE numbers AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows})",
 }
 # Knuth's multiplicative hash: a number between 0 and 1 that looks like chance, and is the same every time.
+_KNUTH: Final = 2_654_435_761
 _CHANCES: Final = (
     "SELECT n, CAST((n * 2654435761) % 4294967296 AS double precision) / 4294967296 AS chance FROM numbers"
 )
-_MADE: Final = "SELECT n, CAST(chance * chance * chance * {conversations} AS bigint) AS c FROM chances"
+_MADE: Final[dict[Dialect, str]] = {
+    "postgres": "SELECT n, {first} + floor(chance * chance * chance * {conversations})::bigint AS c FROM chances",
+    "sqlite": "SELECT n, {first} + CAST(chance * chance * chance * {conversations} AS integer) AS c FROM chances",
+}
 
 _PEER_ROWS: Final = {
     "id": "'7' || n",
     "platform": "'bench'",
-    "conversationId": "'6' || c",
-    "conversationLogId": "'6' || c || '/7/1/2026'",
+    "conversationId": "'' || c",
+    "conversationLogId": "c || '/7/13/2026'",
     "thirdPartyLogId": "'old-' || c",
     "userId": "'u-1-bench'",
     "createdAt": "now()",
@@ -43,8 +50,8 @@ _OUR_ROWS: Final = {
     "tenant": "'bench'",
     "platform": "'bench'",
     "id": "'7' || n",
-    "conversationId": "'6' || c",
-    "conversationLogId": "'6' || c || '/7/1/2026'",
+    "conversationId": "'' || c",
+    "conversationLogId": "c || '/7/13/2026'",
     "thirdPartyLogId": "'old-' || c",
     "userId": "'u-1'",
     "state": "'logged'",
@@ -55,9 +62,9 @@ _OUR_ROWS: Final = {
 _OUR_LOGS: Final = {
     "tenant": "'bench'",
     "platform": "'bench'",
-    "conversationLogId": "'6' || c || '/7/1/2026'",
-    "conversationId": "'6' || c",
-    "contactId": "'c-' || (c % 50000)",
+    "conversationLogId": "c || '/7/13/2026'",
+    "conversationId": "'' || c",
+    "contactId": "'c-1'",
     "contactType": "'contact'",
     "contactName": "'Maya Patel'",
     "pins": """'{"format":"text/plain","zone":"UTC","locale":"en","template":1}'""",
@@ -85,6 +92,16 @@ def our_rows(rows: int, dialect: Dialect) -> tuple[str, str]:
     )
 
 
+def old_conversation(row: int, rows: int) -> int:
+    """The conversation of a row, one of so many that were filled in."""
+    chance = (row * _KNUTH) % 2**32 / 2**32
+    return FIRST_OLD_CONVERSATION + int(chance * chance * chance * _conversations(rows))
+
+
+def _conversations(rows: int) -> int:
+    return max(1, rows // _MESSAGES_PER_CONVERSATION)
+
+
 def _complete(table: sa.Table, values: Mapping[str, str], dialect: Dialect) -> dict[str, str]:
     """The values, and something empty for every other column that must not be null."""
     rest = {
@@ -107,8 +124,7 @@ def _empty(column: sa.Column[object], dialect: Dialect) -> str:
 
 
 def _insert(table: str, values: Mapping[str, str], rows: int, dialect: Dialect) -> str:
-    conversations = max(1, rows // _MESSAGES_PER_CONVERSATION)
-    made = _MADE.format(conversations=conversations)
+    made = _MADE[dialect].format(conversations=_conversations(rows), first=FIRST_OLD_CONVERSATION)
     columns = ", ".join(f'"{name}"' for name in values)
     # A table of conversations has each of them once, since none of its values are the message's.
     chosen = f"SELECT DISTINCT {', '.join(values.values())} FROM made"  # noqa: S608 - our own words above

@@ -128,7 +128,7 @@ class Bench:
     ) -> Measurement:
         """One run; `before` is called when the measurement is about to begin."""
         call(self._crm.port, "POST", "/forget", {})
-        self._load.say(msgspec.json.encode(self._job(server, scenario)))
+        self._load.say(msgspec.json.encode(self._job(server, scenario, rows)))
         if not self._load.told(_SLOW).get("ready"):
             raise Failed("the load generator was not ready")
         if before is not None:
@@ -158,7 +158,7 @@ class Bench:
             crm=usage(self._crm.child.pid),
         )
 
-    def _job(self, server: Server, scenario: str) -> Job:
+    def _job(self, server: Server, scenario: str, rows: int) -> Job:
         options = self._options
         return Job(
             port=server.port,
@@ -168,6 +168,7 @@ class Bench:
             seconds=options.seconds,
             warm_up=options.warm_up,
             number=self._number,
+            rows=rows,
         )
 
     def _faults(self, outcome: Outcome) -> tuple[str, ...]:

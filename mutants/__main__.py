@@ -34,11 +34,12 @@ def _red_tests(mutant: Mutant) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "src"
         shutil.copytree(ROOT / "src", source)
-        path = source / "messagelog" / mutant.file
-        text = path.read_text()
-        if text.count(mutant.old) != 1:
-            raise SystemExit(f"{mutant.name}: its text is {text.count(mutant.old)} times in {mutant.file}")
-        path.write_text(text.replace(mutant.old, mutant.new))
+        for file, old, new in mutant.edits:
+            path = source / "messagelog" / file
+            text = path.read_text()
+            if text.count(old) != 1:
+                raise SystemExit(f"{mutant.name}: its text is {text.count(old)} times in {file}")
+            path.write_text(text.replace(old, new))
         command = [
             sys.executable,
             "-m",

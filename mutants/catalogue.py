@@ -7,70 +7,96 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mutant:
-    """One safeguard less: in `file` (below `src/messagelog`) the text `old`, which is there once, becomes `new`."""
+    """One safeguard less: in a file (below `src/messagelog`) a text that is there once becomes another.
+
+    `edits` are such triples of file, old and new text: a safeguard that has a twin is taken out with it.
+    """
 
     name: str
-    file: str
-    old: str
-    new: str
+    edits: tuple[tuple[str, str, str], ...]
     tests: tuple[str, ...]
 
 
 CATALOGUE = (
     Mutant(
         "the claim",
-        "storage/scripts/claiming.py",
-        "free = log.state is LogState.OPEN and (log.due_at is None or log.due_at <= now)",
-        "free = log.state is LogState.OPEN",
+        (
+            (
+                "storage/scripts/claiming.py",
+                "free = log.state is LogState.OPEN and (log.due_at is None or log.due_at <= now)",
+                "free = log.state is LogState.OPEN",
+            ),
+        ),
         ("tests/core/test_races.py",),
     ),
     Mutant(
         "the calling write",
-        "storage/scripts/claiming.py",
-        "        call=step.call,\n",
-        "        call=None,\n",
+        (("storage/scripts/claiming.py", "        call=step.call,\n", "        call=None,\n"),),
         ("tests/core/test_recovery.py", "-k", "crash_between"),
     ),
     Mutant(
         "the settle wait",
-        "core/settle.py",
-        "wait_ms = able.settle_ms if at_work or searched else 0",
-        "wait_ms = 0",
+        (("core/settle.py", "wait_ms = able.settle_ms if at_work or searched else 0", "wait_ms = 0"),),
         ("tests/core/test_recovery.py", "-k", "lags"),
     ),
     Mutant(
         "the fencing check",
-        "storage/scripts/claiming.py",
-        "if current is None or current.fence != log.fence or current.owner != log.owner:",
-        "if current is None:",
-        ("tests/core/test_recovery.py", "-k", "claim_that_was_lost"),
+        (
+            (
+                "storage/scripts/claiming.py",
+                "if current is None or current.fence != log.fence or current.owner != log.owner:",
+                "if current is None:",
+            ),
+        ),
+        ("tests/storage", "-k", "lost or fence or claim"),
     ),
     Mutant(
         "the tenant from the key",
-        "core/submission.py",
-        "            key=self.plan.key,\n",
-        '            key=self.plan.key._replace(tenant="all"),\n',
+        (
+            (
+                "core/submission.py",
+                "            key=self.plan.key,\n",
+                '            key=self.plan.key._replace(tenant="all"),\n',
+            ),
+        ),
         ("tests/core/test_tenancy.py",),
     ),
     Mutant(
         "the read-back",
-        "core/worker.py",
-        "if call.log.holds(await self._caller.read(job.connector, call)):",
-        "if await self._caller.read(job.connector, call) is None:",
+        (
+            (
+                "core/worker.py",
+                "if call.log.holds(await self._caller.read(job.connector, call)):",
+                "if await self._caller.read(job.connector, call) is None:",
+            ),
+        ),
         ("tests/crash/test_campaign.py", "-k", "sqlite-update-AppendOnlyReadBack"),
     ),
     Mutant(
         "the snapshot version",
-        "core/submission.py",
-        "[item for item in self.plan.items if known.version is None or item.version > known.version]",
-        "list(self.plan.items)",
+        (
+            (
+                "core/submission.py",
+                "[item for item in self.plan.items if known.version is None or item.version > known.version]",
+                "list(self.plan.items)",
+            ),
+            (
+                "storage/scripts/claiming.py",
+                "return log.shared and ours and row.version > log.version",
+                "return log.shared and ours",
+            ),
+        ),
         ("tests/core/test_requests.py", "-k", "shared or snapshot"),
     ),
     Mutant(
         "the sorted claim order",
-        "storage/scripts/claiming.py",
-        "return sorted(rows.values(), key=lambda row: row.id)",
-        "return list(rows.values())",
+        (
+            (
+                "storage/scripts/claiming.py",
+                "return sorted(rows.values(), key=lambda row: row.id)",
+                "return list(rows.values())",
+            ),
+        ),
         ("tests/storage", "-k", "order or deadlock"),
     ),
 )

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 
 from bench import bodies
 from bench.check import Seen, faults
 from bench.options import read_options
 from bench.profile import tables
-from bench.rows import our_rows
+from bench.rows import old_conversation, our_rows
 from bench.sampler import Sampled
 from bench.scenarios import SCENARIOS
 from bench.wire import take
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateTable
 
 from messagelog.messages import parse_log_request
+from messagelog.storage import schema
 
 A, B = bodies.FIRST_CONVERSATION, bodies.FIRST_CONVERSATION + 1
 ONE = bodies.FIRST_MESSAGE
@@ -78,6 +82,19 @@ def test_every_column_that_needs_a_value_gets_one() -> None:
     logs, messages = our_rows(10, "sqlite")
     assert '"blocks"' in logs
     assert '"version"' in messages
+
+
+def test_the_conversation_of_a_filled_row_is_known() -> None:
+    with sqlite3.connect(":memory:") as connection:
+        for table in (schema.conversation_logs, schema.message_logs):
+            connection.execute(str(CreateTable(table).compile(dialect=sqlite.dialect())))
+        for statement in our_rows(500, "sqlite"):
+            connection.execute(statement)
+        rows = connection.execute('SELECT "id", "conversationId" FROM "messageLogs"').fetchall()
+        logs = connection.execute('SELECT count(*) FROM "conversationLogs"').fetchone()
+    assert len(rows) == 500
+    assert logs[0] == len({conversation for _, conversation in rows})
+    assert all(conversation == str(old_conversation(int(id_[1:]), 500)) for id_, conversation in rows)
 
 
 def test_a_quick_run_is_short() -> None:

@@ -1,69 +1,23 @@
-"""Four servers on one PostgreSQL, with one CRM behind them."""
+"""The servers that the tests of a module share."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import aiohttp
 import pytest
 
-from support.processes import Machine, Times, postgres_database
-from support.site import ADA
+from processes.cluster import started
+from support.processes import Machine, postgres_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.processes import Crm, Server
-
-SERVERS = 4
-TIMES = Times(call=2.0, lease=4.5)
-
-
-@dataclass
-class Cluster:
-    """Servers that share a database; requests are spread over them by a number."""
-
-    machine: Machine
-    database_url: str
-    crm: Crm
-    servers: list[Server]
-    token: str
-
-    async def log(self, number: int, body: dict[str, Any]) -> dict[str, Any]:
-        """Sends a request to a server, and to the next one when that dies; the answer."""
-        for server in (*self.servers[number % SERVERS :], *self.servers):
-            try:
-                return await server.log(body, self.token)
-            except aiohttp.ClientError:
-                continue
-        raise AssertionError("no server answers")
-
-    async def new_server(self) -> Server:
-        """One more."""
-        return await self.machine.server(self.database_url, self.crm.url, TIMES)
-
-    async def slow(self, delay_ms: int) -> None:
-        """A CRM that takes its time, and takes no external ids: a second create would make a second activity."""
-        await self.crm.chaos(ADA, reset=True, delay_ms=delay_ms, external_ids=False)
-
-    async def bodies(self, conversation: str) -> list[str]:
-        """The bodies of all activities that hold a text of a conversation."""
-        mark = f"{conversation}, text "
-        return [made["body"] for made in await self.crm.activities(ADA) if mark in made["body"]]
-
-
-async def _started(machine: Machine, database_url: str) -> Cluster:
-    crm = await machine.crm()
-    servers = (machine.server(database_url, crm.url, TIMES) for _ in range(SERVERS))
-    cluster = Cluster(machine, database_url, crm, list(await asyncio.gather(*servers)), "")
-    cluster.token = await cluster.servers[0].sign_in(ADA)
-    return cluster
+    from processes.cluster import Cluster
 
 
 @pytest.fixture(scope="module")
 def cluster(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Four servers that the tests of a module share: conversations have ids of their own."""
     with Machine(tmp_path_factory.mktemp("cluster")) as machine:
-        yield asyncio.run(_started(machine, postgres_database(postgres_url)))
+        yield asyncio.run(started(machine, postgres_database(postgres_url)))

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from messagelog.storage import LogKey, LogState, RowState
-from storage.journal import KEY, LEASE, SETTLE, START, Journal, became, everything, logged, new, payloads, run_sql
+from storage.journal import (
+    KEY,
+    LEASE,
+    SETTLE,
+    START,
+    Journal,
+    became,
+    everything,
+    logged,
+    new,
+    payloads,
+    run_sql,
+)
 
 if TYPE_CHECKING:
     from messagelog.storage import Store
@@ -103,7 +115,9 @@ async def test_a_log_that_waits_for_its_time_is_not_claimed(journal: Journal) ->
     assert due.step.ids == ("1",)
 
 
-async def test_a_failed_message_is_planned_anew_with_its_new_text(journal: Journal, database_url: str) -> None:
+async def test_a_failed_message_is_planned_anew_with_its_new_text(
+    journal: Journal, database_url: str
+) -> None:
     await journal.with_failed("1", "2")
     claim = await journal.claimed(new("1", at=9_000, text="better"), user="bob")
     assert claim.step is not None
@@ -237,7 +251,7 @@ async def test_a_due_call_of_before_is_found_out_about_first(journal: Journal) -
 async def test_what_a_request_brings_is_stored_as_it_is(journal: Journal, database_url: str) -> None:
     text = "\x00\xff'\"\\%s$1:now{}\N{PILE OF POO}\u0301"
     id_ = "i'd\"\\{},%s$1:now \N{PILE OF POO}"
-    key = LogKey("ten'ant", "cr\"m", f"log {id_}")
+    key = LogKey("ten'ant", 'cr"m', f"log {id_}")
     claim = await journal.claimed(new(id_, at=7_258_118_399_999, version=2**62, text=text), key=key, user=id_)
     assert claim.step is not None
     assert claim.step.ids == (id_,)

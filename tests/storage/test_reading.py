@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ from storage.outcomes import fail, ids_of, park, wait
 if TYPE_CHECKING:
     from messagelog.storage import Store
 
-NEIGHBOURS = [replaced for replaced in (KEY._replace(tenant="globex"), KEY._replace(platform="other"))]
+NEIGHBOURS = [KEY._replace(tenant="globex"), KEY._replace(platform="other")]
 
 
 def log_key(number: int) -> LogKey:
@@ -218,7 +219,7 @@ async def test_a_user_is_written_over(journal: Journal) -> None:
     assert await found(platform="other") is None
     assert await found(id_="Ada") is None
     for other in (replace(user, tenant="globex"), replace(user, platform="other"), replace(user, id="Ada")):
-        await journal.store.write(lambda other=other: scripts.save_user(other))  # type: ignore[misc]
+        await journal.store.write(partial(scripts.save_user, other))
     assert await found() == replace(changed, created_at=START, updated_at=START + 5)
 
 
@@ -227,7 +228,7 @@ async def test_the_databases_own_clock_is_in_milliseconds(store: Store, database
     journal = Journal(store)
     claim = await journal.claimed("1")
     journal_time = (await journal.log()).created_at
-    (((row_time),),) = run_sql(database_url, 'SELECT "createdAt" FROM "messageLogs"')
+    ((row_time,),) = run_sql(database_url, 'SELECT "createdAt" FROM "messageLogs"')
     assert 0 <= row_time - journal_time < 5_000
     assert 1_700_000_000_000 < journal_time < 4_000_000_000_000
     await journal.save(*logged(claim.log, "1"), wait_ms=60_000)

@@ -13,6 +13,7 @@ SECRET = "a-secret-for-tests-0123456789-abcdef"
 SEALER = Sealer(SECRET)
 ROW = ("messageLogs", "acme", "crm", "1")
 TEXT = b"the gate code is 4711"
+HEAD = 5
 
 contexts = st.lists(st.text(st.characters(codec="utf-8"), max_size=5), max_size=5).map(tuple)
 
@@ -99,7 +100,7 @@ def test_any_missing_or_added_byte_is_noticed() -> None:
 
 @given(st.binary(max_size=80))
 def test_bytes_that_nobody_sealed_do_not_open(forged: bytes) -> None:
-    head = SEALER.seal(b"", *ROW)[:5]
+    head = SEALER.seal(b"", *ROW)[:HEAD]
     for sealed in (forged, head + forged):
         with pytest.raises(SealBroken):
             SEALER.open(sealed, *ROW)

@@ -46,7 +46,7 @@ class Sealer:
         nonce, ciphertext = sealed[_HEAD : _HEAD + _NONCE_BYTES], sealed[_HEAD + _NONCE_BYTES :]
         try:
             return self._cipher.decrypt(nonce, ciphertext, _bound(context))
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:  # ValueError: cut off within the nonce
             raise SealBroken("its bytes were altered, or it belongs to another row") from error
 
 

@@ -1,0 +1,60 @@
+"""Transactions that come at once, and one that holds up the others."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from messagelog.storage import LogKey, scripts
+from messagelog.storage.rows import Terms
+from messagelog.storage.scripts import Do, Fetch
+from messagelog.storage.scripts.values import new_log_params
+from storage.journal import KEY, LEASE, SETTLE, plan, work
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from messagelog.storage import Acceptance, Store
+    from messagelog.storage.scripts import Script
+
+SQLITE_ONLY = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+POSTGRES_ONLY = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+TERMS = Terms("me", LEASE, SETTLE, batch=200)
+
+
+def log_key(number: int) -> LogKey:
+    return LogKey("acme", "crm", f"log-{number}")
+
+
+def accepting(*ids: str, key: LogKey = KEY) -> Callable[[], Script[Acceptance]]:
+    made = work(*ids, key=key)
+    return lambda: scripts.accept(made, plan, TERMS)
+
+
+def blocking(reached: threading.Event, gate: threading.Event) -> Callable[[], Script[None]]:
+    """A transaction that has written a log and then stands still until the gate opens."""
+
+    def script() -> Script[None]:
+        yield Do("insert_log", [new_log_params(work(key=log_key(0)))])
+        yield Fetch("next_due", {})
+        reached.set()
+        assert gate.wait(20)
+
+    return script
+
+
+@asynccontextmanager
+async def held_up(store: Store) -> AsyncIterator[asyncio.Task[None]]:
+    """While this lasts SQLite's writer is in the middle of a transaction, so that jobs queue up behind it."""
+    reached, gate = threading.Event(), threading.Event()
+    task = asyncio.create_task(store.write(blocking(reached, gate)))
+    try:
+        await asyncio.to_thread(reached.wait, 20)
+        yield task
+    finally:
+        gate.set()
+    await task

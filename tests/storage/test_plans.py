@@ -1,0 +1,165 @@
+"""No statement reads a whole table: its time must not grow with what was ever logged."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from messagelog.storage.opening import sqlite_path
+from messagelog.storage.postgres import _SETTINGS
+from messagelog.storage.statements import load
+from storage.journal import START, run_sql
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from messagelog.storage.statements import Dialect
+
+WALKS = {
+    "next_due": "PostgreSQL reads the first entry of the index of those that wait",
+    "list_logs": "the newest are read from the end of an index on their time, as many as are asked for",
+}
+"""Statements that go through an index from an end, without looking anything up in it."""
+
+SCANS: dict[str, str] = {}
+"""Statements that read a whole table, and why they may."""
+
+VALUES: dict[str, Any] = {
+    "tenant": "tenant-7",
+    "platform": "crm",
+    "log": "log-1007",
+    "id": "1007-2",
+    "ids": ["1007-1", "1007-2", "2007-3", "none"],
+    "state": "planned",
+    "limit": 50,
+    "user": "ada",
+    "third_party_log_id": "a-1007",
+    "contact_id": "c-7",
+    "gone": "a-1007",
+    "now": START + 10_000,
+    "entry_hash": b"hash",
+    "payload": b"sealed",
+    "credentials": b"sealed",
+    "blocks": b"",
+    "erase": True,
+    "done": True,
+    "shared": False,
+    **dict.fromkeys(
+        ("sent_at", "version", "call_version", "generation", "fence", "due_at", "tries", "asks"), 1
+    ),
+}
+"""A value for each parameter; text where nothing is said here."""
+
+FILL = (
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+    INSERT INTO "conversationLogs" (
+        "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
+        "contactName", "pins", "state", "thirdPartyLogId", "generation", "version", "blocks", "fence", "dueAt",
+        "callVersion", "tries", "asks", "createdAt", "updatedAt")
+    SELECT 'tenant-' || (i % 20), 'crm', 'log-' || i, 'conversation-' || i, i < 0, 'c-' || (i % 400), 'contact',
+        'a name', '{}', 'open', 'a-' || i, 1, 0, '', 1, CASE WHEN i % 50 = 0 THEN 1800000000000 + i END, 0, 0, 0,
+        1700000000000 + i, 1700000000000 + i
+    FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000)
+    INSERT INTO "messageLogs" (
+        "tenant", "platform", "id", "conversationId", "conversationLogId", "thirdPartyLogId", "userId", "state",
+        "sentAt", "version", "createdAt", "updatedAt")
+    SELECT 'tenant-' || ((i / 3) % 20), 'crm', (i / 3) || '-' || (i % 3), 'conversation-' || (i / 3),
+        'log-' || (i / 3), 'a-' || (i / 3), 'ada', CASE WHEN i % 40 = 0 THEN 'planned' ELSE 'logged' END,
+        1700000000000 + i, 0, 1700000000000 + i, 1700000000000 + i
+    FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+    INSERT INTO "users" ("tenant", "platform", "id", "name", "hostname", "createdAt", "updatedAt")
+    SELECT 'tenant-' || (i % 20), 'crm', 'user-' || i, 'a name', '', 1, 1 FROM n
+    """,
+)
+
+CONTROL = "control"
+"""A statement that does read a whole table, so that we see that it is noticed."""
+
+
+def filled(url: str, *, analyzed: bool) -> None:
+    for statement in FILL:
+        run_sql(url, statement)
+    if analyzed:
+        run_sql(url, "ANALYZE")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("analyzed", [False, True])
+@pytest.mark.parametrize("given_clock", [False, True])
+def test_no_statement_scans_a_table_in_sqlite(database_url: str, analyzed: bool, given_clock: bool) -> None:
+    filled(database_url, analyzed=analyzed)
+    found = {}
+    with closing(sqlite3.connect(sqlite_path(database_url))) as connection:
+        for name, text, values in statements("sqlite", given_clock=given_clock):
+            params = {**values, "ids": '["1007-1", "1007-2", "none"]'}
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", params)]
+            if scans := [line for line in plan if _is_scan(line)]:
+                found[name] = scans
+    walks = {name for name, lines in found.items() if all(" USING INDEX " in line for line in lines)}
+    assert walks <= WALKS.keys(), found
+    assert found.keys() - walks == SCANS.keys() | {CONTROL}, found
+
+
+def _is_scan(line: str) -> bool:
+    words = line.split()
+    return words[0] == "SCAN" and words[1] not in {"CONSTANT", "json_each"}
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+@pytest.mark.parametrize("settings", ["", _SETTINGS], ids=["default", "stores"])
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+def test_no_statement_scans_a_table_in_postgres(database_url: str, settings: str, mode: str) -> None:
+    """By the planner's choice for these values, and by the plan it keeps for any; with the store's settings too."""
+    filled(database_url, analyzed=True)
+    found = {}
+    with psycopg.connect(database_url, autocommit=True) as session:
+        session.execute(f"SET plan_cache_mode = {mode}; {settings}".encode())
+        for name, text, values in statements("postgres", given_clock=False):
+            session.execute(f"PREPARE {name} AS {text}".encode())
+            literals = sql.SQL(", ").join(sql.Literal(value) for value in values.values())
+            call = sql.SQL("({})").format(literals) if values else sql.SQL("")
+            explain = sql.SQL("EXPLAIN (FORMAT JSON) EXECUTE {}{}").format(sql.Identifier(name), call)
+            row = session.execute(explain).fetchone()
+            assert row is not None
+            if scans := [_described(node) for node in _nodes(row[0][0]["Plan"]) if _is_whole(node)]:
+                found[name] = scans
+    walks = {name for name, lines in found.items() if all(line.startswith("Index ") for line in lines)}
+    assert walks <= WALKS.keys(), found
+    assert found.keys() - walks == SCANS.keys() | {CONTROL}, found
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from _nodes(inner)
+
+
+def _is_whole(node: dict[str, Any]) -> bool:
+    """Whether a table, or an index from end to end, is read."""
+    kind = node["Node Type"]
+    return kind == "Seq Scan" or (
+        kind.endswith(("Index Scan", "Index Only Scan")) and "Index Cond" not in node
+    )
+
+
+def _described(node: dict[str, Any]) -> str:
+    return f"{node['Node Type']} {node.get('Relation Name', node.get('Index Name'))}"
+
+
+def statements(dialect: Dialect, *, given_clock: bool) -> Iterable[tuple[str, str, dict[str, Any]]]:
+    """Each statement with a value for each of its parameters, in their order."""
+    for name, statement in load(dialect, given_clock=given_clock).items():
+        yield name, statement.text, {each: VALUES.get(each, "text") for each in statement.parameters}
+    yield CONTROL, """SELECT "id" FROM "messageLogs" WHERE "userId" = 'eve'""", {}
