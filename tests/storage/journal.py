@@ -119,7 +119,8 @@ class Journal:
         return await self.store.write(lambda: scripts.claim(key, plan, self.terms))
 
     async def save(self, log: LogRow, changes: Sequence[RowChange] = (), **more: Any) -> Claim | None:
-        return await self.store.write(lambda: scripts.save(log, changes, plan, self.terms, **more))
+        planner = more.pop("planner", plan)
+        return await self.store.write(lambda: scripts.save(log, changes, planner, self.terms, **more))
 
     async def note(self, log: LogRow) -> None:
         await self.store.write(lambda: scripts.note(log, self.terms))

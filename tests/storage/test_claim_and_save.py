@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from messagelog.storage import LogKey, LogState, RowChange, RowState, scripts
-from messagelog.storage.rows import WaitingChange
-from storage.journal import LEASE, SETTLE, START, Journal, became, everything, logged, new, payloads, run_sql
+import pytest
+
+from messagelog.storage import ClaimLost, LogKey, LogState, RowChange, RowState, scripts
+from messagelog.storage.rows import Terms, WaitingChange
+from storage.journal import (
+    LEASE,
+    SETTLE,
+    START,
+    Journal,
+    became,
+    everything,
+    logged,
+    new,
+    no_plan,
+    payloads,
+    run_sql,
+)
 from storage.outcomes import fail, ids_of, lose, park
+
+if TYPE_CHECKING:
+    from messagelog.storage import Store
 
 OTHER = LogKey("acme", "crm", "conv/7/14/2026")
 
@@ -138,6 +156,18 @@ async def test_wait_ms_lets_the_claim_go_until_then(journal: Journal) -> None:
     assert (ids_of(again), again.log.tries, again.recover) == (("1",), 1, False)
 
 
+async def test_a_claim_and_its_end_on_the_databases_own_clock(store: Store) -> None:
+    short = Journal(store, terms=Terms("me", lease_ms=0, settle_ms=0, batch=1))
+    mine = await short.claimed("1")
+    theirs = await short.as_owner("other").claim()
+    assert theirs is not None
+    assert theirs.recover
+    with pytest.raises(ClaimLost):
+        await short.done(mine)
+    assert await short.as_owner("other").done(theirs) is None
+    assert await short.states() == {"1": "logged"}
+
+
 # ------------------------------------------------------------------------------------- save
 
 
@@ -180,6 +210,40 @@ async def test_what_is_logged_loses_its_text_and_what_failed_keeps_it(
 
 async def test_what_failed_does_not_hold_up_those_behind(journal: Journal) -> None:
     assert ids_of(await fail(journal, await journal.claimed("1", "2"))) == ("2",)
+
+
+async def test_without_a_plan_the_claim_is_let_go_with_what_waits(journal: Journal) -> None:
+    claim = await journal.claimed("1", "2")
+    assert await journal.save(*logged(claim.log, "1"), planner=no_plan) is None
+    assert await journal.states() == {"1": "logged", "2": "planned"}
+    assert (await journal.log()).owner is None
+
+
+async def test_all_of_a_log_is_saved(journal: Journal) -> None:
+    claim = await journal.claimed("1")
+    full = replace(
+        claim.log,
+        contact_id="c-9",
+        contact_name="N",
+        contact_type="T",
+        pins="P",
+        reason="R",
+        third_party_log_id="a-9",
+        generation=3,
+        created_by="bob",
+        version=2**62,
+        blocks=bytes(range(256)),
+        call="update",
+        call_user="eve",
+        call_version=7,
+        call_before='{"x":2}',
+        tries=4,
+        asks=5,
+    )
+    await journal.save(full, (), wait_ms=9)
+    assert await journal.log() == replace(
+        full, owner=None, due_at=START + 9, created_at=START, updated_at=START
+    )
 
 
 async def test_only_planned_rows_are_a_steps(journal: Journal) -> None:
@@ -257,6 +321,15 @@ async def test_only_rows_of_the_gone_activity_are_planned_anew(journal: Journal,
     assert await journal.rows(OTHER) == elsewhere
     assert payloads(database_url)["5"] == b"text 5 0"
     assert payloads(database_url)["4"] == b"text 4 0"
+
+
+async def test_what_is_planned_anew_waits_when_the_claim_is_let_go(journal: Journal) -> None:
+    await journal.with_logged("1")
+    claim = await journal.claimed("2")
+    gone = replace(claim.log.without_call(), third_party_log_id=None, generation=2)
+    assert await journal.save(gone, became(RowState.PLANNED, "2"), anew=[new("1")], wait_ms=0) is None
+    assert await journal.states() == {"1": "planned", "2": "planned"}
+    assert ids_of(await journal.claim()) == ("1",)
 
 
 # ------------------------------------------------------------------------------------- note

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 from uuid import uuid4
 
 import psycopg
@@ -14,7 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from psycopg import sql
 
 from messagelog.storage import open_store, schema, scripts
-from messagelog.storage.opening import UnknownDatabase, alchemy_url, is_current, migrate
+from messagelog.storage.opening import UnknownDatabase, alchemy_url, is_current, migrate, sqlite_path
 from storage.journal import KEY, everything, run_sql
 
 if TYPE_CHECKING:
@@ -98,6 +101,50 @@ def test_several_may_migrate_at_once(fresh_url: str) -> None:
             each.result()
     assert is_current(fresh_url)
     assert run_sql(fresh_url, "SELECT COUNT(*) FROM alembic_version") == [(1,)]
+
+
+def test_two_processes_may_migrate_at_once(fresh_url: str) -> None:
+    code = "import sys; from messagelog.storage.opening import migrate; migrate(sys.argv[1])"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, fresh_url], stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    assert is_current(fresh_url)
+
+
+def test_a_migration_that_fails_leaves_nothing(fresh_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_args: object, **_more: object) -> None:
+        raise RuntimeError("killed between a table and its index")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("alembic.op.create_index", fails)
+        with pytest.raises(RuntimeError):
+            migrate(fresh_url)
+    engine = sa.create_engine(alchemy_url(fresh_url), poolclass=sa.NullPool)
+    assert sa.inspect(engine).get_table_names() == []
+    engine.dispose()
+    migrate(fresh_url)
+    assert is_current(fresh_url)
+
+
+def test_an_older_schema_is_not_current(fresh_url: str) -> None:
+    migrate(fresh_url)
+    run_sql(fresh_url, "UPDATE alembic_version SET version_num = '0000'")
+    assert not is_current(fresh_url)
+
+
+def test_an_url_names_its_file_as_it_is() -> None:
+    assert str(sqlite_path("sqlite:///a b/%20?.db")) == "a b/%20?.db"
+    assert alchemy_url("sqlite:////var/%20?.db").database == "/var/%20?.db"
+
+
+def test_a_password_may_hold_any_character() -> None:
+    password = "p@ss:w/rd %?#"
+    url = alchemy_url(f"postgres://ada:{quote(password, safe='')}@db.example:5433/journal?sslmode=require")
+    assert (url.password, url.host, url.port, url.database) == (password, "db.example", 5433, "journal")
+    assert url.get_driver_name() == "psycopg"
 
 
 def test_a_file_is_left_in_wal_mode(tmp_path: Path) -> None:

@@ -80,6 +80,14 @@ async def test_look_up_tells_what_is_not_logged_and_whose_the_log_is(journal: Jo
     assert (await found("1", "2")).state is LogState.PARKED
 
 
+async def test_many_ids_in_one_look_up(journal: Journal) -> None:
+    ids = [str(number) for number in range(150)]
+    await journal.done(await journal.in_batches().claimed(*ids))
+    odd = "x'\"{},\\"
+    found = await journal.store.read(lambda: scripts.look_up(KEY, [*ids, odd, "NULL", ""]))
+    assert found.unlogged == {odd, "NULL", ""}
+
+
 async def test_report_rows_tells_the_states_of_those_it_knows(journal: Journal) -> None:
     await journal.with_logged("1")
     await fail(journal, await journal.claimed("2"))
@@ -135,6 +143,18 @@ async def test_due_logs_are_the_longest_due_first_and_no_more_than_asked_for(jou
     assert len(await due(10)) == 6
     assert await journal.claim(log_key(1)) is not None
     assert log_key(1) not in await due(10)
+
+
+async def test_due_logs_of_a_platform_that_is_gone_hide_nothing(journal: Journal) -> None:
+    for number, platform in enumerate(["gone", "gone", "crm", "other"]):
+        key = LogKey(f"tenant-{number}", platform, "log")
+        await wait(journal, await journal.claimed("1", key=key), number)
+    journal.clock.forward(10)
+    read = journal.store.read
+    assert [key.platform for key in await read(lambda: scripts.due_logs(2))] == ["gone", "gone"]
+    served = await read(lambda: scripts.due_logs(2, ["crm", "other", "new"]))
+    assert [key.platform for key in served] == ["crm", "other"]
+    assert await read(lambda: scripts.due_logs(2, [])) == []
 
 
 async def test_next_due_is_in_seconds(journal: Journal) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from messagelog.storage import Claim, LogKey, NewRow, RowChange, RowState, scripts
 from messagelog.storage.rows import WaitingChange
-from storage.journal import KEY, LEASE, SETTLE, Journal, became, everything, new, payloads
+from storage.journal import KEY, LEASE, SETTLE, Journal, became, everything, logged, new, payloads
 from storage.outcomes import fail, ids_of, lose, park, wait
 
 NAME = KEY.conversation_log_id  # a shared thread's row has the id of its log
@@ -118,6 +118,27 @@ async def test_a_newer_one_that_arrives_during_a_call_outlives_its_end(
     row = (await journal.rows())[NAME]
     assert (row.state, row.version, row.reason) == (RowState.CALLING, 2, None)
     assert payloads(database_url) == {NAME: b"snapshot 2"}
+
+
+async def test_a_newer_one_that_arrives_during_a_call_outlives_it_though_the_claim_is_let_go(
+    journal: Journal, database_url: str
+) -> None:
+    claim = await begun(journal, 1)
+    await journal.accept(snapshot(2), shared=True)
+    assert await journal.save(*logged(claim.log, NAME), wait_ms=0) is None
+    assert await journal.states() == {NAME: "planned"}
+    assert payloads(database_url) == {NAME: b"snapshot 2"}
+
+
+@pytest.mark.parametrize("state", [RowState.UNKNOWN, RowState.PLANNED, RowState.PARKED])
+async def test_a_newer_one_that_arrives_during_a_call_shares_an_outcome_that_is_none(
+    journal: Journal, state: RowState
+) -> None:
+    claim = await begun(journal, 1)
+    await journal.accept(snapshot(2), shared=True)
+    await journal.save(claim.log, became(state, NAME, reason="why"), wait_ms=1_000)
+    row = (await journal.rows())[NAME]
+    assert (row.state, row.version, row.reason) == (state, 2, "why")
 
 
 async def test_an_equal_or_older_one_that_arrives_during_a_call_is_done_with_it(

@@ -42,10 +42,12 @@ _DEFAULTS: Final = {
     "tcp_user_timeout": "15000",
 }
 
-_SETTINGS: Final = """
+SETTINGS: Final = """
 -- A process that hangs in the middle of a transaction loses its locks before those who wait for them give up.
 SET idle_in_transaction_session_timeout = '5s';
 SET lock_timeout = '8s';
+-- What is committed is on disk. (Stricter settings, for standbys, stay.)
+SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off';
 -- Plans are made once, perhaps while the tables were nearly empty: they must not read whole tables when those grow.
 SET enable_seqscan = off;
 SET enable_hashjoin = off;
@@ -185,7 +187,7 @@ class PostgresStore:
 
 
 async def _configured(connection: Connection) -> None:
-    await connection.execute(_SETTINGS)
+    await connection.execute(SETTINGS)
 
 
 async def _undone(connection: Connection) -> None:

@@ -44,9 +44,13 @@ def linked_activities(log: LogRow) -> Script[frozenset[str]]:
     return frozenset(row[0] for row in rows)
 
 
-def due_logs(limit: int) -> Script[list[LogKey]]:
-    """Conversation logs that somebody may take up now, the longest due first."""
-    rows = yield Fetch("due_logs", {"limit": limit})
+def due_logs(limit: int, platforms: Sequence[str] | None = None) -> Script[list[LogKey]]:
+    """Conversation logs that somebody may take up now, the longest due first; of these platforms, or of all.
+
+    Logs of a platform that nobody serves any more stay due: whoever does not leave them out may see nothing else.
+    """
+    params = {"limit": limit, "all_platforms": platforms is None, "ids": platforms or ()}
+    rows = yield Fetch("due_logs", params)
     return [LogKey(*row) for row in rows]
 
 

@@ -144,11 +144,11 @@ WHERE "contactId" = :contact_id AND "tenant" = :tenant AND "platform" = :platfor
   AND "conversationLogId" <> :log AND "thirdPartyLogId" IS NOT NULL
 
 -- name: due_logs
--- Conversation logs that somebody may take up now: a lease that ran out, a retry, a reconciliation. The clock is
--- read once, in a query of its own, so that the index can be asked.
+-- Conversation logs that somebody may take up now: a lease that ran out, a retry, a reconciliation; of all
+-- platforms, or of those in :ids. The clock is read once, in a query of its own, so that the index can be asked.
 SELECT "tenant", "platform", "conversationLogId"
 FROM "conversationLogs"
-WHERE "dueAt" <= (SELECT {now})
+WHERE "dueAt" <= (SELECT {now}) AND (:all_platforms OR "platform" {in_ids})
 ORDER BY "dueAt"
 LIMIT :limit
 

@@ -1,0 +1,365 @@
+"""Connections to PostgreSQL: lost ones are replaced, undone transactions are run again, nothing waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg.errors import DataError, DeadlockDetected, NotNullViolation, UndefinedTable
+from psycopg_pool import PoolTimeout
+
+from messagelog.storage import scripts
+from messagelog.storage.postgres import PostgresStore
+from messagelog.storage.rows import UserRow
+from storage.journal import KEY, Journal, new, plan, run_sql, work
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from messagelog.storage.scripts import Script
+
+
+@pytest.fixture
+def url(postgres_url: str) -> str:
+    run_sql(postgres_url, 'TRUNCATE "conversationLogs", "messageLogs", "users"')
+    return postgres_url
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[PostgresStore]:
+    opened = PostgresStore(url, connections=4)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+def user(id_: str, name: str = "") -> UserRow:
+    return UserRow("acme", "crm", id_, name, "", None, None, None)
+
+
+def users(url: str) -> set[str]:
+    return {row[0] for row in run_sql(url, 'SELECT "id" FROM "users"')}
+
+
+def _saved(*ids: str) -> Any:
+    def script() -> Script[None]:
+        for id_ in ids:
+            yield from scripts.save_user(user(id_))
+        yield scripts.Fetch("next_due", {})
+
+    return script
+
+
+def _end_all_connections(url: str) -> int:
+    """As a restart of the server does; how many there were."""
+    ended = run_sql(
+        url,
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE application_name = 'messagelog' AND pid <> pg_backend_pid()",
+    )
+    return len(ended)
+
+
+# ---------------------------------------------------------------------------------- lost connections
+
+
+async def test_lost_connections_are_not_the_callers_trouble(store: PostgresStore, url: str) -> None:
+    await asyncio.gather(*(store.write(_saved(f"{number}")) for number in range(20)))
+    for round_ in range(3):
+        assert _end_all_connections(url) > 0
+        await asyncio.gather(*(store.write(_saved(f"{round_}-{number}")) for number in range(8)))
+        _end_all_connections(url)
+        assert await store.read(lambda round_=round_: scripts.find_user("acme", "crm", f"{round_}-7"))  # type: ignore[misc] # the default binds the loop's value
+    assert len(users(url)) == 20 + 24
+
+
+async def test_a_transaction_whose_connection_is_lost_is_run_again(store: PostgresStore, url: str) -> None:
+    runs = 0
+
+    def script() -> Script[int]:
+        nonlocal runs
+        runs += 1
+        yield from scripts.save_user(user(f"run-{runs}"))
+        yield scripts.Fetch("next_due", {})
+        if runs < 3:
+            _end_all_connections(url)
+        yield scripts.Fetch("next_due", {})
+        return runs
+
+    assert await store.write(script) == 3
+    assert users(url) == {"run-3"}
+
+
+async def test_a_connection_that_is_lost_by_every_try_is_told(store: PostgresStore, url: str) -> None:
+    def script() -> Script[None]:
+        yield scripts.Fetch("next_due", {})
+        _end_all_connections(url)
+        yield scripts.Fetch("next_due", {})
+
+    with pytest.raises(psycopg.OperationalError):
+        await store.write(script)
+    with pytest.raises(psycopg.OperationalError):
+        await store.read(script)
+    await store.write(_saved("a"))
+
+
+async def test_a_commit_that_may_have_been_made_is_not_repeated(store: PostgresStore, url: str) -> None:
+    runs = 0
+
+    def script() -> Script[None]:
+        nonlocal runs
+        runs += 1
+        yield from scripts.save_user(user("a"))
+        yield scripts.Fetch("next_due", {})
+        _end_all_connections(url)
+
+    with pytest.raises(psycopg.OperationalError):
+        await store.write(script)
+    assert runs == 1
+    assert users(url) == set()
+
+
+async def test_a_cancelled_wait_leaves_nothing_half_done(store: PostgresStore, url: str) -> None:
+    await store.write(_saved("a"))
+    with _locked(url, "a"):
+        waits = [asyncio.create_task(store.write(_saved(f"b{n}", "a"))) for n in range(4)]
+        await asyncio.sleep(0.1)
+        for task in waits:
+            task.cancel()
+        outcomes = await asyncio.gather(*waits, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {asyncio.CancelledError}
+        await store.write(_saved("c"))
+    await store.write(_saved("a"))
+    assert users(url) == {"a", "c"}
+
+
+async def test_a_database_that_does_not_answer_is_told() -> None:
+    store = PostgresStore("postgresql://nobody@127.0.0.1:1/nothing")
+    store._pool.timeout = 0.2
+    await store._pool.open()
+    with pytest.raises(PoolTimeout):
+        await store.write(_saved("a"))
+    await store.close()
+
+
+# -------------------------------------------------------------------------- transactions of several
+
+
+async def test_who_dies_in_a_deadlock_is_run_again(url: str) -> None:
+    store = PostgresStore(url + "&options=-c%20deadlock_timeout%3D20ms")
+    await store.open()
+    await store.write(_saved("a", "b"))
+    runs = 0
+
+    def writes(first: str, second: str) -> Any:
+        def script() -> Script[None]:
+            nonlocal runs
+            runs += 1
+            for id_ in (first, second):
+                yield from scripts.save_user(user(id_, name=f"{first}{second}"))
+                yield scripts.Fetch("next_due", {})
+
+        return script
+
+    for _ in range(20):
+        await asyncio.gather(store.write(writes("a", "b")), store.write(writes("b", "a")))
+        if runs % 2:
+            break
+    assert runs % 2, "one of two was run a second time"
+    names = {row[0] for row in run_sql(url, 'SELECT "name" FROM "users"')}
+    assert len(names) == 1, "and wrote both of its rows"
+    await store.close()
+
+
+async def test_an_undone_transaction_is_repeated_so_often_and_then_told(store: PostgresStore) -> None:
+    runs = 0
+
+    def script() -> Script[None]:
+        nonlocal runs
+        runs += 1
+        yield scripts.Fetch("next_due", {})
+        raise DeadlockDetected
+
+    with pytest.raises(DeadlockDetected):
+        await store.write(script)
+    assert runs == 5
+
+
+async def test_an_error_of_the_database_undoes_all_and_leaves_the_connection(
+    store: PostgresStore, url: str
+) -> None:
+    def refused() -> Script[None]:
+        yield from scripts.save_user(user("a"))
+        yield scripts.Do("save_user", [{**_params("b"), "name": None}])
+        yield scripts.Fetch("next_due", {})
+
+    def refused_at_the_end() -> Script[None]:
+        yield from scripts.save_user(user("a"))
+        yield scripts.Do("save_user", [{**_params("b"), "name": None}])
+
+    def unencodable() -> Script[None]:
+        yield from scripts.save_user(user("a"))
+        yield scripts.Fetch("next_due", {})
+        yield from scripts.save_user(user("\ud83d"))
+
+    backends = await _backends(store)
+    for script, error in (
+        (refused, NotNullViolation),
+        (refused_at_the_end, NotNullViolation),
+        (unencodable, UnicodeEncodeError),
+    ):
+        for _ in range(3):
+            with pytest.raises(error):
+                await store.write(script)
+    assert users(url) == set()
+    await store.write(_saved("c"))
+    assert await _backends(store) == backends, "no connection had to be replaced"
+
+
+async def test_text_that_cannot_be_stored_is_refused_and_not_cut(store: PostgresStore, url: str) -> None:
+    with pytest.raises(DataError):
+        await store.write(_saved("a\0b"))
+    with pytest.raises(DataError):
+        await store.read(lambda: scripts.report_rows("acme", "crm", ["a\0b"]))
+    assert users(url) == set()
+
+
+async def test_a_statement_that_could_not_be_prepared_is_prepared_the_next_time(
+    store: PostgresStore, url: str
+) -> None:
+    run_sql(url, 'ALTER TABLE "users" RENAME TO "away"')
+    try:
+        for _ in range(2):
+            with pytest.raises(UndefinedTable):
+                await store.write(_saved("a"))
+            with pytest.raises(UndefinedTable):
+                await store.read(lambda: scripts.find_user("acme", "crm", "a"))
+    finally:
+        run_sql(url, 'ALTER TABLE "away" RENAME TO "users"')
+    await store.write(_saved("a"))
+    assert users(url) == {"a"}
+
+
+def _params(id_: str) -> dict[str, Any]:
+    (ask,) = scripts.save_user(user(id_))
+    assert isinstance(ask, scripts.Do)
+    return dict(ask.params[0])
+
+
+async def _backends(store: PostgresStore) -> set[int]:
+    async with store._connection() as connection:
+        return {connection.info.backend_pid}
+
+
+# -------------------------------------------------------------------------------------------- waiting
+
+
+@contextmanager
+def _locked(url: str, id_: str) -> Iterator[None]:
+    """Another process is in the middle of a transaction with a user's row."""
+    with psycopg.connect(url) as other:
+        other.execute('SELECT 1 FROM "users" WHERE "id" = %s FOR UPDATE', (id_,))
+        yield
+
+
+async def test_more_transactions_than_connections(store: PostgresStore, url: str) -> None:
+    await asyncio.gather(*(store.write(_saved(f"{number}")) for number in range(200)))
+    assert len(users(url)) == 200
+    connections = run_sql(url, "SELECT COUNT(*) FROM pg_stat_activity WHERE application_name = 'messagelog'")
+    assert connections[0][0] <= 4
+
+
+async def test_a_lock_that_is_waited_for_does_not_stop_the_loop(store: PostgresStore, url: str) -> None:
+    await store.write(_saved("a"))
+    with _locked(url, "a"):
+        waiting = asyncio.create_task(store.write(_saved("a")))
+        await asyncio.sleep(0.05)
+        await store.write(_saved("b"))
+        assert not waiting.done()
+    await waiting
+
+
+async def test_the_time_is_read_after_the_lock_was_waited_for(store: PostgresStore, url: str) -> None:
+    """Whoever held the log changed nothing in it: a lease of the next one must not begin before it has the log."""
+    journal = Journal(store)
+    await journal.with_failed("1")
+    held, freed = threading.Event(), 0.0
+
+    def hold() -> None:
+        nonlocal freed
+        with psycopg.connect(url) as other:
+            other.execute('SELECT 1 FROM "conversationLogs" FOR UPDATE')
+            held.set()
+            time.sleep(0.2)
+            freed = other.execute("SELECT extract(epoch FROM clock_timestamp()) * 1000").fetchall()[0][0]
+
+    holding = asyncio.create_task(asyncio.to_thread(hold))
+    await asyncio.to_thread(held.wait)
+    claim = await journal.claimed("2")
+    await holding
+    assert claim.log.due_at is not None
+    assert claim.log.due_at - journal.terms.lease_ms - journal.terms.settle_ms >= int(freed)
+
+
+async def _setting(store: PostgresStore, name: str) -> str:
+    async with store._connection() as connection:
+        row = await (await connection.execute("SELECT current_setting(%s)", (name,))).fetchone()
+        assert row is not None
+        return str(row[0])
+
+
+async def test_nothing_waits_for_ever(store: PostgresStore) -> None:
+    assert await _setting(store, "lock_timeout") == "8s"
+    assert await _setting(store, "idle_in_transaction_session_timeout") == "5s"
+
+
+@pytest.mark.parametrize(
+    ("default", "used"), [("off", "local"), ("on", "on"), ("remote_apply", "remote_apply")]
+)
+async def test_what_is_committed_is_on_disk_whatever_the_databases_default(
+    url: str, default: str, used: str
+) -> None:
+    store = PostgresStore(url + f"&options=-c%20synchronous_commit%3D{default}")
+    await store.open()
+    assert await _setting(store, "synchronous_commit") == used
+    await store.close()
+
+
+async def test_the_url_has_the_last_word_about_a_connection(url: str) -> None:
+    store = PostgresStore(url + "&application_name=mine")
+    await store.open()
+    assert await _setting(store, "application_name") == "mine"
+    assert await _setting(store, "client_encoding") == "UTF8"
+    await store.close()
+
+
+async def test_whatever_the_databases_default_is_a_script_sees_what_is_committed(url: str) -> None:
+    store = PostgresStore(url + "&options=-c%20default_transaction_isolation%3Dserializable")
+    await store.open()
+
+    def script() -> Script[None]:
+        yield scripts.Fetch("next_due", {})
+        run_sql(url, """INSERT INTO "users" VALUES ('acme', 'crm', 'late', '', '', NULL, NULL, NULL, 0, 0)""")
+        found = yield scripts.Fetch("find_user", {"tenant": "acme", "platform": "crm", "id": "late"})
+        assert found
+
+    await store.write(script)
+    await store.close()
+
+
+async def test_a_very_large_request_passes(store: PostgresStore) -> None:
+    """Far more than the sockets' buffers hold, in one exchange, both ways."""
+    rows = [new(f"{number}", text="x" * 20_000) for number in range(600)]
+    made = work(*rows)
+    journal = Journal(store).in_batches()
+    claim = (await store.write(lambda: scripts.accept(made, plan, journal.terms))).claim
+    assert claim is not None
+    assert claim.step is not None
+    assert len(claim.step.rows) == 200
+    assert await journal.done(claim) is not None
+    assert len(await journal.rows(KEY)) == 600
