@@ -17,7 +17,7 @@ from messagelog.connectors import (
     Session,
     Unavailable,
 )
-from messagelog.core import Settings
+from messagelog.core import Times
 from support.crm import Appending, Call, Crm, Finding, Plain, ReadingBack, Upserting, lost
 from support.requests import body, message, thread
 from support.waiting import until
@@ -98,7 +98,7 @@ async def test_an_older_message_that_joins_while_a_create_is_unknown_is_not_lost
 
 async def test_questions_in_vain_do_not_count_as_repeats(database_url: str) -> None:
     """A CRM that is away while we ask what became of a call is not one that refuses the call."""
-    async with world(database_url, Finding, settings=Settings(answer=9, call=5)) as here:
+    async with world(database_url, Finding, settings=Times(answer=9, call=5)) as here:
         asked = 0
 
         def away(call: Call) -> ConnectorError | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from messagelog.core import Settings
+from messagelog.core import Times
 from messagelog.core.runtime import Stopping
 from support.crm import Appending, Call, Crm, Finding, Plain, ReadingBack, Upserting, lost
 from support.requests import body, message, thread
@@ -18,7 +18,7 @@ from support.world import World, world
 if TYPE_CHECKING:
     from pathlib import Path
 
-FAST = Settings(answer=0.3, call=5, lease=60)
+FAST = Times(answer=0.3, call=5, lease=60)
 
 
 class Clock:
@@ -225,7 +225,7 @@ async def test_a_shutdown_finishes_the_call_and_leaves_the_rest_to_the_next_star
 
 
 async def test_a_call_that_takes_too_long_is_unknown(database_url: str) -> None:
-    settings = Settings(answer=3, call=0.1, lease=60)
+    settings = Times(answer=3, call=0.1, lease=60)
     async with world(database_url, Appending, settings=settings) as here:
         here.crm.gate = asyncio.Event()
         answer = await here.send(body(message(1)))

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from messagelog.connectors import Contact, Session
-from messagelog.core import Settings
+from messagelog.core import Times
 from messagelog.messages import MessageKind
 from support.crm import Batches, Call, Html, Plain
 from support.requests import MAYA, OMAR, body, message, thread
@@ -154,7 +154,7 @@ async def test_another_contact_may_be_chosen_while_nothing_has_reached_the_crm(d
 
 
 async def test_the_contact_is_being_made_while_the_older_days_arrive(database_url: str) -> None:
-    async with world(database_url, settings=Settings(answer=8, call=5)) as here:
+    async with world(database_url, settings=Times(answer=8, call=5)) as here:
         nina = {"phoneNumber": "+14155550188"}
         request = body(message(1), contact="createNewContact", name="Nina New", correspondents=(nina,))
         waiting = asyncio.create_task(here.send(request))
@@ -174,7 +174,7 @@ async def test_a_new_contact_in_a_group_gives_the_suffix(database_url: str) -> N
 
 
 async def test_no_contact_in_time_is_a_clear_refusal(database_url: str) -> None:
-    async with world(database_url, settings=Settings(answer=1.5, call=5)) as here:
+    async with world(database_url, settings=Times(answer=1.5, call=5)) as here:
         nina = {"phoneNumber": "+14155550188"}
         answer = await here.send(body(message(1), contact="createNewContact", correspondents=(nina,)))
         assert not answer.successful

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from messagelog.core import Settings
+from messagelog.core import Times
 from support.crm import Crm, Plain
 from support.requests import MAYA, OMAR, body, message
 from support.site import SQLITE_ONLY
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(("call", "lease"), [(20.0, 40.0), (20.0, 39.0), (1.0, 2.0)])
 def test_a_lease_that_two_calls_outlast_is_refused(call: float, lease: float) -> None:
     with pytest.raises(ValueError, match="the lease must outlast two calls"):
-        Settings(call=call, lease=lease)
+        Times(call=call, lease=lease)
 
 
 def test_what_a_lease_has_beyond_two_calls_is_its_margin() -> None:
-    assert Settings(call=1.0, lease=2.5).lease == 2.5
+    assert Times(call=1.0, lease=2.5).lease == 2.5
 
 
 class SlowSearch(Plain):
@@ -37,7 +37,7 @@ class SlowSearch(Plain):
 
 @SQLITE_ONLY
 async def test_what_is_looked_up_before_a_call_takes_no_longer_than_a_call(database_url: str) -> None:
-    async with world(database_url, SlowSearch, crm=Crm(), settings=Settings(call=0.1, lease=60.0)) as here:
+    async with world(database_url, SlowSearch, crm=Crm(), settings=Times(call=0.1, lease=60.0)) as here:
         async with asyncio.timeout(2.0):
             answer = await here.send(body(message(1, "to both"), correspondents=(MAYA, OMAR)))
         assert answer.log_ids == ["1-c-1"]

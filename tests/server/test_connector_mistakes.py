@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from messagelog.core import Settings as Times
+from messagelog.core import Times
 from support.requests import MAYA, OMAR, body, message
 from support.site import SQLITE_ONLY, Quick, payload, site
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from messagelog.core import Settings as Times
+from messagelog.core import Times
 from support.requests import body, message, thread
 from support.site import SQLITE_ONLY, site
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from messagelog.core import Settings as Times
+from messagelog.core import Times
 from support.requests import JORDAN, MAYA, OMAR, body, message
 from support.site import SQLITE_ONLY, payload, site
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from messagelog.core import Settings as Times
+from messagelog.core import Times
 from support.site import SECRET, SQLITE_ONLY, Quick, payload, refusal, site
 
 if TYPE_CHECKING:

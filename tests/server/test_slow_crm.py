@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from messagelog.core import Settings as Times
+from messagelog.core import Times
 from support.requests import body, message
 from support.site import CLIENT_HEADERS, SQLITE_ONLY, site, until
 

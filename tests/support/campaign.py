@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from messagelog.connectors import Credentials
-from messagelog.core import Runtime, UserDirectory
-from messagelog.core import Settings as Times
+from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
 from messagelog.core.media import MediaFetcher
 from messagelog.storage import Sealer, Store, scripts
@@ -200,7 +199,7 @@ class Campaign:
             connectors={connector.name: connector},
             users=users,
             caller=Caller(store, sealer, MediaFetcher(self.client), call_timeout=2),
-            settings=TIMES,
+            times=TIMES,
         )
 
 

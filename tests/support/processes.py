@@ -74,14 +74,13 @@ class Machine:
         return [line for line in said if _UNEXPECTED.search(line)]
 
     async def crm(self, name: str = "crm", *, port: int = 0) -> Crm:
-        """A demo CRM whose data is in the folder `name`, once it answers."""
+        """A demo CRM whose data is in the folder `name`, once it listens."""
         process = self._run("demo-crm", "--port", str(port), "--data", str(self._folder / name))
         (url,) = re.findall(r"answers at (\S+) ", await process.printed("(keys:"))
-        await _reachable(url, process)
         return Crm(process, url)
 
     async def server(self, database_url: str, crm_url: str, times: Times) -> Server:
-        """A server on a database and a CRM, once it answers."""
+        """A server on a database and a CRM, once it listens."""
         env = {
             "MESSAGELOG_DATABASE_URL": database_url,
             "MESSAGELOG_SECRET_KEY": SECRET,
@@ -96,7 +95,6 @@ class Machine:
         }
         process = self._run("serve", env=env)
         (address,) = re.findall(r"serves demo at (\S+)\n", await process.printed("\n"))
-        await _reachable(f"http://{address}", process)
         return Server(process, f"http://{address}")
 
     def _run(self, *arguments: str, env: Mapping[str, str] | None = None) -> Running:
@@ -168,23 +166,6 @@ class Server:
         async with aiohttp.request("POST", self.url + path, json=body, headers=sent) as answer:
             assert answer.status == 200, await answer.text()
             return await answer.json()
-
-
-async def _reachable(url: str, process: Running) -> None:
-    """Waits until something listens: a port is printed before that."""
-    parts = urlsplit(url)
-
-    async def connects() -> bool:
-        assert process.process.poll() is None, process.err.read_text()
-        try:
-            _, writer = await asyncio.open_connection(parts.hostname, parts.port)
-        except ConnectionError:
-            return False
-        writer.close()
-        await writer.wait_closed()
-        return True
-
-    await until(connects, f"{url} answers")
 
 
 async def until(condition: Callable[[], Awaitable[object]], what: str) -> None:

@@ -21,7 +21,7 @@ from starlette.routing import Mount
 from yarl import URL
 
 from messagelog.connectors.demo import DemoConnector
-from messagelog.core import Settings as Times
+from messagelog.core import Times
 from messagelog.server import create_app
 from messagelog.server.assembly import Parts
 from messagelog.server.serving import Serving, bound_socket

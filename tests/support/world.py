@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from messagelog.connectors import Connector, Credentials
-from messagelog.core import Settings
+from messagelog.core import Times
 from messagelog.server.assembly import Parts, assembled
 from messagelog.storage import scripts
 from support.crm import Crm, Plain
@@ -73,7 +73,7 @@ async def world(
     connector: Callable[[Crm], Connector] = Plain,
     *,
     crm: Crm | None = None,
-    settings: Settings | None = None,
+    settings: Times | None = None,
     clock: Callable[[], int] | None = None,
     more: dict[str, Connector] | None = None,
 ) -> AsyncIterator[World]:
@@ -85,7 +85,7 @@ async def world(
         secret_key=SECRET,
         connectors={made.name: made, **(more or {})},
         public_url="http://127.0.0.1",
-        times=settings or Settings(answer=5.0, call=5.0, lease=60.0),
+        times=settings or Times(answer=5.0, call=5.0, lease=60.0),
         clock=clock,
     )
     async with assembled(parts) as assembly:

@@ -45,7 +45,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Times:
     """How long things take, in seconds.
 
     `lease` must outlast a call and all that is read before it, which never takes longer than a call either. What it
@@ -82,14 +82,14 @@ class Runtime:
         connectors: Mapping[str, Connector],
         users: UserDirectory,
         caller: Caller,
-        settings: Settings | None = None,
+        times: Times | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.store = store
         self.users = users
         self.connectors = connectors
-        self.settings = settings or Settings()
+        self.times = times or Times()
         self._sealer = sealer
         self._clock = clock
         self._sleep = sleep
@@ -120,7 +120,7 @@ class Runtime:
         if self._stopping:
             raise Stopping
         connector = self.connector(user.platform)
-        until = asyncio.get_running_loop().time() + self.settings.answer
+        until = asyncio.get_running_loop().time() + self.times.answer
         try:
             contact = given_contact(request) or await self._resolved(connector, user, request, until)
         except NoContact as problem:
@@ -277,7 +277,7 @@ class Runtime:
     def _terms(self, connector: Connector) -> Terms:
         return Terms(
             owner=self._owner,
-            lease_ms=int(self.settings.lease * 1000),
+            lease_ms=int(self.times.lease * 1000),
             settle_ms=int(connector.settle_seconds * 1000),
             batch=_BATCH if connector.takes_batches else 1,
         )
@@ -301,7 +301,7 @@ class Runtime:
             self._sweeper.cancel()
             await asyncio.wait([self._sweeper])
         loop = asyncio.get_running_loop()
-        until = loop.time() + self.settings.drain
+        until = loop.time() + self.times.drain
         # What is being accepted begins its work in a moment.
         while (busy := {*self._accepting, *self._working.values()}) and (left := until - loop.time()) > 0:
             await asyncio.wait(busy, timeout=left)
@@ -319,7 +319,7 @@ class Runtime:
                 await self.sweep()
             except Exception as error:  # noqa: BLE001 - a database that is away now may be back in a second
                 _log.error("sweep_failed", error=type(error).__name__)
-            await self._sleep(self.settings.sweep)
+            await self._sleep(self.times.sweep)
 
     async def sweep(self) -> int:
         """Rings for every conversation log that is due; how many that were."""

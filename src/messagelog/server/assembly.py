@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from messagelog.core import Runtime, UserDirectory
-from messagelog.core import Settings as Times
+from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
 from messagelog.core.media import MediaFetcher
 from messagelog.server.tokens import Tokens
@@ -65,7 +64,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
         connectors=parts.connectors,
         users=users,
         caller=Caller(store, sealer, media, call_timeout=parts.times.call),
-        settings=parts.times,
+        times=parts.times,
     )
     try:
         yield Assembly(parts, store, runtime, users, Tokens(sealer.token_key))
