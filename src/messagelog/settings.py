@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     body_limit: int = 10_000_000
     answer_seconds: float = 12.0
     call_seconds: float = 20.0
-    lease_seconds: float = 60.0
+    lease_seconds: float = 45.0
     sweep_seconds: float = 1.0
     media_hosts: Annotated[str, NoDecode] = ""
     demo_crm_url: str = ""

@@ -54,7 +54,7 @@ class Times:
 
     answer: float = 12.0
     call: float = 20.0
-    lease: float = 60.0
+    lease: float = 45.0
     sweep: float = 1.0
     drain: float = 30.0
 
