@@ -78,6 +78,16 @@ async def test_lost_connections_are_not_the_callers_trouble(store: PostgresStore
     assert len(users(url)) == 20 + 24
 
 
+async def test_a_stale_connection_is_found_out_by_a_transaction_that_asks_nothing(
+    store: PostgresStore, url: str
+) -> None:
+    for number in range(3):
+        await store.write(lambda number=number: scripts.save_user(user(f"{number}")))  # type: ignore[misc] # the default binds the loop's value
+        assert _end_all_connections(url) > 0
+    await store.write(lambda: scripts.save_user(user("last")))
+    assert users(url) == {"0", "1", "2", "last"}
+
+
 async def test_a_transaction_whose_connection_is_lost_is_run_again(store: PostgresStore, url: str) -> None:
     runs = 0
 

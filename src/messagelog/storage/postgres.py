@@ -141,6 +141,10 @@ class PostgresStore:
         committing = False
         try:
             value = await self._run(exchange, script)
+            if (
+                not connection.in_transaction
+            ):  # it asked nothing: a stale connection is to be found out before
+                await exchange.send()
             committing = True
             exchange.add(_COMMIT, {})
             await exchange.send()
