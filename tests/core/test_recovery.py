@@ -285,3 +285,26 @@ def _bytes_of(database_url: str, folder: Path) -> bytes:
             with connection.cursor().copy(f'COPY "{table}" TO STDOUT (FORMAT binary)'.encode()) as copy:
                 found += b"".join(bytes(part) for part in copy)
         return found
+
+
+async def test_due_logs_of_a_connector_that_is_gone_do_not_hide_the_others(database_url: str) -> None:
+    clock, crm, other = Clock(), Crm(), Crm(delay=30)
+
+    class Gone(Plain):
+        name = "gone"
+
+    async with world(
+        database_url, Finding, crm=crm, settings=FAST, clock=clock, more={"gone": Gone(other)}
+    ) as here:
+        crm.delay = 30
+        requests = [here.send(body(message(n), conversation=f"k{n}"), platform="gone") for n in range(1, 102)]
+        sending = asyncio.gather(*requests, here.send(body(message(500))))
+        await until(lambda: len(crm.calls) == 1 and len(other.calls) == 101)
+        await _crash(here)
+        await sending
+    crm.delay = 0
+    async with world(database_url, Finding, crm=crm, settings=FAST, clock=clock) as again:
+        clock.forward(61)
+        assert await again.runtime.sweep() == 1
+        await again.runtime.idle()
+        assert (await again.states())["500"] == "logged"

@@ -323,11 +323,11 @@ class Runtime:
 
     async def sweep(self) -> int:
         """Rings for every conversation log that is due; how many that were."""
-        keys = await self.store.read(lambda: scripts.due_logs(100))
-        known = [key for key in keys if key.platform in self.connectors]
-        for key in known:
+        platforms = list(self.connectors)
+        keys = await self.store.read(lambda: scripts.due_logs(100, platforms))
+        for key in keys:
             self.ring(key)
-        return len(known)
+        return len(keys)
 
 
 def _not_silent(accepting: asyncio.Task[Acceptance]) -> None:
