@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import psycopg
 import pytest
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from messagelog.storage import Store
+
+# A busy machine is not a defect: no test is about how long an example takes.
+hypothesis.settings.register_profile("messagelog", deadline=None)
+hypothesis.settings.load_profile("messagelog")
 
 
 @pytest.fixture(scope="session")
