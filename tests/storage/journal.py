@@ -107,7 +107,7 @@ class Journal:
 
     async def accept(self, *rows: str | NewRow, **more: Any) -> Acceptance:
         made = work(*rows, **more)
-        return await self.store.write(lambda: scripts.accept(made, plan, self.terms))
+        return await self.store.write(lambda: scripts.accept(made, plan, self.terms), locks=made.locks)
 
     async def claimed(self, *rows: str | NewRow, **more: Any) -> Claim:
         """Accepts rows of a log that nobody works on; the claim with the journalled step."""
@@ -116,14 +116,16 @@ class Journal:
         return claim
 
     async def claim(self, key: LogKey = KEY) -> Claim | None:
-        return await self.store.write(lambda: scripts.claim(key, plan, self.terms))
+        return await self.store.write(lambda: scripts.claim(key, plan, self.terms), locks=(key,))
 
     async def save(self, log: LogRow, changes: Sequence[RowChange] = (), **more: Any) -> Claim | None:
         planner = more.pop("planner", plan)
-        return await self.store.write(lambda: scripts.save(log, changes, planner, self.terms, **more))
+        return await self.store.write(
+            lambda: scripts.save(log, changes, planner, self.terms, **more), locks=(log.key,)
+        )
 
     async def note(self, log: LogRow) -> None:
-        await self.store.write(lambda: scripts.note(log, self.terms))
+        await self.store.write(lambda: scripts.note(log, self.terms), locks=(log.key,))
 
     async def done(self, claim: Claim, activity: str = "a-1") -> Claim | None:
         """Logs the rows of a claim's step; the claim of the next step."""

@@ -192,7 +192,7 @@ class Runtime:
     async def _accepted(self, submission: Submission, wanted: Sequence[Item]) -> Acceptance:
         connector, work = submission.connector, submission.work(wanted)
         acceptance = await self.store.write(
-            lambda: scripts.accept(work, self._planner(connector), self._terms(connector))
+            lambda: scripts.accept(work, self._planner(connector), self._terms(connector)), locks=work.locks
         )
         if acceptance.claim is not None:
             self._start(work.key, acceptance.claim)
@@ -242,7 +242,7 @@ class Runtime:
         connector = self.connector(key.platform)
         planner, terms = self._planner(connector), self._terms(connector)
         if claim is None:
-            claim = await self.store.write(lambda: scripts.claim(key, planner, terms))
+            claim = await self.store.write(lambda: scripts.claim(key, planner, terms), locks=(key,))
         recreated = False
         while claim is not None:
             run = await self._worker.run(

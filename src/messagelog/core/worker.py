@@ -145,14 +145,14 @@ class Worker:
         log = job.log
         if log.shared:
             noted = replace(log, blocks=blocks_noted(call), call_before=NOTHING_COUNTED)
-            await self._store.write(lambda: scripts.note(noted, job.terms))
+            await self._store.write(lambda: scripts.note(noted, job.terms), locks=(job.log.key,))
             return replace(job, log=noted), call
         if log.call != "update" or not job.able.reads_back or not ambiguous(call):
             return job, call
         body = await self._caller.read(job.connector, call)
         before = counted(body, read_pins(log.pins), call, self._sealer.entry_key)
         counting = replace(log, call_before=before)
-        await self._store.write(lambda: scripts.note(counting, job.terms))
+        await self._store.write(lambda: scripts.note(counting, job.terms), locks=(job.log.key,))
         job = replace(job, log=counting)
         return job, await self._prepared(job)
 
@@ -193,7 +193,7 @@ class Worker:
     async def _repeated(self, job: _Job, call: Prepared, finding: Finding) -> Settled:
         try:
             if not job.log.shared:  # asking took its time: the lease is renewed before the call leaves again
-                await self._store.write(lambda: scripts.note(job.log, job.terms))
+                await self._store.write(lambda: scripts.note(job.log, job.terms), locks=(job.log.key,))
             job, call = await self._noted(job, call)
             return await self._called(job, call)
         except (Unavailable, RateLimited, AuthExpired) as error:
@@ -235,7 +235,8 @@ class Worker:
                     waiting=settled.waiting,
                     anew=anew,
                     wait_ms=wait_ms,
-                )
+                ),
+                locks=(settled.log.key,),
             )
         except ClaimLost:
             _log.warning("claim_lost", log=settled.log.key.conversation_log_id)

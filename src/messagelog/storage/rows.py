@@ -161,6 +161,12 @@ class NewWork:
     user_id: str
     rows: tuple[NewRow, ...]
 
+    @property
+    def locks(self) -> tuple[tuple[str, str, str], ...]:
+        """What journalling it locks: the conversation log, and each of its rows."""
+        tenant, platform, _ = self.key
+        return (self.key, *((tenant, platform, row.id) for row in self.rows))
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
