@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import psycopg
 
 from messagelog.storage import LogKey, NewRow, NewWork, RowChange, RowState, Step, open_store, scripts
@@ -79,7 +80,9 @@ def work(
 
 def logged(log: LogRow, *ids: str, activity: str = "a-1") -> tuple[LogRow, tuple[RowChange, ...]]:
     """A claimed log and its rows after a call that did its work."""
-    after = replace(log, third_party_log_id=activity, version=max(log.version, log.call_version), reason=None)
+    after = msgspec.structs.replace(
+        log, third_party_log_id=activity, version=max(log.version, log.call_version), reason=None
+    )
     changes = (
         RowChange(id_, RowState.LOGGED, None, activity, f"hash {id_}".encode(), erase=True) for id_ in ids
     )
@@ -100,10 +103,10 @@ class Journal:
 
     def as_owner(self, owner: str) -> Journal:
         """The same journal, for another process."""
-        return replace(self, terms=replace(self.terms, owner=owner))
+        return replace(self, terms=msgspec.structs.replace(self.terms, owner=owner))
 
     def in_batches(self) -> Journal:
-        return replace(self, terms=replace(self.terms, batch=200))
+        return replace(self, terms=msgspec.structs.replace(self.terms, batch=200))
 
     async def accept(self, *rows: str | NewRow, **more: Any) -> Acceptance:
         made = work(*rows, **more)
@@ -150,7 +153,7 @@ class Journal:
         claim = (await self.in_batches().accept(*rows, **more)).claim
         assert claim is not None
         assert claim.step is not None
-        log = replace(claim.log, state=LogState.PARKED, reason="no_answer: lost")
+        log = msgspec.structs.replace(claim.log, state=LogState.PARKED, reason="no_answer: lost")
         await self.save(log, became(RowState.PARKED, *claim.step.ids, reason="no_answer: lost"))
 
     async def log(self, key: LogKey = KEY) -> LogRow:

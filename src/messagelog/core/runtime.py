@@ -21,6 +21,7 @@ from messagelog.core.answer import Answer, refusal
 from messagelog.core.bulletin import Bulletin, Watch
 from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
 from messagelog.core.plan import day_in, next_step, plan_request
+from messagelog.core.settle import Abilities
 from messagelog.core.submission import Submission
 from messagelog.core.worker import Worker
 from messagelog.storage import scripts
@@ -243,10 +244,12 @@ class Runtime:
         planner, terms = self._planner(connector), self._terms(connector)
         if claim is None:
             claim = await self.store.write(lambda: scripts.claim(key, planner, terms), locks=(key,))
+        able = Abilities.of(connector)
         recreated = False
         while claim is not None:
             run = await self._worker.run(
                 connector,
+                able,
                 claim,
                 planner=lambda: None if self._stopping else planner,
                 terms=terms,

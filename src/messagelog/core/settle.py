@@ -7,8 +7,10 @@ unknown -> logged (it is there) | planned (it is not) | parked (nobody can tell)
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec.structs import replace
 
 from messagelog.compose import LogFormat
 from messagelog.connectors import (
@@ -50,8 +52,7 @@ class Trouble(enum.StrEnum):
     BEHIND = "behind"
 
 
-@dataclass(frozen=True, slots=True)
-class Abilities:
+class Abilities(msgspec.Struct, frozen=True):
     """What a connector can do about a call whose answer was lost."""
 
     name: str
@@ -80,8 +81,7 @@ class NoLogId(OutcomeUnknown):
     """A create that answered without an id: there may be an activity that nothing can be added to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """What is to be journalled: the log's new values, its rows' changes, and when to go on (None: at once).
 
     `anew` says that the activity is gone: all that the waiting requests hold of it is to be planned again.

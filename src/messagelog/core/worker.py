@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec.structs import replace
 
 from messagelog.connectors import (
     AuthExpired,
@@ -60,6 +62,10 @@ class _Job:
         """Whether a newer snapshot of a shared thread took the place of the one that was sent, to be added to only."""
         return self.log.shared and not self.able.amends and self.rows[0].version > self.log.call_version
 
+    def about(self, log: LogRow) -> _Job:
+        """The same call, with other values of its log."""
+        return dataclasses.replace(self, log=log)
+
     def succeeded(self, call: Prepared, third_party_log_id: str) -> Settled:
         return succeeded(self.log, self.rows, third_party_log_id, call.hashes, self.log.call_version)
 
@@ -82,6 +88,7 @@ class Worker:
     async def run(
         self,
         connector: Connector,
+        able: Abilities,
         claim: Claim,
         *,
         planner: Callable[[], Planner | None],
@@ -95,7 +102,7 @@ class Worker:
         made anew from.
         """
         rows = claim.rows if claim.recover else claim.step.rows if claim.step else ()
-        job = _Job(connector, Abilities.of(connector), claim.log, rows, terms, may_recreate=may_recreate)
+        job = _Job(connector, able, claim.log, rows, terms, may_recreate=may_recreate)
         try:
             if not claim.recover:
                 settled = await self._stepped(job)
@@ -146,14 +153,14 @@ class Worker:
         if log.shared:
             noted = replace(log, blocks=blocks_noted(call), call_before=NOTHING_COUNTED)
             await self._store.write(lambda: scripts.note(noted, job.terms), locks=(job.log.key,))
-            return replace(job, log=noted), call
+            return job.about(noted), call
         if log.call != "update" or not job.able.reads_back or not ambiguous(call):
             return job, call
         body = await self._caller.read(job.connector, call)
         before = counted(body, read_pins(log.pins), call, self._sealer.entry_key)
         counting = replace(log, call_before=before)
         await self._store.write(lambda: scripts.note(counting, job.terms), locks=(job.log.key,))
-        job = replace(job, log=counting)
+        job = job.about(counting)
         return job, await self._prepared(job)
 
     # --------------------------------------------------------------------------------------- recovery
@@ -187,7 +194,7 @@ class Worker:
         # Repeated here and now, with the very rows of the lost call: a CRM that knows its key answers with the
         # activity as it was made then, and a message that joined in between would count as logged and be nowhere.
         return await self._repeated(
-            replace(job, log=replace(job.log, tries=settled.log.tries, asks=0)), call, finding
+            job.about(replace(job.log, tries=settled.log.tries, asks=0)), call, finding
         )
 
     async def _repeated(self, job: _Job, call: Prepared, finding: Finding) -> Settled:

@@ -45,15 +45,16 @@ class Job:
 class Gathering:
     """Gives jobs to `run`, as many at a time as there are. Two that lock the same are never under way together.
 
-    `run` ends every job that it is given, one way or the other. A group that takes long (it waits for a lock of
+    There are so many `groups` at a time, one computing while another waits for the disk. `run` ends every job that it is given, one way or the other. A group that takes long (it waits for a lock of
     another process, or for a connection) holds up the jobs with its own locks, not the others.
     """
 
-    def __init__(self, run: Callable[[list[Job]], Awaitable[None]]) -> None:
+    def __init__(self, run: Callable[[list[Job]], Awaitable[None]], *, groups: int) -> None:
         self._run = run
+        self._most_groups = groups
         self._waiting: list[Job] = []
         self._locked: set[Lock] = set()
-        self._current: asyncio.Task[None] | None = None
+        self._swift: set[asyncio.Task[None]] = set()
         self._under_way: set[asyncio.Task[None]] = set()
         self._called = False
 
@@ -74,12 +75,13 @@ class Gathering:
 
     def _go(self) -> None:
         self._called = False
-        if self._current is not None or not (group := self._group()):
+        if len(self._swift) >= self._most_groups or not (group := self._group()):
             return
         loop = asyncio.get_running_loop()
         for job in group:
             self._locked.update(job.locks)
-        task = self._current = loop.create_task(self._carried(group))
+        task = loop.create_task(self._carried(group))
+        self._swift.add(task)
         self._under_way.add(task)
         stalling = loop.call_later(_STALLED_SECONDS, self._passed_by, task)
         task.add_done_callback(lambda _: self._ended(task, group, stalling))
@@ -109,17 +111,15 @@ class Gathering:
 
     def _passed_by(self, task: asyncio.Task[None]) -> None:
         """The group that is under way takes long: another one may begin beside it."""
-        if self._current is task:
-            self._current = None
-            self._go()
+        self._swift.discard(task)
+        self._go()
 
     def _ended(self, task: asyncio.Task[None], group: Sequence[Job], stalling: asyncio.TimerHandle) -> None:
         stalling.cancel()
         self._under_way.discard(task)
         for job in group:
             self._locked.difference_update(job.locks)
-        if self._current is task:
-            self._current = None
+        self._swift.discard(task)
         if not task.cancelled():
             task.exception()  # its jobs have been told
         self._go()

@@ -98,8 +98,8 @@ class PostgresStore:
             # Whoever asks starts a new attempt. One that went on by itself would wait longer and longer between.
             reconnect_timeout=_WAIT_SECONDS,
         )
-        self._reads = Gathering(self._read_together)
-        self._writes = Gathering(self._write_together)
+        self._reads = Gathering(self._read_together, groups=1)
+        self._writes = Gathering(self._write_together, groups=2)
         self._closing = False
 
     async def open(self) -> None:
@@ -202,7 +202,9 @@ class PostgresStore:
                     asked.append((place, script, ask, self._places(exchange, ask)))
             wanted = any(places for _, _, _, places in asked)
             answers = await exchange.send() if wanted else []
-            running = [(place, script, _fitting(ask, places, answers)) for place, script, ask, places in asked]
+            running = [
+                (place, script, _fitting(ask, places, answers)) for place, script, ask, places in asked
+            ]
         return values
 
     # -------------------------------------------------------------------------------- one script by itself

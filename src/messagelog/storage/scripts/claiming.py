@@ -7,8 +7,9 @@ locked too, in the order of their ids.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from messagelog.storage.rows import Acceptance, Claim, ClaimLost, LogRow, LogState, MessageRow, RowState
 from messagelog.storage.scripts.asking import Do, Fetch, Together
