@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
@@ -213,6 +214,7 @@ def _counts(before: str | None) -> dict[bytes, int] | None:
     return {bytes.fromhex(hash_): n for hash_, n in msgspec.json.decode(before, type=dict[str, int]).items()}
 
 
+@functools.lru_cache(maxsize=1024)
 def read_pins(text: str) -> Pins:
     """The pins of an activity, from the journal."""
     return msgspec.json.decode(text, type=Pins)

@@ -45,8 +45,9 @@ class Job:
 class Gathering:
     """Gives jobs to `run`, as many at a time as there are. Two that lock the same are never under way together.
 
-    There are so many `groups` at a time, one computing while another waits for the disk. `run` ends every job that it is given, one way or the other. A group that takes long (it waits for a lock of
-    another process, or for a connection) holds up the jobs with its own locks, not the others.
+    There are so many `groups` at a time, one computing while another waits for the disk. `run` ends every job that
+    it is given, one way or the other. A group that takes long (it waits for a lock of another process, or for a
+    connection) holds up the jobs with its own locks, not the others.
     """
 
     def __init__(self, run: Callable[[list[Job]], Awaitable[None]], *, groups: int) -> None:
