@@ -170,7 +170,9 @@ class PostgresStore:
         committing = False
         try:
             values = await self._side_by_side(exchange, jobs)
-            committing = connection.in_transaction
+            if not connection.in_transaction:  # they asked nothing: as with one by itself
+                await exchange.send()
+            committing = True
             exchange.add(_COMMIT, {})
             await exchange.send()
         except asyncio.CancelledError:
