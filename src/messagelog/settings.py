@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from messagelog.connectors import Connector
 from messagelog.connectors.demo import DemoConnector
 from messagelog.core import Times
-from messagelog.server.http import place_of
+from messagelog.core.asking import place_of
 
 _SECRET_CHARACTERS: Final = 32
 _SECRET_DISTINCT: Final = 10

@@ -1,4 +1,4 @@
-"""`GET /crmManifest` and `GET /isAlive`: what the client needs to know of this server before anybody signs in."""
+"""`GET /crmManifest`: what the client shows and asks for, built from what the connectors say of themselves."""
 
 from __future__ import annotations
 
@@ -18,12 +18,6 @@ router = APIRouter()
 
 _REDIRECT: Final = "https://ringcentral.github.io/ringcentral-embeddable/redirect.html"
 _FORMS: Final = ("callLog", "messageLog", "newContact")
-
-
-@router.get("/isAlive", response_class=Response)
-async def is_alive() -> Response:
-    """`OK`, as text, while the server runs."""
-    return Response("OK", media_type="text/plain")
 
 
 @router.get("/crmManifest", response_class=Response)
@@ -46,7 +40,7 @@ def build_manifest(connectors: Mapping[str, Connector], public_url: str) -> dict
         "redirectUri": _REDIRECT,
         "author": {"name": "messagelog"},
         "version": messagelog.__version__,
-        "platforms": {name: _platform(connector) for name, connector in connectors.items()},
+        "platforms": {name: platform_manifest(connector) for name, connector in connectors.items()},
     }
 
 
@@ -65,7 +59,7 @@ def additional_fields(connector: Connector) -> list[dict[str, Any]]:
     ]
 
 
-def _platform(connector: Connector) -> dict[str, Any]:
+def platform_manifest(connector: Connector) -> dict[str, Any]:
     """One platform: what the connector says of it, over what the client cannot do without."""
     page = dict(connector.manifest.get("page", {}))
     for form in _FORMS:

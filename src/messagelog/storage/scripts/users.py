@@ -25,7 +25,8 @@ def save_user(user: UserRow) -> Script[None]:
 def refresh_user(user: UserRow) -> Script[None]:
     """Writes the user's name and time zone; her credentials and all the rest stay as they are."""
     told = ("tenant", "platform", "id", "name", "timezone", "timezone_offset")
-    yield Do("refresh_user", [{name: getattr(user, name) for name in told}])
+    params = _user_params(user)
+    yield Do("refresh_user", [{name: params[name] for name in told}])
 
 
 def _user_params(user: UserRow) -> Params:
