@@ -35,10 +35,11 @@ async def crm_manifest(request: Request) -> Response:
 
 def build_manifest(connectors: Mapping[str, Connector], public_url: str) -> dict[str, Any]:
     """The manifest of these connectors for a server at `public_url`."""
+    url = public_url.rstrip("/")
     return {
-        "serverUrl": public_url.rstrip("/"),
+        "serverUrl": url,
         "redirectUri": _REDIRECT,
-        "author": {"name": "messagelog"},
+        "author": {"name": "messagelog", "websiteUrl": url, "supportUrl": url},
         "version": messagelog.__version__,
         "platforms": {name: platform_manifest(connector) for name, connector in connectors.items()},
     }
