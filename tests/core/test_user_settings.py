@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,7 +18,9 @@ from messagelog.core.user_settings import (
     read_admin_settings,
 )
 from messagelog.messages import BadRequest
-from messagelog.storage import Store
+
+if TYPE_CHECKING:
+    from messagelog.storage import Store
 
 ADA = User("acme", "crm", "ada", "Ada", "", "America/Los_Angeles", None)
 NOWHERE = User("acme", "crm", "otto", "Otto", "", None, None)
