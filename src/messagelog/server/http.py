@@ -99,17 +99,17 @@ async def read_form(request: Request, type_: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=type_)
     except msgspec.ValidationError as error:
-        raise _located(str(error)) from None
+        raise located(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest("body", "expected JSON") from None
 
 
-def _located(message: str) -> BadRequest:
-    """What msgspec says, as the path of a field and the problem."""
+def located(message: str) -> BadRequest:
+    """What msgspec says of a value, as the path of a field and the problem."""
     told = _TOLD_BY_MSGSPEC.fullmatch(message)
     path, problem = (told["path"] or "body", told["problem"]) if told else ("body", message)
     if missing := _MISSING.fullmatch(problem):
-        return BadRequest(missing[1], "is missing")
+        return BadRequest(missing[1] if path == "body" else f"{path}.{missing[1]}", "is missing")
     return BadRequest(path, problem[:1].lower() + problem[1:])
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import APIRouter, Request, Response
 
 import messagelog
+from messagelog.core.user_settings import LANGUAGE, TIMEZONE
 from messagelog.server.http import Refused, assembly_of, json_response, query_values
 
 if TYPE_CHECKING:
@@ -18,6 +19,22 @@ router = APIRouter()
 
 _REDIRECT: Final = "https://ringcentral.github.io/ringcentral-embeddable/redirect.html"
 _FORMS: Final = ("callLog", "messageLog", "newContact")
+
+_SETTINGS: Final[dict[str, Any]] = {
+    "id": "messagelog",
+    "type": "section",
+    "name": "Message logs",
+    "items": [
+        {
+            "id": TIMEZONE,
+            "type": "inputField",
+            "name": "Time zone, such as Europe/Berlin",
+            "defaultValue": "",
+        },
+        {"id": LANGUAGE, "type": "inputField", "name": "Language, such as en or pt-BR", "defaultValue": ""},
+    ],
+}
+"""The settings that every user has, whatever her CRM is."""
 
 
 @router.get("/crmManifest", response_class=Response)
@@ -72,12 +89,19 @@ def platform_manifest(connector: Connector) -> dict[str, Any]:
         "auth": {"type": "apiKey", "apiKey": {"page": _login_page(connector)}},
         "contactPageUrl": "https://{hostname}/{contactType}/{contactId}",
         "embeddedOnCrmPage": {"welcomePage": {"docLink": "", "videoLink": ""}},
-        "settings": [],
         **connector.manifest,
         "name": connector.name,  # the client looks it up by this name
         "contactTypes": contact_types(connector),
-        "page": {"useContactSearch": connector.can("find_contact_with_name"), **page},
+        "page": {"useContactSearch": _needs_search(connector), **page},
+        "settings": [_SETTINGS, *connector.manifest.get("settings", [])],
     }
+
+
+def _needs_search(connector: Connector) -> bool:
+    """Whether the client offers a search by name. Without it, its form fails on a number that nobody has, where the
+    CRM lets no contact be made either: the list of contacts is empty then.
+    """
+    return connector.can("find_contact_with_name") or not connector.can("create_contact")
 
 
 def _login_page(connector: Connector) -> dict[str, Any]:
