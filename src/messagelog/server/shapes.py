@@ -40,10 +40,10 @@ class ContactRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     name: str
     type: str | UnsetType = UNSET
     phone: str | UnsetType | None = UNSET
-    created_date: str | UnsetType = UNSET
     is_new_contact: bool | UnsetType = UNSET
     default_contact_type: str | UnsetType = UNSET
     additional_info: dict[str, Any] | UnsetType = UNSET
+    created_date: str | UnsetType = UNSET
 
 
 class ContactsAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
