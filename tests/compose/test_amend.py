@@ -128,7 +128,7 @@ def test_where_our_heading_is_left_no_other_is_added(pins: Pins) -> None:
     first, second = written(pins, FIRST, SECOND_ONE)
     edited = composed(pins, FIRST).replace("one", "won")
     amended = amend(edited, pins, [second], known([first]), KEY)
-    assert amended.startswith(edited)
+    assert amended.startswith(edited.replace("Messages: 1 SMS", "Messages: 2 SMS"))
     assert "Conversation log" not in amended
     assert amended.endswith(second.text)
 
@@ -152,6 +152,18 @@ def test_entries_that_are_almost_alike_are_told_apart(pins: Pins) -> None:
     body = composed(pins, *messages)
     # What people see of the second, third and fifth differs in line breaks and words only.
     assert sum(count_entries(body, pins, {entry.hash for entry in some}, KEY).values()) == len(messages)
+
+
+@each_format
+def test_an_entry_that_begins_like_a_new_one_is_told_from_it(pins: Pins) -> None:
+    longer, shorter = sms("ok\nand more"), sms("ok", T + SECOND)
+    first, second = written(pins, longer, shorter)
+    body = composed(pins, longer)
+    before = count_entries(body, pins, {second.hash}, KEY, {first.hash})
+    assert before == {}
+    once = amend(body, pins, [second], known([first]), KEY, before)
+    assert amend(once, pins, [second], known([first]), KEY, before) == once
+    assert once == composed(pins, longer, shorter)
 
 
 @each_format

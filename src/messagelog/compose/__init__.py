@@ -1,17 +1,22 @@
 """What a person reads in the CRM: a conversation as plain text, HTML or Markdown. Pure: no I/O, no clock."""
 
 from messagelog.compose.amend import amend, append_text
+from messagelog.compose.catalog import DEFAULT_LANGUAGE, LANGUAGES, pick_language
 from messagelog.compose.log import compose_log, entries
-from messagelog.compose.model import Content, Entry, LogFormat, People, Pins
+from messagelog.compose.model import Content, Entry, Known, LogFormat, Measure, People, Pins
 from messagelog.compose.recognise import count_entries
 from messagelog.compose.replace import append_thread_text, replace_thread
 from messagelog.compose.thread import compose_thread, thread_blocks
 from messagelog.compose.times import pick_zone
 
 __all__ = [
+    "DEFAULT_LANGUAGE",
+    "LANGUAGES",
     "Content",
     "Entry",
+    "Known",
     "LogFormat",
+    "Measure",
     "People",
     "Pins",
     "amend",
@@ -21,6 +26,7 @@ __all__ = [
     "compose_thread",
     "count_entries",
     "entries",
+    "pick_language",
     "pick_zone",
     "replace_thread",
     "thread_blocks",

@@ -41,31 +41,46 @@ def syntax_of(pins: Pins) -> Syntax:
 def entry_of(block: Block, pins: Pins, key: bytes) -> Entry:
     """The block, written out and with the hash by which it is found again."""
     syntax = syntax_of(pins)
-    text = syntax.render(block)
-    *_, (_, digest) = _digests(next(iter(syntax.scan(text))), key)
-    return Entry(hash=digest, sent_at=block.sent_at, text=text, id=block.id)
+    digest = _digest(normalise(syntax.seen(block)), key)
+    return Entry(digest, block.sent_at, syntax.render(block), block.id, block.kind)
 
 
 def find(body: str, pins: Pins, hashes: Collection[bytes], key: bytes) -> list[Found]:
     """Every block with one of the hashes, in the order of the body, as far down as it fits."""
     found = []
     for candidate in syntax_of(pins).scan(body):
-        fits = [(end, digest) for end, digest in _digests(candidate, key) if digest in hashes]
-        if fits:
-            found.append(Found(candidate.start, *fits[-1], candidate.tag))
+        whole = _digest(normalise(" ".join(candidate.pieces)), key)
+        if whole in hashes:
+            found.append(Found(candidate.start, candidate.ends[-1], whole, candidate.tag))
+        elif len(candidate.ends) > 1:
+            fits = [(end, digest) for end, digest in _digests(candidate, key) if digest in hashes]
+            if fits:
+                found.append(Found(candidate.start, *fits[-1], candidate.tag))
     return sorted(found)
 
 
-def count_entries(body: str, pins: Pins, hashes: Collection[bytes], key: bytes) -> dict[bytes, int]:
-    """How often each of the hashes stands in the body; those that do not are missing."""
-    return dict(Counter(block.hash for block in find(body, pins, frozenset(hashes), key)))
+def count_entries(
+    body: str, pins: Pins, hashes: Collection[bytes], key: bytes, others: Collection[bytes] = ()
+) -> dict[bytes, int]:
+    """How often each of the hashes stands in the body; those that do not are missing.
+
+    `others` are the hashes of what else may be there: one of those may begin with the very text of one that is
+    looked for, and has to be told from it.
+    """
+    found = Counter(block.hash for block in find(body, pins, frozenset({*hashes, *others}), key))
+    return {digest: count for digest, count in found.items() if digest in hashes}
+
+
+def _digest(text: str, key: bytes) -> bytes:
+    """HMAC-SHA256, its first 16 bytes."""
+    return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")[:HASH_BYTES]
 
 
 def _digests(candidate: Candidate, key: bytes) -> Iterator[tuple[int, bytes]]:
-    """Each possible end with the hash of the normalised text up to it: HMAC-SHA256, its first 16 bytes."""
+    """Each possible end with the digest of the normalised text up to it."""
     mac = hmac.new(key, digestmod="sha256")
     space = b""
-    for end, visible in candidate.ends:
+    for end, visible in zip(candidate.ends, candidate.pieces, strict=True):
         piece = normalise(visible)
         if piece:
             mac.update(space + piece.encode("utf-8", "surrogatepass"))
