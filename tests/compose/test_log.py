@@ -1,5 +1,6 @@
 """The text of a conversation, for people."""
 
+import hmac
 import json
 from typing import Any
 
@@ -123,6 +124,13 @@ def test_hashes_are_keyed_and_over_what_is_visible() -> None:
     (alike,) = entries(PLAIN, PEOPLE, [sms("cafe\u0301 au lait ")], TALK, KEY)
     (keyed,) = entries(PLAIN, PEOPLE, [sms("caf\u00e9  au\tlait")], TALK, b"other")
     assert one.hash == alike.hash != keyed.hash
+
+
+def test_hashes_of_the_first_template_are_as_they_were() -> None:
+    """They stand in journals: HMAC-SHA256 of the visible text."""
+    (one,) = entries(Pins(LogFormat.PLAIN, "UTC", template=1), PEOPLE, [sms("caf\u00e9  au")], TALK, KEY)
+    seen = "[2026-07-14 3:00 AM UTC] Maya Patel caf\u00e9 au".encode()
+    assert one.hash == hmac.digest(KEY, seen, "sha256")[:16]
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,10 @@ def clean(text: str) -> str:
     """
     if text.isprintable():
         return text.rstrip()
-    text = _DROPPED.sub("", _NEW_LINES.sub("\n", _whole_characters(text)))
-    return "\n".join([line.rstrip() for line in text.split("\n")]).strip("\n").rstrip()
+    lines = text.split("\n")
+    if not all(map(str.isprintable, lines)):
+        lines = _DROPPED.sub("", _NEW_LINES.sub("\n", _whole_characters(text))).split("\n")
+    return "\n".join([line.rstrip() for line in lines]).strip("\n").rstrip()
 
 
 def clean_line(text: str | None, longest: int = LONGEST_NAME) -> str:

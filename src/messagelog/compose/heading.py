@@ -1,7 +1,7 @@
 """The heading of a conversation log: who, when, and how many messages; and bringing it up to date in a body."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from messagelog.compose.blocks import Block, Line
@@ -89,11 +89,16 @@ def heading_edits(
     counts.update(entry.kind for entry in added)
     edits = [_edit(heading.counts_line, syntax.line(words.counts(counts)))]
     if heading.days_line:
-        times = [at[0] for at in known if at[0]] + [entry.sent_at for entry in added if entry.sent_at]
-        stood = words.read_days(normalise(heading.days_line.text)) or []
-        if {day(moment, pins.zone, pins.language) for moment in times}.issuperset(stood):
+        times = sorted({at[0] for at in known if at[0]} | {entry.sent_at for entry in added if entry.sent_at})
+        first, *last = words.read_days(normalise(heading.days_line.text)) or [""]
+        # What people put there is none of these days, and stays.
+        if _is_day(first, times, pins) and (not last or _is_day(last[0], reversed(times), pins)):
             edits.append(_edit(heading.days_line, syntax.line(words.days(days_of(times, pins)))))
     return edits
+
+
+def _is_day(text: str, times: Iterable[int], pins: Pins) -> bool:
+    return any(day(moment, pins.zone, pins.language) == text for moment in times)
 
 
 def _edit(line: Line, text: str) -> Edit:

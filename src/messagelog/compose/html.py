@@ -113,7 +113,9 @@ def _run(body: str, start: int, end: int) -> Iterator[Line]:
 
 def _text(leaf: str) -> str:
     """What a paragraph shows: breaks are white space, other elements nothing."""
-    text = _INLINE.sub("", _BREAK.sub(" ", leaf.replace("<br>", " ")))
+    text = leaf.replace("<br>", " ").replace("<b>", "").replace("</b>", "")
+    if "<" in text:
+        text = _INLINE.sub("", _BREAK.sub(" ", text))
     return html.unescape(text) if "&" in text else text
 
 

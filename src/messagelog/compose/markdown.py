@@ -9,6 +9,7 @@ _ESCAPES = {ord(char): f"\\{char}" for char in "\\`*_{}[]<>#|~&"}
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>#|~&]")
 _NUMBERED = re.compile(r"\d{1,9}(?=[.)])")
 _MARKUP = re.compile(r"\\([!-/:-@\[-`{-~])|^\s*[-+] |\*")
+_BULLETS = ("- ", "+ ")
 _HARD_BREAK = "  \n"
 _URL_ESCAPES = {ord(char): f"%{ord(char):02X}" for char in "()*'\\ <>[]`"}
 
@@ -35,9 +36,10 @@ class Markdown(IndentedLines):
 
     def line_text(self, line: str) -> str:
         """Without bullet, bold and escapes. A CRM may have changed the first two."""
-        if "\\" in line or "*" in line or line.lstrip()[:1] in {"-", "+"}:
+        if "\\" in line:
             return _MARKUP.sub(lambda markup: markup[1] or "", line)
-        return line
+        text = line.lstrip()
+        return (text[2:] if text.startswith(_BULLETS) else line).replace("*", "")
 
 
 def _line(line: str | Link) -> str:

@@ -3,6 +3,8 @@
 import hmac
 from collections import Counter
 from collections.abc import Collection, Iterator
+from functools import lru_cache
+from hashlib import blake2b
 from typing import NamedTuple
 
 from messagelog.compose.blocks import Block, Candidate, Syntax
@@ -13,6 +15,8 @@ from messagelog.compose.model import Entry, LogFormat, Pins
 from messagelog.compose.plain import Plain
 
 HASH_BYTES = 16
+
+Mac = hmac.HMAC | blake2b
 
 _SYNTAXES: dict[LogFormat, Syntax] = {
     LogFormat.PLAIN: Plain(),
@@ -41,19 +45,20 @@ def syntax_of(pins: Pins) -> Syntax:
 def entry_of(block: Block, pins: Pins, key: bytes) -> Entry:
     """The block, written out and with the hash by which it is found again."""
     syntax = syntax_of(pins)
-    digest = _digest(normalise(syntax.seen(block)), key)
+    digest = _digest(normalise(syntax.seen(block)), _mac(pins.template, key))
     return Entry(digest, block.sent_at, syntax.render(block), block.id, block.kind)
 
 
 def find(body: str, pins: Pins, hashes: Collection[bytes], key: bytes) -> list[Found]:
     """Every block with one of the hashes, in the order of the body, as far down as it fits."""
     found = []
+    empty = _mac(pins.template, key)
     for candidate in syntax_of(pins).scan(body):
-        whole = _digest(normalise(" ".join(candidate.pieces)), key)
+        whole = _digest(normalise(" ".join(candidate.pieces)), empty)
         if whole in hashes:
             found.append(Found(candidate.start, candidate.ends[-1], whole, candidate.tag))
         elif len(candidate.ends) > 1:
-            fits = [(end, digest) for end, digest in _digests(candidate, key) if digest in hashes]
+            fits = [(end, digest) for end, digest in _digests(candidate, empty) if digest in hashes]
             if fits:
                 found.append(Found(candidate.start, *fits[-1], candidate.tag))
     return sorted(found)
@@ -71,14 +76,22 @@ def count_entries(
     return {digest: count for digest, count in found.items() if digest in hashes}
 
 
-def _digest(text: str, key: bytes) -> bytes:
-    """HMAC-SHA256, its first 16 bytes."""
-    return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")[:HASH_BYTES]
+@lru_cache(maxsize=32)
+def _mac(template: int, key: bytes) -> Mac:
+    """A keyed hash with nothing in it yet. Activities of the first template were written with a slower one."""
+    return hmac.new(key, digestmod="sha256") if template == 1 else blake2b(key=key, digest_size=HASH_BYTES)
 
 
-def _digests(candidate: Candidate, key: bytes) -> Iterator[tuple[int, bytes]]:
+def _digest(text: str, empty: Mac) -> bytes:
+    """The first 16 bytes of the keyed hash."""
+    mac = empty.copy()
+    mac.update(text.encode("utf-8", "surrogatepass"))
+    return mac.digest()[:HASH_BYTES]
+
+
+def _digests(candidate: Candidate, empty: Mac) -> Iterator[tuple[int, bytes]]:
     """Each possible end with the digest of the normalised text up to it."""
-    mac = hmac.new(key, digestmod="sha256")
+    mac = empty.copy()
     space = b""
     for end, visible in zip(candidate.ends, candidate.pieces, strict=True):
         piece = normalise(visible)
