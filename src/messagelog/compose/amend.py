@@ -97,11 +97,12 @@ def _placed(
     for each in known:
         orders[each[1]].append(_known_order(each))
     for alike in orders.values():
-        alike.sort()
+        if len(alike) > 1:
+            alike.sort()
     for entry in _by_time(new):
         orders[entry.hash].append(_order(entry))
     counts = Counter([block.hash for block in found])
-    queues = {digest: sorted(orders[digest][:count], reverse=True) for digest, count in counts.items()}
+    queues = {digest: orders[digest][count - 1 :: -1] for digest, count in counts.items()}
     return [(queue.pop() if len(queue := queues[block.hash]) > 1 else queue[0], block) for block in found]
 
 

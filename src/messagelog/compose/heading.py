@@ -1,5 +1,6 @@
 """The heading of a conversation log: who, when, and how many messages; and bringing it up to date in a body."""
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -17,6 +18,7 @@ MOST_NAMED = 10
 """Of those who also take part: a heading has to fit into small limits too."""
 
 _LONGEST_TITLE = 200  # characters that are looked at: more than the fixed words have
+_LONGEST_HEADING = 20_000  # characters: with everybody's longest name, and what a CRM makes of it
 
 
 class Edit(NamedTuple):
@@ -106,32 +108,36 @@ def _edit(line: Line, text: str) -> Edit:
 
 
 def _find(body: str, pins: Pins, found: Sequence[Found]) -> _Lines | None:
-    """The first block that begins and ends as a heading of ours does. A message can look like none:
-    its entry begins with the time.
+    """The lines of the first block that begins as a heading of ours does, in front of any entry of ours.
+
+    A message can look like none: its entry begins with the time.
     """
     words = words_of(pins)
-    ours = {block.start for block in found}
-    zone = normalise(words.zone(pins.zone))
     syntax = syntax_of(pins)
+    starts = [block.start for block in found]
     for candidate in syntax.scan(body):
-        if candidate.start in ours or not words.is_title(normalise(candidate.pieces[0][:_LONGEST_TITLE])):
-            continue
-        if zone not in normalise(" ".join(candidate.pieces)):
-            continue
-        lines = _known_lines(syntax.lines(body, candidate.start, candidate.ends[-1]), pins)
-        if lines is not None:
-            return lines
+        if words.is_title(normalise(candidate.pieces[0][:_LONGEST_TITLE])):
+            following = bisect_right(starts, candidate.start)
+            end = min([*starts[following : following + 1], candidate.start + _LONGEST_HEADING])
+            lines = _known_lines(syntax.lines(body, candidate.start, min(end, len(body))), pins)
+            if lines is not None:
+                return lines
     return None
 
 
 def _known_lines(lines: Iterator[Line], pins: Pins) -> _Lines | None:
+    """The lines of a heading, down to that with the zone, which is the last."""
     words = words_of(pins)
-    days_line = None
+    zone = normalise(words.zone(pins.zone))
+    days_line = counts_line = counts = None
     for line in lines:
         text = normalise(line.text)
-        counts = words.read_counts(text)
-        if counts:
-            return _Lines(line, counts, days_line)
-        if days_line is None and words.read_days(text):
+        if text == zone:
+            break
+        if counts is None and (counts := words.read_counts(text)):
+            counts_line = line
+        elif days_line is None and words.read_days(text):
             days_line = line
-    return None
+    else:
+        return None
+    return _Lines(counts_line, counts, days_line) if counts_line and counts else None

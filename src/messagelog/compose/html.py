@@ -140,10 +140,14 @@ class _Scanner:
     def scan(self, body: str) -> Iterator[Candidate]:
         position = 0
         for token in _TOKEN.finditer(body):
-            self._add_text(body[position : token.start()])
+            if self._stack:
+                self._add_text(body[position : token.start()])
             position = token.end()
-            if token["leaf"] is not None:
-                yield from self._leaf(token)
+            leaf = token["leaf"]
+            if leaf is not None:
+                if self._stack:
+                    yield from self._begin("p", token.start())
+                yield Candidate(token.start(), [position], [_text(leaf)], "p")
                 continue
             tag = (token["tag"] or "").lower()
             if tag in _BLOCKS:
@@ -153,13 +157,6 @@ class _Scanner:
         self._add_text(body[position:])
         while self._stack:
             yield from self._end(len(body))
-
-    def _leaf(self, token: re.Match[str]) -> Iterator[Candidate]:
-        if self._stack and self._ends_at("p"):
-            yield from self._end(token.start())
-        if self._stack:
-            self._stack[-1].has_blocks = True
-        yield Candidate(token.start(), [token.end()], [_text(token["leaf"])], "p")
 
     def _add_text(self, text: str) -> None:
         if self._stack and text:
@@ -172,12 +169,15 @@ class _Scanner:
                     yield from self._end(token.start())
                 yield from self._end(token.end())
             return
-        if self._stack and self._ends_at(tag):
-            yield from self._end(token.start())
-        if self._stack:
-            self._stack[-1].has_blocks = True
+        yield from self._begin(tag, token.start())
         if tag not in _VOID:
             self._stack.append(_Open(tag, token.start()))
+
+    def _begin(self, tag: str, start: int) -> Iterator[Candidate]:
+        if self._stack and self._ends_at(tag):
+            yield from self._end(start)
+        if self._stack:
+            self._stack[-1].has_blocks = True
 
     def _ends_at(self, tag: str) -> bool:
         """Whether this start ends the element before it, which was left open."""

@@ -1,8 +1,9 @@
 """Finding our own blocks again in a body that a CRM has stored and people have edited."""
 
 import hmac
+import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
@@ -15,6 +16,11 @@ from messagelog.compose.model import Entry, LogFormat, Pins
 from messagelog.compose.plain import Plain
 
 HASH_BYTES = 16
+
+# A CRM that wraps lines, or makes a paragraph of each, leaves an entry in several places that look like blocks.
+_LIKE_A_TIME = re.compile(r"\W*\d{1,4}\b")
+_MOST_PIECES = 60
+_MOST_ATTEMPTS = 100
 
 Mac = hmac.HMAC | blake2b
 
@@ -51,17 +57,48 @@ def entry_of(block: Block, pins: Pins, key: bytes) -> Entry:
 
 def find(body: str, pins: Pins, hashes: Collection[bytes], key: bytes) -> list[Found]:
     """Every block with one of the hashes, in the order of the body, as far down as it fits."""
-    found = []
+    found: list[Found] = []
     empty = _mac(pins.template, key)
-    for candidate in syntax_of(pins).scan(body):
-        whole = _digest(normalise(" ".join(candidate.pieces)), empty)
-        if whole in hashes:
-            found.append(Found(candidate.start, candidate.ends[-1], whole, candidate.tag))
-        elif len(candidate.ends) > 1:
-            fits = [(end, digest) for end, digest in _digests(candidate, empty) if digest in hashes]
-            if fits:
-                found.append(Found(candidate.start, *fits[-1], candidate.tag))
-    return sorted(found)
+    candidates = list(syntax_of(pins).scan(body))
+    attempts = _MOST_ATTEMPTS
+    claimed = 0
+    for index, candidate in enumerate(candidates):
+        if candidate.start < claimed:
+            continue
+        block = _block_in(candidate, hashes, empty)
+        if block is None and attempts and _LIKE_A_TIME.match(candidate.pieces[0]):
+            attempts -= 1
+            block = _block_across(candidates[index : index + _MOST_PIECES], hashes, empty)
+        if block is not None:
+            found.append(block)
+            claimed = block.end
+    return found
+
+
+def _block_in(candidate: Candidate, hashes: Collection[bytes], empty: Mac) -> Found | None:
+    """The block that a candidate is or begins with."""
+    whole = _digest(normalise(" ".join(candidate.pieces)), empty)
+    if whole in hashes:
+        return Found(candidate.start, candidate.ends[-1], whole, candidate.tag)
+    return _block_across([candidate], hashes, empty) if len(candidate.ends) > 1 else None
+
+
+def _block_across(candidates: Sequence[Candidate], hashes: Collection[bytes], empty: Mac) -> Found | None:
+    """The longest block that begins where the first candidate does, however its lines were wrapped since."""
+    mac = empty.copy()
+    space = b""
+    fits = None
+    first = candidates[0]
+    for candidate in candidates:
+        for end, visible in zip(candidate.ends, candidate.pieces, strict=True):
+            piece = normalise(visible)
+            if piece:
+                mac.update(space + piece.encode("utf-8", "surrogatepass"))
+                space = b" "
+                digest = mac.copy().digest()[:HASH_BYTES]
+                if digest in hashes:
+                    fits = Found(first.start, end, digest, first.tag)
+    return fits
 
 
 def count_entries(
@@ -87,15 +124,3 @@ def _digest(text: str, empty: Mac) -> bytes:
     mac = empty.copy()
     mac.update(text.encode("utf-8", "surrogatepass"))
     return mac.digest()[:HASH_BYTES]
-
-
-def _digests(candidate: Candidate, empty: Mac) -> Iterator[tuple[int, bytes]]:
-    """Each possible end with the digest of the normalised text up to it."""
-    mac = empty.copy()
-    space = b""
-    for end, visible in zip(candidate.ends, candidate.pieces, strict=True):
-        piece = normalise(visible)
-        if piece:
-            mac.update(space + piece.encode("utf-8", "surrogatepass"))
-            space = b" "
-            yield end, mac.copy().digest()[:HASH_BYTES]
