@@ -47,7 +47,7 @@ def amend(  # noqa: PLR0917 - a text, and all that is known about it
 
 def append_text(pins: Pins, new: Sequence[Entry]) -> str:
     """Only the new entries, oldest first, for CRMs that append."""
-    return syntax_of(pins).separator.join([entry.text for entry in _by_time(new)])
+    return syntax_of(pins).separator.join([entry.text for entry in in_order(new)])
 
 
 def add_at_end(body: str, pins: Pins, texts: Iterable[str]) -> str:
@@ -58,7 +58,8 @@ def add_at_end(body: str, pins: Pins, texts: Iterable[str]) -> str:
     return body[:end] + syntax.fit(text, body, "") + body[end:]
 
 
-def _by_time(entries: Iterable[Entry]) -> list[Entry]:
+def in_order(entries: Iterable[Entry]) -> list[Entry]:
+    """Oldest first."""
     return sorted(entries, key=_order)
 
 
@@ -80,13 +81,13 @@ def _missing(
     """The new entries that are not in the body yet, oldest first."""
     stood = Counter([each[1] for each in known]) if before is None else before
     alike: dict[bytes, list[Entry]] = defaultdict(list)
-    for entry in _by_time(new):
+    for entry in in_order(new):
         alike[entry.hash].append(entry)
     missing = []
     for digest, entries in alike.items():
         lacking = stood.get(digest, 0) + len(entries) - in_body.get(digest, 0)
         missing.extend(entries[len(entries) - max(0, min(len(entries), lacking)) :])
-    return _by_time(missing)
+    return in_order(missing)
 
 
 def _placed(
@@ -99,7 +100,7 @@ def _placed(
     for alike in orders.values():
         if len(alike) > 1:
             alike.sort()
-    for entry in _by_time(new):
+    for entry in in_order(new):
         orders[entry.hash].append(_order(entry))
     counts = Counter([block.hash for block in found])
     queues = {digest: orders[digest][count - 1 :: -1] for digest, count in counts.items()}

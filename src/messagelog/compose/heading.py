@@ -29,7 +29,26 @@ class Edit(NamedTuple):
     text: str
 
 
-def heading_of(
+def heading_text(
+    pins: Pins,
+    people: People,
+    messages: Sequence[Message],
+    conversation: Conversation,
+    *,
+    continued: bool = False,
+) -> str:
+    """The heading, rendered. Where it would take half of the limit, it is a small one without names."""
+    syntax = syntax_of(pins)
+    text = syntax.render(_heading(pins, people, messages, conversation, continued=continued))
+    if pins.limit is None or pins.measure.of(text) <= pins.limit // 2:
+        return text
+    times = [message.sent_at for message in messages if message.sent_at is not None]
+    tail = _tail(pins, times, Counter(message.kind for message in messages))
+    title = words_of(pins).lost_title()
+    return syntax.render(Block(words_of(pins).continued(title) if continued else title, tail))
+
+
+def _heading(
     pins: Pins,
     people: People,
     messages: Sequence[Message],

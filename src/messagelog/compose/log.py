@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from messagelog.compose.blocks import Block
-from messagelog.compose.heading import heading_of
+from messagelog.compose.heading import heading_text
 from messagelog.compose.model import Content, Entry, People, Pins
 from messagelog.compose.recognise import entry_of, syntax_of
 from messagelog.compose.said import message_lines
+from messagelog.compose.shorten import shorten
 from messagelog.compose.speakers import contact, is_outbound, speaker
 from messagelog.compose.words import words_of
 from messagelog.messages import Conversation, Message, message_order
@@ -28,7 +29,7 @@ def compose_log(  # noqa: PLR0917 - what `entries` takes
     """
     written = entries(pins, people, messages, conversation, key) if written is None else written
     syntax = syntax_of(pins)
-    heading = syntax.render(heading_of(pins, people, messages, conversation, continued=continued))
+    heading = heading_text(pins, people, messages, conversation, continued=continued)
     return Content(
         subject=subject_of(pins, people, messages, conversation, continued=continued),
         body=syntax.separator.join([heading, *[entry.text for entry in written]]),
@@ -53,11 +54,25 @@ def subject_of(
 def entries(
     pins: Pins, people: People, messages: Sequence[Message], conversation: Conversation, key: bytes
 ) -> list[Entry]:
-    """An entry per message, oldest first: when, who, what was said, and the media."""
-    return [
-        entry_of(_block(pins, people, message, conversation), pins, key)
-        for message in sorted(messages, key=message_order)
-    ]
+    """An entry per message, oldest first: when, who, what was said, and the media.
+
+    One that would not fit into an activity of its own is shortened.
+    """
+    written = []
+    for message in sorted(messages, key=message_order):
+        block = _block(pins, people, message, conversation)
+        entry = entry_of(block, pins, key)
+        if pins.limit is not None and pins.measure.of(entry.text) > pins.limit // 3:
+            room = _room(pins, people, message, conversation)
+            entry = entry_of(shorten(block, pins, room), pins, key)
+        written.append(entry)
+    return written
+
+
+def _room(pins: Pins, people: People, message: Message, conversation: Conversation) -> int:
+    """What an activity with this message alone leaves for it."""
+    heading = heading_text(pins, people, [message], conversation, continued=True)
+    return (pins.limit or 0) - pins.measure.of(heading + syntax_of(pins).separator)
 
 
 def _block(pins: Pins, people: People, message: Message, conversation: Conversation) -> Block:

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Sequence
 
 from messagelog.compose.blocks import Block, Link
 from messagelog.compose.clean import clean_line
+from messagelog.compose.heading import MOST_NAMED
 from messagelog.compose.model import Content, Entry, People, Pins
 from messagelog.compose.recognise import entry_of, syntax_of
 from messagelog.compose.said import media_lines, text_lines
+from messagelog.compose.shorten import shorten
 from messagelog.compose.speakers import contact, contact_with_number
 from messagelog.compose.words import Words, words_of
 from messagelog.messages import Entity, MessageKind, Owner, Party, Thread
@@ -33,10 +35,11 @@ def compose_thread(
     )
 
 
-def thread_subject(pins: Pins, people: People) -> str:
+def thread_subject(pins: Pins, people: People, *, continued: bool = False) -> str:
     """The subject of an activity for a shared thread."""
     words = words_of(pins)
-    return words.thread_title(contact(people, words))
+    title = words.thread_title(contact(people, words))
+    return words.continued(title) if continued else title
 
 
 def thread_blocks(pins: Pins, people: People, thread: Thread, key: bytes) -> list[Entry]:
@@ -49,7 +52,17 @@ def thread_blocks(pins: Pins, people: People, thread: Thread, key: bytes) -> lis
         if said is not None:
             at = entity.happened_at
             shown.append(Block(*said, words.when(at, pins.zone), at or 0, entity.id, MessageKind.THREAD))
-    return [entry_of(block, pins, key) for block in shown]
+    if pins.limit is None:
+        return [entry_of(block, pins, key) for block in shown]
+    room = pins.limit - pins.measure.of(continued_heading(pins, people, key).text + syntax_of(pins).separator)
+    return [entry_of(shorten(block, pins, room), pins, key) for block in shown]
+
+
+def continued_heading(pins: Pins, people: People, key: bytes) -> Entry:
+    """What stands above the entries in an activity that goes on with a thread."""
+    words = words_of(pins)
+    title = words.continued(words.thread_title(contact_with_number(people, words)))
+    return entry_of(Block(title, [words.zone(pins.zone)]), pins, key)
 
 
 class _Teller:
@@ -114,7 +127,7 @@ def summary_of(pins: Pins, people: People, thread: Thread) -> Block:
     assignee = _agent(thread.assignee)
     lines = [_owner_line(thread.owner, words)]
     lines.append(words.number(number) if number else "")
-    lines.append(words.participants(contact(people, words), _agents(people, thread)))
+    lines.append(words.participants(contact(people, words), _agents(people, thread), MOST_NAMED))
     lines.append(words.assigned(assignee) if assignee else "")
     lines += _course(pins, thread)
     alive = [entity.record_type for entity in thread.entities if _is_alive(entity)]

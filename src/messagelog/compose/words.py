@@ -127,13 +127,15 @@ class Words:
 
     def others(self, names: Sequence[str], most: int) -> str:
         """Who else takes part, so many by name."""
+        return self.gettext("Also taking part: {names}").format(names=self._names(names, most))
+
+    def _names(self, names: Sequence[str], most: int) -> str:
         listed = self.comma.join(names[:most])
         more = len(names) - most
-        if more > 0:
-            listed = self.ngettext("{names} and {n} other", "{names} and {n} others", more).format(
-                names=listed, n=more
-            )
-        return self.gettext("Also taking part: {names}").format(names=listed)
+        if more <= 0:
+            return listed
+        words = self.ngettext("{names} and {n} other", "{names} and {n} others", more)
+        return words.format(names=listed, n=more)
 
     def days(self, days: Sequence[str]) -> str:
         """The first and the last day, which may be the same."""
@@ -242,10 +244,10 @@ class Words:
         """The number of the inbox."""
         return self.gettext("Number: {number}").format(number=number)
 
-    def participants(self, customer: str, agents: Sequence[str]) -> str:
-        """Everybody, the customer first."""
+    def participants(self, customer: str, agents: Sequence[str], most: int) -> str:
+        """Everybody, the customer first; so many by name."""
         first = self.gettext("{name} (customer)").format(name=customer)
-        return self.gettext("Participants: {names}").format(names=self.comma.join([first, *agents]))
+        return self.gettext("Participants: {names}").format(names=self._names([first, *agents], most))
 
     def assigned(self, name: str) -> str:
         """Who takes care of it now."""
