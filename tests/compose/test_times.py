@@ -97,7 +97,7 @@ def test_stamps(sent_at: int, zone: str, text: str) -> None:
     ("language", "text"),
     [
         ("en", "2026-07-13 8:00 PM PDT"),
-        ("es", "13 jul 2026 20:00 PDT"),
+        ("es", "13 jul 2026, 20:00 PDT"),
         ("ja", "2026/07/13 20:00 PDT"),
     ],
 )

@@ -7,6 +7,7 @@ from messagelog.compose.log import compose_log, entries, subject_of
 from messagelog.compose.model import Content, Entry, Known, LogFormat, Measure, People, Pins
 from messagelog.compose.recognise import count_entries
 from messagelog.compose.replace import append_thread_text, replace_thread
+from messagelog.compose.request import compose_request, people_of
 from messagelog.compose.thread import compose_thread, thread_blocks, thread_subject
 from messagelog.compose.times import pick_zone
 
@@ -24,11 +25,13 @@ __all__ = [
     "append_text",
     "append_thread_text",
     "compose_log",
+    "compose_request",
     "compose_thread",
     "count_entries",
     "entries",
     "fit_amend",
     "fit_log",
+    "people_of",
     "pick_language",
     "pick_zone",
     "replace_thread",

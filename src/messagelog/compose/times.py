@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_date, format_time
+from babel.dates import format_date, format_time, get_datetime_format
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAME = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,3}")
@@ -53,15 +53,20 @@ def local(sent_at: int, zone: str) -> datetime:
 
 
 def stamp(sent_at: int, zone: str, language: str = "en") -> str:
-    """`2026-07-13 8:00 PM PDT`, to the minute, as the language writes it."""
+    """`2026-07-13 8:00 PM PDT`, to the minute: as CLDR has it for the language, but days in English are ISO's."""
     return _stamp(sent_at // _MINUTE, zone, language)
 
 
 @lru_cache(maxsize=8_192)
 def _stamp(minute: int, zone: str, language: str) -> str:
     moment = local(minute * _MINUTE, zone)
-    clock = _one_line(format_time(moment, _clock(language), locale=language))
-    return f"{day(minute * _MINUTE, zone, language)} {clock} {_zone_letters(moment)}"
+    written, letters = _day(moment.date(), language), _zone_letters(moment)
+    if language == "en":
+        half = "AM" if moment.hour < 12 else "PM"  # noqa: PLR2004 - hours of a clock
+        return f"{written} {moment.hour % 12 or 12}:{moment.minute:02} {half} {letters}"
+    clock = format_time(moment, "short", locale=language)
+    together = str(get_datetime_format("medium", locale=language)).format(clock, written)
+    return f"{_one_line(together)} {letters}"
 
 
 def day(sent_at: int, zone: str, language: str = "en") -> str:
@@ -74,10 +79,6 @@ def _day(that: date, language: str) -> str:
     if language == "en":
         return that.isoformat()
     return _one_line(format_date(that, "medium", locale=language))
-
-
-def _clock(language: str) -> str:
-    return "h:mm a" if language == "en" else "short"
 
 
 def _one_line(text: str) -> str:
