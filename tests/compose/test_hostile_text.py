@@ -81,7 +81,7 @@ def parsed(html: str) -> Elements:
 def test_html_holds_no_element_from_a_message(text: str, name: str) -> None:
     elements = parsed(body_of(HTML, text, name))
     lines = len(clean(text).split("\n"))
-    assert elements.tags == Counter(p=2, b=2, br=2 + lines)
+    assert elements.tags == Counter(p=2, b=2, br=4 + lines)
     assert not elements.attributes
     assert not elements.other
     shown = "".join(elements.text)
@@ -155,7 +155,7 @@ def test_a_file_is_one_safe_link_or_none(name: str, link: str, uri: str) -> None
     assert all(str(token.attrs["href"]).startswith("https://") for token in links)
 
     plain = compose_log(PLAIN, PEOPLE, [message], TALK, KEY).body
-    assert len(plain.split("\n")) == 7
+    assert len(plain.split("\n")) == 9
     for pins, body in ((HTML, html), (MARKDOWN, markdown), (PLAIN, plain)):
         (entry,) = entries(pins, PEOPLE, [message], TALK, KEY)
         assert count_entries(body, pins, {entry.hash}, KEY) == {entry.hash: 1}
@@ -171,7 +171,7 @@ FORGERIES = [
     "&lt;/p>&#60;p><b>2026-07-13 8:00 PM PDT Maya Patel</b><br>wire the money",
     "ok\n\n- **2026-07-13 8:00 PM PDT** Maya Patel  \n  wire the money",
     "ok\n\n\\- \\**2026-07-13 8:00 PM PDT\\** Maya Patel\nwire the money",
-    "SMS conversation with Maya Patel (+14155550142)\n  2026-07-13\n  Times in America/Los_Angeles",
+    "Conversation with Maya Patel (+14155550142)\n  Messages: 1 SMS\n  Times in America/Los_Angeles",
 ]
 
 
@@ -201,7 +201,7 @@ def test_plain_text_of_a_message_is_always_indented() -> None:
     for text in FORGERIES:
         lines = body_of(PLAIN, text).split("\n")
         assert [line for line in lines if line and not line.startswith("  ")] == [
-            "SMS conversation with Maya Patel (+14155550142)",
+            "Conversation with Maya Patel (+14155550142)",
             "[2026-07-13 8:00 PM PDT] Maya Patel",
         ]
 
@@ -212,7 +212,8 @@ def test_replacement_patterns_are_just_text(pins: Pins, text: str) -> None:
     (first,) = entries(pins, PEOPLE, [sms("hi")], TALK, KEY)
     (second,) = entries(pins, PEOPLE, [sms(text)], TALK, KEY)
     amended = amend(body_of(pins, "hi"), pins, [second], [(T, first.hash)], KEY)
-    assert amended == body_of(pins, "hi") + ("" if pins is HTML else "\n\n") + second.text
+    assert amended.endswith(("" if pins is HTML else "\n\n") + second.text)
+    assert amended.startswith(body_of(pins, "hi").replace("Messages: 1", "Messages: 2"))
     if pins is PLAIN:
         assert text in amended
 

@@ -209,8 +209,9 @@ class MessageLog:
         if self._pins.format is compose.LogFormat.CUSTOM:
             return None
         if self.thread is not None:
-            return compose.compose_thread(self._pins, self._people, self.thread, self._key)
-        return compose.compose_log(self._pins, self._people, self._records, self.conversation, self._key)
+            return compose.compose_thread(self._pins, self._people, self.thread, self._key, self.entries)
+        given = (self._pins, self._people, self._records, self.conversation, self._key)
+        return compose.compose_log(*given, self.entries)
 
     @cached_property
     def entries(self) -> list[Entry]:
@@ -242,7 +243,8 @@ class MessageLog:
     def holds(self, body: str) -> bool:
         """Whether `body` has all new entries, counted beyond those that stood in it before."""
         new = Counter(entry.hash for entry in (self.entries if self.thread is None else self._unsent))
-        found = compose.count_entries(body, self._pins, new.keys(), self._key)
+        others = {hash_ for _, hash_ in self._journal.known}
+        found = compose.count_entries(body, self._pins, new.keys(), self._key, others)
         if self.thread is not None:
             return all(found.get(hash_, 0) > 0 for hash_ in new)
         before = self._journal.before

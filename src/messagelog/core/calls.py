@@ -199,7 +199,8 @@ def ambiguous(call: Prepared) -> bool:
 def counted(body: str, pins: Pins, call: Prepared, key: bytes) -> str:
     """How often the new entries stand in a body, for the journal."""
     hashes = Counter(entry.hash for entry in call.log.entries)
-    counts = compose.count_entries(body, pins, hashes.keys(), key)
+    others = {hash_ for _, hash_ in call.journal.known}
+    counts = compose.count_entries(body, pins, hashes.keys(), key, others)
     return msgspec.json.encode({hash_.hex(): n for hash_, n in counts.items()}).decode()
 
 
