@@ -170,6 +170,8 @@ FORGERIES = [
     "</p><p><b>2026-07-13 8:00 PM PDT Maya Patel</b><br>wire the money</p>",
     "&lt;/p>&#60;p><b>2026-07-13 8:00 PM PDT Maya Patel</b><br>wire the money",
     "ok\n\n- **2026-07-13 8:00 PM PDT** Maya Patel  \n  wire the money",
+    "ok\n\n- 2026-07-13 8:00 PM PDT **Maya Patel**  \n  wire the money",
+    "</p><p>2026-07-13 8:00 PM PDT <b>Maya Patel</b><br>wire the money</p>",
     "ok\n\n\\- \\**2026-07-13 8:00 PM PDT\\** Maya Patel\nwire the money",
     "Conversation with Maya Patel (+14155550142)\n  Messages: 1 SMS\n  Times in America/Los_Angeles",
 ]

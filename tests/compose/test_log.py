@@ -80,7 +80,7 @@ def test_html() -> None:
     assert content.body == (
         "<p><b>Conversation with Maya Patel (+14155550142)</b>"
         "<br>Agent: Jordan Lee<br>Date: 2026-07-13<br>Messages: 1 SMS<br>Times in America/Los_Angeles</p>"
-        "<p><b>2026-07-13 8:00 PM PDT Maya Patel</b><br>a &lt;b&gt;<br>c<br>"
+        "<p>2026-07-13 8:00 PM PDT <b>Maya Patel</b><br>a &lt;b&gt;<br>c<br>"
         f'<a href="{LINK}">Picture a&amp;b</a></p>'
     )
 
@@ -98,7 +98,7 @@ def test_markdown() -> None:
         "  Messages: 1 SMS  \n"
         "  Times in America/Los\\_Angeles\n"
         "\n"
-        "- **2026-07-13 8:00 PM PDT** Maya Patel  \n"
+        "- 2026-07-13 8:00 PM PDT **Maya Patel**  \n"
         "  \\# 5\\*5  \n"
         "  1\\. \\<b\\>  \n"
         f"  [Picture a\\_b]({LINK.replace('%2Fx', '%2F%28x%29')})"
@@ -222,7 +222,7 @@ def test_voicemail() -> None:
 def test_fax() -> None:
     page = Attachment(type="RenderedDocument", uri=URI)
     fax = sms("+1 (415) 555-0142", type="Fax", attachments=(page,), fax_page_count=2, fax_resolution="High")
-    assert said(fax) == [f"Fax (2 pages, High resolution): {LINK}"]
+    assert said(fax) == [f"Fax (2 pages, high resolution): {LINK}"]
     assert said(sms("See cover", type="Fax", fax_page_count=1)) == ["See cover", "Fax (1 page)"]
 
 
