@@ -105,6 +105,16 @@ def test_markdown() -> None:
     )
 
 
+def test_a_heading_that_cannot_be_changed_later_counts_nothing() -> None:
+    pins = Pins(LogFormat.PLAIN, "America/Los_Angeles", appends=True)
+    heading = compose_log(pins, PEOPLE, [sms()], TALK, KEY).body.partition("\n\n")[0]
+    assert heading.splitlines()[1:] == [
+        "  Agent: Jordan Lee",
+        "  Date: 2026-07-13",
+        "  Times in America/Los_Angeles",
+    ]
+
+
 def test_custom_has_no_text_of_ours() -> None:
     with pytest.raises(ValueError, match="custom"):
         compose_log(Pins(LogFormat.CUSTOM, "UTC"), PEOPLE, [sms()], TALK, KEY)
@@ -264,6 +274,21 @@ def test_absurd_numbers_are_not_shown(absurd: float) -> None:
 )
 def test_failed_deliveries_in_words(status: str | None, words: list[str]) -> None:
     assert said(sms("Hi", direction="Outbound", message_status=status)) == ["Hi", *words]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("LineBusy", "Not delivered: the line was busy"),
+        ("NoAnswer", "Not delivered: nobody answered"),
+        ("DBGeneralError", "Not delivered"),
+        (None, "Not delivered"),
+    ],
+)
+def test_a_failed_fax_says_why(code: str | None, words: str) -> None:
+    to = (Party(name="Maya", fax_error_code=code),)
+    fax = sms(None, type="Fax", direction="Outbound", message_status="DeliveryFailed", to=to)
+    assert said(fax) == ["Fax", words]
 
 
 def test_failed_deliveries_to_some_of_several() -> None:
