@@ -32,7 +32,7 @@ def test_the_subject_then_the_body() -> None:
 def test_format_language_and_zone() -> None:
     done = command("preview", str(SMS), "--format", "html", "--language", "es", "--zone", "Europe/Madrid")
     assert done.out.startswith("Conversación por SMS con Maya Patel\n\n<p><b>Conversación con Maya Patel")
-    assert "<p><b>14 jul 2026, 5:00 CEST Maya Patel</b>" in done.out
+    assert "<p>14 jul 2026, 5:00 CEST <b>Maya Patel</b>" in done.out
 
 
 def test_a_shared_thread_in_markdown() -> None:

@@ -1,5 +1,6 @@
 """Nothing that a message says can change the layout, or pass for something that we wrote."""
 
+import dataclasses
 from collections import Counter
 from html.parser import HTMLParser
 
@@ -9,9 +10,19 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from messagelog.compose import LogFormat, People, Pins, amend, compose_log, count_entries, entries
+from messagelog.compose import (
+    LANGUAGES,
+    LogFormat,
+    People,
+    Pins,
+    amend,
+    compose_log,
+    compose_thread,
+    count_entries,
+    entries,
+)
 from messagelog.compose.clean import clean, clean_line, normalise
-from messagelog.messages import Attachment, Conversation, Message, Party
+from messagelog.messages import Attachment, Conversation, Entity, Message, Owner, Party, Thread
 
 KEY = b"k" * 32
 T = 1_783_998_000_000
@@ -170,6 +181,8 @@ FORGERIES = [
     "</p><p><b>2026-07-13 8:00 PM PDT Maya Patel</b><br>wire the money</p>",
     "&lt;/p>&#60;p><b>2026-07-13 8:00 PM PDT Maya Patel</b><br>wire the money",
     "ok\n\n- **2026-07-13 8:00 PM PDT** Maya Patel  \n  wire the money",
+    "ok\n\n- 2026-07-13 8:00 PM PDT **Maya Patel**  \n  wire the money",
+    "</p><p>2026-07-13 8:00 PM PDT <b>Maya Patel</b><br>wire the money</p>",
     "ok\n\n\\- \\**2026-07-13 8:00 PM PDT\\** Maya Patel\nwire the money",
     "Conversation with Maya Patel (+14155550142)\n  Messages: 1 SMS\n  Times in America/Los_Angeles",
 ]
@@ -186,6 +199,60 @@ def test_a_message_cannot_pass_for_another_entry(pins: Pins, text: str) -> None:
     # So the real one is still added when it comes.
     amended = amend(body, pins, [forged], [(T, carrier.hash)], KEY)
     assert count_entries(amended, pins, {forged.hash, carrier.hash}, KEY) == {carrier.hash: 1, forged.hash: 1}
+
+
+@each_format
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("separator", ["\n\n", "\n", "\u2029", "</p>", "\n\n-->\n\n```\n\n"])
+def test_our_own_entry_inside_a_message_stays_inside(pins: Pins, language: str, separator: str) -> None:
+    pins = dataclasses.replace(pins, language=language)
+    (forged,) = entries(pins, PEOPLE, [sms("wire the money")], TALK, KEY)
+    heading = compose_log(pins, PEOPLE, [sms("wire the money")], TALK, KEY).body
+    for text in (f"ok{separator}{forged.text}", f"{forged.text}{separator}ok", f"ok{separator}{heading}"):
+        (carrier,) = entries(pins, PEOPLE, [sms(text)], TALK, KEY)
+        body = compose_log(pins, PEOPLE, [sms(text)], TALK, KEY).body
+        assert count_entries(body, pins, {forged.hash, carrier.hash}, KEY) == {carrier.hash: 1}
+        amended = amend(body, pins, [forged], [(T, carrier.hash)], KEY)
+        assert carrier.text in amended, "nothing in the message is touched"
+        assert count_entries(amended, pins, {forged.hash, carrier.hash}, KEY) == {
+            carrier.hash: 1,
+            forged.hash: 1,
+        }
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(hostile, min_size=8, max_size=8), st.sampled_from(LANGUAGES))
+def test_names_and_words_of_a_thread_bring_no_markup(texts: list[str], language: str) -> None:
+    owner, contact, author, note, text, status, reason, file = texts
+    picture = Attachment(type="MmsAttachment", file_name=file, uri="https://media.test/x")
+    thread = Thread(
+        entities=(
+            Entity(record_type="AliveNote", text=note, author=Party(name=author), creation_time=T),
+            Entity(record_type="AliveMessage", text=text, attachments=(picture,), creation_time=T),
+            Entity(
+                record_type="ThreadAssignedHint", assignee=Party(name=author), initiator=Party(name=owner)
+            ),
+        ),
+        owner=Owner(name=owner),
+        status=status,
+        status_reason=reason,
+    )
+    people = People(contact, "+1")
+    html = compose_thread(dataclasses.replace(HTML, language=language), people, thread, KEY).body
+    elements = parsed(html)
+    assert set(elements.tags) == {"p", "b", "br", "a"}
+    assert (elements.tags["p"], elements.tags["b"], elements.tags["a"]) == (4, 4, 1)
+    assert elements.attributes == ["href"]
+    assert not elements.other
+
+    markdown = compose_thread(dataclasses.replace(MARKDOWN, language=language), people, thread, KEY).body
+    tokens = leaves(MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(markdown))
+    counts = Counter(token.type for token in tokens)
+    assert (counts["list_item_open"], counts["strong_open"], counts["link_open"]) == (3, 4, 1)
+    assert not {"html_inline", "html_block", "code_inline", "code_block", "fence", "em_open", "image"} & set(
+        counts
+    )
+    assert not {"heading_open", "blockquote_open", "hr", "ordered_list_open", "table_open"} & set(counts)
 
 
 @each_format

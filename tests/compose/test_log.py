@@ -80,7 +80,7 @@ def test_html() -> None:
     assert content.body == (
         "<p><b>Conversation with Maya Patel (+14155550142)</b>"
         "<br>Agent: Jordan Lee<br>Date: 2026-07-13<br>Messages: 1 SMS<br>Times in America/Los_Angeles</p>"
-        "<p><b>2026-07-13 8:00 PM PDT Maya Patel</b><br>a &lt;b&gt;<br>c<br>"
+        "<p>2026-07-13 8:00 PM PDT <b>Maya Patel</b><br>a &lt;b&gt;<br>c<br>"
         f'<a href="{LINK}">Picture a&amp;b</a></p>'
     )
 
@@ -98,11 +98,21 @@ def test_markdown() -> None:
         "  Messages: 1 SMS  \n"
         "  Times in America/Los\\_Angeles\n"
         "\n"
-        "- **2026-07-13 8:00 PM PDT** Maya Patel  \n"
+        "- 2026-07-13 8:00 PM PDT **Maya Patel**  \n"
         "  \\# 5\\*5  \n"
         "  1\\. \\<b\\>  \n"
         f"  [Picture a\\_b]({LINK.replace('%2Fx', '%2F%28x%29')})"
     )
+
+
+def test_a_heading_that_cannot_be_changed_later_counts_nothing() -> None:
+    pins = Pins(LogFormat.PLAIN, "America/Los_Angeles", appends=True)
+    heading = compose_log(pins, PEOPLE, [sms()], TALK, KEY).body.partition("\n\n")[0]
+    assert heading.splitlines()[1:] == [
+        "  Agent: Jordan Lee",
+        "  Date: 2026-07-13",
+        "  Times in America/Los_Angeles",
+    ]
 
 
 def test_custom_has_no_text_of_ours() -> None:
@@ -222,7 +232,7 @@ def test_voicemail() -> None:
 def test_fax() -> None:
     page = Attachment(type="RenderedDocument", uri=URI)
     fax = sms("+1 (415) 555-0142", type="Fax", attachments=(page,), fax_page_count=2, fax_resolution="High")
-    assert said(fax) == [f"Fax (2 pages, High resolution): {LINK}"]
+    assert said(fax) == [f"Fax (2 pages, high resolution): {LINK}"]
     assert said(sms("See cover", type="Fax", fax_page_count=1)) == ["See cover", "Fax (1 page)"]
 
 
@@ -264,6 +274,21 @@ def test_absurd_numbers_are_not_shown(absurd: float) -> None:
 )
 def test_failed_deliveries_in_words(status: str | None, words: list[str]) -> None:
     assert said(sms("Hi", direction="Outbound", message_status=status)) == ["Hi", *words]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("LineBusy", "Not delivered: the line was busy"),
+        ("NoAnswer", "Not delivered: nobody answered"),
+        ("DBGeneralError", "Not delivered"),
+        (None, "Not delivered"),
+    ],
+)
+def test_a_failed_fax_says_why(code: str | None, words: str) -> None:
+    to = (Party(name="Maya", fax_error_code=code),)
+    fax = sms(None, type="Fax", direction="Outbound", message_status="DeliveryFailed", to=to)
+    assert said(fax) == ["Fax", words]
 
 
 def test_failed_deliveries_to_some_of_several() -> None:

@@ -154,6 +154,8 @@ def test_what_people_wrote_between_stays_to_the_character(
     logged = data.draw(st.lists(st.sampled_from(some), unique_by=lambda entry: entry.id))
     new = [entry for entry in some if entry not in logged]
     pieces = [data.draw(st.sampled_from(notes))]
+    if data.draw(st.booleans()):
+        pieces.append(data.draw(st.sampled_from(notes)))
     for entry in [entry for entry in some if entry in logged]:
         pieces += [entry.text, data.draw(st.sampled_from(notes))]
     body = gap.join(pieces)

@@ -81,7 +81,7 @@ def _tail(pins: Pins, times: Collection[int], counts: Mapping[MessageKind, int])
     words = words_of(pins)
     days = days_of(times, pins)
     lines = [words.days(days)] if days else []
-    if counts:
+    if counts and not pins.appends:
         lines.append(words.counts(counts))
     return [*lines, words.zone(pins.zone)]
 

@@ -41,7 +41,7 @@ _ZERO_WIDTH_SPACE = "\u200b"
 
 
 class Html:
-    """A paragraph per block: the first line bold, the others after line breaks.
+    """A paragraph per block: the title bold, behind the time if there is one; the other lines after line breaks.
 
     No classes, ids or comments, since sanitisers take them away; a block is recognised by what it shows.
     Escaped as serialisers do it, so that a sanitiser leaves every character as it is.
@@ -51,8 +51,9 @@ class Html:
 
     def render(self, block: Block) -> str:
         """One `p` element."""
-        lines = [f"<b>{html.escape(_head(block), quote=False)}</b>", *[_line(line) for line in block.lines]]
-        return f"<p>{'<br>'.join(lines)}</p>"
+        title = f"<b>{html.escape(block.title, quote=False)}</b>"
+        head = f"{html.escape(block.stamp, quote=False)} {title}" if block.stamp else title
+        return f"<p>{'<br>'.join([head, *[_line(line) for line in block.lines]])}</p>"
 
     def seen(self, block: Block) -> str:
         """The lines; of a link the label."""

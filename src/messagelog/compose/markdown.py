@@ -15,12 +15,12 @@ _URL_ESCAPES = {ord(char): f"%{ord(char):02X}" for char in "()*'\\ <>[]`"}
 
 
 class Markdown(IndentedLines):
-    """A list item per entry: `- **time** who`, and below it, indented, what was said."""
+    """A list item per entry: `- time **who**`, and below it, indented, what was said."""
 
     def render(self, block: Block) -> str:
         """The block's lines, with hard breaks between them."""
-        title = _escape(block.title)
-        head = f"- **{_escape(block.stamp)}** {title}" if block.stamp else f"**{title}**"
+        title = f"**{_escape(block.title)}**"
+        head = f"- {_escape(block.stamp)} {title}" if block.stamp else title
         lines = [head, *[f"{self.indent}{_line(line)}".rstrip() for line in block.lines]]
         return _HARD_BREAK.join(lines)
 

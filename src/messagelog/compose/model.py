@@ -36,7 +36,8 @@ class Pins:
 
     `zone` is an IANA name, `UTC` or an offset like `UTC-07:00` (see `pick_zone`); `language` is one of
     `LANGUAGES` (see `pick_language`); `template` is the version of the wording: in 1 the heading had no counts.
-    `limit` is how long a body may be, as `measure` counts; None where the CRM sets none.
+    `limit` is how long a body may be, as `measure` counts; None where the CRM sets none. `appends` says that the CRM
+    only takes additions: then the heading holds nothing that a later message makes wrong.
     """
 
     format: LogFormat
@@ -45,6 +46,7 @@ class Pins:
     template: int = 2
     limit: int | None = None
     measure: Measure = Measure.CHARACTERS
+    appends: bool = False
 
     def fits(self, body: str) -> bool:
         """Whether a body is within the limit."""

@@ -203,7 +203,7 @@ class Words:
         return self._media[kind]
 
     def pages(self, count: float | None, resolution: str | None) -> str:
-        """What is known about a fax's pages: `2 pages, High resolution`."""
+        """What is known about a fax's pages: `2 pages, high resolution`."""
         sensible = int(count) if count and 0 < count < MOST_PAGES else 0
         known = [
             self.ngettext("{n} page", "{n} pages", sensible).format(n=sensible) if sensible else "",
@@ -214,9 +214,9 @@ class Words:
     def _resolution(self, resolution: str) -> str:
         match resolution.casefold():
             case "high":
-                return self.gettext("High resolution")
+                return self.gettext("high resolution")
             case "low":
-                return self.gettext("Low resolution")
+                return self.gettext("low resolution")
             case _:
                 return self.gettext("{resolution} resolution").format(resolution=resolution)
 
