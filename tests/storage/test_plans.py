@@ -57,7 +57,8 @@ VALUES: dict[str, Any] = {
     "shared": False,
     "all_platforms": False,
     **dict.fromkeys(
-        ("sent_at", "version", "call_version", "generation", "fence", "due_at", "tries", "asks"), 1
+        ("sent_at", "version", "call_version", "generation", "fence", "due_at", "tries", "asks", "body_size"),
+        1,
     ),
 }
 """A value for each parameter; text where nothing is said here."""

@@ -46,6 +46,7 @@ _WORDS = {
     Trouble.REJECTED: "{crm} refused it",
     Trouble.NO_ANSWER: "{crm} gave no clear answer",
     Trouble.TOO_LONG: "it is too long for {crm}",
+    Trouble.DELETED: "its activity was deleted in {crm}",
     Trouble.NO_LOG_ID: "{crm} may have it, but nothing can be added to it",
 }
 

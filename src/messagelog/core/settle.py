@@ -49,8 +49,9 @@ class Trouble(enum.StrEnum):
     NOT_FOUND = "not_found"
     REJECTED = "rejected"
     NO_ANSWER = "no_answer"
-    NO_LOG_ID = "no_log_id"
     TOO_LONG = "too_long"
+    DELETED = "deleted"
+    NO_LOG_ID = "no_log_id"
     BEHIND = "behind"
 
 

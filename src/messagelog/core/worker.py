@@ -248,7 +248,7 @@ class Worker:
         terms: Terms,
         held: Callable[[], Sequence[NewRow]],
     ) -> Run:
-        anew = tuple(held()) if settled.anew else ()
+        anew = tuple(held()) if settled.anew else None
         # A shutdown lets the claim go, due at once: the next start goes on.
         wait_ms = settled.wait_ms if settled.wait_ms is not None or planner is not None else 0
         try:

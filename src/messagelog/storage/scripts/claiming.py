@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 _PENDING = frozenset({RowState.PLANNED, RowState.CALLING, RowState.UNKNOWN, RowState.PARKED})
 _MOST_ROWS_OF_A_CALL = 10_000
+_DELETED = "deleted: the activity that held it was deleted in the CRM"
 
 
 def accept(work: NewWork, planner: Planner, terms: Terms) -> Script[Acceptance]:
@@ -103,7 +104,7 @@ def save(
     terms: Terms,
     *,
     waiting: WaitingChange | None = None,
-    anew: Sequence[NewRow] = (),
+    anew: Sequence[NewRow] | None = None,
     wait_ms: int | None = None,
 ) -> Script[Claim | None]:
     """Journals what a claim's call came to, and begins the next step or lets the claim go.
@@ -121,10 +122,13 @@ def save(
         _waiting(log.key, terms),
     )
     current, now = _held(log, locked)
-    if anew:
+    if anew is not None:
         user_id, gone = current.call_user or "", current.third_party_log_id
         planned_anew = [anew_params(log, row, user_id, gone) for row in sorted(anew, key=lambda row: row.id)]
-        (planned,) = yield Together(Do("replan_gone", planned_anew), _waiting(log.key, terms))
+        left = {**key_params(log.key), "gone": gone, "reason": _DELETED}
+        (planned,) = yield Together(
+            Do("replan_gone", planned_anew), Do("fail_gone", [left]), _waiting(log.key, terms)
+        )
     if log.state is LogState.PARKED:
         yield Do("save_log", [log_params(_freed(log.without_call()))])
         return None

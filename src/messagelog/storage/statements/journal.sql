@@ -75,6 +75,13 @@ SET "userId" = :user, "state" = 'planned', "reason" = NULL, "sentAt" = :sent_at,
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND "conversationLogId" = :log
   AND "state" = 'logged' AND "thirdPartyLogId" = :gone
 
+-- name: fail_gone
+-- logged in an activity that is gone, and in no request at hand -> failed, so that sending it again logs it again.
+UPDATE "messageLogs"
+SET "state" = 'failed', "reason" = :reason, "entryHash" = NULL, "updatedAt" = {now}
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+  AND "state" = 'logged' AND "thirdPartyLogId" = :gone
+
 -- name: call_rows
 -- planned -> calling.
 UPDATE "messageLogs"
