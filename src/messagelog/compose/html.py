@@ -111,8 +111,10 @@ def _line(line: str | Link) -> str:
 
 
 def _run(body: str, start: int, end: int) -> Iterator[Line]:
-    if start < end:
-        yield Line(start, end, html.unescape(body[start:end]))
+    text = body[start:end]
+    if text and not text.isspace():
+        front, back = len(text) - len(text.lstrip()), len(text) - len(text.rstrip())
+        yield Line(start + front, end - back, html.unescape(text.strip()))
 
 
 def _text(leaf: str) -> str:
