@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import structlog
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 
 import messagelog
 from messagelog import compose
@@ -230,7 +229,7 @@ def _check_schema(database_url: str) -> None:
 def _with_database(work: Callable[[str], Any], database_url: str) -> Any:
     try:
         return work(database_url)
-    except (SQLAlchemyError, OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - of either driver, or of SQLAlchemy, which wraps them
         # What drivers say may quote parts of the URL, and a password may be among them.
         cause = type(getattr(error, "orig", None) or error).__name__
         _refuse(f"The database cannot be used ({cause}): is MESSAGELOG_DATABASE_URL right, and does it run?")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from messagelog.connectors import Contact, Session
 from messagelog.core import Times
-from messagelog.messages import MessageKind
+from messagelog.messages import MessageKind, glance
 from support.crm import Batches, Call, Html, Plain
 from support.requests import MAYA, OMAR, body, message, thread
 from support.waiting import until
 from support.world import world
+
+if TYPE_CHECKING:
+    from messagelog.core.answer import Answer
 
 BOTH = (MAYA, OMAR)
 
@@ -371,3 +376,27 @@ async def test_the_numbers_of_a_group_are_looked_up_once_for_many_messages(datab
     async with world(database_url, Counting) as here:
         await here.send(body(*(message(n) for n in range(1, 6)), correspondents=BOTH))
         assert sorted(asked) == ["+14155550142", "+14155550177"]
+
+
+# --------------------------------------------------------------------------------- looking before reading
+
+
+async def test_a_day_of_which_all_is_logged_is_answered_without_reading_it(database_url: str) -> None:
+    async with world(database_url) as here:
+        messages = [message(number) for number in range(1, 11)]
+        await here.send(body(*messages))
+        user = await here.user()
+
+        async def asked(request: dict[str, Any]) -> Answer | None:
+            seen = glance(json.dumps(request).encode())
+            assert seen is not None
+            return await here.runtime.already_logged(user, seen)
+
+        assert await asked(body(*messages)) == await here.send(body(*messages))
+        assert await asked(body(*messages, message(11))) is None
+        assert await asked(body(*messages, contact="c-2")) is None, "another contact's is refused, not logged"
+        assert await asked(body(*messages, contact="createNewContact")) is None
+        stranger = await here.user("globex/eve")
+        seen = glance(json.dumps(body(*messages)).encode())
+        assert seen is not None
+        assert await here.runtime.already_logged(stranger, seen) is None

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import psycopg
 
 from messagelog.storage import LogKey, NewRow, NewWork, RowChange, RowState, Step, open_store, scripts
@@ -79,7 +80,9 @@ def work(
 
 def logged(log: LogRow, *ids: str, activity: str = "a-1") -> tuple[LogRow, tuple[RowChange, ...]]:
     """A claimed log and its rows after a call that did its work."""
-    after = replace(log, third_party_log_id=activity, version=max(log.version, log.call_version), reason=None)
+    after = msgspec.structs.replace(
+        log, third_party_log_id=activity, version=max(log.version, log.call_version), reason=None
+    )
     changes = (
         RowChange(id_, RowState.LOGGED, None, activity, f"hash {id_}".encode(), erase=True) for id_ in ids
     )
@@ -100,14 +103,14 @@ class Journal:
 
     def as_owner(self, owner: str) -> Journal:
         """The same journal, for another process."""
-        return replace(self, terms=replace(self.terms, owner=owner))
+        return replace(self, terms=msgspec.structs.replace(self.terms, owner=owner))
 
     def in_batches(self) -> Journal:
-        return replace(self, terms=replace(self.terms, batch=200))
+        return replace(self, terms=msgspec.structs.replace(self.terms, batch=200))
 
     async def accept(self, *rows: str | NewRow, **more: Any) -> Acceptance:
         made = work(*rows, **more)
-        return await self.store.write(lambda: scripts.accept(made, plan, self.terms))
+        return await self.store.write(lambda: scripts.accept(made, plan, self.terms), locks=made.locks)
 
     async def claimed(self, *rows: str | NewRow, **more: Any) -> Claim:
         """Accepts rows of a log that nobody works on; the claim with the journalled step."""
@@ -116,14 +119,16 @@ class Journal:
         return claim
 
     async def claim(self, key: LogKey = KEY) -> Claim | None:
-        return await self.store.write(lambda: scripts.claim(key, plan, self.terms))
+        return await self.store.write(lambda: scripts.claim(key, plan, self.terms), locks=(key,))
 
     async def save(self, log: LogRow, changes: Sequence[RowChange] = (), **more: Any) -> Claim | None:
         planner = more.pop("planner", plan)
-        return await self.store.write(lambda: scripts.save(log, changes, planner, self.terms, **more))
+        return await self.store.write(
+            lambda: scripts.save(log, changes, planner, self.terms, **more), locks=(log.key,)
+        )
 
     async def note(self, log: LogRow) -> None:
-        await self.store.write(lambda: scripts.note(log, self.terms))
+        await self.store.write(lambda: scripts.note(log, self.terms), locks=(log.key,))
 
     async def done(self, claim: Claim, activity: str = "a-1") -> Claim | None:
         """Logs the rows of a claim's step; the claim of the next step."""
@@ -148,7 +153,7 @@ class Journal:
         claim = (await self.in_batches().accept(*rows, **more)).claim
         assert claim is not None
         assert claim.step is not None
-        log = replace(claim.log, state=LogState.PARKED, reason="no_answer: lost")
+        log = msgspec.structs.replace(claim.log, state=LogState.PARKED, reason="no_answer: lost")
         await self.save(log, became(RowState.PARKED, *claim.step.ids, reason="no_answer: lost"))
 
     async def log(self, key: LogKey = KEY) -> LogRow:

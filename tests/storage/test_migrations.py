@@ -14,10 +14,12 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from psycopg import sql
 
 from messagelog.storage import open_store, schema, scripts
-from messagelog.storage.opening import UnknownDatabase, alchemy_url, is_current, migrate, sqlite_path
+from messagelog.storage.migrating import MIGRATIONS, alchemy_url
+from messagelog.storage.opening import SCHEMA_VERSION, UnknownDatabase, is_current, migrate, sqlite_path
 from storage.journal import KEY, everything, run_sql
 
 if TYPE_CHECKING:
@@ -75,6 +77,15 @@ async def test_a_migrated_database_is_current_and_one_before_is_not(fresh_url: s
     store = await open_store(fresh_url)
     assert (await store.read(lambda: scripts.look_up(KEY, ["1"]))).unlogged == frozenset("1")
     await store.close()
+
+
+def test_the_newest_migration_is_the_version_that_is_asked_for() -> None:
+    assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == SCHEMA_VERSION
+
+
+def test_a_server_does_without_what_only_a_migration_needs() -> None:
+    code = "import sys, messagelog.cli; sys.exit('sqlalchemy' in sys.modules or 'alembic' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_asking_makes_no_file(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from messagelog.storage import ClaimLost, LogKey, LogState, NewRow, RowChange, RowState, open_store, scripts
 from messagelog.storage.rows import Terms, WaitingChange

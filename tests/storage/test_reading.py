@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from messagelog.storage import LogKey, LogState, LookUp, RowState, UserRow, scripts
 from storage.journal import KEY, LEASE, SETTLE, START, Journal, everything, logged, payloads, run_sql

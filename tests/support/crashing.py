@@ -11,9 +11,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from messagelog.storage import Store
+    from messagelog.storage.port import Lock
     from messagelog.storage.scripts import Script
     from support.crm import Call, Crm
 
@@ -57,7 +58,7 @@ class CrashingStore:
             raise Crashed
         return await self._store.read(script)
 
-    async def write(self, script: Callable[[], Script[T]]) -> T:
+    async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Lock] = ()) -> T:
         name = ""
 
         def watched() -> Script[T]:
@@ -75,7 +76,7 @@ class CrashingStore:
                 self._fuse.point(f"{name}:{ask.name}")
                 answer = yield ask
 
-        result = await self._store.write(watched)
+        result = await self._store.write(watched, locks=locks)
         self._fuse.point(f"{name}:done")
         return result
 

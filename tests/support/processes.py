@@ -19,7 +19,8 @@ import aiohttp
 import psycopg
 import sqlalchemy as sa
 
-from messagelog.storage.opening import alchemy_url, migrate
+from messagelog.storage.migrating import alchemy_url
+from messagelog.storage.opening import migrate
 from messagelog.storage.schema import conversation_logs, message_logs
 from support.process import running
 from support.site import CLIENT_HEADERS

@@ -2,13 +2,13 @@
 
 from messagelog.compose.amend import amend, append_text
 from messagelog.compose.catalog import DEFAULT_LANGUAGE, LANGUAGES, pick_language
-from messagelog.compose.limits import fit_amend, fit_log, thread_pages
+from messagelog.compose.limits import fit_amend, fit_blocks, fit_log, thread_pages
 from messagelog.compose.log import compose_log, entries, subject_of
 from messagelog.compose.model import Content, Entry, Known, LogFormat, Measure, People, Pins
 from messagelog.compose.recognise import count_entries
 from messagelog.compose.replace import append_thread_text, replace_thread
 from messagelog.compose.request import compose_request, people_of
-from messagelog.compose.thread import compose_thread, thread_blocks, thread_subject
+from messagelog.compose.thread import compose_thread, continued_heading, thread_blocks, thread_subject
 from messagelog.compose.times import pick_zone
 
 __all__ = [
@@ -27,9 +27,11 @@ __all__ = [
     "compose_log",
     "compose_request",
     "compose_thread",
+    "continued_heading",
     "count_entries",
     "entries",
     "fit_amend",
+    "fit_blocks",
     "fit_log",
     "people_of",
     "pick_language",

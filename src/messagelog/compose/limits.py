@@ -8,6 +8,7 @@ hands over so many of the oldest messages; the others go into the next activity,
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 
 from messagelog.compose.amend import amend, in_order
 from messagelog.compose.log import compose_log, entries
@@ -48,6 +49,15 @@ def fit_amend(  # noqa: PLR0917 - what `amend` takes
     """How many of the new entries, oldest first, the body has room for. What stands in it already takes none."""
     ordered = in_order(new)
     return _most(len(ordered), lambda n: not pins.fits(amend(body, pins, ordered[:n], known, key, before)))
+
+
+def fit_blocks(pins: Pins, blocks: Sequence[Entry]) -> int:
+    """How many blocks of a shared thread a new activity has room for: the heading and one at least."""
+    if pins.limit is None:
+        return len(blocks)
+    separator = pins.measure.of(syntax_of(pins).separator)
+    ends = list(accumulate(pins.measure.of(block.text) + separator for block in blocks))
+    return max(bisect_right(ends, pins.limit + separator), min(2, len(blocks)))
 
 
 def thread_pages(

@@ -25,12 +25,18 @@ _DELETED = frozenset({"DeletedMessage", "DeletedNote"})
 
 
 def compose_thread(
-    pins: Pins, people: People, thread: Thread, key: bytes, written: Sequence[Entry] | None = None
+    pins: Pins,
+    people: People,
+    thread: Thread,
+    key: bytes,
+    written: Sequence[Entry] | None = None,
+    *,
+    continued: bool = False,
 ) -> Content:
     """The text of a new activity for a shared thread. `written` are its blocks where they are there already."""
     blocks = thread_blocks(pins, people, thread, key) if written is None else written
     return Content(
-        subject=thread_subject(pins, people),
+        subject=thread_subject(pins, people, continued=continued),
         body=syntax_of(pins).separator.join([block.text for block in blocks]),
     )
 

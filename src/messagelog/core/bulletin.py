@@ -22,15 +22,14 @@ class Watch:
 
     def __init__(self, versions: Mapping[str, int]) -> None:
         self._versions = versions
+        self._open = dict.fromkeys(versions)
         self._changed = asyncio.Event()
         self.reports: dict[str, RowReport] = {}
 
     @property
     def open_ids(self) -> list[str]:
         """The ids whose outcome is still awaited."""
-        return [
-            id_ for id_ in self._versions if id_ not in self.reports or self.reports[id_].state not in FINAL
-        ]
+        return list(self._open)
 
     def tell(self, report: RowReport) -> None:
         """Takes a report. One that is not final, or of an older snapshot than the awaited one, ends no wait."""
@@ -38,10 +37,12 @@ class Watch:
             return
         self.reports[report.id] = report
         if report.state in FINAL:
-            self._changed.set()
+            self._open.pop(report.id, None)
+            if not self._open:
+                self._changed.set()
 
     async def changed(self, seconds: float) -> None:
-        """Waits until something was told, for so many seconds at most."""
+        """Waits until nothing is open any more, or somebody wakes it, for so many seconds at most."""
         try:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()

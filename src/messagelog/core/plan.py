@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from messagelog.messages import LogRequest, Message, MessageKind, Thread, message_order
 from messagelog.storage.rows import LogKey, LogRow, MessageRow, Step
@@ -18,8 +19,7 @@ CREATE_NEW_CONTACT = "createNewContact"
 """What the client sends for a contact's id while the contact is still being made. Never passed to a CRM."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """One thing to log under one id: a message, or the snapshot of a shared thread."""
 
     id: str
@@ -29,8 +29,7 @@ class Item:
     thread: Thread | None
 
 
-@dataclass(frozen=True, slots=True)
-class RequestPlan:
+class RequestPlan(msgspec.Struct, frozen=True):
     """A request as the journal sees it: whose log it is about, and what may have to be written, oldest first.
 
     `refused` are the messages of kinds that the connector does not log.

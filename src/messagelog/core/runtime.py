@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from messagelog.connectors import AuthExpired
-from messagelog.core.answer import Answer, refusal
+from messagelog.core.answer import Answer, nothing_to_do, refusal
 from messagelog.core.bulletin import Bulletin, Watch
 from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
-from messagelog.core.plan import day_in, next_step, plan_request
+from messagelog.core.plan import CREATE_NEW_CONTACT, day_in, next_step, plan_request
+from messagelog.core.settle import Abilities
 from messagelog.core.submission import Submission
 from messagelog.core.worker import Worker
 from messagelog.storage import scripts
-from messagelog.storage.rows import Terms
+from messagelog.storage.rows import LogKey, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from messagelog.core.calls import Caller
     from messagelog.core.plan import Item
     from messagelog.core.users import User, UserDirectory
-    from messagelog.messages import LogRequest
-    from messagelog.storage import Acceptance, Claim, LogKey, Sealer, Store
+    from messagelog.messages import Glance, LogRequest
+    from messagelog.storage import Acceptance, Claim, Sealer, Store
     from messagelog.storage.rows import Planner
 
 _BATCH: Final = 200
@@ -111,6 +112,16 @@ class Runtime:
             return self.connectors[platform]
         except KeyError:
             raise UnknownPlatform(platform) from None
+
+    async def already_logged(self, user: User, seen: Glance) -> Answer | None:
+        """The answer to a request of which all is logged, for the contact that it names; None for any other."""
+        if self._stopping:
+            raise Stopping
+        if seen.contact_id == CREATE_NEW_CONTACT:
+            return None
+        key = LogKey(user.tenant, user.platform, seen.conversation_log_id)
+        known = await self.store.read(lambda: scripts.look_up(key, seen.message_ids))
+        return None if known.unlogged or known.contact_id != seen.contact_id else nothing_to_do()
 
     async def submit(self, user: User, request: LogRequest) -> Answer:
         """Logs what a request holds, or accepts it and says so when the time to answer is over.
@@ -192,7 +203,7 @@ class Runtime:
     async def _accepted(self, submission: Submission, wanted: Sequence[Item]) -> Acceptance:
         connector, work = submission.connector, submission.work(wanted)
         acceptance = await self.store.write(
-            lambda: scripts.accept(work, self._planner(connector), self._terms(connector))
+            lambda: scripts.accept(work, self._planner(connector), self._terms(connector)), locks=work.locks
         )
         if acceptance.claim is not None:
             self._start(work.key, acceptance.claim)
@@ -242,11 +253,13 @@ class Runtime:
         connector = self.connector(key.platform)
         planner, terms = self._planner(connector), self._terms(connector)
         if claim is None:
-            claim = await self.store.write(lambda: scripts.claim(key, planner, terms))
+            claim = await self.store.write(lambda: scripts.claim(key, planner, terms), locks=(key,))
+        able = Abilities.of(connector)
         recreated = False
         while claim is not None:
             run = await self._worker.run(
                 connector,
+                able,
                 claim,
                 planner=lambda: None if self._stopping else planner,
                 terms=terms,

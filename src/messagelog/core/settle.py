@@ -7,12 +7,15 @@ unknown -> logged (it is there) | planned (it is not) | parked (nobody can tell)
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec.structs import replace
 
 from messagelog.compose import LogFormat
 from messagelog.connectors import (
     AuthExpired,
+    BodyFull,
     Connector,
     ConnectorError,
     NotFound,
@@ -47,11 +50,11 @@ class Trouble(enum.StrEnum):
     REJECTED = "rejected"
     NO_ANSWER = "no_answer"
     NO_LOG_ID = "no_log_id"
+    TOO_LONG = "too_long"
     BEHIND = "behind"
 
 
-@dataclass(frozen=True, slots=True)
-class Abilities:
+class Abilities(msgspec.Struct, frozen=True):
     """What a connector can do about a call whose answer was lost."""
 
     name: str
@@ -80,8 +83,7 @@ class NoLogId(OutcomeUnknown):
     """A create that answered without an id: there may be an activity that nothing can be added to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """What is to be journalled: the log's new values, its rows' changes, and when to go on (None: at once).
 
     `anew` says that the activity is gone: all that the waiting requests hold of it is to be planned again.
@@ -94,14 +96,20 @@ class Settled:
     anew: bool = False
 
 
-def succeeded(
+def succeeded(  # noqa: PLR0917 - all that a call brings about
     log: LogRow,
     rows: Sequence[MessageRow],
     third_party_log_id: str,
     hashes: Mapping[str, bytes],
     version: int,
+    body_size: int = 0,
+    *,
+    has_more: bool = False,
 ) -> Settled:
-    """The CRM has it. The text is erased; `hashes` are the entries' by row id."""
+    """The CRM has it. The text is erased; `hashes` are the entries' by row id, `body_size` what stands there now.
+
+    With `has_more` a shared thread fills the activity, and goes on in another one.
+    """
     after = replace(
         log,
         third_party_log_id=third_party_log_id,
@@ -111,7 +119,11 @@ def succeeded(
         reason=None,
         tries=0,
         asks=0,
+        body_size=body_size,
     )
+    if has_more:
+        again = tuple(RowChange(row.id, RowState.PLANNED, None, third_party_log_id) for row in rows)
+        return Settled(msgspec.structs.replace(_full(after, third_party_log_id), version=log.version), again)
     changes = tuple(
         RowChange(row.id, RowState.LOGGED, None, third_party_log_id, hashes.get(row.id), erase=True)
         for row in rows
@@ -126,6 +138,8 @@ def troubled(
     match error:
         case RateLimited():
             return _rate_limited(log, rows, error)
+        case BodyFull():
+            return _no_room(log, rows, error)
         case NotFound() if log.call == "update" and may_recreate and _is_gone(log, error, able):
             return _gone(log, rows)
         case Rejected():
@@ -214,6 +228,33 @@ def _rate_limited(log: LogRow, rows: Sequence[MessageRow], error: RateLimited) -
     )
 
 
+def _no_room(log: LogRow, rows: Sequence[MessageRow], error: BodyFull) -> Settled:
+    if log.third_party_log_id is None:  # not even in an activity of its own
+        return _failed(log, rows, _reason(Trouble.TOO_LONG, error), behind=False)
+    changes = tuple(RowChange(row.id, RowState.PLANNED) for row in rows)
+    return Settled(_full(log, log.third_party_log_id), changes)
+
+
+def _full(log: LogRow, third_party_log_id: str) -> LogRow:
+    """The log, to go on in another activity: this one has no room, and is left alone from now on."""
+    earlier = [*earlier_activities(log), third_party_log_id]
+    return replace(
+        log.without_call(),
+        third_party_log_id=None,
+        created_by=None,
+        generation=log.generation + 1,
+        blocks=SentBlocks(bytes(log.blocks)).closed().packed if log.shared else b"",
+        body_size=0,
+        earlier=msgspec.json.encode(earlier).decode(),
+        tries=0,
+    )
+
+
+def earlier_activities(log: LogRow) -> list[str]:
+    """The activities that are full, which the log's present one goes on from."""
+    return [] if log.earlier is None else msgspec.json.decode(log.earlier, type=list[str])
+
+
 def _gone(log: LogRow, rows: Sequence[MessageRow]) -> Settled:
     after = replace(
         log,
@@ -221,7 +262,8 @@ def _gone(log: LogRow, rows: Sequence[MessageRow]) -> Settled:
         created_by=None,
         generation=log.generation + 1,
         version=0,
-        blocks=b"",
+        blocks=SentBlocks(bytes(log.blocks)).only_closed().packed if log.shared else b"",
+        body_size=0,
         tries=0,
     )
     return Settled(after, tuple(RowChange(row.id, RowState.PLANNED) for row in rows), anew=True)

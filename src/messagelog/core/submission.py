@@ -67,9 +67,18 @@ class Submission:
             contact_id=self.contact.id,
             contact_type=self.contact.type,
             contact_name=self.contact.name,
-            pins=write_pins(Pins(format=self.connector.log_format, zone=self.user.zone)),
+            pins=write_pins(self._pins),
             user_id=self.user.id,
             rows=self.rows(wanted),
+        )
+
+    @property
+    def _pins(self) -> Pins:
+        return Pins(
+            format=self.connector.log_format,
+            zone=self.user.zone,
+            limit=self.connector.body_limit,
+            measure=self.connector.body_measure,
         )
 
     # ---------------------------------------------------------------------------------------- answers

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import re
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -17,6 +19,10 @@ from messagelog.storage import Sealer, Store, UserRow, scripts
 
 if TYPE_CHECKING:
     import aiohttp
+
+
+_MOMENT_SECONDS: Final = 2.0
+_MOST_SEEN: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,20 @@ class User:
         return dt.timezone(dt.timedelta(minutes=-minutes if offset[1] == "-" else minutes))
 
 
+@dataclass(slots=True)
+class _Seen:
+    """A user's row as it was read, when (by the event loop's clock), and the session that was opened with it."""
+
+    row: UserRow | None
+    at: float
+    session: Session | None = None
+
+
 class UserDirectory:
-    """Finds users and opens their sessions at the CRM; credentials are stored sealed."""
+    """Finds users and opens their sessions at the CRM; credentials are stored sealed.
+
+    A request reads the user anew. The calls that it leads to take her as she was a moment ago, at most two seconds.
+    """
 
     def __init__(
         self, store: Store, sealer: Sealer, client: aiohttp.ClientSession, *, call_timeout: float
@@ -56,10 +74,11 @@ class UserDirectory:
         self._sealer = sealer
         self._client = client
         self._call_timeout = call_timeout
+        self._seen: OrderedDict[tuple[str, str, str], _Seen] = OrderedDict()
 
     async def find(self, tenant: str, platform: str, id_: str) -> User | None:
         """The user, or None when there is none (any more)."""
-        row = await self._store.read(lambda: scripts.find_user(tenant, platform, id_))
+        row = (await self._read(tenant, platform, id_)).row
         return None if row is None or row.credentials is None else _user(row)
 
     async def sign_in(self, connector: Connector, credentials: Credentials, hostname: str) -> User:
@@ -70,12 +89,28 @@ class UserDirectory:
 
     async def session(self, connector: Connector, tenant: str, user_id: str) -> Session:
         """A user's session at her CRM; `AuthExpired` when she has signed out."""
-        row = await self._store.read(lambda: scripts.find_user(tenant, connector.name, user_id))
+        seen = self._seen.get((tenant, connector.name, user_id))
+        if seen is None or asyncio.get_running_loop().time() - seen.at > _MOMENT_SECONDS:
+            seen = await self._read(tenant, connector.name, user_id)
+        row = seen.row
         if row is None or row.credentials is None:
             raise AuthExpired("signed out")
-        text = self._sealer.open(row.credentials, *_context(tenant, connector.name, user_id))
-        credentials = msgspec.json.decode(text, type=Credentials)
-        return self._session(connector, credentials, row.hostname, user=_user(row))
+        if seen.session is None:
+            text = self._sealer.open(row.credentials, *_context(tenant, connector.name, user_id))
+            credentials = msgspec.json.decode(text, type=Credentials)
+            seen.session = self._session(connector, credentials, row.hostname, user=_user(row))
+        return seen.session
+
+    async def _read(self, tenant: str, platform: str, id_: str) -> _Seen:
+        """Reads a user. A session that was opened with the very same row is kept."""
+        row = await self._store.read(lambda: scripts.find_user(tenant, platform, id_))
+        now = asyncio.get_running_loop().time()
+        before = self._seen.pop((tenant, platform, id_), None)
+        session = before.session if before is not None and before.row == row else None
+        seen = self._seen[tenant, platform, id_] = _Seen(row, now, session)
+        if len(self._seen) > _MOST_SEEN:
+            self._seen.popitem(last=False)
+        return seen
 
     def _session(
         self, connector: Connector, credentials: Credentials, hostname: str, *, user: User | None = None
@@ -106,6 +141,7 @@ class UserDirectory:
             credentials=self._sealer.seal(msgspec.json.encode(credentials), *context),
         )
         await self._store.write(lambda: scripts.save_user(row))
+        self._seen.pop((row.tenant, row.platform, row.id), None)
         return _user(row)
 
 

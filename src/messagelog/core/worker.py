@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec.structs import replace
 
 from messagelog.connectors import (
     AuthExpired,
@@ -16,7 +18,7 @@ from messagelog.connectors import (
     Rejected,
     Unavailable,
 )
-from messagelog.core.calls import NOTHING_COUNTED, ambiguous, blocks_noted, counted, read_pins
+from messagelog.core.calls import NOTHING_COUNTED, ambiguous, blocks_noted, counted, read_pins, written_size
 from messagelog.core.settle import Abilities, Finding, Settled, recovered, succeeded, troubled, undecided
 from messagelog.storage import ClaimLost, scripts
 from messagelog.storage.rows import RowReport, RowState
@@ -60,8 +62,24 @@ class _Job:
         """Whether a newer snapshot of a shared thread took the place of the one that was sent, to be added to only."""
         return self.log.shared and not self.able.amends and self.rows[0].version > self.log.call_version
 
+    def of(self, rows: Sequence[MessageRow]) -> _Job:
+        """The same call, for these rows only."""
+        return dataclasses.replace(self, rows=rows)
+
+    def about(self, log: LogRow) -> _Job:
+        """The same call, with other values of its log."""
+        return dataclasses.replace(self, log=log)
+
     def succeeded(self, call: Prepared, third_party_log_id: str) -> Settled:
-        return succeeded(self.log, self.rows, third_party_log_id, call.hashes, self.log.call_version)
+        return succeeded(
+            self.log,
+            self.rows,
+            third_party_log_id,
+            call.hashes,
+            self.log.call_version,
+            written_size(self.log, call),
+            has_more=self.log.call == "create" and call.log.has_more,
+        )
 
     def troubled(self, error: ConnectorError) -> Settled:
         return troubled(self.log, self.rows, error, self.able, may_recreate=self.may_recreate)
@@ -82,6 +100,7 @@ class Worker:
     async def run(
         self,
         connector: Connector,
+        able: Abilities,
         claim: Claim,
         *,
         planner: Callable[[], Planner | None],
@@ -95,7 +114,7 @@ class Worker:
         made anew from.
         """
         rows = claim.rows if claim.recover else claim.step.rows if claim.step else ()
-        job = _Job(connector, Abilities.of(connector), claim.log, rows, terms, may_recreate=may_recreate)
+        job = _Job(connector, able, claim.log, rows, terms, may_recreate=may_recreate)
         try:
             if not claim.recover:
                 settled = await self._stepped(job)
@@ -140,20 +159,25 @@ class Worker:
         """Journals, before the call leaves, what only then can be known and a lost answer would make necessary.
 
         For a shared thread: the blocks that may stand in the activity from now on. For an update whose text stands
-        there already (two equal messages in one minute): how often it does.
+        there already (two equal messages in one minute): how often it does. For a new activity that has no room for
+        all rows: which of them wait.
         """
         log = job.log
+        if call.fitting < len(job.rows):
+            job, back = job.of(job.rows[: call.fitting]), [row.id for row in job.rows[call.fitting :]]
+            await self._store.write(lambda: scripts.note(log, job.terms, back), locks=(log.key,))
+            call = await self._prepared(job)
         if log.shared:
             noted = replace(log, blocks=blocks_noted(call), call_before=NOTHING_COUNTED)
-            await self._store.write(lambda: scripts.note(noted, job.terms))
-            return replace(job, log=noted), call
+            await self._store.write(lambda: scripts.note(noted, job.terms), locks=(job.log.key,))
+            return job.about(noted), call
         if log.call != "update" or not job.able.reads_back or not ambiguous(call):
             return job, call
         body = await self._caller.read(job.connector, call)
         before = counted(body, read_pins(log.pins), call, self._sealer.entry_key)
         counting = replace(log, call_before=before)
-        await self._store.write(lambda: scripts.note(counting, job.terms))
-        job = replace(job, log=counting)
+        await self._store.write(lambda: scripts.note(counting, job.terms), locks=(job.log.key,))
+        job = job.about(counting)
         return job, await self._prepared(job)
 
     # --------------------------------------------------------------------------------------- recovery
@@ -187,13 +211,13 @@ class Worker:
         # Repeated here and now, with the very rows of the lost call: a CRM that knows its key answers with the
         # activity as it was made then, and a message that joined in between would count as logged and be nowhere.
         return await self._repeated(
-            replace(job, log=replace(job.log, tries=settled.log.tries, asks=0)), call, finding
+            job.about(replace(job.log, tries=settled.log.tries, asks=0)), call, finding
         )
 
     async def _repeated(self, job: _Job, call: Prepared, finding: Finding) -> Settled:
         try:
             if not job.log.shared:  # asking took its time: the lease is renewed before the call leaves again
-                await self._store.write(lambda: scripts.note(job.log, job.terms))
+                await self._store.write(lambda: scripts.note(job.log, job.terms), locks=(job.log.key,))
             job, call = await self._noted(job, call)
             return await self._called(job, call)
         except (Unavailable, RateLimited, AuthExpired) as error:
@@ -210,7 +234,9 @@ class Worker:
             return recovered(job.log, job.rows, finding)
         if call.log.holds(await self._caller.read(job.connector, call)):
             log_id, version = job.log.third_party_log_id or "", job.rows[0].version
-            return succeeded(job.log, job.rows, log_id, call.hashes, version if job.log.shared else 0)
+            version = version if job.log.shared else 0
+            size = written_size(job.log, call)
+            return succeeded(job.log, job.rows, log_id, call.hashes, version, size)
         return recovered(job.log, job.rows, Finding.NOT_THERE)
 
     # ---------------------------------------------------------------------------------------- journal
@@ -235,7 +261,8 @@ class Worker:
                     waiting=settled.waiting,
                     anew=anew,
                     wait_ms=wait_ms,
-                )
+                ),
+                locks=(settled.log.key,),
             )
         except ClaimLost:
             _log.warning("claim_lost", log=settled.log.key.conversation_log_id)

@@ -1,6 +1,7 @@
 """What RingCentral sends: messages, threads of shared inboxes, parties and media. Pure: no I/O, no clock."""
 
 from messagelog.messages.errors import BadRequest, MediaUnavailable
+from messagelog.messages.glance import Glance, glance
 from messagelog.messages.media import DownloadLink, Media, MediaAttachment, Opener
 from messagelog.messages.parse import parse_log_request
 from messagelog.messages.parts import Attachment, MessageKind, Party
@@ -14,6 +15,7 @@ __all__ = [
     "Conversation",
     "DownloadLink",
     "Entity",
+    "Glance",
     "LogInfo",
     "LogRequest",
     "Media",
@@ -25,6 +27,7 @@ __all__ = [
     "Owner",
     "Party",
     "Thread",
+    "glance",
     "message_order",
     "parse_log_request",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from starlette.applications import Starlette
+
+_REFUSALS: Final = (Refused, BadRequest, Stopping, HTTPException)
 
 
 def create_app(
@@ -54,9 +56,9 @@ def create_app(
         app.include_router(router)
     for path, mounted in mounts.items():
         app.mount(path, mounted)
-    for refusal in (Refused, BadRequest, Stopping, HTTPException):
+    for refusal in _REFUSALS:
         app.add_exception_handler(refusal, _refusal)
-    app.add_middleware(Guard)
+    app.add_middleware(Guard, hot={("POST", "/messageLog"): _log_messages})
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],  # a token is needed for everything, and no cookie is ever set
@@ -67,6 +69,13 @@ def create_app(
         max_age=600,
     )
     return app
+
+
+async def _log_messages(request: Request) -> Response:
+    try:
+        return await message_log.log_messages(request)
+    except _REFUSALS as error:
+        return await _refusal(request, error)
 
 
 async def _refusal(_request: Request, error: Exception) -> Response:

@@ -6,12 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from fastapi import Response
+from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
 from messagelog.server.http import RESTARTING, json_response, place_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 _ALLOW: Final = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
@@ -25,10 +27,16 @@ class Guard:
 
     Such an error is told of by its type and place, in one line: its text may quote a message or a secret. It goes no
     further, since those outside (Starlette, uvicorn) would print it whole.
+
+    `hot` are functions by method and path that answer without the way through the routes, which costs more than
+    many an answer. The routes have them too, for the description of the API.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(
+        self, app: ASGIApp, hot: Mapping[tuple[str, str], Callable[[Request], Awaitable[Response]]]
+    ) -> None:
         self._app = app
+        self._hot = hot
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes requests on, and sees to it that each has an answer."""
@@ -50,8 +58,12 @@ class Guard:
             started = started or message["type"] == "http.response.start"
             await send(message)
 
+        hot = self._hot.get((scope["method"], scope["path"]))
         try:
-            await self._app(scope, receive, watched)
+            if hot is None:
+                await self._app(scope, receive, watched)
+            else:
+                await (await hot(Request(scope, receive)))(scope, receive, watched)
         except ClientDisconnect:
             return  # she left before her request was whole: nobody waits for an answer
         except asyncio.CancelledError:

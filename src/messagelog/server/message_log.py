@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from messagelog.messages import parse_log_request
+from messagelog.messages import glance, parse_log_request
 from messagelog.server.http import assembly_of, json_response, read_body, signed_in
 
 router = APIRouter()
@@ -19,5 +19,8 @@ async def log_messages(request: Request) -> Response:
     """
     user = await signed_in(request)
     assembly = assembly_of(request)
-    log_request = parse_log_request(await read_body(request, assembly.parts.body_limit))
-    return json_response(await assembly.runtime.submit(user, log_request))
+    runtime, body = assembly.runtime, await read_body(request, assembly.parts.body_limit)
+    seen = glance(body)
+    if seen is not None and (answer := await runtime.already_logged(user, seen)) is not None:
+        return json_response(answer)
+    return json_response(await runtime.submit(user, parse_log_request(body)))

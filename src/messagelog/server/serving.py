@@ -61,6 +61,7 @@ class Serving(uvicorn.Server):
             app,
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # nothing here depends on who a proxy says has asked
             timeout_graceful_shutdown=_GRACE_SECONDS,
             server_header=False,
         )

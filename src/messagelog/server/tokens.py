@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _ALGORITHM: Final = "HS256"
 _ISSUER: Final = "messagelog"
 _SECONDS: Final = 14 * 24 * 3600
+_MOST_CHECKED: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Tokens:
     def __init__(self, key: bytes, *, clock: Callable[[], float] = time.time) -> None:
         self._key = key
         self._clock = clock
+        self._checked: OrderedDict[str, tuple[Claims, int]] = OrderedDict()
 
     def issue(self, user: User) -> str:
         """A token for the user, for two weeks from now."""
@@ -48,7 +51,21 @@ class Tokens:
         return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
 
     def read(self, token: str) -> Claims | None:
-        """Whom the token stands for; None when it is forged, expired, of another issuer, or no token at all."""
+        """Whom the token stands for; None when it is forged, expired, of another issuer, or no token at all.
+
+        A signature that was found good is not checked again; when the token expires is.
+        """
+        checked = self._checked.get(token) or self._check(token)
+        if checked is None:
+            return None
+        claims, expires = checked
+        if expires <= self._clock():
+            self._checked.pop(token, None)
+            return None
+        return claims
+
+    def _check(self, token: str) -> tuple[Claims, int] | None:
+        """Claims and end of a token whose signature is good."""
         try:
             claims = jwt.decode(
                 token,
@@ -66,6 +83,9 @@ class Tokens:
         expires = claims["exp"]
         if not (isinstance(tenant, str) and isinstance(platform, str) and isinstance(id_, str)):
             return None
-        if not isinstance(expires, int) or expires <= self._clock():
+        if not isinstance(expires, int):
             return None
-        return Claims(tenant, platform, id_)
+        self._checked[token] = checked = Claims(tenant, platform, id_), expires
+        if len(self._checked) > _MOST_CHECKED:
+            self._checked.popitem(last=False)
+        return checked

@@ -17,7 +17,7 @@ from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from psycopg import abc
     from psycopg.pq.abc import PGconn, PGresult
@@ -26,18 +26,21 @@ if TYPE_CHECKING:
     from messagelog.storage.statements import Statement
 
 Rows = list[tuple[Any, ...]]
-_Value = tuple[bytes | None, pq.Format]
+_Sent = tuple["Statement", list[bytes | None], list[pq.Format]]
 
 _TEXT_OID: Final = 25
+_TEXT: Final = pq.Format.TEXT
+_BINARY: Final = pq.Format.BINARY
 _DONE: Final = frozenset({pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK})
 
 
 class Connection(psycopg.AsyncConnection[Any]):
-    """A connection that knows which statements it has prepared."""
+    """A connection that knows which statements it has prepared, and how to read what they answer."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.prepared: set[str] = set()
+        self.transformer = Transformer.from_context(self)
 
     @property
     def in_transaction(self) -> bool:
@@ -50,11 +53,12 @@ class Exchange:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._waiting: list[tuple[Statement, list[_Value]]] = []
+        self._waiting: list[_Sent] = []
 
     def add(self, statement: Statement, params: Params) -> int:
         """Adds a statement; its place among the answers of the next `send`."""
-        self._waiting.append((statement, [_encoded(params[name]) for name in statement.parameters]))
+        values, formats = _encoded([params[name] for name in statement.parameters])
+        self._waiting.append((statement, values, formats))
         return len(self._waiting) - 1
 
     async def send(self) -> list[Rows]:
@@ -67,40 +71,38 @@ class Exchange:
         connection = self._connection
         try:
             connection.pgconn.enter_pipeline_mode()
-            names = list(_sent(connection, waiting))
+            names = _sent(connection, waiting)
             results = await _received(connection.pgconn, len(names))
             connection.pgconn.exit_pipeline_mode()
         except BaseException:
             await connection.close()
             raise
+        answers = []
         for name, result in zip(names, results, strict=True):
             if result.status not in _DONE:
                 raise error_from_result(result)
-            if name is not None:
+            if name is None:
+                answers.append(_rows(connection.transformer, result))
+            else:
                 connection.prepared.add(name)
-        transformer = Transformer.from_context(connection)
-        answers = (result for name, result in zip(names, results, strict=True) if name is None)
-        return [_rows(transformer, result) for result in answers]
+        return answers
 
 
-def _sent(connection: Connection, waiting: Iterable[tuple[Statement, list[_Value]]]) -> Iterator[str | None]:
+def _sent(connection: Connection, waiting: Iterable[_Sent]) -> list[str | None]:
     """Hands the statements to libpq; for each command the name that it prepares, None for one that is run."""
-    prepared = connection.prepared.copy()
+    names: list[str | None] = []
     pgconn = connection.pgconn
-    for statement, values in waiting:
-        name = statement.name.encode()
-        if statement.name not in prepared:
-            prepared.add(statement.name)
-            pgconn.send_prepare(name, statement.text.encode())
-            yield statement.name
+    for statement, values, formats in waiting:
+        name = statement.name
+        if name not in connection.prepared and name not in names:
+            pgconn.send_prepare(statement.wire_name, statement.text.encode())
+            names.append(name)
         pgconn.send_query_prepared(
-            name,
-            [value for value, _ in values],
-            param_formats=[format_ for _, format_ in values],
-            result_format=pq.Format.BINARY,
+            statement.wire_name, values, param_formats=formats, result_format=pq.Format.BINARY
         )
-        yield None
+        names.append(None)
     pgconn.pipeline_sync()
+    return names
 
 
 async def _received(pgconn: PGconn, count: int) -> list[PGresult]:
@@ -110,7 +112,10 @@ async def _received(pgconn: PGconn, count: int) -> list[PGresult]:
         pgconn.consume_input()
     results = []
     for _ in range(count):
-        result = await _next(pgconn)
+        while pgconn.is_busy():
+            await _ready(pgconn.socket, to_write=False)
+            pgconn.consume_input()
+        result = pgconn.get_result()
         # Each result is followed by an end; libpq gives none at all when the connection is lost.
         if result is None or await _next(pgconn) is not None:
             raise psycopg.OperationalError("the answers of the database are out of step")
@@ -147,23 +152,34 @@ async def _ready(socket: int, *, to_write: bool) -> None:
 
 
 def _rows(transformer: abc.Transformer, result: PGresult) -> Rows:
+    count = result.ntuples
+    if count == 0:
+        return []
     transformer.set_pgresult(result)
-    return transformer.load_rows(0, result.ntuples, tuple)
+    return transformer.load_rows(0, count, tuple)
 
 
-def _encoded(value: Any) -> _Value:
-    """A parameter as PostgreSQL takes it. The statement tells its type; what may hold any byte goes as binary."""
-    if value is None:
-        return None, pq.Format.TEXT
-    if isinstance(value, str):
-        return value.encode(), pq.Format.BINARY
-    if isinstance(value, bytes):
-        return value, pq.Format.BINARY
-    if isinstance(value, bool):
-        return (b"t" if value else b"f"), pq.Format.TEXT
-    if isinstance(value, int):
-        return b"%d" % value, pq.Format.TEXT
-    return _encoded_texts(value), pq.Format.BINARY
+def _encoded(values: Iterable[Any]) -> tuple[list[bytes | None], list[pq.Format]]:
+    """Parameters as PostgreSQL takes them. The statement tells their types; what may hold any byte goes as binary."""
+    encoded: list[bytes | None] = []
+    formats: list[pq.Format] = []
+    for value in values:
+        if value is None:
+            encoded.append(None)
+            formats.append(_TEXT)
+        elif isinstance(value, str):
+            encoded.append(value.encode())
+            formats.append(_BINARY)
+        elif isinstance(value, bool):
+            encoded.append(b"t" if value else b"f")
+            formats.append(_TEXT)
+        elif isinstance(value, int):
+            encoded.append(b"%d" % value)
+            formats.append(_TEXT)
+        else:
+            encoded.append(value if isinstance(value, bytes) else _encoded_texts(value))
+            formats.append(_BINARY)
+    return encoded, formats
 
 
 def _encoded_texts(texts: Sequence[str]) -> bytes:

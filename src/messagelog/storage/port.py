@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from messagelog.storage.scripts import Script
 
 T = TypeVar("T")
+
+Lock = tuple[str, str, str]
+"""What a transaction locks: a conversation log or a row, by tenant, platform and id."""
 
 
 class StoreClosed(Exception):
@@ -22,8 +25,11 @@ class Store(Protocol):
     async def read(self, script: Callable[[], Script[T]]) -> T:
         """Runs a script that only reads."""
 
-    async def write(self, script: Callable[[], Script[T]]) -> T:
+    async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Lock] = ()) -> T:
         """Runs a script in one transaction; what it returns is on disk when this returns.
+
+        `locks` names all that the script locks, the conversation log first. Scripts that have none in common may
+        share a transaction, and it is all the same to them; one that names none is alone in its own.
 
         An error of the script undoes the transaction and is raised here. When the waiting for it is cancelled, or
         the database is lost while it commits, the transaction may be done or not.

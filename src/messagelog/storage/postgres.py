@@ -1,7 +1,13 @@
-"""PostgreSQL behind the port: a pool of connections, each held only while a script runs."""
+"""PostgreSQL behind the port: scripts that come at the same time share exchanges and a commit.
+
+Most of what a short transaction costs, in both processes, is going there and back, and waiting for the disk. So
+scripts that lock different things are run side by side in one transaction: what each asks next goes out in one
+exchange with what the others ask. When anything goes wrong all of it is undone, and each is run again by itself.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -11,14 +17,16 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import DeadlockDetected, SerializationFailure, UniqueViolation
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
-from messagelog.storage.exchange import Connection, Exchange
+from messagelog.storage.exchange import Connection, Exchange, Rows
+from messagelog.storage.gathering import Gathering, Job
 from messagelog.storage.port import StoreClosed
 from messagelog.storage.scripts.asking import Do, Fetch, Together
 from messagelog.storage.statements import Statement, load
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+    from messagelog.storage.port import Lock
     from messagelog.storage.scripts.asking import Ask, Params, Script
 
 T = TypeVar("T")
@@ -69,6 +77,10 @@ class _Again(Exception):
         self.error = error
 
 
+class _Unshared(Exception):
+    """A shared transaction came to nothing, and each of its scripts is to be run by itself."""
+
+
 class PostgresStore:
     """A journal in PostgreSQL, for any number of processes. `clock` stands in for the database's clock in tests."""
 
@@ -86,6 +98,9 @@ class PostgresStore:
             # Whoever asks starts a new attempt. One that went on by itself would wait longer and longer between.
             reconnect_timeout=_WAIT_SECONDS,
         )
+        self._reads = Gathering(self._read_together, groups=1)
+        self._writes = Gathering(self._write_together, groups=2)
+        self._closing = False
 
     async def open(self) -> None:
         """Opens the pool; raises when the database does not answer within ten seconds."""
@@ -93,15 +108,114 @@ class PostgresStore:
 
     async def read(self, script: Callable[[], Script[T]]) -> T:
         """Runs outside a transaction: each statement sees what is committed."""
-        return await self._repeated(lambda connection: self._read(connection, script()))
+        self._refuse_when_closing()
+        value: T = await self._reads.ended(script)
+        return value
 
-    async def write(self, script: Callable[[], Script[T]]) -> T:
+    async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Lock] = ()) -> T:
         """Runs in a transaction. One that was undone for another's sake, or lost before its commit, is run again."""
-        return await self._repeated(lambda connection: self._written(connection, script()))
+        self._refuse_when_closing()
+        if not locks:
+            return await self._write(script)
+        value: T = await self._writes.ended(script, locks)
+        return value
 
     async def close(self) -> None:
         """Closes the pool's connections; those in use when their transaction has ended."""
+        self._closing = True
+        await self._reads.close()
+        await self._writes.close()
         await self._pool.close()
+
+    def _refuse_when_closing(self) -> None:
+        if self._closing:
+            raise StoreClosed("the store is closed")
+
+    # ------------------------------------------------------------------------------ scripts side by side
+
+    async def _read_together(self, jobs: list[Job]) -> None:
+        await self._done_together(jobs, self._read_all, lambda job: self._read(job.script))
+
+    async def _write_together(self, jobs: list[Job]) -> None:
+        await self._done_together(jobs, self._written_all, lambda job: self._write(job.script))
+
+    async def _done_together(
+        self,
+        jobs: list[Job],
+        run: Callable[[Connection, list[Job]], Awaitable[list[Any]]],
+        alone: Callable[[Job], Awaitable[Any]],
+    ) -> None:
+        """Ends the jobs: in one go, or each by itself when there is one, or when they came to nothing."""
+        if len(jobs) > 1:
+            try:
+                async with self._connection() as connection:
+                    values = await run(connection, jobs)
+            except _Unshared:
+                pass
+            else:
+                for job, value in zip(jobs, values, strict=True):
+                    job.ends(value)
+                return
+        await asyncio.gather(*(_ended_alone(job, alone) for job in jobs))
+
+    async def _read_all(self, connection: Connection, jobs: list[Job]) -> list[Any]:
+        try:
+            return await self._side_by_side(Exchange(connection), jobs)
+        except Exception as error:
+            raise _Unshared from error
+
+    async def _written_all(self, connection: Connection, jobs: list[Job]) -> list[Any]:
+        exchange = Exchange(connection)
+        exchange.add(_BEGIN, {})
+        committing = False
+        try:
+            values = await self._side_by_side(exchange, jobs)
+            if not connection.in_transaction:  # they asked nothing: as with one by itself
+                await exchange.send()
+            committing = True
+            exchange.add(_COMMIT, {})
+            await exchange.send()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            # Of a commit that was sent nobody knows whether it was made, unless the server is there to deny it.
+            if committing and connection.closed:
+                raise
+            raise _Unshared from error
+        finally:
+            if connection.in_transaction:
+                await _undone(connection)
+        return values
+
+    async def _side_by_side(self, exchange: Exchange, jobs: list[Job]) -> list[Any]:
+        """Runs all scripts, a question of each at a time; their values."""
+        values: list[Any] = [None] * len(jobs)
+        running: list[tuple[int, Script[Any], Any]] = [
+            (place, job.script(), None) for place, job in enumerate(jobs)
+        ]
+        while running:
+            asked = []
+            for place, script, answer in running:
+                try:
+                    ask = script.send(answer)
+                except StopIteration as end:
+                    values[place] = end.value
+                else:
+                    asked.append((place, script, ask, self._places(exchange, ask)))
+            wanted = any(places for _, _, _, places in asked)
+            answers = await exchange.send() if wanted else []
+            running = [
+                (place, script, _fitting(ask, places, answers)) for place, script, ask, places in asked
+            ]
+        return values
+
+    # -------------------------------------------------------------------------------- one script by itself
+
+    async def _read(self, script: Callable[[], Script[T]]) -> T:
+        return await self._repeated(lambda connection: self._read_once(connection, script()))
+
+    async def _write(self, script: Callable[[], Script[T]]) -> T:
+        return await self._repeated(lambda connection: self._written(connection, script()))
 
     async def _repeated(self, run: Callable[[Connection], Awaitable[T]]) -> T:
         for attempt in range(1, _TRIES + 1):
@@ -127,7 +241,7 @@ class PostgresStore:
         finally:
             await self._pool.putconn(connection)
 
-    async def _read(self, connection: Connection, script: Script[T]) -> T:
+    async def _read_once(self, connection: Connection, script: Script[T]) -> T:
         try:
             return await self._run(Exchange(connection), script)
         except psycopg.OperationalError as error:
@@ -170,12 +284,14 @@ class PostgresStore:
 
     async def _answered(self, exchange: Exchange, ask: Ask) -> Any:
         """Sends what was asked when there is something to be known; what is only to be done waits for that."""
+        places = self._places(exchange, ask)
+        return _fitting(ask, places, await exchange.send() if places else [])
+
+    def _places(self, exchange: Exchange, ask: Ask) -> list[int]:
+        """Adds what is asked; the places of what is fetched among the answers to come."""
         if isinstance(ask, Together):
-            places = [place for each in ask.asks for place in self._added(exchange, each)]
-            answers = await exchange.send() if places else []
-            return [answers[place] for place in places]
-        places = self._added(exchange, ask)
-        return (await exchange.send())[places[0]] if places else None
+            return [place for each in ask.asks for place in self._added(exchange, each)]
+        return self._added(exchange, ask)
 
     def _added(self, exchange: Exchange, ask: Fetch | Do) -> list[int]:
         """The place of what is fetched among the answers to come; none for what is done."""
@@ -188,6 +304,22 @@ class PostgresStore:
 
     def _timed(self, params: Params) -> Params:
         return params if self._clock is None else {**params, "now": self._clock()}
+
+
+def _fitting(ask: Ask, places: Sequence[int], answers: Sequence[Rows]) -> Any:
+    """What a script is sent for what it asked."""
+    if isinstance(ask, Together):
+        return [answers[place] for place in places]
+    return answers[places[0]] if places else None
+
+
+async def _ended_alone(job: Job, alone: Callable[[Job], Awaitable[Any]]) -> None:
+    try:
+        value = await alone(job)
+    except Exception as error:  # noqa: BLE001 - whoever waits for the job is told
+        job.fails(error)
+    else:
+        job.ends(value)
 
 
 async def _configured(connection: Connection) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 
 class LogKey(NamedTuple):
@@ -34,13 +36,14 @@ class LogState(enum.StrEnum):
     PARKED = "parked"  # an unknown outcome that nothing can resolve: no call until a person decides
 
 
-@dataclass(slots=True)
-class LogRow:
+class LogRow(msgspec.Struct):
     """One conversation log: one activity in the CRM, or the intention to have one.
 
     `due_at` is when somebody may take the log up: None when nothing is to be done, the end of the lease while it is
     claimed, the time of the next try while it waits. `fence` grows with every claim; confirming needs the newest.
-    `tries` counts the repeats of a call, `asks` how often in vain the CRM was asked what became of one.
+    `tries` counts the repeats of a call, `asks` how often in vain the CRM was asked what became of one. `body_size` is
+    what we have written into an activity that can only be added to, as its CRM counts; `earlier` the ids (a JSON list)
+    of the activities that are full, which this one goes on from.
     """
 
     key: LogKey
@@ -66,6 +69,8 @@ class LogRow:
     call_before: str | None = None
     tries: int = 0
     asks: int = 0
+    body_size: int = 0
+    earlier: str | None = None
     created_at: int = 0
     updated_at: int = 0
 
@@ -74,8 +79,7 @@ class LogRow:
         return replace(self, call=None, call_user=None, call_version=0, call_before=None)
 
 
-@dataclass(frozen=True, slots=True)
-class NewRow:
+class NewRow(msgspec.Struct, frozen=True):
     """A message (or the snapshot of a shared thread) that a request wants logged; `payload` is sealed."""
 
     id: str
@@ -84,8 +88,7 @@ class NewRow:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class MessageRow:
+class MessageRow(msgspec.Struct, frozen=True):
     """One `messageLogs` row: a message and the activity that holds it."""
 
     id: str
@@ -103,8 +106,7 @@ class MessageRow:
     updated_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class RowChange:
+class RowChange(msgspec.Struct, frozen=True):
     """What becomes of a row. `erase` drops the sealed text: nothing is left to be done with it.
 
     `entry_hash` is the keyed hash of the entry's text in the activity, known once the row is logged.
@@ -118,8 +120,7 @@ class RowChange:
     erase: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingChange:
+class WaitingChange(msgspec.Struct, frozen=True):
     """What becomes of all rows of a conversation log that are still planned: a user's, or everybody's (None)."""
 
     user_id: str | None
@@ -127,8 +128,7 @@ class WaitingChange:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """The next call to a CRM: these rows, in this order, in this user's session."""
 
     call: str  # "create" | "update"
@@ -147,8 +147,7 @@ Planner = Callable[[LogRow, Sequence[MessageRow]], "Step | None"]
 """Decides the next step from a conversation log and its waiting rows, oldest first. Pure."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewWork:
+class NewWork(msgspec.Struct, frozen=True):
     """What one request wants logged in one conversation log."""
 
     key: LogKey
@@ -161,9 +160,14 @@ class NewWork:
     user_id: str
     rows: tuple[NewRow, ...]
 
+    @property
+    def locks(self) -> tuple[tuple[str, str, str], ...]:
+        """What journalling it locks: the conversation log, and each of its rows."""
+        tenant, platform, _ = self.key
+        return (self.key, *((tenant, platform, row.id) for row in self.rows))
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+
+class Terms(msgspec.Struct, frozen=True):
     """How claims are made: who claims, for how long, how many rows a step may need.
 
     `lease_ms` outlasts any call; `settle_ms` is how long a CRM may need until its search shows what it has.
@@ -175,8 +179,7 @@ class Terms:
     batch: int
 
 
-@dataclass(slots=True)
-class Claim:
+class Claim(msgspec.Struct):
     """The right to work on a conversation log until its lease ends.
 
     `step` is journalled as being called. `recover` says that a call of somebody before has no known outcome: `rows`
@@ -198,8 +201,7 @@ class ClaimLost(Exception):
     """The lease ran out and somebody else has claimed the conversation log: what we know must not be written."""
 
 
-@dataclass(frozen=True, slots=True)
-class LookUp:
+class LookUp(msgspec.Struct, frozen=True):
     """What the journal knows of a request: the ids that are not logged, and the conversation log if there is one."""
 
     unlogged: frozenset[str]
@@ -210,8 +212,7 @@ class LookUp:
     linked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
+class Acceptance(msgspec.Struct, frozen=True):
     """What became of a request's rows.
 
     `held_by` (id, name) is set when the conversation log belongs to another contact: nothing was written then.
@@ -221,8 +222,7 @@ class Acceptance:
     held_by: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RowReport:
+class RowReport(msgspec.Struct, frozen=True):
     """The state of a row as a waiter needs it; `version` is the newest snapshot of a shared thread in the CRM."""
 
     id: str
@@ -231,8 +231,7 @@ class RowReport:
     version: int
 
 
-@dataclass(slots=True)
-class UserRow:
+class UserRow(msgspec.Struct):
     """A user of a connector, with sealed credentials."""
 
     tenant: str
@@ -247,9 +246,8 @@ class UserRow:
     updated_at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class LogSummary:
+class LogSummary(msgspec.Struct, frozen=True):
     """A conversation log with the number of its rows in each state, for lists."""
 
     log: LogRow
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = msgspec.field(default_factory=dict)

@@ -22,9 +22,10 @@ from messagelog.storage.scripts.asking import Fetch, Together
 from messagelog.storage.statements import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from messagelog.storage.port import Lock
     from messagelog.storage.scripts.asking import Ask, Params, Script
 
 T = TypeVar("T")
@@ -73,7 +74,7 @@ class SqliteStore:
             raise StoreClosed("the store is closed")
         return self._run(self._reader, script())
 
-    async def write(self, script: Callable[[], Script[T]]) -> T:
+    async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Lock] = ()) -> T:  # noqa: ARG002 - one runs after the other
         """Hands the script to the writer thread and waits until its commit is on disk."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()

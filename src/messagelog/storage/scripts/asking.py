@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
+
+import msgspec
 
 Params = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
+class Fetch(msgspec.Struct, frozen=True):
     """Ask for a statement's rows, as tuples."""
 
     name: str
     params: Params
 
 
-@dataclass(frozen=True, slots=True)
-class Do:
+class Do(msgspec.Struct, frozen=True):
     """Run a statement once for each set of parameters. There is no answer, so an adapter need not wait for one:
     an error of it may come up at the script's next question, or when the transaction is committed.
     """

@@ -7,10 +7,20 @@ locked too, in the order of their ids.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from messagelog.storage.rows import Acceptance, Claim, ClaimLost, LogRow, LogState, MessageRow, RowState
+from msgspec.structs import replace
+
+from messagelog.storage.rows import (
+    Acceptance,
+    Claim,
+    ClaimLost,
+    LogRow,
+    LogState,
+    MessageRow,
+    RowChange,
+    RowState,
+)
 from messagelog.storage.scripts.asking import Do, Fetch, Together
 from messagelog.storage.scripts.values import (
     anew_params,
@@ -32,7 +42,6 @@ if TYPE_CHECKING:
         NewRow,
         NewWork,
         Planner,
-        RowChange,
         Step,
         Terms,
         WaitingChange,
@@ -58,7 +67,7 @@ def accept(work: NewWork, planner: Planner, terms: Terms) -> Script[Acceptance]:
     )
     log, now = log_from(work.key, locked[0][:-1]), locked[0][-1]
     if log.contact_id != work.contact_id:
-        if log.third_party_log_id or log.due_at is not None or log.state is LogState.PARKED:
+        if log.third_party_log_id or log.earlier or log.due_at is not None or log.state is LogState.PARKED:
             return Acceptance(held_by=(log.contact_id, log.contact_name))
         log = _repointed(log, work)
     known = {row.id: row for row in map(row_from, found)}
@@ -125,11 +134,15 @@ def save(
     return (yield from _next(log.without_call(), now, planned, planner, terms))
 
 
-def note(log: LogRow, terms: Terms) -> Script[None]:
-    """Journals what the call under way will need if its answer is lost, before it leaves; renews the lease."""
+def note(log: LogRow, terms: Terms, back: Sequence[str] = ()) -> Script[None]:
+    """Journals what the call under way will need if its answer is lost, before it leaves; renews the lease.
+
+    `back` are rows of the step that the call does not bring after all: they wait for the next one.
+    """
     _, now = _held(log, (yield Fetch("lock_log", key_params(log.key))))
     due_at = now + terms.lease_ms + terms.settle_ms
-    yield Do("save_log", [log_params(replace(log, due_at=due_at))])
+    waiting = [change_params(log, RowChange(id_, RowState.PLANNED)) for id_ in back]
+    yield Together(Do("change_row", waiting), Do("save_log", [log_params(replace(log, due_at=due_at))]))
 
 
 # ------------------------------------------------------------------------------------------- the claim

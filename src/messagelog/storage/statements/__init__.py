@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Literal
 
@@ -39,6 +39,10 @@ class Statement:
     name: str
     text: str
     parameters: tuple[str, ...]
+    wire_name: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "wire_name", self.name.encode())
 
 
 def load(dialect: Dialect, *, given_clock: bool) -> dict[str, Statement]:

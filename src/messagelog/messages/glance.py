@@ -1,0 +1,63 @@
+"""A first look at a request's body: which messages it brings, without reading what they say.
+
+The client sends the whole day of a conversation again and again, and mostly all of it is logged. To find that out
+takes the ids alone, which is a fraction of the work of reading it all.
+"""
+
+import msgspec
+
+from messagelog.messages.fields import identifier
+from messagelog.messages.request import MOST_MESSAGES
+
+_LEAST_MESSAGES = 8  # below that, looking twice costs as much as it saves
+
+
+class Glance(msgspec.Struct, frozen=True, kw_only=True):
+    """An ordinary conversation's log, contact, and message ids in the order of the body."""
+
+    conversation_log_id: str
+    contact_id: str
+    message_ids: tuple[str, ...]
+
+
+class _Party(msgspec.Struct, frozen=True):
+    pass
+
+
+class _Message(msgspec.Struct, frozen=True):
+    id: str | int
+
+
+class _Info(msgspec.Struct, frozen=True):
+    messages: tuple[_Message, ...]
+    correspondents: tuple[_Party, ...]
+    conversation_log_id: str = msgspec.field(name="conversationLogId")
+    owner: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Body(msgspec.Struct, frozen=True):
+    info: _Info = msgspec.field(name="logInfo")
+    contact_id: str = msgspec.field(name="contactId")
+
+
+_decoder = msgspec.json.Decoder(_Body)
+
+
+def glance(body: bytes) -> Glance | None:
+    """What a body brings, where it is an ordinary conversation of several messages; None for whatever else it is.
+
+    Groups, shared threads and anything odd are left to `parse_log_request`, which tells what is wrong with them.
+    """
+    try:
+        seen = _decoder.decode(body)
+        info = seen.info
+        ordinary = len(info.correspondents) == 1 and info.owner is msgspec.UNSET
+        if not ordinary or not _LEAST_MESSAGES <= len(info.messages) <= MOST_MESSAGES:
+            return None
+        return Glance(
+            conversation_log_id=identifier(info.conversation_log_id, "conversationLogId"),
+            contact_id=identifier(seen.contact_id, "contactId"),
+            message_ids=tuple(dict.fromkeys(identifier(each.id, "id") for each in info.messages)),
+        )
+    except (ValueError, RecursionError):  # msgspec's errors and bad UTF-8 are ValueErrors
+        return None

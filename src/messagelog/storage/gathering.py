@@ -1,0 +1,126 @@
+"""Runs jobs together: those that come while others are under way wait for these, and are then run as one.
+
+A single job begins at once. The busier it gets, the more jobs share an exchange with the database and a commit, and
+the less each costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from messagelog.storage.port import Lock
+    from messagelog.storage.scripts import Script
+
+_MOST: Final = 64  # jobs that are run as one
+_STALLED_SECONDS: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A script to be run, what it locks, and where its value goes."""
+
+    script: Callable[[], Script[Any]]
+    locks: Sequence[Lock]
+    done: asyncio.Future[Any]
+
+    def ends(self, value: Any) -> None:
+        """Hands over the value, unless nobody waits any more."""
+        if not self.done.done():
+            self.done.set_result(value)
+
+    def fails(self, error: BaseException) -> None:
+        """Hands over an error."""
+        if self.done.done():
+            return
+        if isinstance(error, StopIteration):  # a future takes any error but this
+            error = RuntimeError("a script ended before it began")
+        self.done.set_exception(error)
+
+
+class Gathering:
+    """Gives jobs to `run`, as many at a time as there are. Two that lock the same are never under way together.
+
+    There are so many `groups` at a time, one computing while another waits for the disk. `run` ends every job that
+    it is given, one way or the other. A group that takes long (it waits for a lock of another process, or for a
+    connection) holds up the jobs with its own locks, not the others.
+    """
+
+    def __init__(self, run: Callable[[list[Job]], Awaitable[None]], *, groups: int) -> None:
+        self._run = run
+        self._most_groups = groups
+        self._waiting: list[Job] = []
+        self._locked: set[Lock] = set()
+        self._swift: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._called = False
+
+    async def ended(self, script: Callable[[], Script[Any]], locks: Sequence[Lock] = ()) -> Any:
+        """The value of a script that is run with others; an error of it is raised here."""
+        loop = asyncio.get_running_loop()
+        job = Job(script, locks, loop.create_future())
+        self._waiting.append(job)
+        if not self._called:  # a turn of the loop later: whoever comes in this turn goes along
+            self._called = True
+            loop.call_soon(self._go)
+        return await job.done
+
+    async def close(self) -> None:
+        """Waits for what is under way or waiting. Nothing may be added meanwhile."""
+        while self._waiting or self._under_way:
+            await asyncio.sleep(0) if not self._under_way else await asyncio.wait(self._under_way)
+
+    def _go(self) -> None:
+        self._called = False
+        if len(self._swift) >= self._most_groups or not (group := self._group()):
+            return
+        loop = asyncio.get_running_loop()
+        for job in group:
+            self._locked.update(job.locks)
+        task = loop.create_task(self._carried(group))
+        self._swift.add(task)
+        self._under_way.add(task)
+        stalling = loop.call_later(_STALLED_SECONDS, self._passed_by, task)
+        task.add_done_callback(lambda _: self._ended(task, group, stalling))
+
+    async def _carried(self, group: list[Job]) -> None:
+        try:
+            await self._run(group)
+        except BaseException as error:
+            for job in group:
+                job.fails(error)
+            raise
+
+    def _group(self) -> list[Job]:
+        """Takes the jobs that wait, but for those whose locks are in use, or wanted by one that came before."""
+        group: list[Job] = []
+        left: list[Job] = []
+        wanted = set(self._locked)
+        for job in self._waiting:
+            if len(group) < _MOST and wanted.isdisjoint(job.locks):
+                group.append(job)
+            else:
+                left.append(job)
+            wanted.update(job.locks)
+        self._waiting = left
+        # Everybody locks in this order, so that two processes do not wait for each other.
+        return sorted(group, key=lambda job: tuple(job.locks[:1]))
+
+    def _passed_by(self, task: asyncio.Task[None]) -> None:
+        """The group that is under way takes long: another one may begin beside it."""
+        self._swift.discard(task)
+        self._go()
+
+    def _ended(self, task: asyncio.Task[None], group: Sequence[Job], stalling: asyncio.TimerHandle) -> None:
+        stalling.cancel()
+        self._under_way.discard(task)
+        for job in group:
+            self._locked.difference_update(job.locks)
+        self._swift.discard(task)
+        if not task.cancelled():
+            task.exception()  # its jobs have been told
+        self._go()

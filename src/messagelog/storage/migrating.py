@@ -1,0 +1,62 @@
+"""Brings a database's schema up to date, with Alembic."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from messagelog.storage.opening import is_sqlite, postgres_url, sqlite_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+_migrating = threading.Lock()  # Alembic keeps the migration that runs in a global variable
+
+
+def upgrade(url: str) -> None:
+    """Runs the migrations that are missing. Makes SQLite's folder when it is missing."""
+    if is_sqlite(url):
+        sqlite_path(url).parent.mkdir(parents=True, exist_ok=True)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    with _migrating, _engine(url) as config.attributes["engine"]:
+        command.upgrade(config, "head")
+
+
+def alchemy_url(url: str) -> sa.URL:
+    """The URL as SQLAlchemy wants it: with the driver's name in it, and a file's name taken as it is."""
+    if is_sqlite(url):
+        return sa.URL.create("sqlite", database=str(sqlite_path(url)))
+    return sa.make_url("postgresql+psycopg://" + postgres_url(url).partition("://")[2])
+
+
+@contextmanager
+def _engine(url: str) -> Iterator[sa.Engine]:
+    """SQLAlchemy's way to the database, for the schema only."""
+    engine = sa.create_engine(alchemy_url(url), poolclass=sa.NullPool)
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    """Leaves transactions to SQLAlchemy, and the file in WAL mode, so that no store has to change it."""
+    connection.isolation_level = None
+    connection.execute("PRAGMA busy_timeout=30000")
+    connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
