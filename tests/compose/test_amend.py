@@ -1,6 +1,7 @@
 """New entries take their place in a body that people have edited, once."""
 
 import textwrap
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -329,6 +330,24 @@ def test_nothing_is_written_after_the_document() -> None:
     (first,) = written(HTML, FIRST)
     amended = amend("<html><body><p>x</p></body></html>", HTML, [first], [], KEY)
     assert amended.endswith(f"{first.text}</body></html>")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<div>" * 20_000 + "</p>" * 20_000,
+        "<p>" * 50_000,
+        "<p" * 50_000,
+        '<p "' * 50_000,
+        "<p><b>" + "<b>" * 50_000,
+    ],
+    ids=["unclosed", "paragraphs", "cut", "quotes", "bold"],
+)
+def test_a_body_of_nothing_but_tags_takes_no_time_that_grows_with_its_square(body: str) -> None:
+    (first,) = written(HTML, FIRST)
+    began = time.process_time()
+    assert first.text in amend(body, HTML, [first], [], KEY)
+    assert time.process_time() - began < 10  # seconds: the square would take half a minute
 
 
 def test_a_body_of_thousands_of_entries_is_quick() -> None:

@@ -1,6 +1,7 @@
 """For any messages, in any order and any number of steps: the same text, each message once."""
 
 import itertools
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -167,6 +168,60 @@ def test_what_people_wrote_between_stays_to_the_character(
         position = amended.index(piece, position) + len(piece)
     assert total(amended, pins, some) == len(some)
     assert amend(amended, pins, new, known(logged), KEY) == amended
+
+
+def without(amended: str, pins: Pins, added: Sequence[Entry]) -> str:
+    """The body as it was before these entries were put in, but for the counts and days in our heading."""
+    gap = "" if pins.format is LogFormat.HTML else "\n\n"
+    for entry in added:
+        for piece in (gap + entry.text, entry.text + gap, entry.text):
+            before, found, after = amended.rpartition(piece)
+            if found:
+                amended = before + after
+                break
+    return amended
+
+
+def uncounted(body: str) -> str:
+    """Without what amending may change in a heading, and without a heading of its own."""
+    body = re.sub(r"\n*(<p><b>|\*\*)?Conversation log\b(?s:.*)", "", body)
+    return re.sub(r"(Messages|Date):\s*\d[^\n<]*?(\s*[\n<])", r"\1\2", body)
+
+
+inserted = st.sampled_from(
+    [
+        "x",
+        "\n",
+        "\n\n",
+        "  ",
+        "\nby hand\n",
+        "\n  indented",
+        "[2026-07-13 8:00 PM PDT] by hand\n",
+        "<p>by hand</p>",
+        "&amp;",
+    ]
+) | st.text(max_size=10)
+
+
+@each_format
+@settings(max_examples=100, deadline=None)
+@given(conversations(), inserted, st.data())
+def test_whatever_people_put_wherever_is_kept_to_the_character(
+    pins: Pins, messages: list[Message], edit: str, data: st.DataObject
+) -> None:
+    some = written(pins, messages)
+    cut = data.draw(st.integers(0, len(some) - 1))
+    logged, new = some[:cut], some[cut:]
+    logged_messages = [each for each in messages if each.id in {entry.id for entry in logged}]
+    body = compose_log(pins, PEOPLE, logged_messages, TALK, KEY).body
+    at = data.draw(st.integers(0, len(body)))
+    edited = body[:at] + edit + body[at:]
+    before = count_entries(edited, pins, {e.hash for e in new}, KEY, {e.hash for e in logged})
+
+    amended = amend(edited, pins, new, known(logged), KEY, before)
+
+    assert uncounted(without(amended, pins, new)).rstrip("\n") == uncounted(edited).rstrip("\n")
+    assert amend(amended, pins, new, known(logged), KEY, before) == amended
 
 
 PIECES = [

@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from messagelog.compose.blocks import Block, Candidate, Line, Link
@@ -24,10 +25,12 @@ _TAG = (
     r"|<(?P<close>/?)(?P<tag>[a-zA-Z][a-zA-Z0-9-]*)(?:[^<>\"']|\"[^\"]*\"|'[^']*')*+>"
     r"|<[!?][^>]*>"
 )
-# A paragraph with nothing in it but text, breaks, emphasis and links: as we write them, and most come back.
+# A block with nothing in it but text, breaks, emphasis and links: as we write them, and as most come back.
+_ATTRIBUTES = r"(?:\s[^<>\"']*(?:\"[^\"<>]*\"[^<>\"']*)*+)?"
 _LEAF = (
-    r"<p>(?P<leaf>[^<]*"
-    r"(?:<(?:/?(?:b|strong|i|em|span)|br ?/?|/a|a(?: [a-z-]+=\"[^\"<>]*\")*)>[^<]*)*+)</p>"
+    rf"<(?P<block>p|div|li){_ATTRIBUTES}>"
+    rf"(?P<leaf>[^<]*(?:<(?:/?(?:b|strong|i|em|u|span|font|a)|br/?){_ATTRIBUTES}>[^<]*)*+)"
+    r"</(?P=block)\s*>"
 )
 _ANY_TAG = re.compile(_TAG, re.DOTALL | re.IGNORECASE)
 _TOKEN = re.compile(f"{_LEAF}|{_TAG}", re.DOTALL | re.IGNORECASE)
@@ -108,8 +111,10 @@ def _line(line: str | Link) -> str:
 
 
 def _run(body: str, start: int, end: int) -> Iterator[Line]:
-    if start < end:
-        yield Line(start, end, html.unescape(body[start:end]))
+    text = body[start:end]
+    if text and not text.isspace():
+        front, back = len(text) - len(text.lstrip()), len(text) - len(text.rstrip())
+        yield Line(start + front, end - back, html.unescape(text.strip()))
 
 
 def _text(leaf: str) -> str:
@@ -137,6 +142,7 @@ class _Scanner:
 
     def __init__(self) -> None:
         self._stack: list[_Open] = []
+        self._open: Counter[str] = Counter()
 
     def scan(self, body: str) -> Iterator[Candidate]:
         position = 0
@@ -146,9 +152,10 @@ class _Scanner:
             position = token.end()
             leaf = token["leaf"]
             if leaf is not None:
+                block = token["block"].lower()
                 if self._stack:
-                    yield from self._begin("p", token.start())
-                yield Candidate(token.start(), [position], [_text(leaf)], "p")
+                    yield from self._begin(block, token.start())
+                yield Candidate(token.start(), [position], [_text(leaf)], block)
                 continue
             tag = (token["tag"] or "").lower()
             if tag in _BLOCKS:
@@ -165,7 +172,7 @@ class _Scanner:
 
     def _block(self, tag: str, token: re.Match[str]) -> Iterator[Candidate]:
         if token["close"]:
-            if any(element.tag == tag for element in self._stack):
+            if self._open[tag]:
                 while self._stack[-1].tag != tag:
                     yield from self._end(token.start())
                 yield from self._end(token.end())
@@ -173,6 +180,7 @@ class _Scanner:
         yield from self._begin(tag, token.start())
         if tag not in _VOID:
             self._stack.append(_Open(tag, token.start()))
+            self._open[tag] += 1
 
     def _begin(self, tag: str, start: int) -> Iterator[Candidate]:
         if self._stack and self._ends_at(tag):
@@ -187,5 +195,6 @@ class _Scanner:
 
     def _end(self, end: int) -> Iterator[Candidate]:
         element = self._stack.pop()
+        self._open[element.tag] -= 1
         if not element.has_blocks:
             yield Candidate(element.start, [end], [html.unescape("".join(element.text))], element.tag)

@@ -51,9 +51,10 @@ def thread_subject(pins: Pins, people: People, *, continued: bool = False) -> st
 def thread_blocks(pins: Pins, people: People, thread: Thread, key: bytes) -> list[Entry]:
     """All that is our part of the text: the summary (without id) and an entry per entity that is shown."""
     words = words_of(pins)
-    shown = [summary_of(pins, people, thread)]
+    alive = [entity for entity in thread.entities if _is_alive(entity)]
+    shown = [_summary(pins, people, thread, alive)]
     teller = _Teller(words, contact(people, words), _owner_name(thread.owner))
-    for entity in thread.entities:
+    for entity in alive:
         said = teller.said(entity)
         if said is not None:
             at = entity.happened_at
@@ -81,9 +82,7 @@ class _Teller:
         self._assigned: Party | None = None
 
     def said(self, entity: Entity) -> Said | None:
-        """Title and lines; None for what is not shown: deleted things, and hints that tell nothing new."""
-        if not _is_alive(entity):
-            return None
+        """Title and lines; None for what is not shown: hints that tell nothing new."""
         words = self._words
         if entity.record_type in _MESSAGES:
             return self._message(entity)
@@ -125,7 +124,7 @@ def _is_outbound(entity: Entity) -> bool:
     return entity.direction.casefold() == "outbound" if entity.direction else entity.author is not None
 
 
-def summary_of(pins: Pins, people: People, thread: Thread) -> Block:
+def _summary(pins: Pins, people: People, thread: Thread, alive: Sequence[Entity]) -> Block:
     """What stands above the entries: who, how it stands, from when to when, how much."""
     words = words_of(pins)
     customer = contact_with_number(people, words)
@@ -133,19 +132,18 @@ def summary_of(pins: Pins, people: People, thread: Thread) -> Block:
     assignee = _agent(thread.assignee)
     lines = [_owner_line(thread.owner, words)]
     lines.append(words.number(number) if number else "")
-    lines.append(words.participants(contact(people, words), _agents(people, thread), MOST_NAMED))
+    lines.append(words.participants(contact(people, words), _agents(people, thread, alive), MOST_NAMED))
     lines.append(words.assigned(assignee) if assignee else "")
-    lines += _course(pins, thread)
-    alive = [entity.record_type for entity in thread.entities if _is_alive(entity)]
-    messages, notes = sum(kind in _MESSAGES for kind in alive), alive.count(_NOTE)
+    lines += _course(pins, thread, alive)
+    kinds = [entity.record_type for entity in alive]
+    messages, notes = sum(kind in _MESSAGES for kind in kinds), kinds.count(_NOTE)
     lines.append(words.content_counts(messages, notes))
     return Block(words.thread_title(customer), [*filter(None, lines), words.zone(pins.zone)])
 
 
-def _course(pins: Pins, thread: Thread) -> list[str]:
+def _course(pins: Pins, thread: Thread, alive: Sequence[Entity]) -> list[str]:
     """How it stands, when it began and ended or was last heard of, and how long it took."""
     words = words_of(pins)
-    alive = [entity for entity in thread.entities if _is_alive(entity)]
     status, resolved = _status(thread, alive)
     lines = [words.status(status, clean_line(thread.status_reason))]
     times = [time for entity in alive if (time := entity.happened_at) is not None]
@@ -185,13 +183,13 @@ def _agent(someone: Party | None) -> str:
     return clean_line(someone.name or someone.extension_number or someone.phone_number) if someone else ""
 
 
-def _agents(people: People, thread: Thread) -> list[str]:
+def _agents(people: People, thread: Thread, alive: Sequence[Entity]) -> list[str]:
     """Everybody of our side who took part, each once; never the customer."""
     seen: set[str | None] = {clean_line(people.contact_name).casefold(), people.contact_phone}
     if thread.guest_party:
         seen |= {thread.guest_party.phone_number, clean_line(thread.guest_party.name).casefold()}
     names = []
-    for someone in dict.fromkeys(_our_side(thread)):
+    for someone in dict.fromkeys(_our_side(thread, alive)):
         name = _agent(someone)
         keys = {name.casefold(), someone.extension_id, someone.phone_number} - {None, ""}
         if name and not keys & seen:
@@ -201,10 +199,8 @@ def _agents(people: People, thread: Thread) -> list[str]:
     return names
 
 
-def _our_side(thread: Thread) -> Iterable[Party]:
-    for entity in thread.entities:
-        if not _is_alive(entity):
-            continue
+def _our_side(thread: Thread, alive: Sequence[Entity]) -> Iterable[Party]:
+    for entity in alive:
         author = entity.author if entity.record_type == _NOTE or _is_outbound(entity) else None
         yield from (someone for someone in (author, entity.initiator, entity.assignee) if someone)
     if thread.assignee:
