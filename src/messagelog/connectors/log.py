@@ -15,7 +15,7 @@ from messagelog.messages import Media, Message, MessageKind, Thread
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from messagelog.compose import Content, Entry, People, Pins
+    from messagelog.compose import Content, Entry, Known, People, Pins
     from messagelog.connectors.models import Contact
     from messagelog.messages import Conversation, Opener
 
@@ -174,13 +174,13 @@ NONE_SENT = SentBlocks()
 class JournalView:
     """What the journal knows of the activity's text, so that adding to it is idempotent.
 
-    `known`: time and hash of each entry logged before; `before`: how often the new entries' hashes stood in the body
-    before the call, where that was read; `sent`: the blocks of a shared thread; `appends`: whether the CRM only takes
-    additions; `linked`: the contact's activities that belong to other conversation logs; `continued`: whether it
+    `known`: time, hash and id of each entry logged before; `before`: how often the new entries' hashes stood in the
+    body before the call, where that was read; `sent`: the blocks of a shared thread; `appends`: whether the CRM only
+    takes additions; `linked`: the contact's activities that belong to other conversation logs; `continued`: whether it
     goes on from one that is full; `size`: how much was written into one that can only be added to, where it is known.
     """
 
-    known: Sequence[tuple[int, bytes]] = ()
+    known: Sequence[Known] = ()
     before: Mapping[bytes, int] | None = None
     sent: SentBlocks = NONE_SENT
     appends: bool = False
@@ -306,13 +306,13 @@ class MessageLog:
     def holds(self, body: str) -> bool:
         """Whether `body` has all new entries, counted beyond those that stood in it before."""
         new = Counter(entry.hash for entry in (self.entries if self.thread is None else self._unsent))
-        others = {hash_ for _, hash_ in self._journal.known}
+        others = {each[1] for each in self._journal.known}
         found = compose.count_entries(body, self._pins, new.keys(), self._key, others)
         if self.thread is not None:
             return all(found.get(hash_, 0) > 0 for hash_ in new)
         before = self._journal.before
         if before is None:
-            before = Counter(hash_ for _, hash_ in self._journal.known)
+            before = Counter(each[1] for each in self._journal.known)
         return bool(new) and all(found.get(hash_, 0) >= before.get(hash_, 0) + n for hash_, n in new.items())
 
     def recognises(self, third_party_log_id: str, body: str) -> bool:

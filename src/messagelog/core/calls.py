@@ -168,7 +168,9 @@ class Caller:
             connector.append_only and not connector.can("read_message_log")
         ):
             return view
-        known = await self._store.read(lambda: scripts.entries_of(log))
+        entries = await self._store.read(lambda: scripts.entries_of(log))
+        suffix = f"-{log.contact_id}"  # of a group's rows; its entries go by their messages' ids
+        known = [(sent_at, hash_, id_.removesuffix(suffix)) for sent_at, hash_, id_ in entries]
         return replace(view, known=known, before=_counts(log.call_before))
 
     async def _correspondents(
@@ -238,14 +240,14 @@ def idempotency_key(log: LogRow, rows: Sequence[MessageRow]) -> str:
 
 def ambiguous(call: Prepared) -> bool:
     """Whether a new entry reads like one that is there: then how often it stood there before has to be known."""
-    known = {hash_ for _, hash_ in call.journal.known}
+    known = {each[1] for each in call.journal.known}
     return call.journal.before is None and any(entry.hash in known for entry in call.log.entries)
 
 
 def counted(body: str, pins: Pins, call: Prepared, key: bytes) -> str:
     """How often the new entries stand in a body, for the journal."""
     hashes = Counter(entry.hash for entry in call.log.entries)
-    others = {hash_ for _, hash_ in call.journal.known}
+    others = {each[1] for each in call.journal.known}
     counts = compose.count_entries(body, pins, hashes.keys(), key, others)
     return msgspec.json.encode({hash_.hex(): n for hash_, n in counts.items()}).decode()
 
@@ -288,7 +290,7 @@ def _phone(log: LogRow, content: Payload) -> str | None:
 
 def _people(log: LogRow, content: Payload) -> People:
     return People(
-        contact_name=log.contact_name or _phone(log, content) or "Unknown contact",
+        contact_name=log.contact_name or _phone(log, content) or "",
         contact_phone=_phone(log, content),
         agent_name=content.conversation.agent_name,
     )

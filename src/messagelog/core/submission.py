@@ -79,6 +79,7 @@ class Submission:
             zone=self.user.zone,
             limit=self.connector.body_limit,
             measure=self.connector.body_measure,
+            appends=self.connector.append_only,
         )
 
     # ---------------------------------------------------------------------------------------- answers

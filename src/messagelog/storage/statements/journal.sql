@@ -140,8 +140,8 @@ JOIN "conversationLogs" AS log
 WHERE known."id" {in_ids} AND known."tenant" = :tenant AND known."platform" = :platform
 
 -- name: entries_of_activity
--- What an activity holds by the journal: time and hash of each entry.
-SELECT "sentAt", "entryHash"
+-- What an activity holds by the journal: time, hash and id of each entry.
+SELECT "sentAt", "entryHash", "id"
 FROM "messageLogs"
 WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
   AND "state" = 'logged' AND "thirdPartyLogId" = :third_party_log_id AND "entryHash" IS NOT NULL
