@@ -9,20 +9,21 @@ from hypothesis import strategies as st
 
 from messagelog.compose import (
     Entry,
+    Known,
     LogFormat,
     Measure,
     People,
     Pins,
     amend,
     compose_log,
+    continued_heading,
     count_entries,
     entries,
-    fit_amend,
+    fit_blocks,
     fit_log,
     replace_thread,
     subject_of,
     thread_blocks,
-    thread_pages,
     thread_subject,
 )
 from messagelog.compose.shorten import whole
@@ -48,6 +49,12 @@ def sms(number: int, text: str, **fields: Any) -> Message:
     return Message(**{"id": str(number), "type": "SMS"} | given | fields)
 
 
+def _room_for(new: Sequence[Entry], body: str, pins: Pins, known: Sequence[Known]) -> int:
+    """How many of the new entries can be added before the body is full."""
+    counts = range(len(new), -1, -1)
+    return next(n for n in counts if n == 0 or pins.fits(amend(body, pins, new[:n], known, KEY)))
+
+
 def written(pins: Pins, messages: Sequence[Message]) -> list[Entry]:
     return entries(pins, PEOPLE, messages, TALK, KEY)
 
@@ -57,7 +64,7 @@ def test_without_a_limit_everything_fits(format_: LogFormat) -> None:
     pins = pinned(format_, None)
     messages = [sms(n, "x" * 10_000) for n in range(20)]
     assert fit_log(pins, PEOPLE, messages, TALK, KEY) == 20
-    assert fit_amend("", pins, written(pins, messages), [], KEY) == 20
+    assert fit_blocks(pins, written(pins, messages)) == 20
 
 
 @st.composite
@@ -100,11 +107,8 @@ def test_a_log_goes_on_in_as_many_activities_as_it_needs(
         if bodies:  # the last activity takes what it can
             new = written(pins, batch)
             known = [(entry.sent_at, entry.hash, entry.id or "") for entry in inside[-1]]
-            fits = fit_amend(bodies[-1], pins, new, known, KEY)
+            fits = _room_for(new, bodies[-1], pins, known)
             bodies[-1] = amend(bodies[-1], pins, new[:fits], known, KEY)
-            assert fit_amend(bodies[-1], pins, new[:fits], known, KEY) == fits, (
-                "what stands there needs no room"
-            )
             inside[-1] += new[:fits]
             batch = batch[fits:]  # noqa: PLW2901 - what is left of it
         while batch:
@@ -215,14 +219,23 @@ def thread(count: int, length: int = 200) -> Thread:
     return Thread(entities=tuple(said), owner=Owner(name="Support"))
 
 
+def pages_of(pins: Pins, threaded: Thread) -> list[list[Entry]]:
+    """The blocks of a thread in as many activities as they need."""
+    left = thread_blocks(pins, PEOPLE, threaded, KEY)
+    pages = []
+    while left:
+        count = fit_blocks(pins, left)
+        pages.append(left[:count])
+        left = [continued_heading(pins, PEOPLE, KEY), *left[count:]] if left[count:] else []
+    return pages
+
+
 @each_format
 def test_a_thread_is_divided_among_activities(format_: LogFormat) -> None:
     unlimited = pinned(format_, None)
-    assert thread_pages(unlimited, PEOPLE, thread(50), KEY) == [
-        thread_blocks(unlimited, PEOPLE, thread(50), KEY)
-    ]
+    assert pages_of(unlimited, thread(50)) == [thread_blocks(unlimited, PEOPLE, thread(50), KEY)]
     pins = pinned(format_, 2_000)
-    pages = thread_pages(pins, PEOPLE, thread(50), KEY)
+    pages = pages_of(pins, thread(50))
     assert len(pages) > 5
     assert [block.id for page in pages for block in page if block.id] == [str(n) for n in range(50)]
     for number, page in enumerate(pages):
@@ -234,22 +247,14 @@ def test_a_thread_is_divided_among_activities(format_: LogFormat) -> None:
 
 def test_a_thread_that_grows_leaves_full_activities_as_they_are() -> None:
     pins = pinned(LogFormat.PLAIN, 2_000)
-    before, after = (thread_pages(pins, PEOPLE, thread(count), KEY) for count in (20, 30))
+    before, after = (pages_of(pins, thread(count)) for count in (20, 30))
     assert after[1 : len(before) - 1] == before[1:-1]
     assert after[0][1:] == before[0][1:], "but for the summary"
 
 
-def test_text_of_people_takes_room_in_its_activity() -> None:
-    pins = pinned(LogFormat.PLAIN, 2_000)
-    pages = thread_pages(pins, PEOPLE, thread(20), KEY, [0, 1_990, 1_000])
-    assert [bool(page) for page in pages[:3]] == [True, False, True]
-    assert len(pages[2]) < len(pages[3])
-    assert [block.id for page in pages for block in page if block.id] == [str(n) for n in range(20)]
-
-
 def test_a_note_that_is_too_long_alone_is_shortened() -> None:
     pins = pinned(LogFormat.HTML, 1_000)
-    pages = thread_pages(pins, PEOPLE, thread(3, 5_000), KEY)
+    pages = pages_of(pins, thread(3, 5_000))
     assert len(pages) == 4
     for page in pages:
         assert pins.fits(replace_thread("", pins, page, set(), KEY))

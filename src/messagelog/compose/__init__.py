@@ -2,7 +2,7 @@
 
 from messagelog.compose.amend import amend, append_text
 from messagelog.compose.catalog import DEFAULT_LANGUAGE, LANGUAGES, pick_language
-from messagelog.compose.limits import fit_amend, fit_blocks, fit_log, thread_pages
+from messagelog.compose.limits import fit_blocks, fit_log
 from messagelog.compose.log import compose_log, entries, subject_of
 from messagelog.compose.model import Content, Entry, Known, LogFormat, Measure, People, Pins
 from messagelog.compose.recognise import count_entries
@@ -30,7 +30,6 @@ __all__ = [
     "continued_heading",
     "count_entries",
     "entries",
-    "fit_amend",
     "fit_blocks",
     "fit_log",
     "people_of",
@@ -39,6 +38,5 @@ __all__ = [
     "replace_thread",
     "subject_of",
     "thread_blocks",
-    "thread_pages",
     "thread_subject",
 ]
