@@ -14,11 +14,14 @@ import pytest
 
 from messagelog.storage import open_store
 from messagelog.storage.opening import migrate
+from messagelog.storage.schema import metadata
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from messagelog.storage import Store
+
+_ALL_TABLES = ", ".join(f'"{name}"' for name in metadata.tables)
 
 # A busy machine is not a defect: no test is about how long an example takes.
 hypothesis.settings.register_profile("messagelog", deadline=None)
@@ -68,7 +71,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{path}"
     url: str = request.getfixturevalue("postgres_url")
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute('TRUNCATE "conversationLogs", "messageLogs", "users"')
+        connection.execute(f"TRUNCATE {_ALL_TABLES}".encode())
     return url
 
 

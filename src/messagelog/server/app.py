@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 import messagelog
 from messagelog.core.runtime import Stopping
 from messagelog.messages import BadRequest
-from messagelog.server import contacts, login, manifest, message_log
+from messagelog.server import contacts, information, login, manifest, message_log, user_settings
 from messagelog.server.assembly import Parts, assembled
 from messagelog.server.guard import Guard
 from messagelog.server.http import RESTARTING, Refused, json_response
@@ -52,8 +52,8 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect would repeat the query, and the query holds the client's token
     )
-    for router in (message_log.router, contacts.router, login.router, manifest.router):
-        app.include_router(router)
+    for module in (message_log, contacts, login, user_settings, manifest, information):
+        app.include_router(module.router)
     for path, mounted in mounts.items():
         app.mount(path, mounted)
     for refusal in _REFUSALS:

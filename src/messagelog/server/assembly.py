@@ -10,7 +10,9 @@ import aiohttp
 
 from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
+from messagelog.core.contact_book import ContactBook
 from messagelog.core.media import MediaFetcher
+from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.server.tokens import Tokens
 from messagelog.storage import Sealer, open_store
 
@@ -25,7 +27,11 @@ _CONNECTIONS_TO_CRMS = 256
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a server is made of. `clock` (epoch milliseconds) stands in for the database's own clock in tests."""
+    """What a server is made of.
+
+    `contact_seconds` is how long contacts that were found are kept; `locale` is the operator's language and zone for
+    users who say nothing else. `clock` (epoch milliseconds) stands in for the database's own clock in tests.
+    """
 
     database_url: str
     secret_key: str = field(repr=False)
@@ -34,18 +40,23 @@ class Parts:
     times: Times = field(default_factory=Times)
     body_limit: int = 10_000_000
     media_hosts: frozenset[str] = frozenset()
+    contact_seconds: float = 300.0
+    locale: Locale = field(default_factory=Locale)
     clock: Callable[[], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """The parts of a running server."""
+    """The parts of a running server. `account_key` is what RingCentral's ids are hashed with."""
 
     parts: Parts
     store: Store
     runtime: Runtime
     users: UserDirectory
     tokens: Tokens
+    contacts: ContactBook
+    settings: UserSettings
+    account_key: bytes = field(repr=False)
 
 
 @asynccontextmanager
@@ -67,7 +78,16 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
         times=parts.times,
     )
     try:
-        yield Assembly(parts, store, runtime, users, Tokens(sealer.token_key))
+        yield Assembly(
+            parts=parts,
+            store=store,
+            runtime=runtime,
+            users=users,
+            tokens=Tokens(sealer.token_key),
+            contacts=ContactBook(store, sealer, age=parts.contact_seconds, lease=parts.times.lease),
+            settings=UserSettings(store, parts.locale),
+            account_key=sealer.account_key,
+        )
     finally:
         await runtime.stop()
         await client.close()

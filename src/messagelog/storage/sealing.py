@@ -32,6 +32,7 @@ class Sealer:
         self._cipher = AESGCM(_derived(secret, b"messagelog seal", 32))
         self.entry_key = _derived(secret, b"messagelog entry hash", 32)
         self.token_key = _derived(secret, b"messagelog session token", 32)
+        self.account_key = _derived(secret, b"messagelog account hash", 32)
 
     def seal(self, text: bytes, *context: str) -> bytes:
         """The sealed form of `text`, to be opened with the same context only."""

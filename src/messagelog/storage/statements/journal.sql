@@ -227,3 +227,95 @@ VALUES (:tenant, :platform, :id, :name, :hostname, :timezone, :timezone_offset, 
 ON CONFLICT ("id", "tenant", "platform") DO UPDATE
 SET "name" = :name, "hostname" = :hostname, "timezone" = :timezone, "timezoneOffset" = :timezone_offset,
     "credentials" = :credentials, "updatedAt" = {now}
+
+-- name: refresh_user
+-- What the CRM says of a user now. Her credentials are left alone: somebody may be renewing them.
+UPDATE "users"
+SET "name" = :name, "timezone" = :timezone, "timezoneOffset" = :timezone_offset, "updatedAt" = {now}
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: user_settings
+SELECT "settingId", "setting"
+FROM "userSettings"
+WHERE "userId" = :user AND "tenant" = :tenant AND "platform" = :platform
+ORDER BY "settingId"
+
+-- name: save_user_setting
+INSERT INTO "userSettings" ("tenant", "platform", "userId", "settingId", "setting", "updatedAt")
+VALUES (:tenant, :platform, :user, :setting_id, :setting, {now})
+ON CONFLICT ("userId", "tenant", "platform", "settingId") DO UPDATE
+SET "setting" = :setting, "updatedAt" = {now}
+
+-- name: drop_user_setting
+DELETE FROM "userSettings"
+WHERE "userId" = :user AND "tenant" = :tenant AND "platform" = :platform AND "settingId" = :setting_id
+
+-- name: admin_settings
+SELECT "settingId", "setting"
+FROM "adminSettings"
+WHERE "tenant" = :tenant AND "platform" = :platform
+ORDER BY "settingId"
+
+-- name: save_admin_setting
+INSERT INTO "adminSettings" ("tenant", "platform", "settingId", "setting", "updatedAt")
+VALUES (:tenant, :platform, :setting_id, :setting, {now})
+ON CONFLICT ("tenant", "platform", "settingId") DO UPDATE
+SET "setting" = :setting, "updatedAt" = {now}
+
+-- name: drop_admin_setting
+DELETE FROM "adminSettings"
+WHERE "tenant" = :tenant AND "platform" = :platform AND "settingId" = :setting_id
+
+-- name: find_contacts
+-- Who has a number, as the CRM said once, and how many milliseconds ago.
+SELECT "contacts", {now} - "foundAt"
+FROM "contacts"
+WHERE "phoneNumber" = :number AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: save_contacts
+INSERT INTO "contacts" ("tenant", "platform", "phoneNumber", "contacts", "foundAt")
+VALUES (:tenant, :platform, :number, :contacts, {now})
+ON CONFLICT ("phoneNumber", "tenant", "platform") DO UPDATE
+SET "contacts" = :contacts, "foundAt" = {now}
+
+-- name: drop_contacts
+DELETE FROM "contacts"
+WHERE "phoneNumber" = :number AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: drop_old_contacts
+DELETE FROM "contacts"
+WHERE "foundAt" < (SELECT {now} - :age_ms)
+
+-- name: insert_new_contact
+-- Somebody begins to make a contact -> making; nothing when somebody has begun before.
+INSERT INTO "newContacts" ("tenant", "platform", "key", "state", "owner", "until")
+VALUES (:tenant, :platform, :key, 'making', :owner, {now} + :lease_ms)
+ON CONFLICT ("key", "tenant", "platform") DO NOTHING
+
+-- name: lock_new_contact
+-- A contact that somebody makes or has made, and what time it is once it is ours, as in lock_log.
+SELECT "state", "owner", "until", "contact", {now}
+FROM (SELECT * FROM "newContacts"
+      WHERE "key" = :key AND "tenant" = :tenant AND "platform" = :platform
+      {lock}) AS made
+
+-- name: take_new_contact
+-- Whoever began before is done, or gone -> making.
+UPDATE "newContacts"
+SET "state" = 'making', "owner" = :owner, "until" = {now} + :lease_ms, "contact" = NULL
+WHERE "key" = :key AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: settle_new_contact
+-- What became of it: making -> made, or unknown. Whoever was taken for gone has no say any more.
+UPDATE "newContacts"
+SET "state" = :state, "until" = {now} + :hold_ms, "contact" = :contact
+WHERE "key" = :key AND "tenant" = :tenant AND "platform" = :platform AND "owner" = :owner
+
+-- name: drop_new_contact
+-- Known not made: the next one begins anew.
+DELETE FROM "newContacts"
+WHERE "key" = :key AND "tenant" = :tenant AND "platform" = :platform AND "owner" = :owner
+
+-- name: drop_old_new_contacts
+DELETE FROM "newContacts"
+WHERE "until" < (SELECT {now} - :age_ms)
