@@ -28,6 +28,11 @@ hypothesis.settings.register_profile("messagelog", deadline=None)
 hypothesis.settings.load_profile("messagelog")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option that accepts what the composed texts have become."""
+    parser.addoption("--update-snapshots", action="store_true", help="write tests/compose/snapshots anew")
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL server of this test process, with the schema in it."""

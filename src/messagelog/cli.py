@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -14,10 +16,11 @@ import structlog
 import typer
 
 import messagelog
+from messagelog import compose
 from messagelog import settings as configuration
 from messagelog.core.user_settings import AdminSetting, Locale, UserSettings, read_admin_settings
 from messagelog.listing import print_log, print_logs
-from messagelog.messages import BadRequest
+from messagelog.messages import BadRequest, parse_log_request
 from messagelog.server import create_app
 from messagelog.server.assembly import Parts
 from messagelog.server.manifest import build_manifest
@@ -125,6 +128,50 @@ def migrate_command() -> None:
     """Brings the database's schema to the newest version."""
     _with_database(migrate, _database_url(None))
     print("The database is up to date.")  # noqa: T201 - the command's output
+
+
+class Format(StrEnum):
+    """The formats that can be previewed, by short names."""
+
+    PLAIN = "plain"
+    HTML = "html"
+    MARKDOWN = "markdown"
+
+
+@app.command()
+def preview(
+    file: Annotated[
+        str, typer.Argument(help="A request body, as POST /messageLog takes it; - for standard input.")
+    ],
+    format_: Annotated[Format, typer.Option("--format", help="The CRM's log format.")] = Format.PLAIN,
+    language: Annotated[str, typer.Option(help=f"One of {', '.join(compose.LANGUAGES)}.")] = "en",
+    zone: Annotated[
+        str, typer.Option(help="The user's time zone: Europe/Madrid, or an offset: -07:00.")
+    ] = "UTC",
+) -> None:
+    """Shows the subject and the body of the activity that a request would become. Nothing is logged."""
+    if language not in compose.LANGUAGES:
+        _refuse(f"--language: expected one of {', '.join(compose.LANGUAGES)}.")
+    picked = compose.pick_zone(zone, None)
+    if picked == "UTC" and not _UTC.fullmatch(zone):
+        _refuse("--zone: expected a name such as Europe/Madrid, or an offset such as -07:00.")
+    try:
+        body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        request = parse_log_request(body)
+    except OSError as error:
+        _refuse(f"{file} cannot be read: {error.strerror}.")
+    except BadRequest as error:
+        _refuse(f"{error}.")
+    content = compose.compose_request(compose.Pins(_FORMATS[format_], picked, language), request)
+    sys.stdout.buffer.write(f"{content.subject}\n\n{content.body}\n".encode())
+
+
+_UTC = re.compile(r"(UTC|GMT)?([+-]?0{1,2}(:?00)?)?", re.IGNORECASE)
+_FORMATS = {
+    Format.PLAIN: compose.LogFormat.PLAIN,
+    Format.HTML: compose.LogFormat.HTML,
+    Format.MARKDOWN: compose.LogFormat.MARKDOWN,
+}
 
 
 @logs_app.callback()

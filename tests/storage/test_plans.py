@@ -62,7 +62,8 @@ VALUES: dict[str, Any] = {
     "shared": False,
     "all_platforms": False,
     **dict.fromkeys(
-        ("sent_at", "version", "call_version", "generation", "fence", "due_at", "tries", "asks"), 1
+        ("sent_at", "version", "call_version", "generation", "fence", "due_at", "tries", "asks", "body_size"),
+        1,
     ),
     **dict.fromkeys(("age_ms", "hold_ms", "lease_ms"), START - 1_700_000_000_000),
 }

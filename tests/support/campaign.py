@@ -90,6 +90,8 @@ class Scenario:
     requests: tuple[dict[str, Any], ...]
     texts: tuple[str, ...]
     batches: bool = False
+    limit: int | None = None
+    activities: int = 1
 
 
 ONE, TWO, THREE = (message(n, f"text-{n:02}.") for n in (1, 2, 3))
@@ -103,6 +105,22 @@ SCENARIOS = (
     Scenario("batch", (body(ONE), body(ONE, TWO, THREE)), ("text-01.", "text-02.", "text-03."), batches=True),
     Scenario("shared create", (thread("text-01.", "text-02."),), ("text-01.", "text-02.")),
     Scenario("shared update", (thread("text-01."), thread("text-01.", "text-02.")), ("text-01.", "text-02.")),
+    Scenario("goes on", (body(ONE), body(ONE, TWO)), ("text-01.", "text-02."), limit=170, activities=2),
+    Scenario(
+        "batch goes on",
+        (body(ONE, TWO, THREE),),
+        ("text-01.", "text-02.", "text-03."),
+        batches=True,
+        limit=210,
+        activities=2,
+    ),
+    Scenario(
+        "shared goes on",
+        (thread("text-01."), thread("text-01.", "text-02.", "text-03.")),
+        ("text-01.", "text-02.", "text-03."),
+        limit=420,
+        activities=2,
+    ),
     Scenario("group", (body(ONE, TWO, correspondents=(MAYA, OMAR)),), ("text-01.", "text-02.")),
 )
 
@@ -209,12 +227,17 @@ def judged(scenario: Scenario, kind: type[Plain], crm: Crm, states: Counter[str]
     expected = Counter(scenario.texts)
     texts = Counter({each: text.count(each) for each in expected})
     result.activities, result.texts, result.states = len(crm.activities), texts, states
-    if len(crm.activities) > 1:
-        result.problems.append(f"{len(crm.activities)} activities for one log")
+    if len(crm.activities) > scenario.activities:
+        result.problems.append(f"{len(crm.activities)} activities, not {scenario.activities}")
     if any(texts[each] > expected[each] for each in expected):
         result.problems.append(f"doubled: {texts}")
     if set(states) - {"logged", "parked", "failed"}:
         result.problems.append(f"unsettled: {states}")
+    if set(states) == {"logged"} and len(crm.activities) != scenario.activities:
+        result.problems.append(f"only {len(crm.activities)} activities, not {scenario.activities}")
+    limit = scenario.limit
+    if limit and any(len(each.body) > limit for each in crm.activities.values()):
+        result.problems.append("an activity is longer than the limit")
     if set(states) == {"logged"} and texts != expected:
         result.problems.append(f"lost, though all is logged: {texts}")
     if kind in RESOLVABLE and set(states) != {"logged"}:
@@ -254,7 +277,8 @@ def _rows(tenant: str, scenario: Scenario) -> Script[list[str]]:
 
 
 def _batching(kind: type[Plain], scenario: Scenario) -> type[Plain]:
-    return type(kind.__name__, (kind,), {"takes_batches": True}) if scenario.batches else kind
+    abilities = {"takes_batches": scenario.batches, "body_limit": scenario.limit}
+    return type(kind.__name__, (kind,), abilities)
 
 
 async def buried(runtime: Runtime) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from messagelog.compose import pick_zone
+from messagelog.compose import pick_language, pick_zone
 from messagelog.messages import BadRequest
 from messagelog.storage import scripts
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 LANGUAGE: Final = "language"
 TIMEZONE: Final = "timezone"
+
+_LOCALE_SECONDS: Final = 10.0
+_MOST_LOCALES: Final = 10_000
 
 MOST_SETTINGS: Final = 1_000
 LONGEST_ID: Final = 255
@@ -47,7 +52,7 @@ class AdminSetting(
 
 @dataclass(frozen=True, slots=True)
 class Locale:
-    """In which language (BCP 47) and time zone (as `compose.zone_of` understands it) a user reads."""
+    """In which language (one that there are words for) and time zone (as `Pins.zone` has it) a user reads."""
 
     language: str = "en"
     zone: str = "UTC"
@@ -83,13 +88,13 @@ def merged(own: Mapping[str, Setting], admins: Mapping[str, AdminSetting]) -> di
 def locale_of(settings: Mapping[str, Setting], user: User, default: Locale) -> Locale:
     """Language and zone of a user: her setting, else what the CRM says of her, else the operator's default.
 
-    Values that are no language or no zone (any more) are passed over.
+    A language that we have no words for is passed over, and what is no zone (any more).
     """
     language, zone = _value(settings, LANGUAGE), _value(settings, TIMEZONE)
     if not zone or not is_zone(zone):
         told = (user.timezone, user.timezone_offset)
         zone = default.zone if told == (None, None) else pick_zone(*told)
-    return Locale(language if is_language(language) else default.language, zone)
+    return Locale(pick_language(language, default.language), zone)
 
 
 def read_admin_settings(text: bytes) -> dict[str, AdminSetting]:
@@ -115,14 +120,24 @@ class UserSettings:
     def __init__(self, store: Store, default: Locale) -> None:
         self._store = store
         self._default = default
+        self._locales: OrderedDict[tuple[str, str, str], tuple[Locale, float]] = OrderedDict()
 
     async def effective(self, user: User) -> dict[str, Setting]:
         """The settings that are in force for a user."""
         return merged(*await self._read(user))
 
     async def locale(self, user: User) -> Locale:
-        """The language and the zone that a user reads in."""
-        return locale_of(await self.effective(user), user, self._default)
+        """The language and the zone that a user reads in. What another process changes is seen within ten seconds."""
+        who = (user.tenant, user.platform, user.id)
+        now = asyncio.get_running_loop().time()
+        locale, until = self._locales.get(who, (self._default, 0.0))
+        if until <= now:
+            locale = locale_of(await self.effective(user), user, self._default)
+            self._locales[who] = (locale, now + _LOCALE_SECONDS)
+            self._locales.move_to_end(who)
+            if len(self._locales) > _MOST_LOCALES:
+                self._locales.popitem(last=False)
+        return locale
 
     async def change(
         self, user: User, changed: Mapping[str, Setting | None], removed: Iterable[str]
@@ -143,6 +158,7 @@ class UserSettings:
         texts = {id_: msgspec.json.encode(setting).decode() for id_, setting in kept.items()}
         who = (user.tenant, user.platform, user.id)
         await self._store.write(lambda: scripts.change_user_settings(*who, texts, removed))
+        self._locales.pop(who, None)
         return await self.effective(user)
 
     async def admins(self, tenant: str, platform: str) -> dict[str, AdminSetting]:
@@ -157,6 +173,7 @@ class UserSettings:
         _check(_values(changed))
         texts = {id_: msgspec.json.encode(setting).decode() for id_, setting in changed.items()}
         await self._store.write(lambda: scripts.change_admin_settings(tenant, platform, texts, removed))
+        self._locales.clear()
 
     async def _read(self, user: User) -> tuple[dict[str, Setting], dict[str, AdminSetting]]:
         who = (user.tenant, user.platform, user.id)

@@ -69,12 +69,14 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
     users = UserDirectory(store, sealer, client, call_timeout=parts.times.call)
     media = MediaFetcher(client, parts.media_hosts)
+    settings = UserSettings(store, parts.locale)
     runtime = Runtime(
         store=store,
         sealer=sealer,
         connectors=parts.connectors,
         users=users,
         caller=Caller(store, sealer, media, call_timeout=parts.times.call),
+        settings=settings,
         times=parts.times,
     )
     try:
@@ -85,7 +87,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
             users=users,
             tokens=Tokens(sealer.token_key),
             contacts=ContactBook(store, sealer, age=parts.contact_seconds, lease=parts.times.lease),
-            settings=UserSettings(store, parts.locale),
+            settings=settings,
             account_key=sealer.account_key,
         )
     finally:

@@ -41,7 +41,9 @@ class LogRow(msgspec.Struct):
 
     `due_at` is when somebody may take the log up: None when nothing is to be done, the end of the lease while it is
     claimed, the time of the next try while it waits. `fence` grows with every claim; confirming needs the newest.
-    `tries` counts the repeats of a call, `asks` how often in vain the CRM was asked what became of one.
+    `tries` counts the repeats of a call, `asks` how often in vain the CRM was asked what became of one. `body_size` is
+    what we have written into an activity that can only be added to, as its CRM counts; `earlier` the ids (a JSON list)
+    of the activities that are full, which this one goes on from.
     """
 
     key: LogKey
@@ -67,6 +69,8 @@ class LogRow(msgspec.Struct):
     call_before: str | None = None
     tries: int = 0
     asks: int = 0
+    body_size: int = 0
+    earlier: str | None = None
     created_at: int = 0
     updated_at: int = 0
 

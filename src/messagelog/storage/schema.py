@@ -41,6 +41,8 @@ conversation_logs = sa.Table(
     sa.Column("callBefore", sa.Text),
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("asks", sa.Integer, nullable=False),
+    sa.Column("bodySize", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("earlier", sa.Text),
     sa.Column("createdAt", sa.BigInteger, nullable=False),
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("conversationLogId", "tenant", "platform"),

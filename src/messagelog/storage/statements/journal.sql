@@ -7,7 +7,8 @@
 -- clock stands outside, so that it is read after the lock was waited for.
 SELECT "conversationId", "shared", "contactId", "contactType", "contactName", "pins", "state", "reason",
        "thirdPartyLogId", "generation", "createdBy", "version", "blocks", "owner", "fence", "dueAt",
-       "call", "callUser", "callVersion", "callBefore", "tries", "asks", "createdAt", "updatedAt", {now}
+       "call", "callUser", "callVersion", "callBefore", "tries", "asks", "bodySize", "earlier", "createdAt",
+       "updatedAt", {now}
 FROM (SELECT * FROM "conversationLogs"
       WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
       {lock}) AS log
@@ -17,9 +18,9 @@ FROM (SELECT * FROM "conversationLogs"
 INSERT INTO "conversationLogs" (
     "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
     "contactName", "pins", "state", "generation", "version", "blocks", "fence", "callVersion", "tries", "asks",
-    "createdAt", "updatedAt")
+    "bodySize", "createdAt", "updatedAt")
 VALUES (:tenant, :platform, :log, :conversation, :shared, :contact_id, :contact_type, :contact_name, :pins,
-    'open', 1, 0, :blocks, 0, 0, 0, 0, {now}, {now})
+    'open', 1, 0, :blocks, 0, 0, 0, 0, 0, {now}, {now})
 ON CONFLICT ("conversationLogId", "tenant", "platform") DO NOTHING
 
 -- name: save_log
@@ -29,7 +30,8 @@ SET "contactId" = :contact_id, "contactType" = :contact_type, "contactName" = :c
     "state" = :state, "reason" = :reason, "thirdPartyLogId" = :third_party_log_id, "generation" = :generation,
     "createdBy" = :created_by, "version" = :version, "blocks" = :blocks, "owner" = :owner, "fence" = :fence,
     "dueAt" = :due_at, "call" = :call, "callUser" = :call_user, "callVersion" = :call_version,
-    "callBefore" = :call_before, "tries" = :tries, "asks" = :asks, "updatedAt" = {now}
+    "callBefore" = :call_before, "tries" = :tries, "asks" = :asks, "bodySize" = :body_size,
+    "earlier" = :earlier, "updatedAt" = {now}
 WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: find_rows
@@ -73,6 +75,13 @@ SET "userId" = :user, "state" = 'planned', "reason" = NULL, "sentAt" = :sent_at,
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND "conversationLogId" = :log
   AND "state" = 'logged' AND "thirdPartyLogId" = :gone
 
+-- name: fail_gone
+-- logged in an activity that is gone, and in no request at hand -> failed, so that sending it again logs it again.
+UPDATE "messageLogs"
+SET "state" = 'failed', "reason" = :reason, "entryHash" = NULL, "updatedAt" = {now}
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+  AND "state" = 'logged' AND "thirdPartyLogId" = :gone
+
 -- name: call_rows
 -- planned -> calling.
 UPDATE "messageLogs"
@@ -110,7 +119,8 @@ LIMIT :limit
 -- name: look_up
 -- Which of these ids are not logged; the row without an id is the conversation log, where there is one. Each id is
 -- looked up by itself: a join would leave it to PostgreSQL's planner to read the whole table for them.
-SELECT CAST(NULL AS text), "contactId", "contactName", "version", "state", "thirdPartyLogId" IS NOT NULL
+SELECT CAST(NULL AS text), "contactId", "contactName", "version", "state",
+       "thirdPartyLogId" IS NOT NULL OR "earlier" IS NOT NULL
 FROM "conversationLogs"
 WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
 UNION ALL
@@ -130,8 +140,8 @@ JOIN "conversationLogs" AS log
 WHERE known."id" {in_ids} AND known."tenant" = :tenant AND known."platform" = :platform
 
 -- name: entries_of_activity
--- What an activity holds by the journal: time and hash of each entry.
-SELECT "sentAt", "entryHash"
+-- What an activity holds by the journal: time, hash and id of each entry.
+SELECT "sentAt", "entryHash", "id"
 FROM "messageLogs"
 WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
   AND "state" = 'logged' AND "thirdPartyLogId" = :third_party_log_id AND "entryHash" IS NOT NULL
@@ -161,7 +171,7 @@ SELECT MIN("dueAt"), {now} FROM "conversationLogs" WHERE "dueAt" IS NOT NULL
 SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
        "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
        "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
-       "createdAt", "updatedAt"
+       "bodySize", "earlier", "createdAt", "updatedAt"
 FROM "conversationLogs"
 ORDER BY "updatedAt" DESC
 LIMIT :limit
@@ -171,7 +181,7 @@ LIMIT :limit
 SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
        "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
        "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
-       "createdAt", "updatedAt"
+       "bodySize", "earlier", "createdAt", "updatedAt"
 FROM "conversationLogs"
 WHERE "conversationLogId" = :log
 ORDER BY "tenant", "platform"
@@ -182,7 +192,7 @@ SELECT log."tenant", log."platform", log."conversationLogId", log."conversationI
        log."contactId", log."contactType", log."contactName", log."pins", log."state", log."reason",
        log."thirdPartyLogId", log."generation", log."createdBy", log."version", log."blocks", log."owner",
        log."fence", log."dueAt", log."call", log."callUser", log."callVersion", log."callBefore", log."tries",
-       log."asks", log."createdAt", log."updatedAt"
+       log."asks", log."bodySize", log."earlier", log."createdAt", log."updatedAt"
 FROM "messageLogs" AS held
 JOIN "conversationLogs" AS log
   ON log."conversationLogId" = held."conversationLogId"
