@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
@@ -14,12 +13,14 @@ from messagelog.core.runtime import Stopping
 from messagelog.messages import BadRequest
 from messagelog.server import contacts, information, login, manifest, message_log, user_settings
 from messagelog.server.assembly import Parts, assembled
+from messagelog.server.description import DescribedApp
 from messagelog.server.guard import Guard
 from messagelog.server.http import RESTARTING, Refused, json_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from fastapi import FastAPI, Request, Response
     from starlette.applications import Starlette
 
 _REFUSALS: Final = (Refused, BadRequest, Stopping, HTTPException)
@@ -45,7 +46,7 @@ def create_app(
                 await app.state.assembly.runtime.start()
             yield
 
-    app = FastAPI(
+    app = DescribedApp(
         title="messagelog",
         version=messagelog.__version__,
         summary=messagelog.__doc__,
