@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import warnings
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import pytest
 from messagelog.storage import open_store
 from messagelog.storage.opening import migrate
 from messagelog.storage.schema import metadata
+from support import COUNTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -81,3 +83,22 @@ async def store(database_url: str) -> AsyncIterator[Store]:
     opened = await open_store(database_url)
     yield opened
     await opened.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints how the schedules of the crash campaign ended: for each kind of CRM, over scenarios and databases."""
+    ended: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == COUNTS:
+                _, kind, counts = value
+                ended[kind].update(counts)
+    if not ended:
+        return
+    terminalreporter.section("schedules of crashes, by how they ended")
+    for kind, counts in ended.items():
+        told = ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
+        terminalreporter.write_line(f"{kind}: {told}")
+    terminalreporter.write_line(
+        f"{sum(map(Counter.total, ended.values())):,} in all, none doubled, none lost"
+    )

@@ -83,7 +83,8 @@ RESOLVABLE = frozenset({ExternalIds, Search, ReadBackOnly, AppendOnlyReadBack})
 class Scenario:
     """What a client sends, in order, and the texts that the CRM must hold in the end, each once.
 
-    The process may crash during the last request; those before are the past.
+    The process may crash during the last request; those before are the past. In the end the client sends `later`, or
+    the last request again.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Scenario:
     batches: bool = False
     limit: int | None = None
     activities: int = 1
+    later: dict[str, Any] | None = None
 
 
 ONE, TWO, THREE = (message(n, f"text-{n:02}.") for n in (1, 2, 3))
@@ -105,6 +107,18 @@ SCENARIOS = (
     Scenario("batch", (body(ONE), body(ONE, TWO, THREE)), ("text-01.", "text-02.", "text-03."), batches=True),
     Scenario("shared create", (thread("text-01.", "text-02."),), ("text-01.", "text-02.")),
     Scenario("shared update", (thread("text-01."), thread("text-01.", "text-02.")), ("text-01.", "text-02.")),
+    Scenario(
+        "a newer snapshot",
+        (thread("text-01."), thread("text-01.", "text-02.")),
+        ("text-01.", "text-02.", "text-03."),
+        later=thread("text-01.", "text-02.", "text-03."),
+    ),
+    Scenario(
+        "a later message",
+        (body(ONE, TWO),),
+        ("text-01.", "text-02.", "text-03."),
+        later=body(ONE, TWO, THREE),
+    ),
     Scenario("goes on", (body(ONE), body(ONE, TWO)), ("text-01.", "text-02."), limit=170, activities=2),
     Scenario(
         "batch goes on",
@@ -167,7 +181,8 @@ class Campaign:
             passed = passed or fuse.passed
             if fuse.dead:
                 died_at.append(fuse.passed[-1])
-        await self._live(tenant, connector, Fuse(), scenario.requests[-1], settle=True)
+        last = scenario.later or scenario.requests[-1]
+        await self._live(tenant, connector, Fuse(), last, settle=True)
         states = Counter(await self.store.read(lambda: _rows(tenant, scenario)))
         return judged(scenario, kind, crm, states, Result(passed=passed, died_at=died_at))
 
