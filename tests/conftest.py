@@ -63,7 +63,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{path}"
     url: str = request.getfixturevalue("postgres_url")
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute('TRUNCATE "conversationLogs", "messageLogs", "users"')
+        connection.execute('TRUNCATE "conversationLogs", "messageLogs", "users", "oauthStates"')
     return url
 
 

@@ -57,7 +57,19 @@ VALUES: dict[str, Any] = {
     "shared": False,
     "all_platforms": False,
     **dict.fromkeys(
-        ("sent_at", "version", "call_version", "generation", "fence", "due_at", "tries", "asks"), 1
+        (
+            "sent_at",
+            "version",
+            "call_version",
+            "generation",
+            "fence",
+            "due_at",
+            "tries",
+            "asks",
+            "until",
+            "expires_at",
+        ),
+        1,
     ),
 }
 """A value for each parameter; text where nothing is said here."""
@@ -88,6 +100,10 @@ FILL = (
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
     INSERT INTO "users" ("tenant", "platform", "id", "name", "hostname", "createdAt", "updatedAt")
     SELECT 'tenant-' || (i % 20), 'crm', 'user-' || i, 'a name', '', 1, 1 FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+    INSERT INTO "oauthStates" ("id", "expiresAt") SELECT 'state-' || i, 1800000000000000 + i FROM n
     """,
 )
 

@@ -17,7 +17,16 @@ from messagelog.storage.scripts.reading import (
     report_rows,
     show_logs,
 )
-from messagelog.storage.scripts.users import find_user, save_user
+from messagelog.storage.scripts.users import (
+    claim_refresh,
+    find_user,
+    release_refresh,
+    save_credentials,
+    save_user,
+    sign_in,
+    sign_out,
+    use_state,
+)
 
 __all__ = [
     "Ask",
@@ -28,6 +37,7 @@ __all__ = [
     "Together",
     "accept",
     "claim",
+    "claim_refresh",
     "due_logs",
     "entries_of",
     "find_user",
@@ -36,8 +46,13 @@ __all__ = [
     "look_up",
     "next_due",
     "note",
+    "release_refresh",
     "report_rows",
     "save",
+    "save_credentials",
     "save_user",
     "show_logs",
+    "sign_in",
+    "sign_out",
+    "use_state",
 ]
