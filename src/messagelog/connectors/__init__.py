@@ -17,10 +17,12 @@ from messagelog.connectors.errors import (
 from messagelog.connectors.http import CrmHttp
 from messagelog.connectors.log import ExistingLog, LoggedMessage, MessageLog
 from messagelog.connectors.models import Contact, Credentials, NewContact, UserInfo
+from messagelog.connectors.oauth import ClientAuth, OAuth
 from messagelog.messages import MediaUnavailable, MessageKind
 
 __all__ = [
     "AuthExpired",
+    "ClientAuth",
     "Connector",
     "ConnectorError",
     "Contact",
@@ -34,6 +36,7 @@ __all__ = [
     "MessageLog",
     "NewContact",
     "NotFound",
+    "OAuth",
     "OutcomeUnknown",
     "RateLimited",
     "Rejected",

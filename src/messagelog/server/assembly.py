@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
 from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
 from messagelog.core.media import MediaFetcher
+from messagelog.server.states import States
 from messagelog.server.tokens import Tokens
 from messagelog.storage import Sealer, open_store
 
@@ -18,14 +20,23 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from messagelog.connectors import Connector
+    from messagelog.core.oauth import OAuthClient
     from messagelog.storage import Store
 
 _CONNECTIONS_TO_CRMS = 256
 
+REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redirect.html"
+"""Where App Connect's client waits for the user to come back from the CRM; its newer versions know no other place."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a server is made of. `clock` (epoch milliseconds) stands in for the database's own clock in tests."""
+    """What a server is made of.
+
+    `clock` (epoch milliseconds) stands in for the database's own clock in tests, `now` (epoch seconds) for this
+    process's, by which tokens and credentials end. `oauth_clients` are who we are at the CRMs' authorization servers,
+    by connector; those send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state.
+    """
 
     database_url: str
     secret_key: str = field(repr=False)
@@ -35,6 +46,10 @@ class Parts:
     body_limit: int = 10_000_000
     media_hosts: frozenset[str] = frozenset()
     clock: Callable[[], int] | None = None
+    now: Callable[[], float] = time.time
+    oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
+    redirect_uri: str = REDIRECT_URI
+    bare_state: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +61,31 @@ class Assembly:
     runtime: Runtime
     users: UserDirectory
     tokens: Tokens
+    states: States
 
 
 @asynccontextmanager
 async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
-    """A server's parts, opened; at the end its work is brought to an end and everything is closed."""
+    """A server's parts, opened; at the end its work is brought to an end and everything is closed.
+
+    Raises `LookupError` when a connector's users sign in with OAuth and nobody has said as which client.
+    """
+    for name, each in parts.connectors.items():
+        if each.oauth is not None and name not in parts.oauth_clients:
+            raise LookupError(f"no OAuth client id is known for the connector {name}")
     store = await open_store(parts.database_url, clock=parts.clock)
     sealer = Sealer(parts.secret_key)
     connector = aiohttp.TCPConnector(limit=_CONNECTIONS_TO_CRMS)
     # Cookies would carry one user's session over to the next one's call.
     client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-    users = UserDirectory(store, sealer, client, call_timeout=parts.times.call)
+    users = UserDirectory(
+        store,
+        sealer,
+        client,
+        call_timeout=parts.times.call,
+        oauth_clients=parts.oauth_clients,
+        clock=parts.now,
+    )
     media = MediaFetcher(client, parts.media_hosts)
     runtime = Runtime(
         store=store,
@@ -67,8 +96,16 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
         times=parts.times,
     )
     try:
-        yield Assembly(parts, store, runtime, users, Tokens(sealer.token_key))
+        yield Assembly(
+            parts,
+            store,
+            runtime,
+            users,
+            Tokens(sealer.token_key, clock=parts.now),
+            States(sealer.state_key, store, clock=parts.now),
+        )
     finally:
         await runtime.stop()
+        await users.close()
         await client.close()
         await store.close()

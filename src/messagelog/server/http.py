@@ -26,6 +26,9 @@ T = TypeVar("T")
 SIGN_IN: Final = "Please go to Settings and authorize CRM platform"
 RESTARTING: Final = "The server is restarting. Please try again in a moment."
 
+RENEWED: Final = "messagelog.renewed"
+"""Where a request's scope holds the token that its answer brings in the header `x-refreshed-jwt-token`."""
+
 FORM_BYTES: Final = 100_000
 """What the body of a small form may hold."""
 
@@ -43,6 +46,10 @@ class Refused(Exception):
         super().__init__(text)
         self.status = status
         self.text = text
+
+
+class SessionEnded(Exception):
+    """The token is ours, and its session has ended: she signed out, or the CRM has taken back what she had granted."""
 
 
 def json_response(value: Any, status: int = 200) -> Response:
@@ -66,7 +73,10 @@ def query_values(request: Request) -> dict[str, str]:
 
 
 async def signed_in(request: Request) -> User:
-    """The user whose token came along, as a bearer or in the query. Nothing of a body is read before this."""
+    """The user whose token came along, as a bearer or in the query. Nothing of a body is read before this.
+
+    A token that is about to end is replaced: whatever the answer is, it brings the new one in a header.
+    """
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     token = bearer.strip() if scheme.lower() == "bearer" else query_values(request).get("jwtToken", "")
     assembly = assembly_of(request)
@@ -78,6 +88,10 @@ async def signed_in(request: Request) -> User:
     user = await assembly.users.find(claims.tenant, claims.platform, claims.id)
     if user is None:
         raise Refused(400, SIGN_IN)
+    if user.session_id != claims.session_id or not user.connected:
+        raise SessionEnded
+    if (renewed := assembly.tokens.renewed(user, claims)) is not None:
+        request.scope[RENEWED] = renewed
     return user
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import APIRouter, Request, Response
 
 import messagelog
+from messagelog.server.assembly import REDIRECT_URI
 from messagelog.server.http import Refused, assembly_of, json_response, query_values
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 router = APIRouter()
 
-_REDIRECT: Final = "https://ringcentral.github.io/ringcentral-embeddable/redirect.html"
 _FORMS: Final = ("callLog", "messageLog", "newContact")
 
 
@@ -36,17 +36,23 @@ async def crm_manifest(request: Request) -> Response:
         if name not in connectors:
             raise Refused(400, "Platform not found")
         connectors = {name: connectors[name]}
-    return json_response(build_manifest(connectors, parts.public_url))
+    return json_response(build_manifest(connectors, parts.public_url, parts.redirect_uri))
 
 
-def build_manifest(connectors: Mapping[str, Connector], public_url: str) -> dict[str, Any]:
+def build_manifest(
+    connectors: Mapping[str, Connector], public_url: str, redirect_uri: str = REDIRECT_URI
+) -> dict[str, Any]:
     """The manifest of these connectors for a server at `public_url`."""
+    public_url = public_url.rstrip("/")
     return {
-        "serverUrl": public_url.rstrip("/"),
-        "redirectUri": _REDIRECT,
+        "serverUrl": public_url,
+        "redirectUri": redirect_uri,
         "author": {"name": "messagelog"},
         "version": messagelog.__version__,
-        "platforms": {name: _platform(connector) for name, connector in connectors.items()},
+        "platforms": {
+            name: _platform(connector, _auth(connector, public_url, redirect_uri))
+            for name, connector in connectors.items()
+        },
     }
 
 
@@ -65,7 +71,7 @@ def additional_fields(connector: Connector) -> list[dict[str, Any]]:
     ]
 
 
-def _platform(connector: Connector) -> dict[str, Any]:
+def _platform(connector: Connector, auth: dict[str, Any]) -> dict[str, Any]:
     """One platform: what the connector says of it, over what the client cannot do without."""
     page = dict(connector.manifest.get("page", {}))
     for form in _FORMS:
@@ -74,7 +80,7 @@ def _platform(connector: Connector) -> dict[str, Any]:
         "displayName": connector.display_name or connector.name,
         "urlIdentifier": "*",
         "environment": {"type": "fixed", "url": connector.base_url},
-        "auth": {"type": "apiKey", "apiKey": {"page": _login_page(connector)}},
+        "auth": auth,
         "contactPageUrl": "https://{hostname}/{contactType}/{contactId}",
         "embeddedOnCrmPage": {"welcomePage": {"docLink": "", "videoLink": ""}},
         "settings": [],
@@ -83,6 +89,14 @@ def _platform(connector: Connector) -> dict[str, Any]:
         "contactTypes": contact_types(connector),
         "page": {"useContactSearch": connector.can("find_contact_with_name"), **page},
     }
+
+
+def _auth(connector: Connector, public_url: str, redirect_uri: str) -> dict[str, Any]:
+    """How users sign in. The client opens `authUrl`, with values of its own behind it that we do not need."""
+    if connector.oauth is None:
+        return {"type": "apiKey", "apiKey": {"page": _login_page(connector)}}
+    told = {"authUrl": f"{public_url}/oauth/start", "clientId": "", "redirectUri": redirect_uri, "scope": ""}
+    return {"type": "oauth", "oauth": told}
 
 
 def _login_page(connector: Connector) -> dict[str, Any]:
