@@ -10,7 +10,7 @@ import base64
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote_plus
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -90,7 +90,10 @@ class TokenEndpoint:
         sent = dict(form)
         match oauth.client_auth:
             case ClientAuth.BASIC:
-                pair = f"{quote_plus(registered.client_id)}:{quote_plus(registered.client_secret)}"
+                # A blank as %20, which those read too who do not know a form's plus.
+                pair = ":".join(
+                    quote(each, safe="") for each in (registered.client_id, registered.client_secret)
+                )
                 headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
             case ClientAuth.POST:
                 sent |= {"client_id": registered.client_id, "client_secret": registered.client_secret}
