@@ -269,6 +269,7 @@ class OAuthCrm:
     more: dict[str, Any] = field(default_factory=dict)
     clock: Callable[[], float] = time.time
     gate: asyncio.Event | None = None
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
     before: Callable[[str], Response | None] = lambda _grant_type: None
     after: Callable[[str, Response], Response] = lambda _grant_type, answer: answer
     url: str = ""
@@ -344,6 +345,7 @@ class OAuthCrm:
         if (instead := self.before(kind)) is not None:
             return instead
         if self.gate is not None:
+            self.arrived.set()
             await self.gate.wait()
         return self.after(kind, answer(await _asked(request, form)))
 
