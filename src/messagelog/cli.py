@@ -84,6 +84,9 @@ def serve() -> None:
         times=settings.times,
         body_limit=settings.body_limit,
         media_hosts=configuration.names(settings.media_hosts),
+        oauth_clients=configuration.oauth_clients(connectors),
+        redirect_uri=settings.oauth_redirect_uri,
+        bare_state=settings.oauth_bare_state,
     )
     try:
         listener = bound_socket(settings.host, settings.port)

@@ -470,7 +470,7 @@ class Watched:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.reads = 0
+        self.reads = self.writes = 0
         self.gate: asyncio.Event | None = None
         self.read_it = asyncio.Event()
 
@@ -483,6 +483,7 @@ class Watched:
         return value
 
     async def write(self, script: Callable[[], Any], *, locks: Any = ()) -> Any:
+        self.writes += 1
         return await self._store.write(script, locks=locks)
 
     async def close(self) -> None:
@@ -518,6 +519,14 @@ async def test_a_request_and_its_calls_read_the_user_once(database_url: str, tmp
         await users.find("acme", "oauth-crm", "u-ada")
         assert await users.session(here.connector, "acme", "u-ada") is sessions[0]
         assert store.reads == 2
+
+
+async def test_those_who_wait_in_one_process_claim_a_refresh_once(database_url: str, tmp_path: Path) -> None:
+    async with place(database_url, tmp_path) as here, directory(here) as (users, store):
+        here.clock.now += 3600
+        sessions = (users.session(here.connector, "acme", "u-ada") for _ in range(50))
+        assert len({each.credentials.access_token for each in await asyncio.gather(*sessions)}) == 1
+        assert store.writes == 2, "one claims, one saves"
 
 
 async def test_what_this_process_changes_counts_at_once(database_url: str, tmp_path: Path) -> None:

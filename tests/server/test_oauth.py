@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import jwt
 import pytest
+import structlog
 from starlette.responses import JSONResponse
 
 from messagelog.connectors import ClientAuth
@@ -23,6 +25,7 @@ from support.site import SECRET, SQLITE_ONLY, payload
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from support.oauth_client import Browser
     from support.site import Reply
 
 STATE_KEY = Sealer(SECRET).state_key
@@ -446,3 +449,83 @@ async def test_a_crm_that_cannot_revoke_now_keeps_nobody_signed_in(database_url:
         assert reply.status == 200
         assert "OAuth CRM could not be told" in reply.body["returnMessage"]["message"]
         assert (await there.log(token, payload("01-sms"))).status == 401
+
+
+# --------------------------------------------------------------------------------------- grants that end
+
+
+async def test_a_user_whose_grant_the_crm_took_back_is_told_to_connect_again(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with browser(database_url, tmp_path) as there:
+        token = await there.sign_in()
+        (grant,) = there.crm.grants
+        grant.access_revoked = grant.refresh_revoked = True
+        first = await there.log(token, payload("01-sms"))
+        assert first.status == 200
+        assert "please sign in to OAuth CRM again" in first.body["returnMessage"]["message"]
+        second = await there.log(token, payload("01-sms"))
+        assert (second.status, second.body["errorCode"]) == (401, "CRM_SESSION_REVOKED")
+        assert "jwtToken" in (await there.back(await there.window())).body
+        assert (await there.log(token, payload("01-sms"))).body["logIds"] == ["6424569001"]
+
+
+# ------------------------------------------------------------------------------------------------ secrets
+
+
+@SQLITE_ONLY
+async def test_no_line_no_answer_and_no_url_of_ours_holds_a_secret(
+    database_url: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with structlog.testing.capture_logs() as events:
+        async with browser(database_url, tmp_path, expires_in=60) as there:
+            replies, pages = await every_way(there)
+            await there.here.assembly.runtime.stop()
+    secrets = there.crm.secrets() | {values_of(page).get("state", "") for page in pages} - {""}
+    secrets |= {values_of(page).get("code", "") for page in pages} - {""}
+    tokens = {reply.body["jwtToken"] for reply in replies if "jwtToken" in reply.body}
+    assert len(secrets) > 15
+    assert {each["event"] for each in events} == {"refresh_refused", "revocation_failed"}
+    # The CRM's own lines are its affair: it is another one's server.
+    ours = [record for record in caplog.records if not record.name.startswith("authlib")]
+    told = {
+        "logging": "".join(f"{record.getMessage()} {record.exc_info!r}" for record in ours),
+        "structlog": repr(events),
+        "printed": "".join(capfd.readouterr()),
+        "answered": repr([(reply.raw, dict(reply.headers)) for reply in replies]),
+    }
+    for where, text in told.items():
+        for secret in secrets | (tokens if where != "answered" else set()):
+            assert secret not in text, f"{secret} in what was {where}"
+            assert quote(secret, safe="") not in text
+
+
+async def every_way(there: Browser) -> tuple[list[Reply], list[str]]:
+    """Sign-ins that succeed and fail, refreshes that do, and a log out that the CRM does not take."""
+    pages = [await there.window() for _ in range(6)]
+    replies = [await there.back(pages[0]), await there.back(pages[0])]
+    replies.append(await there.back(pages[1] + "x"))
+    replies.append(await there.back(pages[2].replace("redirect.html", "other.html")))
+    there.crm.before = refusing("authorization_code", "invalid_client", 401)
+    replies.append(await there.back(pages[3]))
+    there.crm.before = lambda _kind: None
+    there.crm.after = lost
+    replies.append(await there.back(pages[4]))
+    there.crm.after = lambda _kind, answer: answer
+    signed_in = await there.back(pages[5])
+    token = signed_in.body["jwtToken"]
+    for grant in there.crm.grants:
+        grant.access_revoked = True
+    for error, status in (("invalid_client", 401), ("server_error", 503)):
+        there.crm.before = refusing("refresh_token", error, status)
+        replies.append(await there.log(token, payload("01-sms")))
+    there.crm.before = lambda _kind: None
+    replies.append(await there.log(token, payload("02-sms")))
+    there.crm.before = refusing("revocation", "invalid_client", 401)
+    replies.append(await there.here.ask("POST", f"/unAuthorize?jwtToken={token}"))
+    replies.append(await there.here.ask("POST", f"/unAuthorize?jwtToken={token}"))
+    return [*replies, signed_in], pages
