@@ -428,6 +428,19 @@ async def test_a_server_that_hangs_holds_a_call_up_for_a_while_only(
         here.crm.gate.set()
 
 
+@SQLITE_ONLY
+@pytest.mark.parametrize("contact", ["c-1", "createNewContact"])
+async def test_a_request_is_told_that_the_crm_cannot_be_reached(
+    database_url: str, tmp_path: Path, contact: str
+) -> None:
+    async with place(database_url, tmp_path) as here:
+        here.clock.now += 3600
+        here.crm.before = refusing("refresh_token", "server_error", 503)
+        answer = await here.assembly.runtime.submit(here.user, parsed(body(message(1), contact=contact)))
+        assert not answer.successful
+        assert "reached" in answer.return_message.message
+
+
 # -------------------------------------------------------------------------------- signing out meanwhile
 
 

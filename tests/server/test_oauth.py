@@ -15,10 +15,10 @@ import structlog
 from starlette.responses import JSONResponse
 
 from messagelog.connectors import ClientAuth
-from messagelog.server.assembly import REDIRECT_URI
+from messagelog.server.assembly import REDIRECT_URI, Parts, assembled
 from messagelog.storage import Sealer
 from storage.journal import run_sql
-from support.authorization import REGISTERED, SCOPES, lost, refusing, registered
+from support.authorization import REGISTERED, SCOPES, lost, oauth_crm, refusing, registered
 from support.oauth_client import BEHIND, browser, encoded, values_of
 from support.site import SECRET, SQLITE_ONLY, payload
 
@@ -413,9 +413,6 @@ async def test_a_client_that_the_crm_does_not_know(database_url: str, tmp_path: 
 async def test_a_server_needs_a_client_for_each_connector_with_oauth(
     database_url: str, tmp_path: Path
 ) -> None:
-    from messagelog.server.assembly import Parts, assembled
-    from support.authorization import oauth_crm
-
     async with oauth_crm(tmp_path) as crm:
         parts = Parts(database_url, SECRET, {"oauth-crm": crm.connector}, "http://127.0.0.1")
         with pytest.raises(LookupError, match="oauth-crm"):
@@ -468,6 +465,20 @@ async def test_a_user_whose_grant_the_crm_took_back_is_told_to_connect_again(
         assert (second.status, second.body["errorCode"]) == (401, "CRM_SESSION_REVOKED")
         assert "jwtToken" in (await there.back(await there.window())).body
         assert (await there.log(token, payload("01-sms"))).body["logIds"] == ["6424569001"]
+
+
+async def test_a_user_whose_grant_the_crm_took_back_can_log_out(database_url: str, tmp_path: Path) -> None:
+    async with browser(database_url, tmp_path) as there:
+        token = await there.sign_in()
+        (grant,) = there.crm.grants
+        grant.access_revoked = grant.refresh_revoked = True
+        await there.log(token, payload("01-sms"))
+        reply = await there.here.ask("POST", f"/unAuthorize?jwtToken={token}")
+        assert (reply.status, reply.body["message"]) == (200, "Successfully unauthorized.")
+        await there.sign_in()
+        assert (await there.log(token, payload("01-sms"))).status == 401, (
+            "her tokens of before are no good any more"
+        )
 
 
 # ------------------------------------------------------------------------------------------------ secrets

@@ -9,6 +9,7 @@ import jwt
 import pytest
 
 from messagelog.connectors import Rejected
+from messagelog.core import User
 from messagelog.server.http import SIGN_IN
 from messagelog.server.tokens import Tokens
 from messagelog.storage import Sealer
@@ -228,8 +229,6 @@ async def test_a_log_out_renews_nothing(database_url: str, tmp_path: Path) -> No
 
 
 def test_a_token_in_its_last_week_is_renewed_in_its_own_session() -> None:
-    from messagelog.core import User
-
     user = User("acme", "demo", "u-ada", "Ada", "", None, None, session_id="one")
     tokens = Tokens(KEY, clock=lambda: 1_000_000)
     claims = tokens.read(tokens.issue(user))

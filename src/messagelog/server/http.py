@@ -72,10 +72,11 @@ def query_values(request: Request) -> dict[str, str]:
     return values
 
 
-async def signed_in(request: Request) -> User:
+async def signed_in(request: Request, *, connected: bool = True) -> User:
     """The user whose token came along, as a bearer or in the query. Nothing of a body is read before this.
 
-    A token that is about to end is replaced: whatever the answer is, it brings the new one in a header.
+    With `connected=False` a user will do whose access the CRM has taken back, for what needs no call to it. A token
+    that is about to end is replaced: whatever the answer is, it brings the new one in a header.
     """
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     token = bearer.strip() if scheme.lower() == "bearer" else query_values(request).get("jwtToken", "")
@@ -88,7 +89,7 @@ async def signed_in(request: Request) -> User:
     user = await assembly.users.find(claims.tenant, claims.platform, claims.id)
     if user is None:
         raise Refused(400, SIGN_IN)
-    if user.session_id != claims.session_id or not user.connected:
+    if user.session_id != claims.session_id or (connected and not user.connected):
         raise SessionEnded
     if (renewed := assembly.tokens.renewed(user, claims)) is not None:
         request.scope[RENEWED] = renewed

@@ -80,7 +80,7 @@ async def log_out(request: Request) -> Response:
 
     The body is the message itself, as the reference has it, and `returnMessage` too, where the client looks for it.
     """
-    user = await signed_in(request)
+    user = await signed_in(request, connected=False)
     request.scope.pop(RENEWED, None)  # it would be of the session that ends
     assembly = assembly_of(request)
     connector = assembly.parts.connectors[user.platform]
