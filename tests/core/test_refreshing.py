@@ -542,6 +542,18 @@ async def test_those_who_wait_in_one_process_claim_a_refresh_once(database_url: 
         assert store.writes == 2, "one claims, one saves"
 
 
+@SQLITE_ONLY
+async def test_a_server_that_is_away_costs_no_read_at_each_call(database_url: str, tmp_path: Path) -> None:
+    async with place(database_url, tmp_path) as here, directory(here) as (users, store):
+        here.clock.now += 3600 - 60
+        here.crm.before = refusing("refresh_token", "server_error", 503)
+        await users.session(here.connector, "acme", "u-ada")
+        reads, writes = store.reads, store.writes
+        for _ in range(10):
+            await users.session(here.connector, "acme", "u-ada")
+        assert (store.reads, store.writes) == (reads, writes)
+
+
 async def test_what_this_process_changes_counts_at_once(database_url: str, tmp_path: Path) -> None:
     async with place(database_url, tmp_path) as here:
         await here.call()

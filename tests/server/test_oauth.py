@@ -49,6 +49,7 @@ async def test_a_user_signs_in_and_logs(database_url: str, tmp_path: Path, knows
     async with browser(database_url, tmp_path, knows_pkce=knows_pkce) as there:
         reply = await there.back(await there.window())
         assert (reply.status, reply.body["name"]) == (200, "Ada Lovell")
+        assert reply.headers["cache-control"] == "no-store"
         assert reply.body["returnMessage"] == {
             "message": "Connected to OAuth CRM.",
             "messageType": "success",

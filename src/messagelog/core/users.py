@@ -198,11 +198,13 @@ class UserDirectory:
         return seen.session
 
     async def _refreshed(self, connector: Connector, row: UserRow, *, forced: bool = False) -> _Seen:
-        """The user with refreshed credentials. Whatever it comes to, what was seen of her before counts no more."""
+        """The user with refreshed credentials. What was seen of her before counts no more, unless nothing changed."""
         try:
             refreshed = await self._refresher.refreshed(connector, row, forced=forced)
-        finally:
+        except AuthExpired:
             self._drop(row.tenant, row.platform, row.id)
+            raise
+        self._drop(row.tenant, row.platform, row.id)
         return _Seen(refreshed, asyncio.get_running_loop().time())
 
     async def _renewed(

@@ -102,7 +102,9 @@ def connected(assembly: Assembly, connector: Connector, user: User) -> Response:
     crm = connector.display_name or connector.name
     told = ReturnMessage(message=f"Connected to {crm}.", message_type="success", ttl=1000)
     token = assembly.tokens.issue(user)
-    return json_response({"jwtToken": token, "name": user.name, "returnMessage": told})
+    answer = json_response({"jwtToken": token, "name": user.name, "returnMessage": told})
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
 
 
 def notice(message: str, status: int) -> Response:
