@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from support.oauth_client import Browser
     from support.site import Reply
 
+MINUTE = 61.0
+"""Credentials that are younger are not refreshed though the CRM refuses them."""
+
 STATE_KEY = Sealer(SECRET).state_key
 
 
@@ -455,8 +458,10 @@ async def test_a_crm_that_cannot_revoke_now_keeps_nobody_signed_in(database_url:
 async def test_a_user_whose_grant_the_crm_took_back_is_told_to_connect_again(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with browser(database_url, tmp_path) as there:
+    now = [time.time()]
+    async with browser(database_url, tmp_path, parts={"now": lambda: now[0]}) as there:
         token = await there.sign_in()
+        now[0] += MINUTE
         (grant,) = there.crm.grants
         grant.access_revoked = grant.refresh_revoked = True
         first = await there.log(token, payload("01-sms"))
@@ -469,11 +474,14 @@ async def test_a_user_whose_grant_the_crm_took_back_is_told_to_connect_again(
 
 
 async def test_a_user_whose_grant_the_crm_took_back_can_log_out(database_url: str, tmp_path: Path) -> None:
-    async with browser(database_url, tmp_path) as there:
+    now = [time.time()]
+    async with browser(database_url, tmp_path, parts={"now": lambda: now[0]}) as there:
         token = await there.sign_in()
+        now[0] += MINUTE
         (grant,) = there.crm.grants
         grant.access_revoked = grant.refresh_revoked = True
         await there.log(token, payload("01-sms"))
+        assert (await there.log(token, payload("01-sms"))).status == 401
         reply = await there.here.ask("POST", f"/unAuthorize?jwtToken={token}")
         assert (reply.status, reply.body["message"]) == (200, "Successfully unauthorized.")
         await there.sign_in()
@@ -493,9 +501,10 @@ async def test_no_line_no_answer_and_no_url_of_ours_holds_a_secret(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    now = [time.time()]
     with structlog.testing.capture_logs() as events:
-        async with browser(database_url, tmp_path, expires_in=60) as there:
-            replies, pages = await every_way(there)
+        async with browser(database_url, tmp_path, parts={"now": lambda: now[0]}) as there:
+            replies, pages = await every_way(there, now)
             await there.here.assembly.runtime.stop()
     secrets = there.crm.secrets() | {values_of(page).get("state", "") for page in pages} - {""}
     secrets |= {values_of(page).get("code", "") for page in pages} - {""}
@@ -516,7 +525,7 @@ async def test_no_line_no_answer_and_no_url_of_ours_holds_a_secret(
             assert quote(secret, safe="") not in text
 
 
-async def every_way(there: Browser) -> tuple[list[Reply], list[str]]:
+async def every_way(there: Browser, now: list[float]) -> tuple[list[Reply], list[str]]:
     """Sign-ins that succeed and fail, refreshes that do, and a log out that the CRM does not take."""
     pages = [await there.window() for _ in range(6)]
     replies = [await there.back(pages[0]), await there.back(pages[0])]
@@ -530,6 +539,7 @@ async def every_way(there: Browser) -> tuple[list[Reply], list[str]]:
     there.crm.after = lambda _kind, answer: answer
     signed_in = await there.back(pages[5])
     token = signed_in.body["jwtToken"]
+    now[0] += MINUTE
     for grant in there.crm.grants:
         grant.access_revoked = True
     for error, status in (("invalid_client", 401), ("server_error", 503)):

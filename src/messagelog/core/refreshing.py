@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
@@ -28,11 +28,8 @@ _SHORTEST_POLL: Final = 0.05
 _LONGEST_POLL: Final = 0.5
 _PAUSE_SECONDS: Final = 5.0
 """How long nobody asks again after a refresh that had no answer."""
-_YOUNG_SECONDS: Final = 60.0
-"""How old a refresh has to be until the CRM's refusal of what it gave is worth another one."""
 _MOST_REMEMBERED: Final = 10_000
 
-T = TypeVar("T")
 _Key = tuple[str, str, str]
 
 _log = structlog.get_logger(__name__)
@@ -76,20 +73,16 @@ class Refresher:
         self._seconds = seconds
         self._sleep = sleep
         self._running: dict[tuple[_Key, bytes | None], asyncio.Task[UserRow]] = {}
-        self._made: OrderedDict[_Key, tuple[bytes | None, float]] = OrderedDict()
         self._paused: OrderedDict[_Key, float] = OrderedDict()
 
-    async def refreshed(self, connector: Connector, row: UserRow, *, forced: bool = False) -> UserRow:
+    async def refreshed(self, connector: Connector, row: UserRow) -> UserRow:
         """The user's row with other credentials than `row` has, refreshed by us or by somebody else meanwhile.
 
-        `forced` says that the CRM did not take these, though they should be good. Raises `AuthExpired` when the user
-        has to sign in again, and `Unavailable` when the CRM's authorization server gives no answer.
+        Raises `AuthExpired` when the user has to sign in again, and `Unavailable` when the CRM's authorization server
+        gives no answer.
         """
         key = _key(row)
         now = asyncio.get_running_loop().time()
-        made, when = self._made.get(key, (None, 0.0))
-        if forced and made == row.credentials and now - when < _YOUNG_SECONDS:
-            raise AuthExpired("the CRM does not take new credentials either")
         if (until := self._paused.get(key)) is not None and now < until:
             raise Unavailable("the authorization server gave no answer a moment ago")
         task = self._running.get((key, row.credentials))
@@ -107,14 +100,11 @@ class Refresher:
 
     def _ended(self, key: _Key, used: bytes | None, task: asyncio.Task[UserRow]) -> None:
         del self._running[key, used]
-        now = asyncio.get_running_loop().time()
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is None:
-            _remember(self._made, key, (task.result().credentials, now))
-        elif isinstance(error, Unavailable):
-            _remember(self._paused, key, now + _PAUSE_SECONDS)
+        if not task.cancelled() and isinstance(task.exception(), Unavailable):
+            self._paused.pop(key, None)
+            self._paused[key] = asyncio.get_running_loop().time() + _PAUSE_SECONDS
+            if len(self._paused) > _MOST_REMEMBERED:
+                self._paused.popitem(last=False)
 
     async def _refresh(self, connector: Connector, row: UserRow) -> UserRow:
         """Refreshes, or waits for whoever does."""
@@ -190,10 +180,3 @@ class Refresher:
 
 def _key(row: UserRow) -> _Key:
     return row.tenant, row.platform, row.id
-
-
-def _remember(memory: OrderedDict[_Key, T], key: _Key, value: T) -> None:
-    memory.pop(key, None)
-    memory[key] = value
-    if len(memory) > _MOST_REMEMBERED:
-        memory.popitem(last=False)

@@ -39,6 +39,7 @@ T = TypeVar("T")
 _MOMENT_SECONDS: Final = 2.0
 _MOST_SEEN: Final = 10_000
 _LONGEST_TOKEN_REQUEST: Final = 10.0
+_YOUNG_MS: Final = 60_000
 
 
 @dataclass(frozen=True)
@@ -197,10 +198,10 @@ class UserDirectory:
             seen.fresh_until = _fresh_until(connector, credentials)
         return seen.session
 
-    async def _refreshed(self, connector: Connector, row: UserRow, *, forced: bool = False) -> _Seen:
+    async def _refreshed(self, connector: Connector, row: UserRow) -> _Seen:
         """The user with refreshed credentials. What was seen of her before counts no more, unless nothing changed."""
         try:
-            refreshed = await self._refresher.refreshed(connector, row, forced=forced)
+            refreshed = await self._refresher.refreshed(connector, row)
         except AuthExpired:
             self._drop(row.tenant, row.platform, row.id)
             raise
@@ -210,10 +211,17 @@ class UserDirectory:
     async def _renewed(
         self, connector: Connector, row: UserRow, credentials: Credentials
     ) -> Mapping[str, str]:
-        """Other headers, after the CRM has refused these credentials; `AuthExpired` when there are none."""
-        if not credentials.refresh_token and not _has_ended(credentials, self._clock()):
-            raise AuthExpired("HTTP 401", status=401)  # as far as we know they are good: they are kept
-        seen = await self._refreshed(connector, row, forced=True)
+        """Other headers, after the CRM has refused these credentials; `AuthExpired` when there are none.
+
+        What cannot be refreshed is kept, as far as we know that it is good. What is new is believed to be refused: a
+        CRM that takes nothing would be asked for new credentials at every call.
+        """
+        now = self._clock() * 1000
+        ended = credentials.expires_at is not None and credentials.expires_at <= now
+        young = now - (credentials.issued_at or 0) < _YOUNG_MS
+        if not ended and (young or not credentials.refresh_token):
+            raise AuthExpired("HTTP 401", status=401)
+        seen = await self._refreshed(connector, row)
         return connector.auth_headers(self._opened(connector, seen).credentials)
 
     def _session(self, connector: Connector, credentials: Credentials, row: UserRow) -> Session:
@@ -310,7 +318,3 @@ def _fresh_until(connector: Connector, credentials: Credentials) -> float | None
     life = credentials.expires_at - (credentials.issued_at or 0)
     ahead = min(connector.oauth.refresh_ahead * 1000, life / 2) if credentials.refresh_token else 0
     return credentials.expires_at - ahead
-
-
-def _has_ended(credentials: Credentials, now: float) -> bool:
-    return credentials.expires_at is not None and credentials.expires_at <= now * 1000
