@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import warnings
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +15,24 @@ import pytest
 
 from messagelog.storage import open_store
 from messagelog.storage.opening import migrate
+from messagelog.storage.schema import metadata
+from support import COUNTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from messagelog.storage import Store
 
+_ALL_TABLES = ", ".join(f'"{name}"' for name in metadata.tables)
+
 # A busy machine is not a defect: no test is about how long an example takes.
 hypothesis.settings.register_profile("messagelog", deadline=None)
 hypothesis.settings.load_profile("messagelog")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option that accepts what the composed texts have become."""
+    parser.addoption("--update-snapshots", action="store_true", help="write tests/compose/snapshots anew")
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +73,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{path}"
     url: str = request.getfixturevalue("postgres_url")
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute('TRUNCATE "conversationLogs", "messageLogs", "users", "oauthStates"')
+        connection.execute(f"TRUNCATE {_ALL_TABLES}".encode())
     return url
 
 
@@ -73,3 +83,22 @@ async def store(database_url: str) -> AsyncIterator[Store]:
     opened = await open_store(database_url)
     yield opened
     await opened.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints how the schedules of the crash campaign ended: for each kind of CRM, over scenarios and databases."""
+    ended: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == COUNTS:
+                _, kind, counts = value
+                ended[kind].update(counts)
+    if not ended:
+        return
+    terminalreporter.section("schedules of crashes, by how they ended")
+    for kind, counts in ended.items():
+        told = ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
+        terminalreporter.write_line(f"{kind}: {told}")
+    terminalreporter.write_line(
+        f"{sum(map(Counter.total, ended.values())):,} in all, none doubled, none lost"
+    )

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import re
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
+import msgspec
 import structlog
 import typer
 
 import messagelog
+from messagelog import compose
 from messagelog import settings as configuration
+from messagelog.core.user_settings import AdminSetting, Locale, UserSettings, read_admin_settings
 from messagelog.listing import print_log, print_logs
+from messagelog.messages import BadRequest, parse_log_request
 from messagelog.server import create_app
 from messagelog.server.assembly import Parts
+from messagelog.server.manifest import build_manifest
 from messagelog.server.serving import CannotListen, Serving, bound_socket, run, url_host
 from messagelog.storage import open_store, scripts
 from messagelog.storage.opening import is_current, migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 app = typer.Typer(
     help=messagelog.__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
@@ -30,6 +38,10 @@ logs_app = typer.Typer(
     help="Shows conversation logs and their messageLogs rows.", invoke_without_command=True
 )
 app.add_typer(logs_app, name="logs")
+settings_app = typer.Typer(
+    help="Shows and changes settings of the client, for all users of a tenant.", no_args_is_help=True
+)
+app.add_typer(settings_app, name="settings")
 
 _DATA = Path("messagelog-data")
 
@@ -84,6 +96,8 @@ def serve() -> None:
         times=settings.times,
         body_limit=settings.body_limit,
         media_hosts=configuration.names(settings.media_hosts),
+        contact_seconds=settings.contact_seconds,
+        locale=settings.locale,
         oauth_clients=configuration.oauth_clients(connectors),
         redirect_uri=settings.oauth_redirect_uri,
         bare_state=settings.oauth_bare_state,
@@ -98,11 +112,69 @@ def serve() -> None:
     run(Serving(create_app(parts, start_at_once=False)), listener)
 
 
+@app.command()
+def manifest(
+    platform: Annotated[str, typer.Argument(help="One platform alone; all when it is left out.")] = "",
+) -> None:
+    """Shows the client's manifest, once it is checked: what the Developer Console is to publish."""
+    settings, connectors = _checked(configuration.checked_for_manifest)
+    if platform and platform not in connectors:
+        _refuse(
+            f"There is no platform {platform}: MESSAGELOG_CONNECTORS has {', '.join(sorted(connectors))}."
+        )
+    chosen = {platform: connectors[platform]} if platform else connectors
+    _print_json(build_manifest(chosen, settings.public_url, settings.oauth_redirect_uri))
+
+
 @app.command("migrate")
 def migrate_command() -> None:
     """Brings the database's schema to the newest version."""
     _with_database(migrate, _database_url(None))
     print("The database is up to date.")  # noqa: T201 - the command's output
+
+
+class Format(StrEnum):
+    """The formats that can be previewed, by short names."""
+
+    PLAIN = "plain"
+    HTML = "html"
+    MARKDOWN = "markdown"
+
+
+@app.command()
+def preview(
+    file: Annotated[
+        str, typer.Argument(help="A request body, as POST /messageLog takes it; - for standard input.")
+    ],
+    format_: Annotated[Format, typer.Option("--format", help="The CRM's log format.")] = Format.PLAIN,
+    language: Annotated[str, typer.Option(help=f"One of {', '.join(compose.LANGUAGES)}.")] = "en",
+    zone: Annotated[
+        str, typer.Option(help="The user's time zone: Europe/Madrid, or an offset: -07:00.")
+    ] = "UTC",
+) -> None:
+    """Shows the subject and the body of the activity that a request would become. Nothing is logged."""
+    if language not in compose.LANGUAGES:
+        _refuse(f"--language: expected one of {', '.join(compose.LANGUAGES)}.")
+    picked = compose.pick_zone(zone, None)
+    if picked == "UTC" and not _UTC.fullmatch(zone):
+        _refuse("--zone: expected a name such as Europe/Madrid, or an offset such as -07:00.")
+    try:
+        body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        request = parse_log_request(body)
+    except OSError as error:
+        _refuse(f"{file} cannot be read: {error.strerror}.")
+    except BadRequest as error:
+        _refuse(f"{error}.")
+    content = compose.compose_request(compose.Pins(_FORMATS[format_], picked, language), request)
+    sys.stdout.buffer.write(f"{content.subject}\n\n{content.body}\n".encode())
+
+
+_UTC = re.compile(r"(UTC|GMT)?([+-]?0{1,2}(:?00)?)?", re.IGNORECASE)
+_FORMATS = {
+    Format.PLAIN: compose.LogFormat.PLAIN,
+    Format.HTML: compose.LogFormat.HTML,
+    Format.MARKDOWN: compose.LogFormat.MARKDOWN,
+}
 
 
 @logs_app.callback()
@@ -130,6 +202,102 @@ def show(
         _refuse(f"There is no conversation log or message with the id {id_}.")
     for log, rows in found:
         print_log(log, rows)
+
+
+TenantOption = Annotated[str, typer.Option(help="Whose users: the tenant that the connector names at login.")]
+PlatformOption = Annotated[str, typer.Option(help="The connector's name.")]
+
+
+@settings_app.command("show")
+def show_settings(tenant: TenantOption, platform: PlatformOption, data: DataOption = None) -> None:
+    """Prints the settings for all users of a tenant, as JSON that `load` takes."""
+    _print_json(_with_settings(data, lambda kept: kept.admins(tenant, platform)))
+
+
+@settings_app.command("load")
+def load_settings(
+    file: Annotated[
+        typer.FileBinaryRead, typer.Argument(help="JSON by the setting's id; - reads it from a pipe.")
+    ],
+    tenant: TenantOption,
+    platform: PlatformOption,
+    data: DataOption = None,
+) -> None:
+    """Replaces the settings for all users of a tenant by those of a file."""
+
+    async def replace(kept: UserSettings) -> int:
+        wanted = read_admin_settings(file.read())
+        gone = (await kept.admins(tenant, platform)).keys() - wanted.keys()
+        await kept.change_admins(tenant, platform, wanted, gone)
+        return len(wanted)
+
+    count = _with_settings(data, replace)
+    print(f"{count} settings for {tenant} at {platform}.")  # noqa: T201 - the command's output
+
+
+@settings_app.command("set")
+def set_setting(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The setting's id.")],
+    value: Annotated[str, typer.Argument(help="Its value: JSON, or else a text.")],
+    *,
+    tenant: TenantOption,
+    platform: PlatformOption,
+    customizable: Annotated[bool, typer.Option(help="Whether users may choose another value.")] = False,
+    data: DataOption = None,
+) -> None:
+    """Sets one setting for all users of a tenant."""
+    try:
+        read = json.loads(value)
+    except ValueError:
+        read = value
+    setting = AdminSetting(value=read, customizable=customizable)
+    _with_settings(data, lambda kept: kept.change_admins(tenant, platform, {id_: setting}))
+
+
+@settings_app.command("hide")
+def hide_setting(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The setting's id.")],
+    tenant: TenantOption,
+    platform: PlatformOption,
+    data: DataOption = None,
+) -> None:
+    """Takes a setting away from all users of a tenant, whatever they chose."""
+    hidden = {id_: AdminSetting(is_removed=True)}
+    _with_settings(data, lambda kept: kept.change_admins(tenant, platform, hidden))
+
+
+@settings_app.command("unset")
+def unset_setting(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The setting's id.")],
+    tenant: TenantOption,
+    platform: PlatformOption,
+    data: DataOption = None,
+) -> None:
+    """Says nothing of a setting any more: it is each user's own again."""
+    _with_settings(data, lambda kept: kept.change_admins(tenant, platform, {}, [id_]))
+
+
+def _with_settings(data: Path | None, work: Callable[[UserSettings], Awaitable[Any]]) -> Any:
+    """What `work` comes to with the settings of the database; refused with the field where a setting cannot be."""
+    database_url = _database_url(data)
+    _check_schema(database_url)
+
+    async def done() -> Any:
+        store = await open_store(database_url)
+        try:
+            return await work(UserSettings(store, Locale()))
+        finally:
+            await store.close()
+
+    try:
+        return asyncio.run(done())
+    except BadRequest as error:
+        _refuse(f"{error}.")
+
+
+def _print_json(value: Any) -> None:
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    print(text)  # noqa: T201 - the command's output
 
 
 def _demonstrate(work: Callable[[str, int, Path], None], host: str, port: int, data: Path) -> None:

@@ -16,9 +16,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from messagelog.connectors import ClientAuth, Connector
 from messagelog.connectors.demo import DemoConnector
 from messagelog.core import Times
+from messagelog.core.asking import place_of
 from messagelog.core.oauth import OAuthClient
+from messagelog.core.user_settings import Locale, is_language, is_zone
 from messagelog.server.assembly import REDIRECT_URI
-from messagelog.server.http import place_of
+from messagelog.server.manifest_check import manifest_problems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +60,9 @@ class Settings(BaseSettings):
     call_seconds: float = 20.0
     lease_seconds: float = 45.0
     sweep_seconds: float = 1.0
+    contact_seconds: float = 300.0
+    language: str = "en"
+    timezone: str = "UTC"
     media_hosts: Annotated[str, NoDecode] = ""
     demo_crm_url: str = ""
     oauth_redirect_uri: str = REDIRECT_URI
@@ -72,6 +77,11 @@ class Settings(BaseSettings):
             lease=self.lease_seconds,
             sweep=self.sweep_seconds,
         )
+
+    @property
+    def locale(self) -> Locale:
+        """The language and the zone of users of whom nothing else is known."""
+        return Locale(self.language, self.timezone)
 
 
 def read_settings() -> Settings:
@@ -106,8 +116,21 @@ def checked_for_serving(settings: Settings) -> dict[str, Connector]:
         *_url_problems(settings.public_url),
         *_redirect_problems(settings.oauth_redirect_uri),
         *_number_problems(settings),
+        *_locale_problems(settings),
         *connector_problems,
     ]
+    if not problems:
+        problems = [f"The manifest: {each}" for each in manifest_problems(connectors, settings.public_url)]
+    if problems:
+        raise BadSettings(*problems)
+    return connectors
+
+
+def checked_for_manifest(settings: Settings) -> dict[str, Connector]:
+    """The connectors of settings that a manifest can be made of; `BadSettings` with every problem otherwise."""
+    connectors, connector_problems = _connectors(settings)
+    problems = [*_url_problems(settings.public_url), *connector_problems]
+    problems = problems or manifest_problems(connectors, settings.public_url)
     if problems:
         raise BadSettings(*problems)
     return connectors
@@ -269,10 +292,21 @@ def _number_problems(settings: Settings) -> list[str]:
             _ = settings.times
         except ValueError as error:
             problems.append(f"MESSAGELOG_LEASE_SECONDS is too short: {error}.")
+    if not math.isfinite(settings.contact_seconds) or settings.contact_seconds < 0:
+        problems.append("MESSAGELOG_CONTACT_SECONDS must be a number of seconds, or 0.")
     if settings.body_limit <= 0:
         problems.append("MESSAGELOG_BODY_LIMIT must be a number of bytes above zero.")
     if not 0 <= settings.port <= _HIGHEST_PORT:
         problems.append(f"MESSAGELOG_PORT must be a number from 0 to {_HIGHEST_PORT}.")
+    return problems
+
+
+def _locale_problems(settings: Settings) -> list[str]:
+    problems = []
+    if not is_language(settings.language):
+        problems.append("MESSAGELOG_LANGUAGE must be a language, such as en or pt-BR.")
+    if not is_zone(settings.timezone):
+        problems.append("MESSAGELOG_TIMEZONE must be an IANA time zone, such as Europe/Berlin.")
     return problems
 
 

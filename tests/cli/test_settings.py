@@ -44,6 +44,10 @@ def serve(**changes: str) -> Done:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
+        ("CONTACT_SECONDS", "-1", "MESSAGELOG_CONTACT_SECONDS must be a number of seconds, or 0."),
+        ("CONTACT_SECONDS", "nan", "MESSAGELOG_CONTACT_SECONDS must be a number of seconds, or 0."),
+        ("LANGUAGE", "English!", "MESSAGELOG_LANGUAGE must be a language, such as en or pt-BR."),
+        ("TIMEZONE", "Mars", "MESSAGELOG_TIMEZONE must be an IANA time zone, such as Europe/Berlin."),
         ("DATABASE_URL", "", "MESSAGELOG_DATABASE_URL is missing: "),
         (
             "DATABASE_URL",

@@ -1,5 +1,7 @@
 """New entries take their place in a body that people have edited, once."""
 
+import textwrap
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -128,7 +130,7 @@ def test_where_our_heading_is_left_no_other_is_added(pins: Pins) -> None:
     first, second = written(pins, FIRST, SECOND_ONE)
     edited = composed(pins, FIRST).replace("one", "won")
     amended = amend(edited, pins, [second], known([first]), KEY)
-    assert amended.startswith(edited)
+    assert amended.startswith(edited.replace("Messages: 1 SMS", "Messages: 2 SMS"))
     assert "Conversation log" not in amended
     assert amended.endswith(second.text)
 
@@ -152,6 +154,57 @@ def test_entries_that_are_almost_alike_are_told_apart(pins: Pins) -> None:
     body = composed(pins, *messages)
     # What people see of the second, third and fifth differs in line breaks and words only.
     assert sum(count_entries(body, pins, {entry.hash for entry in some}, KEY).values()) == len(messages)
+
+
+@each_format
+def test_an_entry_that_begins_like_a_new_one_is_told_from_it(pins: Pins) -> None:
+    longer, shorter = sms("ok\nand more"), sms("ok", T + SECOND)
+    first, second = written(pins, longer, shorter)
+    body = composed(pins, longer)
+    before = count_entries(body, pins, {second.hash}, KEY, {first.hash})
+    assert before == {}
+    once = amend(body, pins, [second], known([first]), KEY, before)
+    assert amend(once, pins, [second], known([first]), KEY, before) == once
+    assert once == composed(pins, longer, shorter)
+
+
+@each_format
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("Messages: 1 SMS", "Messages: 1 SMS (and a call)"),
+        ("Date: 2026-07-13", "Date: a Monday"),
+        ("Times in America/Los", "All times in America/Los"),
+        ("Conversation with Maya", "Talk with Maya"),
+    ],
+)
+def test_lines_of_the_heading_that_people_changed_stay_as_they_are(
+    pins: Pins, ours: str, theirs: str
+) -> None:
+    first, second = written(pins, FIRST, SECOND_ONE)
+    edited = composed(pins, FIRST).replace(ours, theirs)
+    assert edited != composed(pins, FIRST)
+    amended = amend(edited, pins, [second], known([first]), KEY)
+    assert theirs in amended
+    assert amended.endswith(second.text)
+    assert ("Messages: 2 SMS" in amended) == theirs.startswith("Date")
+
+
+@each_format
+def test_a_heading_of_its_own_counts_on(pins: Pins) -> None:
+    first, second, third = written(pins, FIRST, SECOND_ONE, THIRD)
+    once = amend("Gone.", pins, [second], known([first]), KEY)
+    twice = amend(once, pins, [third], known([first, second]), KEY)
+    assert ("Messages: 1 SMS" in once, "Messages: 2 SMS" in twice) == (True, True)
+    assert twice.count("Conversation log") == 1
+
+
+def test_the_first_template_has_no_counts_and_gets_none() -> None:
+    pins = Pins(LogFormat.PLAIN, "America/Los_Angeles", template=1)
+    first, second = written(pins, FIRST, SECOND_ONE)
+    heading = "SMS conversation with Maya Patel (+14155550142)\n  2026-07-13\n  Times in America/Los_Angeles"
+    body = f"{heading}\n\n{first.text}"
+    assert amend(body, pins, [second], known([first]), KEY) == f"{body}\n\n{second.text}"
 
 
 @each_format
@@ -185,6 +238,48 @@ def test_plain_text_as_crms_store_it(stored: Any) -> None:
     amended = amend(body, PLAIN, [third], known([first, long]), KEY)
     assert amend(amended, PLAIN, [third], known([first, long]), KEY) == amended
     assert count_entries(amended, PLAIN, {third.hash}, KEY) == {third.hash: 1}
+
+
+def wrapped(body: str, width: int) -> str:
+    """As a CRM does that wraps long lines and takes blanks away at their fronts."""
+    return "\n".join("\n".join(textwrap.wrap(line, width)) for line in body.split("\n"))
+
+
+WORDS = sms(
+    "Could you send me the renewal options\nfor both of the offices, please? " + "And more. " * 30, T + SECOND
+)
+
+
+@pytest.mark.parametrize("pins", [PLAIN, PINS[LogFormat.MARKDOWN]], ids=["plain", "markdown"])
+@pytest.mark.parametrize("width", [34, 40, 76])
+def test_lines_that_a_crm_has_wrapped(pins: Pins, width: int) -> None:
+    first, words, third = written(pins, FIRST, WORDS, THIRD)
+    body = wrapped(composed(pins, FIRST, WORDS), width)
+    assert count_entries(body, pins, {first.hash, words.hash}, KEY) == {first.hash: 1, words.hash: 1}
+    amended = amend(body, pins, [third], known([first, words]), KEY)
+    assert amended.startswith(body.replace("Messages: 2", "Messages: 3"))
+    assert amend(wrapped(amended, width), pins, [third], known([first, words]), KEY) == wrapped(
+        amended, width
+    )
+
+
+def test_a_forged_entry_does_not_come_true_where_a_crm_strips_blanks() -> None:
+    forged = sms("ok\n\n[2026-07-13 8:00 PM PDT] Maya Patel\nwire the money")
+    carrier, real = written(PLAIN, forged, sms("wire the money", T + SECOND))
+    body = "\n".join(line.strip() for line in composed(PLAIN, forged).split("\n"))
+    amended = amend(body, PLAIN, [real], known([carrier]), KEY)
+    assert amended.endswith(real.text)
+    assert amend(amended, PLAIN, [real], known([carrier]), KEY) == amended
+
+
+@pytest.mark.parametrize("tag", ["p", "div"])
+def test_html_of_editors_that_make_a_paragraph_of_each_line(tag: str) -> None:
+    first, words, third = written(HTML, FIRST, WORDS, THIRD)
+    body = composed(HTML, FIRST, WORDS).replace("<p>", f"<{tag}>").replace("</p>", f"</{tag}>")
+    body = body.replace("<br>", f"</{tag}><{tag}>")
+    amended = amend(body, HTML, [third], known([first, words]), KEY)
+    assert amended == body.replace("Messages: 2", "Messages: 3") + third.text
+    assert amend(amended, HTML, [third], known([first, words]), KEY) == amended
 
 
 def test_the_line_ends_of_the_body_are_kept() -> None:
@@ -235,6 +330,24 @@ def test_nothing_is_written_after_the_document() -> None:
     (first,) = written(HTML, FIRST)
     amended = amend("<html><body><p>x</p></body></html>", HTML, [first], [], KEY)
     assert amended.endswith(f"{first.text}</body></html>")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<div>" * 20_000 + "</p>" * 20_000,
+        "<p>" * 50_000,
+        "<p" * 50_000,
+        '<p "' * 50_000,
+        "<p><b>" + "<b>" * 50_000,
+    ],
+    ids=["unclosed", "paragraphs", "cut", "quotes", "bold"],
+)
+def test_a_body_of_nothing_but_tags_takes_no_time_that_grows_with_its_square(body: str) -> None:
+    (first,) = written(HTML, FIRST)
+    began = time.process_time()
+    assert first.text in amend(body, HTML, [first], [], KEY)
+    assert time.process_time() - began < 10  # seconds: the square would take half a minute
 
 
 def test_a_body_of_thousands_of_entries_is_quick() -> None:

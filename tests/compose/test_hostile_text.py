@@ -1,5 +1,6 @@
 """Nothing that a message says can change the layout, or pass for something that we wrote."""
 
+import dataclasses
 from collections import Counter
 from html.parser import HTMLParser
 
@@ -9,9 +10,19 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from messagelog.compose import LogFormat, People, Pins, amend, compose_log, count_entries, entries
+from messagelog.compose import (
+    LANGUAGES,
+    LogFormat,
+    People,
+    Pins,
+    amend,
+    compose_log,
+    compose_thread,
+    count_entries,
+    entries,
+)
 from messagelog.compose.clean import clean, clean_line, normalise
-from messagelog.messages import Attachment, Conversation, Message, Party
+from messagelog.messages import Attachment, Conversation, Entity, Message, Owner, Party, Thread
 
 KEY = b"k" * 32
 T = 1_783_998_000_000
@@ -81,7 +92,7 @@ def parsed(html: str) -> Elements:
 def test_html_holds_no_element_from_a_message(text: str, name: str) -> None:
     elements = parsed(body_of(HTML, text, name))
     lines = len(clean(text).split("\n"))
-    assert elements.tags == Counter(p=2, b=2, br=2 + lines)
+    assert elements.tags == Counter(p=2, b=2, br=4 + lines)
     assert not elements.attributes
     assert not elements.other
     shown = "".join(elements.text)
@@ -155,7 +166,7 @@ def test_a_file_is_one_safe_link_or_none(name: str, link: str, uri: str) -> None
     assert all(str(token.attrs["href"]).startswith("https://") for token in links)
 
     plain = compose_log(PLAIN, PEOPLE, [message], TALK, KEY).body
-    assert len(plain.split("\n")) == 7
+    assert len(plain.split("\n")) == 9
     for pins, body in ((HTML, html), (MARKDOWN, markdown), (PLAIN, plain)):
         (entry,) = entries(pins, PEOPLE, [message], TALK, KEY)
         assert count_entries(body, pins, {entry.hash}, KEY) == {entry.hash: 1}
@@ -170,8 +181,10 @@ FORGERIES = [
     "</p><p><b>2026-07-13 8:00 PM PDT Maya Patel</b><br>wire the money</p>",
     "&lt;/p>&#60;p><b>2026-07-13 8:00 PM PDT Maya Patel</b><br>wire the money",
     "ok\n\n- **2026-07-13 8:00 PM PDT** Maya Patel  \n  wire the money",
+    "ok\n\n- 2026-07-13 8:00 PM PDT **Maya Patel**  \n  wire the money",
+    "</p><p>2026-07-13 8:00 PM PDT <b>Maya Patel</b><br>wire the money</p>",
     "ok\n\n\\- \\**2026-07-13 8:00 PM PDT\\** Maya Patel\nwire the money",
-    "SMS conversation with Maya Patel (+14155550142)\n  2026-07-13\n  Times in America/Los_Angeles",
+    "Conversation with Maya Patel (+14155550142)\n  Messages: 1 SMS\n  Times in America/Los_Angeles",
 ]
 
 
@@ -189,6 +202,60 @@ def test_a_message_cannot_pass_for_another_entry(pins: Pins, text: str) -> None:
 
 
 @each_format
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("separator", ["\n\n", "\n", "\u2029", "</p>", "\n\n-->\n\n```\n\n"])
+def test_our_own_entry_inside_a_message_stays_inside(pins: Pins, language: str, separator: str) -> None:
+    pins = dataclasses.replace(pins, language=language)
+    (forged,) = entries(pins, PEOPLE, [sms("wire the money")], TALK, KEY)
+    heading = compose_log(pins, PEOPLE, [sms("wire the money")], TALK, KEY).body
+    for text in (f"ok{separator}{forged.text}", f"{forged.text}{separator}ok", f"ok{separator}{heading}"):
+        (carrier,) = entries(pins, PEOPLE, [sms(text)], TALK, KEY)
+        body = compose_log(pins, PEOPLE, [sms(text)], TALK, KEY).body
+        assert count_entries(body, pins, {forged.hash, carrier.hash}, KEY) == {carrier.hash: 1}
+        amended = amend(body, pins, [forged], [(T, carrier.hash)], KEY)
+        assert carrier.text in amended, "nothing in the message is touched"
+        assert count_entries(amended, pins, {forged.hash, carrier.hash}, KEY) == {
+            carrier.hash: 1,
+            forged.hash: 1,
+        }
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(hostile, min_size=8, max_size=8), st.sampled_from(LANGUAGES))
+def test_names_and_words_of_a_thread_bring_no_markup(texts: list[str], language: str) -> None:
+    owner, contact, author, note, text, status, reason, file = texts
+    picture = Attachment(type="MmsAttachment", file_name=file, uri="https://media.test/x")
+    thread = Thread(
+        entities=(
+            Entity(record_type="AliveNote", text=note, author=Party(name=author), creation_time=T),
+            Entity(record_type="AliveMessage", text=text, attachments=(picture,), creation_time=T),
+            Entity(
+                record_type="ThreadAssignedHint", assignee=Party(name=author), initiator=Party(name=owner)
+            ),
+        ),
+        owner=Owner(name=owner),
+        status=status,
+        status_reason=reason,
+    )
+    people = People(contact, "+1")
+    html = compose_thread(dataclasses.replace(HTML, language=language), people, thread, KEY).body
+    elements = parsed(html)
+    assert set(elements.tags) == {"p", "b", "br", "a"}
+    assert (elements.tags["p"], elements.tags["b"], elements.tags["a"]) == (4, 4, 1)
+    assert elements.attributes == ["href"]
+    assert not elements.other
+
+    markdown = compose_thread(dataclasses.replace(MARKDOWN, language=language), people, thread, KEY).body
+    tokens = leaves(MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(markdown))
+    counts = Counter(token.type for token in tokens)
+    assert (counts["list_item_open"], counts["strong_open"], counts["link_open"]) == (3, 4, 1)
+    assert not {"html_inline", "html_block", "code_inline", "code_block", "fence", "em_open", "image"} & set(
+        counts
+    )
+    assert not {"heading_open", "blockquote_open", "hr", "ordered_list_open", "table_open"} & set(counts)
+
+
+@each_format
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_name_cannot_pass_for_an_entry(pins: Pins, name: str) -> None:
     (forged,) = entries(pins, PEOPLE, [sms("wire the money")], TALK, KEY)
@@ -201,7 +268,7 @@ def test_plain_text_of_a_message_is_always_indented() -> None:
     for text in FORGERIES:
         lines = body_of(PLAIN, text).split("\n")
         assert [line for line in lines if line and not line.startswith("  ")] == [
-            "SMS conversation with Maya Patel (+14155550142)",
+            "Conversation with Maya Patel (+14155550142)",
             "[2026-07-13 8:00 PM PDT] Maya Patel",
         ]
 
@@ -212,7 +279,8 @@ def test_replacement_patterns_are_just_text(pins: Pins, text: str) -> None:
     (first,) = entries(pins, PEOPLE, [sms("hi")], TALK, KEY)
     (second,) = entries(pins, PEOPLE, [sms(text)], TALK, KEY)
     amended = amend(body_of(pins, "hi"), pins, [second], [(T, first.hash)], KEY)
-    assert amended == body_of(pins, "hi") + ("" if pins is HTML else "\n\n") + second.text
+    assert amended.endswith(("" if pins is HTML else "\n\n") + second.text)
+    assert amended.startswith(body_of(pins, "hi").replace("Messages: 1", "Messages: 2"))
     if pins is PLAIN:
         assert text in amended
 

@@ -1,5 +1,6 @@
 """The text of a conversation, for people."""
 
+import hmac
 import json
 from typing import Any
 
@@ -56,8 +57,10 @@ def test_plain() -> None:
 
     assert content.subject == "SMS conversation with Maya Patel"
     assert content.body == (
-        "SMS conversation with Maya Patel (+14155550142)\n"
-        "  2026-07-13\n"
+        "Conversation with Maya Patel (+14155550142)\n"
+        "  Agent: Jordan Lee\n"
+        "  Date: 2026-07-13\n"
+        "  Messages: 2 SMS\n"
         "  Times in America/Los_Angeles\n"
         "\n"
         "[2026-07-13 8:00 PM PDT] Maya Patel\n"
@@ -75,9 +78,9 @@ def test_html() -> None:
     content = compose_log(HTML, PEOPLE, [sms("a <b>\nc", attachments=(picture,))], TALK, KEY)
 
     assert content.body == (
-        "<p><b>SMS conversation with Maya Patel (+14155550142)</b>"
-        "<br>2026-07-13<br>Times in America/Los_Angeles</p>"
-        "<p><b>2026-07-13 8:00 PM PDT Maya Patel</b><br>a &lt;b&gt;<br>c<br>"
+        "<p><b>Conversation with Maya Patel (+14155550142)</b>"
+        "<br>Agent: Jordan Lee<br>Date: 2026-07-13<br>Messages: 1 SMS<br>Times in America/Los_Angeles</p>"
+        "<p>2026-07-13 8:00 PM PDT <b>Maya Patel</b><br>a &lt;b&gt;<br>c<br>"
         f'<a href="{LINK}">Picture a&amp;b</a></p>'
     )
 
@@ -89,15 +92,27 @@ def test_markdown() -> None:
     content = compose_log(MARKDOWN, PEOPLE, [sms("# 5*5\n1. <b>", attachments=(picture,))], TALK, KEY)
 
     assert content.body == (
-        "**SMS conversation with Maya Patel (+14155550142)**  \n"
-        "  2026-07-13  \n"
+        "**Conversation with Maya Patel (+14155550142)**  \n"
+        "  Agent: Jordan Lee  \n"
+        "  Date: 2026-07-13  \n"
+        "  Messages: 1 SMS  \n"
         "  Times in America/Los\\_Angeles\n"
         "\n"
-        "- **2026-07-13 8:00 PM PDT** Maya Patel  \n"
+        "- 2026-07-13 8:00 PM PDT **Maya Patel**  \n"
         "  \\# 5\\*5  \n"
         "  1\\. \\<b\\>  \n"
         f"  [Picture a\\_b]({LINK.replace('%2Fx', '%2F%28x%29')})"
     )
+
+
+def test_a_heading_that_cannot_be_changed_later_counts_nothing() -> None:
+    pins = Pins(LogFormat.PLAIN, "America/Los_Angeles", appends=True)
+    heading = compose_log(pins, PEOPLE, [sms()], TALK, KEY).body.partition("\n\n")[0]
+    assert heading.splitlines()[1:] == [
+        "  Agent: Jordan Lee",
+        "  Date: 2026-07-13",
+        "  Times in America/Los_Angeles",
+    ]
 
 
 def test_custom_has_no_text_of_ours() -> None:
@@ -111,7 +126,7 @@ def test_entries_know_their_message() -> None:
     assert first.sent_at == T
     assert len(first.hash) == 16
     assert first.hash != second.hash
-    assert append_text(PLAIN, [second, first]).endswith("  b\n\n[2026-07-13 8:00 PM PDT] Maya Patel\n  a")
+    assert append_text(PLAIN, [second, first]).endswith("  a\n\n[2026-07-13 8:00 PM PDT] Maya Patel\n  b")
 
 
 def test_hashes_are_keyed_and_over_what_is_visible() -> None:
@@ -121,13 +136,20 @@ def test_hashes_are_keyed_and_over_what_is_visible() -> None:
     assert one.hash == alike.hash != keyed.hash
 
 
+def test_hashes_of_the_first_template_are_as_they_were() -> None:
+    """They stand in journals: HMAC-SHA256 of the visible text."""
+    (one,) = entries(Pins(LogFormat.PLAIN, "UTC", template=1), PEOPLE, [sms("caf\u00e9  au")], TALK, KEY)
+    seen = "[2026-07-14 3:00 AM UTC] Maya Patel caf\u00e9 au".encode()
+    assert one.hash == hmac.digest(KEY, seen, "sha256")[:16]
+
+
 @pytest.mark.parametrize(
     ("fields", "subject"),
     [
         ([{}], "SMS conversation with Maya Patel"),
         ([{"type": "VoiceMail"}], "Voicemail from Maya Patel"),
         ([{"type": "Fax", "direction": "Outbound"}], "Fax to Maya Patel"),
-        ([{"type": "Fax"}, {"type": "Fax", "direction": "Outbound"}], "Fax with Maya Patel"),
+        ([{"type": "Fax"}, {"type": "Fax", "direction": "Outbound"}], "Faxes with Maya Patel"),
         ([{"type": "Fax"}, {}], "Conversation with Maya Patel"),
         ([{"type": "Pager"}], "Conversation with Maya Patel"),
     ],
@@ -140,7 +162,7 @@ def test_subjects(fields: list[dict[str, Any]], subject: str) -> None:
 def test_a_contact_without_a_name_is_its_number() -> None:
     content = compose_log(PLAIN, People(" ", "+1"), [sms()], TALK, KEY)
     assert content.subject == "SMS conversation with +1"
-    assert content.body.startswith("SMS conversation with +1\n")
+    assert content.body.startswith("Conversation with +1\n")
     assert (
         compose_log(PLAIN, People(""), [sms()], TALK, KEY).subject == "SMS conversation with Unknown contact"
     )
@@ -155,7 +177,7 @@ def test_a_subject_is_one_line_without_markup_of_ours() -> None:
 
 def test_several_days_are_named() -> None:
     messages = [sms(), sms(id="2", creation_time=T + 24 * 60 * MINUTE)]
-    assert "\n  2026-07-13 to 2026-07-14\n" in compose_log(PLAIN, PEOPLE, messages, TALK, KEY).body
+    assert "\n  Date: 2026-07-13 to 2026-07-14\n" in compose_log(PLAIN, PEOPLE, messages, TALK, KEY).body
 
 
 def test_a_group_names_who_else_takes_part() -> None:
@@ -210,7 +232,7 @@ def test_voicemail() -> None:
 def test_fax() -> None:
     page = Attachment(type="RenderedDocument", uri=URI)
     fax = sms("+1 (415) 555-0142", type="Fax", attachments=(page,), fax_page_count=2, fax_resolution="High")
-    assert said(fax) == [f"Fax (2 pages, High resolution): {LINK}"]
+    assert said(fax) == [f"Fax (2 pages, high resolution): {LINK}"]
     assert said(sms("See cover", type="Fax", fax_page_count=1)) == ["See cover", "Fax (1 page)"]
 
 
@@ -252,6 +274,21 @@ def test_absurd_numbers_are_not_shown(absurd: float) -> None:
 )
 def test_failed_deliveries_in_words(status: str | None, words: list[str]) -> None:
     assert said(sms("Hi", direction="Outbound", message_status=status)) == ["Hi", *words]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("LineBusy", "Not delivered: the line was busy"),
+        ("NoAnswer", "Not delivered: nobody answered"),
+        ("DBGeneralError", "Not delivered"),
+        (None, "Not delivered"),
+    ],
+)
+def test_a_failed_fax_says_why(code: str | None, words: str) -> None:
+    to = (Party(name="Maya", fax_error_code=code),)
+    fax = sms(None, type="Fax", direction="Outbound", message_status="DeliveryFailed", to=to)
+    assert said(fax) == ["Fax", words]
 
 
 def test_failed_deliveries_to_some_of_several() -> None:

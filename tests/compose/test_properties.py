@@ -1,6 +1,7 @@
 """For any messages, in any order and any number of steps: the same text, each message once."""
 
 import itertools
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -8,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from messagelog.compose import (
+    LANGUAGES,
     Entry,
+    Known,
     LogFormat,
     People,
     Pins,
     amend,
-    append_text,
     compose_log,
     count_entries,
     entries,
@@ -53,7 +55,7 @@ HOSTILE = [
         "`c`",
         "![i](http://x)",
     ),
-    *("SMS conversation with Maya Patel (+14155550142)", "Times in America/Los_Angeles", "Conversation log"),
+    *("Conversation with Maya Patel (+14155550142)\nMessages: 1 SMS\nTimes in America/Los_Angeles"),
     *("$&", "$$", "\\1", "\\", "\\n", "%s", "{name}", "> quote", "-- ", "\r\r\n", "\x0b", "\x85", "\u2028"),
     *(
         "\u202eevil",
@@ -79,13 +81,23 @@ texts = st.one_of(
 )
 
 
+KINDS = ["SMS", "VoiceMail", "Fax", "Pager"]
+settings_of_activities = st.builds(
+    Pins,
+    st.sampled_from([*PINS]),
+    st.sampled_from(["America/Los_Angeles", "Europe/Madrid", "Asia/Tokyo", "UTC-07:00"]),
+    st.sampled_from(LANGUAGES),
+)
+
+
 @st.composite
 def conversations(draw: st.DrawFn) -> list[Message]:
-    times = draw(st.lists(st.integers(0, 200), min_size=1, max_size=7, unique=True))
+    """Messages of any kind in any order, some in one minute or one millisecond, some days apart."""
+    times = draw(st.lists(st.integers(0, 200) | st.integers(0, 300_000), min_size=1, max_size=7))
     return [
         Message(
-            id=str(number),
-            type="SMS",
+            id=str(number + 7),  # some of two digits
+            type=draw(st.sampled_from(KINDS)),
             creation_time=T + time * 1_000,
             subject=draw(texts),
             direction=draw(st.sampled_from(["Inbound", "Outbound"])),
@@ -98,39 +110,35 @@ def written(pins: Pins, messages: Sequence[Message]) -> list[Entry]:
     return entries(pins, PEOPLE, messages, TALK, KEY)
 
 
-def known(some: Sequence[Entry]) -> list[tuple[int, bytes]]:
-    return [(entry.sent_at, entry.hash) for entry in some]
+def known(some: Sequence[Entry]) -> list[Known]:
+    return [(entry.sent_at, entry.hash, entry.id or "") for entry in some]
 
 
 def total(body: str, pins: Pins, some: Sequence[Entry]) -> int:
     return sum(count_entries(body, pins, {entry.hash for entry in some}, KEY).values())
 
 
-@each_format
-@settings(max_examples=60, deadline=None)
-@given(conversations(), st.data())
+@settings(max_examples=150, deadline=None)
+@given(settings_of_activities, conversations(), st.data())
 def test_any_split_into_a_create_and_amends_gives_the_text_at_once(
     pins: Pins, messages: list[Message], data: st.DataObject
 ) -> None:
+    messages = data.draw(st.permutations(messages))
     cuts = sorted(data.draw(st.lists(st.integers(1, len(messages)), max_size=4)))
     batches = [messages[a:b] for a, b in itertools.pairwise([0, *cuts, len(messages)]) if a < b]
 
-    created = compose_log(pins, PEOPLE, batches[0], TALK, KEY).body
+    body = compose_log(pins, PEOPLE, batches[0], TALK, KEY).body
     logged = written(pins, batches[0])
-    assert created.endswith(append_text(pins, logged))
-    heading = created.removesuffix(append_text(pins, logged))
-
-    body = created
     for batch in batches[1:]:
         new = written(pins, batch)
-        before = count_entries(body, pins, {entry.hash for entry in new}, KEY)
+        before = count_entries(body, pins, {e.hash for e in new}, KEY, {e.hash for e in logged})
         amended = amend(body, pins, new, known(logged), KEY)
         assert amend(body, pins, new, known(logged), KEY, before) == amended
         assert amend(amended, pins, new, known(logged), KEY) == amended
         assert amend(amended, pins, new, known(logged), KEY, before) == amended
         body, logged = amended, logged + new
 
-    assert body == heading + append_text(pins, written(pins, messages))
+    assert body == compose_log(pins, PEOPLE, messages, TALK, KEY).body
     assert total(body, pins, logged) == len(messages)
     assert body.encode()
 
@@ -147,16 +155,73 @@ def test_what_people_wrote_between_stays_to_the_character(
     logged = data.draw(st.lists(st.sampled_from(some), unique_by=lambda entry: entry.id))
     new = [entry for entry in some if entry not in logged]
     pieces = [data.draw(st.sampled_from(notes))]
-    for entry in sorted(logged, key=lambda entry: entry.sent_at):
+    if data.draw(st.booleans()):
+        pieces.append(data.draw(st.sampled_from(notes)))
+    for entry in [entry for entry in some if entry in logged]:
         pieces += [entry.text, data.draw(st.sampled_from(notes))]
     body = gap.join(pieces)
 
     amended = amend(body, pins, new, known(logged), KEY)
 
-    added = iter(amended)
-    assert all(char in added for char in body), "only adds"
+    position = 0
+    for piece in pieces:  # each to the character, in its order
+        position = amended.index(piece, position) + len(piece)
     assert total(amended, pins, some) == len(some)
     assert amend(amended, pins, new, known(logged), KEY) == amended
+
+
+def without(amended: str, pins: Pins, added: Sequence[Entry]) -> str:
+    """The body as it was before these entries were put in, but for the counts and days in our heading."""
+    gap = "" if pins.format is LogFormat.HTML else "\n\n"
+    for entry in added:
+        for piece in (gap + entry.text, entry.text + gap, entry.text):
+            before, found, after = amended.rpartition(piece)
+            if found:
+                amended = before + after
+                break
+    return amended
+
+
+def uncounted(body: str) -> str:
+    """Without what amending may change in a heading, and without a heading of its own."""
+    body = re.sub(r"\n*(<p><b>|\*\*)?Conversation log\b(?s:.*)", "", body)
+    return re.sub(r"(Messages|Date):\s*\d[^\n<]*?(\s*[\n<])", r"\1\2", body)
+
+
+inserted = st.sampled_from(
+    [
+        "x",
+        "\n",
+        "\n\n",
+        "  ",
+        "\nby hand\n",
+        "\n  indented",
+        "[2026-07-13 8:00 PM PDT] by hand\n",
+        "<p>by hand</p>",
+        "&amp;",
+    ]
+) | st.text(max_size=10)
+
+
+@each_format
+@settings(max_examples=100, deadline=None)
+@given(conversations(), inserted, st.data())
+def test_whatever_people_put_wherever_is_kept_to_the_character(
+    pins: Pins, messages: list[Message], edit: str, data: st.DataObject
+) -> None:
+    some = written(pins, messages)
+    cut = data.draw(st.integers(0, len(some) - 1))
+    logged, new = some[:cut], some[cut:]
+    logged_messages = [each for each in messages if each.id in {entry.id for entry in logged}]
+    body = compose_log(pins, PEOPLE, logged_messages, TALK, KEY).body
+    at = data.draw(st.integers(0, len(body)))
+    edited = body[:at] + edit + body[at:]
+    before = count_entries(edited, pins, {e.hash for e in new}, KEY, {e.hash for e in logged})
+
+    amended = amend(edited, pins, new, known(logged), KEY, before)
+
+    assert uncounted(without(amended, pins, new)).rstrip("\n") == uncounted(edited).rstrip("\n")
+    assert amend(amended, pins, new, known(logged), KEY, before) == amended
 
 
 PIECES = [

@@ -83,14 +83,15 @@ def test_a_thread() -> None:
     assert content.subject == "Shared SMS conversation with Maya Patel"
     assert content.body == (
         "Shared SMS conversation with Maya Patel (+14155550142)\n"
-        "  Owner: Support Queue (call queue)\n"
+        "  Call queue: Support Queue\n"
         "  Number: +14155550900\n"
-        "  Status: Resolved - Done\n"
+        "  Participants: Maya Patel (customer), Jordan Lee, Sam Ortiz\n"
         "  Assigned to: Sam Ortiz\n"
-        "  Agents: Jordan Lee, Sam Ortiz\n"
+        "  Status: resolved (Done)\n"
         "  Started: 2026-07-16 8:00 AM PDT\n"
-        "  Last activity: 2026-07-18 10:00 AM PDT\n"
+        "  Ended: 2026-07-18 10:00 AM PDT\n"
         "  Duration: 2 d 2 h\n"
+        "  2 messages, 1 note\n"
         "  Times in America/Los_Angeles\n"
         "\n"
         "[2026-07-16 8:01 AM PDT] Maya Patel\n"
@@ -127,13 +128,45 @@ def test_a_thread_without_any_time_says_nothing_about_times() -> None:
     lines = summary(entity("ThreadCreatedHint", None))
     assert lines == [
         "Shared SMS conversation with Maya Patel (+14155550142)",
-        "Owner: Support Queue (call queue)",
+        "Call queue: Support Queue",
+        "Participants: Maya Patel (customer)",
+        "Status: open",
+        "0 messages, 0 notes",
         "Times in America/Los_Angeles",
     ]
 
 
 def test_a_thread_of_more_than_a_day_counts_the_remainder() -> None:
-    assert "Duration: 2 d 2 h" in summary(said(0, "a"), said(50 * HOUR, "b"))
+    assert "Duration so far: 2 d 2 h" in summary(said(0, "a"), said(50 * HOUR, "b"))
+
+
+def test_a_thread_that_goes_on_says_so() -> None:
+    lines = summary(said(0, "a"), entity("ThreadResolvedHint", HOUR), said(2 * HOUR, "b"), status="Open")
+    assert "Status: open" in lines
+    assert "Last activity: 2026-07-16 10:00 AM PDT" in lines
+    assert not any(line.startswith("Ended") for line in lines)
+
+
+def test_the_end_is_when_it_was_resolved_and_hints_tell_where_nothing_else_does() -> None:
+    some = (said(0, "a"), entity("ThreadResolvedHint", HOUR), entity("AliveNote", 2 * HOUR, "late"))
+    lines = summary(*some)
+    assert "Status: resolved" in lines
+    assert "Ended: 2026-07-16 9:00 AM PDT" in lines
+    assert "Duration: 1 h" in lines
+    assert "Status: open" in summary(*some, entity("ThreadReopenedHint", 3 * HOUR))
+
+
+def test_deleted_things_count_nowhere() -> None:
+    gone = [
+        entity("DeletedMessage", 9 * HOUR, "x"),
+        said(9 * HOUR, "y", availability="Deleted", direction="Outbound", author=SAM),
+        entity("AliveNote", 9 * HOUR, "z", availability="Purged", author=SAM),
+    ]
+    assert summary(said(0, "a"), *gone) == summary(said(0, "a"))
+
+
+def test_a_user_who_owns_the_inbox_is_its_owner() -> None:
+    assert summary(said(0, "a"), owner=Owner(name="Ana", extension_type="User"))[1] == "Owner: Ana"
 
 
 def test_an_outbound_entry_without_author_is_the_owners_or_an_unknown_agents() -> None:
@@ -157,7 +190,7 @@ def test_each_agent_is_listed_once_and_the_customer_never() -> None:
         ),
         assignee=SAM,
     )
-    assert "Agents: Sam Ortiz, Jordan Lee" in lines
+    assert "Participants: Maya Patel (customer), Sam Ortiz, Jordan Lee" in lines
 
 
 def test_assignments_say_from_whom_to_whom() -> None:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messagelog.compose import pick_zone
-from messagelog.compose.times import day, duration, seconds, stamp, zone_of
+from messagelog.compose.times import day, seconds, stamp, zone_of
+from messagelog.compose.words import words_in
 
 JULY = 1_783_998_000_000
 MINUTE = 60_000
@@ -86,11 +87,23 @@ def test_whatever_comes_a_zone_is_picked(name: str | None, offset: Any) -> None:
         (1_768_478_400_000, "America/Los_Angeles", "2026-01-15 4:00 AM PST"),
         (1_784_142_000_000, "America/Los_Angeles", "2026-07-15 12:00 PM PDT"),
         (7_258_118_399_999, "Pacific/Kiritimati", "2200-01-01 1:59 PM UTC+14"),
-        (None, "UTC", "time unknown"),
     ],
 )
-def test_stamps(sent_at: int | None, zone: str, text: str) -> None:
+def test_stamps(sent_at: int, zone: str, text: str) -> None:
     assert stamp(sent_at, zone) == text
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", "2026-07-13 8:00 PM PDT"),
+        ("es", "13 jul 2026, 20:00 PDT"),
+        ("ja", "2026/07/13 20:00 PDT"),
+    ],
+)
+def test_stamps_as_each_language_writes_them(language: str, text: str) -> None:
+    assert stamp(JULY, "America/Los_Angeles", language) == text
+    assert text.startswith(day(JULY, "America/Los_Angeles", language))
 
 
 def test_daylight_saving_is_that_of_each_message() -> None:
@@ -122,7 +135,7 @@ def test_a_pinned_zone_that_is_gone_is_utc_and_shown_as_that() -> None:
     ],
 )
 def test_durations_count_the_remainder(minutes: int, text: str) -> None:
-    assert duration(minutes * MINUTE) == text
+    assert words_in("en").duration(minutes * MINUTE) == text
 
 
 @pytest.mark.parametrize(

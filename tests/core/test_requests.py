@@ -400,3 +400,26 @@ async def test_a_day_of_which_all_is_logged_is_answered_without_reading_it(datab
         seen = glance(json.dumps(body(*messages)).encode())
         assert seen is not None
         assert await here.runtime.already_logged(stranger, seen) is None
+
+
+# ------------------------------------------------------------------------------------ language and zone
+
+
+async def test_the_text_is_in_the_users_language_and_zone_for_the_life_of_an_activity(
+    database_url: str,
+) -> None:
+    async with world(database_url) as here:
+        user, settings = await here.user(), here.assembly.settings
+        await settings.change(
+            user, {"language": {"value": "es-MX"}, "timezone": {"value": "Europe/Madrid"}}, []
+        )
+        await here.send(body(message(1)))
+        assert here.crm.only.body.startswith("Conversaci\u00f3n con Maya Patel")
+        assert "14 jul 2026, 5:01 CEST" in here.crm.only.body
+        await settings.change(user, {"language": {"value": "ja"}, "timezone": {"value": "Asia/Tokyo"}}, [])
+        await here.send(body(message(1), message(2)))
+        assert "14 jul 2026, 5:02 CEST" in here.crm.only.body, "pinned"
+        other = body(message(3))
+        other["logInfo"]["conversationLogId"] = "conv/7/14/2026"
+        await here.send(other)
+        assert "2026/07/14 12:03 JST" in list(here.crm.activities.values())[-1].body

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from messagelog.storage import open_store
+from support import COUNTS
 from support.campaign import KINDS, RESOLVABLE, SCENARIOS, Campaign, Clock, Result, Scenario, campaign
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from support.crm import Plain
 
@@ -37,7 +38,10 @@ async def here(database_url: str) -> AsyncIterator[Campaign]:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 async def test_every_schedule_of_one_crash_and_a_draw_of_two(
-    here: Campaign, scenario: Scenario, kind: type[Plain]
+    here: Campaign,
+    scenario: Scenario,
+    kind: type[Plain],
+    record_property: Callable[[str, object], None],
 ) -> None:
     clean = await here.run(scenario, kind, [None])
     assert not clean.problems, clean
@@ -56,7 +60,7 @@ async def test_every_schedule_of_one_crash_and_a_draw_of_two(
         ended[_end(result)] += 1
     if kind in RESOLVABLE:
         assert set(ended) == {"logged"}
-    print(f"{scenario.name}, {kind.__name__}: {dict(ended)}")  # noqa: T201 - the campaign's counts
+    record_property(COUNTS, [scenario.name, kind.__name__, dict(ended)])
 
 
 def _end(result: Result) -> str:

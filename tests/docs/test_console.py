@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the documentation's commands use curl")
 
 QUICKSTART = DOCS / "quickstart.md"
+CLIENT = DOCS / "how-to" / "connect-app-connect.md"
 HTTP = DOCS / "reference" / "http.md"
 
 
@@ -24,12 +25,13 @@ def test_the_quickstart(tmp_path: Path) -> None:
         replay(QUICKSTART, demo)
 
 
-def test_the_readme_and_the_http_reference(tmp_path: Path) -> None:
+def test_the_readme_the_http_reference_and_the_clients_page(tmp_path: Path) -> None:
     with running_demo(tmp_path) as demo:
         replay(README, demo)  # as Ada, of the first tenant
         replay(HTTP, demo)  # as Otto, of the second
+        replay(CLIENT, demo)  # at the command line
 
 
 def test_no_page_has_commands_that_are_not_run() -> None:
     with_commands = {page for page in PAGES if blocks(page, "sh", "console")}
-    assert {name_of(page) for page in with_commands - {README, HTTP, QUICKSTART}} == set()
+    assert {name_of(page) for page in with_commands - {README, HTTP, CLIENT, QUICKSTART}} == set()

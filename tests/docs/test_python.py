@@ -108,8 +108,10 @@ async def test_the_readmes_connector_creates_updates_and_matches(from_readme: Ma
         (activity,) = await here.activities()
         assert activity["contact_id"] == "c-1"
         assert activity["body"] == (
-            "SMS conversation with Maya Patel (+14155550142)\n"
-            "  2026-07-13\n"
+            "Conversation with Maya Patel (+14155550142)\n"
+            "  Agent: Jordan Lee\n"
+            "  Date: 2026-07-13\n"
+            "  Messages: 3 SMS\n"
             "  Times in America/Los_Angeles\n"
             "\n"
             "[2026-07-13 8:01 PM PDT] Maya Patel\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import inspect
 import re
 from itertools import product
@@ -102,7 +103,9 @@ def test_all_declarations_of_the_contract_are_listed() -> None:
         name = code(row[0])[0]
         if row[1] and name != "message_kinds":
             default = getattr(Connector, name)
-            shown = "LogFormat.PLAIN" if name == "log_format" else repr(default).replace("'", '"')
+            shown = repr(default).replace("'", '"')
+            if isinstance(default, enum.Enum):
+                shown = f"{type(default).__name__}.{default.name}"
             assert code(row[1]) == [shown]
 
 

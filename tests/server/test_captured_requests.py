@@ -64,8 +64,10 @@ async def test_a_captured_request_is_logged_once_and_known_when_it_comes_again(
 async def test_an_sms_shows_who_wrote_what_and_when_in_the_users_zone(here: Site) -> None:
     await here.log(payload("01-sms"))
     assert (await here.only_activity())["body"].splitlines() == [
-        "SMS conversation with Maya Patel (+14155550142)",
-        "  2026-07-13",
+        "Conversation with Maya Patel (+14155550142)",
+        "  Agent: Jordan Lee",
+        "  Date: 2026-07-13",
+        "  Messages: 1 SMS",
         "  Times in America/Los_Angeles",
         "",
         "[2026-07-13 8:00 PM PDT] Maya Patel",
@@ -196,4 +198,4 @@ def with_reply(request: dict[str, Any], id_: str, text: str, at: int) -> dict[st
 
 def first_day(body: str) -> str:
     """The day that an activity begins with."""
-    return body.splitlines()[1]
+    return body.splitlines()[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -152,6 +153,130 @@ async def test_a_contact_that_was_not_made_is_told_as_text(here: Site, status: i
     assert (reply.status, reply.body) == (502, words)
 
 
+# ----------------------------------------------------------------------------------- once, and not too often
+
+NINA = {"phoneNumber": "+14155550188", "newContactName": "Nina New", "newContactType": "contact"}
+
+
+def searches(here: Site) -> list[str]:
+    """The queries with which the CRM was searched for contacts."""
+    return [call.query for call in here.crm.calls if call.method == "GET" and call.path == "/api/contacts"]
+
+
+async def test_a_number_is_looked_up_once_until_a_refresh_is_asked_for(here: Site) -> None:
+    first = await match(here, "+14155550142")
+    await here.chaos(failure_rate=1, status=503)
+    assert (await match(here, "+14155550142")).body == first.body
+    assert len(searches(here)) == 1
+    refreshed = await match(here, "+14155550142&isForceRefreshAccountData=true")
+    assert refreshed.body["successful"] is False
+    await here.chaos()
+    again = await match(here, "+14155550142&isForceRefreshAccountData=true")
+    assert again.body == first.body
+    assert len(searches(here)) == 3
+
+
+async def test_a_number_is_looked_up_in_the_formats_of_the_crm_too(here: Site) -> None:
+    formats = "(***)%20***-****,***.***.****"
+    reply = await here.ask(
+        "GET",
+        f"/contact?jwtToken={await here.token()}&phoneNumber=+14155550142&overridingFormat={formats}",
+    )
+    assert [row["id"] for row in reply.body["contact"]] == ["c-1", "createNewContact"]
+    assert searches(here) == ["phone=%2B14155550142", "phone=(415)+555-0142", "phone=415.555.0142"]
+
+
+@pytest.mark.parametrize(
+    ("formats", "words"),
+    [
+        (",".join("*" * 11), "overridingFormat: expected at most 10 formats"),
+        ("*" * 65, "overridingFormat: expected formats of at most 64 printable characters"),
+        ("*%00", "overridingFormat: expected formats of at most 64 printable characters"),
+    ],
+)
+async def test_formats_that_cannot_be_are_refused(here: Site, formats: str, words: str) -> None:
+    path = f"/contact?jwtToken={await here.token()}&phoneNumber=+1&overridingFormat={formats}"
+    reply = await here.ask("GET", path)
+    assert (reply.status, reply.body) == (400, words)
+
+
+async def test_an_extension_is_looked_up_as_it_is(here: Site) -> None:
+    path = f"/contact?jwtToken={await here.token()}&phoneNumber=105&overridingFormat=&isExtension=true"
+    assert (await here.ask("GET", path)).body["contact"] == [OFFER]
+    assert searches(here) == ["phone=105"]
+
+
+async def test_a_double_click_makes_one_contact(here: Site) -> None:
+    await here.token()
+    replies = await asyncio.gather(*(create(here, NINA) for _ in range(5)))
+    assert {reply.status for reply in replies} == {200}
+    assert len({reply.body["contact"]["id"] for reply in replies}) == 1
+    assert len([call for call in here.crm.writes if call.path == "/api/contacts"]) == 1
+
+
+async def test_a_contact_whose_answer_was_lost_is_not_made_again(here: Site) -> None:
+    await here.token()
+    await here.chaos(lose_response_rate=1)
+    assert (await create(here, NINA)).status == 502
+    await here.chaos()
+    await asyncio.sleep(Quick.settle_seconds)
+    assert (await create(here, NINA)).status == 200
+    found = await here.crm_api("GET", "/contacts?phone=%2B14155550188")
+    assert len(found) == 1
+
+
+# --------------------------------------------------------------------------------------------------- by name
+
+
+async def search(here: Site, name: str) -> Reply:
+    """The search as the client sends it: it encodes nothing itself."""
+    return await here.ask("GET", f"/custom/contact/search?jwtToken={await here.token()}&name={name}")
+
+
+async def test_contacts_are_found_by_a_part_of_their_name(here: Site) -> None:
+    reply = await search(here, "maya")
+    assert (reply.status, reply.body["successful"]) == (200, True)
+    (maya,) = reply.body["contact"]
+    assert (maya["id"], maya["name"], maya["type"]) == ("c-1", "Maya Patel", "contact")
+    assert [each["const"] for each in maya["additionalInfo"]["matter"]] == ["m-1", "m-2"]
+    assert (await search(here, "Maya%20Patel")).body == (await search(here, "maya+patel")).body
+
+
+async def test_nobody_of_a_name_is_told_as_the_client_reads_it(here: Site) -> None:
+    reply = await search(here, "nobody")
+    assert (reply.status, reply.body["contact"]) == (200, [])
+    notice = reply.body["returnMessage"]
+    assert {"message", "messageType", "ttl"} <= notice.keys()
+
+
+@pytest.mark.parametrize("status", [401, 500])
+async def test_a_search_that_fails_is_told_as_the_client_reads_it(here: Site, status: int) -> None:
+    await here.token()
+    await here.chaos(failure_rate=1, status=status)
+    reply = await search(here, "maya")
+    assert (reply.status, reply.body["successful"], reply.body["contact"]) == (200, False, [])
+    assert reply.body["returnMessage"]["message"].startswith("Contacts could not be looked up. ")
+
+
+@pytest.mark.parametrize("name", ["", "%20", "x" * 256, "a%00b"])
+async def test_a_name_that_cannot_be_is_refused(here: Site, name: str) -> None:
+    reply = await search(here, name)
+    assert (reply.status, reply.body) == (400, "name: expected 1 to 255 printable characters")
+
+
+class Nameless(Quick):
+    """A CRM that cannot be searched by name."""
+
+    find_contact_with_name = Connector.find_contact_with_name
+
+
+async def test_a_crm_without_a_search_by_name_says_so(database_url: str, tmp_path: Path) -> None:
+    async with site(database_url, tmp_path, connector=Nameless) as here:
+        reply = await search(here, "maya")
+        assert (reply.status, reply.body["contact"]) == (200, [])
+        assert reply.body["returnMessage"]["message"] == "Demo CRM cannot be searched by name from here."
+
+
 async def create(here: Site, form: Any) -> Reply:
     return await here.ask("POST", f"/contact?jwtToken={await here.token()}", json=form)
 
@@ -171,6 +296,20 @@ class ReadOnly(Quick):
                         "options": [{"const": "t", "title": "T"}],
                     },
                     {"const": "bare", "title": "Bare", "type": "selection"},
+                    {
+                        "const": "stage",
+                        "title": "Stage",
+                        "type": "selection",
+                        "contactDependent": True,
+                        "options": [{"const": "s", "title": "S"}],
+                    },
+                    {
+                        "const": "kind",
+                        "title": "Kind",
+                        "type": "selection",
+                        "contactTypeDependent": True,
+                        "options": [{"const": "k", "title": "K"}],
+                    },
                     {"const": "urgent", "title": "Urgent", "type": "checkbox", "defaultValue": True},
                     {"const": "topic", "title": "Topic", "type": "inputField"},
                 ]
@@ -178,6 +317,29 @@ class ReadOnly(Quick):
         }
     }
     create_contact = Connector.create_contact
+
+
+class Wanting(ReadOnly):
+    """The same form, and contacts can be made, of two types."""
+
+    manifest: ClassVar[Mapping[str, Any]] = {
+        **ReadOnly.manifest,
+        "contactTypes": [{"display": "C", "value": "contact"}, {"display": "L", "value": "lead"}],
+    }
+    create_contact = Quick.create_contact
+
+
+async def test_the_row_of_a_new_contact_has_the_options_of_each_type(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with site(database_url, tmp_path, connector=Wanting) as here:
+        (row,) = (await match(here, "+14155550999")).body["contact"]
+        info = row["additionalInfo"]
+        assert info["contact"] == info["lead"] == {"kind": [{"const": "k", "title": "K"}]}
+        assert "kind" not in info
+        assert info["team"] == [{"const": "t", "title": "T"}]
+        assert info["bare"] == []
+        assert "matter" not in info, "there is nothing to choose from"
 
 
 async def test_a_crm_that_makes_no_contacts_offers_none(database_url: str, tmp_path: Path) -> None:
@@ -195,5 +357,7 @@ async def test_every_row_has_what_the_clients_form_takes_from_it(database_url: s
         assert [each["const"] for each in info["matter"]] == ["m-1", "m-2"], "the contact's own"
         assert info["team"] == [{"const": "t", "title": "T"}], "the manifest's options"
         assert info["bare"] == []
+        assert info["stage"] == [{"const": "s", "title": "S"}], "the contact has none of its own"
+        assert info["kind"] == [{"const": "k", "title": "K"}]
         assert info["urgent"] is True
         assert "topic" not in info, "it is shown unless it has a value"

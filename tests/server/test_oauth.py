@@ -482,6 +482,8 @@ async def test_a_user_whose_grant_the_crm_took_back_can_log_out(database_url: st
         grant.access_revoked = grant.refresh_revoked = True
         await there.log(token, payload("01-sms"))
         assert (await there.log(token, payload("01-sms"))).status == 401
+        settings = await there.here.ask("GET", f"/user/settings?jwtToken={token}")
+        assert settings.status == 200, "which the client asks before it logs out"
         reply = await there.here.ask("POST", f"/unAuthorize?jwtToken={token}")
         assert (reply.status, reply.body["message"]) == (200, "Successfully unauthorized.")
         await there.sign_in()

@@ -180,7 +180,7 @@ async def test_a_customer_who_is_also_an_author_is_no_agent(here: Site) -> None:
         request["logInfo"]["entities"].append({**note, "creationTime": START + 90_000})
     await here.log(request)
     lines = (await here.only_activity())["body"].splitlines()
-    assert "  Agents: Jordan Lee" in lines
+    assert "  Participants: Maya Patel (customer), Jordan Lee" in lines
 
 
 async def test_an_equal_shared_request_again_needs_no_call(here: Site) -> None:

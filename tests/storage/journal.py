@@ -203,3 +203,13 @@ def everything(url: str) -> dict[str, list[tuple[Any, ...]]]:
 def payloads(url: str) -> dict[str, bytes | None]:
     """The stored text of every row, by id."""
     return dict(run_sql(url, 'SELECT "id", "payload" FROM "messageLogs"'))
+
+
+def end_all_connections(url: str) -> int:
+    """As a restart of a PostgreSQL server does; how many there were."""
+    ended = run_sql(
+        url,
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE application_name = 'messagelog' AND pid <> pg_backend_pid()",
+    )
+    return len(ended)

@@ -323,6 +323,22 @@ async def test_only_rows_of_the_gone_activity_are_planned_anew(journal: Journal,
     assert payloads(database_url)["4"] == b"text 4 0"
 
 
+async def test_rows_of_the_gone_activity_that_no_request_holds_fail_and_can_be_sent_again(
+    journal: Journal,
+) -> None:
+    await journal.with_logged("1", "2")
+    await journal.with_logged("3", key=OTHER)
+    claim = await journal.claimed("4")
+    gone = replace(claim.log, third_party_log_id=None, generation=2)
+    following = await journal.save(gone, became(RowState.PLANNED, "4"), anew=[new("2")])
+    assert ids_of(following) == ("2",)
+    assert await journal.states() == {"1": "failed", "2": "calling", "4": "planned"}
+    assert await journal.states(OTHER) == {"3": "logged"}
+    assert (await journal.rows())["1"].reason == "deleted: the activity that held it was deleted in the CRM"
+    await journal.accept("1", "2", "4")
+    assert (await journal.states())["1"] == "planned"
+
+
 async def test_what_is_planned_anew_waits_when_the_claim_is_let_go(journal: Journal) -> None:
     await journal.with_logged("1")
     claim = await journal.claimed("2")

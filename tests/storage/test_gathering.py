@@ -16,7 +16,7 @@ from messagelog.storage import scripts
 from messagelog.storage.gathering import Gathering, Job
 from messagelog.storage.postgres import PostgresStore
 from messagelog.storage.rows import UserRow
-from storage.journal import run_sql
+from storage.journal import end_all_connections, run_sql
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -205,7 +205,7 @@ async def test_a_connection_lost_on_the_way_is_nobodys_trouble(
         nonlocal lost
         lost += 1
         if lost == 1:
-            _end_all_connections(postgres_url)
+            end_all_connections(postgres_url)
 
     def asks_again() -> Script[str]:
         yield from saving("b", then=loses)()
@@ -225,7 +225,7 @@ async def test_a_commit_that_may_have_been_made_is_not_repeated_for_anybody(
         def then() -> None:
             runs[name] += 1
             if ends:
-                _end_all_connections(postgres_url)
+                end_all_connections(postgres_url)
 
         return saving(name, then=then)
 
@@ -256,11 +256,3 @@ async def test_a_read_that_fails_takes_no_other_with_it(store: PostgresStore) ->
     assert outcomes[0] is None
     assert isinstance(outcomes[1], psycopg.DataError)
     assert outcomes[2] is None
-
-
-def _end_all_connections(url: str) -> None:
-    run_sql(
-        url,
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-        " WHERE application_name = 'messagelog' AND pid <> pg_backend_pid()",
-    )

@@ -182,30 +182,30 @@ class World:
         if save.outcome == "logged":
             self.model.logged |= set(ids)
         if save.outcome == "gone":
-            self.model.logged -= {row.id for row in anew}
+            self.model.logged -= {row.id for row in anew or ()}
         self.model.gives(log, following, self.clock.now)
 
     def _outcome(
         self, outcome: str, claim: Claim, ids: tuple[str, ...]
-    ) -> tuple[LogRow, tuple[RowChange, ...], tuple[NewRow, ...]]:
+    ) -> tuple[LogRow, tuple[RowChange, ...], tuple[NewRow, ...] | None]:
         """The log after a call, its rows' changes, and what is to be planned anew."""
         log = claim.log
         match outcome:
             case "logged":
                 activity = log.third_party_log_id or f"a-{log.generation}"
-                return (*logged(log, *ids, activity=activity), ())
+                return (*logged(log, *ids, activity=activity), None)
             case "parked":
                 parked = replace(log, state=LogState.PARKED, reason="no_answer: lost")
-                return parked, became(RowState.PARKED, *ids), ()
+                return parked, became(RowState.PARKED, *ids), None
             case "gone":
                 gone = replace(log, third_party_log_id=None, generation=log.generation + 1, version=0)
-                anew = tuple(new(id_) for id_ in IDS[:2]) if log.third_party_log_id and not log.shared else ()
+                anew = tuple(new(id_) for id_ in IDS) if log.third_party_log_id and not log.shared else ()
                 return gone.without_call(), became(RowState.PLANNED, *ids), anew
             case "planned":
-                return log.without_call(), became(RowState.PLANNED, *ids), ()
+                return log.without_call(), became(RowState.PLANNED, *ids), None
             case _:
                 state = RowState(outcome)
-                return (log if outcome == "unknown" else log.without_call()), became(state, *ids), ()
+                return (log if outcome == "unknown" else log.without_call()), became(state, *ids), None
 
     async def _check(self) -> None:
         """What must hold of the database after every operation."""

@@ -52,6 +52,11 @@ VALUES: dict[str, Any] = {
     "payload": b"sealed",
     "credentials": b"sealed",
     "blocks": b"",
+    "contacts": b"sealed",
+    "contact": b"sealed",
+    "number": "+1415555007",
+    "key": "key-7",
+    "setting_id": "setting-7",
     "erase": True,
     "done": True,
     "shared": False,
@@ -66,11 +71,13 @@ VALUES: dict[str, Any] = {
             "due_at",
             "tries",
             "asks",
+            "body_size",
             "until",
             "expires_at",
         ),
         1,
     ),
+    **dict.fromkeys(("age_ms", "hold_ms", "lease_ms"), START - 1_700_000_000_000),
 }
 """A value for each parameter; text where nothing is said here."""
 
@@ -104,6 +111,26 @@ FILL = (
     """
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
     INSERT INTO "oauthStates" ("id", "expiresAt") SELECT 'state-' || i, 1800000000000000 + i FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000)
+    INSERT INTO "userSettings" ("tenant", "platform", "userId", "settingId", "setting", "updatedAt")
+    SELECT 'tenant-' || ((i / 20) % 20), 'crm', 'user-' || (i / 20), 'setting-' || (i % 20), '{}', 1 FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+    INSERT INTO "adminSettings" ("tenant", "platform", "settingId", "setting", "updatedAt")
+    SELECT 'tenant-' || (i / 20), 'crm', 'setting-' || (i % 20), '{}', 1 FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+    INSERT INTO "contacts" ("tenant", "platform", "phoneNumber", "contacts", "foundAt")
+    SELECT 'tenant-' || (i % 20), 'crm', '+1415555' || i, '', 1700000000000 + i FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+    INSERT INTO "newContacts" ("tenant", "platform", "key", "state", "owner", "until")
+    SELECT 'tenant-' || (i % 20), 'crm', 'key-' || i, 'made', 'somebody', 1700000000000 + i FROM n
     """,
 )
 

@@ -16,7 +16,7 @@ from psycopg_pool import PoolTimeout
 from messagelog.storage import scripts
 from messagelog.storage.postgres import PostgresStore
 from messagelog.storage.rows import UserRow
-from storage.journal import KEY, Journal, new, plan, run_sql, work
+from storage.journal import KEY, Journal, end_all_connections, new, plan, run_sql, work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -55,25 +55,15 @@ def _saved(*ids: str) -> Any:
     return script
 
 
-def _end_all_connections(url: str) -> int:
-    """As a restart of the server does; how many there were."""
-    ended = run_sql(
-        url,
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-        " WHERE application_name = 'messagelog' AND pid <> pg_backend_pid()",
-    )
-    return len(ended)
-
-
 # ---------------------------------------------------------------------------------- lost connections
 
 
 async def test_lost_connections_are_not_the_callers_trouble(store: PostgresStore, url: str) -> None:
     await asyncio.gather(*(store.write(_saved(f"{number}")) for number in range(20)))
     for round_ in range(3):
-        assert _end_all_connections(url) > 0
+        assert end_all_connections(url) > 0
         await asyncio.gather(*(store.write(_saved(f"{round_}-{number}")) for number in range(8)))
-        _end_all_connections(url)
+        end_all_connections(url)
         assert await store.read(lambda round_=round_: scripts.find_user("acme", "crm", f"{round_}-7"))  # type: ignore[misc] # the default binds the loop's value
     assert len(users(url)) == 20 + 24
 
@@ -83,7 +73,7 @@ async def test_a_stale_connection_is_found_out_by_a_transaction_that_asks_nothin
 ) -> None:
     for number in range(3):
         await store.write(lambda number=number: scripts.save_user(user(f"{number}")))  # type: ignore[misc] # the default binds the loop's value
-        assert _end_all_connections(url) > 0
+        assert end_all_connections(url) > 0
     await store.write(lambda: scripts.save_user(user("last")))
     assert users(url) == {"0", "1", "2", "last"}
 
@@ -97,7 +87,7 @@ async def test_a_transaction_whose_connection_is_lost_is_run_again(store: Postgr
         yield from scripts.save_user(user(f"run-{runs}"))
         yield scripts.Fetch("next_due", {})
         if runs < 3:
-            _end_all_connections(url)
+            end_all_connections(url)
         yield scripts.Fetch("next_due", {})
         return runs
 
@@ -108,7 +98,7 @@ async def test_a_transaction_whose_connection_is_lost_is_run_again(store: Postgr
 async def test_a_connection_that_is_lost_by_every_try_is_told(store: PostgresStore, url: str) -> None:
     def script() -> Script[None]:
         yield scripts.Fetch("next_due", {})
-        _end_all_connections(url)
+        end_all_connections(url)
         yield scripts.Fetch("next_due", {})
 
     with pytest.raises(psycopg.OperationalError):
@@ -126,7 +116,7 @@ async def test_a_commit_that_may_have_been_made_is_not_repeated(store: PostgresS
         runs += 1
         yield from scripts.save_user(user("a"))
         yield scripts.Fetch("next_due", {})
-        _end_all_connections(url)
+        end_all_connections(url)
 
     with pytest.raises(psycopg.OperationalError):
         await store.write(script)

@@ -108,7 +108,7 @@ async def test_entries_are_those_of_the_activity_only(journal: Journal) -> None:
     await journal.with_logged("4", key=log_key(4))
     log = await journal.log()
     entries = await journal.store.read(lambda: scripts.entries_of(log))
-    assert sorted(entries) == [(1_000, b"hash 1"), (2_000, b"hash 2")]
+    assert sorted(entries) == [(1_000, b"hash 1", "1"), (2_000, b"hash 2", "2")]
     gone = replace(log, third_party_log_id="a-2")
     assert await journal.store.read(lambda: scripts.entries_of(gone)) == []
 

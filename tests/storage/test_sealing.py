@@ -120,7 +120,9 @@ def test_equal_texts_are_sealed_differently() -> None:
 
 
 def test_each_purpose_has_a_key_of_its_own() -> None:
-    assert SEALER.entry_key != SEALER.token_key
-    assert len(SEALER.entry_key) == len(SEALER.token_key) == 32
-    assert SEALER.entry_key == Sealer(SECRET).entry_key
-    assert SEALER.entry_key != Sealer(SECRET + "!").entry_key
+    keys = (SEALER.entry_key, SEALER.token_key, SEALER.account_key)
+    assert len(set(keys)) == 3
+    assert {len(key) for key in keys} == {32}
+    same, other = Sealer(SECRET), Sealer(SECRET + "!")
+    assert keys == (same.entry_key, same.token_key, same.account_key)
+    assert not {other.entry_key, other.token_key, other.account_key} & set(keys)

@@ -138,7 +138,7 @@ async def test_what_is_read_is_ones_own(journal: Journal) -> None:
     assert await read(lambda: scripts.find_user(stranger.tenant, stranger.platform, "ada")) is None
     assert await journal.claim(stranger) is None
     claim = await _furnished(journal, KEY)
-    assert await read(lambda: scripts.entries_of(claim.log)) == [(1_000, b"hash 1")]
+    assert await read(lambda: scripts.entries_of(claim.log)) == [(1_000, b"hash 1", "1")]
     assert await read(lambda: scripts.linked_activities(claim.log)) == set(), (
         "the others' contact is not ours"
     )

@@ -83,13 +83,17 @@ RESOLVABLE = frozenset({ExternalIds, Search, ReadBackOnly, AppendOnlyReadBack})
 class Scenario:
     """What a client sends, in order, and the texts that the CRM must hold in the end, each once.
 
-    The process may crash during the last request; those before are the past.
+    The process may crash during the last request; those before are the past. In the end the client sends `later`, or
+    the last request again.
     """
 
     name: str
     requests: tuple[dict[str, Any], ...]
     texts: tuple[str, ...]
     batches: bool = False
+    limit: int | None = None
+    activities: int = 1
+    later: dict[str, Any] | None = None
 
 
 ONE, TWO, THREE = (message(n, f"text-{n:02}.") for n in (1, 2, 3))
@@ -103,6 +107,34 @@ SCENARIOS = (
     Scenario("batch", (body(ONE), body(ONE, TWO, THREE)), ("text-01.", "text-02.", "text-03."), batches=True),
     Scenario("shared create", (thread("text-01.", "text-02."),), ("text-01.", "text-02.")),
     Scenario("shared update", (thread("text-01."), thread("text-01.", "text-02.")), ("text-01.", "text-02.")),
+    Scenario(
+        "a newer snapshot",
+        (thread("text-01."), thread("text-01.", "text-02.")),
+        ("text-01.", "text-02.", "text-03."),
+        later=thread("text-01.", "text-02.", "text-03."),
+    ),
+    Scenario(
+        "a later message",
+        (body(ONE, TWO),),
+        ("text-01.", "text-02.", "text-03."),
+        later=body(ONE, TWO, THREE),
+    ),
+    Scenario("goes on", (body(ONE), body(ONE, TWO)), ("text-01.", "text-02."), limit=170, activities=2),
+    Scenario(
+        "batch goes on",
+        (body(ONE, TWO, THREE),),
+        ("text-01.", "text-02.", "text-03."),
+        batches=True,
+        limit=210,
+        activities=2,
+    ),
+    Scenario(
+        "shared goes on",
+        (thread("text-01."), thread("text-01.", "text-02.", "text-03.")),
+        ("text-01.", "text-02.", "text-03."),
+        limit=420,
+        activities=2,
+    ),
     Scenario("group", (body(ONE, TWO, correspondents=(MAYA, OMAR)),), ("text-01.", "text-02.")),
 )
 
@@ -149,7 +181,8 @@ class Campaign:
             passed = passed or fuse.passed
             if fuse.dead:
                 died_at.append(fuse.passed[-1])
-        await self._live(tenant, connector, Fuse(), scenario.requests[-1], settle=True)
+        last = scenario.later or scenario.requests[-1]
+        await self._live(tenant, connector, Fuse(), last, settle=True)
         states = Counter(await self.store.read(lambda: _rows(tenant, scenario)))
         return judged(scenario, kind, crm, states, Result(passed=passed, died_at=died_at))
 
@@ -209,12 +242,17 @@ def judged(scenario: Scenario, kind: type[Plain], crm: Crm, states: Counter[str]
     expected = Counter(scenario.texts)
     texts = Counter({each: text.count(each) for each in expected})
     result.activities, result.texts, result.states = len(crm.activities), texts, states
-    if len(crm.activities) > 1:
-        result.problems.append(f"{len(crm.activities)} activities for one log")
+    if len(crm.activities) > scenario.activities:
+        result.problems.append(f"{len(crm.activities)} activities, not {scenario.activities}")
     if any(texts[each] > expected[each] for each in expected):
         result.problems.append(f"doubled: {texts}")
     if set(states) - {"logged", "parked", "failed"}:
         result.problems.append(f"unsettled: {states}")
+    if set(states) == {"logged"} and len(crm.activities) != scenario.activities:
+        result.problems.append(f"only {len(crm.activities)} activities, not {scenario.activities}")
+    limit = scenario.limit
+    if limit and any(len(each.body) > limit for each in crm.activities.values()):
+        result.problems.append("an activity is longer than the limit")
     if set(states) == {"logged"} and texts != expected:
         result.problems.append(f"lost, though all is logged: {texts}")
     if kind in RESOLVABLE and set(states) != {"logged"}:
@@ -254,7 +292,8 @@ def _rows(tenant: str, scenario: Scenario) -> Script[list[str]]:
 
 
 def _batching(kind: type[Plain], scenario: Scenario) -> type[Plain]:
-    return type(kind.__name__, (kind,), {"takes_batches": True}) if scenario.batches else kind
+    abilities = {"takes_batches": scenario.batches, "body_limit": scenario.limit}
+    return type(kind.__name__, (kind,), abilities)
 
 
 async def buried(runtime: Runtime) -> None:

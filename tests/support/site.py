@@ -27,6 +27,7 @@ from messagelog.server.assembly import Parts
 from messagelog.server.serving import Serving, bound_socket
 from messagelog.storage import scripts
 from messagelog.testing.demo_crm import create_demo_crm
+from support.described import Description
 
 if TYPE_CHECKING:
     import socket
@@ -168,6 +169,7 @@ class Site:
     server: InLoop
     crm: Recorded
     client: aiohttp.ClientSession
+    description: Description
     tokens: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -186,7 +188,10 @@ class Site:
         data: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """Sends a request; `path` holds the query as it is to stand on the wire."""
+        """Sends a request; `path` holds the query as it is to stand on the wire.
+
+        Whatever the answer is, the OpenAPI description says that it may be.
+        """
         sent = {**CLIENT_HEADERS, **(headers or {})}
         if json is not None:
             data = msgspec.json.encode(json)
@@ -197,9 +202,10 @@ class Site:
         async with self.client.request(method, url, data=data, headers=sent, allow_redirects=False) as answer:
             raw = await answer.read()
             is_json = answer.content_type == "application/json" and raw
-            return Reply(
-                answer.status, msgspec.json.decode(raw) if is_json else raw.decode(), answer.headers, raw
-            )
+            body = msgspec.json.decode(raw) if is_json else raw.decode()
+            route, _, _ = path.partition("?")
+            self.description.check_answer(method, route, answer.status, answer.content_type, body)
+            return Reply(answer.status, body, answer.headers, raw)
 
     async def token(self, user: str = ADA) -> str:
         """A session token, from a login with the user's API key."""
@@ -314,7 +320,7 @@ async def site(
     try:
         async with aiohttp.ClientSession(connector=connection_pool) as client:
             await server.listens.wait()
-            yield Site(url, app, server, recorded, client)
+            yield Site(url, app, server, recorded, client, Description(app))
     finally:
         server.leave.set()
         await serving

@@ -1,27 +1,42 @@
 """What a person reads in the CRM: a conversation as plain text, HTML or Markdown. Pure: no I/O, no clock."""
 
 from messagelog.compose.amend import amend, append_text
-from messagelog.compose.log import compose_log, entries
-from messagelog.compose.model import Content, Entry, LogFormat, People, Pins
+from messagelog.compose.catalog import DEFAULT_LANGUAGE, LANGUAGES, pick_language
+from messagelog.compose.limits import fit_blocks, fit_log
+from messagelog.compose.log import compose_log, entries, subject_of
+from messagelog.compose.model import Content, Entry, Known, LogFormat, Measure, People, Pins
 from messagelog.compose.recognise import count_entries
 from messagelog.compose.replace import append_thread_text, replace_thread
-from messagelog.compose.thread import compose_thread, thread_blocks
+from messagelog.compose.request import compose_request, people_of
+from messagelog.compose.thread import compose_thread, continued_heading, thread_blocks, thread_subject
 from messagelog.compose.times import pick_zone
 
 __all__ = [
+    "DEFAULT_LANGUAGE",
+    "LANGUAGES",
     "Content",
     "Entry",
+    "Known",
     "LogFormat",
+    "Measure",
     "People",
     "Pins",
     "amend",
     "append_text",
     "append_thread_text",
     "compose_log",
+    "compose_request",
     "compose_thread",
+    "continued_heading",
     "count_entries",
     "entries",
+    "fit_blocks",
+    "fit_log",
+    "people_of",
+    "pick_language",
     "pick_zone",
     "replace_thread",
+    "subject_of",
     "thread_blocks",
+    "thread_subject",
 ]

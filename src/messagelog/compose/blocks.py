@@ -3,9 +3,10 @@
 A message's own text never leaves its block: every format lays it out so that no line of it can begin a block.
 """
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
+
+from messagelog.messages import MessageKind
 
 
 class Link(NamedTuple):
@@ -15,8 +16,7 @@ class Link(NamedTuple):
     url: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """A heading, or an entry with its `stamp` (the time in words). Its text is clean, and not yet escaped."""
 
     title: str
@@ -24,17 +24,27 @@ class Block:
     stamp: str | None = None
     sent_at: int = 0
     id: str | None = None
+    kind: MessageKind = MessageKind.OTHER
 
 
 class Candidate(NamedTuple):
     """A place in a body that may be a block of ours: it begins at `start` and may end at each of `ends`.
 
-    To each end belongs the visible text that came with it. `tag` is the HTML element, or empty.
+    `pieces` are as many as `ends`: the visible text that came with each. `tag` is the HTML element, or empty.
     """
 
     start: int
-    ends: Sequence[tuple[int, str]]
+    ends: Sequence[int]
+    pieces: Sequence[str]
     tag: str = ""
+
+
+class Line(NamedTuple):
+    """One line of a body: what people see of it, and where it stands, from `start` to before `end`."""
+
+    start: int
+    end: int
+    text: str
 
 
 class Syntax(Protocol):
@@ -46,8 +56,17 @@ class Syntax(Protocol):
     def render(self, block: Block) -> str:
         """The block's text, escaped."""
 
+    def seen(self, block: Block) -> str:
+        """What `scan` finds as visible text where this block was rendered, but for white space."""
+
     def scan(self, body: str) -> Iterator[Candidate]:
         """Every place that may be a block, in order and apart from each other by their starts."""
+
+    def lines(self, body: str, start: int, end: int) -> Iterator[Line]:
+        """The lines of a stretch of the body, each so that it can be replaced by itself."""
+
+    def line(self, text: str) -> str:
+        """A line of text, escaped."""
 
     def visible(self, body: str) -> str:
         """All that a person reads in a body, roughly: for looking whether something is mentioned."""

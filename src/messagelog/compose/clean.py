@@ -8,16 +8,16 @@ LONGEST_NAME = 120
 
 _NEW_LINES = re.compile(r"\r\n?|[\n\v\f\x1c-\x1e\x85\u2028\u2029]")
 
-# Direction overrides, embeddings and isolates can reorder what stands around them; the plain marks cannot.
-_BIDI = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-_NOT_CHARACTERS = [
-    *range(0xFDD0, 0xFDF0),
-    *(plane + low for plane in range(0, 0x110000, 0x10000) for low in (0xFFFE, 0xFFFF)),
-]
-_INVISIBLE = [0x200B, 0x2060, 0xFEFF, *range(0xFFF9, 0xFFFC)]
-_CONTROLS = [code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"]
-
-_DROPPED: dict[int, None] = dict.fromkeys([*_CONTROLS, *_BIDI, *_NOT_CHARACTERS, *_INVISIBLE])
+_DROPPED = re.compile(
+    "["
+    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls, but for tab and line feed
+    "\u202a-\u202e\u2066-\u2069"  # overrides, embeddings and isolates reorder what stands around them
+    "\u200b\u2060\ufeff\ufff9-\ufffb"  # what nobody can see
+    "\ufdd0-\ufdef"
+    + "".join(chr(plane + 0xFFFE) + chr(plane + 0xFFFF) for plane in range(0, 0x110000, 0x10000))
+    + "]"
+)
+_BLANKS = ("\u200b", "\u2060", "\ufeff")
 
 
 def clean(text: str) -> str:
@@ -25,10 +25,12 @@ def clean(text: str) -> str:
 
     Half emoji become U+FFFD; control characters, direction overrides and zero-width blanks are left out.
     """
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text.rstrip()
-    text = _NEW_LINES.sub("\n", _whole_characters(text)).translate(_DROPPED)
-    return "\n".join(line.rstrip() for line in text.split("\n")).strip("\n").rstrip()
+    lines = text.split("\n")
+    if not all(map(str.isprintable, lines)):
+        lines = _DROPPED.sub("", _NEW_LINES.sub("\n", _whole_characters(text))).split("\n")
+    return "\n".join([line.rstrip() for line in lines]).strip("\n").rstrip()
 
 
 def clean_line(text: str | None, longest: int = LONGEST_NAME) -> str:
@@ -41,10 +43,11 @@ def clean_line(text: str | None, longest: int = LONGEST_NAME) -> str:
 
 def normalise(visible: str) -> str:
     """The same text however a CRM has stored it: composed characters, single spaces, no zero-width blanks."""
-    return " ".join(unicodedata.normalize("NFC", visible.translate(_BLANKS)).split())
-
-
-_BLANKS: dict[int, None] = dict.fromkeys([0x200B, 0x2060, 0xFEFF])
+    if not visible.isascii():
+        for blank in _BLANKS:
+            visible = visible.replace(blank, "")
+        visible = unicodedata.normalize("NFC", visible)
+    return " ".join(visible.split())
 
 
 def _whole_characters(text: str) -> str:

@@ -2,9 +2,10 @@
 
 import html
 import re
+from collections import Counter
 from collections.abc import Iterator
 
-from messagelog.compose.blocks import Block, Candidate, Link
+from messagelog.compose.blocks import Block, Candidate, Line, Link
 
 _BLOCKS = frozenset(
     {
@@ -18,39 +19,69 @@ _ENDED_BY_A_BLOCK = frozenset({"p"})
 _ENDED_BY_THEIR_LIKE = frozenset({"li", "dt", "dd", "td", "th", "tr"})
 _VOID = frozenset({"hr"})
 
-_TOKEN = re.compile(
+_TAG = (
     r"<!--.*?(?:-->|\Z)"
     r"|<(?P<raw>script|style)\b.*?(?:</(?P=raw)\s*>|\Z)"
     r"|<(?P<close>/?)(?P<tag>[a-zA-Z][a-zA-Z0-9-]*)(?:[^<>\"']|\"[^\"]*\"|'[^']*')*+>"
-    r"|<[!?][^>]*>",
-    re.DOTALL | re.IGNORECASE,
+    r"|<[!?][^>]*>"
 )
+# A block with nothing in it but text, breaks, emphasis and links: as we write them, and as most come back.
+_ATTRIBUTES = r"(?:\s[^<>\"']*(?:\"[^\"<>]*\"[^<>\"']*)*+)?"
+_LEAF = (
+    rf"<(?P<block>p|div|li){_ATTRIBUTES}>"
+    rf"(?P<leaf>[^<]*(?:<(?:/?(?:b|strong|i|em|u|span|font|a)|br/?){_ATTRIBUTES}>[^<]*)*+)"
+    r"</(?P=block)\s*>"
+)
+_ANY_TAG = re.compile(_TAG, re.DOTALL | re.IGNORECASE)
+_TOKEN = re.compile(f"{_LEAF}|{_TAG}", re.DOTALL | re.IGNORECASE)
 _DOCUMENT_END = re.compile(r"(?:\s*</(?:body|html)\s*>)+\s*\Z", re.IGNORECASE)
 _OUR_PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.DOTALL)
-_QUOTE_OR_SIGNATURE = re.compile(r">|--\s*$")
+_SIGNATURE = re.compile(r"--\s*$")
+_BREAK = re.compile(r"<br[^<>]*>", re.IGNORECASE)
+_LONGEST_DOCUMENT_END = 200  # characters
+_INLINE = re.compile(r"<[^<>]*>")
 _ZERO_WIDTH_SPACE = "\u200b"
 
 
 class Html:
-    """A paragraph per block: the first line bold, the others after line breaks.
+    """A paragraph per block: the title bold, behind the time if there is one; the other lines after line breaks.
 
     No classes, ids or comments, since sanitisers take them away; a block is recognised by what it shows.
+    Escaped as serialisers do it, so that a sanitiser leaves every character as it is.
     """
 
     separator = ""
 
     def render(self, block: Block) -> str:
         """One `p` element."""
-        head = f"{block.stamp} {block.title}" if block.stamp else block.title
-        return "<p>" + "<br>".join([f"<b>{html.escape(head)}</b>", *map(_line, block.lines)]) + "</p>"
+        title = f"<b>{html.escape(block.title, quote=False)}</b>"
+        head = f"{html.escape(block.stamp, quote=False)} {title}" if block.stamp else title
+        return f"<p>{'<br>'.join([head, *[_line(line) for line in block.lines]])}</p>"
+
+    def seen(self, block: Block) -> str:
+        """The lines; of a link the label."""
+        lines = [line.label if isinstance(line, Link) else line for line in block.lines]
+        return " ".join([_head(block), *lines])
+
+    def line(self, text: str) -> str:
+        """Escaped, and kept from looking like a quotation."""
+        return _line(text)
 
     def scan(self, body: str) -> Iterator[Candidate]:
         """Every element that holds text and no other block, whatever it is called."""
         return _Scanner().scan(body)
 
+    def lines(self, body: str, start: int, end: int) -> Iterator[Line]:
+        """Every run of text between two tags."""
+        position = start
+        for tag in _ANY_TAG.finditer(body, start, end):
+            yield from _run(body, position, tag.start())
+            position = tag.end()
+        yield from _run(body, position, end)
+
     def visible(self, body: str) -> str:
         """The text without elements."""
-        return html.unescape(_TOKEN.sub(" ", body))
+        return html.unescape(_ANY_TAG.sub(" ", body))
 
     def fit(self, text: str, body: str, tag: str) -> str:  # noqa: ARG002 - plain text needs the body
         """Inside a list, as items of it."""
@@ -58,7 +89,7 @@ class Html:
 
     def end_of(self, body: str) -> int:
         """After everything, but inside the document's own elements."""
-        end = _DOCUMENT_END.search(body)
+        end = _DOCUMENT_END.search(body, max(0, len(body) - _LONGEST_DOCUMENT_END))
         return end.start() if end else len(body)
 
     def glue(self, body: str) -> str:  # noqa: ARG002 - elements need nothing between them
@@ -66,12 +97,32 @@ class Html:
         return ""
 
 
+def _head(block: Block) -> str:
+    return f"{block.stamp} {block.title}" if block.stamp else block.title
+
+
 def _line(line: str | Link) -> str:
     if isinstance(line, Link):
-        return f'<a href="{html.escape(line.url)}">{html.escape(line.label)}</a>'
+        return f'<a href="{html.escape(line.url)}">{html.escape(line.label, quote=False)}</a>'
     # Mail readers and sanitisers take such lines, and all below them, for a quotation or a signature.
-    guard = _ZERO_WIDTH_SPACE if _QUOTE_OR_SIGNATURE.match(line) else ""
-    return guard + html.escape(line)
+    if line[:1] == ">" or _SIGNATURE.match(line):
+        line = _ZERO_WIDTH_SPACE + line
+    return html.escape(line, quote=False)
+
+
+def _run(body: str, start: int, end: int) -> Iterator[Line]:
+    text = body[start:end]
+    if text and not text.isspace():
+        front, back = len(text) - len(text.lstrip()), len(text) - len(text.rstrip())
+        yield Line(start + front, end - back, html.unescape(text.strip()))
+
+
+def _text(leaf: str) -> str:
+    """What a paragraph shows: breaks are white space, other elements nothing."""
+    text = leaf.replace("<br>", " ").replace("<b>", "").replace("</b>", "")
+    if "<" in text:
+        text = _INLINE.sub("", _BREAK.sub(" ", text))
+    return html.unescape(text) if "&" in text else text
 
 
 class _Open:
@@ -91,12 +142,21 @@ class _Scanner:
 
     def __init__(self) -> None:
         self._stack: list[_Open] = []
+        self._open: Counter[str] = Counter()
 
     def scan(self, body: str) -> Iterator[Candidate]:
         position = 0
         for token in _TOKEN.finditer(body):
-            self._add_text(body[position : token.start()])
+            if self._stack:
+                self._add_text(body[position : token.start()])
             position = token.end()
+            leaf = token["leaf"]
+            if leaf is not None:
+                block = token["block"].lower()
+                if self._stack:
+                    yield from self._begin(block, token.start())
+                yield Candidate(token.start(), [position], [_text(leaf)], block)
+                continue
             tag = (token["tag"] or "").lower()
             if tag in _BLOCKS:
                 yield from self._block(tag, token)
@@ -112,17 +172,21 @@ class _Scanner:
 
     def _block(self, tag: str, token: re.Match[str]) -> Iterator[Candidate]:
         if token["close"]:
-            if any(element.tag == tag for element in self._stack):
+            if self._open[tag]:
                 while self._stack[-1].tag != tag:
                     yield from self._end(token.start())
                 yield from self._end(token.end())
             return
-        if self._stack and self._ends_at(tag):
-            yield from self._end(token.start())
-        if self._stack:
-            self._stack[-1].has_blocks = True
+        yield from self._begin(tag, token.start())
         if tag not in _VOID:
             self._stack.append(_Open(tag, token.start()))
+            self._open[tag] += 1
+
+    def _begin(self, tag: str, start: int) -> Iterator[Candidate]:
+        if self._stack and self._ends_at(tag):
+            yield from self._end(start)
+        if self._stack:
+            self._stack[-1].has_blocks = True
 
     def _ends_at(self, tag: str) -> bool:
         """Whether this start ends the element before it, which was left open."""
@@ -131,5 +195,6 @@ class _Scanner:
 
     def _end(self, end: int) -> Iterator[Candidate]:
         element = self._stack.pop()
+        self._open[element.tag] -= 1
         if not element.has_blocks:
-            yield Candidate(element.start, [(end, html.unescape("".join(element.text)))], element.tag)
+            yield Candidate(element.start, [end], [html.unescape("".join(element.text))], element.tag)

@@ -1,11 +1,8 @@
 """What plain text and Markdown share: a block is a line at the margin and the indented lines below it."""
 
-import re
 from collections.abc import Iterator
 
-from messagelog.compose.blocks import Candidate
-
-_LINE = re.compile(r"(?P<text>[^\r\n]*)(?:\r\n|\r|\n|\Z)")
+from messagelog.compose.blocks import Candidate, Line
 
 
 class IndentedLines:
@@ -25,24 +22,35 @@ class IndentedLines:
 
     def scan(self, body: str) -> Iterator[Candidate]:
         """Every line at the margin, with the indented lines below it."""
-        start = -1
-        ends: list[tuple[int, str]] = []
-        for line in _LINE.finditer(body):
-            text = line["text"]
-            if not text.strip():
-                continue
-            if start >= 0 and text[0] in " \t":
-                ends.append((line.end("text"), self.line_text(text)))
-                continue
-            if start >= 0:
-                yield Candidate(start, ends)
-            start, ends = line.start(), [(line.end("text"), self.line_text(text))]
-        if start >= 0:
-            yield Candidate(start, ends)
+        position = start = 0
+        ends: list[int] = []
+        pieces: list[str] = []
+        line_text = self.line_text
+        for line in body.splitlines(keepends=True):
+            text = line.rstrip()
+            if text:
+                if text[0] not in " \t":
+                    if ends:
+                        yield Candidate(start, ends, pieces)
+                    start, ends, pieces = position, [], []
+                if ends or text[0] not in " \t":
+                    ends.append(position + len(line.rstrip("\r\n")))
+                    pieces.append(line_text(text))
+            position += len(line)
+        if ends:
+            yield Candidate(start, ends, pieces)
+
+    def lines(self, body: str, start: int, end: int) -> Iterator[Line]:
+        """Every line, without the white space around it."""
+        for line in body[start:end].splitlines(keepends=True):
+            text = line.strip()
+            at = start + len(line) - len(line.lstrip())
+            yield Line(at, at + len(text), self.line_text(text))
+            start += len(line)
 
     def visible(self, body: str) -> str:
         """The text without markup."""
-        return "\n".join(self.line_text(line["text"]) for line in _LINE.finditer(body))
+        return "\n".join(map(self.line_text, body.splitlines()))
 
     def fit(self, text: str, body: str, tag: str) -> str:  # noqa: ARG002 - HTML needs the tag
         """With the line ends of the body."""
@@ -56,5 +64,5 @@ class IndentedLines:
         """As many line ends as are missing to an empty line."""
         if not body:
             return ""
-        tail = body.replace("\r\n", "\n")[-2:]
+        tail = body[-4:].replace("\r\n", "\n")[-2:]
         return "\n" * (2 - (len(tail) - len(tail.rstrip("\n"))))

@@ -2,61 +2,88 @@
 
 from collections.abc import Sequence
 
-from messagelog.compose import words
 from messagelog.compose.blocks import Block
+from messagelog.compose.heading import heading_text
 from messagelog.compose.model import Content, Entry, People, Pins
 from messagelog.compose.recognise import entry_of, syntax_of
 from messagelog.compose.said import message_lines
-from messagelog.compose.speakers import contact, contact_with_number, is_contact, is_outbound, party, speaker
-from messagelog.compose.times import day, stamp
+from messagelog.compose.shorten import shorten
+from messagelog.compose.speakers import contact, is_outbound, speaker
+from messagelog.compose.words import words_of
 from messagelog.messages import Conversation, Message, message_order
 
 
-def compose_log(
-    pins: Pins, people: People, messages: Sequence[Message], conversation: Conversation, key: bytes
+def compose_log(  # noqa: PLR0917 - what `entries` takes
+    pins: Pins,
+    people: People,
+    messages: Sequence[Message],
+    conversation: Conversation,
+    key: bytes,
+    written: Sequence[Entry] | None = None,
+    *,
+    continued: bool = False,
 ) -> Content:
-    """The text of a new activity. `key` is that of the hashes, as for `entries`."""
+    """The text of a new activity. `key` is that of the hashes, as for `entries`.
+
+    `written` are the entries of these messages where they are there already. `continued` says so in subject and title.
+    """
+    written = entries(pins, people, messages, conversation, key) if written is None else written
     syntax = syntax_of(pins)
-    heading = syntax.render(_heading(pins, people, messages, conversation))
-    texts = [entry.text for entry in entries(pins, people, messages, conversation, key)]
+    heading = heading_text(pins, people, messages, conversation, continued=continued)
     return Content(
-        subject=_title(contact(people), messages, conversation),
-        body=syntax.separator.join([heading, *texts]),
+        subject=subject_of(pins, people, messages, conversation, continued=continued),
+        body=syntax.separator.join([heading, *[entry.text for entry in written]]),
     )
+
+
+def subject_of(
+    pins: Pins,
+    people: People,
+    messages: Sequence[Message],
+    conversation: Conversation,
+    *,
+    continued: bool = False,
+) -> str:
+    """The subject of an activity with these messages."""
+    words = words_of(pins)
+    directions = {"outbound" if is_outbound(message, conversation) else "inbound" for message in messages}
+    subject = words.subject({message.kind for message in messages}, directions, contact(people, words))
+    return words.continued(subject) if continued else subject
 
 
 def entries(
     pins: Pins, people: People, messages: Sequence[Message], conversation: Conversation, key: bytes
 ) -> list[Entry]:
-    """An entry per message, oldest first: when, who, what was said, and the media."""
-    return [
-        entry_of(_block(pins, people, message, conversation), pins, key)
-        for message in sorted(messages, key=message_order)
-    ]
+    """An entry per message, oldest first: when, who, what was said, and the media.
+
+    One that would not fit into an activity of its own is shortened.
+    """
+    written = []
+    for message in sorted(messages, key=message_order):
+        block = _block(pins, people, message, conversation)
+        entry = entry_of(block, pins, key)
+        if pins.limit is not None and pins.measure.of(entry.text) > pins.limit // 3:
+            room = _room(pins, people, message, conversation)
+            entry = entry_of(shorten(block, pins, room), pins, key)
+        written.append(entry)
+    return written
+
+
+def _room(pins: Pins, people: People, message: Message, conversation: Conversation) -> int:
+    """What an activity with this message alone leaves for it."""
+    heading = heading_text(pins, people, [message], conversation, continued=True)
+    return (pins.limit or 0) - pins.measure.of(heading + syntax_of(pins).separator)
 
 
 def _block(pins: Pins, people: People, message: Message, conversation: Conversation) -> Block:
+    words = words_of(pins)
+    sent_at = message.sent_at
+    outbound = is_outbound(message, conversation)
     return Block(
-        title=speaker(message, people, conversation),
-        lines=message_lines(message, outbound=is_outbound(message, conversation)),
-        stamp=stamp(message.sent_at, pins.zone),
-        sent_at=message.sent_at or 0,
-        id=message.id,
+        speaker(message, people, conversation, words, outbound=outbound),
+        message_lines(message, words, outbound=outbound),
+        words.when(sent_at, pins.zone),
+        sent_at or 0,
+        message.id,
+        message.kind,
     )
-
-
-def _title(name: str, messages: Sequence[Message], conversation: Conversation) -> str:
-    directions = {"outbound" if is_outbound(message, conversation) else "inbound" for message in messages}
-    return words.subject({message.kind for message in messages}, directions, name)
-
-
-def _heading(pins: Pins, people: People, messages: Sequence[Message], conversation: Conversation) -> Block:
-    others = [party(someone) for someone in conversation.correspondents if not is_contact(someone, people)]
-    lines = []
-    if len(conversation.correspondents) > 1 and any(others):
-        lines.append(f"Also taking part: {', '.join(filter(None, others))}")
-    days = sorted({day(message.sent_at, pins.zone) for message in messages if message.sent_at is not None})
-    if days:
-        lines.append(days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}")
-    title = _title(contact_with_number(people), messages, conversation)
-    return Block(title=title, lines=[*lines, words.zone_note(pins.zone)])

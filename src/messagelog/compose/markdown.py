@@ -5,28 +5,41 @@ import re
 from messagelog.compose.blocks import Block, Link
 from messagelog.compose.lines import IndentedLines
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
-_LIST_OR_RULE = re.compile(r"^([-+=]|\d{1,9}(?=[.)]))")
+_ESCAPES = {ord(char): f"\\{char}" for char in "\\`*_{}[]<>#|~&"}
+_SPECIAL = re.compile(r"[\\`*_{}\[\]<>#|~&]")
+_NUMBERED = re.compile(r"\d{1,9}(?=[.)])")
 _MARKUP = re.compile(r"\\([!-/:-@\[-`{-~])|^\s*[-+] |\*")
+_BULLETS = ("- ", "+ ")
 _HARD_BREAK = "  \n"
+_URL_ESCAPES = {ord(char): f"%{ord(char):02X}" for char in "()*'\\ <>[]`"}
 
 
 class Markdown(IndentedLines):
-    """A list item per entry: `- **time** who`, and below it, indented, what was said."""
+    """A list item per entry: `- time **who**`, and below it, indented, what was said."""
 
     def render(self, block: Block) -> str:
         """The block's lines, with hard breaks between them."""
-        head = (
-            f"- **{_escape(block.stamp)}** {_escape(block.title)}"
-            if block.stamp
-            else f"**{_escape(block.title)}**"
-        )
-        lines = [head, *(f"{self.indent}{_line(line)}".rstrip() for line in block.lines)]
+        title = f"**{_escape(block.title)}**"
+        head = f"- {_escape(block.stamp)} {title}" if block.stamp else title
+        lines = [head, *[f"{self.indent}{_line(line)}".rstrip() for line in block.lines]]
         return _HARD_BREAK.join(lines)
+
+    def seen(self, block: Block) -> str:
+        """The lines without escapes; a link with its brackets."""
+        head = f"{block.stamp} {block.title}" if block.stamp else block.title
+        lines = [f"[{at.label}]({_bare_url(at.url)})" if isinstance(at, Link) else at for at in block.lines]
+        return " ".join([head, *lines])
+
+    def line(self, text: str) -> str:
+        """With every character escaped that means something."""
+        return _escape(text)
 
     def line_text(self, line: str) -> str:
         """Without bullet, bold and escapes. A CRM may have changed the first two."""
-        return _MARKUP.sub(lambda markup: markup[1] or "", line)
+        if "\\" in line:
+            return _MARKUP.sub(lambda markup: markup[1] or "", line)
+        text = line.lstrip()
+        return (text[2:] if text.startswith(_BULLETS) else line).replace("*", "")
 
 
 def _line(line: str | Link) -> str:
@@ -37,12 +50,17 @@ def _line(line: str | Link) -> str:
 
 def _escape(text: str) -> str:
     """Says the same in Markdown. White space at the front would make code of it."""
-    escaped = _SPECIAL.sub(r"\\\1", text.strip())
-    if number := re.match(r"\d{1,9}(?=[.)])", escaped):
-        return f"{number[0]}\\{escaped[number.end() :]}"
-    return f"\\{escaped}" if escaped.startswith(("-", "+", "=")) else escaped
+    text = text.strip()
+    first = text[:1]
+    if _SPECIAL.search(text):
+        text = text.translate(_ESCAPES)
+    if first in {"-", "+", "="}:
+        return f"\\{text}"
+    if first.isdigit() and (number := _NUMBERED.match(text)):
+        return f"{number[0]}\\{text[number.end() :]}"
+    return text
 
 
 def _bare_url(url: str) -> str:
     """An address that cannot end the link early."""
-    return "".join(f"%{ord(char):02X}" if char in "()*'\\ <>[]`" else char for char in url)
+    return url.translate(_URL_ESCAPES)

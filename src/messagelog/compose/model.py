@@ -2,6 +2,9 @@
 
 import dataclasses
 from enum import StrEnum
+from typing import NamedTuple
+
+from messagelog.messages import MessageKind
 
 
 class LogFormat(StrEnum):
@@ -13,18 +16,41 @@ class LogFormat(StrEnum):
     CUSTOM = "custom"
 
 
+class Measure(StrEnum):
+    """What a CRM counts when it limits a body."""
+
+    CHARACTERS = "characters"
+    UTF16 = "utf-16"
+    BYTES = "bytes"
+
+    def of(self, text: str) -> int:
+        """How much of its limit a text takes: code points, UTF-16 units (an emoji is two), or UTF-8 bytes."""
+        if self is Measure.CHARACTERS or text.isascii():
+            return len(text)
+        return len(text.encode()) if self is Measure.BYTES else len(text.encode("utf-16-le")) // 2
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pins:
     """What an activity keeps for ever, so that its text can be recognised and amended.
 
-    `zone` is an IANA name, `UTC` or an offset like `UTC-07:00` (see `pick_zone`); `template` is the version
-    of the wording.
+    `zone` is an IANA name, `UTC` or an offset like `UTC-07:00` (see `pick_zone`); `language` is one of
+    `LANGUAGES` (see `pick_language`); `template` is the version of the wording: in 1 the heading had no counts.
+    `limit` is how long a body may be, as `measure` counts; None where the CRM sets none. `appends` says that the CRM
+    only takes additions: then the heading holds nothing that a later message makes wrong.
     """
 
     format: LogFormat
     zone: str
-    locale: str = "en"
-    template: int = 1
+    language: str = "en"
+    template: int = 2
+    limit: int | None = None
+    measure: Measure = Measure.CHARACTERS
+    appends: bool = False
+
+    def fits(self, body: str) -> bool:
+        """Whether a body is within the limit."""
+        return self.limit is None or self.measure.of(body) <= self.limit
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,16 +70,21 @@ class Content:
     body: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One block of an activity's text, ready to stand in it.
 
     `hash` (16 bytes) recognises it by its visible text, `sent_at` (milliseconds since 1970, 0 where unknown)
     places it, `text` is the block in the pinned format. `id` is that of the message or entity it is about;
-    headings have none.
+    headings have none. `kind` is what the heading counts it as.
     """
 
     hash: bytes
     sent_at: int
     text: str
     id: str | None = None
+    kind: MessageKind = MessageKind.OTHER
+
+
+Known = tuple[int, bytes] | tuple[int, bytes, str]
+"""Time and hash of an entry that was logged earlier, as of `Entry`. Where its id comes along, entries of one
+millisecond stand in the order of their ids; else the later ones stand behind."""

@@ -9,9 +9,17 @@ class Plain(IndentedLines):
 
     def render(self, block: Block) -> str:
         """The block's lines."""
-        head = f"[{block.stamp}] {block.title}" if block.stamp else block.title
-        return "\n".join([head, *(f"{self.indent}{_line(line)}" for line in block.lines)])
+        return f"\n{self.indent}".join(_lines(block))
+
+    def seen(self, block: Block) -> str:
+        """The lines themselves."""
+        return " ".join(_lines(block))
+
+    def line(self, text: str) -> str:
+        """Plain text needs no escaping."""
+        return text
 
 
-def _line(line: str | Link) -> str:
-    return f"{line.label}: {line.url}" if isinstance(line, Link) else line
+def _lines(block: Block) -> list[str]:
+    head = f"[{block.stamp}] {block.title}" if block.stamp else block.title
+    return [head, *[f"{line.label}: {line.url}" if isinstance(line, Link) else line for line in block.lines]]

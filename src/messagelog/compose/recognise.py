@@ -1,8 +1,11 @@
 """Finding our own blocks again in a body that a CRM has stored and people have edited."""
 
 import hmac
+import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from hashlib import blake2b
 from typing import NamedTuple
 
 from messagelog.compose.blocks import Block, Candidate, Syntax
@@ -13,6 +16,13 @@ from messagelog.compose.model import Entry, LogFormat, Pins
 from messagelog.compose.plain import Plain
 
 HASH_BYTES = 16
+
+# A CRM that wraps lines, or makes a paragraph of each, leaves an entry in several places that look like blocks.
+_LIKE_A_TIME = re.compile(r"\W*\d{1,4}\b")
+_MOST_PIECES = 60
+_MOST_ATTEMPTS = 100
+
+Mac = hmac.HMAC | blake2b
 
 _SYNTAXES: dict[LogFormat, Syntax] = {
     LogFormat.PLAIN: Plain(),
@@ -41,33 +51,76 @@ def syntax_of(pins: Pins) -> Syntax:
 def entry_of(block: Block, pins: Pins, key: bytes) -> Entry:
     """The block, written out and with the hash by which it is found again."""
     syntax = syntax_of(pins)
-    text = syntax.render(block)
-    *_, (_, digest) = _digests(next(iter(syntax.scan(text))), key)
-    return Entry(hash=digest, sent_at=block.sent_at, text=text, id=block.id)
+    digest = _digest(normalise(syntax.seen(block)), _mac(pins.template, key))
+    return Entry(digest, block.sent_at, syntax.render(block), block.id, block.kind)
 
 
 def find(body: str, pins: Pins, hashes: Collection[bytes], key: bytes) -> list[Found]:
     """Every block with one of the hashes, in the order of the body, as far down as it fits."""
-    found = []
-    for candidate in syntax_of(pins).scan(body):
-        fits = [(end, digest) for end, digest in _digests(candidate, key) if digest in hashes]
-        if fits:
-            found.append(Found(candidate.start, *fits[-1], candidate.tag))
-    return sorted(found)
+    found: list[Found] = []
+    empty = _mac(pins.template, key)
+    candidates = list(syntax_of(pins).scan(body))
+    attempts = _MOST_ATTEMPTS
+    claimed = 0
+    for index, candidate in enumerate(candidates):
+        if candidate.start < claimed:
+            continue
+        block = _block_in(candidate, hashes, empty)
+        if block is None and attempts and _LIKE_A_TIME.match(candidate.pieces[0]):
+            attempts -= 1
+            block = _block_across(candidates[index : index + _MOST_PIECES], hashes, empty)
+        if block is not None:
+            found.append(block)
+            claimed = block.end
+    return found
 
 
-def count_entries(body: str, pins: Pins, hashes: Collection[bytes], key: bytes) -> dict[bytes, int]:
-    """How often each of the hashes stands in the body; those that do not are missing."""
-    return dict(Counter(block.hash for block in find(body, pins, frozenset(hashes), key)))
+def _block_in(candidate: Candidate, hashes: Collection[bytes], empty: Mac) -> Found | None:
+    """The block that a candidate is or begins with."""
+    whole = _digest(normalise(" ".join(candidate.pieces)), empty)
+    if whole in hashes:
+        return Found(candidate.start, candidate.ends[-1], whole, candidate.tag)
+    return _block_across([candidate], hashes, empty) if len(candidate.ends) > 1 else None
 
 
-def _digests(candidate: Candidate, key: bytes) -> Iterator[tuple[int, bytes]]:
-    """Each possible end with the hash of the normalised text up to it: HMAC-SHA256, its first 16 bytes."""
-    mac = hmac.new(key, digestmod="sha256")
+def _block_across(candidates: Sequence[Candidate], hashes: Collection[bytes], empty: Mac) -> Found | None:
+    """The longest block that begins where the first candidate does, however its lines were wrapped since."""
+    mac = empty.copy()
     space = b""
-    for end, visible in candidate.ends:
-        piece = normalise(visible)
-        if piece:
-            mac.update(space + piece.encode("utf-8", "surrogatepass"))
-            space = b" "
-            yield end, mac.copy().digest()[:HASH_BYTES]
+    fits = None
+    first = candidates[0]
+    for candidate in candidates:
+        for end, visible in zip(candidate.ends, candidate.pieces, strict=True):
+            piece = normalise(visible)
+            if piece:
+                mac.update(space + piece.encode("utf-8", "surrogatepass"))
+                space = b" "
+                digest = mac.copy().digest()[:HASH_BYTES]
+                if digest in hashes:
+                    fits = Found(first.start, end, digest, first.tag)
+    return fits
+
+
+def count_entries(
+    body: str, pins: Pins, hashes: Collection[bytes], key: bytes, others: Collection[bytes] = ()
+) -> dict[bytes, int]:
+    """How often each of the hashes stands in the body; those that do not are missing.
+
+    `others` are the hashes of what else may be there: one of those may begin with the very text of one that is
+    looked for, and has to be told from it.
+    """
+    found = Counter(block.hash for block in find(body, pins, frozenset({*hashes, *others}), key))
+    return {digest: count for digest, count in found.items() if digest in hashes}
+
+
+@lru_cache(maxsize=32)
+def _mac(template: int, key: bytes) -> Mac:
+    """A keyed hash with nothing in it yet. Activities of the first template were written with a slower one."""
+    return hmac.new(key, digestmod="sha256") if template == 1 else blake2b(key=key, digest_size=HASH_BYTES)
+
+
+def _digest(text: str, empty: Mac) -> bytes:
+    """The first 16 bytes of the keyed hash."""
+    mac = empty.copy()
+    mac.update(text.encode("utf-8", "surrogatepass"))
+    return mac.digest()[:HASH_BYTES]

@@ -4,7 +4,7 @@ import re
 
 from messagelog.compose.clean import clean_line
 from messagelog.compose.model import People
-from messagelog.compose.words import UNKNOWN_AGENT, UNKNOWN_CONTACT
+from messagelog.compose.words import Words
 from messagelog.messages import Conversation, Message, Party
 
 _NOT_A_DIGIT = re.compile(r"\D")
@@ -18,15 +18,18 @@ def is_outbound(message: Message, conversation: Conversation) -> bool:
     return bool(message.from_ and same_number(message.from_.phone_number, ours))
 
 
-def speaker(message: Message, people: People, conversation: Conversation) -> str:
+def speaker(
+    message: Message, people: People, conversation: Conversation, words: Words, *, outbound: bool
+) -> str:
     """The sender's name; on the other side else the contact's, or the number; on ours else the user's."""
-    if is_outbound(message, conversation):
-        named = (_name(message.author), _name(message.from_), people.agent_name, conversation.agent_name)
-        return _first(*named, UNKNOWN_AGENT)
+    named = _name(message.from_)
+    if outbound:
+        names = (_name(message.author), named, people.agent_name, conversation.agent_name)
+        return _first(*names) or words.unknown_agent
     number = message.from_.phone_number if message.from_ else None
     if len(conversation.correspondents) <= 1 or same_number(number, people.contact_phone):
-        return _first(_name(message.from_), people.contact_name, number, UNKNOWN_CONTACT)
-    return _first(_name(message.from_), number, UNKNOWN_CONTACT)
+        return _first(named, people.contact_name, number) or words.unknown_contact
+    return _first(named, number) or words.unknown_contact
 
 
 def same_number(one: str | None, other: str | None) -> bool:
@@ -43,15 +46,20 @@ def is_contact(someone: Party, people: People) -> bool:
     )
 
 
-def contact(people: People) -> str:
+def contact(people: People, words: Words) -> str:
     """The contact's name, else number."""
-    return _first(people.contact_name, people.contact_phone, UNKNOWN_CONTACT)
+    return _first(people.contact_name, people.contact_phone) or words.unknown_contact
 
 
-def contact_with_number(people: People) -> str:
+def contact_with_number(people: People, words: Words) -> str:
     """The contact's name, and the number behind it."""
-    name, number = contact(people), clean_line(people.contact_phone)
+    name, number = contact(people, words), clean_line(people.contact_phone)
     return f"{name} ({number})" if number and number != name else name
+
+
+def agent(people: People, conversation: Conversation) -> str:
+    """Our side's name, else number; empty where nothing is known."""
+    return _first(people.agent_name, conversation.agent_name)
 
 
 def party(someone: Party) -> str:
@@ -66,5 +74,8 @@ def _name(someone: Party | None) -> str | None:
 
 
 def _first(*names: str | None) -> str:
-    """The first that is not blank."""
-    return next(line for name in names if (line := clean_line(name)))
+    """The first that is not blank, else nothing."""
+    for name in names:
+        if name and (line := clean_line(name)):
+            return line
+    return ""

@@ -2,71 +2,121 @@
 
 from collections.abc import Iterable, Sequence
 
-from messagelog.compose import words
 from messagelog.compose.blocks import Block, Link
 from messagelog.compose.clean import clean_line
+from messagelog.compose.heading import MOST_NAMED
 from messagelog.compose.model import Content, Entry, People, Pins
 from messagelog.compose.recognise import entry_of, syntax_of
 from messagelog.compose.said import media_lines, text_lines
+from messagelog.compose.shorten import shorten
 from messagelog.compose.speakers import contact, contact_with_number
-from messagelog.compose.times import duration, stamp
+from messagelog.compose.words import Words, words_of
 from messagelog.messages import Entity, MessageKind, Owner, Party, Thread
 
 Said = tuple[str, Sequence[str | Link]]
 """Title and lines of an entry."""
 
 _ALIVE = "Alive"
+_MESSAGES = frozenset({"AliveMessage", None})
+_NOTE = "AliveNote"
 _ASSIGNED = "ThreadAssignedHint"
-_CHANGES = {"ThreadResolvedHint": "Resolved", "ThreadReopenedHint": "Reopened"}
+_RESOLVED, _REOPENED = "ThreadResolvedHint", "ThreadReopenedHint"
+_DELETED = frozenset({"DeletedMessage", "DeletedNote"})
 
 
-def compose_thread(pins: Pins, people: People, thread: Thread, key: bytes) -> Content:
-    """The text of a new activity for a shared thread."""
-    texts = [block.text for block in thread_blocks(pins, people, thread, key)]
+def compose_thread(
+    pins: Pins,
+    people: People,
+    thread: Thread,
+    key: bytes,
+    written: Sequence[Entry] | None = None,
+    *,
+    continued: bool = False,
+) -> Content:
+    """The text of a new activity for a shared thread. `written` are its blocks where they are there already."""
+    blocks = thread_blocks(pins, people, thread, key) if written is None else written
     return Content(
-        subject=words.subject({MessageKind.THREAD}, (), contact(people)),
-        body=syntax_of(pins).separator.join(texts),
+        subject=thread_subject(pins, people, continued=continued),
+        body=syntax_of(pins).separator.join([block.text for block in blocks]),
     )
+
+
+def thread_subject(pins: Pins, people: People, *, continued: bool = False) -> str:
+    """The subject of an activity for a shared thread."""
+    words = words_of(pins)
+    title = words.thread_title(contact(people, words))
+    return words.continued(title) if continued else title
 
 
 def thread_blocks(pins: Pins, people: People, thread: Thread, key: bytes) -> list[Entry]:
     """All that is our part of the text: the summary (without id) and an entry per entity that is shown."""
-    blocks = [_summary(pins, people, thread)]
-    assigned: Party | None = None
-    for entity in thread.entities:
-        said = _said(entity, people, thread, assigned)
+    words = words_of(pins)
+    alive = [entity for entity in thread.entities if _is_alive(entity)]
+    shown = [_summary(pins, people, thread, alive)]
+    teller = _Teller(words, contact(people, words), _owner_name(thread.owner))
+    for entity in alive:
+        said = teller.said(entity)
         if said is not None:
-            title, lines = said
             at = entity.happened_at
-            blocks.append(Block(title, lines, stamp(at, pins.zone), at or 0, entity.id))
+            shown.append(Block(*said, words.when(at, pins.zone), at or 0, entity.id, MessageKind.THREAD))
+    if pins.limit is None:
+        return [entry_of(block, pins, key) for block in shown]
+    room = pins.limit - pins.measure.of(continued_heading(pins, people, key).text + syntax_of(pins).separator)
+    return [entry_of(shorten(block, pins, room), pins, key) for block in shown]
+
+
+def continued_heading(pins: Pins, people: People, key: bytes) -> Entry:
+    """What stands above the entries in an activity that goes on with a thread."""
+    words = words_of(pins)
+    title = words.continued(words.thread_title(contact_with_number(people, words)))
+    return entry_of(Block(title, [words.zone(pins.zone)]), pins, key)
+
+
+class _Teller:
+    """Says what happened, one entity after the other: who is assigned is known from those before."""
+
+    def __init__(self, words: Words, customer: str, owner: str) -> None:
+        self._words = words
+        self._customer = customer
+        self._owner = owner
+        self._assigned: Party | None = None
+
+    def said(self, entity: Entity) -> Said | None:
+        """Title and lines; None for what is not shown: hints that tell nothing new."""
+        words = self._words
+        if entity.record_type in _MESSAGES:
+            return self._message(entity)
+        if entity.record_type == _NOTE:
+            author = _agent(entity.author) or words.unknown_agent
+            return words.note(author), text_lines(entity.body_text) or [words.no_text]
+        by = _agent(entity.initiator or entity.author)
         if entity.record_type == _ASSIGNED:
-            assigned = entity.assignee
-    return [entry_of(block, pins, key) for block in blocks]
+            return self._assignment(entity, by), ()
+        if entity.record_type == _RESOLVED:
+            return words.resolved(by), ()
+        return (words.reopened(by), ()) if entity.record_type == _REOPENED else None
+
+    def _message(self, entity: Entity) -> Said:
+        words = self._words
+        lines: list[str | Link] = [*text_lines(entity.body_text)]
+        if entity.attachments:
+            lines += media_lines(entity.media, words)
+        if not lines:
+            lines.append(words.no_text)
+        if not _is_outbound(entity):
+            return self._customer, lines
+        failed = words.failure(entity.message_status)
+        who = _agent(entity.author) or self._owner or words.unknown_agent
+        return who, [*lines, failed] if failed else lines
+
+    def _assignment(self, entity: Entity, by: str) -> str:
+        before, now = _agent(entity.previous_assignee or self._assigned), _agent(entity.assignee)
+        self._assigned = entity.assignee
+        return self._words.assignment("" if before == now else before, now, by)
 
 
-def _said(entity: Entity, people: People, thread: Thread, assigned: Party | None) -> Said | None:
-    """What happened; None for what is not shown: deleted things, and hints that tell nothing new."""
-    if (entity.availability or _ALIVE) != _ALIVE:
-        return None
-    if entity.record_type in {"AliveMessage", None}:
-        return _message(entity, people, thread)
-    if entity.record_type == "AliveNote":
-        author = _agent(entity.author) or words.UNKNOWN_AGENT
-        return f"Note by {author}", text_lines(entity.body_text) or [words.NO_TEXT]
-    by = _agent(entity.initiator or entity.author)
-    if entity.record_type == _ASSIGNED:
-        return _assignment(entity, assigned, by), ()
-    change = _CHANGES.get(entity.record_type or "")
-    return (_by(change, by), ()) if change else None
-
-
-def _message(entity: Entity, people: People, thread: Thread) -> Said:
-    lines = [*text_lines(entity.body_text), *media_lines(entity.media)] or [words.NO_TEXT]
-    if not _is_outbound(entity):
-        return contact(people), lines
-    failed = words.failure(entity.message_status)
-    who = _agent(entity.author) or _owner_name(thread.owner) or words.UNKNOWN_AGENT
-    return who, [*lines, failed] if failed else lines
+def _is_alive(entity: Entity) -> bool:
+    return (entity.availability or _ALIVE) == _ALIVE and entity.record_type not in _DELETED
 
 
 def _is_outbound(entity: Entity) -> bool:
@@ -74,44 +124,55 @@ def _is_outbound(entity: Entity) -> bool:
     return entity.direction.casefold() == "outbound" if entity.direction else entity.author is not None
 
 
-def _assignment(entity: Entity, assigned: Party | None, by: str) -> str:
-    before, now = _agent(entity.previous_assignee or assigned), _agent(entity.assignee)
-    change = f"Assigned to {now}" if now else "Unassigned"
-    if before and before != now:
-        change = f"Assigned from {before} to {now}" if now else f"Unassigned from {before}"
-    return _by(change, by)
+def _summary(pins: Pins, people: People, thread: Thread, alive: Sequence[Entity]) -> Block:
+    """What stands above the entries: who, how it stands, from when to when, how much."""
+    words = words_of(pins)
+    customer = contact_with_number(people, words)
+    number = clean_line(thread.owner_party.phone_number) if thread.owner_party else ""
+    assignee = _agent(thread.assignee)
+    lines = [_owner_line(thread.owner, words)]
+    lines.append(words.number(number) if number else "")
+    lines.append(words.participants(contact(people, words), _agents(people, thread, alive), MOST_NAMED))
+    lines.append(words.assigned(assignee) if assignee else "")
+    lines += _course(pins, thread, alive)
+    kinds = [entity.record_type for entity in alive]
+    messages, notes = sum(kind in _MESSAGES for kind in kinds), kinds.count(_NOTE)
+    lines.append(words.content_counts(messages, notes))
+    return Block(words.thread_title(customer), [*filter(None, lines), words.zone(pins.zone)])
 
 
-def _by(what: str, who: str) -> str:
-    return f"{what} by {who}" if who else what
-
-
-def _summary(pins: Pins, people: People, thread: Thread) -> Block:
-    times = [time for entity in thread.entities if (time := entity.happened_at) is not None]
-    lines = [
-        _line("Owner", _owner(thread.owner)),
-        _line("Number", clean_line(thread.owner_party.phone_number) if thread.owner_party else ""),
-        _line(
-            "Status", " - ".join(filter(None, [clean_line(thread.status), clean_line(thread.status_reason)]))
-        ),
-        _line("Assigned to", _agent(thread.assignee)),
-        _line("Agents", ", ".join(_agents(people, thread))),
+def _course(pins: Pins, thread: Thread, alive: Sequence[Entity]) -> list[str]:
+    """How it stands, when it began and ended or was last heard of, and how long it took."""
+    words = words_of(pins)
+    status, resolved = _status(thread, alive)
+    lines = [words.status(status, clean_line(thread.status_reason))]
+    times = [time for entity in alive if (time := entity.happened_at) is not None]
+    if not times:
+        return lines
+    first, last = min(times), max(times)
+    ends = [time for entity in alive if entity.record_type == _RESOLVED and (time := entity.happened_at)]
+    if resolved and ends:
+        last = max(ends)
+    return [
+        *lines,
+        words.began(words.when(first, pins.zone)),
+        words.ended(words.when(last, pins.zone), resolved=resolved),
+        words.took(last - first, resolved=resolved),
     ]
-    if times:
-        lines.append(_line("Started", stamp(min(times), pins.zone)))
-        lines.append(_line("Last activity", stamp(max(times), pins.zone)))
-        lines.append(_line("Duration", duration(max(times) - min(times))))
-    title = words.SUBJECTS[MessageKind.THREAD].format(name=contact_with_number(people))
-    return Block(title, [*filter(None, lines), words.zone_note(pins.zone)])
 
 
-def _line(name: str, value: str) -> str:
-    return f"{name}: {value}" if value else ""
+def _status(thread: Thread, alive: Sequence[Entity]) -> tuple[str, bool]:
+    """RingCentral's word for how it stands, and whether that is resolved; without one the hints tell."""
+    status = clean_line(thread.status)
+    if not status:
+        changes = [entity.record_type for entity in alive if entity.record_type in {_RESOLVED, _REOPENED}]
+        status = "Resolved" if changes[-1:] == [_RESOLVED] else "Open"
+    return status, status.casefold() == "resolved"
 
 
-def _owner(owner: Owner | None) -> str:
+def _owner_line(owner: Owner | None, words: Words) -> str:
     name = _owner_name(owner)
-    return f"{name} (call queue)" if owner and name and owner.extension_type == "Department" else name
+    return words.owner(name, queue=owner.extension_type == "Department") if owner and name else ""
 
 
 def _owner_name(owner: Owner | None) -> str:
@@ -122,14 +183,13 @@ def _agent(someone: Party | None) -> str:
     return clean_line(someone.name or someone.extension_number or someone.phone_number) if someone else ""
 
 
-def _agents(people: People, thread: Thread) -> list[str]:
+def _agents(people: People, thread: Thread, alive: Sequence[Entity]) -> list[str]:
     """Everybody of our side who took part, each once; never the customer."""
-    customer = {clean_line(people.contact_name).casefold(), people.contact_phone}
+    seen: set[str | None] = {clean_line(people.contact_name).casefold(), people.contact_phone}
     if thread.guest_party:
-        customer |= {thread.guest_party.phone_number, clean_line(thread.guest_party.name).casefold()}
-    seen: set[str | None] = customer
+        seen |= {thread.guest_party.phone_number, clean_line(thread.guest_party.name).casefold()}
     names = []
-    for someone in _our_side(thread):
+    for someone in dict.fromkeys(_our_side(thread, alive)):
         name = _agent(someone)
         keys = {name.casefold(), someone.extension_id, someone.phone_number} - {None, ""}
         if name and not keys & seen:
@@ -139,9 +199,9 @@ def _agents(people: People, thread: Thread) -> list[str]:
     return names
 
 
-def _our_side(thread: Thread) -> Iterable[Party]:
-    for entity in thread.entities:
-        author = entity.author if entity.record_type == "AliveNote" or _is_outbound(entity) else None
+def _our_side(thread: Thread, alive: Sequence[Entity]) -> Iterable[Party]:
+    for entity in alive:
+        author = entity.author if entity.record_type == _NOTE or _is_outbound(entity) else None
         yield from (someone for someone in (author, entity.initiator, entity.assignee) if someone)
     if thread.assignee:
         yield thread.assignee

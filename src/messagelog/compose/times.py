@@ -2,11 +2,11 @@
 
 import math
 import re
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-UNKNOWN = "time unknown"
+from babel.dates import format_date, format_time, get_datetime_format
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAME = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,3}")
@@ -16,6 +16,7 @@ _OFFSET = re.compile(
 )
 _NUMBER = re.compile(r"[+\-\u2212]?[0-9]{1,4}(?:[.,][0-9]{1,4})?")
 
+_MINUTE = 60_000  # milliseconds
 _MOST_HOURS = 26
 _MOST_MINUTES = 14 * 60  # east of Greenwich, in Kiribati
 _DIGITS_WITH_MINUTES = 4
@@ -51,30 +52,45 @@ def local(sent_at: int, zone: str) -> datetime:
     return (_EPOCH + timedelta(milliseconds=sent_at)).astimezone(zone_of(zone))
 
 
-def stamp(sent_at: int | None, zone: str) -> str:
-    """`2026-07-13 8:00 PM PDT`, to the minute."""
-    if sent_at is None:
-        return UNKNOWN
-    moment = local(sent_at, zone)
-    hour, half = moment.hour % 12 or 12, "AM" if moment.hour < 12 else "PM"  # noqa: PLR2004 - hours of a clock
-    return f"{day(sent_at, zone)} {hour}:{moment.minute:02} {half} {_zone_letters(moment)}"
+def stamp(sent_at: int, zone: str, language: str = "en") -> str:
+    """`2026-07-13 8:00 PM PDT`, to the minute: as CLDR has it for the language, but days in English are ISO's."""
+    return _stamp(sent_at // _MINUTE, zone, language)
 
 
-def day(sent_at: int, zone: str) -> str:
-    """`2026-07-13`: the day in the zone."""
-    return local(sent_at, zone).date().isoformat()
+@lru_cache(maxsize=8_192)
+def _stamp(minute: int, zone: str, language: str) -> str:
+    moment = local(minute * _MINUTE, zone)
+    written, letters = _day(moment.date(), language), _zone_letters(moment)
+    if language == "en":
+        half = "AM" if moment.hour < 12 else "PM"  # noqa: PLR2004 - hours of a clock
+        return f"{written} {moment.hour % 12 or 12}:{moment.minute:02} {half} {letters}"
+    clock = format_time(moment, "short", locale=language)
+    together = str(get_datetime_format("medium", locale=language)).format(clock, written)
+    return f"{_one_line(together)} {letters}"
 
 
-def duration(milliseconds: int) -> str:
-    """`2 d 2 h`, `1 h 5 min`, `12 min` or `less than a minute`: at most two units."""
-    minutes = milliseconds // 60_000
+def day(sent_at: int, zone: str, language: str = "en") -> str:
+    """`2026-07-13`: the day in the zone, as the language writes it."""
+    return _day(local(sent_at, zone).date(), language)
+
+
+@lru_cache(maxsize=1_024)
+def _day(that: date, language: str) -> str:
+    if language == "en":
+        return that.isoformat()
+    return _one_line(format_date(that, "medium", locale=language))
+
+
+def _one_line(text: str) -> str:
+    # CLDR puts narrow and unbreakable spaces into times, which CRMs show as boxes or take away.
+    return " ".join(text.split())
+
+
+def parts_of(milliseconds: int) -> tuple[int, int, int]:
+    """Days, hours and minutes of a length of time: each is what the one before leaves over."""
+    minutes = max(0, milliseconds) // _MINUTE
     days, rest = divmod(minutes, 24 * 60)
-    hours, minutes = divmod(rest, 60)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min")]
-    first = next((index for index, (count, _) in enumerate(parts) if count > 0), None)
-    if first is None:
-        return "less than a minute"
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
+    return (days, *divmod(rest, 60))
 
 
 def seconds(length: float) -> str:
@@ -96,11 +112,7 @@ def _place(name: str) -> ZoneInfo | None:
         return None
     try:
         return ZoneInfo(name)
-    except (
-        ValueError,
-        KeyError,
-        OSError,
-    ):  # unknown names, and names of folders: the caller has other choices
+    except (ValueError, KeyError, OSError):  # unknown, or the name of a folder: the caller has other choices
         return None
 
 

@@ -1,58 +1,344 @@
-"""The wording, in English, without any markup."""
+"""The wording, without any markup: what is in the message catalogs, and nothing else in any language.
 
-from collections.abc import Collection
+Every fixed word is the argument of `gettext`, `ngettext` or `_marked`, so that tools find it.
+"""
 
+import re
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from typing import Final
+
+from messagelog.compose.catalog import catalog_of
+from messagelog.compose.model import Pins
+from messagelog.compose.times import day, parts_of, stamp
 from messagelog.messages import MessageKind
 
-UNKNOWN_AGENT = "Unknown agent"
-UNKNOWN_CONTACT = "Unknown contact"
-NO_TEXT = "(no text)"
-
-MOST_PAGES = 100_000
+MOST_PAGES: Final = 100_000
 """Of a fax: what is more is a slip of the sender, and is not shown."""
 
-SUBJECTS = {
-    MessageKind.SMS: "SMS conversation with {name}",
-    MessageKind.VOICEMAIL: "Voicemail {way} {name}",
-    MessageKind.FAX: "Fax {way} {name}",
-    MessageKind.THREAD: "Shared SMS conversation with {name}",
+_COUNTED: Final = (MessageKind.SMS, MessageKind.VOICEMAIL, MessageKind.FAX, MessageKind.OTHER)
+_A_NUMBER: Final = re.compile(r"[0-9]{1,9}")
+
+
+def _marked(text: str) -> str:
+    """Puts a text into the catalogs that is looked up elsewhere."""
+    return text
+
+
+_SUBJECTS: Final = {
+    (MessageKind.SMS, None): _marked("SMS conversation with {name}"),
+    (MessageKind.VOICEMAIL, "inbound"): _marked("Voicemail from {name}"),
+    (MessageKind.VOICEMAIL, "outbound"): _marked("Voicemail to {name}"),
+    (MessageKind.VOICEMAIL, None): _marked("Voicemails with {name}"),
+    (MessageKind.FAX, "inbound"): _marked("Fax from {name}"),
+    (MessageKind.FAX, "outbound"): _marked("Fax to {name}"),
+    (MessageKind.FAX, None): _marked("Faxes with {name}"),
+    (MessageKind.THREAD, None): _marked("Shared SMS conversation with {name}"),
 }
-MIXED = "Conversation with {name}"
-WAYS = {"inbound": "from", "outbound": "to"}
 
-FAILURES = {
-    "deliveryfailed": "Not delivered",
-    "sendingfailed": "Not sent: sending failed",
-    "failed": "Not delivered",
-    "undelivered": "Not delivered",
+_FAILURES: Final = {
+    "deliveryfailed": _marked("Not delivered"),
+    "failed": _marked("Not delivered"),
+    "undelivered": _marked("Not delivered"),
+    "sendingfailed": _marked("Not sent: sending failed"),
 }
+_REASONS: Final = {
+    "noanswer": _marked("nobody answered"),
+    "nofaxmachine": _marked("there is no fax machine at this number"),
+    "linebusy": _marked("the line was busy"),
+    "alllinesinuse": _marked("the line was busy"),
+    "callerhungup": _marked("the other side hung up"),
+    "calldeclined": _marked("the call was declined"),
+    "notaccepted": _marked("the call was declined"),
+    "invalidnumber": _marked("the number is not valid"),
+    "wrongnumber": _marked("the number is not valid"),
+    "unknowncountrycode": _marked("the number is not valid"),
+    "toomanypages": _marked("there were too many pages"),
+    "sentpartially": _marked("only some of the pages arrived"),
+    "notenoughcredits": _marked("there was not enough credit"),
+}
+_MEDIA: Final = {
+    "recording": _marked("Voicemail"),
+    "fax": _marked("Fax"),
+    "image": _marked("Picture"),
+    "video": _marked("Video"),
+    "file": _marked("File"),
+}
+_STATUSES: Final = {"open": _marked("open"), "resolved": _marked("resolved")}
 
-MEDIA = {"recording": "Voicemail", "fax": "Fax", "image": "Picture", "video": "Video", "file": "File"}
+
+class Words:
+    """What is said in one language."""
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+        catalog = catalog_of(language)
+        self.gettext = catalog.gettext
+        self.ngettext = catalog.ngettext
+        gettext = self.gettext
+        self.unknown_agent = gettext("Unknown agent")
+        self.unknown_contact = gettext("Unknown contact")
+        self.unknown_time = gettext("time unknown")
+        self.no_text = gettext("(no text)")
+        self.comma = gettext(", ")
+        self._conversation = gettext("Conversation with {name}")
+        self._lost = gettext("Conversation log")
+        self._messages = gettext("Messages: {counts}")
+        self._media = {kind: gettext(name) for kind, name in _MEDIA.items()}
+
+    # ------------------------------------------------------------------------------------ whole activities
+
+    def subject(self, kinds: Collection[MessageKind], directions: Collection[str], name: str) -> str:
+        """The subject of a conversation whose messages are of these kinds and directions."""
+        kind = next(iter(kinds)) if len(kinds) == 1 else MessageKind.OTHER
+        way = next(iter(directions)) if len(directions) == 1 else None
+        pattern = _SUBJECTS.get((kind, way)) or _SUBJECTS.get((kind, None))
+        return self.gettext(pattern).format(name=name) if pattern else self._conversation.format(name=name)
+
+    def title(self, name: str) -> str:
+        """The title of a heading: the same whatever messages come later."""
+        return self._conversation.format(name=name)
+
+    def thread_title(self, name: str) -> str:
+        """The title of a shared thread, as subject and as heading."""
+        return self.gettext("Shared SMS conversation with {name}").format(name=name)
+
+    def lost_title(self) -> str:
+        """The title of a heading in a body where nothing of ours is left."""
+        return self._lost
+
+    def is_title(self, text: str) -> bool:
+        """Whether a line begins as one of our headings does, whoever it names."""
+        return text.startswith((self._conversation.partition("{")[0], self._lost))
+
+    def continued(self, text: str) -> str:
+        """A subject or title of an activity that goes on with what the one before has no room for."""
+        return self.gettext("{text} (continued)").format(text=text)
+
+    # ---------------------------------------------------------------------------------- lines of a heading
+
+    def zone(self, zone: str) -> str:
+        """Says what the clock times mean. Also how our heading is found again."""
+        return self.gettext("Times in {zone}").format(zone=zone)
+
+    def agent(self, name: str) -> str:
+        """Whose conversation it is."""
+        return self.gettext("Agent: {name}").format(name=name)
+
+    def others(self, names: Sequence[str], most: int) -> str:
+        """Who else takes part, so many by name."""
+        return self.gettext("Also taking part: {names}").format(names=self._names(names, most))
+
+    def _names(self, names: Sequence[str], most: int) -> str:
+        listed = self.comma.join(names[:most])
+        more = len(names) - most
+        if more <= 0:
+            return listed
+        words = self.ngettext("{names} and {n} other", "{names} and {n} others", more)
+        return words.format(names=listed, n=more)
+
+    def days(self, days: Sequence[str]) -> str:
+        """The first and the last day, which may be the same."""
+        if days[0] == days[-1]:
+            return self.gettext("Date: {day}").format(day=days[0])
+        return self.gettext("Date: {first} to {last}").format(first=days[0], last=days[-1])
+
+    def read_days(self, line: str) -> list[str] | None:
+        """What `days` was given, where a line reads like what it gave."""
+        for pattern in (self.gettext("Date: {first} to {last}"), self.gettext("Date: {day}")):
+            literal = re.split(r"\{\w+\}", pattern)
+            found = re.fullmatch("(.+?)".join(map(re.escape, literal)), line)
+            if found:
+                return list(found.groups())
+        return None
+
+    def counts(self, counts: Mapping[MessageKind, int]) -> str:
+        """`Messages: 2 SMS, 1 voicemail`, in the order of kinds."""
+        known = [self._count(kind, counts[kind]) for kind in _COUNTED if counts.get(kind)]
+        return self._messages.format(counts=self.comma.join(known))
+
+    def read_counts(self, line: str) -> dict[MessageKind, int] | None:
+        """What `counts` was given, where a line reads like what it gave."""
+        before, _, after = self._messages.partition("{counts}")
+        if not (line.startswith(before) and line.endswith(after)):
+            return None
+        counts: dict[MessageKind, int] = {}
+        for item in line[len(before) : len(line) - len(after)].split(self.comma.strip()):
+            number = _A_NUMBER.search(item)
+            n = int(number[0]) if number else 0
+            counts.update({kind: n for kind in _COUNTED if n and self._count(kind, n) == item.strip()})
+        return counts if counts and self.counts(counts) == line else None
+
+    def _count(self, kind: MessageKind, n: int) -> str:
+        match kind:
+            case MessageKind.SMS:
+                words = self.ngettext("{n} SMS", "{n} SMS", n)
+            case MessageKind.VOICEMAIL:
+                words = self.ngettext("{n} voicemail", "{n} voicemails", n)
+            case MessageKind.FAX:
+                words = self.ngettext("{n} fax", "{n} faxes", n)
+            case _:
+                words = self.ngettext("{n} other message", "{n} other messages", n)
+        return words.format(n=n)
+
+    # ---------------------------------------------------------------------------------- lines of an entry
+
+    def when(self, sent_at: int | None, zone: str) -> str:
+        """The time of an entry."""
+        return self.unknown_time if sent_at is None else stamp(sent_at, zone, self.language)
+
+    def failure(self, status: str | None, reason: str | None = None, name: str | None = None) -> str | None:
+        """A failed delivery in words: why if it is known, to whom if several; None for any other status."""
+        failed = _FAILURES.get(status.casefold()) if status else None
+        if failed is None:
+            return None
+        words = self.gettext(failed)
+        why = _REASONS.get((reason or "").casefold())
+        if why:
+            words = self.gettext("Not delivered: {reason}").format(reason=self.gettext(why))
+        return f"{words} ({name})" if name else words
+
+    def media(self, kind: str) -> str:
+        """What a file is."""
+        return self._media[kind]
+
+    def pages(self, count: float | None, resolution: str | None) -> str:
+        """What is known about a fax's pages: `2 pages, high resolution`."""
+        sensible = int(count) if count and 0 < count < MOST_PAGES else 0
+        known = [
+            self.ngettext("{n} page", "{n} pages", sensible).format(n=sensible) if sensible else "",
+            self._resolution(resolution) if resolution else "",
+        ]
+        return self.comma.join(part for part in known if part)
+
+    def _resolution(self, resolution: str) -> str:
+        match resolution.casefold():
+            case "high":
+                return self.gettext("high resolution")
+            case "low":
+                return self.gettext("low resolution")
+            case _:
+                return self.gettext("{resolution} resolution").format(resolution=resolution)
+
+    def transcript(self, text: str) -> str:
+        """What the voicemail says, as a machine heard it."""
+        return self.gettext("Transcript: {text}").format(text=text)
+
+    def shortened(self, left_out: int) -> str:
+        """The last line of an entry that is too long for the CRM."""
+        return self.ngettext(
+            "(Shortened: {n} character is left out, since the CRM takes no longer text)",
+            "(Shortened: {n} characters are left out, since the CRM takes no longer text)",
+            left_out,
+        ).format(n=left_out)
+
+    # -------------------------------------------------------------------------------------- shared threads
+
+    def owner(self, name: str, *, queue: bool) -> str:
+        """Whose inbox it is."""
+        return (self.gettext("Call queue: {name}") if queue else self.gettext("Owner: {name}")).format(
+            name=name
+        )
+
+    def number(self, number: str) -> str:
+        """The number of the inbox."""
+        return self.gettext("Number: {number}").format(number=number)
+
+    def participants(self, customer: str, agents: Sequence[str], most: int) -> str:
+        """Everybody, the customer first; so many by name."""
+        first = self.gettext("{name} (customer)").format(name=customer)
+        return self.gettext("Participants: {names}").format(names=self._names([first, *agents], most))
+
+    def assigned(self, name: str) -> str:
+        """Who takes care of it now."""
+        return self.gettext("Assigned to: {name}").format(name=name)
+
+    def status(self, status: str, reason: str) -> str:
+        """How it stands, in words that we know or as RingCentral says it."""
+        known = _STATUSES.get(status.casefold())
+        words = self.gettext(known) if known else status
+        return self.gettext("Status: {status}").format(status=f"{words} ({reason})" if reason else words)
+
+    def began(self, when: str) -> str:
+        """Its first moment."""
+        return self.gettext("Started: {time}").format(time=when)
+
+    def ended(self, when: str, *, resolved: bool) -> str:
+        """Its last moment, and whether that is the end."""
+        words = self.gettext("Ended: {time}") if resolved else self.gettext("Last activity: {time}")
+        return words.format(time=when)
+
+    def took(self, milliseconds: int, *, resolved: bool) -> str:
+        """How long it took, or takes already."""
+        words = self.gettext("Duration: {time}") if resolved else self.gettext("Duration so far: {time}")
+        return words.format(time=self.duration(milliseconds))
+
+    def duration(self, milliseconds: int) -> str:
+        """`2 d 2 h`, `1 h 5 min`, `12 min` or `less than a minute`: at most two units."""
+        days, hours, minutes = parts_of(milliseconds)
+        parts = [
+            (days, self.gettext("{n} d")),
+            (hours, self.gettext("{n} h")),
+            (minutes, self.gettext("{n} min")),
+        ]
+        first = next((index for index, (count, _) in enumerate(parts) if count), None)
+        if first is None:
+            return self.gettext("less than a minute")
+        return " ".join(words.format(n=count) for count, words in parts[first : first + 2] if count)
+
+    def content_counts(self, messages: int, notes: int) -> str:
+        """How many messages and notes a thread holds."""
+        said = self.ngettext("{n} message", "{n} messages", messages).format(n=messages)
+        noted = self.ngettext("{n} note", "{n} notes", notes).format(n=notes)
+        return self.comma.join([said, noted])
+
+    def note(self, author: str) -> str:
+        """A colleague's note."""
+        return self.gettext("Note by {name}").format(name=author)
+
+    def assignment(self, before: str, now: str, by: str) -> str:
+        """From whom to whom, and who did it; each name may be empty."""
+        match (bool(before), bool(now), bool(by)):
+            case (True, True, True):
+                words = self.gettext("Assigned from {before} to {now} by {by}")
+            case (True, True, False):
+                words = self.gettext("Assigned from {before} to {now}")
+            case (False, True, True):
+                words = self.gettext("Assigned to {now} by {by}")
+            case (False, True, False):
+                words = self.gettext("Assigned to {now}")
+            case (True, False, True):
+                words = self.gettext("Unassigned from {before} by {by}")
+            case (True, False, False):
+                words = self.gettext("Unassigned from {before}")
+            case (False, False, True):
+                words = self.gettext("Unassigned by {by}")
+            case _:
+                words = self.gettext("Unassigned")
+        return words.format(before=before, now=now, by=by)
+
+    def resolved(self, by: str) -> str:
+        """Somebody closed it."""
+        return (self.gettext("Resolved by {name}") if by else self.gettext("Resolved")).format(name=by)
+
+    def reopened(self, by: str) -> str:
+        """It goes on."""
+        return (self.gettext("Reopened by {name}") if by else self.gettext("Reopened")).format(name=by)
 
 
-def subject(kinds: Collection[MessageKind], directions: Collection[str], name: str) -> str:
-    """The subject of a conversation whose messages are of these kinds and directions."""
-    kind = next(iter(kinds)) if len(kinds) == 1 else MessageKind.OTHER
-    way = WAYS.get(next(iter(directions)), "with") if len(directions) == 1 else "with"
-    return SUBJECTS.get(kind, MIXED).format(name=name, way=way)
+@lru_cache(maxsize=8)
+def words_in(language: str) -> Words:
+    """The wording in one of `LANGUAGES`."""
+    return Words(language)
 
 
-def zone_note(zone: str) -> str:
-    """Says what the clock times mean. Also how our heading is found again."""
-    return f"Times in {zone}"
+def words_of(pins: Pins) -> Words:
+    """The wording that an activity is pinned to."""
+    return words_in(pins.language)
 
 
-def failure(status: str | None, name: str | None = None) -> str | None:
-    """A failed delivery in words, to whom if several; None for any other status."""
-    words = FAILURES.get((status or "").casefold())
-    return f"{words} ({name})" if words and name else words
-
-
-def pages(count: float | None, resolution: str | None) -> str:
-    """What is known about a fax's pages: `2 pages, High resolution`."""
-    sensible = int(count) if count and 0 < count < MOST_PAGES else 0
-    known = [
-        f"{sensible} page{'' if sensible == 1 else 's'}" if sensible else "",
-        f"{resolution} resolution" if resolution else "",
-    ]
-    return ", ".join(part for part in known if part)
+def days_of(times: Collection[int], pins: Pins) -> list[str]:
+    """The first and the last day of these times, in words; empty without any."""
+    if not times:
+        return []
+    return [day(moment, pins.zone, pins.language) for moment in (min(times), max(times))]

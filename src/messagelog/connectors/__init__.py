@@ -3,10 +3,11 @@
 A connector author needs nothing but the names of this module.
 """
 
-from messagelog.compose import LogFormat
+from messagelog.compose import LogFormat, Measure
 from messagelog.connectors.contract import Connector, Session
 from messagelog.connectors.errors import (
     AuthExpired,
+    BodyFull,
     ConnectorError,
     NotFound,
     OutcomeUnknown,
@@ -22,6 +23,7 @@ from messagelog.messages import MediaUnavailable, MessageKind
 
 __all__ = [
     "AuthExpired",
+    "BodyFull",
     "ClientAuth",
     "Connector",
     "ConnectorError",
@@ -31,6 +33,7 @@ __all__ = [
     "ExistingLog",
     "LogFormat",
     "LoggedMessage",
+    "Measure",
     "MediaUnavailable",
     "MessageKind",
     "MessageLog",

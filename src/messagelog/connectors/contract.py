@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from messagelog.compose import LogFormat
+from messagelog.compose import LogFormat, Measure
 from messagelog.messages import MessageKind
 
 if TYPE_CHECKING:
@@ -72,6 +72,13 @@ class Connector:
 
     append_only: ClassVar[bool] = False
     """Whether an update adds `log.text` to the activity, rather than writing `log.amend(body)` over it."""
+
+    body_limit: ClassVar[int | None] = None
+    """How long an activity's body may be, as `body_measure` counts. What does not fit goes into a further activity,
+    which says "(continued)"."""
+
+    body_measure: ClassVar[Measure] = Measure.CHARACTERS
+    """What the CRM counts: characters, UTF-16 units, or UTF-8 bytes."""
 
     settle_seconds: ClassVar[float] = 5.0
     """How long the CRM's search may lag behind its writes: that old is a write before its absence is believed."""

@@ -6,6 +6,7 @@
     ├── AuthExpired      nothing was done; the user has to sign in again
     ├── NotFound         what the call named is not there, or the user may not see it
     ├── Rejected         nothing was done; repeating the same call would be refused again
+    ├── BodyFull         nothing was done; the activity has no room, so the log goes on in another one
     └── OutcomeUnknown   the CRM may have done it: find out before repeating
 
 The `detail` of an error is shown to people and kept in the journal: it holds a status or a CRM's error code,
@@ -71,6 +72,15 @@ class Rejected(ConnectorError):
     """The CRM refused this call for what it holds (a validation, a permission); it would refuse it again."""
 
     meaning = "The CRM refused it."
+
+
+class BodyFull(ConnectorError):
+    """The activity has no room for the new text; nothing was done. The log goes on in a "(continued)" activity.
+
+    `log.amend` and `log.text` raise it by themselves where the connector says its `body_limit`.
+    """
+
+    meaning = "The activity has no room for more text."
 
 
 class OutcomeUnknown(ConnectorError):

@@ -9,12 +9,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from messagelog import compose
+from messagelog.connectors.errors import BodyFull
 from messagelog.messages import Media, Message, MessageKind, Thread
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from messagelog.compose import Content, Entry, People, Pins
+    from messagelog.compose import Content, Entry, Known, People, Pins
     from messagelog.connectors.models import Contact
     from messagelog.messages import Conversation, Opener
 
@@ -68,11 +69,12 @@ class SentBlocks:
     """The blocks of a shared thread that were, or may have been, written into its activity.
 
     Kept packed in the journal: of each block the hash of its text, a short hash of its entity's id, and how sure it
-    is. A block is noted before the call that brings it leaves, and confirmed when that call is known to be done.
+    is. A block is noted before the call that brings it leaves, and confirmed when that call is known to be done. It is
+    closed when its activity has become full: the thread goes on in another one, without it.
     """
 
     _HASH, _ID = 16, 8
-    _MAYBE, _UNDER_WAY, _CONFIRMED = 0, 1, 2
+    _MAYBE, _UNDER_WAY, _CONFIRMED, _CLOSED = 0, 1, 2, 3
 
     def __init__(self, packed: bytes = b"") -> None:
         size = self._HASH + self._ID + 1
@@ -132,8 +134,32 @@ class SentBlocks:
         }
         return made
 
+    def closed(self) -> SentBlocks:
+        """The confirmed blocks, as those of an activity that is full. What may or may not stand there is forgotten."""
+        made = SentBlocks()
+        made._blocks = {
+            block: self._CLOSED for block, sure in self._blocks.items() if sure >= self._CONFIRMED
+        }
+        return made
+
+    def only_closed(self) -> SentBlocks:
+        """What stands in activities that are full, for the case that the present one is gone."""
+        made = SentBlocks()
+        made._blocks = {block: sure for block, sure in self._blocks.items() if sure == self._CLOSED}
+        return made
+
+    def is_closed(self, entry: Entry) -> bool:
+        """Whether this entity stands in an activity that is full."""
+        return entry.id is not None and self._short(entry.id) in self._closed_entities
+
+    @cached_property
+    def _closed_entities(self) -> frozenset[bytes]:
+        return frozenset(block[self._HASH :] for block, sure in self._blocks.items() if sure == self._CLOSED)
+
     def _hashes(self, least: int) -> frozenset[bytes]:
-        return frozenset(block[: self._HASH] for block, sure in self._blocks.items() if sure >= least)
+        return frozenset(
+            block[: self._HASH] for block, sure in self._blocks.items() if least <= sure < self._CLOSED
+        )
 
     def _short(self, id_: str | None) -> bytes:
         if id_ is None:
@@ -148,16 +174,19 @@ NONE_SENT = SentBlocks()
 class JournalView:
     """What the journal knows of the activity's text, so that adding to it is idempotent.
 
-    `known`: time and hash of each entry logged before; `before`: how often the new entries' hashes stood in the body
-    before the call, where that was read; `sent`: the blocks of a shared thread; `appends`: whether the CRM only takes
-    additions; `linked`: the contact's activities that belong to other conversation logs.
+    `known`: time, hash and id of each entry logged before; `before`: how often the new entries' hashes stood in the
+    body before the call, where that was read; `sent`: the blocks of a shared thread; `appends`: whether the CRM only
+    takes additions; `linked`: the contact's activities that belong to other conversation logs; `continued`: whether it
+    goes on from one that is full; `size`: how much was written into one that can only be added to, where it is known.
     """
 
-    known: Sequence[tuple[int, bytes]] = ()
+    known: Sequence[Known] = ()
     before: Mapping[bytes, int] | None = None
     sent: SentBlocks = NONE_SENT
     appends: bool = False
     linked: Collection[str] = ()
+    continued: bool = False
+    size: int | None = None
 
 
 class MessageLog:
@@ -208,46 +237,82 @@ class MessageLog:
         """Subject and body of an activity with these messages, in the connector's format; None for `custom`."""
         if self._pins.format is compose.LogFormat.CUSTOM:
             return None
+        continued = self._journal.continued
         if self.thread is not None:
-            return compose.compose_thread(self._pins, self._people, self.thread, self._key)
-        return compose.compose_log(self._pins, self._people, self._records, self.conversation, self._key)
+            of_thread = (self._pins, self._people, self.thread, self._key, self.entries)
+            return compose.compose_thread(*of_thread, continued=continued)
+        given = (self._pins, self._people, self._records, self.conversation, self._key)
+        return compose.compose_log(*given, self.entries, continued=continued)
 
     @cached_property
     def entries(self) -> list[Entry]:
-        """The new entries (of a shared thread: all its blocks) as they are rendered; empty for `custom`."""
+        """The new entries (of a shared thread: all blocks of this activity) as rendered; empty for `custom`."""
         if self._pins.format is compose.LogFormat.CUSTOM:
             return []
         if self.thread is not None:
-            return compose.thread_blocks(self._pins, self._people, self.thread, self._key)
+            blocks = self._blocks
+            if self.existing is not None:  # whether they fit shows in the body that is there
+                return blocks
+            return blocks[: compose.fit_blocks(self._pins, blocks)]
         return compose.entries(self._pins, self._people, self._records, self.conversation, self._key)
+
+    @cached_property
+    def _blocks(self) -> list[Entry]:
+        """A thread's blocks, without those that stand in an activity that is full."""
+        if self.thread is None:
+            return []
+        blocks = compose.thread_blocks(self._pins, self._people, self.thread, self._key)
+        if not self._journal.continued:
+            return blocks
+        heading = compose.continued_heading(self._pins, self._people, self._key)
+        sent = self._journal.sent
+        return [heading, *(each for each in blocks if each.id is not None and not sent.is_closed(each))]
+
+    @property
+    def has_more(self) -> bool:
+        """Whether a shared thread has more than this activity can hold: then it goes on in another one."""
+        return self.thread is not None and len(self.entries) < len(self._blocks)
 
     @property
     def text(self) -> str:
-        """Only the new entries, for CRMs whose activities can be added to but not changed."""
+        """Only the new entries, for CRMs whose activities can be added to but not changed.
+
+        Raises `BodyFull` when the activity has no room for them.
+        """
         if self.thread is None:
-            return compose.append_text(self._pins, self.entries)
-        return compose.append_thread_text(self._pins, self._unsent)
+            text = compose.append_text(self._pins, self.entries)
+        else:
+            text = compose.append_thread_text(self._pins, self._unsent)
+        pins, size = self._pins, self._journal.size
+        if size is not None and pins.limit is not None and size + pins.measure.of(text) > pins.limit:
+            raise BodyFull
+        return text
 
     def amend(self, body: str) -> str:
         """The activity's `body` with the new entries in place, in time order; people's own text stays as it is.
 
-        An entry that is there already is not added again, so writing the result twice changes nothing.
+        An entry that is there already is not added again, so writing the result twice changes nothing. Raises
+        `BodyFull` when the body has no room for them: let it pass, and the log goes on in another activity.
         """
-        if self.thread is not None:
-            ours = self._journal.sent.hashes
-            return compose.replace_thread(body, self._pins, self.entries, ours, self._key)
         journal = self._journal
-        return compose.amend(body, self._pins, self.entries, journal.known, self._key, journal.before)
+        if self.thread is not None:
+            amended = compose.replace_thread(body, self._pins, self.entries, journal.sent.hashes, self._key)
+        else:
+            amended = compose.amend(body, self._pins, self.entries, journal.known, self._key, journal.before)
+        if amended != body and not self._pins.fits(amended):
+            raise BodyFull
+        return amended
 
     def holds(self, body: str) -> bool:
         """Whether `body` has all new entries, counted beyond those that stood in it before."""
         new = Counter(entry.hash for entry in (self.entries if self.thread is None else self._unsent))
-        found = compose.count_entries(body, self._pins, new.keys(), self._key)
+        others = {each[1] for each in self._journal.known}
+        found = compose.count_entries(body, self._pins, new.keys(), self._key, others)
         if self.thread is not None:
             return all(found.get(hash_, 0) > 0 for hash_ in new)
         before = self._journal.before
         if before is None:
-            before = Counter(hash_ for _, hash_ in self._journal.known)
+            before = Counter(each[1] for each in self._journal.known)
         return bool(new) and all(found.get(hash_, 0) >= before.get(hash_, 0) + n for hash_, n in new.items())
 
     def recognises(self, third_party_log_id: str, body: str) -> bool:

@@ -45,6 +45,8 @@ _WORDS = {
     Trouble.NOT_FOUND: "{crm} has no such contact or activity, or hides it from you",
     Trouble.REJECTED: "{crm} refused it",
     Trouble.NO_ANSWER: "{crm} gave no clear answer",
+    Trouble.TOO_LONG: "it is too long for {crm}",
+    Trouble.DELETED: "its activity was deleted in {crm}",
     Trouble.NO_LOG_ID: "{crm} may have it, but nothing can be added to it",
 }
 

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -26,7 +27,7 @@ from messagelog.connectors import (
 from messagelog.connectors.log import JournalView, SentBlocks
 from messagelog.core import payload as payloads
 from messagelog.core.contacts import ContactMemory
-from messagelog.core.settle import NoLogId
+from messagelog.core.settle import NoLogId, earlier_activities
 from messagelog.storage import scripts
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 _MOST_CORRESPONDENTS: Final = 10
 _LOOK_UP_SECONDS: Final = 5.0
+_BETWEEN: Final = 8  # line breaks or a tag between what stands there and what is added
 
 NOTHING_COUNTED: Final = "{}"
 """Says that what a call needs was noted, where there was nothing to count."""
@@ -47,12 +49,16 @@ _log = structlog.get_logger(__name__)
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A call that is ready to be made: the session it is made in and what the connector is given."""
+    """A call that is ready to be made: the session it is made in and what the connector is given.
+
+    `hashes` are the entries' by row id. `fitting` is how many of the rows a new activity has room for.
+    """
 
     session: Session
     log: MessageLog
     hashes: dict[str, bytes]
     journal: JournalView
+    fitting: int
 
 
 class Caller:
@@ -97,9 +103,13 @@ class Caller:
             key=self._sealer.entry_key,
             journal=journal,
         )
-        entries = message_log.entries if first.thread is None else []
-        hashes = {row.id: entry.hash for row, entry in zip(rows, entries, strict=False)}
-        return Prepared(session, message_log, hashes, journal)
+        fitting = len(rows)
+        if len(rows) > 1 and log.third_party_log_id is None and not pins.fits(_body(message_log)):
+            records = [content.message for content in contents if content.message is not None]
+            people = _people(log, first)
+            given = (pins, people, records, first.conversation, self._sealer.entry_key)
+            fitting = compose.fit_log(*given, continued=journal.continued)
+        return Prepared(session, message_log, _hashes(rows, contents, message_log), journal, fitting)
 
     async def create(self, connector: Connector, call: Prepared) -> str:
         """Creates the activity; its id. Raises `ConnectorError` for everything else."""
@@ -142,16 +152,26 @@ class Caller:
 
     async def _journal(self, connector: Connector, log: LogRow, *, linked: bool) -> JournalView:
         """What of the journal this call needs: little for a create, the entries for an update that is amended."""
-        others = await self._store.read(lambda: scripts.linked_activities(log)) if linked else ()
+        earlier = earlier_activities(log)
+        others = (
+            await self._store.read(lambda: scripts.linked_activities(log)) if linked else frozenset[str]()
+        )
+        view = JournalView(
+            appends=connector.append_only,
+            linked=others.union(earlier) if earlier else others,
+            continued=bool(earlier),
+            size=log.body_size if connector.append_only else None,
+        )
         if log.shared:
-            sent = SentBlocks(bytes(log.blocks))
-            return JournalView(sent=sent, appends=connector.append_only, linked=others)
+            return replace(view, sent=SentBlocks(bytes(log.blocks)))
         if log.third_party_log_id is None or (
             connector.append_only and not connector.can("read_message_log")
         ):
-            return JournalView(linked=others)
-        known = await self._store.read(lambda: scripts.entries_of(log))
-        return JournalView(known=known, before=_counts(log.call_before), linked=others)
+            return view
+        entries = await self._store.read(lambda: scripts.entries_of(log))
+        suffix = f"-{log.contact_id}"  # of a group's rows; its entries go by their messages' ids
+        known = [(sent_at, hash_, id_.removesuffix(suffix)) for sent_at, hash_, id_ in entries]
+        return replace(view, known=known, before=_counts(log.call_before))
 
     async def _correspondents(
         self, connector: Connector, session: Session, log: LogRow, content: Payload
@@ -178,6 +198,34 @@ class Caller:
         return LoggedMessage(content.message, self._media.opener(content.rc_access_token))
 
 
+def written_size(log: LogRow, call: Prepared) -> int:
+    """How much stands in an activity that can only be added to, once this call is done; 0 for all others."""
+    if not call.journal.appends:
+        return 0
+    pins = read_pins(log.pins)
+    if log.third_party_log_id is None:
+        return pins.measure.of(_body(call.log))
+    # What stands between is a connector's own, and short.
+    return log.body_size + pins.measure.of(call.log.text) + _BETWEEN
+
+
+def _body(log: MessageLog) -> str:
+    return log.content.body if log.content is not None else ""
+
+
+def _hashes(rows: Sequence[MessageRow], contents: Sequence[Payload], log: MessageLog) -> dict[str, bytes]:
+    """The hash of each row's entry; of a custom format and a shared thread there are none."""
+    if log.thread is not None:
+        return {}
+    by_id = {entry.id: entry.hash for entry in log.entries}
+    pairs = [
+        (row.id, content.message.id)
+        for row, content in zip(rows, contents, strict=True)
+        if content.message is not None
+    ]
+    return {row_id: by_id[id_] for row_id, id_ in pairs if id_ in by_id}
+
+
 def idempotency_key(log: LogRow, rows: Sequence[MessageRow]) -> str:
     """A key that is the same whenever this call is repeated, and no other call's: 43 characters of [a-z0-9-].
 
@@ -192,14 +240,15 @@ def idempotency_key(log: LogRow, rows: Sequence[MessageRow]) -> str:
 
 def ambiguous(call: Prepared) -> bool:
     """Whether a new entry reads like one that is there: then how often it stood there before has to be known."""
-    known = {hash_ for _, hash_ in call.journal.known}
+    known = {each[1] for each in call.journal.known}
     return call.journal.before is None and any(entry.hash in known for entry in call.log.entries)
 
 
 def counted(body: str, pins: Pins, call: Prepared, key: bytes) -> str:
     """How often the new entries stand in a body, for the journal."""
     hashes = Counter(entry.hash for entry in call.log.entries)
-    counts = compose.count_entries(body, pins, hashes.keys(), key)
+    others = {each[1] for each in call.journal.known}
+    counts = compose.count_entries(body, pins, hashes.keys(), key, others)
     return msgspec.json.encode({hash_.hex(): n for hash_, n in counts.items()}).decode()
 
 
@@ -241,7 +290,7 @@ def _phone(log: LogRow, content: Payload) -> str | None:
 
 def _people(log: LogRow, content: Payload) -> People:
     return People(
-        contact_name=log.contact_name or _phone(log, content) or "Unknown contact",
+        contact_name=log.contact_name or _phone(log, content) or "",
         contact_phone=_phone(log, content),
         agent_name=content.conversation.agent_name,
     )

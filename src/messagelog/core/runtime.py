@@ -23,6 +23,7 @@ from messagelog.core.contacts import ChosenContact, NoContact, given_contact, re
 from messagelog.core.plan import CREATE_NEW_CONTACT, day_in, next_step, plan_request
 from messagelog.core.settle import Abilities
 from messagelog.core.submission import Submission
+from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.core.worker import Worker
 from messagelog.storage import scripts
 from messagelog.storage.rows import LogKey, Terms
@@ -83,6 +84,7 @@ class Runtime:
         connectors: Mapping[str, Connector],
         users: UserDirectory,
         caller: Caller,
+        settings: UserSettings | None = None,
         times: Times | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -91,6 +93,7 @@ class Runtime:
         self.users = users
         self.connectors = connectors
         self.times = times or Times()
+        self._settings = settings or UserSettings(store, Locale())
         self._sealer = sealer
         self._clock = clock
         self._sleep = sleep
@@ -204,7 +207,8 @@ class Runtime:
                 self._submissions.pop(submission.plan.key, None)
 
     async def _accepted(self, submission: Submission, wanted: Sequence[Item]) -> Acceptance:
-        connector, work = submission.connector, submission.work(wanted)
+        connector = submission.connector
+        work = submission.work(wanted, await self._settings.locale(submission.user))
         acceptance = await self.store.write(
             lambda: scripts.accept(work, self._planner(connector), self._terms(connector)), locks=work.locks
         )

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from messagelog.compose import LogFormat
 from messagelog.connectors import (
     AuthExpired,
+    BodyFull,
     Connector,
     ConnectorError,
     NotFound,
@@ -48,6 +49,8 @@ class Trouble(enum.StrEnum):
     NOT_FOUND = "not_found"
     REJECTED = "rejected"
     NO_ANSWER = "no_answer"
+    TOO_LONG = "too_long"
+    DELETED = "deleted"
     NO_LOG_ID = "no_log_id"
     BEHIND = "behind"
 
@@ -94,14 +97,20 @@ class Settled(msgspec.Struct, frozen=True):
     anew: bool = False
 
 
-def succeeded(
+def succeeded(  # noqa: PLR0917 - all that a call brings about
     log: LogRow,
     rows: Sequence[MessageRow],
     third_party_log_id: str,
     hashes: Mapping[str, bytes],
     version: int,
+    body_size: int = 0,
+    *,
+    has_more: bool = False,
 ) -> Settled:
-    """The CRM has it. The text is erased; `hashes` are the entries' by row id."""
+    """The CRM has it. The text is erased; `hashes` are the entries' by row id, `body_size` what stands there now.
+
+    With `has_more` a shared thread fills the activity, and goes on in another one.
+    """
     after = replace(
         log,
         third_party_log_id=third_party_log_id,
@@ -111,7 +120,11 @@ def succeeded(
         reason=None,
         tries=0,
         asks=0,
+        body_size=body_size,
     )
+    if has_more:
+        again = tuple(RowChange(row.id, RowState.PLANNED, None, third_party_log_id) for row in rows)
+        return Settled(msgspec.structs.replace(_full(after, third_party_log_id), version=log.version), again)
     changes = tuple(
         RowChange(row.id, RowState.LOGGED, None, third_party_log_id, hashes.get(row.id), erase=True)
         for row in rows
@@ -126,6 +139,8 @@ def troubled(
     match error:
         case RateLimited():
             return _rate_limited(log, rows, error)
+        case BodyFull():
+            return _no_room(log, rows, error)
         case NotFound() if log.call == "update" and may_recreate and _is_gone(log, error, able):
             return _gone(log, rows)
         case Rejected():
@@ -214,6 +229,33 @@ def _rate_limited(log: LogRow, rows: Sequence[MessageRow], error: RateLimited) -
     )
 
 
+def _no_room(log: LogRow, rows: Sequence[MessageRow], error: BodyFull) -> Settled:
+    if log.third_party_log_id is None:  # not even in an activity of its own
+        return _failed(log, rows, _reason(Trouble.TOO_LONG, error), behind=False)
+    changes = tuple(RowChange(row.id, RowState.PLANNED) for row in rows)
+    return Settled(_full(log, log.third_party_log_id), changes)
+
+
+def _full(log: LogRow, third_party_log_id: str) -> LogRow:
+    """The log, to go on in another activity: this one has no room, and is left alone from now on."""
+    earlier = [*earlier_activities(log), third_party_log_id]
+    return replace(
+        log.without_call(),
+        third_party_log_id=None,
+        created_by=None,
+        generation=log.generation + 1,
+        blocks=SentBlocks(bytes(log.blocks)).closed().packed if log.shared else b"",
+        body_size=0,
+        earlier=msgspec.json.encode(earlier).decode(),
+        tries=0,
+    )
+
+
+def earlier_activities(log: LogRow) -> list[str]:
+    """The activities that are full, which the log's present one goes on from."""
+    return [] if log.earlier is None else msgspec.json.decode(log.earlier, type=list[str])
+
+
 def _gone(log: LogRow, rows: Sequence[MessageRow]) -> Settled:
     after = replace(
         log,
@@ -221,7 +263,8 @@ def _gone(log: LogRow, rows: Sequence[MessageRow]) -> Settled:
         created_by=None,
         generation=log.generation + 1,
         version=0,
-        blocks=b"",
+        blocks=SentBlocks(bytes(log.blocks)).only_closed().packed if log.shared else b"",
+        body_size=0,
         tries=0,
     )
     return Settled(after, tuple(RowChange(row.id, RowState.PLANNED) for row in rows), anew=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from messagelog.connectors import Connector
     from messagelog.core.contacts import ChosenContact
     from messagelog.core.plan import Item, RequestPlan
+    from messagelog.core.user_settings import Locale
     from messagelog.core.users import User
     from messagelog.messages import LogRequest
     from messagelog.storage import LookUp, NewRow, Sealer
@@ -58,8 +59,8 @@ class Submission:
         contact = (self.contact.name, self.contact.type)
         return sealed_rows(self.sealer, self.plan.key, self.request, contact, items)
 
-    def work(self, wanted: Sequence[Item]) -> NewWork:
-        """What is to be journalled."""
+    def work(self, wanted: Sequence[Item], locale: Locale) -> NewWork:
+        """What is to be journalled; `locale` is the language and zone that the user reads in."""
         return NewWork(
             key=self.plan.key,
             conversation_id=self.plan.conversation_id,
@@ -67,9 +68,19 @@ class Submission:
             contact_id=self.contact.id,
             contact_type=self.contact.type,
             contact_name=self.contact.name,
-            pins=write_pins(Pins(format=self.connector.log_format, zone=self.user.zone)),
+            pins=write_pins(self._pins(locale)),
             user_id=self.user.id,
             rows=self.rows(wanted),
+        )
+
+    def _pins(self, locale: Locale) -> Pins:
+        return Pins(
+            format=self.connector.log_format,
+            zone=locale.zone,
+            language=locale.language,
+            limit=self.connector.body_limit,
+            measure=self.connector.body_measure,
+            appends=self.connector.append_only,
         )
 
     # ---------------------------------------------------------------------------------------- answers

@@ -18,7 +18,7 @@ from messagelog.connectors import (
     Rejected,
     Unavailable,
 )
-from messagelog.core.calls import NOTHING_COUNTED, ambiguous, blocks_noted, counted, read_pins
+from messagelog.core.calls import NOTHING_COUNTED, ambiguous, blocks_noted, counted, read_pins, written_size
 from messagelog.core.settle import Abilities, Finding, Settled, recovered, succeeded, troubled, undecided
 from messagelog.storage import ClaimLost, scripts
 from messagelog.storage.rows import RowReport, RowState
@@ -62,12 +62,24 @@ class _Job:
         """Whether a newer snapshot of a shared thread took the place of the one that was sent, to be added to only."""
         return self.log.shared and not self.able.amends and self.rows[0].version > self.log.call_version
 
+    def of(self, rows: Sequence[MessageRow]) -> _Job:
+        """The same call, for these rows only."""
+        return dataclasses.replace(self, rows=rows)
+
     def about(self, log: LogRow) -> _Job:
         """The same call, with other values of its log."""
         return dataclasses.replace(self, log=log)
 
     def succeeded(self, call: Prepared, third_party_log_id: str) -> Settled:
-        return succeeded(self.log, self.rows, third_party_log_id, call.hashes, self.log.call_version)
+        return succeeded(
+            self.log,
+            self.rows,
+            third_party_log_id,
+            call.hashes,
+            self.log.call_version,
+            written_size(self.log, call),
+            has_more=self.log.call == "create" and call.log.has_more,
+        )
 
     def troubled(self, error: ConnectorError) -> Settled:
         return troubled(self.log, self.rows, error, self.able, may_recreate=self.may_recreate)
@@ -147,9 +159,14 @@ class Worker:
         """Journals, before the call leaves, what only then can be known and a lost answer would make necessary.
 
         For a shared thread: the blocks that may stand in the activity from now on. For an update whose text stands
-        there already (two equal messages in one minute): how often it does.
+        there already (two equal messages in one minute): how often it does. For a new activity that has no room for
+        all rows: which of them wait.
         """
         log = job.log
+        if call.fitting < len(job.rows):
+            job, back = job.of(job.rows[: call.fitting]), [row.id for row in job.rows[call.fitting :]]
+            await self._store.write(lambda: scripts.note(log, job.terms, back), locks=(log.key,))
+            call = await self._prepared(job)
         if log.shared:
             noted = replace(log, blocks=blocks_noted(call), call_before=NOTHING_COUNTED)
             await self._store.write(lambda: scripts.note(noted, job.terms), locks=(job.log.key,))
@@ -217,7 +234,9 @@ class Worker:
             return recovered(job.log, job.rows, finding)
         if call.log.holds(await self._caller.read(job.connector, call)):
             log_id, version = job.log.third_party_log_id or "", job.rows[0].version
-            return succeeded(job.log, job.rows, log_id, call.hashes, version if job.log.shared else 0)
+            version = version if job.log.shared else 0
+            size = written_size(job.log, call)
+            return succeeded(job.log, job.rows, log_id, call.hashes, version, size)
         return recovered(job.log, job.rows, Finding.NOT_THERE)
 
     # ---------------------------------------------------------------------------------------- journal
@@ -229,7 +248,7 @@ class Worker:
         terms: Terms,
         held: Callable[[], Sequence[NewRow]],
     ) -> Run:
-        anew = tuple(held()) if settled.anew else ()
+        anew = tuple(held()) if settled.anew else None
         # A shutdown lets the claim go, due at once: the next start goes on.
         wait_ms = settled.wait_ms if settled.wait_ms is not None or planner is not None else 0
         try:

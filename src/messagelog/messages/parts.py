@@ -36,7 +36,8 @@ _KINDS: dict[str, MessageKind] = {
 class Party(Record, frozen=True, kw_only=True):
     """Someone who takes part: a phone number, an extension, or only a name. Everything may be missing.
 
-    `target` marks the addressee of ours among several; `message_status` is the delivery to this one.
+    `target` marks the addressee of ours among several; `message_status` is the delivery to this one,
+    and `fax_error_code` why a fax was not delivered.
     """
 
     phone_number: Text | None = None
@@ -46,6 +47,7 @@ class Party(Record, frozen=True, kw_only=True):
     location: str | None = None
     target: bool | None = None
     message_status: str | None = None
+    fax_error_code: str | None = None
 
     def __post_init__(self) -> None:
         if self.phone_number is not None and type(self.phone_number) is not str:

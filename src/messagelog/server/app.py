@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
@@ -13,14 +12,16 @@ import messagelog
 from messagelog.core.answer import ReturnMessage
 from messagelog.core.runtime import Stopping
 from messagelog.messages import BadRequest
-from messagelog.server import contacts, login, manifest, message_log, oauth
+from messagelog.server import contacts, information, login, manifest, message_log, oauth, user_settings
 from messagelog.server.assembly import Parts, assembled
+from messagelog.server.description import DescribedApp
 from messagelog.server.guard import Guard
 from messagelog.server.http import RESTARTING, Refused, SessionEnded, json_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from fastapi import FastAPI, Request, Response
     from starlette.applications import Starlette
 
 _SESSION_ENDED: Final = {
@@ -53,15 +54,15 @@ def create_app(
                 await app.state.assembly.runtime.start()
             yield
 
-    app = FastAPI(
+    app = DescribedApp(
         title="messagelog",
         version=messagelog.__version__,
         summary=messagelog.__doc__,
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect would repeat the query, and the query holds the client's token
     )
-    for router in (message_log.router, contacts.router, login.router, oauth.router, manifest.router):
-        app.include_router(router)
+    for module in (message_log, contacts, login, oauth, user_settings, manifest, information):
+        app.include_router(module.router)
     for path, mounted in mounts.items():
         app.mount(path, mounted)
     for refusal in _REFUSALS:

@@ -11,7 +11,9 @@ import aiohttp
 
 from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
+from messagelog.core.contact_book import ContactBook
 from messagelog.core.media import MediaFetcher
+from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.server.states import States
 from messagelog.server.tokens import Tokens
 from messagelog.storage import Sealer, open_store
@@ -33,9 +35,11 @@ REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redi
 class Parts:
     """What a server is made of.
 
-    `clock` (epoch milliseconds) stands in for the database's own clock in tests, `now` (epoch seconds) for this
-    process's, by which tokens and credentials end. `oauth_clients` are who we are at the CRMs' authorization servers,
-    by connector; those send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state.
+    `contact_seconds` is how long contacts that were found are kept; `locale` is the operator's language and zone for
+    users who say nothing else. `oauth_clients` are who we are at the CRMs' authorization servers, by connector; those
+    send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state. In tests, `clock` (epoch
+    milliseconds) stands in for the database's own clock, and `now` (epoch seconds) for this process's, by which tokens
+    and credentials end.
     """
 
     database_url: str
@@ -45,6 +49,8 @@ class Parts:
     times: Times = field(default_factory=Times)
     body_limit: int = 10_000_000
     media_hosts: frozenset[str] = frozenset()
+    contact_seconds: float = 300.0
+    locale: Locale = field(default_factory=Locale)
     clock: Callable[[], int] | None = None
     now: Callable[[], float] = time.time
     oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
@@ -54,7 +60,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """The parts of a running server."""
+    """The parts of a running server. `account_key` is what RingCentral's ids are hashed with."""
 
     parts: Parts
     store: Store
@@ -62,6 +68,9 @@ class Assembly:
     users: UserDirectory
     tokens: Tokens
     states: States
+    contacts: ContactBook
+    settings: UserSettings
+    account_key: bytes = field(repr=False)
 
 
 @asynccontextmanager
@@ -87,22 +96,27 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
         clock=parts.now,
     )
     media = MediaFetcher(client, parts.media_hosts)
+    settings = UserSettings(store, parts.locale)
     runtime = Runtime(
         store=store,
         sealer=sealer,
         connectors=parts.connectors,
         users=users,
         caller=Caller(store, sealer, media, call_timeout=parts.times.call),
+        settings=settings,
         times=parts.times,
     )
     try:
         yield Assembly(
-            parts,
-            store,
-            runtime,
-            users,
-            Tokens(sealer.token_key, clock=parts.now),
-            States(sealer.state_key, store, clock=parts.now),
+            parts=parts,
+            store=store,
+            runtime=runtime,
+            users=users,
+            tokens=Tokens(sealer.token_key, clock=parts.now),
+            states=States(sealer.state_key, store, clock=parts.now),
+            contacts=ContactBook(store, sealer, age=parts.contact_seconds, lease=parts.times.lease),
+            settings=settings,
+            account_key=sealer.account_key,
         )
     finally:
         await runtime.stop()

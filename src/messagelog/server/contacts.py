@@ -1,16 +1,18 @@
-"""`GET /contact` and `POST /contact`: matching a number, and making a contact for an unknown one."""
+"""`GET /contact`, `GET /custom/contact/search` and `POST /contact`: matching a number or a name, making a contact."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import msgspec
 from fastapi import APIRouter, Request, Response
+from msgspec import UNSET
 
 from messagelog.connectors import ConnectorError, NewContact, OutcomeUnknown
 from messagelog.core.answer import ReturnMessage
+from messagelog.core.numbers import LONGEST_NUMBER, MOST_FORMATS
 from messagelog.core.plan import CREATE_NEW_CONTACT
 from messagelog.messages import BadRequest
+from messagelog.server.form import row_info
 from messagelog.server.http import (
     Refused,
     asked,
@@ -20,58 +22,76 @@ from messagelog.server.http import (
     read_form,
     signed_in,
 )
-from messagelog.server.manifest import additional_fields, contact_types
+from messagelog.server.manifest import contact_types
+from messagelog.server.shapes import ContactRow, ContactsAnswer, NewContactAnswer, NewContactForm
 
 if TYPE_CHECKING:
     from messagelog.connectors import Connector, Contact
 
 router = APIRouter()
 
-_LONGEST_NUMBER: Final = 64
-
-
-class _NewContactForm(msgspec.Struct, rename="camel"):
-    """The body of `POST /contact`."""
-
-    phone_number: str
-    new_contact_name: str
-    new_contact_type: str | None = None
-    additional_submission: dict[str, Any] | None = None
+_LONGEST_NAME: Final = 255
 
 
 @router.get("/contact", response_class=Response)
 async def find_contact(request: Request) -> Response:
     """The contacts that have a number, and the row that offers a new one where the CRM can make it.
 
-    `contact` is an array whatever happens: the client's log form needs one.
+    `contact` is an array whatever happens: the client's log form needs one. Where the CRM was asked within the last
+    minutes, and `isForceRefreshAccountData` is not `true`, the answer is that of then.
     """
     user = await signed_in(request)
     assembly = assembly_of(request)
-    number = _number(query_values(request).get("phoneNumber", ""))
+    query = query_values(request)
+    number, formats = _number(query.get("phoneNumber", "")), _formats(query.get("overridingFormat", ""))
     connector = assembly.runtime.connector(user.platform)
     offer = [_new_contact_row(connector)] if connector.can("create_contact") else []
     try:
         session = await assembly.users.session(connector, user.tenant, user.id)
-        found = await asked(request, connector, connector.find_contact(session, number))
+        found = await assembly.contacts.find(
+            connector,
+            session,
+            number,
+            formats=formats,
+            fresh=query.get("isForceRefreshAccountData") == "true",
+            seconds=assembly.parts.times.answer,
+        )
     except ConnectorError as error:
-        # A look-up changes nothing, so a lost answer is no more than that.
-        why = "The CRM did not answer." if isinstance(error, OutcomeUnknown) else error.meaning
-        notice = _warning(f"Contacts could not be looked up. {why}")
-        return json_response({"successful": False, "returnMessage": notice, "contact": offer})
+        return json_response(_not_searched(error, offer))
     noun = "contact" if len(found) == 1 else "contacts"
     notice = ReturnMessage(message=f"Found {len(found)} {noun}", message_type="success", ttl=3000)
     rows = [_row(connector, contact) for contact in found]
-    return json_response({"successful": True, "returnMessage": notice, "contact": rows + offer})
+    return json_response(ContactsAnswer(successful=True, return_message=notice, contact=rows + offer))
+
+
+@router.get("/custom/contact/search", response_class=Response)
+async def find_contact_with_name(request: Request) -> Response:
+    """The contacts with a name. `returnMessage` is there whenever there are none: the client reads it then."""
+    user = await signed_in(request)
+    assembly = assembly_of(request)
+    name = _name(query_values(request).get("name", ""))
+    connector = assembly.runtime.connector(user.platform)
+    if not connector.can("find_contact_with_name"):
+        message = f"{connector.display_name or connector.name} cannot be searched by name from here."
+        return json_response(ContactsAnswer(successful=False, return_message=_warning(message), contact=[]))
+    try:
+        session = await assembly.users.session(connector, user.tenant, user.id)
+        found = await asked(request, connector, connector.find_contact_with_name(session, name))
+    except ConnectorError as error:
+        return json_response(_not_searched(error, []))
+    rows = [_row(connector, contact) for contact in found if contact.id != CREATE_NEW_CONTACT]
+    notice = None if rows else _warning("No contact has a name like this.")
+    return json_response(ContactsAnswer(successful=True, return_message=notice, contact=rows))
 
 
 @router.post("/contact", response_class=Response)
 async def create_contact(request: Request) -> Response:
-    """Makes a contact in the CRM.
+    """Makes a contact in the CRM, once, however often and wherever the same form arrives at the same time.
 
     A failure is a 4xx or 5xx text: the client reads `contact` of any other answer, and shows a text.
     """
     user = await signed_in(request)
-    contact = _new_contact(await read_form(request, _NewContactForm))
+    contact = _new_contact(await read_form(request, NewContactForm))
     assembly = assembly_of(request)
     connector = assembly.runtime.connector(user.platform)
     crm = connector.display_name or connector.name
@@ -79,7 +99,7 @@ async def create_contact(request: Request) -> Response:
         raise Refused(400, f"Contacts cannot be created in {crm} from here.")
     try:
         session = await assembly.users.session(connector, user.tenant, user.id)
-        made = await asked(request, connector, connector.create_contact(session, contact))
+        made = await assembly.contacts.make(connector, session, contact, seconds=assembly.parts.times.answer)
     except OutcomeUnknown as error:
         raise Refused(
             502, f"{crm} gave no clear answer. Look for the contact there before you try again."
@@ -87,10 +107,9 @@ async def create_contact(request: Request) -> Response:
     except ConnectorError as error:
         raise Refused(502, f"The contact was not created in {crm}. {error.meaning}") from error
     notice = ReturnMessage(message="Contact created", message_type="success", ttl=2000)
-    row: dict[str, Any] = {"id": made.id, "name": made.name, "type": made.type}
-    if made.additional_info is not None:
-        row["additionalInfo"] = made.additional_info
-    return json_response({"successful": True, "returnMessage": notice, "contact": row})
+    info = UNSET if made.additional_info is None else made.additional_info
+    row = ContactRow(id=made.id, name=made.name, type=made.type, additional_info=info)
+    return json_response(NewContactAnswer(successful=True, return_message=notice, contact=row))
 
 
 def _number(text: str) -> str:
@@ -98,12 +117,31 @@ def _number(text: str) -> str:
     number = text.strip()
     if text.startswith(" ") and number[:1].isdigit():
         number = f"+{number}"
-    if not number or len(number) > _LONGEST_NUMBER:
+    if not number or len(number) > LONGEST_NUMBER or not number.isprintable():
         raise BadRequest("phoneNumber", "expected a phone number")
     return number
 
 
-def _new_contact(form: _NewContactForm) -> NewContact:
+def _formats(text: str) -> list[str]:
+    """The formats of a query, in which the CRM may have the number: `(***) ***-****`, with commas between them."""
+    formats = [format_.strip() for format_ in text.split(",") if format_.strip()]
+    if len(formats) > MOST_FORMATS:
+        raise BadRequest("overridingFormat", f"expected at most {MOST_FORMATS} formats")
+    if not all(len(format_) <= LONGEST_NUMBER and format_.isprintable() for format_ in formats):
+        raise BadRequest(
+            "overridingFormat", f"expected formats of at most {LONGEST_NUMBER} printable characters"
+        )
+    return formats
+
+
+def _name(text: str) -> str:
+    name = text.strip()
+    if not name or len(name) > _LONGEST_NAME or not name.isprintable():
+        raise BadRequest("name", f"expected 1 to {_LONGEST_NAME} printable characters")
+    return name
+
+
+def _new_contact(form: NewContactForm) -> NewContact:
     name, number = form.new_contact_name.strip(), form.phone_number.strip()
     if not number:
         raise BadRequest("phoneNumber", "is empty")
@@ -117,48 +155,34 @@ def _new_contact(form: _NewContactForm) -> NewContact:
     )
 
 
+def _not_searched(error: ConnectorError, offer: list[ContactRow]) -> ContactsAnswer:
+    # A look-up changes nothing, so a lost answer is no more than that.
+    why = "The CRM did not answer." if isinstance(error, OutcomeUnknown) else error.meaning
+    notice = _warning(f"Contacts could not be looked up. {why}")
+    return ContactsAnswer(successful=False, return_message=notice, contact=offer)
+
+
 def _warning(message: str) -> ReturnMessage:
     return ReturnMessage(message=message, message_type="warning", ttl=5000)
 
 
-def _row(connector: Connector, contact: Contact) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "id": contact.id,
-        "name": contact.name,
-        "type": contact.type,
-        "phone": contact.phone_number,
-        "additionalInfo": _additional_info(connector, contact.additional_info or {}),
-    }
-    if contact.created_at is not None:
-        row["createdDate"] = contact.created_at
-    return row
+def _row(connector: Connector, contact: Contact) -> ContactRow:
+    return ContactRow(
+        id=contact.id,
+        name=contact.name,
+        type=contact.type,
+        phone=contact.phone_number,
+        created_date=UNSET if contact.created_at is None else contact.created_at,
+        additional_info=row_info(connector, contact.additional_info or {}),
+    )
 
 
-def _new_contact_row(connector: Connector) -> dict[str, Any]:
-    return {
-        "id": CREATE_NEW_CONTACT,
-        "name": "Create new contact...",
-        "isNewContact": True,
-        "defaultContactType": contact_types(connector)[0]["value"],
-        "additionalInfo": _additional_info(connector, {}),
-    }
-
-
-def _additional_info(connector: Connector, known: dict[str, Any]) -> dict[str, Any]:
-    """A contact's values for the manifest's fields, with what the client's form cannot do without.
-
-    It shows a selection and a checkbox only where the contact has a value for it, takes a selection's options from
-    there alone, and stumbles over a selection of this contact that is empty.
-    """
-    info = dict(known)
-    for field in additional_fields(connector):
-        const: str = field["const"]
-        kind = field.get("type")
-        if field.get("contactDependent"):
-            if kind == "selection" and info.get(const) == []:
-                del info[const]
-        elif kind == "selection":
-            info.setdefault(const, field.get("options", []))
-        elif kind == "checkbox":
-            info.setdefault(const, field.get("defaultValue", False))
-    return info
+def _new_contact_row(connector: Connector) -> ContactRow:
+    types = [each["value"] for each in contact_types(connector)]
+    return ContactRow(
+        id=CREATE_NEW_CONTACT,
+        name="Create new contact...",
+        is_new_contact=True,
+        default_contact_type=types[0],
+        additional_info=row_info(connector, {}, types=types),
+    )

@@ -9,7 +9,8 @@ import structlog
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
-from messagelog.server.http import RENEWED, RESTARTING, json_response, place_of
+from messagelog.core.asking import place_of
+from messagelog.server.http import RENEWED, RESTARTING, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote_plus
 
 import msgspec
-import structlog
 from fastapi import Request, Response
 
-from messagelog.connectors import ConnectorError, OutcomeUnknown
+from messagelog.core import asking
 from messagelog.messages import BadRequest
 
 if TYPE_CHECKING:
@@ -35,8 +33,6 @@ FORM_BYTES: Final = 100_000
 _ENCODER = msgspec.json.Encoder()
 _TOLD_BY_MSGSPEC = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
-
-_log = structlog.get_logger(__name__)
 
 
 class Refused(Exception):
@@ -118,40 +114,20 @@ async def read_form(request: Request, type_: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=type_)
     except msgspec.ValidationError as error:
-        raise _located(str(error)) from None
+        raise located(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest("body", "expected JSON") from None
 
 
-def _located(message: str) -> BadRequest:
-    """What msgspec says, as the path of a field and the problem."""
+def located(message: str) -> BadRequest:
+    """What msgspec says of a value, as the path of a field and the problem."""
     told = _TOLD_BY_MSGSPEC.fullmatch(message)
     path, problem = (told["path"] or "body", told["problem"]) if told else ("body", message)
     if missing := _MISSING.fullmatch(problem):
-        return BadRequest(missing[1], "is missing")
+        return BadRequest(missing[1] if path == "body" else f"{path}.{missing[1]}", "is missing")
     return BadRequest(path, problem[:1].lower() + problem[1:])
 
 
 async def asked(request: Request, connector: Connector, call: Awaitable[T]) -> T:
     """What the CRM answers within the time that the client waits. Raises `ConnectorError` for everything else."""
-    try:
-        async with asyncio.timeout(assembly_of(request).parts.times.answer):
-            return await call
-    except ConnectorError:
-        raise
-    except TimeoutError as error:
-        raise OutcomeUnknown("no answer in time") from error
-    except Exception as error:
-        # The connector's own mistake, or an answer of the CRM that it did not expect: its text may quote that.
-        _log.error(
-            "connector_failed", connector=connector.name, error=type(error).__name__, place=place_of(error)
-        )
-        raise OutcomeUnknown(f"the connector {connector.name} raised {type(error).__name__}") from error
-
-
-def place_of(error: BaseException) -> str:
-    """The file and line where an error was raised: what may be logged of it beside its type."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    return f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else ""
+    return await asking.asked(connector, call, assembly_of(request).parts.times.answer)

@@ -1,4 +1,4 @@
-"""`GET /crmManifest` and `GET /isAlive`: what the client needs to know of this server before anybody signs in."""
+"""`GET /crmManifest`: what the client shows and asks for, built from what the connectors say of themselves."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import APIRouter, Request, Response
 
 import messagelog
+from messagelog.core.user_settings import LANGUAGE, TIMEZONE
 from messagelog.server.assembly import REDIRECT_URI
 from messagelog.server.http import Refused, assembly_of, json_response, query_values
 
@@ -19,11 +20,21 @@ router = APIRouter()
 
 _FORMS: Final = ("callLog", "messageLog", "newContact")
 
-
-@router.get("/isAlive", response_class=Response)
-async def is_alive() -> Response:
-    """`OK`, as text, while the server runs."""
-    return Response("OK", media_type="text/plain")
+_SETTINGS: Final[dict[str, Any]] = {
+    "id": "messagelog",
+    "type": "section",
+    "name": "Message logs",
+    "items": [
+        {
+            "id": TIMEZONE,
+            "type": "inputField",
+            "name": "Time zone, such as Europe/Berlin",
+            "defaultValue": "",
+        },
+        {"id": LANGUAGE, "type": "inputField", "name": "Language, such as en or pt-BR", "defaultValue": ""},
+    ],
+}
+"""The settings that every user has, whatever her CRM is."""
 
 
 @router.get("/crmManifest", response_class=Response)
@@ -43,15 +54,14 @@ def build_manifest(
     connectors: Mapping[str, Connector], public_url: str, redirect_uri: str = REDIRECT_URI
 ) -> dict[str, Any]:
     """The manifest of these connectors for a server at `public_url`."""
-    public_url = public_url.rstrip("/")
+    url = public_url.rstrip("/")
     return {
-        "serverUrl": public_url,
+        "serverUrl": url,
         "redirectUri": redirect_uri,
-        "author": {"name": "messagelog"},
+        "author": {"name": "messagelog", "websiteUrl": url, "supportUrl": url},
         "version": messagelog.__version__,
         "platforms": {
-            name: _platform(connector, _auth(connector, public_url, redirect_uri))
-            for name, connector in connectors.items()
+            name: platform_manifest(connector, url, redirect_uri) for name, connector in connectors.items()
         },
     }
 
@@ -71,7 +81,9 @@ def additional_fields(connector: Connector) -> list[dict[str, Any]]:
     ]
 
 
-def _platform(connector: Connector, auth: dict[str, Any]) -> dict[str, Any]:
+def platform_manifest(
+    connector: Connector, public_url: str = "", redirect_uri: str = REDIRECT_URI
+) -> dict[str, Any]:
     """One platform: what the connector says of it, over what the client cannot do without."""
     page = dict(connector.manifest.get("page", {}))
     for form in _FORMS:
@@ -80,15 +92,22 @@ def _platform(connector: Connector, auth: dict[str, Any]) -> dict[str, Any]:
         "displayName": connector.display_name or connector.name,
         "urlIdentifier": "*",
         "environment": {"type": "fixed", "url": connector.base_url},
-        "auth": auth,
+        "auth": _auth(connector, public_url, redirect_uri),
         "contactPageUrl": "https://{hostname}/{contactType}/{contactId}",
         "embeddedOnCrmPage": {"welcomePage": {"docLink": "", "videoLink": ""}},
-        "settings": [],
         **connector.manifest,
         "name": connector.name,  # the client looks it up by this name
         "contactTypes": contact_types(connector),
-        "page": {"useContactSearch": connector.can("find_contact_with_name"), **page},
+        "page": {"useContactSearch": _needs_search(connector), **page},
+        "settings": [_SETTINGS, *connector.manifest.get("settings", [])],
     }
+
+
+def _needs_search(connector: Connector) -> bool:
+    """Whether the client offers a search by name. Without it, its form fails on a number that nobody has, where the
+    CRM lets no contact be made either: the list of contacts is empty then.
+    """
+    return connector.can("find_contact_with_name") or not connector.can("create_contact")
 
 
 def _auth(connector: Connector, public_url: str, redirect_uri: str) -> dict[str, Any]:

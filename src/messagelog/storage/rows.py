@@ -41,7 +41,9 @@ class LogRow(msgspec.Struct):
 
     `due_at` is when somebody may take the log up: None when nothing is to be done, the end of the lease while it is
     claimed, the time of the next try while it waits. `fence` grows with every claim; confirming needs the newest.
-    `tries` counts the repeats of a call, `asks` how often in vain the CRM was asked what became of one.
+    `tries` counts the repeats of a call, `asks` how often in vain the CRM was asked what became of one. `body_size` is
+    what we have written into an activity that can only be added to, as its CRM counts; `earlier` the ids (a JSON list)
+    of the activities that are full, which this one goes on from.
     """
 
     key: LogKey
@@ -67,6 +69,8 @@ class LogRow(msgspec.Struct):
     call_before: str | None = None
     tries: int = 0
     asks: int = 0
+    body_size: int = 0
+    earlier: str | None = None
     created_at: int = 0
     updated_at: int = 0
 
@@ -252,3 +256,38 @@ class LogSummary(msgspec.Struct, frozen=True):
 
     log: LogRow
     counts: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+class FoundContacts(msgspec.Struct, frozen=True):
+    """Who had a number when the CRM was asked, sealed, and how long ago that was."""
+
+    contacts: bytes
+    age_ms: int
+
+
+class NewContactKey(NamedTuple):
+    """What makes two forms ask for the same new contact: the owner of the CRM data, the CRM, what the form holds."""
+
+    tenant: str
+    platform: str
+    key: str
+
+
+class NewContactState(enum.StrEnum):
+    """The state of a contact that somebody asked to be made."""
+
+    MAKING = "making"  # the call may be under way -> made, unknown, or forgotten where nothing was made
+    MADE = "made"  # the CRM has it
+    UNKNOWN = "unknown"  # the call ended without a trustworthy answer -> making, by the next one who asks
+
+
+class NewContactClaim(msgspec.Struct, frozen=True):
+    """The answer to who asks to make a contact.
+
+    `mine`: nobody else makes it; `ask_first`: somebody may have made it before. `contact` is the one that was made a
+    moment ago, sealed. With neither, somebody else is making it at this moment.
+    """
+
+    mine: bool = False
+    ask_first: bool = False
+    contact: bytes | None = None

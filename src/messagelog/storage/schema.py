@@ -41,6 +41,8 @@ conversation_logs = sa.Table(
     sa.Column("callBefore", sa.Text),
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("asks", sa.Integer, nullable=False),
+    sa.Column("bodySize", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("earlier", sa.Text),
     sa.Column("createdAt", sa.BigInteger, nullable=False),
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("conversationLogId", "tenant", "platform"),
@@ -93,6 +95,55 @@ users = sa.Table(
     sa.Column("createdAt", sa.BigInteger, nullable=False),
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("id", "tenant", "platform"),
+)
+
+user_settings = sa.Table(
+    "userSettings",
+    metadata,
+    sa.Column("tenant", _id, nullable=False),
+    sa.Column("platform", _id, nullable=False),
+    sa.Column("userId", _id, nullable=False),
+    sa.Column("settingId", _id, nullable=False),
+    sa.Column("setting", sa.Text, nullable=False),
+    sa.Column("updatedAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("userId", "tenant", "platform", "settingId"),
+)
+
+admin_settings = sa.Table(
+    "adminSettings",
+    metadata,
+    sa.Column("tenant", _id, nullable=False),
+    sa.Column("platform", _id, nullable=False),
+    sa.Column("settingId", _id, nullable=False),
+    sa.Column("setting", sa.Text, nullable=False),
+    sa.Column("updatedAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("tenant", "platform", "settingId"),
+)
+
+contacts = sa.Table(
+    "contacts",
+    metadata,
+    sa.Column("tenant", _id, nullable=False),
+    sa.Column("platform", _id, nullable=False),
+    sa.Column("phoneNumber", _id, nullable=False),
+    sa.Column("contacts", sa.LargeBinary, nullable=False),
+    sa.Column("foundAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("phoneNumber", "tenant", "platform"),
+    sa.Index("contactsByTime", "foundAt"),
+)
+
+new_contacts = sa.Table(
+    "newContacts",
+    metadata,
+    sa.Column("tenant", _id, nullable=False),
+    sa.Column("platform", _id, nullable=False),
+    sa.Column("key", _id, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),
+    sa.Column("contact", sa.LargeBinary),
+    sa.PrimaryKeyConstraint("key", "tenant", "platform"),
+    sa.Index("newContactsByTime", "until"),
 )
 
 oauth_states = sa.Table(

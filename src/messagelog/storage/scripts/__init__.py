@@ -7,6 +7,14 @@ that is run again after a deadlock starts from nothing. What a script is given i
 
 from messagelog.storage.scripts.asking import Ask, Do, Fetch, Params, Script, Together
 from messagelog.storage.scripts.claiming import accept, claim, note, save
+from messagelog.storage.scripts.contacts import (
+    claim_new_contact,
+    drop_contacts,
+    drop_new_contact,
+    find_contacts,
+    keep_contacts,
+    settle_new_contact,
+)
 from messagelog.storage.scripts.reading import (
     due_logs,
     entries_of,
@@ -17,9 +25,16 @@ from messagelog.storage.scripts.reading import (
     report_rows,
     show_logs,
 )
+from messagelog.storage.scripts.settings import (
+    admin_settings,
+    change_admin_settings,
+    change_user_settings,
+    read_settings,
+)
 from messagelog.storage.scripts.users import (
     claim_refresh,
     find_user,
+    refresh_user,
     release_refresh,
     save_credentials,
     save_user,
@@ -36,21 +51,32 @@ __all__ = [
     "Script",
     "Together",
     "accept",
+    "admin_settings",
+    "change_admin_settings",
+    "change_user_settings",
     "claim",
+    "claim_new_contact",
     "claim_refresh",
+    "drop_contacts",
+    "drop_new_contact",
     "due_logs",
     "entries_of",
+    "find_contacts",
     "find_user",
+    "keep_contacts",
     "linked_activities",
     "list_logs",
     "look_up",
     "next_due",
     "note",
+    "read_settings",
+    "refresh_user",
     "release_refresh",
     "report_rows",
     "save",
     "save_credentials",
     "save_user",
+    "settle_new_contact",
     "show_logs",
     "sign_in",
     "sign_out",

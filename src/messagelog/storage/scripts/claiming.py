@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from messagelog.storage.rows import Acceptance, Claim, ClaimLost, LogRow, LogState, MessageRow, RowState
+from messagelog.storage.rows import (
+    Acceptance,
+    Claim,
+    ClaimLost,
+    LogRow,
+    LogState,
+    MessageRow,
+    RowChange,
+    RowState,
+)
 from messagelog.storage.scripts.asking import Do, Fetch, Together
 from messagelog.storage.scripts.values import (
     anew_params,
@@ -33,7 +42,6 @@ if TYPE_CHECKING:
         NewRow,
         NewWork,
         Planner,
-        RowChange,
         Step,
         Terms,
         WaitingChange,
@@ -42,6 +50,7 @@ if TYPE_CHECKING:
 
 _PENDING = frozenset({RowState.PLANNED, RowState.CALLING, RowState.UNKNOWN, RowState.PARKED})
 _MOST_ROWS_OF_A_CALL = 10_000
+_DELETED = "deleted: the activity that held it was deleted in the CRM"
 
 
 def accept(work: NewWork, planner: Planner, terms: Terms) -> Script[Acceptance]:
@@ -59,7 +68,7 @@ def accept(work: NewWork, planner: Planner, terms: Terms) -> Script[Acceptance]:
     )
     log, now = log_from(work.key, locked[0][:-1]), locked[0][-1]
     if log.contact_id != work.contact_id:
-        if log.third_party_log_id or log.due_at is not None or log.state is LogState.PARKED:
+        if log.third_party_log_id or log.earlier or log.due_at is not None or log.state is LogState.PARKED:
             return Acceptance(held_by=(log.contact_id, log.contact_name))
         log = _repointed(log, work)
     known = {row.id: row for row in map(row_from, found)}
@@ -95,7 +104,7 @@ def save(
     terms: Terms,
     *,
     waiting: WaitingChange | None = None,
-    anew: Sequence[NewRow] = (),
+    anew: Sequence[NewRow] | None = None,
     wait_ms: int | None = None,
 ) -> Script[Claim | None]:
     """Journals what a claim's call came to, and begins the next step or lets the claim go.
@@ -113,10 +122,13 @@ def save(
         _waiting(log.key, terms),
     )
     current, now = _held(log, locked)
-    if anew:
+    if anew is not None:
         user_id, gone = current.call_user or "", current.third_party_log_id
         planned_anew = [anew_params(log, row, user_id, gone) for row in sorted(anew, key=lambda row: row.id)]
-        (planned,) = yield Together(Do("replan_gone", planned_anew), _waiting(log.key, terms))
+        left = {**key_params(log.key), "gone": gone, "reason": _DELETED}
+        (planned,) = yield Together(
+            Do("replan_gone", planned_anew), Do("fail_gone", [left]), _waiting(log.key, terms)
+        )
     if log.state is LogState.PARKED:
         yield Do("save_log", [log_params(_freed(log.without_call()))])
         return None
@@ -126,11 +138,15 @@ def save(
     return (yield from _next(log.without_call(), now, planned, planner, terms))
 
 
-def note(log: LogRow, terms: Terms) -> Script[None]:
-    """Journals what the call under way will need if its answer is lost, before it leaves; renews the lease."""
+def note(log: LogRow, terms: Terms, back: Sequence[str] = ()) -> Script[None]:
+    """Journals what the call under way will need if its answer is lost, before it leaves; renews the lease.
+
+    `back` are rows of the step that the call does not bring after all: they wait for the next one.
+    """
     _, now = _held(log, (yield Fetch("lock_log", key_params(log.key))))
     due_at = now + terms.lease_ms + terms.settle_ms
-    yield Do("save_log", [log_params(replace(log, due_at=due_at))])
+    waiting = [change_params(log, RowChange(id_, RowState.PLANNED)) for id_ in back]
+    yield Together(Do("change_row", waiting), Do("save_log", [log_params(replace(log, due_at=due_at))]))
 
 
 # ------------------------------------------------------------------------------------------- the claim

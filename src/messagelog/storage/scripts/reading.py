@@ -31,11 +31,11 @@ def report_rows(tenant: str, platform: str, ids: Sequence[str]) -> Script[list[R
     return [RowReport(id_, RowState(state), reason, version) for id_, state, reason, version in rows]
 
 
-def entries_of(log: LogRow) -> Script[list[tuple[int, bytes]]]:
-    """Time and hash of every entry that the log's activity holds by the journal."""
+def entries_of(log: LogRow) -> Script[list[tuple[int, bytes, str]]]:
+    """Time, hash and row id of every entry that the log's activity holds by the journal."""
     params = {**key_params(log.key), "third_party_log_id": log.third_party_log_id}
     rows = yield Fetch("entries_of_activity", params)
-    return [(sent_at, entry_hash) for sent_at, entry_hash in rows]
+    return [(sent_at, entry_hash, id_) for sent_at, entry_hash, id_ in rows]
 
 
 def linked_activities(log: LogRow) -> Script[frozenset[str]]:

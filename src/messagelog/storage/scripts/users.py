@@ -22,6 +22,13 @@ def save_user(user: UserRow) -> Script[None]:
     yield Do("save_user", [_user_params(user)])
 
 
+def refresh_user(user: UserRow) -> Script[None]:
+    """Writes the user's name and time zone; her credentials and all the rest stay as they are."""
+    told = ("tenant", "platform", "id", "name", "timezone", "timezone_offset")
+    params = _user_params(user)
+    yield Do("refresh_user", [{name: params[name] for name in told}])
+
+
 def sign_in(user: UserRow) -> Script[UserRow]:
     """Writes the user as `save_user` does; the row as it is then, with the session that her tokens have to name."""
     yield from save_user(user)

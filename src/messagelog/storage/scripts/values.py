@@ -72,6 +72,8 @@ def log_params(log: LogRow) -> Params:
         "call_before": log.call_before,
         "tries": log.tries,
         "asks": log.asks,
+        "body_size": log.body_size,
+        "earlier": log.earlier,
     }
 
 

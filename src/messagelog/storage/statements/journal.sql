@@ -7,7 +7,8 @@
 -- clock stands outside, so that it is read after the lock was waited for.
 SELECT "conversationId", "shared", "contactId", "contactType", "contactName", "pins", "state", "reason",
        "thirdPartyLogId", "generation", "createdBy", "version", "blocks", "owner", "fence", "dueAt",
-       "call", "callUser", "callVersion", "callBefore", "tries", "asks", "createdAt", "updatedAt", {now}
+       "call", "callUser", "callVersion", "callBefore", "tries", "asks", "bodySize", "earlier", "createdAt",
+       "updatedAt", {now}
 FROM (SELECT * FROM "conversationLogs"
       WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
       {lock}) AS log
@@ -17,9 +18,9 @@ FROM (SELECT * FROM "conversationLogs"
 INSERT INTO "conversationLogs" (
     "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
     "contactName", "pins", "state", "generation", "version", "blocks", "fence", "callVersion", "tries", "asks",
-    "createdAt", "updatedAt")
+    "bodySize", "createdAt", "updatedAt")
 VALUES (:tenant, :platform, :log, :conversation, :shared, :contact_id, :contact_type, :contact_name, :pins,
-    'open', 1, 0, :blocks, 0, 0, 0, 0, {now}, {now})
+    'open', 1, 0, :blocks, 0, 0, 0, 0, 0, {now}, {now})
 ON CONFLICT ("conversationLogId", "tenant", "platform") DO NOTHING
 
 -- name: save_log
@@ -29,7 +30,8 @@ SET "contactId" = :contact_id, "contactType" = :contact_type, "contactName" = :c
     "state" = :state, "reason" = :reason, "thirdPartyLogId" = :third_party_log_id, "generation" = :generation,
     "createdBy" = :created_by, "version" = :version, "blocks" = :blocks, "owner" = :owner, "fence" = :fence,
     "dueAt" = :due_at, "call" = :call, "callUser" = :call_user, "callVersion" = :call_version,
-    "callBefore" = :call_before, "tries" = :tries, "asks" = :asks, "updatedAt" = {now}
+    "callBefore" = :call_before, "tries" = :tries, "asks" = :asks, "bodySize" = :body_size,
+    "earlier" = :earlier, "updatedAt" = {now}
 WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: find_rows
@@ -73,6 +75,13 @@ SET "userId" = :user, "state" = 'planned', "reason" = NULL, "sentAt" = :sent_at,
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND "conversationLogId" = :log
   AND "state" = 'logged' AND "thirdPartyLogId" = :gone
 
+-- name: fail_gone
+-- logged in an activity that is gone, and in no request at hand -> failed, so that sending it again logs it again.
+UPDATE "messageLogs"
+SET "state" = 'failed', "reason" = :reason, "entryHash" = NULL, "updatedAt" = {now}
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+  AND "state" = 'logged' AND "thirdPartyLogId" = :gone
+
 -- name: call_rows
 -- planned -> calling.
 UPDATE "messageLogs"
@@ -110,7 +119,8 @@ LIMIT :limit
 -- name: look_up
 -- Which of these ids are not logged; the row without an id is the conversation log, where there is one. Each id is
 -- looked up by itself: a join would leave it to PostgreSQL's planner to read the whole table for them.
-SELECT CAST(NULL AS text), "contactId", "contactName", "version", "state", "thirdPartyLogId" IS NOT NULL
+SELECT CAST(NULL AS text), "contactId", "contactName", "version", "state",
+       "thirdPartyLogId" IS NOT NULL OR "earlier" IS NOT NULL
 FROM "conversationLogs"
 WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
 UNION ALL
@@ -130,8 +140,8 @@ JOIN "conversationLogs" AS log
 WHERE known."id" {in_ids} AND known."tenant" = :tenant AND known."platform" = :platform
 
 -- name: entries_of_activity
--- What an activity holds by the journal: time and hash of each entry.
-SELECT "sentAt", "entryHash"
+-- What an activity holds by the journal: time, hash and id of each entry.
+SELECT "sentAt", "entryHash", "id"
 FROM "messageLogs"
 WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
   AND "state" = 'logged' AND "thirdPartyLogId" = :third_party_log_id AND "entryHash" IS NOT NULL
@@ -161,7 +171,7 @@ SELECT MIN("dueAt"), {now} FROM "conversationLogs" WHERE "dueAt" IS NOT NULL
 SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
        "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
        "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
-       "createdAt", "updatedAt"
+       "bodySize", "earlier", "createdAt", "updatedAt"
 FROM "conversationLogs"
 ORDER BY "updatedAt" DESC
 LIMIT :limit
@@ -171,7 +181,7 @@ LIMIT :limit
 SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
        "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
        "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
-       "createdAt", "updatedAt"
+       "bodySize", "earlier", "createdAt", "updatedAt"
 FROM "conversationLogs"
 WHERE "conversationLogId" = :log
 ORDER BY "tenant", "platform"
@@ -182,7 +192,7 @@ SELECT log."tenant", log."platform", log."conversationLogId", log."conversationI
        log."contactId", log."contactType", log."contactName", log."pins", log."state", log."reason",
        log."thirdPartyLogId", log."generation", log."createdBy", log."version", log."blocks", log."owner",
        log."fence", log."dueAt", log."call", log."callUser", log."callVersion", log."callBefore", log."tries",
-       log."asks", log."createdAt", log."updatedAt"
+       log."asks", log."bodySize", log."earlier", log."createdAt", log."updatedAt"
 FROM "messageLogs" AS held
 JOIN "conversationLogs" AS log
   ON log."conversationLogId" = held."conversationLogId"
@@ -264,3 +274,95 @@ RETURNING "id"
 -- name: forget_states
 -- States that are too old to be used need not be remembered.
 DELETE FROM "oauthStates" WHERE "expiresAt" < (SELECT {now})
+
+-- name: refresh_user
+-- What the CRM says of a user now. Her credentials are left alone: somebody may be renewing them.
+UPDATE "users"
+SET "name" = :name, "timezone" = :timezone, "timezoneOffset" = :timezone_offset, "updatedAt" = {now}
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: user_settings
+SELECT "settingId", "setting"
+FROM "userSettings"
+WHERE "userId" = :user AND "tenant" = :tenant AND "platform" = :platform
+ORDER BY "settingId"
+
+-- name: save_user_setting
+INSERT INTO "userSettings" ("tenant", "platform", "userId", "settingId", "setting", "updatedAt")
+VALUES (:tenant, :platform, :user, :setting_id, :setting, {now})
+ON CONFLICT ("userId", "tenant", "platform", "settingId") DO UPDATE
+SET "setting" = :setting, "updatedAt" = {now}
+
+-- name: drop_user_setting
+DELETE FROM "userSettings"
+WHERE "userId" = :user AND "tenant" = :tenant AND "platform" = :platform AND "settingId" = :setting_id
+
+-- name: admin_settings
+SELECT "settingId", "setting"
+FROM "adminSettings"
+WHERE "tenant" = :tenant AND "platform" = :platform
+ORDER BY "settingId"
+
+-- name: save_admin_setting
+INSERT INTO "adminSettings" ("tenant", "platform", "settingId", "setting", "updatedAt")
+VALUES (:tenant, :platform, :setting_id, :setting, {now})
+ON CONFLICT ("tenant", "platform", "settingId") DO UPDATE
+SET "setting" = :setting, "updatedAt" = {now}
+
+-- name: drop_admin_setting
+DELETE FROM "adminSettings"
+WHERE "tenant" = :tenant AND "platform" = :platform AND "settingId" = :setting_id
+
+-- name: find_contacts
+-- Who has a number, as the CRM said once, and how many milliseconds ago.
+SELECT "contacts", {now} - "foundAt"
+FROM "contacts"
+WHERE "phoneNumber" = :number AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: save_contacts
+INSERT INTO "contacts" ("tenant", "platform", "phoneNumber", "contacts", "foundAt")
+VALUES (:tenant, :platform, :number, :contacts, {now})
+ON CONFLICT ("phoneNumber", "tenant", "platform") DO UPDATE
+SET "contacts" = :contacts, "foundAt" = {now}
+
+-- name: drop_contacts
+DELETE FROM "contacts"
+WHERE "phoneNumber" = :number AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: drop_old_contacts
+DELETE FROM "contacts"
+WHERE "foundAt" < (SELECT {now} - :age_ms)
+
+-- name: insert_new_contact
+-- Somebody begins to make a contact -> making; nothing when somebody has begun before.
+INSERT INTO "newContacts" ("tenant", "platform", "key", "state", "owner", "until")
+VALUES (:tenant, :platform, :key, 'making', :owner, {now} + :lease_ms)
+ON CONFLICT ("key", "tenant", "platform") DO NOTHING
+
+-- name: lock_new_contact
+-- A contact that somebody makes or has made, and what time it is once it is ours, as in lock_log.
+SELECT "state", "owner", "until", "contact", {now}
+FROM (SELECT * FROM "newContacts"
+      WHERE "key" = :key AND "tenant" = :tenant AND "platform" = :platform
+      {lock}) AS made
+
+-- name: take_new_contact
+-- Whoever began before is done, or gone -> making.
+UPDATE "newContacts"
+SET "state" = 'making', "owner" = :owner, "until" = {now} + :lease_ms, "contact" = NULL
+WHERE "key" = :key AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: settle_new_contact
+-- What became of it: making -> made, or unknown. Whoever was taken for gone has no say any more.
+UPDATE "newContacts"
+SET "state" = :state, "until" = {now} + :hold_ms, "contact" = :contact
+WHERE "key" = :key AND "tenant" = :tenant AND "platform" = :platform AND "owner" = :owner
+
+-- name: drop_new_contact
+-- Known not made: the next one begins anew.
+DELETE FROM "newContacts"
+WHERE "key" = :key AND "tenant" = :tenant AND "platform" = :platform AND "owner" = :owner
+
+-- name: drop_old_new_contacts
+DELETE FROM "newContacts"
+WHERE "until" < (SELECT {now} - :age_ms)

@@ -1,0 +1,162 @@
+"""The heading of a conversation log: who, when, and how many messages; and bringing it up to date in a body."""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from messagelog.compose.blocks import Block, Line
+from messagelog.compose.clean import normalise
+from messagelog.compose.model import Entry, Known, People, Pins
+from messagelog.compose.recognise import Found, syntax_of
+from messagelog.compose.speakers import agent, contact_with_number, is_contact, party
+from messagelog.compose.times import day
+from messagelog.compose.words import days_of, words_of
+from messagelog.messages import Conversation, Message, MessageKind
+
+MOST_NAMED = 10
+"""Of those who also take part: a heading has to fit into small limits too."""
+
+_LONGEST_TITLE = 200  # characters that are looked at: more than the fixed words have
+_LONGEST_HEADING = 20_000  # characters: with everybody's longest name, and what a CRM makes of it
+
+
+class Edit(NamedTuple):
+    """A stretch of a body, from `start` to before `end`, is to read `text`."""
+
+    start: int
+    end: int
+    text: str
+
+
+def heading_text(
+    pins: Pins,
+    people: People,
+    messages: Sequence[Message],
+    conversation: Conversation,
+    *,
+    continued: bool = False,
+) -> str:
+    """The heading, rendered. Where it would take half of the limit, it is a small one without names."""
+    syntax = syntax_of(pins)
+    text = syntax.render(_heading(pins, people, messages, conversation, continued=continued))
+    if pins.limit is None or pins.measure.of(text) <= pins.limit // 2:
+        return text
+    times = [message.sent_at for message in messages if message.sent_at is not None]
+    tail = _tail(pins, times, Counter(message.kind for message in messages))
+    title = words_of(pins).lost_title()
+    return syntax.render(Block(words_of(pins).continued(title) if continued else title, tail))
+
+
+def _heading(
+    pins: Pins,
+    people: People,
+    messages: Sequence[Message],
+    conversation: Conversation,
+    *,
+    continued: bool = False,
+) -> Block:
+    """The heading of an activity with these messages. Its title does not depend on them."""
+    words = words_of(pins)
+    title = words.title(contact_with_number(people, words))
+    lines = []
+    name = agent(people, conversation)
+    if name:
+        lines.append(words.agent(name))
+    others = [party(someone) for someone in conversation.correspondents if not is_contact(someone, people)]
+    if len(conversation.correspondents) > 1 and any(others):
+        lines.append(words.others(list(filter(None, others)), MOST_NAMED))
+    times = [message.sent_at for message in messages if message.sent_at is not None]
+    lines += _tail(pins, times, Counter(message.kind for message in messages))
+    return Block(words.continued(title) if continued else title, lines)
+
+
+def lost_heading(pins: Pins, entries: Sequence[Entry]) -> Block:
+    """A small heading for entries in a body where nothing of ours is left."""
+    times = [entry.sent_at for entry in entries if entry.sent_at]
+    return Block(words_of(pins).lost_title(), _tail(pins, times, Counter(entry.kind for entry in entries)))
+
+
+def _tail(pins: Pins, times: Collection[int], counts: Mapping[MessageKind, int]) -> list[str]:
+    words = words_of(pins)
+    days = days_of(times, pins)
+    lines = [words.days(days)] if days else []
+    if counts and not pins.appends:
+        lines.append(words.counts(counts))
+    return [*lines, words.zone(pins.zone)]
+
+
+class _Lines(NamedTuple):
+    """Of a heading in a body: the line with the counts, and that with the days unless people took it away."""
+
+    counts_line: Line
+    counts: dict[MessageKind, int]
+    days_line: Line | None
+
+
+def heading_edits(
+    body: str, pins: Pins, found: Sequence[Found], added: Sequence[Entry], known: Sequence[Known]
+) -> list[Edit] | None:
+    """What brings the heading up to date when entries are added; None where there is no heading of ours.
+
+    Only the lines that still read as we wrote them are touched.
+    """
+    heading = _find(body, pins, found)
+    if heading is None:
+        return None
+    words = words_of(pins)
+    syntax = syntax_of(pins)
+    counts = Counter(heading.counts)
+    counts.update(entry.kind for entry in added)
+    edits = [_edit(heading.counts_line, syntax.line(words.counts(counts)))]
+    if heading.days_line:
+        times = sorted({at[0] for at in known if at[0]} | {entry.sent_at for entry in added if entry.sent_at})
+        first, *last = words.read_days(normalise(heading.days_line.text)) or [""]
+        # What people put there is none of these days, and stays.
+        if _is_day(first, times, pins) and (not last or _is_day(last[0], reversed(times), pins)):
+            edits.append(_edit(heading.days_line, syntax.line(words.days(days_of(times, pins)))))
+    return edits
+
+
+def _is_day(text: str, times: Iterable[int], pins: Pins) -> bool:
+    return any(day(moment, pins.zone, pins.language) == text for moment in times)
+
+
+def _edit(line: Line, text: str) -> Edit:
+    return Edit(line.start, line.end, text)
+
+
+def _find(body: str, pins: Pins, found: Sequence[Found]) -> _Lines | None:
+    """The lines of the first block that begins as a heading of ours does, in front of any entry of ours.
+
+    A message can look like none: its entry begins with the time.
+    """
+    words = words_of(pins)
+    syntax = syntax_of(pins)
+    starts = [block.start for block in found]
+    for candidate in syntax.scan(body):
+        if words.is_title(normalise(candidate.pieces[0][:_LONGEST_TITLE])):
+            following = bisect_right(starts, candidate.start)
+            end = min([*starts[following : following + 1], candidate.start + _LONGEST_HEADING])
+            lines = _known_lines(syntax.lines(body, candidate.start, min(end, len(body))), pins)
+            if lines is not None:
+                return lines
+    return None
+
+
+def _known_lines(lines: Iterator[Line], pins: Pins) -> _Lines | None:
+    """The lines of a heading, down to that with the zone, which is the last."""
+    words = words_of(pins)
+    zone = normalise(words.zone(pins.zone))
+    days_line = counts_line = counts = None
+    for line in lines:
+        text = normalise(line.text)
+        if text == zone:
+            break
+        if counts is None and (counts := words.read_counts(text)):
+            counts_line = line
+        elif days_line is None and words.read_days(text):
+            days_line = line
+    else:
+        return None
+    return _Lines(counts_line, counts, days_line) if counts_line and counts else None

@@ -1,0 +1,81 @@
+"""An entry that is too long for a CRM by itself: its text is cut, and it says so."""
+
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterator
+
+from messagelog.compose.blocks import Block, Link
+from messagelog.compose.model import Pins
+from messagelog.compose.recognise import syntax_of
+from messagelog.compose.words import words_of
+
+_JOINER = "\u200d"
+_EXTENDING = frozenset({"Mn", "Me", "Mc"})  # accents, variation selectors, vowel signs
+_SKIN_TONES = ("\U0001f3fb", "\U0001f3ff")
+_FLAG_LETTERS = ("\U0001f1e6", "\U0001f1ff")
+
+
+def shorten(block: Block, pins: Pins, room: int) -> Block:
+    """The block, if it is rendered within `room`, as the pinned measure counts; else as much of it as is.
+
+    Links are kept for as long as any text can be cut instead. The last line says how much is left out.
+    """
+    if _size(block, pins) <= room:
+        return block
+    length = sum(len(line) for line in block.lines if isinstance(line, str))
+    links = sum(isinstance(line, Link) for line in block.lines)
+    texts = range(length)
+    kept = bisect_right(texts, room, key=lambda n: _size(_cut(block, pins, n, links), pins)) - 1
+    if kept >= 0:
+        return _cut(block, pins, kept, links)
+    kept = bisect_right(range(links), room, key=lambda n: _size(_cut(block, pins, 0, n), pins)) - 1
+    return _cut(block, pins, 0, max(kept, 0))
+
+
+def _size(block: Block, pins: Pins) -> int:
+    return pins.measure.of(syntax_of(pins).render(block))
+
+
+def _cut(block: Block, pins: Pins, characters: int, links: int) -> Block:
+    lines = list(_kept(block, characters, links))
+    left_out = sum(map(_length, block.lines)) - sum(map(_length, lines))
+    return block._replace(lines=[*lines, words_of(pins).shortened(left_out)])
+
+
+def _length(line: str | Link) -> int:
+    return len(line.label if isinstance(line, Link) else line)
+
+
+def _kept(block: Block, characters: int, links: int) -> Iterator[str | Link]:
+    """The first characters of the text and the first links, where they stand."""
+    for line in block.lines:
+        if isinstance(line, Link):
+            if links:
+                links -= 1
+                yield line
+        elif characters > 0:
+            characters -= len(line)
+            yield line if characters >= 0 else line[: whole(line, len(line) + characters)].rstrip()
+
+
+def whole(text: str, end: int) -> int:
+    """The place at or before `end` where a text can be cut without cutting what people see as one character."""
+    while 0 < end < len(text) and _is_inside(text, end):
+        end -= 1
+    return end
+
+
+def _is_inside(text: str, end: int) -> bool:
+    before, after = text[end - 1], text[end]
+    if _JOINER in {before, after} or _SKIN_TONES[0] <= after <= _SKIN_TONES[1]:
+        return True
+    if _is_flag_letter(after) and _is_flag_letter(before):
+        start = end
+        while start and _is_flag_letter(text[start - 1]):
+            start -= 1
+        return (end - start) % 2 == 1
+    return unicodedata.category(after) in _EXTENDING
+
+
+def _is_flag_letter(char: str) -> bool:
+    return _FLAG_LETTERS[0] <= char <= _FLAG_LETTERS[1]

@@ -1,0 +1,44 @@
+"""Asks a CRM something that somebody waits for, within the time that she waits."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from messagelog.connectors import ConnectorError, OutcomeUnknown
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from messagelog.connectors import Connector
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+
+async def asked(connector: Connector, call: Awaitable[T], seconds: float) -> T:
+    """What the CRM answers within `seconds`. Raises `ConnectorError` for everything else."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await call
+    except ConnectorError:
+        raise
+    except TimeoutError as error:
+        raise OutcomeUnknown("no answer in time") from error
+    except Exception as error:
+        # The connector's own mistake, or an answer of the CRM that it did not expect: its text may quote that.
+        _log.error(
+            "connector_failed", connector=connector.name, error=type(error).__name__, place=place_of(error)
+        )
+        raise OutcomeUnknown(f"the connector {connector.name} raised {type(error).__name__}") from error
+
+
+def place_of(error: BaseException) -> str:
+    """The file and line where an error was raised: what may be logged of it beside its type."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else ""

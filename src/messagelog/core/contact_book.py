@@ -1,0 +1,221 @@
+"""Who has a number, as the CRM said not long ago; and contacts that are made once, however often a form is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from messagelog.connectors import ConnectorError, Contact, OutcomeUnknown
+from messagelog.core.asking import asked
+from messagelog.core.numbers import plain_number, spellings
+from messagelog.core.plan import CREATE_NEW_CONTACT
+from messagelog.storage import scripts
+from messagelog.storage.rows import NewContactKey, NewContactState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from messagelog.connectors import Connector, NewContact, Session
+    from messagelog.storage import Sealer, Store
+    from messagelog.storage.rows import NewContactClaim
+
+_HELD_SECONDS: Final = 60.0
+"""How long a form that is sent again is answered with the contact that was made."""
+
+_SHORTEST_POLL: Final = 0.05
+_LONGEST_POLL: Final = 0.5
+
+_CONTACTS = msgspec.json.Decoder(list[Contact])
+_CONTACT = msgspec.json.Decoder(Contact)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One request to make a contact. `until` is when its time is over, by the event loop's clock."""
+
+    connector: Connector
+    session: Session
+    new: NewContact
+    key: NewContactKey
+    owner: str
+    until: float
+
+    @property
+    def seconds_left(self) -> float:
+        return self.until - asyncio.get_running_loop().time()
+
+
+class ContactBook:
+    """The contacts of each tenant and platform, shared by all processes through the database.
+
+    What was found is kept for `age` seconds (0: not at all). That nobody has a number is never kept: it is what the
+    user is about to change. `lease` outlasts any call that makes a contact.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sealer: Sealer,
+        *,
+        age: float,
+        lease: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._age_ms = int(age * 1000)
+        self._lease_ms = int(lease * 1000)
+        self._sleep = sleep
+
+    # ------------------------------------------------------------------------------------------- find
+
+    async def find(
+        self,
+        connector: Connector,
+        session: Session,
+        number: str,
+        *,
+        formats: Sequence[str] = (),
+        fresh: bool = False,
+        seconds: float,
+    ) -> list[Contact]:
+        """The contacts that have a number, in any of the spellings. Raises the connector's errors.
+
+        `fresh` asks the CRM even where it was asked a moment ago; `seconds` is the time that there is for it.
+        """
+        place = (session.tenant, connector.name, plain_number(number))
+        kept = None if fresh else await self._kept(place)
+        if kept is not None:
+            return kept
+        found = await asked(connector, _found(connector, session, spellings(number, formats)), seconds)
+        await self._keep(place, found)
+        return found
+
+    async def _kept(self, place: tuple[str, str, str]) -> list[Contact] | None:
+        if not place[2] or not self._age_ms:
+            return None
+        row = await self._store.read(lambda: scripts.find_contacts(*place))
+        if row is None or row.age_ms >= self._age_ms:
+            return None
+        return _CONTACTS.decode(self._sealer.open(row.contacts, "contacts", *place))
+
+    async def _keep(self, place: tuple[str, str, str], found: list[Contact]) -> None:
+        if not place[2]:
+            return
+        if not found or not self._age_ms:
+            await self._store.write(lambda: scripts.drop_contacts(*place))
+            return
+        sealed = self._sealer.seal(msgspec.json.encode(found), "contacts", *place)
+        await self._store.write(lambda: scripts.keep_contacts(*place, sealed, self._age_ms))
+
+    # ------------------------------------------------------------------------------------------- make
+
+    async def make(
+        self, connector: Connector, session: Session, new: NewContact, *, seconds: float
+    ) -> Contact:
+        """Makes a contact, once for all who ask for the same one at the same time. Raises the connector's errors.
+
+        The same one is one of the same tenant, platform, number, name and type. Whoever comes second waits for the
+        first one's outcome. `OutcomeUnknown` says that there may be such a contact now; the next one who asks has
+        the CRM searched for it first.
+        """
+        until = asyncio.get_running_loop().time() + seconds
+        key = self._key(session.tenant, connector.name, new)
+        attempt = _Attempt(connector, session, new, key, uuid.uuid4().hex, until)
+        claim = await self._claimed(attempt)
+        if claim.contact is not None:
+            return _CONTACT.decode(self._sealer.open(claim.contact, "newContacts", *key))
+        if not claim.mine:
+            raise OutcomeUnknown("somebody else is making it")
+        made = await self._made_before(attempt) if claim.ask_first else None
+        if made is None:
+            made = await self._made_now(attempt)
+        await self._noted(attempt, made)
+        return made
+
+    def _key(self, tenant: str, platform: str, new: NewContact) -> NewContactKey:
+        """The same for forms that only differ in blanks and in upper and lower case; it tells nobody a name."""
+        text = "\0".join((plain_number(new.phone_number), _folded(new.name), new.type))
+        hashed = hashlib.blake2b(text.encode(), key=self._sealer.entry_key, digest_size=16)
+        return NewContactKey(tenant, platform, hashed.hexdigest())
+
+    async def _claimed(self, attempt: _Attempt) -> NewContactClaim:
+        """The right to make it, or what somebody else made; neither when the time is over."""
+        key, owner = attempt.key, attempt.owner
+        poll = _SHORTEST_POLL
+        while True:
+            claim = await self._store.write(lambda: scripts.claim_new_contact(key, owner, self._lease_ms))
+            left = attempt.seconds_left
+            if claim.mine or claim.contact is not None or left <= 0:
+                return claim
+            await self._sleep(min(poll, left))
+            poll = min(poll * 2, _LONGEST_POLL)
+
+    async def _made_before(self, attempt: _Attempt) -> Contact | None:
+        """The contact that an earlier attempt made, by its number, name and type."""
+        new = attempt.new
+        try:
+            found = await asked(
+                attempt.connector,
+                _found(attempt.connector, attempt.session, [new.phone_number]),
+                attempt.seconds_left,
+            )
+        except ConnectorError:
+            # Nothing was made now; of the earlier attempt as little is known as before.
+            await self._settled(attempt, NewContactState.UNKNOWN, 0.0)
+            raise
+        name = _folded(new.name)
+        same = (each for each in found if _folded(each.name) == name and new.type in {"", each.type})
+        return next(same, None)
+
+    async def _made_now(self, attempt: _Attempt) -> Contact:
+        connector = attempt.connector
+        try:
+            made = await asked(connector, _made(attempt), attempt.seconds_left)
+        except OutcomeUnknown:
+            await self._settled(attempt, NewContactState.UNKNOWN, connector.settle_seconds)
+            raise
+        except ConnectorError:
+            await self._store.write(lambda: scripts.drop_new_contact(attempt.key, attempt.owner))
+            raise
+        return made
+
+    async def _noted(self, attempt: _Attempt, made: Contact) -> None:
+        """Writes down who was made, and forgets who had the number before."""
+        key = attempt.key
+        place = (key.tenant, key.platform, plain_number(attempt.new.phone_number))
+        await self._store.write(lambda: scripts.drop_contacts(*place))
+        sealed = self._sealer.seal(msgspec.json.encode(made), "newContacts", *key)
+        await self._settled(attempt, NewContactState.MADE, _HELD_SECONDS, sealed)
+
+    async def _settled(
+        self, attempt: _Attempt, state: NewContactState, seconds: float, contact: bytes | None = None
+    ) -> None:
+        key, owner, hold_ms = attempt.key, attempt.owner, int(seconds * 1000)
+        await self._store.write(lambda: scripts.settle_new_contact(key, owner, state, hold_ms, contact))
+
+
+async def _made(attempt: _Attempt) -> Contact:
+    made = await attempt.connector.create_contact(attempt.session, attempt.new)
+    if not isinstance(made, Contact):
+        raise OutcomeUnknown(f"the connector {attempt.connector.name} returned no contact")
+    return made
+
+
+def _folded(name: str) -> str:
+    """A name without what does not tell two people apart."""
+    return " ".join(name.split()).casefold()
+
+
+async def _found(connector: Connector, session: Session, numbers: Sequence[str]) -> list[Contact]:
+    """The contacts that have one of the numbers, each once. The client's word for a new one is nobody's id."""
+    found: dict[str, Contact] = {}
+    for number in numbers:
+        for contact in await connector.find_contact(session, number):
+            found.setdefault(contact.id, contact)
+    return [contact for contact in found.values() if contact.id != CREATE_NEW_CONTACT]

@@ -1,0 +1,437 @@
+"""The OpenAPI description: the shapes of bodies and answers, from the types that read and write them.
+
+The routes read their bodies themselves, so that FastAPI knows nothing of them. What is said here stands beside the
+paths and docstrings that it does know. The tests hold every answer that they are given to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from fastapi import FastAPI
+
+from messagelog.core.answer import Answer
+from messagelog.messages import LogRequest
+from messagelog.server.shapes import (
+    CallLogs,
+    ContactsAnswer,
+    ManagedAuthState,
+    ManagedOAuthState,
+    NewContactAnswer,
+    NewContactForm,
+    Outcome,
+    SettingsAnswer,
+    SettingsForm,
+    UserInfoHash,
+    Version,
+)
+
+Schema = dict[str, Any]
+
+_TYPES: Final = (
+    *(Answer, LogRequest, ContactsAnswer, NewContactAnswer, NewContactForm, SettingsAnswer, SettingsForm),
+    *(Outcome, CallLogs, UserInfoHash, Version, ManagedAuthState, ManagedOAuthState),
+)
+_REF: Final = "#/components/schemas/{name}"
+
+_TEXT: Final[Schema] = {"type": "string"}
+_OBJECT: Final[Schema] = {"type": "object"}
+_MAYBE_TEXT: Final[Schema] = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+_NOTICE: Final[Schema] = {
+    "type": "object",
+    "properties": {"returnMessage": {"$ref": _REF.format(name="ReturnMessage")}},
+    "required": ["returnMessage"],
+}
+_LOGIN: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "platform": _MAYBE_TEXT,
+        "apiKey": _MAYBE_TEXT,
+        "hostname": _MAYBE_TEXT,
+        "additionalInfo": {"anyOf": [{"type": "object"}, {"type": "null"}]},
+    },
+}
+_CONNECTED: Final[Schema] = {
+    "type": "object",
+    "properties": {"jwtToken": _TEXT, "name": _TEXT, **_NOTICE["properties"]},
+    "required": ["jwtToken", "name", "returnMessage"],
+}
+_MANIFEST: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "serverUrl": _TEXT,
+        "redirectUri": _TEXT,
+        "version": _TEXT,
+        "author": {"type": "object", "properties": {"name": _TEXT}, "required": ["name"]},
+        "platforms": {"type": "object", "additionalProperties": _OBJECT},
+    },
+    "required": ["serverUrl", "redirectUri", "version", "author", "platforms"],
+}
+_LOGGED_OUT: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "message": _TEXT,
+        "messageType": _TEXT,
+        "ttl": {"type": "integer"},
+        **_NOTICE["properties"],
+    },
+    "required": ["message", "messageType", "ttl", "returnMessage"],
+}
+_SESSION_ENDED: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "successful": {"type": "boolean", "const": False},
+        "errorCode": {"type": "string", "const": "CRM_SESSION_REVOKED"},
+        **_NOTICE["properties"],
+    },
+    "required": ["successful", "errorCode", "returnMessage"],
+}
+_SETTINGS: Final[Schema] = {"type": "object", "additionalProperties": _OBJECT}
+_FLAGS: Final[Schema] = {"type": "object", "additionalProperties": {"type": "boolean"}}
+
+_REFUSED: Final = "Refused: a text for the user, which names the field."
+_MEANINGS: Final = {
+    200: "The answer.",
+    302: "The way to the CRM.",
+    400: _REFUSED,
+    401: "The session has ended: the user has logged out, or the CRM has taken back what she granted.",
+    403: "Nobody is an administrator here.",
+    404: "Not done by this server; the client shows nothing.",
+    413: "The body is too large.",
+    500: "Something failed that should not. What was accepted before is kept.",
+    502: "The CRM did not make the contact, or nobody knows.",
+    503: "The server is shutting down.",
+}
+_ALWAYS: Final = (500, 503)
+
+_NUMBER: Final = "+14155550142"
+_MAYA: Final = {
+    "id": "c-1",
+    "name": "Maya Patel",
+    "type": "contact",
+    "phone": _NUMBER,
+    "additionalInfo": {"matter": [{"const": "m-1", "title": "Renewal 2026"}]},
+    "createdDate": "2026-01-01T00:00:00Z",
+}
+_OFFER: Final = {
+    "id": "createNewContact",
+    "name": "Create new contact...",
+    "isNewContact": True,
+    "defaultContactType": "contact",
+    "additionalInfo": {},
+}
+_LOG_REQUEST: Final = {
+    "logInfo": {
+        "conversationLogId": "8031152018338945839/7/13/2026",
+        "conversationId": "8031152018338945839",
+        "messages": [
+            {
+                "id": 6424569001,
+                "type": "SMS",
+                "direction": "Inbound",
+                "creationTime": 1783998000000,
+                "subject": "Can you send the renewal options?",
+                "from": {"phoneNumber": _NUMBER, "name": "Maya Patel"},
+                "to": [{"phoneNumber": "+14155550101", "name": "Jordan Lee"}],
+                "attachments": [],
+            }
+        ],
+        "self": {"phoneNumber": "+14155550101", "name": "Jordan Lee"},
+        "correspondents": [{"phoneNumber": _NUMBER, "name": "Maya Patel"}],
+    },
+    "additionalSubmission": {"matter": "m-1"},
+    "overridingFormat": [],
+    "contactId": "c-1",
+    "contactType": "contact",
+    "contactName": "Maya Patel",
+}
+
+
+def _notice(message: str, type_: str = "success", ttl: int = 1000) -> dict[str, Any]:
+    return {"message": message, "messageType": type_, "ttl": ttl}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A value in the query."""
+
+    name: str
+    says: str
+    example: str
+    required: bool = False
+    longest: int | None = None
+
+    def described(self) -> Schema:
+        """As OpenAPI has it."""
+        schema = {**_TEXT, **({"minLength": 1} if self.required else {})}
+        if self.longest is not None:
+            schema["maxLength"] = self.longest
+        return {
+            "name": self.name,
+            "in": "query",
+            "description": self.says,
+            "required": self.required,
+            "schema": schema,
+            "example": self.example,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a route reads and answers: a type, or a schema where no type of ours stands behind it.
+
+    `answer` is None where the route only refuses. `refuses` are the statuses of refusals beside those that any route
+    may have; `notice` says that one of them may be a notice instead of a text. `leads` says that a good answer is a
+    redirect.
+    """
+
+    answer: type | Schema | None = None
+    example: Any = None
+    query: tuple[Parameter, ...] = ()
+    body: type | Schema | None = None
+    body_example: Any = None
+    body_required: bool = True
+    token: bool = False
+    refuses: tuple[int, ...] = ()
+    notice: bool = False
+    leads: bool = False
+    media_type: str = "application/json"
+
+    def operation(self) -> Schema:
+        """As OpenAPI has it, but for what FastAPI knows."""
+        refusal = {"anyOf": [_TEXT, _NOTICE]} if self.notice else _TEXT
+        refuses = {*self.refuses, *_ALWAYS, *((400,) if self.token or self.query else ())}
+        refuses |= {400, 413} if self.body is not None else set()
+        responses = {str(status): _content(_MEANINGS[status], refusal) for status in sorted(refuses)}
+        if self.answer is not None:
+            responses["200"] = _content(_MEANINGS[200], _schema(self.answer), self.example, self.media_type)
+        if self.token:
+            responses["401"] = _content(_MEANINGS[401], _SESSION_ENDED)
+        if self.leads:
+            responses["302"] = {"description": _MEANINGS[302], "headers": {"Location": {"schema": _TEXT}}}
+        found: Schema = {"responses": dict(sorted(responses.items()))}
+        if self.query:
+            found["parameters"] = [each.described() for each in self.query]
+        if self.body is not None:
+            body = _content("", _schema(self.body), self.body_example)
+            found["requestBody"] = {"required": self.body_required, "content": body["content"]}
+        found["security"] = [{"bearer": []}, {"jwtToken": []}] if self.token else []
+        return found
+
+
+def _schema(shape: type | Schema) -> Schema:
+    return shape if isinstance(shape, dict) else {"$ref": _REF.format(name=shape.__name__)}
+
+
+def _content(
+    description: str, schema: Schema, example: Any = None, media_type: str = "application/json"
+) -> Schema:
+    content: Schema = {"schema": schema}
+    if example is not None:
+        content["example"] = example
+    return {"description": description, "content": {media_type: content}}
+
+
+_PLATFORM: Final = Parameter("platform", "The connector's name.", "demo")
+_RC_ACCOUNT: Final = Parameter("rcAccountId", "Not used.", "0d6fa7a0")
+
+ROUTES: Final[dict[str, Described]] = {
+    "GET /isAlive": Described(answer=_TEXT, example="OK", media_type="text/plain"),
+    "GET /serverVersionInfo": Described(answer=Version, example={"version": "0.1.0"}),
+    "GET /releaseNotes": Described(answer=_OBJECT, example={}),
+    "GET /crmManifest": Described(
+        query=(Parameter("platformName", "One platform; all where it is left out.", "demo"),),
+        answer=_MANIFEST,
+        example={
+            "serverUrl": "https://log.example.com",
+            "redirectUri": "https://ringcentral.github.io/ringcentral-embeddable/redirect.html",
+            "author": {"name": "messagelog"},
+            "version": "0.1.0",
+            "platforms": {"demo": {"name": "demo", "displayName": "Demo CRM"}},
+        },
+    ),
+    "GET /implementedInterfaces": Described(
+        query=(Parameter("platform", "The connector's name.", "demo", required=True),),
+        answer=_FLAGS,
+        example={"findContact": True, "createMessageLog": True, "createCallLog": False},
+    ),
+    "GET /userInfoHash": Described(
+        query=(
+            Parameter("extensionId", "RingCentral's id of the user.", "178010005", required=True, longest=64),
+            Parameter(
+                "accountId", "RingCentral's id of her account.", "178009004", required=True, longest=64
+            ),
+        ),
+        answer=UserInfoHash,
+        example={"extensionId": "8b8eae4d" * 8, "accountId": "0d6fa7a0" * 8},
+    ),
+    "GET /user/preloadSettings": Described(query=(_RC_ACCOUNT,), answer=_OBJECT, example={}),
+    "GET /apiKeyManagedAuthState": Described(
+        query=(_PLATFORM,),
+        answer=ManagedAuthState,
+        example={
+            "hasManagedAuth": False,
+            "allRequiredFieldsSatisfied": False,
+            "visibleFieldConsts": None,
+            "missingRequiredFieldConsts": [],
+            "fallbackToManualAuth": False,
+        },
+    ),
+    "GET /oauthManagedAuthState": Described(
+        query=(_PLATFORM,),
+        answer=ManagedOAuthState,
+        example={"isAdmin": False, "hasAccountOAuth": False, "hasPendingOAuth": False},
+    ),
+    "POST /apiKeyLogin": Described(
+        query=(Parameter("state", "The platform too: platform=NAME.", "platform=demo"),),
+        body=_LOGIN,
+        body_example={
+            "platform": "demo",
+            "apiKey": "demo-ada",
+            "hostname": "crm.example.com",
+            "additionalInfo": {"apiKey": "demo-ada"},
+        },
+        answer=_CONNECTED,
+        example={
+            "jwtToken": "eyJhbGciOiJIUzI1NiJ9.e30.c2ln",
+            "name": "Ada Lovell",
+            "returnMessage": _notice("Connected to Demo CRM."),
+        },
+        notice=True,
+    ),
+    "GET /oauth/start": Described(
+        query=(Parameter("state", "The platform: platform=NAME.", "platform=demo", required=True),),
+        leads=True,
+    ),
+    "GET /oauth-callback": Described(
+        query=(
+            Parameter(
+                "callbackUri",
+                "The page that the CRM has sent the user back to, with code and state in its query, encoded or not.",
+                "https://ringcentral.github.io/ringcentral-embeddable/redirect.html?code=1&state=1",
+                required=True,
+            ),
+            Parameter("code", "The code, where callbackUri is not encoded.", "1"),
+            Parameter("state", "The state, where callbackUri is not encoded.", "1"),
+            Parameter("error", "The CRM's refusal, where callbackUri is not encoded.", "access_denied"),
+            Parameter("hostname", "The CRM's host as the client sees it.", "crm.example.com", longest=255),
+            _RC_ACCOUNT,
+        ),
+        answer={"anyOf": [_CONNECTED, _NOTICE]},
+        example={
+            "jwtToken": "eyJhbGciOiJIUzI1NiJ9.e30.c2ln",
+            "name": "Ada Lovell",
+            "returnMessage": _notice("Connected to Demo CRM."),
+        },
+    ),
+    "POST /unAuthorize": Described(
+        answer=_LOGGED_OUT,
+        example={
+            **_notice("Successfully unauthorized.", ttl=3000),
+            "returnMessage": _notice("Successfully unauthorized.", ttl=3000),
+        },
+        token=True,
+    ),
+    "GET /user/settings": Described(
+        query=(_RC_ACCOUNT,), answer=_SETTINGS, example={"autoLogSMS": {"value": True}}, token=True
+    ),
+    "POST /user/settings": Described(
+        body=SettingsForm,
+        body_example={"userSettings": {"autoLogSMS": {"value": True}}},
+        answer=SettingsAnswer,
+        example={"userSettings": {"autoLogSMS": {"value": True}}},
+        token=True,
+    ),
+    "POST /user/refreshInfo": Described(
+        answer=Outcome,
+        example={"successful": True, "returnMessage": _notice("User information refreshed", ttl=2000)},
+        token=True,
+    ),
+    "GET /admin/settings": Described(refuses=(403,)),
+    "POST /admin/settings": Described(refuses=(403,)),
+    "GET /hostname": Described(answer=_TEXT, example="crm.example.com", media_type="text/plain", token=True),
+    "GET /contact": Described(
+        query=(
+            Parameter(
+                "phoneNumber", "The number; its plus need not be encoded.", _NUMBER, required=True, longest=64
+            ),
+            Parameter("overridingFormat", "Formats of the CRM, with commas.", "(***) ***-****"),
+            Parameter("isExtension", "Whether it is an extension: not needed.", "false"),
+            Parameter("isForceRefreshAccountData", "true asks the CRM anew.", "false"),
+        ),
+        answer=ContactsAnswer,
+        example={
+            "successful": True,
+            "returnMessage": _notice("Found 1 contact", ttl=3000),
+            "contact": [_MAYA, _OFFER],
+        },
+        token=True,
+    ),
+    "GET /custom/contact/search": Described(
+        query=(Parameter("name", "A part of a name.", "maya", required=True, longest=255),),
+        answer=ContactsAnswer,
+        example={"successful": True, "returnMessage": None, "contact": [_MAYA]},
+        token=True,
+    ),
+    "POST /contact": Described(
+        body=NewContactForm,
+        body_example={
+            "phoneNumber": "+14155550188",
+            "newContactName": "Nina New",
+            "newContactType": "contact",
+            "additionalSubmission": {"topic": ""},
+        },
+        answer=NewContactAnswer,
+        example={
+            "successful": True,
+            "returnMessage": _notice("Contact created", ttl=2000),
+            "contact": {"id": "c-5", "name": "Nina New", "type": "contact"},
+        },
+        token=True,
+        refuses=(502,),
+    ),
+    "POST /messageLog": Described(
+        body=LogRequest,
+        body_example=_LOG_REQUEST,
+        answer=Answer,
+        example={
+            "successful": True,
+            "logIds": ["6424569001"],
+            "returnMessage": _notice("Message logged"),
+        },
+        token=True,
+    ),
+    "GET /callLog": Described(
+        query=(Parameter("sessionIds", "Not used.", "1,2"),),
+        answer=CallLogs,
+        example={"successful": True, "logs": [], "returnMessage": None},
+    ),
+    "POST /callLog": Described(refuses=(404,)),
+    "PATCH /callLog": Described(refuses=(404,)),
+}
+"""What is said of each route, by its method and path."""
+
+
+class DescribedApp(FastAPI):
+    """An application that describes bodies and answers."""
+
+    def openapi(self) -> Schema:
+        """The description, made once."""
+        if self.openapi_schema is None:
+            schema = super().openapi()
+            for path, methods in schema["paths"].items():
+                for method, operation in methods.items():
+                    described = ROUTES.get(f"{method.upper()} {path}")
+                    if described is not None:
+                        operation.update(described.operation())
+            _, components = msgspec.json.schema_components(_TYPES, ref_template=_REF)
+            schema["components"] = {
+                "schemas": components,
+                "securitySchemes": {
+                    "bearer": {"type": "http", "scheme": "bearer"},
+                    "jwtToken": {"type": "apiKey", "in": "query", "name": "jwtToken"},
+                },
+            }
+        return self.openapi_schema or {}

@@ -1,0 +1,222 @@
+"""Whether a manifest is one that the client can work with: what it reads of it, and where it stumbles."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from messagelog.core.asking import place_of
+from messagelog.server.http import located
+from messagelog.server.manifest import build_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from messagelog.connectors import Connector
+
+
+class _Option(msgspec.Struct):
+    const: str
+    title: str
+
+
+class _Field(msgspec.Struct, rename="camel"):
+    const: str
+    title: str
+    type: Literal["selection", "checkbox", "inputField", "warning"]
+    contact_dependent: bool = False
+    contact_type_dependent: bool = False
+    required: bool = False
+    options: list[_Option] = []
+
+
+class _Form(msgspec.Struct, rename="camel"):
+    additional_fields: list[_Field]
+
+
+class _Pages(msgspec.Struct, rename="camel"):
+    call_log: _Form
+    message_log: _Form
+    new_contact: _Form
+    use_contact_search: bool
+
+
+class _LoginField(msgspec.Struct, rename="camel"):
+    const: str
+    title: str
+    type: str
+    required: bool = False
+
+
+class _LoginPage(msgspec.Struct):
+    title: str
+    content: list[_LoginField]
+
+
+class _ApiKey(msgspec.Struct):
+    page: _LoginPage
+
+
+class _OAuth(msgspec.Struct, rename="camel"):
+    auth_url: str
+    client_id: str
+    redirect_uri: str
+    scope: str = ""
+    custom_state: str = ""
+
+
+class _Auth(msgspec.Struct, rename="camel"):
+    type: Literal["apiKey", "oauth"]
+    api_key: _ApiKey | None = None
+    oauth: _OAuth | None = None
+
+
+class _Selection(msgspec.Struct):
+    name: str
+    const: str
+
+
+class _Environment(msgspec.Struct, rename="camel"):
+    type: Literal["fixed", "dynamic", "selectable"]
+    url: str | None = None
+    url_identifier: str | None = None
+    selections: list[_Selection] = []
+
+
+class _ContactType(msgspec.Struct):
+    display: str
+    value: str
+
+
+class _SettingsItem(msgspec.Struct):
+    id: str
+    type: str
+    name: str
+
+
+class _SettingsSection(msgspec.Struct):
+    id: str
+    type: Literal["section", "group"]
+    name: str
+    items: list[_SettingsItem]
+
+
+class _Platform(msgspec.Struct, rename="camel"):
+    name: str
+    display_name: str
+    url_identifier: str
+    environment: _Environment
+    auth: _Auth
+    contact_types: list[_ContactType]
+    contact_page_url: str
+    settings: list[_SettingsSection]
+    page: _Pages
+
+
+class _Author(msgspec.Struct, rename="camel"):
+    name: str
+    website_url: str
+    support_url: str
+
+
+class _Manifest(msgspec.Struct, rename="camel"):
+    server_url: str
+    redirect_uri: str
+    author: _Author
+    version: str
+    platforms: dict[str, dict[str, Any]]
+
+
+_FORMS: Final = ("callLog", "messageLog", "newContact")
+
+
+def manifest_problems(connectors: Mapping[str, Connector], public_url: str) -> list[str]:
+    """What is wrong with the manifest of these connectors: a sentence each, with the path of the field."""
+    try:
+        manifest = build_manifest(connectors, public_url)
+    except (TypeError, AttributeError, ValueError, KeyError) as error:
+        # What a connector says of itself is laid over what we know, so it has to be of the right kind for that.
+        return [f"A connector's manifest cannot be used: {type(error).__name__} at {place_of(error)}."]
+    problems = check_manifest(manifest)
+    for name, connector in connectors.items():
+        page = connector.manifest.get("page", {})
+        searched = page.get("useContactSearch", True) if isinstance(page, dict) else True
+        if searched is False and not connector.can("create_contact"):
+            problems.append(
+                f"platforms.{name}.page.useContactSearch: must be true, since {name} cannot create contacts: the "
+                "client's form fails on a number that nobody has."
+            )
+    return problems
+
+
+def check_manifest(manifest: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a manifest: a sentence each, with the path of the field."""
+    try:
+        whole = msgspec.convert(manifest, _Manifest)
+    except msgspec.ValidationError as error:
+        return [f"{located(str(error))}."]
+    problems = []
+    if not whole.server_url.startswith(("http://", "https://")) or whole.server_url.endswith("/"):
+        problems.append("serverUrl: expected an http:// or https:// URL without a slash at its end.")
+    if not whole.author.name:
+        problems.append("author.name: is empty.")
+    if not whole.platforms:
+        problems.append("platforms: expected at least one platform.")
+    for name, platform in whole.platforms.items():
+        problems += [f"platforms.{name}.{problem}." for problem in _platform_problems(name, platform)]
+    return problems
+
+
+def _platform_problems(name: str, told: Mapping[str, Any]) -> Iterator[str]:
+    try:
+        platform = msgspec.convert(told, _Platform)
+    except msgspec.ValidationError as error:
+        yield str(located(str(error)))
+        return
+    if platform.name != name:
+        yield "name: must be the platform's key"
+    if not platform.contact_types:
+        yield "contactTypes: expected at least one type"
+    yield from _url_problems(platform)
+    yield from _auth_problems(platform.auth)
+    yield from _form_problems(told["page"])
+
+
+def _url_problems(platform: _Platform) -> Iterator[str]:
+    try:
+        re.compile(platform.url_identifier.replace("*", ".*", 1))  # as the client makes it
+    except re.error:
+        yield "urlIdentifier: is no pattern of a URL, such as *.crm.example"
+    environment = platform.environment
+    if environment.type == "fixed" and environment.url is None:
+        yield "environment.url: is missing"
+    if environment.type == "dynamic" and environment.url is None and environment.url_identifier is None:
+        yield "environment.urlIdentifier: is missing"
+    if environment.type == "selectable" and not environment.selections:
+        yield "environment.selections: expected at least one"
+    if not platform.contact_page_url.startswith(("http://", "https://")):
+        yield "contactPageUrl: expected an http:// or https:// URL"
+
+
+def _auth_problems(auth: _Auth) -> Iterator[str]:
+    if auth.type == "apiKey":
+        if auth.api_key is None:
+            yield "auth.apiKey: is missing"
+        elif "apiKey" not in {field.const for field in auth.api_key.page.content}:
+            yield "auth.apiKey.page.content: expected a field apiKey"
+    elif auth.oauth is None:
+        yield "auth.oauth: is missing"
+    elif auth.oauth.scope and not auth.oauth.scope.startswith("scope="):
+        yield "auth.oauth.scope: must begin with scope=, since the client puts it into the URL as it is"
+
+
+def _form_problems(page: Mapping[str, Any]) -> Iterator[str]:
+    """Fields that come twice: the client keeps what is filled in by their names."""
+    for form in _FORMS:
+        seen: set[str] = set()
+        for n, field in enumerate(page[form]["additionalFields"]):
+            if field["const"] in seen:
+                yield f"page.{form}.additionalFields[{n}].const: there is another field with this name"
+            seen.add(field["const"])

@@ -1,0 +1,114 @@
+"""The shapes of small bodies and answers: what the routes read and write, and what the description says of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from messagelog.core.answer import ReturnMessage
+
+Setting = dict[str, Any]
+"""A setting: `value`, and perhaps `customizable`, `defaultValue`, `options`."""
+
+
+class NewContactForm(msgspec.Struct, rename="camel"):
+    """The body of `POST /contact`."""
+
+    phone_number: str
+    new_contact_name: str
+    new_contact_type: str | None = None
+    additional_submission: dict[str, Any] | None = None
+
+
+class SettingsForm(msgspec.Struct, rename="camel"):
+    """The body of `POST /user/settings`: settings to be written over those of before, and ids of some to be removed."""
+
+    user_settings: dict[str, Setting | None] = {}
+    setting_keys_to_remove: list[str] = []
+
+
+class ContactRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A contact as the client's log form takes it.
+
+    `additional_info` has the contact's values for the manifest's fields. The row that offers a new contact has the id
+    `createNewContact` and `is_new_contact`.
+    """
+
+    id: str
+    name: str
+    type: str | UnsetType = UNSET
+    phone: str | UnsetType | None = UNSET
+    is_new_contact: bool | UnsetType = UNSET
+    default_contact_type: str | UnsetType = UNSET
+    additional_info: dict[str, Any] | UnsetType = UNSET
+    created_date: str | UnsetType = UNSET
+
+
+class ContactsAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The answer to a search for contacts. `contact` is an array whatever happens."""
+
+    successful: bool
+    return_message: ReturnMessage | None
+    contact: list[ContactRow]
+
+
+class NewContactAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The answer to `POST /contact`."""
+
+    successful: bool
+    return_message: ReturnMessage
+    contact: ContactRow
+
+
+class SettingsAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The settings that are in force after a change."""
+
+    user_settings: dict[str, Setting]
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Whether something was done, and what to tell the user."""
+
+    successful: bool
+    return_message: ReturnMessage
+
+
+class CallLogs(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The logs of calls: always none."""
+
+    successful: bool = True
+    logs: list[Any] = []
+    return_message: ReturnMessage | None = None
+
+
+class UserInfoHash(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """RingCentral's ids of a user and her account, hashed: 64 hexadecimal digits."""
+
+    extension_id: str
+    account_id: str
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """The server's version."""
+
+    version: str
+
+
+class ManagedAuthState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Which fields of the login page an administrator has filled in for everybody: none."""
+
+    has_managed_auth: bool = False
+    all_required_fields_satisfied: bool = False
+    visible_field_consts: list[str] | None = None
+    missing_required_field_consts: list[str] = []
+    fallback_to_manual_auth: bool = False
+
+
+class ManagedOAuthState(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether an administrator has connected the account for everybody: no."""
+
+    is_admin: bool = msgspec.field(default=False, name="isAdmin")
+    has_account_oauth: bool = msgspec.field(default=False, name="hasAccountOAuth")
+    has_pending_oauth: bool = msgspec.field(default=False, name="hasPendingOAuth")

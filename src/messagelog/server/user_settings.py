@@ -1,0 +1,81 @@
+"""`/user/…` and `/admin/settings`: what a user chose in the client, and what the operator lets her choose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from fastapi import APIRouter, Request, Response
+
+from messagelog.connectors import ConnectorError
+from messagelog.core.answer import ReturnMessage
+from messagelog.core.profile import refresh_profile
+from messagelog.server.http import Refused, asked, assembly_of, json_response, read_form, signed_in
+from messagelog.server.shapes import Outcome, SettingsAnswer, SettingsForm
+
+if TYPE_CHECKING:
+    from messagelog.core.answer import MessageType
+
+router = APIRouter()
+
+_NO_ADMIN: Final = "Admin validation failed"
+
+
+@router.get("/user/settings", response_class=Response)
+async def read_settings(request: Request) -> Response:
+    """The settings that are in force for the user: a bare object, by id."""
+    user = await signed_in(request, connected=False)  # the client asks this before it logs out
+    return json_response(await assembly_of(request).settings.effective(user))
+
+
+@router.post("/user/settings", response_class=Response)
+async def change_settings(request: Request) -> Response:
+    """Changes the settings that the body names and leaves others alone; answers with those in force then.
+
+    What the operator decides for everybody is not taken from the body: the client sends back all that it was told.
+    """
+    user = await signed_in(request)
+    form = await read_form(request, SettingsForm)
+    settings = await assembly_of(request).settings.change(
+        user, form.user_settings, form.setting_keys_to_remove
+    )
+    return json_response(SettingsAnswer(user_settings=settings))
+
+
+@router.get("/user/preloadSettings", response_class=Response)
+async def preload_settings() -> Response:
+    """What is known of an account before anybody has signed in: nothing. Whoever knows a hash may ask this."""
+    return json_response({})
+
+
+@router.post("/user/refreshInfo", response_class=Response)
+async def refresh_info(request: Request) -> Response:
+    """Asks the CRM anew for the user's name and time zone."""
+    user = await signed_in(request)
+    assembly = assembly_of(request)
+    connector = assembly.runtime.connector(user.platform)
+    try:
+        session = await assembly.users.session(connector, user.tenant, user.id)
+        info = await asked(request, connector, connector.get_user_info(session))
+    except ConnectorError as error:
+        return json_response(_outcome(f"Your details could not be read. {error.meaning}", "warning"))
+    if not await refresh_profile(assembly.store, user, info):
+        return json_response(
+            _outcome("The CRM knows you as somebody else now. Please connect again.", "warning")
+        )
+    return json_response(_outcome("User information refreshed", "success"))
+
+
+@router.get("/admin/settings", response_class=Response)
+@router.post("/admin/settings", response_class=Response)
+async def admin_settings() -> Response:
+    """Nobody is an administrator here: what holds for all users is said by the operator, at the server.
+
+    The client takes any refusal as "not an administrator" and shows nothing.
+    """
+    raise Refused(403, _NO_ADMIN)
+
+
+def _outcome(message: str, type_: MessageType) -> Outcome:
+    successful = type_ == "success"
+    notice = ReturnMessage(message=message, message_type=type_, ttl=2000 if successful else 5000)
+    return Outcome(successful=successful, return_message=notice)

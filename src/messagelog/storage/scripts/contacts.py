@@ -1,0 +1,78 @@
+"""Contacts that were found, and contacts that are being made. What is kept of them is sealed by the caller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from messagelog.storage.rows import FoundContacts, NewContactClaim, NewContactState
+from messagelog.storage.scripts.asking import Do, Fetch, Together
+
+if TYPE_CHECKING:
+    from messagelog.storage.rows import NewContactKey
+    from messagelog.storage.scripts.asking import Params, Script
+
+_DAY_MS = 24 * 3600 * 1000
+
+
+def find_contacts(tenant: str, platform: str, number: str) -> Script[FoundContacts | None]:
+    """What was kept for a number, whatever its age."""
+    rows = yield Fetch("find_contacts", _found(tenant, platform, number))
+    return FoundContacts(bytes(rows[0][0]), rows[0][1]) if rows else None
+
+
+def keep_contacts(tenant: str, platform: str, number: str, contacts: bytes, age_ms: int) -> Script[None]:
+    """Keeps what was found for a number. Whatever is older than `age_ms`, of anybody, is dropped."""
+    yield Together(
+        Do("drop_old_contacts", [{"age_ms": age_ms}]),
+        Do("save_contacts", [{**_found(tenant, platform, number), "contacts": contacts}]),
+    )
+
+
+def drop_contacts(tenant: str, platform: str, number: str) -> Script[None]:
+    """Forgets what was found for a number."""
+    yield Do("drop_contacts", [_found(tenant, platform, number)])
+
+
+def claim_new_contact(key: NewContactKey, owner: str, lease_ms: int) -> Script[NewContactClaim]:
+    """Asks to make a contact. `owner` names this one attempt; of several at once, one gets it.
+
+    An attempt that somebody began and did not end in time may have made the contact: then the claim says so, and the
+    CRM is to be asked first.
+    """
+    mine: Params = {**_key(key), "owner": owner, "lease_ms": lease_ms}
+    (locked,) = yield Together(
+        Do("drop_old_new_contacts", [{"age_ms": _DAY_MS}]),
+        Do("insert_new_contact", [mine]),
+        Fetch("lock_new_contact", _key(key)),
+    )
+    state, holder, until, contact, now = locked[0]
+    if holder == owner:
+        return NewContactClaim(mine=True)
+    if until > now:
+        made = NewContactState(state) is NewContactState.MADE
+        return NewContactClaim(contact=bytes(contact) if made else None)
+    yield Do("take_new_contact", [mine])
+    return NewContactClaim(mine=True, ask_first=True)
+
+
+def settle_new_contact(
+    key: NewContactKey, owner: str, state: NewContactState, hold_ms: int, contact: bytes | None = None
+) -> Script[None]:
+    """Writes down what became of an attempt: who asks within `hold_ms` is told, or has to wait."""
+    yield Do(
+        "settle_new_contact",
+        [{**_key(key), "owner": owner, "state": state, "hold_ms": hold_ms, "contact": contact}],
+    )
+
+
+def drop_new_contact(key: NewContactKey, owner: str) -> Script[None]:
+    """Forgets an attempt that made nothing."""
+    yield Do("drop_new_contact", [{**_key(key), "owner": owner}])
+
+
+def _found(tenant: str, platform: str, number: str) -> Params:
+    return {"tenant": tenant, "platform": platform, "number": number}
+
+
+def _key(key: NewContactKey) -> Params:
+    return {"tenant": key.tenant, "platform": key.platform, "key": key.key}

@@ -1,0 +1,61 @@
+"""Reads and writes settings: a user's own, and those that the operator made for all users of a tenant.
+
+A setting is a row, so that two changes at the same time do not undo each other. Its value is JSON.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from messagelog.storage.scripts.asking import Do, Fetch, Together
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from messagelog.storage.scripts.asking import Params, Script
+
+Settings = dict[str, str]
+"""JSON by the setting's id."""
+
+
+def read_settings(tenant: str, platform: str, user_id: str) -> Script[tuple[Settings, Settings]]:
+    """The user's own settings, and those for all users of her tenant."""
+    whose: Params = {"tenant": tenant, "platform": platform}
+    own, admins = yield Together(
+        Fetch("user_settings", {**whose, "user": user_id}), Fetch("admin_settings", whose)
+    )
+    return dict(own), dict(admins)
+
+
+def change_user_settings(
+    tenant: str, platform: str, user_id: str, changed: Mapping[str, str], removed: Iterable[str]
+) -> Script[None]:
+    """Writes some of a user's settings, removes others, and leaves the rest alone."""
+    whose: Params = {"tenant": tenant, "platform": platform, "user": user_id}
+    yield Together(*_changes("user", whose, changed, removed))
+
+
+def admin_settings(tenant: str, platform: str) -> Script[Settings]:
+    """The settings for all users of a tenant."""
+    rows = yield Fetch("admin_settings", {"tenant": tenant, "platform": platform})
+    return dict(rows)
+
+
+def change_admin_settings(
+    tenant: str, platform: str, changed: Mapping[str, str], removed: Iterable[str]
+) -> Script[None]:
+    """Writes some of the settings for all users of a tenant, removes others, and leaves the rest alone."""
+    whose: Params = {"tenant": tenant, "platform": platform}
+    yield Together(*_changes("admin", whose, changed, removed))
+
+
+def _changes(kind: str, whose: Params, changed: Mapping[str, str], removed: Iterable[str]) -> list[Do]:
+    """In the order of the ids, so that two changes of the same settings do not wait for each other."""
+    kept = {setting_id: setting for setting_id, setting in changed.items() if setting_id not in set(removed)}
+    return [
+        Do(f"drop_{kind}_setting", [{**whose, "setting_id": id_} for id_ in sorted(set(removed))]),
+        Do(
+            f"save_{kind}_setting",
+            [{**whose, "setting_id": id_, "setting": kept[id_]} for id_ in sorted(kept)],
+        ),
+    ]

@@ -1,0 +1,261 @@
+"""A CRM's limit drops nothing: the log goes on in another activity, and only what is too long alone is shortened."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from messagelog.compose import (
+    Entry,
+    Known,
+    LogFormat,
+    Measure,
+    People,
+    Pins,
+    amend,
+    compose_log,
+    continued_heading,
+    count_entries,
+    entries,
+    fit_blocks,
+    fit_log,
+    replace_thread,
+    subject_of,
+    thread_blocks,
+    thread_subject,
+)
+from messagelog.compose.shorten import whole
+from messagelog.messages import Attachment, Conversation, Entity, Message, Owner, Party, Thread, message_order
+
+KEY = b"k" * 32
+T = 1_783_998_000_000
+MINUTE = 60_000
+PEOPLE = People("Maya Patel", "+14155550142", "Jordan Lee")
+TALK = Conversation(conversation_id="1", correspondents=(Party(name="Maya Patel"),))
+FORMATS = [LogFormat.PLAIN, LogFormat.HTML, LogFormat.MARKDOWN]
+FAMILY = "👩‍👩‍👧"
+
+each_format = pytest.mark.parametrize("format_", FORMATS)
+
+
+def pinned(format_: LogFormat, limit: int | None, measure: Measure = Measure.CHARACTERS) -> Pins:
+    return Pins(format_, "America/Los_Angeles", limit=limit, measure=measure)
+
+
+def sms(number: int, text: str, **fields: Any) -> Message:
+    given: dict[str, Any] = {"creation_time": T + number * MINUTE, "subject": text, "direction": "Inbound"}
+    return Message(**{"id": str(number), "type": "SMS"} | given | fields)
+
+
+def _room_for(new: Sequence[Entry], body: str, pins: Pins, known: Sequence[Known]) -> int:
+    """How many of the new entries can be added before the body is full."""
+    counts = range(len(new), -1, -1)
+    return next(n for n in counts if n == 0 or pins.fits(amend(body, pins, new[:n], known, KEY)))
+
+
+def written(pins: Pins, messages: Sequence[Message]) -> list[Entry]:
+    return entries(pins, PEOPLE, messages, TALK, KEY)
+
+
+@each_format
+def test_without_a_limit_everything_fits(format_: LogFormat) -> None:
+    pins = pinned(format_, None)
+    messages = [sms(n, "x" * 10_000) for n in range(20)]
+    assert fit_log(pins, PEOPLE, messages, TALK, KEY) == 20
+    assert fit_blocks(pins, written(pins, messages)) == 20
+
+
+@st.composite
+def activities(draw: st.DrawFn) -> tuple[Pins, list[Message]]:
+    pins = Pins(
+        draw(st.sampled_from(FORMATS)),
+        "Asia/Tokyo",
+        draw(st.sampled_from(["en", "es", "ja"])),
+        limit=draw(st.integers(600, 2_000)),
+        measure=draw(st.sampled_from(Measure)),
+    )
+    pieces = [
+        "ok ",
+        "a & b <c> ",
+        "*x* ",
+        "\n",
+        "señor ",
+        "日本 ",
+        FAMILY,
+        "x" * 300,
+        "y" * 2_000,
+        FAMILY * 100,
+    ]
+    texts = draw(st.lists(st.lists(st.sampled_from(pieces), max_size=4).map("".join), min_size=1, max_size=8))
+    return pins, [sms(n, text) for n, text in enumerate(texts)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(activities(), st.data())
+def test_a_log_goes_on_in_as_many_activities_as_it_needs(
+    given_: tuple[Pins, list[Message]], data: st.DataObject
+) -> None:
+    pins, messages = given_
+    bodies: list[str] = []
+    inside: list[list[Entry]] = []
+    waiting = sorted(messages, key=message_order)
+    first = data.draw(st.integers(1, len(waiting)))
+    batches = [waiting[:first], waiting[first:]]
+    for batch in filter(None, batches):
+        if bodies:  # the last activity takes what it can
+            new = written(pins, batch)
+            known = [(entry.sent_at, entry.hash, entry.id or "") for entry in inside[-1]]
+            fits = _room_for(new, bodies[-1], pins, known)
+            bodies[-1] = amend(bodies[-1], pins, new[:fits], known, KEY)
+            inside[-1] += new[:fits]
+            batch = batch[fits:]  # noqa: PLW2901 - what is left of it
+        while batch:
+            fits = fit_log(pins, PEOPLE, batch, TALK, KEY, continued=bool(bodies))
+            bodies.append(compose_log(pins, PEOPLE, batch[:fits], TALK, KEY, continued=bool(bodies)).body)
+            inside.append(written(pins, batch[:fits]))
+            batch = batch[fits:]  # noqa: PLW2901 - as above
+
+    everything = written(pins, messages)
+    hashes = {entry.hash for entry in everything}
+    assert all(map(pins.fits, bodies))
+    assert sum(sum(count_entries(body, pins, hashes, KEY).values()) for body in bodies) == len(messages)
+    assert [entry for some in inside for entry in some] == everything
+    assert all(body.encode() for body in bodies)
+
+
+@each_format
+@pytest.mark.parametrize("measure", Measure)
+def test_an_entry_that_is_too_long_alone_says_so(format_: LogFormat, measure: Measure) -> None:
+    pins = pinned(format_, 1_000, measure)
+    picture = Attachment(
+        type="MmsAttachment", content_type="image/png", file_name="a.png", uri="https://m.test/x"
+    )
+    long = sms(1, f"{FAMILY} & <b> " * 8_000, attachments=(picture,))
+    (entry,) = written(pins, [long])
+    body = compose_log(pins, PEOPLE, [long], TALK, KEY, continued=True).body
+    assert pins.fits(body)
+    assert pins.measure.of(body) > 900, "no more is cut than has to be"
+    assert "Shortened:" in entry.text
+    assert "a.png" in entry.text
+    cut = entry.text.partition("Shortened:")[0]
+    assert cut.count("👧") == cut.count("👩") / 2, "no half of a family"
+    assert written(pins, [long]) == [entry]
+
+
+def test_a_short_entry_is_not_shortened_because_of_its_neighbours() -> None:
+    pins = pinned(LogFormat.PLAIN, 1_000)
+    messages = [sms(n, "x" * 400) for n in range(5)]
+    assert written(pins, messages) == written(pinned(LogFormat.PLAIN, None), messages)
+    assert fit_log(pins, PEOPLE, messages, TALK, KEY) == 1
+    assert fit_log(pins, PEOPLE, [], TALK, KEY) == 0
+
+
+def test_a_message_of_nothing_but_links_keeps_as_many_as_fit() -> None:
+    pins = pinned(LogFormat.PLAIN, 1_000)
+    files = [
+        Attachment(type="MmsAttachment", file_name=f"{n}.bin", uri="https://m.test/x") for n in range(50)
+    ]
+    (entry,) = written(pins, [sms(1, "look", attachments=tuple(files))])
+    assert "0.bin" in entry.text
+    assert "49.bin" not in entry.text
+    assert pins.fits(compose_log(pins, PEOPLE, [sms(1, "look", attachments=tuple(files))], TALK, KEY).body)
+
+
+def test_names_cannot_fill_an_activity() -> None:
+    crowd = tuple(Party(name=f"{n}&" * 50, phone_number=f"+1{n}") for n in range(100))
+    talk = Conversation(conversation_id="1", correspondents=crowd)
+    people = People("<&>" * 100, "+1", "&" * 200)
+    for format_ in FORMATS:
+        pins = pinned(format_, 600)
+        body = compose_log(pins, people, [sms(1, "x" * 10_000)], talk, KEY).body
+        assert pins.fits(body)
+        assert body.count("x") > 20
+    unlimited = compose_log(pinned(LogFormat.PLAIN, None), people, [sms(1, "x")], talk, KEY).body
+    assert "and 90 others" in unlimited
+
+
+@pytest.mark.parametrize(
+    ("text", "end", "cut"),
+    [
+        ("abc", 2, "ab"),
+        ("abc", 3, "abc"),
+        ("e\u0301x", 1, ""),
+        ("ae\u0301x", 2, "a"),
+        (f"a{FAMILY}", 2, "a"),
+        (f"a{FAMILY}", 4, "a"),
+        (f"{FAMILY}b", 5, FAMILY),
+        ("👍🏽!", 1, ""),
+        ("❤\ufe0f!", 1, ""),
+        ("🇪🇸🇯🇵", 1, ""),
+        ("🇪🇸🇯🇵", 2, "🇪🇸"),
+        ("🇪🇸🇯🇵", 3, "🇪🇸"),
+    ],
+)
+def test_no_character_is_halved(text: str, end: int, cut: str) -> None:
+    assert text[: whole(text, end)] == cut
+
+
+def test_what_goes_on_says_so() -> None:
+    pins = pinned(LogFormat.PLAIN, None)
+    content = compose_log(pins, PEOPLE, [sms(1, "x")], TALK, KEY, continued=True)
+    assert content.subject == "SMS conversation with Maya Patel (continued)"
+    assert content.subject == subject_of(pins, PEOPLE, [sms(1, "x")], TALK, continued=True)
+    assert content.body.startswith("Conversation with Maya Patel (+14155550142) (continued)\n")
+    assert thread_subject(pins, PEOPLE, continued=True).endswith(" (continued)")
+
+
+# -- shared threads ----------------------------------------------------------------------------------------
+
+
+def thread(count: int, length: int = 200) -> Thread:
+    said = [
+        Entity(
+            id=str(n), record_type="AliveMessage", text=f"{n} " + "x" * length, creation_time=T + n * MINUTE
+        )
+        for n in range(count)
+    ]
+    return Thread(entities=tuple(said), owner=Owner(name="Support"))
+
+
+def pages_of(pins: Pins, threaded: Thread) -> list[list[Entry]]:
+    """The blocks of a thread in as many activities as they need."""
+    left = thread_blocks(pins, PEOPLE, threaded, KEY)
+    pages = []
+    while left:
+        count = fit_blocks(pins, left)
+        pages.append(left[:count])
+        left = [continued_heading(pins, PEOPLE, KEY), *left[count:]] if left[count:] else []
+    return pages
+
+
+@each_format
+def test_a_thread_is_divided_among_activities(format_: LogFormat) -> None:
+    unlimited = pinned(format_, None)
+    assert pages_of(unlimited, thread(50)) == [thread_blocks(unlimited, PEOPLE, thread(50), KEY)]
+    pins = pinned(format_, 2_000)
+    pages = pages_of(pins, thread(50))
+    assert len(pages) > 5
+    assert [block.id for page in pages for block in page if block.id] == [str(n) for n in range(50)]
+    for number, page in enumerate(pages):
+        body = replace_thread("", pins, page, set(), KEY)
+        assert pins.fits(body)
+        assert ("(continued)" in body) == (number > 0)
+        assert replace_thread(body, pins, page, {block.hash for block in page}, KEY) == body
+
+
+def test_a_thread_that_grows_leaves_full_activities_as_they_are() -> None:
+    pins = pinned(LogFormat.PLAIN, 2_000)
+    before, after = (pages_of(pins, thread(count)) for count in (20, 30))
+    assert after[1 : len(before) - 1] == before[1:-1]
+    assert after[0][1:] == before[0][1:], "but for the summary"
+
+
+def test_a_note_that_is_too_long_alone_is_shortened() -> None:
+    pins = pinned(LogFormat.HTML, 1_000)
+    pages = pages_of(pins, thread(3, 5_000))
+    assert len(pages) == 4
+    for page in pages:
+        assert pins.fits(replace_thread("", pins, page, set(), KEY))
+    assert all("Shortened" in page[-1].text for page in pages[1:])

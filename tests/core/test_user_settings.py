@@ -1,0 +1,214 @@
+"""Settings: the user's own, the operator's, and which of the two is in force."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from messagelog.core import User
+from messagelog.core.user_settings import (
+    MOST_SETTINGS,
+    AdminSetting,
+    Locale,
+    UserSettings,
+    locale_of,
+    merged,
+    read_admin_settings,
+)
+from messagelog.messages import BadRequest
+
+if TYPE_CHECKING:
+    from messagelog.storage import Store
+
+ADA = User("acme", "crm", "ada", "Ada", "", "America/Los_Angeles", None)
+NOWHERE = User("acme", "crm", "otto", "Otto", "", None, None)
+DEFAULT = Locale("ja", "Europe/Berlin")
+
+
+@pytest.fixture
+def settings(store: Store) -> UserSettings:
+    return UserSettings(store, DEFAULT)
+
+
+# ------------------------------------------------------------------------------------------------ merging
+
+
+@pytest.mark.parametrize(
+    ("own", "admins", "expected"),
+    [
+        ({}, {}, {}),
+        ({"a": {"value": 1}}, {}, {"a": {"value": 1}}),
+        ({}, {"a": AdminSetting(value=2)}, {"a": {"value": 2, "customizable": False}}),
+        ({"a": {"value": 1}}, {"a": AdminSetting(value=2)}, {"a": {"value": 2, "customizable": False}}),
+        (
+            {"a": {"value": 1}},
+            {"a": AdminSetting(value=2, customizable=True)},
+            {"a": {"value": 1, "customizable": True}},
+        ),
+        (
+            {},
+            {"a": AdminSetting(value=2, customizable=True)},
+            {"a": {"value": 2, "customizable": True}},
+        ),
+        ({"a": {"value": 1}}, {"a": AdminSetting(is_removed=True, customizable=True)}, {}),
+        (
+            {"a": {"value": 1}, "b": {"value": False}},
+            {"a": AdminSetting(value=2)},
+            {"a": {"value": 2, "customizable": False}, "b": {"value": False}},
+        ),
+        (
+            {"a": {"value": "x", "options": ["x"]}},
+            {"a": AdminSetting(value="y", customizable=True, default_value="y", options=["x", "y"])},
+            {"a": {"value": "x", "customizable": True, "defaultValue": "y", "options": ["x"]}},
+        ),
+    ],
+)
+def test_the_operators_settings_win_unless_users_may_customize_them(
+    own: dict[str, Any], admins: dict[str, AdminSetting], expected: dict[str, Any]
+) -> None:
+    assert merged(own, admins) == expected
+
+
+async def test_an_operators_setting_is_in_force_for_a_user_who_has_none(settings: UserSettings) -> None:
+    await settings.change_admins("acme", "crm", {"autoLogSMS": AdminSetting(value=True)})
+    assert await settings.effective(ADA) == {"autoLogSMS": {"value": True, "customizable": False}}
+
+
+async def test_what_the_client_sends_back_is_not_taken_for_the_users_choice(settings: UserSettings) -> None:
+    admins = {"fixed": AdminSetting(value=1), "free": AdminSetting(value=2, customizable=True)}
+    await settings.change_admins("acme", "crm", admins)
+    told = await settings.effective(ADA)
+    assert await settings.change(ADA, {**told, "own": {"value": 3}}, []) == {**told, "own": {"value": 3}}
+    await settings.change_admins("acme", "crm", {}, ["fixed", "free"])
+    assert await settings.effective(ADA) == {"free": {"value": 2}, "own": {"value": 3}}
+
+
+async def test_a_change_leaves_other_settings_alone_and_can_remove_some(settings: UserSettings) -> None:
+    await settings.change(ADA, {"a": {"value": 1}, "b": {"value": 2, "enable": True}}, [])
+    assert await settings.change(ADA, {"a": {"value": 3}, "c": None}, []) == {
+        "a": {"value": 3},
+        "b": {"value": 2, "enable": True},
+    }
+    assert await settings.change(ADA, {}, ["a", "nothing"]) == {"b": {"value": 2, "enable": True}}
+    assert await settings.effective(NOWHERE) == {}
+
+
+async def test_changes_at_once_are_all_kept(settings: UserSettings) -> None:
+    await asyncio.gather(*(settings.change(ADA, {f"s{n}": {"value": n}}, []) for n in range(10)))
+    assert len(await settings.effective(ADA)) == 10
+
+
+async def test_nobody_keeps_settings_without_end(settings: UserSettings) -> None:
+    await settings.change(ADA, {f"s{n}": {"value": n} for n in range(MOST_SETTINGS)}, [])
+    with pytest.raises(BadRequest, match=r"userSettings: expected at most 1,000 settings"):
+        await settings.change(ADA, {"one more": {"value": 1}}, [])
+    await settings.change(ADA, {"s1": {"value": 2}}, [])
+
+
+# ------------------------------------------------------------------------------------------ language, zone
+
+
+@pytest.mark.parametrize(
+    ("user", "chosen", "expected"),
+    [
+        (ADA, {}, Locale("ja", "America/Los_Angeles")),
+        (NOWHERE, {}, DEFAULT),
+        (ADA, {"timezone": "Europe/Paris", "language": "es-MX"}, Locale("es", "Europe/Paris")),
+        (ADA, {"timezone": "", "language": ""}, Locale("ja", "America/Los_Angeles")),
+        (ADA, {"timezone": "Mars/Olympus", "language": "?"}, Locale("ja", "America/Los_Angeles")),
+        (ADA, {"timezone": 7, "language": None}, Locale("ja", "America/Los_Angeles")),
+        (NOWHERE, {"language": "pt-BR"}, Locale("ja", "Europe/Berlin")),
+        (User("acme", "crm", "a", "A", "", None, "-07:00"), {}, Locale("ja", "UTC-07:00")),
+    ],
+)
+def test_language_and_zone_are_the_users_then_the_crms_then_the_operators(
+    user: User, chosen: dict[str, Any], expected: Locale
+) -> None:
+    assert locale_of({id_: {"value": value} for id_, value in chosen.items()}, user, DEFAULT) == expected
+
+
+async def test_the_operator_may_say_language_and_zone_for_a_tenant(settings: UserSettings) -> None:
+    assert await settings.locale(ADA) == Locale("ja", "America/Los_Angeles")
+    admins = {
+        "language": AdminSetting(value="en-GB"),
+        "timezone": AdminSetting(value="Europe/London", customizable=True),
+    }
+    await settings.change_admins("acme", "crm", admins)
+    assert await settings.locale(ADA) == Locale("en", "Europe/London")
+    await settings.change(ADA, {"timezone": {"value": "Asia/Tokyo"}, "language": {"value": "es"}}, [])
+    assert await settings.locale(ADA) == Locale("en", "Asia/Tokyo")
+
+
+# -------------------------------------------------------------------------------------------- what cannot be
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (
+            {"timezone": {"value": "Mars/Olympus"}},
+            "userSettings.timezone.value: expected an IANA time zone, such as Europe/Berlin",
+        ),
+        (
+            {"timezone": {"value": 2}},
+            "userSettings.timezone.value: expected an IANA time zone, such as Europe/Berlin",
+        ),
+        (
+            {"language": {"value": "the Queen's"}},
+            "userSettings.language.value: expected a language, such as en or pt-BR",
+        ),
+        (
+            {"": {"value": 1}},
+            "userSettings: expected ids of settings with 1 to 255 printable characters",
+        ),
+        (
+            {"a\0b": {"value": 1}},
+            "userSettings: expected ids of settings with 1 to 255 printable characters",
+        ),
+        (
+            {"x" * 256: {"value": 1}},
+            "userSettings: expected ids of settings with 1 to 255 printable characters",
+        ),
+    ],
+)
+async def test_what_cannot_be_is_refused_by_its_name(
+    settings: UserSettings, changed: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(BadRequest) as refused:
+        await settings.change(ADA, {"good": {"value": 1}, **changed}, [])
+    assert str(refused.value) == words
+    assert await settings.effective(ADA) == {}
+
+
+def test_the_operators_settings_are_read_from_json() -> None:
+    text = b'{"a": {"value": 1, "customizable": true}, "b": {"isRemoved": true}}'
+    assert read_admin_settings(text) == {
+        "a": AdminSetting(value=1, customizable=True),
+        "b": AdminSetting(is_removed=True),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "settings: expected a JSON object of settings"),
+        (b"[]", "settings: expected a JSON object of settings"),
+        (b"\xff", "settings: expected a JSON object of settings"),
+        (b'{"a": 1}', "userSettings.a: expected `object`, got `int`"),
+        (b'{"a": {"valeu": 1}}', "userSettings.a: object contains unknown field `valeu`"),
+        (
+            b'{"a": {"customizable": "yes"}}',
+            "userSettings.a: expected `bool`, got `str` - at `$.customizable`",
+        ),
+        (
+            b'{"timezone": {"value": "x"}}',
+            "userSettings.timezone.value: expected an IANA time zone, such as Europe/Berlin",
+        ),
+    ],
+)
+def test_a_file_that_is_not_right_is_refused_by_the_setting(text: bytes, words: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        read_admin_settings(text)
+    assert str(refused.value) == words
