@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import logging
@@ -15,6 +16,7 @@ import structlog
 from starlette.responses import JSONResponse
 
 from messagelog.connectors import ClientAuth
+from messagelog.core import Times
 from messagelog.server.assembly import REDIRECT_URI, Parts, assembled
 from messagelog.storage import Sealer
 from storage.journal import run_sql
@@ -490,6 +492,33 @@ async def test_a_user_whose_grant_the_crm_took_back_can_log_out(database_url: st
         assert (await there.log(token, payload("01-sms"))).status == 401, (
             "her tokens of before are no good any more"
         )
+
+
+@SQLITE_ONLY
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/contact?phoneNumber=+14155550142"),
+        ("GET", "/custom/contact/search?name=maya"),
+        ("POST", "/contact"),
+        ("POST", "/user/refreshInfo"),
+    ],
+)
+async def test_a_slow_refresh_is_not_waited_for_longer_than_the_client_waits(
+    database_url: str, tmp_path: Path, method: str, path: str
+) -> None:
+    now, times = [time.time()], Times(answer=1.0, call=20.0, lease=60.0)
+    async with browser(database_url, tmp_path, parts={"now": lambda: now[0], "times": times}) as there:
+        headers = {"authorization": f"Bearer {await there.sign_in()}"}
+        form = {"phoneNumber": "+14155550199", "newContactName": "Nina"} if path == "/contact" else None
+        now[0] += 3600
+        gate = there.crm.gate = asyncio.Event()
+        reply = await there.here.ask(method, path, json=form, headers=headers)
+        assert b"could not be reached" in reply.raw
+        gate.set()
+        reply = await there.here.ask(method, path, json=form, headers=headers)
+        assert (reply.status, reply.body["successful"]) == (200, True)
+        assert there.crm.refreshes == 1, "the next request has what the first one asked for"
 
 
 # ------------------------------------------------------------------------------------------------ secrets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote_plus
@@ -9,13 +10,14 @@ from urllib.parse import unquote_plus
 import msgspec
 from fastapi import Request, Response
 
+from messagelog.connectors import Unavailable
 from messagelog.core import asking
 from messagelog.messages import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from messagelog.connectors import Connector
+    from messagelog.connectors import Connector, Session
     from messagelog.core import User
     from messagelog.server.assembly import Assembly
 
@@ -29,6 +31,9 @@ RENEWED: Final = "messagelog.renewed"
 
 FORM_BYTES: Final = 100_000
 """What the body of a small form may hold."""
+
+_SHARE_OF_REFRESH: Final = 0.2
+"""How much longer than a call an answer may take for a refresh: 12 and 2.4 of the 15 seconds that the client waits."""
 
 _ENCODER = msgspec.json.Encoder()
 _TOLD_BY_MSGSPEC = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
@@ -126,6 +131,20 @@ def located(message: str) -> BadRequest:
     if missing := _MISSING.fullmatch(problem):
         return BadRequest(missing[1] if path == "body" else f"{path}.{missing[1]}", "is missing")
     return BadRequest(path, problem[:1].lower() + problem[1:])
+
+
+async def session_of(request: Request, connector: Connector, user: User) -> Session:
+    """The user's session at her CRM, for a call that `asked` makes. Raises `ConnectorError` when there is none now.
+
+    A refresh of her credentials may be waited for only as long as the client waits besides the call. It goes on by
+    itself, and the next request has it.
+    """
+    assembly = assembly_of(request)
+    try:
+        async with asyncio.timeout(assembly.parts.times.answer * _SHARE_OF_REFRESH):
+            return await assembly.users.session(connector, user.tenant, user.id)
+    except TimeoutError as error:
+        raise Unavailable("the credentials are still being refreshed") from error
 
 
 async def asked(request: Request, connector: Connector, call: Awaitable[T]) -> T:

@@ -9,7 +9,15 @@ from fastapi import APIRouter, Request, Response
 from messagelog.connectors import ConnectorError
 from messagelog.core.answer import ReturnMessage
 from messagelog.core.profile import refresh_profile
-from messagelog.server.http import Refused, asked, assembly_of, json_response, read_form, signed_in
+from messagelog.server.http import (
+    Refused,
+    asked,
+    assembly_of,
+    json_response,
+    read_form,
+    session_of,
+    signed_in,
+)
 from messagelog.server.shapes import Outcome, SettingsAnswer, SettingsForm
 
 if TYPE_CHECKING:
@@ -54,7 +62,7 @@ async def refresh_info(request: Request) -> Response:
     assembly = assembly_of(request)
     connector = assembly.runtime.connector(user.platform)
     try:
-        session = await assembly.users.session(connector, user.tenant, user.id)
+        session = await session_of(request, connector, user)
         info = await asked(request, connector, connector.get_user_info(session))
     except ConnectorError as error:
         return json_response(_outcome(f"Your details could not be read. {error.meaning}", "warning"))
