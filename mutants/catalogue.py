@@ -143,4 +143,42 @@ CATALOGUE = (
         ),
         ("tests/core/test_user_settings.py",),
     ),
+    Mutant(
+        "one refresh at a time",
+        (("storage/scripts/users.py", "(until is not None and until > now)", "until == 0"),),
+        ("tests/core/test_refreshing.py", "tests/storage/test_users.py"),
+    ),
+    Mutant(
+        "the claim of a grant that is dropped",
+        (
+            (
+                "storage/statements/journal.sql",
+                """SET "credentials" = :credentials, "refreshOwner" = NULL, "refreshUntil" = NULL, "updatedAt" = {now}
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND "refreshOwner" = :owner""",
+                """SET "credentials" = :credentials, "refreshOwner" = NULL, "refreshUntil" = NULL, "updatedAt" = {now}
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = :owner""",
+            ),
+        ),
+        ("tests/core/test_refreshing.py", "tests/storage/test_users.py"),
+    ),
+    Mutant(
+        "what a change of a user makes of what was read before",
+        (("core/users.py", "        if changes != self._changes:\n", "        if False:\n"),),
+        ("tests/core/test_refreshing.py", "-k", "remembered"),
+    ),
+    Mutant(
+        "the single use of a state",
+        (("storage/scripts/users.py", "    return bool(rows[0])\n", "    return True\n"),),
+        ("tests/server/test_oauth.py", "-k", "once"),
+    ),
+    Mutant(
+        "the page that a code comes back to",
+        (("server/oauth.py", "    if page != assembly.parts.redirect_uri:\n", "    if False:\n"),),
+        ("tests/server/test_oauth.py", "-k", "another_host"),
+    ),
+    Mutant(
+        "the session in a token",
+        (("server/http.py", "user.session_id != claims.session_id or ", ""),),
+        ("tests/server/test_sessions.py",),
+    ),
 )

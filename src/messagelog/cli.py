@@ -98,6 +98,9 @@ def serve() -> None:
         media_hosts=configuration.names(settings.media_hosts),
         contact_seconds=settings.contact_seconds,
         locale=settings.locale,
+        oauth_clients=configuration.oauth_clients(connectors),
+        redirect_uri=settings.oauth_redirect_uri,
+        bare_state=settings.oauth_bare_state,
     )
     try:
         listener = bound_socket(settings.host, settings.port)
@@ -120,7 +123,7 @@ def manifest(
             f"There is no platform {platform}: MESSAGELOG_CONNECTORS has {', '.join(sorted(connectors))}."
         )
     chosen = {platform: connectors[platform]} if platform else connectors
-    _print_json(build_manifest(chosen, settings.public_url))
+    _print_json(build_manifest(chosen, settings.public_url, settings.oauth_redirect_uri))
 
 
 @app.command("migrate")

@@ -112,7 +112,7 @@ async def _session_tokens(assembly: Assembly, connector: DemoConnector) -> dict[
     for key, person in API_KEYS.items():
         user = await assembly.users.find(person.tenant, connector.name, person.id)
         try:
-            if user is None:
+            if user is None or not user.connected:
                 user = await assembly.users.sign_in(connector, Credentials(api_key=key), "localhost")
             told = assembly.tokens.issue(user)
         except ConnectorError as error:

@@ -5,19 +5,27 @@ from __future__ import annotations
 import importlib
 import ipaddress
 import math
-from typing import Annotated, Any, Final
+import os
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from messagelog.connectors import Connector
+from messagelog.connectors import ClientAuth, Connector
 from messagelog.connectors.demo import DemoConnector
 from messagelog.core import Times
 from messagelog.core.asking import place_of
+from messagelog.core.oauth import OAuthClient
 from messagelog.core.user_settings import Locale, is_language, is_zone
+from messagelog.server.assembly import REDIRECT_URI
 from messagelog.server.manifest_check import manifest_problems
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9]")
 _SECRET_CHARACTERS: Final = 32
 _SECRET_DISTINCT: Final = 10
 _HIGHEST_PORT: Final = 65_535
@@ -35,7 +43,8 @@ class BadSettings(Exception):
 class Settings(BaseSettings):
     """What `messagelog serve` is configured by; each name in upper case after `MESSAGELOG_`.
 
-    Times are in seconds. `connectors` are names of built-in connectors or `package.module:Class`, with commas.
+    Times are in seconds. `connectors` are names of built-in connectors or `package.module:Class`, with commas. Client
+    ids and secrets of OAuth have names with the connector's in them: see `oauth_clients`.
     """
 
     model_config = SettingsConfigDict(env_prefix="MESSAGELOG_", extra="ignore")
@@ -56,6 +65,8 @@ class Settings(BaseSettings):
     timezone: str = "UTC"
     media_hosts: Annotated[str, NoDecode] = ""
     demo_crm_url: str = ""
+    oauth_redirect_uri: str = REDIRECT_URI
+    oauth_bare_state: bool = False
 
     @property
     def times(self) -> Times:
@@ -95,10 +106,15 @@ def checked_for_database(settings: Settings) -> str:
 def checked_for_serving(settings: Settings) -> dict[str, Connector]:
     """The connectors of settings that are complete and safe; `BadSettings` with every problem otherwise."""
     connectors, connector_problems = _connectors(settings)
+    try:
+        oauth_clients(connectors)
+    except BadSettings as error:
+        connector_problems += error.sentences
     problems = [
         *_database_problems(settings),
         *_secret_problems(settings.secret_key.get_secret_value()),
         *_url_problems(settings.public_url),
+        *_redirect_problems(settings.oauth_redirect_uri),
         *_number_problems(settings),
         *_locale_problems(settings),
         *connector_problems,
@@ -118,6 +134,31 @@ def checked_for_manifest(settings: Settings) -> dict[str, Connector]:
     if problems:
         raise BadSettings(*problems)
     return connectors
+
+
+def oauth_clients(connectors: Mapping[str, Connector]) -> dict[str, OAuthClient]:
+    """Who we are at the authorization servers of these connectors, from the environment; `BadSettings` otherwise.
+
+    Of a connector `ticket-crm` it is `MESSAGELOG_OAUTH_TICKET_CRM_CLIENT_ID`, and `…_CLIENT_SECRET` likewise.
+    """
+    clients: dict[str, OAuthClient] = {}
+    owners: dict[str, str] = {}
+    problems: list[str] = []
+    for name, connector in connectors.items():
+        if connector.oauth is None:
+            continue
+        prefix = f"MESSAGELOG_OAUTH_{_NOT_IN_NAMES.sub('_', name).upper()}_CLIENT_"
+        if (other := owners.setdefault(prefix, name)) != name:
+            problems.append(f"The connectors {other} and {name} cannot have OAuth clients apart: rename one.")
+        client_id, secret = os.environ.get(f"{prefix}ID", ""), os.environ.get(f"{prefix}SECRET", "")
+        if not client_id:
+            problems.append(f"{prefix}ID is missing: the users of {name} sign in with OAuth.")
+        if not secret and connector.oauth.client_auth is not ClientAuth.NONE:
+            problems.append(f"{prefix}SECRET is missing: the users of {name} sign in with OAuth.")
+        clients[name] = OAuthClient(client_id, secret)
+    if problems:
+        raise BadSettings(*problems)
+    return clients
 
 
 def load_connector(spec: str, *, demo_crm_url: str = "") -> Connector:
@@ -207,6 +248,17 @@ def _url_problems(url: str) -> list[str]:
         return [
             "MESSAGELOG_PUBLIC_URL is unsafe: tokens would travel in the clear. Use https://, or loopback."
         ]
+    return []
+
+
+def _redirect_problems(url: str) -> list[str]:
+    parts = _parsed(url)
+    if parts is None or not parts.hostname or parts.scheme not in {"http", "https"}:
+        return ["MESSAGELOG_OAUTH_REDIRECT_URI must be an https:// URL."]
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        return ["MESSAGELOG_OAUTH_REDIRECT_URI is unsafe: codes would travel in the clear. Use https://."]
+    if parts.query or parts.fragment:
+        return ["MESSAGELOG_OAUTH_REDIRECT_URI must hold neither a query nor a fragment."]
     return []
 
 

@@ -7,6 +7,8 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
+import aiohttp
+
 from support.process import command, running
 from support.remote import Remote, request
 from support.site import ADA, CLIENT_HEADERS
@@ -47,6 +49,64 @@ async def test_a_server_and_a_crm_that_is_a_process_of_its_own(tmp_path: Path) -
     assert server.err.read_text() == crm.err.read_text() == ""
     assert SECRET not in told
     assert ada.token not in told
+
+
+CONNECTOR = """
+from messagelog.connectors import Connector, OAuth
+
+
+class TicketCrm(Connector):
+    name = "ticket-crm"
+    base_url = "https://crm.test/api"
+    oauth = OAuth(authorization_url="https://crm.test/authorize", token_url="https://crm.test/token")
+"""
+
+
+async def test_a_server_whose_users_sign_in_with_oauth(tmp_path: Path) -> None:
+    (tmp_path / "ticket_crm.py").write_text(CONNECTOR)
+    env = {
+        "PYTHONPATH": str(tmp_path),
+        "MESSAGELOG_DATABASE_URL": f"sqlite:///{tmp_path / 'messagelog.sqlite'}",
+        "MESSAGELOG_SECRET_KEY": SECRET,
+        "MESSAGELOG_PUBLIC_URL": "https://log.example.com/",
+        "MESSAGELOG_CONNECTORS": "ticket_crm:TicketCrm",
+        "MESSAGELOG_PORT": "0",
+        "MESSAGELOG_OAUTH_TICKET_CRM_CLIENT_ID": "client-1",
+        "MESSAGELOG_OAUTH_TICKET_CRM_CLIENT_SECRET": "hidden",
+        "MESSAGELOG_OAUTH_REDIRECT_URI": "https://client.example.com/back",
+        "MESSAGELOG_OAUTH_BARE_STATE": "true",
+    }
+    assert (await asyncio.to_thread(command, "migrate", env=env)).code == 0
+    with running(tmp_path, "serve", env=env) as server:
+        text = await server.printed("messagelog serves ticket-crm at ")
+        url = f"http://{text.split()[-1]}"
+        manifest = (await request("GET", f"{url}/crmManifest", None, CLIENT_HEADERS)).body
+        assert manifest["redirectUri"] == "https://client.example.com/back"
+        assert manifest["platforms"]["ticket-crm"]["auth"] == {
+            "type": "oauth",
+            "oauth": {
+                "authUrl": "https://log.example.com/oauth/start",
+                "clientId": "",
+                "redirectUri": "https://client.example.com/back",
+                "scope": "",
+            },
+        }
+        async with aiohttp.ClientSession() as client:
+            start = f"{url}/oauth/start?state=platform=ticket-crm"
+            async with client.get(start, allow_redirects=False) as answer:
+                location = answer.headers["location"]
+            assert location.startswith("https://crm.test/authorize?response_type=code&client_id=client-1&")
+            assert "redirect_uri=https%3A%2F%2Fclient.example.com%2Fback" in location
+            back = (
+                f"{url}/oauth-callback?callbackUri=https://client.example.com/back?state=platform=ticket-crm"
+            )
+            async with client.get(back) as answer:
+                assert await answer.json() == "callbackUri: expected a code in it", (
+                    "its own state is accepted"
+                )
+        assert await server.end(signal.SIGTERM) == -signal.SIGTERM
+    told = server.out.read_text() + server.err.read_text()
+    assert "hidden" not in told
 
 
 async def signed_in(url: str, crm_url: str) -> Remote:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from messagelog.connectors import Connector
+from messagelog.connectors import ClientAuth, Connector, OAuth
+from messagelog.core.oauth import OAuthClient
 from messagelog.settings import (
     BadSettings,
     Settings,
     checked_for_serving,
     load_connector,
     names,
+    oauth_clients,
     read_settings,
 )
 from messagelog.storage.opening import migrate
@@ -106,6 +108,18 @@ def serve(**changes: str) -> Done:
         ("CALL_SECONDS", "nan", "MESSAGELOG_CALL_SECONDS must be a number of seconds above zero."),
         ("SWEEP_SECONDS", "-1", "MESSAGELOG_SWEEP_SECONDS must be a number of seconds above zero."),
         ("LEASE_SECONDS", "20", "MESSAGELOG_LEASE_SECONDS is too short: "),
+        ("OAUTH_REDIRECT_URI", "redirect.html", "MESSAGELOG_OAUTH_REDIRECT_URI must be an https:// URL."),
+        (
+            "OAUTH_REDIRECT_URI",
+            "http://a.test/",
+            "MESSAGELOG_OAUTH_REDIRECT_URI is unsafe: codes would travel",
+        ),
+        (
+            "OAUTH_REDIRECT_URI",
+            "https://a.test/?hidden",
+            "MESSAGELOG_OAUTH_REDIRECT_URI must hold neither a query",
+        ),
+        ("OAUTH_BARE_STATE", "hidden", "MESSAGELOG_OAUTH_BARE_STATE: "),
     ],
 )
 def test_a_setting_that_is_missing_or_unsafe(name: str, value: str, sentence: str) -> None:
@@ -168,6 +182,57 @@ def test_public_urls_that_are_safe(url: str, monkeypatch: pytest.MonkeyPatch) ->
     for name, value in {**GOOD, "MESSAGELOG_PUBLIC_URL": url}.items():
         monkeypatch.setenv(name, value)
     assert list(checked_for_serving(read_settings())) == ["demo"]
+
+
+class Granting(Connector):
+    """A CRM whose users sign in with OAuth."""
+
+    name: ClassVar[str] = "ticket-crm.eu"
+    oauth = OAuth(authorization_url="https://crm.test/authorize", token_url="https://crm.test/token")
+
+
+class GrantingInPublic(Granting):
+    """The same, for a client without a secret."""
+
+    name: ClassVar[str] = "public"
+    oauth = OAuth(
+        authorization_url="https://crm.test/authorize",
+        token_url="https://crm.test/token",
+        client_auth=ClientAuth.NONE,
+    )
+
+
+class Alike(Granting):
+    """A name that reads as another one's where it stands in a setting's name."""
+
+    name: ClassVar[str] = "ticket_crm-eu"
+
+
+def test_oauth_clients_are_read_by_the_names_of_their_connectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESSAGELOG_OAUTH_TICKET_CRM_EU_CLIENT_ID", "client-1")
+    monkeypatch.setenv("MESSAGELOG_OAUTH_TICKET_CRM_EU_CLIENT_SECRET", "hidden")
+    monkeypatch.setenv("MESSAGELOG_OAUTH_PUBLIC_CLIENT_ID", "client-2")
+    clients = oauth_clients({each.name: each for each in (Granting(), GrantingInPublic())})
+    assert clients == {"ticket-crm.eu": OAuthClient("client-1", "hidden"), "public": OAuthClient("client-2")}
+    assert "hidden" not in repr(clients)
+
+
+def test_an_oauth_client_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**GOOD, "MESSAGELOG_CONNECTORS": f"{__name__}:Granting"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(BadSettings) as refused:
+        checked_for_serving(read_settings())
+    assert refused.value.sentences == (
+        "MESSAGELOG_OAUTH_TICKET_CRM_EU_CLIENT_ID is missing: the users of ticket-crm.eu sign in with OAuth.",
+        "MESSAGELOG_OAUTH_TICKET_CRM_EU_CLIENT_SECRET is missing: the users of ticket-crm.eu sign in with OAuth.",
+    )
+
+
+def test_two_connectors_whose_oauth_clients_would_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESSAGELOG_OAUTH_TICKET_CRM_EU_CLIENT_ID", "client-1")
+    monkeypatch.setenv("MESSAGELOG_OAUTH_TICKET_CRM_EU_CLIENT_SECRET", "hidden")
+    with pytest.raises(BadSettings, match="cannot have OAuth clients apart"):
+        oauth_clients({each.name: each for each in (Granting(), Alike())})
 
 
 def test_no_secret_is_shown_with_the_settings() -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def crm(handler: Handler, *, call_timeout: float = 5.0) -> AsyncIterator[CrmHttp]:
+async def crm(handler: Handler, *, call_timeout: float = 5.0, **more: Any) -> AsyncIterator[CrmHttp]:
     """A connection to a CRM that answers every request with `handler`."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
@@ -40,7 +40,8 @@ async def crm(handler: Handler, *, call_timeout: float = 5.0) -> AsyncIterator[C
     try:
         async with aiohttp.ClientSession() as client:
             headers = {"Authorization": "Bearer key"}
-            yield CrmHttp(client, f"{server.make_url('/api')}/", headers=headers, call_timeout=call_timeout)
+            url = f"{server.make_url('/api')}/"
+            yield CrmHttp(client, url, headers=headers, call_timeout=call_timeout, **more)
     finally:
         await server.close()
 
@@ -179,3 +180,73 @@ async def test_how_long_to_wait_is_passed_on() -> None:
 def test_retry_after_is_a_number_or_a_date(header: str | None, seconds: float | None) -> None:
     now = dt.datetime(2026, 7, 22, 8, tzinfo=dt.UTC)
     assert retry_after_seconds(header, now=now) == seconds
+
+
+# ------------------------------------------------------------------------------------- renewed credentials
+
+
+def opening(key: str, seen: list[tuple[str, str]]) -> Handler:
+    """A CRM that takes one key, and notes which came, with the body."""
+
+    async def handler(request: web.Request) -> web.Response:
+        shown = request.headers["Authorization"].removeprefix("Bearer ")
+        seen.append((shown, await request.text()))
+        return web.Response(status=200 if shown == key else 401, text="{}")
+
+    return handler
+
+
+def renewing(*keys: str) -> Callable[[], Awaitable[dict[str, str]]]:
+    """Gives these keys, one after the other; then there are no more."""
+    waiting = list(keys)
+
+    async def renewed() -> dict[str, str]:
+        if not waiting:
+            raise AuthExpired("signed out")
+        return {"Authorization": f"Bearer {waiting.pop(0)}"}
+
+    return renewed
+
+
+async def test_a_refused_request_is_sent_again_with_renewed_credentials() -> None:
+    seen: list[tuple[str, str]] = []
+    async with crm(opening("new", seen), renewed=renewing("new")) as http:
+        assert await http.post("/activities", json={"a": 1}) == {}
+        assert seen == [("key", '{"a":1}'), ("new", '{"a":1}')]
+        await http.get("/me")
+        assert seen[2:] == [("new", "")], "and what follows goes out with them"
+
+
+async def test_a_request_is_sent_again_once() -> None:
+    seen: list[tuple[str, str]] = []
+    async with crm(opening("none", seen), renewed=renewing("second", "third")) as http:
+        with pytest.raises(AuthExpired):
+            await http.get("/me")
+        assert [key for key, _ in seen] == ["key", "second"]
+
+
+async def test_requests_that_were_refused_together_share_what_was_renewed() -> None:
+    seen: list[tuple[str, str]] = []
+    async with crm(opening("new", seen), renewed=renewing("new", "newer")) as http:
+        await asyncio.gather(*(http.get("/me") for _ in range(5)))
+        assert {key for key, _ in seen} == {"key", "new"}
+
+
+async def test_a_user_whose_credentials_cannot_be_renewed_has_to_sign_in() -> None:
+    seen: list[tuple[str, str]] = []
+    async with crm(opening("new", seen), renewed=renewing()) as http:
+        with pytest.raises(AuthExpired, match="signed out"):
+            await http.post("/activities", json={})
+        assert len(seen) == 1
+
+
+async def test_a_stream_is_not_sent_twice_but_what_follows_is_sent_with_renewed_credentials() -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"bytes"
+
+    seen: list[tuple[str, str]] = []
+    async with crm(opening("new", seen), renewed=renewing("new")) as http:
+        with pytest.raises(Unavailable):
+            await http.request("POST", "/attachments", data=stream())
+        await http.request("POST", "/attachments", data=b"bytes")
+        assert seen == [("key", "bytes"), ("new", "bytes")]

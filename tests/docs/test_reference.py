@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import inspect
 import re
@@ -13,7 +14,16 @@ import pytest
 import messagelog
 from docs.pages import DOCS, ROOT, code, table
 from messagelog import connectors
-from messagelog.connectors import Connector, ConnectorError, MessageLog, NotFound, OutcomeUnknown, RateLimited
+from messagelog.connectors import (
+    ClientAuth,
+    Connector,
+    ConnectorError,
+    MessageLog,
+    NotFound,
+    OAuth,
+    OutcomeUnknown,
+    RateLimited,
+)
 from messagelog.core.settle import Abilities, Trouble, troubled
 from messagelog.server import create_app
 from messagelog.server.assembly import Parts
@@ -28,6 +38,7 @@ STATES = DOCS / "reference" / "states.md"
 HTTP = DOCS / "reference" / "http.md"
 SERVER = DOCS / "how-to" / "run-a-server.md"
 CONNECTOR = DOCS / "how-to" / "write-a-connector.md"
+OAUTH = DOCS / "how-to" / "sign-in-with-oauth.md"
 
 
 def listed(page: Path, heading: str) -> list[str]:
@@ -96,6 +107,19 @@ def test_all_declarations_of_the_contract_are_listed() -> None:
             if isinstance(default, enum.Enum):
                 shown = f"{type(default).__name__}.{default.name}"
             assert code(row[1]) == [shown]
+
+
+def test_all_fields_of_oauth_are_listed() -> None:
+    rows = table(OAUTH, "What there is to declare")
+    assert [code(row[0])[0] for row in rows] == [field.name for field in dataclasses.fields(OAuth)]
+    for row, field in zip(rows, dataclasses.fields(OAuth), strict=True):
+        if row[1]:
+            shown = (
+                f"ClientAuth.{field.default.name}"
+                if isinstance(field.default, ClientAuth)
+                else repr(field.default)
+            )
+            assert code(row[1]) == [shown.replace("'", '"')]
 
 
 def test_all_that_a_log_holds_is_listed() -> None:

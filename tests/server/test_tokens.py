@@ -30,6 +30,7 @@ CLAIMS = {
     "id": "u-ada",
     "platform": "demo",
     "tenant": "acme",
+    "sid": "",
     "iat": NOW,
     "exp": NOW + 3600,
 }

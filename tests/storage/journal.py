@@ -196,7 +196,7 @@ def run_sql(url: str, statement: str) -> list[tuple[Any, ...]]:
 
 def everything(url: str) -> dict[str, list[tuple[Any, ...]]]:
     """All that the tables hold."""
-    tables = ("conversationLogs", "messageLogs", "users")
+    tables = ("conversationLogs", "messageLogs", "users", "oauthStates")
     return {table: sorted(run_sql(url, f'SELECT * FROM "{table}"'), key=repr) for table in tables}  # noqa: S608 - our own names
 
 

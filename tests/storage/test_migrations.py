@@ -17,8 +17,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg import sql
 
-from messagelog.storage import open_store, schema, scripts
-from messagelog.storage.migrating import MIGRATIONS, alchemy_url
+from messagelog.storage import UserRow, open_store, schema, scripts
+from messagelog.storage.migrating import MIGRATIONS, alchemy_url, upgrade
 from messagelog.storage.opening import SCHEMA_VERSION, UnknownDatabase, is_current, migrate, sqlite_path
 from storage.journal import KEY, everything, run_sql
 
@@ -104,6 +104,20 @@ def test_migrating_again_changes_nothing(fresh_url: str) -> None:
     migrate(fresh_url)
     assert is_current(fresh_url)
     assert everything(fresh_url) == before
+
+
+async def test_users_of_before_there_were_sessions_stay_signed_in(fresh_url: str) -> None:
+    upgrade(fresh_url, "0001")
+    run_sql(
+        fresh_url,
+        """INSERT INTO "users" ("tenant", "platform", "id", "name", "hostname", "createdAt", "updatedAt")
+           VALUES ('acme', 'crm', 'ada', 'Ada', '', 1, 1)""",
+    )
+    migrate(fresh_url)
+    store = await open_store(fresh_url)
+    ada = await store.read(lambda: scripts.find_user("acme", "crm", "ada"))
+    await store.close()
+    assert ada == UserRow("acme", "crm", "ada", "Ada", "", None, None, None, None, 1, 1)
 
 
 def test_several_may_migrate_at_once(fresh_url: str) -> None:

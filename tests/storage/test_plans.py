@@ -62,7 +62,19 @@ VALUES: dict[str, Any] = {
     "shared": False,
     "all_platforms": False,
     **dict.fromkeys(
-        ("sent_at", "version", "call_version", "generation", "fence", "due_at", "tries", "asks", "body_size"),
+        (
+            "sent_at",
+            "version",
+            "call_version",
+            "generation",
+            "fence",
+            "due_at",
+            "tries",
+            "asks",
+            "body_size",
+            "until",
+            "expires_at",
+        ),
         1,
     ),
     **dict.fromkeys(("age_ms", "hold_ms", "lease_ms", "asked_at"), START - 1_700_000_000_000),
@@ -95,6 +107,10 @@ FILL = (
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
     INSERT INTO "users" ("tenant", "platform", "id", "name", "hostname", "createdAt", "updatedAt")
     SELECT 'tenant-' || (i % 20), 'crm', 'user-' || i, 'a name', '', 1, 1 FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+    INSERT INTO "oauthStates" ("id", "expiresAt") SELECT 'state-' || i, 1800000000000000 + i FROM n
     """,
     """
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000)

@@ -81,6 +81,19 @@ async def _noted(journal: Journal, claim: Claim) -> None:
     await journal.note(replace(claim.log, blocks=b"x"))
 
 
+async def _signed_out(journal: Journal, _claim: Claim) -> None:
+    tenant, platform, _ = KEY
+    await journal.store.write(lambda: scripts.sign_out(tenant, platform, "ada", session_id="another"))
+
+
+async def _refreshed(journal: Journal, _claim: Claim) -> None:
+    tenant, platform, _ = KEY
+    user = await journal.store.read(lambda: scripts.find_user(tenant, platform, "ada"))
+    assert user is not None
+    assert await journal.store.write(lambda: scripts.claim_refresh(user, owner="me", lease_ms=LEASE))
+    await journal.store.write(lambda: scripts.save_credentials(user, b"y", owner="me"))
+
+
 async def _signed_in(journal: Journal, _claim: Claim) -> None:
     user = UserRow(KEY.tenant, KEY.platform, "ada", "Changed", "", None, None, None)
     await journal.store.write(lambda: scripts.save_user(user))
@@ -96,6 +109,8 @@ WRITES = (
     _made_anew,
     _noted,
     _signed_in,
+    _signed_out,
+    _refreshed,
 )
 
 

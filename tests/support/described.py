@@ -38,7 +38,10 @@ class Description:
         assert status in self._statuses(method, path), (
             f"{method} {path} answers {status}, which nobody was told"
         )
-        content = self._operation(method, path)["responses"][str(status)]["content"]
+        content = self._operation(method, path)["responses"][str(status)].get("content")
+        if content is None:
+            assert not body, f"{method} {path} answers {status} with a body"
+            return
         assert content_type in content, f"{method} {path} answers {content_type}"
         self._check(content[content_type]["schema"], body, f"the answer of {method} {path}")
 
@@ -52,7 +55,7 @@ class Description:
         found = []
         for path, methods in self.whole["paths"].items():
             for method, operation in methods.items():
-                contents = [answer["content"] for answer in operation["responses"].values()]
+                contents = [answer.get("content", {}) for answer in operation["responses"].values()]
                 contents += [operation["requestBody"]["content"]] if "requestBody" in operation else []
                 found += [
                     (f"{method.upper()} {path}", each["schema"], each["example"])

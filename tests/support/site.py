@@ -296,8 +296,9 @@ async def site(
     times: Times | None = None,
     body_limit: int = 10_000_000,
     more: Mapping[str, Connector] | None = None,
+    **parts_of_server: Any,
 ) -> AsyncIterator[Site]:
-    """A running server on a database; the CRM's file is in `folder`."""
+    """A running server on a database; the CRM's file is in `folder`. What else there is goes into its `Parts`."""
     listener = bound_socket("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     parts = Parts(
@@ -307,6 +308,7 @@ async def site(
         public_url=f"{url}/",
         times=times or Times(answer=5.0, call=5.0, lease=60.0, sweep=0.2),
         body_limit=body_limit,
+        **parts_of_server,
     )
     crm = create_demo_crm(folder / "demo-crm.sqlite")
     recorded = Recorded(crm)

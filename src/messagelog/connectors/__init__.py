@@ -18,11 +18,13 @@ from messagelog.connectors.errors import (
 from messagelog.connectors.http import CrmHttp
 from messagelog.connectors.log import ExistingLog, LoggedMessage, MessageLog
 from messagelog.connectors.models import Contact, Credentials, NewContact, UserInfo
+from messagelog.connectors.oauth import ClientAuth, OAuth
 from messagelog.messages import MediaUnavailable, MessageKind
 
 __all__ = [
     "AuthExpired",
     "BodyFull",
+    "ClientAuth",
     "Connector",
     "ConnectorError",
     "Contact",
@@ -37,6 +39,7 @@ __all__ = [
     "MessageLog",
     "NewContact",
     "NotFound",
+    "OAuth",
     "OutcomeUnknown",
     "RateLimited",
     "Rejected",

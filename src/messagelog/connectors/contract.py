@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from messagelog.connectors.http import CrmHttp
     from messagelog.connectors.log import MessageLog
     from messagelog.connectors.models import Contact, Credentials, NewContact, UserInfo
+    from messagelog.connectors.oauth import OAuth
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,9 @@ class Connector:
 
     base_url: str = ""
     """What the paths of `session.http` are appended to."""
+
+    oauth: OAuth | None = None
+    """The CRM's authorization server, where users sign in with OAuth; None where they have an API key."""
 
     log_format: ClassVar[LogFormat] = LogFormat.PLAIN
     """The format of an activity's text; with `LogFormat.CUSTOM` the connector writes its own."""
@@ -93,7 +97,7 @@ class Connector:
 
     def auth_headers(self, credentials: Credentials) -> dict[str, str]:
         """The headers that show the user's credentials to the CRM."""
-        return {"Authorization": f"Bearer {credentials.api_key}"}
+        return {"Authorization": f"Bearer {credentials.access_token or credentials.api_key}"}
 
     async def get_user_info(self, session: Session) -> UserInfo:
         """Who is it that has these credentials, and of which tenant? Asked at login.
@@ -103,7 +107,10 @@ class Connector:
         raise NotImplementedError
 
     async def unauthorize(self, session: Session) -> None:
-        """Ends the user's credentials at the CRM, where that can be done. Asked at logout."""
+        """Ends the user's credentials at the CRM, where that can be done. Asked at logout.
+
+        With OAuth the core has asked `oauth.revocation_url` by then.
+        """
 
     # ------------------------------------------------------------------------------------ contacts
 

@@ -26,13 +26,16 @@ from messagelog.connectors.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class CrmHttp:
     """Speaks JSON to one CRM for one user.
+
+    `renewed` is asked once for other headers when the CRM answers 401, which says that it has done nothing, and the
+    request is sent again with them. Without it, or when it raises `AuthExpired`, the 401 stands.
 
     Every method answers the decoded JSON body (None when there is none) and raises a `ConnectorError` otherwise:
     401 `AuthExpired`, 404 and 410 `NotFound`, 429 `RateLimited`, other 4xx and redirects `Rejected`, a refused
@@ -47,10 +50,12 @@ class CrmHttp:
         *,
         headers: Mapping[str, str] | None = None,
         call_timeout: float = 20.0,
+        renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
     ) -> None:
         self._client = client
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers or {})
+        self._renewed = renewed
         self._timeout = aiohttp.ClientTimeout(total=call_timeout)
 
     async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Any:
@@ -84,18 +89,40 @@ class CrmHttp:
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         """Sends one request; `json` is encoded, or `data` (bytes, a stream) goes out as it is."""
-        sent = {**self._headers, **(headers or {})}
+        more = dict(headers or {})
         if json is not None:
             data = msgspec.json.encode(json)
-            sent["Content-Type"] = "application/json"
+            more["Content-Type"] = "application/json"
         url = yarl.URL(self._base_url + path, encoded=False)
+        shown = self._headers
+        try:
+            return await self._sent(method, url, data, params, {**shown, **more})
+        except AuthExpired as error:
+            if self._renewed is None:
+                raise
+            if self._headers is shown:  # otherwise another request of this session was faster
+                self._headers = dict(await self._renewed())
+            if data is not None and not isinstance(data, bytes | str):
+                raise Unavailable(
+                    "the sign-in was renewed; a stream cannot be sent again", status=error.status
+                ) from error
+        return await self._sent(method, url, data, params, {**self._headers, **more})
+
+    async def _sent(
+        self,
+        method: str,
+        url: yarl.URL,
+        data: Any,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+    ) -> Any:
         try:
             async with self._client.request(
                 method,
                 url,
                 params=params,
                 data=data,
-                headers=sent,
+                headers=headers,
                 timeout=self._timeout,
                 allow_redirects=False,  # the credentials are for this host
             ) as answer:

@@ -10,10 +10,16 @@ import msgspec
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """What the user typed or granted at login. Stored sealed; its `repr` shows no secret.
 
-    `api_key` is the key itself; `fields` are the other values of the manifest's login page.
+    `api_key` is the key itself, and `fields` are the other values of the manifest's login page. With OAuth there are
+    `access_token`, `refresh_token` (empty when the CRM gave none), `issued_at` and `expires_at` (epoch ms, the latter
+    None when the CRM did not say), and `fields` are the other values of the CRM's token answer.
     """
 
     api_key: str = ""
+    access_token: str = ""
+    refresh_token: str = ""
+    issued_at: int | None = None
+    expires_at: int | None = None
     fields: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def __repr__(self) -> str:

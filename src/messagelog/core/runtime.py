@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from messagelog.connectors import AuthExpired
+from messagelog.connectors import ConnectorError, Unavailable
 from messagelog.core.answer import Answer, nothing_to_do, refusal
 from messagelog.core.bulletin import Bulletin, Watch
 from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
@@ -155,9 +155,12 @@ class Runtime:
     ) -> ChosenContact:
         loop = asyncio.get_running_loop()
         try:
-            session = await self.users.session(connector, user.tenant, user.id)
-        except AuthExpired as error:
+            async with asyncio.timeout_at(until - 1.0):
+                session = await self.users.session(connector, user.tenant, user.id)
+        except ConnectorError as error:
             raise NoContact(error.meaning) from error
+        except TimeoutError as error:
+            raise NoContact(Unavailable.meaning) from error
         return await resolved_contact(
             connector,
             session,

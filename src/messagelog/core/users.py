@@ -5,29 +5,50 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import re
+import time
+import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Final, TypeVar
 from zoneinfo import ZoneInfo
 
-import msgspec
-
 from messagelog.compose import pick_zone
-from messagelog.connectors import AuthExpired, Connector, Credentials, CrmHttp, Session, UserInfo
+from messagelog.connectors import (
+    AuthExpired,
+    Connector,
+    Credentials,
+    CrmHttp,
+    Session,
+    Unavailable,
+    UserInfo,
+)
+from messagelog.core.oauth import OAuthClient, TokenEndpoint
+from messagelog.core.refreshing import Refresher, Vault
 from messagelog.storage import Sealer, Store, UserRow, scripts
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
     import aiohttp
 
+    from messagelog.storage.scripts import Script
+
+T = TypeVar("T")
 
 _MOMENT_SECONDS: Final = 2.0
 _MOST_SEEN: Final = 10_000
+_LONGEST_TOKEN_REQUEST: Final = 10.0
+_YOUNG_MS: Final = 60_000
 
 
 @dataclass(frozen=True)
 class User:
-    """A user who is signed in: what a session token stands for."""
+    """A user who is signed in: what a session token stands for.
+
+    `session_id` is the session of hers that may be used; `connected` is False when there are no credentials to use it
+    with, since the CRM has taken them back.
+    """
 
     tenant: str
     platform: str
@@ -36,6 +57,8 @@ class User:
     hostname: str
     timezone: str | None
     timezone_offset: str | None
+    session_id: str = ""
+    connected: bool = True
 
     @cached_property
     def zone(self) -> str:
@@ -54,82 +77,209 @@ class User:
 
 @dataclass(slots=True)
 class _Seen:
-    """A user's row as it was read, when (by the event loop's clock), and the session that was opened with it."""
+    """A user's row as it was read, when (by the event loop's clock), and the session that was opened with it.
+
+    `fresh_until` (epoch ms) is when the session's credentials are to be refreshed, None when they are not.
+    """
 
     row: UserRow | None
     at: float
     session: Session | None = None
+    fresh_until: float | None = None
 
 
 class UserDirectory:
-    """Finds users and opens their sessions at the CRM; credentials are stored sealed.
+    """Finds users and opens their sessions at the CRM; credentials are stored sealed, and refreshed ahead of their end.
 
-    A request reads the user anew. The calls that it leads to take her as she was a moment ago, at most two seconds.
+    A request reads the user anew. The calls that it leads to take her as she was a moment ago, at most two seconds;
+    what this process itself changes counts at once. `clock` gives epoch seconds.
     """
 
     def __init__(
-        self, store: Store, sealer: Sealer, client: aiohttp.ClientSession, *, call_timeout: float
+        self,
+        store: Store,
+        sealer: Sealer,
+        client: aiohttp.ClientSession,
+        *,
+        call_timeout: float,
+        oauth_clients: Mapping[str, OAuthClient] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
-        self._sealer = sealer
+        self._vault = Vault(sealer)
         self._client = client
         self._call_timeout = call_timeout
+        self._clock = clock
+        self._clients = oauth_clients or {}
+        # With the waits around it, a refresh is done well within the time of a call.
+        seconds = min(_LONGEST_TOKEN_REQUEST, call_timeout / 4)
+        self._endpoint = TokenEndpoint(client, seconds=seconds, clock=clock)
+        self._refresher = Refresher(store, self._vault, self._endpoint, self._clients, seconds=seconds)
         self._seen: OrderedDict[tuple[str, str, str], _Seen] = OrderedDict()
+        self._changes = 0
 
     async def find(self, tenant: str, platform: str, id_: str) -> User | None:
-        """The user, or None when there is none (any more)."""
+        """The user, or None when nobody of that name has ever signed in."""
         row = (await self._read(tenant, platform, id_)).row
-        return None if row is None or row.credentials is None else _user(row)
+        return None if row is None else _user(row)
+
+    # ----------------------------------------------------------------------------------- sign in and out
 
     async def sign_in(self, connector: Connector, credentials: Credentials, hostname: str) -> User:
         """Asks the CRM who has these credentials, and keeps them. Raises the connector's errors."""
-        candidate = self._session(connector, credentials, hostname)
+        candidate = Session(self._http(connector, credentials, hostname), credentials, hostname)
         info = await connector.get_user_info(candidate)
         return await self._kept(connector, credentials, hostname, info)
 
+    async def sign_in_with_code(
+        self, connector: Connector, code: str, hostname: str, *, redirect_uri: str, verifier: str | None
+    ) -> User:
+        """Gets the credentials that a code of the CRM's authorization server stands for, and signs in with them."""
+        if connector.oauth is None:
+            raise LookupError(f"the connector {connector.name} has no OAuth")
+        credentials = await self._endpoint.exchange(
+            connector.oauth,
+            self._clients[connector.name],
+            code=code,
+            redirect_uri=redirect_uri,
+            verifier=verifier,
+        )
+        return await self.sign_in(connector, credentials, hostname)
+
+    async def sign_out(self, connector: Connector, user: User) -> Session | None:
+        """Ends the user's session, in every browser, at once. The one that she had at the CRM, to be revoked there."""
+        before = await self._changed(
+            partial(scripts.sign_out, user.tenant, user.platform, user.id, session_id=uuid.uuid4().hex), user
+        )
+        if before is None or before.credentials is None:
+            return None
+        credentials = self._vault.open(before)
+        http = self._http(connector, credentials, before.hostname)
+        return Session(http, credentials, before.hostname, before.id, before.name, before.tenant)
+
+    async def revoke(self, connector: Connector, session: Session) -> None:
+        """Ends a session's credentials at the CRM, as far as that can be done. Raises the connector's errors."""
+        await self._refresher.revoke(connector, session.credentials)
+        await connector.unauthorize(session)
+
+    async def close(self) -> None:
+        """Lets the refreshes under way come to their end: what the CRM gives is not lost."""
+        await self._refresher.close()
+
+    # ------------------------------------------------------------------------------------------ sessions
+
     async def session(self, connector: Connector, tenant: str, user_id: str) -> Session:
-        """A user's session at her CRM; `AuthExpired` when she has signed out."""
+        """A user's session at her CRM, with credentials that are good for a while.
+
+        Raises `AuthExpired` when she has signed out or has to sign in again, `Unavailable` when her credentials have
+        ended and cannot be refreshed now.
+        """
         seen = self._seen.get((tenant, connector.name, user_id))
         if seen is None or asyncio.get_running_loop().time() - seen.at > _MOMENT_SECONDS:
             seen = await self._read(tenant, connector.name, user_id)
-        row = seen.row
-        if row is None or row.credentials is None:
-            raise AuthExpired("signed out")
+        session = self._opened(connector, seen)
+        if seen.fresh_until is None or self._clock() * 1000 < seen.fresh_until or seen.row is None:
+            return session
+        try:
+            return self._opened(connector, await self._refreshed(connector, seen.row))
+        except Unavailable:
+            ends = session.credentials.expires_at
+            if ends is None or ends <= self._clock() * 1000:
+                raise
+            return session  # refreshed ahead of its end, so it can still be used
+
+    def _opened(self, connector: Connector, seen: _Seen) -> Session:
+        """The session of a row as it was read, opened once for as long as the row stays as it is."""
         if seen.session is None:
-            text = self._sealer.open(row.credentials, *_context(tenant, connector.name, user_id))
-            credentials = msgspec.json.decode(text, type=Credentials)
-            seen.session = self._session(connector, credentials, row.hostname, user=_user(row))
+            if seen.row is None:
+                raise AuthExpired("signed out")
+            credentials = self._vault.open(seen.row)
+            seen.session = self._session(connector, credentials, seen.row)
+            seen.fresh_until = _fresh_until(connector, credentials)
         return seen.session
 
-    async def _read(self, tenant: str, platform: str, id_: str) -> _Seen:
-        """Reads a user. A session that was opened with the very same row is kept."""
-        row = await self._store.read(lambda: scripts.find_user(tenant, platform, id_))
-        now = asyncio.get_running_loop().time()
-        before = self._seen.pop((tenant, platform, id_), None)
-        session = before.session if before is not None and before.row == row else None
-        seen = self._seen[tenant, platform, id_] = _Seen(row, now, session)
-        if len(self._seen) > _MOST_SEEN:
-            self._seen.popitem(last=False)
-        return seen
+    async def _refreshed(self, connector: Connector, row: UserRow) -> _Seen:
+        """The user with refreshed credentials. What was seen of her before counts no more, unless nothing changed."""
+        try:
+            refreshed = await self._refresher.refreshed(connector, row)
+        except AuthExpired:
+            self._drop(row.tenant, row.platform, row.id)
+            raise
+        self._drop(row.tenant, row.platform, row.id)
+        return _Seen(refreshed, asyncio.get_running_loop().time())
 
-    def _session(
-        self, connector: Connector, credentials: Credentials, hostname: str, *, user: User | None = None
-    ) -> Session:
-        http = CrmHttp(
+    async def _renewed(
+        self, connector: Connector, row: UserRow, credentials: Credentials
+    ) -> Mapping[str, str]:
+        """Other headers, after the CRM has refused these credentials; `AuthExpired` when there are none.
+
+        What cannot be refreshed is kept, as far as we know that it is good. What is new is believed to be refused: a
+        CRM that takes nothing would be asked for new credentials at every call.
+        """
+        now = self._clock() * 1000
+        ended = credentials.expires_at is not None and credentials.expires_at <= now
+        young = now - (credentials.issued_at or 0) < _YOUNG_MS
+        if not ended and (young or not credentials.refresh_token):
+            raise AuthExpired("HTTP 401", status=401)
+        seen = await self._refreshed(connector, row)
+        return connector.auth_headers(self._opened(connector, seen).credentials)
+
+    def _session(self, connector: Connector, credentials: Credentials, row: UserRow) -> Session:
+        renewed = None if connector.oauth is None else partial(self._renewed, connector, row, credentials)
+        http = self._http(connector, credentials, row.hostname, renewed)
+        return Session(http, credentials, row.hostname, row.id, row.name, row.tenant)
+
+    def _http(
+        self,
+        connector: Connector,
+        credentials: Credentials,
+        hostname: str,
+        renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
+    ) -> CrmHttp:
+        return CrmHttp(
             self._client,
             connector.base_url_for(hostname),
             headers=connector.auth_headers(credentials),
             call_timeout=self._call_timeout,
+            renewed=renewed,
         )
-        if user is None:
-            return Session(http, credentials, hostname)
-        return Session(http, credentials, hostname, user.id, user.name, user.tenant)
+
+    # ---------------------------------------------------------------------------------------------- rows
+
+    async def _read(self, tenant: str, platform: str, id_: str) -> _Seen:
+        """Reads a user. A session that was opened with the very same row is kept.
+
+        What was read while this process changed a user may be from before: it is given, and not remembered.
+        """
+        changes = self._changes
+        row = await self._store.read(lambda: scripts.find_user(tenant, platform, id_))
+        now = asyncio.get_running_loop().time()
+        if changes != self._changes:
+            return _Seen(row, now)
+        seen = self._seen.pop((tenant, platform, id_), None)
+        if seen is None or seen.row != row:
+            seen = _Seen(row, now)
+        seen.at = now
+        self._seen[tenant, platform, id_] = seen
+        if len(self._seen) > _MOST_SEEN:
+            self._seen.popitem(last=False)
+        return seen
+
+    async def _changed(self, script: Callable[[], Script[T]], user: User) -> T:
+        """Writes a change of a user; from then on nothing that was read before counts."""
+        try:
+            return await self._store.write(script)
+        finally:
+            self._drop(user.tenant, user.platform, user.id)
+
+    def _drop(self, tenant: str, platform: str, id_: str) -> None:
+        self._changes += 1
+        self._seen.pop((tenant, platform, id_), None)
 
     async def _kept(
         self, connector: Connector, credentials: Credentials, hostname: str, info: UserInfo
     ) -> User:
         offset = None if info.timezone_offset is None else str(info.timezone_offset)
-        context = _context(info.tenant, connector.name, info.id)
         row = UserRow(
             tenant=info.tenant,
             platform=connector.name,
@@ -138,16 +288,33 @@ class UserDirectory:
             hostname=hostname,
             timezone=info.timezone,
             timezone_offset=offset,
-            credentials=self._sealer.seal(msgspec.json.encode(credentials), *context),
+            credentials=self._vault.seal((info.tenant, connector.name, info.id), credentials),
+            session_id=uuid.uuid4().hex,
         )
-        await self._store.write(lambda: scripts.save_user(row))
-        self._seen.pop((row.tenant, row.platform, row.id), None)
-        return _user(row)
+        return _user(await self._changed(lambda: scripts.sign_in(row), _user(row)))
 
 
 def _user(row: UserRow) -> User:
-    return User(row.tenant, row.platform, row.id, row.name, row.hostname, row.timezone, row.timezone_offset)
+    return User(
+        row.tenant,
+        row.platform,
+        row.id,
+        row.name,
+        row.hostname,
+        row.timezone,
+        row.timezone_offset,
+        row.session_id or "",
+        row.credentials is not None,
+    )
 
 
-def _context(tenant: str, platform: str, id_: str) -> tuple[str, ...]:
-    return ("users", tenant, platform, id_)
+def _fresh_until(connector: Connector, credentials: Credentials) -> float | None:
+    """When (epoch ms) credentials are to be refreshed: ahead of their end, or at it where that is all there is.
+
+    A token that lives shorter than twice `refresh_ahead` is refreshed in the middle of its life.
+    """
+    if connector.oauth is None or credentials.expires_at is None:
+        return None
+    life = credentials.expires_at - (credentials.issued_at or 0)
+    ahead = min(connector.oauth.refresh_ahead * 1000, life / 2) if credentials.refresh_token else 0
+    return credentials.expires_at - ahead

@@ -9,13 +9,14 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 import messagelog
+from messagelog.core.answer import ReturnMessage
 from messagelog.core.runtime import Stopping
 from messagelog.messages import BadRequest
-from messagelog.server import contacts, information, login, manifest, message_log, user_settings
+from messagelog.server import contacts, information, login, manifest, message_log, oauth, user_settings
 from messagelog.server.assembly import Parts, assembled
 from messagelog.server.description import DescribedApp
 from messagelog.server.guard import Guard
-from messagelog.server.http import RESTARTING, Refused, json_response
+from messagelog.server.http import RESTARTING, Refused, SessionEnded, json_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request, Response
     from starlette.applications import Starlette
 
-_REFUSALS: Final = (Refused, BadRequest, Stopping, HTTPException)
+_SESSION_ENDED: Final = {
+    "successful": False,
+    "returnMessage": ReturnMessage(
+        message="User session expired. Please connect again.", message_type="warning", ttl=5000
+    ),
+    "errorCode": "CRM_SESSION_REVOKED",
+}
+_REFUSALS: Final = (Refused, SessionEnded, BadRequest, Stopping, HTTPException)
 
 
 def create_app(
@@ -53,7 +61,7 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect would repeat the query, and the query holds the client's token
     )
-    for module in (message_log, contacts, login, user_settings, manifest, information):
+    for module in (message_log, contacts, login, oauth, user_settings, manifest, information):
         app.include_router(module.router)
     for path, mounted in mounts.items():
         app.mount(path, mounted)
@@ -84,6 +92,8 @@ async def _refusal(_request: Request, error: Exception) -> Response:
     match error:
         case Refused():
             return json_response(error.text, error.status)
+        case SessionEnded():
+            return json_response(_SESSION_ENDED, 401)
         case BadRequest():
             return json_response(str(error), 400)
         case HTTPException():

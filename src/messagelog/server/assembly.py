@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
@@ -13,6 +14,7 @@ from messagelog.core.calls import Caller
 from messagelog.core.contact_book import ContactBook
 from messagelog.core.media import MediaFetcher
 from messagelog.core.user_settings import Locale, UserSettings
+from messagelog.server.states import States
 from messagelog.server.tokens import Tokens
 from messagelog.storage import Sealer, open_store
 
@@ -20,9 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from messagelog.connectors import Connector
+    from messagelog.core.oauth import OAuthClient
     from messagelog.storage import Store
 
 _CONNECTIONS_TO_CRMS = 256
+
+REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redirect.html"
+"""Where App Connect's client waits for the user to come back from the CRM; its newer versions know no other place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,10 @@ class Parts:
     """What a server is made of.
 
     `contact_seconds` is how long contacts that were found are kept; `locale` is the operator's language and zone for
-    users who say nothing else. `clock` (epoch milliseconds) stands in for the database's own clock in tests.
+    users who say nothing else. `oauth_clients` are who we are at the CRMs' authorization servers, by connector; those
+    send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state. In tests, `clock` (epoch
+    milliseconds) stands in for the database's own clock, and `now` (epoch seconds) for this process's, by which tokens
+    and credentials end.
     """
 
     database_url: str
@@ -43,6 +52,10 @@ class Parts:
     contact_seconds: float = 300.0
     locale: Locale = field(default_factory=Locale)
     clock: Callable[[], int] | None = None
+    now: Callable[[], float] = time.time
+    oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
+    redirect_uri: str = REDIRECT_URI
+    bare_state: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +67,7 @@ class Assembly:
     runtime: Runtime
     users: UserDirectory
     tokens: Tokens
+    states: States
     contacts: ContactBook
     settings: UserSettings
     account_key: bytes = field(repr=False)
@@ -61,13 +75,26 @@ class Assembly:
 
 @asynccontextmanager
 async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
-    """A server's parts, opened; at the end its work is brought to an end and everything is closed."""
+    """A server's parts, opened; at the end its work is brought to an end and everything is closed.
+
+    Raises `LookupError` when a connector's users sign in with OAuth and nobody has said as which client.
+    """
+    for name, each in parts.connectors.items():
+        if each.oauth is not None and name not in parts.oauth_clients:
+            raise LookupError(f"no OAuth client id is known for the connector {name}")
     store = await open_store(parts.database_url, clock=parts.clock)
     sealer = Sealer(parts.secret_key)
     connector = aiohttp.TCPConnector(limit=_CONNECTIONS_TO_CRMS)
     # Cookies would carry one user's session over to the next one's call.
     client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-    users = UserDirectory(store, sealer, client, call_timeout=parts.times.call)
+    users = UserDirectory(
+        store,
+        sealer,
+        client,
+        call_timeout=parts.times.call,
+        oauth_clients=parts.oauth_clients,
+        clock=parts.now,
+    )
     media = MediaFetcher(client, parts.media_hosts)
     settings = UserSettings(store, parts.locale)
     runtime = Runtime(
@@ -85,12 +112,14 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
             store=store,
             runtime=runtime,
             users=users,
-            tokens=Tokens(sealer.token_key),
+            tokens=Tokens(sealer.token_key, clock=parts.now),
+            states=States(sealer.state_key, store, clock=parts.now),
             contacts=ContactBook(store, sealer, age=parts.contact_seconds, lease=parts.times.lease),
             settings=settings,
             account_key=sealer.account_key,
         )
     finally:
         await runtime.stop()
+        await users.close()
         await client.close()
         await store.close()

@@ -20,6 +20,7 @@ from messagelog.server.http import (
     json_response,
     query_values,
     read_form,
+    session_of,
     signed_in,
 )
 from messagelog.server.manifest import contact_types
@@ -47,7 +48,7 @@ async def find_contact(request: Request) -> Response:
     connector = assembly.runtime.connector(user.platform)
     offer = [_new_contact_row(connector)] if connector.can("create_contact") else []
     try:
-        session = await assembly.users.session(connector, user.tenant, user.id)
+        session = await session_of(request, connector, user)
         found = await assembly.contacts.find(
             connector,
             session,
@@ -75,7 +76,7 @@ async def find_contact_with_name(request: Request) -> Response:
         message = f"{connector.display_name or connector.name} cannot be searched by name from here."
         return json_response(ContactsAnswer(successful=False, return_message=_warning(message), contact=[]))
     try:
-        session = await assembly.users.session(connector, user.tenant, user.id)
+        session = await session_of(request, connector, user)
         found = await asked(request, connector, connector.find_contact_with_name(session, name))
     except ConnectorError as error:
         return json_response(_not_searched(error, []))
@@ -98,7 +99,7 @@ async def create_contact(request: Request) -> Response:
     if not connector.can("create_contact"):
         raise Refused(400, f"Contacts cannot be created in {crm} from here.")
     try:
-        session = await assembly.users.session(connector, user.tenant, user.id)
+        session = await session_of(request, connector, user)
         made = await assembly.contacts.make(connector, session, contact, seconds=assembly.parts.times.answer)
     except OutcomeUnknown as error:
         raise Refused(

@@ -69,13 +69,34 @@ _MANIFEST: Final[Schema] = {
     },
     "required": ["serverUrl", "redirectUri", "version", "author", "platforms"],
 }
+_LOGGED_OUT: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "message": _TEXT,
+        "messageType": _TEXT,
+        "ttl": {"type": "integer"},
+        **_NOTICE["properties"],
+    },
+    "required": ["message", "messageType", "ttl", "returnMessage"],
+}
+_SESSION_ENDED: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "successful": {"type": "boolean", "const": False},
+        "errorCode": {"type": "string", "const": "CRM_SESSION_REVOKED"},
+        **_NOTICE["properties"],
+    },
+    "required": ["successful", "errorCode", "returnMessage"],
+}
 _SETTINGS: Final[Schema] = {"type": "object", "additionalProperties": _OBJECT}
 _FLAGS: Final[Schema] = {"type": "object", "additionalProperties": {"type": "boolean"}}
 
 _REFUSED: Final = "Refused: a text for the user, which names the field."
 _MEANINGS: Final = {
     200: "The answer.",
+    302: "The way to the CRM.",
     400: _REFUSED,
+    401: "The session has ended: the user has logged out, or the CRM has taken back what she granted.",
     403: "Nobody is an administrator here.",
     404: "Not done by this server; the client shows nothing.",
     413: "The body is too large.",
@@ -162,7 +183,8 @@ class Described:
     """What a route reads and answers: a type, or a schema where no type of ours stands behind it.
 
     `answer` is None where the route only refuses. `refuses` are the statuses of refusals beside those that any route
-    may have; `notice` says that one of them may be a notice instead of a text.
+    may have; `notice` says that one of them may be a notice instead of a text. `leads` says that a good answer is a
+    redirect.
     """
 
     answer: type | Schema | None = None
@@ -174,6 +196,7 @@ class Described:
     token: bool = False
     refuses: tuple[int, ...] = ()
     notice: bool = False
+    leads: bool = False
     media_type: str = "application/json"
 
     def operation(self) -> Schema:
@@ -184,6 +207,10 @@ class Described:
         responses = {str(status): _content(_MEANINGS[status], refusal) for status in sorted(refuses)}
         if self.answer is not None:
             responses["200"] = _content(_MEANINGS[200], _schema(self.answer), self.example, self.media_type)
+        if self.token:
+            responses["401"] = _content(_MEANINGS[401], _SESSION_ENDED)
+        if self.leads:
+            responses["302"] = {"description": _MEANINGS[302], "headers": {"Location": {"schema": _TEXT}}}
         found: Schema = {"responses": dict(sorted(responses.items()))}
         if self.query:
             found["parameters"] = [each.described() for each in self.query]
@@ -273,6 +300,39 @@ ROUTES: Final[dict[str, Described]] = {
             "returnMessage": _notice("Connected to Demo CRM."),
         },
         notice=True,
+    ),
+    "GET /oauth/start": Described(
+        query=(Parameter("state", "The platform: platform=NAME.", "platform=demo", required=True),),
+        leads=True,
+    ),
+    "GET /oauth-callback": Described(
+        query=(
+            Parameter(
+                "callbackUri",
+                "The page that the CRM has sent the user back to, with code and state in its query, encoded or not.",
+                "https://ringcentral.github.io/ringcentral-embeddable/redirect.html?code=1&state=1",
+                required=True,
+            ),
+            Parameter("code", "The code, where callbackUri is not encoded.", "1"),
+            Parameter("state", "The state, where callbackUri is not encoded.", "1"),
+            Parameter("error", "The CRM's refusal, where callbackUri is not encoded.", "access_denied"),
+            Parameter("hostname", "The CRM's host as the client sees it.", "crm.example.com", longest=255),
+            _RC_ACCOUNT,
+        ),
+        answer={"anyOf": [_CONNECTED, _NOTICE]},
+        example={
+            "jwtToken": "eyJhbGciOiJIUzI1NiJ9.e30.c2ln",
+            "name": "Ada Lovell",
+            "returnMessage": _notice("Connected to Demo CRM."),
+        },
+    ),
+    "POST /unAuthorize": Described(
+        answer=_LOGGED_OUT,
+        example={
+            **_notice("Successfully unauthorized.", ttl=3000),
+            "returnMessage": _notice("Successfully unauthorized.", ttl=3000),
+        },
+        token=True,
     ),
     "GET /user/settings": Described(
         query=(_RC_ACCOUNT,), answer=_SETTINGS, example={"autoLogSMS": {"value": True}}, token=True

@@ -1,4 +1,4 @@
-"""The layer around all routes: methods that every path has, and whatever nobody else answered."""
+"""The layer around all routes: methods that every path has, renewed tokens, and whatever nobody else answered."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
 from messagelog.core.asking import place_of
-from messagelog.server.http import RESTARTING, json_response
+from messagelog.server.http import RENEWED, RESTARTING, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 _ALLOW: Final = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+_RENEWED_HEADER: Final = b"x-refreshed-jwt-token"
 _FAILED: Final = "The server could not do this now. What was accepted before is kept."
 
 _log = structlog.get_logger(__name__)
 
 
 class Guard:
-    """Answers OPTIONS and HEAD on every path, and errors that nobody caught.
+    """Answers OPTIONS and HEAD on every path, brings renewed tokens, and answers errors that nobody caught.
 
     Such an error is told of by its type and place, in one line: its text may quote a message or a secret. It goes no
     further, since those outside (Starlette, uvicorn) would print it whole.
@@ -56,7 +57,10 @@ class Guard:
 
         async def watched(message: Any) -> None:
             nonlocal started
-            started = started or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start":
+                started = True
+                if (token := scope.get(RENEWED)) is not None:
+                    message["headers"] = [*message["headers"], (_RENEWED_HEADER, token.encode())]
             await send(message)
 
         hot = self._hot.get((scope["method"], scope["path"]))

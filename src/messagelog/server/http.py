@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote_plus
@@ -9,13 +10,14 @@ from urllib.parse import unquote_plus
 import msgspec
 from fastapi import Request, Response
 
+from messagelog.connectors import Unavailable
 from messagelog.core import asking
 from messagelog.messages import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from messagelog.connectors import Connector
+    from messagelog.connectors import Connector, Session
     from messagelog.core import User
     from messagelog.server.assembly import Assembly
 
@@ -24,8 +26,14 @@ T = TypeVar("T")
 SIGN_IN: Final = "Please go to Settings and authorize CRM platform"
 RESTARTING: Final = "The server is restarting. Please try again in a moment."
 
+RENEWED: Final = "messagelog.renewed"
+"""Where a request's scope holds the token that its answer brings in the header `x-refreshed-jwt-token`."""
+
 FORM_BYTES: Final = 100_000
 """What the body of a small form may hold."""
+
+_SHARE_OF_REFRESH: Final = 0.2
+"""How much longer than a call an answer may take for a refresh: 12 and 2.4 of the 15 seconds that the client waits."""
 
 _ENCODER = msgspec.json.Encoder()
 _TOLD_BY_MSGSPEC = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
@@ -39,6 +47,10 @@ class Refused(Exception):
         super().__init__(text)
         self.status = status
         self.text = text
+
+
+class SessionEnded(Exception):
+    """The token is ours, and its session has ended: she signed out, or the CRM has taken back what she had granted."""
 
 
 def json_response(value: Any, status: int = 200) -> Response:
@@ -61,8 +73,12 @@ def query_values(request: Request) -> dict[str, str]:
     return values
 
 
-async def signed_in(request: Request) -> User:
-    """The user whose token came along, as a bearer or in the query. Nothing of a body is read before this."""
+async def signed_in(request: Request, *, connected: bool = True) -> User:
+    """The user whose token came along, as a bearer or in the query. Nothing of a body is read before this.
+
+    With `connected=False` a user will do whose access the CRM has taken back, for what needs no call to it. A token
+    that is about to end is replaced: whatever the answer is, it brings the new one in a header.
+    """
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     token = bearer.strip() if scheme.lower() == "bearer" else query_values(request).get("jwtToken", "")
     assembly = assembly_of(request)
@@ -74,6 +90,10 @@ async def signed_in(request: Request) -> User:
     user = await assembly.users.find(claims.tenant, claims.platform, claims.id)
     if user is None:
         raise Refused(400, SIGN_IN)
+    if user.session_id != claims.session_id or (connected and not user.connected):
+        raise SessionEnded
+    if (renewed := assembly.tokens.renewed(user, claims)) is not None:
+        request.scope[RENEWED] = renewed
     return user
 
 
@@ -111,6 +131,20 @@ def located(message: str) -> BadRequest:
     if missing := _MISSING.fullmatch(problem):
         return BadRequest(missing[1] if path == "body" else f"{path}.{missing[1]}", "is missing")
     return BadRequest(path, problem[:1].lower() + problem[1:])
+
+
+async def session_of(request: Request, connector: Connector, user: User) -> Session:
+    """The user's session at her CRM, for a call that `asked` makes. Raises `ConnectorError` when there is none now.
+
+    A refresh of her credentials may be waited for only as long as the client waits besides the call. It goes on by
+    itself, and the next request has it.
+    """
+    assembly = assembly_of(request)
+    try:
+        async with asyncio.timeout(assembly.parts.times.answer * _SHARE_OF_REFRESH):
+            return await assembly.users.session(connector, user.tenant, user.id)
+    except TimeoutError as error:
+        raise Unavailable("the credentials are still being refreshed") from error
 
 
 async def asked(request: Request, connector: Connector, call: Awaitable[T]) -> T:

@@ -1,19 +1,36 @@
-"""`POST /apiKeyLogin`: a user connects the client with her CRM."""
+"""`POST /apiKeyLogin` and `POST /unAuthorize`: a user connects the client with her CRM, and ends it."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
 import msgspec
+import structlog
 from fastapi import APIRouter, Request, Response
 
 from messagelog.connectors import AuthExpired, ConnectorError, Credentials, NotFound, Rejected
 from messagelog.core.answer import ReturnMessage
-from messagelog.server.http import Refused, assembly_of, json_response, query_values, read_form
+from messagelog.server.http import (
+    RENEWED,
+    Refused,
+    asked,
+    assembly_of,
+    json_response,
+    query_values,
+    read_form,
+    signed_in,
+)
+
+if TYPE_CHECKING:
+    from messagelog.connectors import Connector
+    from messagelog.core import User
+    from messagelog.server.assembly import Assembly
 
 router = APIRouter()
+
+_log = structlog.get_logger(__name__)
 
 _LONGEST_HOSTNAME: Final = 255
 
@@ -35,35 +52,78 @@ async def log_in(request: Request) -> Response:
     """Asks the CRM whose key it is, and answers with a session token; a refusal is a 400, as the client expects."""
     form = await read_form(request, _LoginForm)
     assembly = assembly_of(request)
-    platform = form.platform or _platform_in_state(request)
+    platform = form.platform or platform_in(query_values(request).get("state", ""))
     if not platform:
         raise Refused(400, "Missing platform name")
     connector = assembly.parts.connectors.get(platform)
     if connector is None:
         raise Refused(400, "platform: this server has no connector for it")
-    hostname = (form.hostname or "").strip()
-    if len(hostname) > _LONGEST_HOSTNAME or not hostname.isprintable():
-        raise Refused(400, f"hostname: expected at most {_LONGEST_HOSTNAME} printable characters")
+    if connector.oauth is not None:
+        raise Refused(400, "platform: its users sign in at the CRM, with OAuth")
+    hostname = checked_hostname(form.hostname)
     credentials = _credentials(form)
     if credentials is None:
-        return _not_connected("The API key is missing or has characters that no key has.")
+        return notice("The API key is missing or has characters that no key has.", 400)
     try:
         async with asyncio.timeout(assembly.parts.times.answer):
             user = await assembly.users.sign_in(connector, credentials, hostname)
     except (AuthExpired, Rejected, NotFound):
-        return _not_connected("Could not load user information")
+        return notice("Could not load user information", 400)
     except (ConnectorError, TimeoutError):
-        return _not_connected("The CRM cannot be reached at the moment")
+        return notice("The CRM cannot be reached at the moment", 400)
+    return connected(assembly, connector, user)
+
+
+@router.post("/unAuthorize", response_class=Response)
+async def log_out(request: Request) -> Response:
+    """Ends the user's session at once, in every browser, and then her credentials at the CRM where that can be done.
+
+    The body is the message itself, as the reference has it, and `returnMessage` too, where the client looks for it.
+    """
+    user = await signed_in(request, connected=False)
+    request.scope.pop(RENEWED, None)  # it would be of the session that ends
+    assembly = assembly_of(request)
+    connector = assembly.parts.connectors[user.platform]
+    told = ReturnMessage(message="Successfully unauthorized.", message_type="success", ttl=3000)
+    session = await assembly.users.sign_out(connector, user)
+    try:
+        if session is not None:
+            await asked(request, connector, assembly.users.revoke(connector, session))
+    except ConnectorError as error:
+        _log.warning("revocation_failed", connector=connector.name, detail=error.detail)
+        crm = connector.display_name or connector.name
+        words = f"You are signed out here. {crm} could not be told to end the access."
+        told = ReturnMessage(message=words, message_type="warning", ttl=5000)
+    return json_response({**msgspec.to_builtins(told), "returnMessage": told})
+
+
+def connected(assembly: Assembly, connector: Connector, user: User) -> Response:
+    """The answer to a user who has signed in: her session token and name."""
     crm = connector.display_name or connector.name
-    notice = ReturnMessage(message=f"Connected to {crm}.", message_type="success", ttl=1000)
+    told = ReturnMessage(message=f"Connected to {crm}.", message_type="success", ttl=1000)
     token = assembly.tokens.issue(user)
-    return json_response({"jwtToken": token, "name": user.name, "returnMessage": notice})
+    answer = json_response({"jwtToken": token, "name": user.name, "returnMessage": told})
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
 
 
-def _platform_in_state(request: Request) -> str:
-    """The platform as the query has it: `state=platform=NAME`."""
-    state = parse_qs(query_values(request).get("state", ""))
-    return (state.get("platform") or [""])[0]
+def notice(message: str, status: int) -> Response:
+    """The answer to a user who could not sign in: words for her, and no token."""
+    told = ReturnMessage(message=message, message_type="warning", ttl=3000)
+    return json_response({"returnMessage": told}, status)
+
+
+def platform_in(state: str) -> str:
+    """The platform that the client's own state names, `platform=NAME`; an empty text where it names none."""
+    return (parse_qs(state).get("platform") or [""])[0]
+
+
+def checked_hostname(text: str | None) -> str:
+    """The CRM's host as the client says it; refused when it is none that could be stored."""
+    hostname = (text or "").strip()
+    if len(hostname) > _LONGEST_HOSTNAME or not hostname.isprintable():
+        raise Refused(400, f"hostname: expected at most {_LONGEST_HOSTNAME} printable characters")
+    return hostname
 
 
 def _credentials(form: _LoginForm) -> Credentials | None:
@@ -73,8 +133,3 @@ def _credentials(form: _LoginForm) -> Credentials | None:
     key = form.api_key or (in_fields if isinstance(in_fields, str) else "")
     key = key.strip()  # as it comes with a copied key
     return Credentials(api_key=key, fields=fields) if key and key.isascii() and key.isprintable() else None
-
-
-def _not_connected(message: str) -> Response:
-    notice = ReturnMessage(message=message, message_type="warning", ttl=3000)
-    return json_response({"returnMessage": notice}, 400)

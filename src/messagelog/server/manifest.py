@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 import messagelog
 from messagelog.core.user_settings import LANGUAGE, TIMEZONE
+from messagelog.server.assembly import REDIRECT_URI
 from messagelog.server.http import Refused, assembly_of, json_response, query_values
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 router = APIRouter()
 
-_REDIRECT: Final = "https://ringcentral.github.io/ringcentral-embeddable/redirect.html"
 _FORMS: Final = ("callLog", "messageLog", "newContact")
 
 _SETTINGS: Final[dict[str, Any]] = {
@@ -47,18 +47,22 @@ async def crm_manifest(request: Request) -> Response:
         if name not in connectors:
             raise Refused(400, "Platform not found")
         connectors = {name: connectors[name]}
-    return json_response(build_manifest(connectors, parts.public_url))
+    return json_response(build_manifest(connectors, parts.public_url, parts.redirect_uri))
 
 
-def build_manifest(connectors: Mapping[str, Connector], public_url: str) -> dict[str, Any]:
+def build_manifest(
+    connectors: Mapping[str, Connector], public_url: str, redirect_uri: str = REDIRECT_URI
+) -> dict[str, Any]:
     """The manifest of these connectors for a server at `public_url`."""
     url = public_url.rstrip("/")
     return {
         "serverUrl": url,
-        "redirectUri": _REDIRECT,
+        "redirectUri": redirect_uri,
         "author": {"name": "messagelog", "websiteUrl": url, "supportUrl": url},
         "version": messagelog.__version__,
-        "platforms": {name: platform_manifest(connector) for name, connector in connectors.items()},
+        "platforms": {
+            name: platform_manifest(connector, url, redirect_uri) for name, connector in connectors.items()
+        },
     }
 
 
@@ -77,7 +81,9 @@ def additional_fields(connector: Connector) -> list[dict[str, Any]]:
     ]
 
 
-def platform_manifest(connector: Connector) -> dict[str, Any]:
+def platform_manifest(
+    connector: Connector, public_url: str = "", redirect_uri: str = REDIRECT_URI
+) -> dict[str, Any]:
     """One platform: what the connector says of it, over what the client cannot do without."""
     page = dict(connector.manifest.get("page", {}))
     for form in _FORMS:
@@ -86,7 +92,7 @@ def platform_manifest(connector: Connector) -> dict[str, Any]:
         "displayName": connector.display_name or connector.name,
         "urlIdentifier": "*",
         "environment": {"type": "fixed", "url": connector.base_url},
-        "auth": {"type": "apiKey", "apiKey": {"page": _login_page(connector)}},
+        "auth": _auth(connector, public_url, redirect_uri),
         "contactPageUrl": "https://{hostname}/{contactType}/{contactId}",
         "embeddedOnCrmPage": {"welcomePage": {"docLink": "", "videoLink": ""}},
         **connector.manifest,
@@ -102,6 +108,14 @@ def _needs_search(connector: Connector) -> bool:
     CRM lets no contact be made either: the list of contacts is empty then.
     """
     return connector.can("find_contact_with_name") or not connector.can("create_contact")
+
+
+def _auth(connector: Connector, public_url: str, redirect_uri: str) -> dict[str, Any]:
+    """How users sign in. The client opens `authUrl`, with values of its own behind it that we do not need."""
+    if connector.oauth is None:
+        return {"type": "apiKey", "apiKey": {"page": _login_page(connector)}}
+    told = {"authUrl": f"{public_url}/oauth/start", "clientId": "", "redirectUri": redirect_uri, "scope": ""}
+    return {"type": "oauth", "oauth": told}
 
 
 def _login_page(connector: Connector) -> dict[str, Any]:

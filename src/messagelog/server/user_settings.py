@@ -9,7 +9,15 @@ from fastapi import APIRouter, Request, Response
 from messagelog.connectors import ConnectorError
 from messagelog.core.answer import ReturnMessage
 from messagelog.core.profile import refresh_profile
-from messagelog.server.http import Refused, asked, assembly_of, json_response, read_form, signed_in
+from messagelog.server.http import (
+    Refused,
+    asked,
+    assembly_of,
+    json_response,
+    read_form,
+    session_of,
+    signed_in,
+)
 from messagelog.server.shapes import Outcome, SettingsAnswer, SettingsForm
 
 if TYPE_CHECKING:
@@ -23,7 +31,7 @@ _NO_ADMIN: Final = "Admin validation failed"
 @router.get("/user/settings", response_class=Response)
 async def read_settings(request: Request) -> Response:
     """The settings that are in force for the user: a bare object, by id."""
-    user = await signed_in(request)
+    user = await signed_in(request, connected=False)  # the client asks this before it logs out
     return json_response(await assembly_of(request).settings.effective(user))
 
 
@@ -54,7 +62,7 @@ async def refresh_info(request: Request) -> Response:
     assembly = assembly_of(request)
     connector = assembly.runtime.connector(user.platform)
     try:
-        session = await assembly.users.session(connector, user.tenant, user.id)
+        session = await session_of(request, connector, user)
         info = await asked(request, connector, connector.get_user_info(session))
     except ConnectorError as error:
         return json_response(_outcome(f"Your details could not be read. {error.meaning}", "warning"))

@@ -21,14 +21,14 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _migrating = threading.Lock()  # Alembic keeps the migration that runs in a global variable
 
 
-def upgrade(url: str) -> None:
-    """Runs the migrations that are missing. Makes SQLite's folder when it is missing."""
+def upgrade(url: str, version: str = "head") -> None:
+    """Runs the migrations that are missing, up to a version. Makes SQLite's folder when it is missing."""
     if is_sqlite(url):
         sqlite_path(url).parent.mkdir(parents=True, exist_ok=True)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with _migrating, _engine(url) as config.attributes["engine"]:
-        command.upgrade(config, "head")
+        command.upgrade(config, version)
 
 
 def alchemy_url(url: str) -> sa.URL:

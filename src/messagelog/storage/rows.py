@@ -232,7 +232,11 @@ class RowReport(msgspec.Struct, frozen=True):
 
 
 class UserRow(msgspec.Struct):
-    """A user of a connector, with sealed credentials."""
+    """A user of a connector, with sealed credentials: None when she has signed out or the CRM has revoked them.
+
+    `session_id` is what her session tokens have to hold. A sign-out changes it; users of before the first one that
+    could be ended have none.
+    """
 
     tenant: str
     platform: str
@@ -242,6 +246,7 @@ class UserRow(msgspec.Struct):
     timezone: str | None
     timezone_offset: str | None
     credentials: bytes | None
+    session_id: str | None = None
     created_at: int = 0
     updated_at: int = 0
 

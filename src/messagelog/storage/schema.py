@@ -89,6 +89,9 @@ users = sa.Table(
     sa.Column("timezone", sa.Text),
     sa.Column("timezoneOffset", sa.Text),
     sa.Column("credentials", sa.LargeBinary),
+    sa.Column("sessionId", sa.Text),
+    sa.Column("refreshOwner", sa.Text),
+    sa.Column("refreshUntil", sa.BigInteger),
     sa.Column("createdAt", sa.BigInteger, nullable=False),
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("id", "tenant", "platform"),
@@ -141,4 +144,13 @@ new_contacts = sa.Table(
     sa.Column("contact", sa.LargeBinary),
     sa.PrimaryKeyConstraint("key", "tenant", "platform"),
     sa.Index("newContactsByTime", "until"),
+)
+
+oauth_states = sa.Table(
+    "oauthStates",
+    metadata,
+    sa.Column("id", _id, nullable=False),
+    sa.Column("expiresAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("id"),
+    sa.Index("oauthStatesByEnd", "expiresAt"),
 )

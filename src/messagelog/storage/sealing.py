@@ -31,6 +31,7 @@ class Sealer:
         self._key_id = _derived(secret, b"messagelog key id", _KEY_ID_BYTES)
         self._cipher = AESGCM(_derived(secret, b"messagelog seal", 32))
         self.entry_key = _derived(secret, b"messagelog entry hash", 32)
+        self.state_key = _derived(secret, b"messagelog oauth state", 32)
         self.token_key = _derived(secret, b"messagelog session token", 32)
         self.account_key = _derived(secret, b"messagelog account hash", 32)
 

@@ -32,7 +32,17 @@ from messagelog.storage.scripts.settings import (
     change_user_settings,
     read_settings,
 )
-from messagelog.storage.scripts.users import find_user, refresh_user, save_user
+from messagelog.storage.scripts.users import (
+    claim_refresh,
+    find_user,
+    refresh_user,
+    release_refresh,
+    save_credentials,
+    save_user,
+    sign_in,
+    sign_out,
+    use_state,
+)
 
 __all__ = [
     "Ask",
@@ -47,6 +57,7 @@ __all__ = [
     "change_user_settings",
     "claim",
     "claim_new_contact",
+    "claim_refresh",
     "drop_contacts",
     "drop_new_contact",
     "due_logs",
@@ -62,9 +73,14 @@ __all__ = [
     "note",
     "read_settings",
     "refresh_user",
+    "release_refresh",
     "report_rows",
     "save",
+    "save_credentials",
     "save_user",
     "settle_new_contact",
     "show_logs",
+    "sign_in",
+    "sign_out",
+    "use_state",
 ]

@@ -1,11 +1,11 @@
-"""Reads and writes the users of connectors."""
+"""Reads and writes the users of connectors: their sessions, and the refreshes of their credentials."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from messagelog.storage.rows import UserRow
-from messagelog.storage.scripts.asking import Do, Fetch, Params
+from messagelog.storage.scripts.asking import Do, Fetch, Params, Together
 
 if TYPE_CHECKING:
     from messagelog.storage.scripts.asking import Script
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 def find_user(tenant: str, platform: str, id_: str) -> Script[UserRow | None]:
     """The user, or None."""
-    rows = yield Fetch("find_user", {"tenant": tenant, "platform": platform, "id": id_})
+    rows = yield Fetch("find_user", _key(tenant, platform, id_))
     return UserRow(tenant, platform, id_, *rows[0]) if rows else None
 
 
 def save_user(user: UserRow) -> Script[None]:
-    """Writes the user, over what was there."""
+    """Writes the user, over what was there; a session that she has already stays."""
     yield Do("save_user", [_user_params(user)])
 
 
@@ -29,14 +29,71 @@ def refresh_user(user: UserRow) -> Script[None]:
     yield Do("refresh_user", [{name: params[name] for name in told}])
 
 
+def sign_in(user: UserRow) -> Script[UserRow]:
+    """Writes the user as `save_user` does; the row as it is then, with the session that her tokens have to name."""
+    yield from save_user(user)
+    found = yield from find_user(user.tenant, user.platform, user.id)
+    if found is None:
+        raise LookupError("a user who was written a moment ago is not there")
+    return found
+
+
+def sign_out(tenant: str, platform: str, id_: str, *, session_id: str) -> Script[UserRow | None]:
+    """Drops the credentials and ends the session, which is called `session_id` from now on; the row of before."""
+    key = _key(tenant, platform, id_)
+    yield Fetch("lock_user", key)
+    before = yield from find_user(tenant, platform, id_)
+    yield Do("sign_out", [{**key, "session_id": session_id}])
+    return before
+
+
+def claim_refresh(user: UserRow, *, owner: str, lease_ms: int) -> Script[bool]:
+    """Claims the refresh of these very credentials; False when they are others by now, or another has the claim."""
+    key = _key(user.tenant, user.platform, user.id)
+    rows = yield Fetch("lock_user", key)
+    if not rows:
+        return False
+    credentials, until, now = rows[0]
+    if credentials != user.credentials or (until is not None and until > now):
+        return False
+    yield Do("claim_refresh", [{**key, "owner": owner, "until": now + lease_ms}])
+    return True
+
+
+def save_credentials(user: UserRow, credentials: bytes | None, *, owner: str) -> Script[UserRow | None]:
+    """Writes what a claimed refresh came to and lets go of the claim; the row as it is then.
+
+    It holds other credentials when the claim was lost meanwhile: those count.
+    """
+    key = _key(user.tenant, user.platform, user.id)
+    yield Do("save_credentials", [{**key, "credentials": credentials, "owner": owner}])
+    return (yield from find_user(user.tenant, user.platform, user.id))
+
+
+def release_refresh(user: UserRow, *, owner: str) -> Script[None]:
+    """Lets go of the claim of a refresh that came to nothing."""
+    yield Do("release_refresh", [{**_key(user.tenant, user.platform, user.id), "owner": owner}])
+
+
+def use_state(id_: str, expires_at: int) -> Script[bool]:
+    """Whether a state of OAuth (good until `expires_at`, epoch ms) is used for the first time."""
+    rows = yield Together(
+        Do("forget_states", [{}]), Fetch("use_state", {"id": id_, "expires_at": expires_at})
+    )
+    return bool(rows[0])
+
+
+def _key(tenant: str, platform: str, id_: str) -> Params:
+    return {"tenant": tenant, "platform": platform, "id": id_}
+
+
 def _user_params(user: UserRow) -> Params:
     return {
-        "tenant": user.tenant,
-        "platform": user.platform,
-        "id": user.id,
+        **_key(user.tenant, user.platform, user.id),
         "name": user.name,
         "hostname": user.hostname,
         "timezone": user.timezone,
         "timezone_offset": user.timezone_offset,
         "credentials": user.credentials,
+        "session_id": user.session_id,
     }

@@ -216,17 +216,64 @@ WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platfo
 GROUP BY "state"
 
 -- name: find_user
-SELECT "name", "hostname", "timezone", "timezoneOffset", "credentials", "createdAt", "updatedAt"
+SELECT "name", "hostname", "timezone", "timezoneOffset", "credentials", "sessionId", "createdAt", "updatedAt"
 FROM "users"
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: save_user
+-- Whoever signs in again keeps the session, and with it her tokens in other browsers. A refresh that is under way
+-- is of credentials that are no more: its claim is taken away.
 INSERT INTO "users" ("tenant", "platform", "id", "name", "hostname", "timezone", "timezoneOffset", "credentials",
-    "createdAt", "updatedAt")
-VALUES (:tenant, :platform, :id, :name, :hostname, :timezone, :timezone_offset, :credentials, {now}, {now})
+    "sessionId", "createdAt", "updatedAt")
+VALUES (:tenant, :platform, :id, :name, :hostname, :timezone, :timezone_offset, :credentials, :session_id,
+    {now}, {now})
 ON CONFLICT ("id", "tenant", "platform") DO UPDATE
 SET "name" = :name, "hostname" = :hostname, "timezone" = :timezone, "timezoneOffset" = :timezone_offset,
-    "credentials" = :credentials, "updatedAt" = {now}
+    "credentials" = :credentials, "refreshOwner" = NULL, "refreshUntil" = NULL, "updatedAt" = {now}
+
+-- name: sign_out
+-- Ends the session: no token of before is good any more, and there is nothing to call the CRM with.
+UPDATE "users"
+SET "credentials" = NULL, "sessionId" = :session_id, "refreshOwner" = NULL, "refreshUntil" = NULL,
+    "updatedAt" = {now}
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: lock_user
+-- The user's credentials, who refreshes them until when, and what time it is once the row is ours.
+SELECT "credentials", "refreshUntil", {now}
+FROM (SELECT * FROM "users"
+      WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
+      {lock}) AS held
+
+-- name: claim_refresh
+-- Whoever holds the claim, and nobody else, may send the refresh token. A claim that has run out may be taken.
+UPDATE "users"
+SET "refreshOwner" = :owner, "refreshUntil" = :until
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: save_credentials
+-- What a refresh came to, unless its claim was lost: to a sign-in, a sign-out, or the next claim. NULL says that
+-- the CRM takes the refresh token no more.
+UPDATE "users"
+SET "credentials" = :credentials, "refreshOwner" = NULL, "refreshUntil" = NULL, "updatedAt" = {now}
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND "refreshOwner" = :owner
+
+-- name: release_refresh
+-- A refresh that came to nothing lets go of its claim.
+UPDATE "users"
+SET "refreshOwner" = NULL, "refreshUntil" = NULL
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND "refreshOwner" = :owner
+
+-- name: use_state
+-- A state of OAuth is used: one row the first time, none from then on.
+INSERT INTO "oauthStates" ("id", "expiresAt")
+VALUES (:id, :expires_at)
+ON CONFLICT ("id") DO NOTHING
+RETURNING "id"
+
+-- name: forget_states
+-- States that are too old to be used need not be remembered.
+DELETE FROM "oauthStates" WHERE "expiresAt" < (SELECT {now})
 
 -- name: refresh_user
 -- What the CRM says of a user now. Her credentials are left alone: somebody may be renewing them.

@@ -1,0 +1,100 @@
+"""The `state` of OAuth: signed, good for ten minutes, for one platform, once; and PKCE's secret that belongs to it.
+
+Nothing is stored when a sign-in begins, which anybody may do without end. A state is remembered when it is used.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import jwt
+
+from messagelog.storage import scripts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from messagelog.storage import Store
+
+_ALGORITHM: Final = "HS256"
+_ISSUER: Final = "messagelog oauth"
+_SECONDS: Final = 600
+_REMEMBERED_SECONDS: Final = 3600  # longer than it is good for, since the database has a clock of its own
+
+
+class BadState(Exception):
+    """The state is none of ours."""
+
+
+class StaleState(Exception):
+    """The state was ours, and has ended or was used before."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A sign-in that has begun: at which platform, and the secret (PKCE's `code_verifier`) that only we can derive."""
+
+    platform: str
+    id: str
+    verifier: str
+
+    @property
+    def challenge(self) -> str:
+        """PKCE's `code_challenge` (S256)."""
+        return _base64url(hashlib.sha256(self.verifier.encode()).digest())
+
+
+class States:
+    """Issues states, and takes them back once. `clock` gives epoch seconds."""
+
+    def __init__(self, key: bytes, store: Store, *, clock: Callable[[], float] = time.time) -> None:
+        self._key = key
+        self._store = store
+        self._clock = clock
+
+    def issue(self, platform: str) -> tuple[str, State]:
+        """A state for the authorization URL, and what it stands for."""
+        id_ = secrets.token_urlsafe(16)
+        claims = {
+            "iss": _ISSUER,
+            "jti": id_,
+            "platform": platform,
+            "exp": int(self._clock()) + _SECONDS,
+        }
+        return jwt.encode(claims, self._key, algorithm=_ALGORITHM), self._state(platform, id_)
+
+    async def take(self, text: str) -> State:
+        """What a state stands for, for the first and only time. Raises `BadState` and `StaleState`."""
+        try:
+            claims = jwt.decode(
+                text,
+                self._key,
+                algorithms=[_ALGORITHM],
+                issuer=_ISSUER,
+                options={"require": ["exp", "iss", "jti"], "verify_exp": False},
+            )
+        except (
+            jwt.InvalidTokenError,
+            RecursionError,
+        ):  # the latter: its head is JSON that is nested too deep
+            raise BadState from None
+        if claims["exp"] <= self._clock():
+            raise StaleState
+        remembered = int((claims["exp"] + _REMEMBERED_SECONDS) * 1000)
+        if not await self._store.write(lambda: scripts.use_state(claims["jti"], remembered)):
+            raise StaleState
+        return self._state(claims["platform"], claims["jti"])
+
+    def _state(self, platform: str, id_: str) -> State:
+        # Derived, so that it need be neither stored nor sent through the browser.
+        secret = hashlib.blake2b(id_.encode(), key=self._key, person=b"pkce verifier", digest_size=32)
+        return State(platform, id_, _base64url(secret.digest()))
+
+
+def _base64url(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
