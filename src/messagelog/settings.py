@@ -120,7 +120,7 @@ def checked_for_serving(settings: Settings) -> dict[str, Connector]:
         *connector_problems,
     ]
     if not problems:
-        problems = [f"The manifest: {each}" for each in manifest_problems(connectors, settings.public_url)]
+        problems = [f"The manifest: {each}" for each in _manifest_problems(settings, connectors)]
     if problems:
         raise BadSettings(*problems)
     return connectors
@@ -129,8 +129,12 @@ def checked_for_serving(settings: Settings) -> dict[str, Connector]:
 def checked_for_manifest(settings: Settings) -> dict[str, Connector]:
     """The connectors of settings that a manifest can be made of; `BadSettings` with every problem otherwise."""
     connectors, connector_problems = _connectors(settings)
-    problems = [*_url_problems(settings.public_url), *connector_problems]
-    problems = problems or manifest_problems(connectors, settings.public_url)
+    problems = [
+        *_url_problems(settings.public_url),
+        *_redirect_problems(settings.oauth_redirect_uri),
+        *connector_problems,
+    ]
+    problems = problems or _manifest_problems(settings, connectors)
     if problems:
         raise BadSettings(*problems)
     return connectors
@@ -279,6 +283,10 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _manifest_problems(settings: Settings, connectors: Mapping[str, Connector]) -> list[str]:
+    return manifest_problems(connectors, settings.public_url, settings.oauth_redirect_uri)
 
 
 def _number_problems(settings: Settings) -> list[str]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import messagelog
-from messagelog.connectors import Connector
+from messagelog.connectors import Connector, OAuth
+from messagelog.core.oauth import OAuthClient
 from support.site import GRACE, SQLITE_ONLY, Quick, site
 
 if TYPE_CHECKING:
@@ -73,6 +74,34 @@ async def test_what_a_connector_cannot_do(database_url: str, tmp_path: Path) -> 
     async with site(database_url, tmp_path, connector=Bare) as here:
         can = (await here.ask("GET", "/implementedInterfaces?platform=demo")).body
         assert (can["createContact"], can["findContactWithName"], can["findContact"]) == (False, False, True)
+
+
+class Granting(Quick):
+    """Its users sign in with OAuth, and the access that they grant can be ended."""
+
+    name = "granting"
+    oauth = OAuth(
+        authorization_url="https://crm.test/authorize",
+        token_url="https://crm.test/token",
+        revocation_url="https://crm.test/revoke",
+    )
+
+
+class Lasting(Granting):
+    """Nobody but the CRM can end the access."""
+
+    name = "lasting"
+    oauth = OAuth(authorization_url="https://crm.test/authorize", token_url="https://crm.test/token")
+
+
+async def test_what_a_connector_with_oauth_can_do(database_url: str, tmp_path: Path) -> None:
+    more = {each.name: each("https://crm.test") for each in (Granting, Lasting)}
+    clients = dict.fromkeys(more, OAuthClient("client-1"))
+    async with site(database_url, tmp_path, more=more, oauth_clients=clients) as here:
+        for name, ended in (("granting", True), ("lasting", False)):
+            can = (await here.ask("GET", f"/implementedInterfaces?platform={name}")).body
+            assert (can["getOauthInfo"], can["unAuthorize"]) == (True, ended)
+            assert "getBasicAuth" not in can
 
 
 @pytest.mark.parametrize(

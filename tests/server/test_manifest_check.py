@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from messagelog.connectors import Connector
+from messagelog.connectors import Connector, OAuth
 from messagelog.connectors.demo import DemoConnector
 from messagelog.server.manifest import build_manifest
 from messagelog.server.manifest_check import check_manifest, manifest_problems
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 URL = "https://log.test"
 CAPTURED = json.loads((Path(__file__).parent / "captured" / "journey.json").read_bytes())["requests"][0]
 FIELDS = "page.messageLog.additionalFields"
+LOGIN_PAGE = {"page": {"title": "T", "content": [{"const": "apiKey", "title": "Key", "type": "string"}]}}
 
 
 def demo() -> dict[str, Any]:
@@ -94,7 +95,15 @@ def test_what_is_wrong_with_the_whole_is_named(path: str, value: Any, problem: s
             "auth",
             {
                 "type": "oauth",
-                "oauth": {"authUrl": "u", "clientId": "c", "redirectUri": "r", "scope": "crm.read"},
+                "oauth": {"authUrl": "/oauth/start", "clientId": "c", "redirectUri": "r", "scope": ""},
+            },
+            "auth.oauth.authUrl: expected an http:// or https:// URL",
+        ),
+        (
+            "auth",
+            {
+                "type": "oauth",
+                "oauth": {"authUrl": URL, "clientId": "c", "redirectUri": "r", "scope": "crm.read"},
             },
             "auth.oauth.scope: must begin with scope=, since the client puts it into the URL as it is",
         ),
@@ -145,3 +154,36 @@ def test_a_crm_that_makes_no_contacts_has_the_search_by_name() -> None:
 def test_a_manifest_that_cannot_be_built_is_a_sentence_too() -> None:
     (problem,) = manifest_problems({"memory": Broken(Crm())}, URL)
     assert problem.startswith("A connector's manifest cannot be used: TypeError at ")
+
+
+class Granting(Plain):
+    """Its users sign in with OAuth."""
+
+    oauth = OAuth(authorization_url="https://crm.test/authorize", token_url="https://crm.test/token")
+
+
+class Undecided(Granting):
+    manifest: ClassVar[Mapping[str, Any]] = {"auth": {"type": "apiKey", "apiKey": LOGIN_PAGE}}
+
+
+class Promising(Plain):
+    manifest: ClassVar[Mapping[str, Any]] = {
+        "auth": {"type": "oauth", "oauth": {"authUrl": URL, "clientId": "c", "redirectUri": "r"}}
+    }
+
+
+def test_a_crm_with_oauth_is_begun_with_here() -> None:
+    back = "https://client.test/back"
+    assert manifest_problems({"memory": Granting(Crm())}, f"{URL}/", back) == []
+    manifest = build_manifest({"memory": Granting(Crm())}, f"{URL}/", back)
+    assert manifest["redirectUri"] == back
+    assert manifest["platforms"]["memory"]["auth"] == {
+        "type": "oauth",
+        "oauth": {"authUrl": f"{URL}/oauth/start", "clientId": "", "redirectUri": back, "scope": ""},
+    }
+
+
+@pytest.mark.parametrize(("connector", "taken"), [(Undecided, "oauth"), (Promising, "apiKey")])
+def test_a_way_in_that_the_server_does_not_take(connector: type[Plain], taken: str) -> None:
+    (problem,) = manifest_problems({"memory": connector(Crm())}, URL)
+    assert problem.startswith(f"platforms.memory.auth.type: must be {taken}: ")

@@ -521,6 +521,25 @@ async def test_a_slow_refresh_is_not_waited_for_longer_than_the_client_waits(
         assert there.crm.refreshes == 1, "the next request has what the first one asked for"
 
 
+@SQLITE_ONLY
+async def test_details_are_read_with_refreshed_credentials_and_leave_them_alone(
+    database_url: str, tmp_path: Path
+) -> None:
+    now = [time.time()]
+    clock = lambda: now[0]  # noqa: E731 - both sides have it
+    async with browser(database_url, tmp_path, parts={"now": clock}, clock=clock) as there:
+        token = await there.sign_in()
+        run_sql(database_url, """UPDATE "users" SET "name" = 'Ada of before'""")
+        now[0] += 3601
+        reply = await there.here.ask("POST", f"/user/refreshInfo?jwtToken={token}")
+        assert (reply.status, reply.body["successful"]) == (200, True)
+        session = await there.here.assembly.users.session(there.crm.connector, "acme", "u-ada")
+        assert session.user_name == "Ada Lovell"
+        assert session.credentials.access_token == there.crm.grants[-1].access_token
+        assert (await there.log(token, payload("01-sms"))).body["successful"] is True
+        assert there.crm.refreshes == 1
+
+
 # ------------------------------------------------------------------------------------------------ secrets
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from messagelog.connectors import Rejected
 from messagelog.core import User
+from messagelog.server.description import ROUTES
 from messagelog.server.http import SIGN_IN
 from messagelog.server.tokens import Tokens
 from messagelog.storage import Sealer
@@ -90,8 +91,7 @@ async def test_signing_in_elsewhere_ends_no_session(here: Site) -> None:
 
 @SQLITE_ONLY
 @pytest.mark.parametrize(
-    ("method", "path"),
-    [("POST", "/messageLog"), ("GET", "/contact"), ("POST", "/contact"), ("POST", "/unAuthorize")],
+    ("method", "path"), [route.split() for route, described in ROUTES.items() if described.token]
 )
 async def test_every_route_that_wants_a_token_says_that_the_session_ended(
     here: Site, method: str, path: str
@@ -186,17 +186,24 @@ async def test_a_token_is_renewed_in_its_last_week_on_every_route(database_url: 
         async def ask(method: str, path: str, json: Any = None) -> Reply:
             return await here.ask(
                 method,
-                f"{path}?phoneNumber=+14155550142",
+                f"{path}?phoneNumber=+14155550142&name=maya",
                 json=json,
                 headers={**ORIGIN, "authorization": f"Bearer {token}"},
             )
 
-        routes = (
+        routes: tuple[tuple[str, str, Any], ...] = (
             ("POST", "/messageLog", payload("01-sms")),
             ("POST", "/messageLog", {"wrong": "body"}),
             ("GET", "/contact", None),
             ("POST", "/contact", {"phoneNumber": "+14155550188", "newContactName": "Nina"}),
+            ("GET", "/custom/contact/search", None),
+            ("GET", "/user/settings", None),
+            ("POST", "/user/settings", {"userSettings": {}}),
+            ("POST", "/user/refreshInfo", None),
+            ("GET", "/hostname", None),
         )
+        told = {f"{method} {path}" for method, path, _ in routes}
+        assert told == {route for route, each in ROUTES.items() if each.token and not each.ends}
         clock.now += 7 * DAY - 10
         for route in routes:
             assert HEADER not in (await ask(*route)).headers

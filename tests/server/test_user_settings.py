@@ -100,6 +100,16 @@ async def test_what_the_crm_says_of_the_user_is_read_anew(database_url: str, tmp
         assert (user.name, user.timezone, user.hostname) == ("Ada King", "Europe/London", "crm.test")
 
 
+@SQLITE_ONLY
+async def test_what_was_read_anew_counts_at_once(database_url: str, tmp_path: Path) -> None:
+    async with site(database_url, tmp_path, connector=Renamed) as here:
+        users, connector = here.assembly.users, here.assembly.runtime.connector("demo")
+        token = await here.token()
+        assert (await users.session(connector, "acme", "u-ada")).user_name == "Ada Lovell"
+        await here.ask("POST", f"/user/refreshInfo?jwtToken={token}")
+        assert (await users.session(connector, "acme", "u-ada")).user_name == "Ada King"
+
+
 class Replaced(Renamed):
     """A CRM in which the user's key is somebody else's now."""
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+RENEWED = "x-refreshed-jwt-token"
 NEVER_DESCRIBED = {404, 405}
 """What any path may answer to a request that it does not know."""
 
@@ -31,14 +32,20 @@ class Description:
     def __init__(self, app: FastAPI) -> None:
         self.whole: dict[str, Any] = app.openapi()
 
-    def check_answer(self, method: str, path: str, status: int, content_type: str, body: Any) -> None:
-        """Whether a route may answer this; routes that are not ours are left alone."""
+    def check_answer(
+        self, method: str, path: str, status: int, content_type: str, body: Any, *, renewed: bool = False
+    ) -> None:
+        """Whether a route may answer this, perhaps with a `renewed` token; routes that are not ours are left alone."""
         if f"{method} {path}" not in ROUTES or status in NEVER_DESCRIBED - self._statuses(method, path):
             return
         assert status in self._statuses(method, path), (
             f"{method} {path} answers {status}, which nobody was told"
         )
-        content = self._operation(method, path)["responses"][str(status)].get("content")
+        answer = self._operation(method, path)["responses"][str(status)]
+        assert not renewed or RENEWED in answer.get("headers", {}), (
+            f"{method} {path} brings a token with {status}"
+        )
+        content = answer.get("content")
         if content is None:
             assert not body, f"{method} {path} answers {status} with a body"
             return

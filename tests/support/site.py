@@ -27,7 +27,7 @@ from messagelog.server.assembly import Parts
 from messagelog.server.serving import Serving, bound_socket
 from messagelog.storage import scripts
 from messagelog.testing.demo_crm import create_demo_crm
-from support.described import Description
+from support.described import RENEWED, Description
 
 if TYPE_CHECKING:
     import socket
@@ -204,7 +204,9 @@ class Site:
             is_json = answer.content_type == "application/json" and raw
             body = msgspec.json.decode(raw) if is_json else raw.decode()
             route, _, _ = path.partition("?")
-            self.description.check_answer(method, route, answer.status, answer.content_type, body)
+            self.description.check_answer(
+                method, route, answer.status, answer.content_type, body, renewed=RENEWED in answer.headers
+            )
             return Reply(answer.status, body, answer.headers, raw)
 
     async def token(self, user: str = ADA) -> str:

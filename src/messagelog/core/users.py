@@ -162,6 +162,19 @@ class UserDirectory:
         await self._refresher.revoke(connector, session.credentials)
         await connector.unauthorize(session)
 
+    async def refresh_profile(self, user: User, info: UserInfo) -> bool:
+        """Keeps the name and the time zone that the CRM says now; False, and nothing kept, when it means somebody else.
+
+        Credentials stay as they are: somebody may be refreshing them.
+        """
+        if (info.tenant, info.id) != (user.tenant, user.id):
+            return False
+        row = UserRow(
+            user.tenant, user.platform, user.id, info.name, user.hostname, info.timezone, _offset(info), None
+        )
+        await self._changed(partial(scripts.refresh_user, row), user)
+        return True
+
     async def close(self) -> None:
         """Lets the refreshes under way come to their end: what the CRM gives is not lost."""
         await self._refresher.close()
@@ -279,7 +292,6 @@ class UserDirectory:
     async def _kept(
         self, connector: Connector, credentials: Credentials, hostname: str, info: UserInfo
     ) -> User:
-        offset = None if info.timezone_offset is None else str(info.timezone_offset)
         row = UserRow(
             tenant=info.tenant,
             platform=connector.name,
@@ -287,11 +299,15 @@ class UserDirectory:
             name=info.name,
             hostname=hostname,
             timezone=info.timezone,
-            timezone_offset=offset,
+            timezone_offset=_offset(info),
             credentials=self._vault.seal((info.tenant, connector.name, info.id), credentials),
             session_id=uuid.uuid4().hex,
         )
         return _user(await self._changed(lambda: scripts.sign_in(row), _user(row)))
+
+
+def _offset(info: UserInfo) -> str | None:
+    return None if info.timezone_offset is None else str(info.timezone_offset)
 
 
 def _user(row: UserRow) -> User:

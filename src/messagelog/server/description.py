@@ -88,6 +88,13 @@ _SESSION_ENDED: Final[Schema] = {
     },
     "required": ["successful", "errorCode", "returnMessage"],
 }
+_LOCATION: Final[Schema] = {"Location": {"required": True, "schema": _TEXT}}
+_RENEWED: Final[Schema] = {
+    "x-refreshed-jwt-token": {
+        "description": "A new token, in place of one that ends within a week.",
+        "schema": _TEXT,
+    }
+}
 _SETTINGS: Final[Schema] = {"type": "object", "additionalProperties": _OBJECT}
 _FLAGS: Final[Schema] = {"type": "object", "additionalProperties": {"type": "boolean"}}
 
@@ -184,7 +191,7 @@ class Described:
 
     `answer` is None where the route only refuses. `refuses` are the statuses of refusals beside those that any route
     may have; `notice` says that one of them may be a notice instead of a text. `leads` says that a good answer is a
-    redirect.
+    redirect. Where a `token` comes along, the answer may bring a new one, unless `ends` says that its session is over.
     """
 
     answer: type | Schema | None = None
@@ -194,6 +201,7 @@ class Described:
     body_example: Any = None
     body_required: bool = True
     token: bool = False
+    ends: bool = False
     refuses: tuple[int, ...] = ()
     notice: bool = False
     leads: bool = False
@@ -207,10 +215,14 @@ class Described:
         responses = {str(status): _content(_MEANINGS[status], refusal) for status in sorted(refuses)}
         if self.answer is not None:
             responses["200"] = _content(_MEANINGS[200], _schema(self.answer), self.example, self.media_type)
-        if self.token:
-            responses["401"] = _content(_MEANINGS[401], _SESSION_ENDED)
         if self.leads:
-            responses["302"] = {"description": _MEANINGS[302], "headers": {"Location": {"schema": _TEXT}}}
+            responses["302"] = {"description": _MEANINGS[302], "headers": _LOCATION}
+        if self.token:
+            if not self.ends:
+                # An error that nobody foresaw is answered outside of everything, with nothing of the request.
+                for status in responses.keys() - {"500"}:
+                    responses[status]["headers"] = _RENEWED
+            responses["401"] = _content(_MEANINGS[401], _SESSION_ENDED)
         found: Schema = {"responses": dict(sorted(responses.items()))}
         if self.query:
             found["parameters"] = [each.described() for each in self.query]
@@ -333,6 +345,7 @@ ROUTES: Final[dict[str, Described]] = {
             "returnMessage": _notice("Successfully unauthorized.", ttl=3000),
         },
         token=True,
+        ends=True,
     ),
     "GET /user/settings": Described(
         query=(_RC_ACCOUNT,), answer=_SETTINGS, example={"autoLogSMS": {"value": True}}, token=True

@@ -28,7 +28,6 @@ _ASKED_OF_CONNECTORS: Final = {
     "createContact": "create_contact",
     "createMessageLog": "create_message_log",
     "updateMessageLog": "update_message_log",
-    "unAuthorize": "unauthorize",
 }
 """The reference's names of interfaces, and the questions of our contract that stand for them."""
 
@@ -124,9 +123,11 @@ async def log_call() -> Response:
 
 def _interfaces(connector: Connector) -> dict[str, bool]:
     auth = platform_manifest(connector)["auth"]["type"]
+    revoked = connector.oauth is not None and connector.oauth.revocation_url != ""
     return {
         **dict.fromkeys(_DONE_BY_THE_CORE, True),
         "getOauthInfo" if auth == "oauth" else "getBasicAuth": True,
         **{name: connector.can(method) for name, method in _ASKED_OF_CONNECTORS.items()},
+        "unAuthorize": revoked or connector.can("unauthorize"),
         **dict.fromkeys(_NOT_DONE, False),
     }

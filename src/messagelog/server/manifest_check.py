@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from messagelog.core.asking import place_of
+from messagelog.server.assembly import REDIRECT_URI
 from messagelog.server.http import located
 from messagelog.server.manifest import build_manifest
 
@@ -132,15 +133,24 @@ class _Manifest(msgspec.Struct, rename="camel"):
 _FORMS: Final = ("callLog", "messageLog", "newContact")
 
 
-def manifest_problems(connectors: Mapping[str, Connector], public_url: str) -> list[str]:
+def manifest_problems(
+    connectors: Mapping[str, Connector], public_url: str, redirect_uri: str = REDIRECT_URI
+) -> list[str]:
     """What is wrong with the manifest of these connectors: a sentence each, with the path of the field."""
     try:
-        manifest = build_manifest(connectors, public_url)
+        manifest = build_manifest(connectors, public_url, redirect_uri)
     except (TypeError, AttributeError, ValueError, KeyError) as error:
         # What a connector says of itself is laid over what we know, so it has to be of the right kind for that.
         return [f"A connector's manifest cannot be used: {type(error).__name__} at {place_of(error)}."]
     problems = check_manifest(manifest)
     for name, connector in connectors.items():
+        auth = manifest["platforms"][name]["auth"]
+        told = auth.get("type") if isinstance(auth, dict) else None
+        taken = "apiKey" if connector.oauth is None else "oauth"
+        if told in {"apiKey", "oauth"} and told != taken:
+            problems.append(
+                f"platforms.{name}.auth.type: must be {taken}: no other way in is open to users of {name}."
+            )
         page = connector.manifest.get("page", {})
         searched = page.get("useContactSearch", True) if isinstance(page, dict) else True
         if searched is False and not connector.can("create_contact"):
@@ -208,6 +218,8 @@ def _auth_problems(auth: _Auth) -> Iterator[str]:
             yield "auth.apiKey.page.content: expected a field apiKey"
     elif auth.oauth is None:
         yield "auth.oauth: is missing"
+    elif not auth.oauth.auth_url.startswith(("http://", "https://")):
+        yield "auth.oauth.authUrl: expected an http:// or https:// URL"
     elif auth.oauth.scope and not auth.oauth.scope.startswith("scope="):
         yield "auth.oauth.scope: must begin with scope=, since the client puts it into the URL as it is"
 

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Request, Response
 
 from messagelog.connectors import ConnectorError
 from messagelog.core.answer import ReturnMessage
-from messagelog.core.profile import refresh_profile
 from messagelog.server.http import (
     Refused,
     asked,
@@ -66,7 +65,7 @@ async def refresh_info(request: Request) -> Response:
         info = await asked(request, connector, connector.get_user_info(session))
     except ConnectorError as error:
         return json_response(_outcome(f"Your details could not be read. {error.meaning}", "warning"))
-    if not await refresh_profile(assembly.store, user, info):
+    if not await assembly.users.refresh_profile(user, info):
         return json_response(
             _outcome("The CRM knows you as somebody else now. Please connect again.", "warning")
         )
