@@ -71,7 +71,7 @@ async def test_the_journey_in_a_browser(database_url: str, tmp_path: Path) -> No
         "before the end": 200,
     }
     assert end == (
-        {"log out": 200, "after the end": 400} if logs_out else {"log out": 404, "after the end": 200}
+        {"log out": 200, "after the end": 401} if logs_out else {"log out": 404, "after the end": 200}
     )
 
     assert bodies["wrong key"]["returnMessage"]["message"] == "Could not load user information"
