@@ -100,6 +100,50 @@ CATALOGUE = (
         ("tests/storage", "-k", "order or deadlock"),
     ),
     Mutant(
+        "one who makes a contact",
+        (
+            (
+                "storage/scripts/contacts.py",
+                "    if until > now:\n        made =",
+                "    if until > now and contact is not None:\n        made =",
+            ),
+        ),
+        ("tests/core/test_contact_book.py",),
+    ),
+    Mutant(
+        "the search for a contact whose answer was lost",
+        (
+            (
+                "storage/scripts/contacts.py",
+                "NewContactClaim(mine=True, ask_first=True)",
+                "NewContactClaim(mine=True)",
+            ),
+        ),
+        ("tests/core/test_contact_book.py",),
+    ),
+    Mutant(
+        "the memory of a contact that was made since",
+        (
+            (
+                "storage/statements/journal.sql",
+                """WHERE "contacts"."foundAt" <= :asked_at""",
+                """WHERE "contacts"."foundAt" <= :asked_at OR TRUE""",
+            ),
+        ),
+        ("tests/core/test_contact_book.py",),
+    ),
+    Mutant(
+        "the operator's word",
+        (
+            (
+                "core/user_settings.py",
+                "if admins_own.customizable and id_ in own else told",
+                "if id_ in own else told",
+            ),
+        ),
+        ("tests/core/test_user_settings.py",),
+    ),
+    Mutant(
         "one refresh at a time",
         (("storage/scripts/users.py", "(until is not None and until > now)", "until == 0"),),
         ("tests/core/test_refreshing.py", "tests/storage/test_users.py"),

@@ -47,12 +47,18 @@ class Counting(Plain):
         self.after: Exception | None = None
         self.gate: asyncio.Event | None = None
         self.begun = asyncio.Event()
+        self.slow: asyncio.Event | None = None
+        self.searching = asyncio.Event()
 
     async def find_contact(self, session: Session, phone_number: str) -> list[Contact]:
         self.asked.append(phone_number)
         if isinstance(self.before, Unavailable):
             raise self.before
-        return await super().find_contact(session, phone_number)
+        found = await super().find_contact(session, phone_number)
+        self.searching.set()
+        if self.slow is not None:
+            await self.slow.wait()
+        return found
 
     async def create_contact(self, session: Session, contact: NewContact) -> Contact:
         if self.before is not None:
@@ -221,6 +227,19 @@ async def test_who_has_the_number_is_asked_anew_once_a_contact_was_made(bench: B
     bench.connector.crm.contacts.append(Contact(id="c-9", name="Mum", phone_number=NINA.phone_number))
     assert await bench.find(NINA.phone_number) == ["c-9"]
     made = await bench.make()
+    assert await bench.find(NINA.phone_number) == ["c-9", made]
+
+
+async def test_a_search_that_began_before_a_contact_was_made_is_not_kept(bench: Bench) -> None:
+    """It would hide the new contact for minutes, and the client would remember that for days."""
+    bench.connector.crm.contacts.append(Contact(id="c-9", name="Mum", phone_number=NINA.phone_number))
+    bench.connector.slow = asyncio.Event()
+    searching = asyncio.create_task(bench.find(NINA.phone_number))
+    await bench.connector.searching.wait()
+    bench.clock.forward(1)
+    made = await bench.make()
+    bench.connector.slow.set()
+    assert await searching == ["c-9"], "what the CRM said before"
     assert await bench.find(NINA.phone_number) == ["c-9", made]
 
 

@@ -161,3 +161,21 @@ async def accepted(cluster: Cluster, wanted: Sequence[tuple[str, int]]) -> bool:
     """Whether the journal has all of these."""
     rows = {id_ for log in journal(cluster.database_url).values() for id_ in log.rows}
     return rows >= {numbered(name, number)[0] for name, number in wanted}
+
+
+# ------------------------------------------------------------------------------------------- new contacts
+
+
+@DELAYS
+async def test_a_form_that_is_sent_to_all_servers_at_once_makes_one_contact(
+    cluster: Cluster, delay_ms: int
+) -> None:
+    await cluster.slow(delay_ms)
+    for round_ in rounds(delay_ms):
+        name = f"Nina-{delay_ms}-{round_}"
+        form = {"phoneNumber": f"+1415555{1000 + 10 * round_ + delay_ms}", "newContactName": name}
+        ids = await asyncio.gather(
+            *(cluster.servers[n % SERVERS].make_contact(form, cluster.token) for n in range(12))
+        )
+        (made,) = await cluster.crm.contacts(ADA, name)
+        assert set(ids) == {made["id"]}

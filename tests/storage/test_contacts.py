@@ -38,12 +38,19 @@ async def timed(database_url: str, clock: Clock) -> AsyncIterator[Store]:
     await store.close()
 
 
-async def keep(store: Store, contacts: bytes, who: tuple[str, str, str] = MAYA) -> None:
-    await store.write(lambda: scripts.keep_contacts(*who, contacts, 300_000))
+async def keep(
+    store: Store, contacts: bytes, who: tuple[str, str, str] = MAYA, *, asked_at: int | None = None
+) -> None:
+    asked = (await found(store, who)).now if asked_at is None else asked_at
+    await store.write(lambda: scripts.keep_contacts(*who, contacts, asked_at=asked, age_ms=300_000))
 
 
-async def kept(store: Store, who: tuple[str, str, str] = MAYA) -> FoundContacts | None:
+async def found(store: Store, who: tuple[str, str, str] = MAYA) -> FoundContacts:
     return await store.read(lambda: scripts.find_contacts(*who))
+
+
+async def kept(store: Store, who: tuple[str, str, str] = MAYA) -> bytes | None:
+    return (await found(store, who)).contacts
 
 
 async def claimed(store: Store, owner: str, key: NewContactKey = NINA) -> NewContactClaim:
@@ -58,24 +65,45 @@ async def settle(store: Store, owner: str, state: NewContactState, contact: byte
 
 
 async def test_what_was_found_has_its_age(timed: Store, clock: Clock) -> None:
-    assert await kept(timed) is None
+    assert await found(timed) == FoundContacts(None, 0, clock.now)
     await keep(timed, b"one")
     clock.forward(1234)
-    assert await kept(timed) == FoundContacts(b"one", 1234)
+    assert await found(timed) == FoundContacts(b"one", 1234, clock.now)
     await keep(timed, b"two")
-    assert await kept(timed) == FoundContacts(b"two", 0)
+    assert await found(timed) == FoundContacts(b"two", 0, clock.now)
 
 
 async def test_tenants_and_platforms_keep_their_own(store: Store) -> None:
     await keep(store, b"one")
     assert await kept(store, ("globex", "crm", "+14155550142")) is None
     assert await kept(store, ("acme", "other", "+14155550142")) is None
+    await store.write(lambda: scripts.forget_contacts("globex", "crm", "+14155550142"))
+    assert await kept(store) == b"one"
 
 
-async def test_what_was_found_can_be_forgotten(store: Store) -> None:
-    await keep(store, b"one")
-    await store.write(lambda: scripts.drop_contacts(*MAYA))
-    assert await kept(store) is None
+async def test_what_nobody_has_is_dropped_unless_it_was_found_since(timed: Store, clock: Clock) -> None:
+    asked_at = clock.now
+    clock.forward(1)
+    await keep(timed, b"one")
+    await timed.write(lambda: scripts.drop_contacts(*MAYA, asked_at=asked_at))
+    assert await kept(timed) == b"one"
+    await timed.write(lambda: scripts.drop_contacts(*MAYA, asked_at=clock.now))
+    assert await kept(timed) is None
+
+
+async def test_what_was_asked_for_before_it_was_forgotten_is_not_kept(timed: Store, clock: Clock) -> None:
+    await keep(timed, b"one")
+    asked_at = clock.now
+    clock.forward(1)
+    await timed.write(lambda: scripts.forget_contacts(*MAYA))
+    assert await kept(timed) is None
+    await keep(timed, b"of before", asked_at=asked_at)
+    assert await kept(timed) is None
+    await timed.write(lambda: scripts.drop_contacts(*MAYA, asked_at=asked_at))
+    await keep(timed, b"of before", asked_at=asked_at)
+    assert await kept(timed) is None
+    await keep(timed, b"of now")
+    assert await kept(timed) == b"of now"
 
 
 async def test_what_is_too_old_is_dropped_whoever_keeps_something(timed: Store, clock: Clock) -> None:

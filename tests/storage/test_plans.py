@@ -77,7 +77,7 @@ VALUES: dict[str, Any] = {
         ),
         1,
     ),
-    **dict.fromkeys(("age_ms", "hold_ms", "lease_ms"), START - 1_700_000_000_000),
+    **dict.fromkeys(("age_ms", "hold_ms", "lease_ms", "asked_at"), START - 1_700_000_000_000),
 }
 """A value for each parameter; text where nothing is said here."""
 

@@ -97,6 +97,7 @@ class Scenario:
 
 
 ONE, TWO, THREE = (message(n, f"text-{n:02}.") for n in (1, 2, 3))
+LONG = [message(n, f"text-{n:02}. " + "x" * 200) for n in (1, 2, 3)]
 SAME = message(2, "text-01.", at=ONE["creationTime"] + 1000)
 
 SCENARIOS = (
@@ -119,13 +120,19 @@ SCENARIOS = (
         ("text-01.", "text-02.", "text-03."),
         later=body(ONE, TWO, THREE),
     ),
-    Scenario("goes on", (body(ONE), body(ONE, TWO)), ("text-01.", "text-02."), limit=170, activities=2),
+    Scenario(
+        "goes on",
+        (body(LONG[0]), body(*LONG[:2])),
+        ("text-01.", "text-02."),
+        limit=450,
+        activities=2,
+    ),
     Scenario(
         "batch goes on",
-        (body(ONE, TWO, THREE),),
+        (body(*LONG),),
         ("text-01.", "text-02.", "text-03."),
         batches=True,
-        limit=210,
+        limit=700,
         activities=2,
     ),
     Scenario(

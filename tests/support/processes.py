@@ -129,6 +129,11 @@ class Crm:
         found: list[dict[str, Any]] = await self._asked("GET", "/activities", key, None)
         return found
 
+    async def contacts(self, key: str, name: str) -> list[dict[str, Any]]:
+        """The contacts of the key's tenant with a part of a name."""
+        found: list[dict[str, Any]] = await self._asked("GET", f"/contacts?name={name}", key, None)
+        return found
+
     async def count(self, key: str, what: str) -> int:
         """How often something was done for the key's tenant: `creates`, `updates`, ..."""
         return int((await self._asked("GET", "/stats", key, None))[what])
@@ -161,6 +166,11 @@ class Server:
         """`POST /messageLog`; raises `aiohttp.ClientError` when the server dies before it answers."""
         answer: dict[str, Any] = await self._posted("/messageLog", body, {"authorization": f"Bearer {token}"})
         return answer
+
+    async def make_contact(self, form: Mapping[str, Any], token: str) -> str:
+        """`POST /contact`; the contact's id."""
+        answer = await self._posted("/contact", form, {"authorization": f"Bearer {token}"})
+        return str(answer["contact"]["id"])
 
     async def _posted(self, path: str, body: Any, headers: dict[str, str]) -> Any:
         sent = {**CLIENT_HEADERS, **headers}

@@ -89,29 +89,24 @@ class ContactBook:
         `fresh` asks the CRM even where it was asked a moment ago; `seconds` is the time that there is for it.
         """
         place = (session.tenant, connector.name, plain_number(number))
-        kept = None if fresh else await self._kept(place)
-        if kept is not None:
-            return kept
-        found = await asked(connector, _found(connector, session, spellings(number, formats)), seconds)
-        await self._keep(place, found)
+        numbers = spellings(number, formats)
+        if not place[2] or not self._age_ms:
+            return await asked(connector, _found(connector, session, numbers), seconds)
+        kept = await self._store.read(lambda: scripts.find_contacts(*place))
+        if kept.contacts is not None and kept.age_ms < self._age_ms and not fresh:
+            return _CONTACTS.decode(self._sealer.open(kept.contacts, "contacts", *place))
+        found = await asked(connector, _found(connector, session, numbers), seconds)
+        await self._keep(place, found, asked_at=kept.now)
         return found
 
-    async def _kept(self, place: tuple[str, str, str]) -> list[Contact] | None:
-        if not place[2] or not self._age_ms:
-            return None
-        row = await self._store.read(lambda: scripts.find_contacts(*place))
-        if row is None or row.age_ms >= self._age_ms:
-            return None
-        return _CONTACTS.decode(self._sealer.open(row.contacts, "contacts", *place))
-
-    async def _keep(self, place: tuple[str, str, str], found: list[Contact]) -> None:
-        if not place[2]:
-            return
-        if not found or not self._age_ms:
-            await self._store.write(lambda: scripts.drop_contacts(*place))
+    async def _keep(self, place: tuple[str, str, str], found: list[Contact], *, asked_at: int) -> None:
+        """Keeps what the CRM said, unless a contact with this number was made since it was asked."""
+        if not found:
+            await self._store.write(lambda: scripts.drop_contacts(*place, asked_at=asked_at))
             return
         sealed = self._sealer.seal(msgspec.json.encode(found), "contacts", *place)
-        await self._store.write(lambda: scripts.keep_contacts(*place, sealed, self._age_ms))
+        age = self._age_ms
+        await self._store.write(lambda: scripts.keep_contacts(*place, sealed, asked_at=asked_at, age_ms=age))
 
     # ------------------------------------------------------------------------------------------- make
 
@@ -189,7 +184,7 @@ class ContactBook:
         """Writes down who was made, and forgets who had the number before."""
         key = attempt.key
         place = (key.tenant, key.platform, plain_number(attempt.new.phone_number))
-        await self._store.write(lambda: scripts.drop_contacts(*place))
+        await self._store.write(lambda: scripts.forget_contacts(*place))
         sealed = self._sealer.seal(msgspec.json.encode(made), "newContacts", *key)
         await self._settled(attempt, NewContactState.MADE, _HELD_SECONDS, sealed)
 

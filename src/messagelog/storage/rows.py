@@ -259,10 +259,14 @@ class LogSummary(msgspec.Struct, frozen=True):
 
 
 class FoundContacts(msgspec.Struct, frozen=True):
-    """Who had a number when the CRM was asked, sealed, and how long ago that was."""
+    """Who had a number when the CRM was asked, sealed, and how long ago that was; None when nothing is kept.
 
-    contacts: bytes
+    `now` is the time for whoever asks the CRM next.
+    """
+
+    contacts: bytes | None
     age_ms: int
+    now: int
 
 
 class NewContactKey(NamedTuple):

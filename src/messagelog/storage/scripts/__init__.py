@@ -12,6 +12,7 @@ from messagelog.storage.scripts.contacts import (
     drop_contacts,
     drop_new_contact,
     find_contacts,
+    forget_contacts,
     keep_contacts,
     settle_new_contact,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "entries_of",
     "find_contacts",
     "find_user",
+    "forget_contacts",
     "keep_contacts",
     "linked_activities",
     "list_logs",

@@ -14,23 +14,30 @@ if TYPE_CHECKING:
 _DAY_MS = 24 * 3600 * 1000
 
 
-def find_contacts(tenant: str, platform: str, number: str) -> Script[FoundContacts | None]:
+def find_contacts(tenant: str, platform: str, number: str) -> Script[FoundContacts]:
     """What was kept for a number, whatever its age."""
-    rows = yield Fetch("find_contacts", _found(tenant, platform, number))
-    return FoundContacts(bytes(rows[0][0]), rows[0][1]) if rows else None
-
-
-def keep_contacts(tenant: str, platform: str, number: str, contacts: bytes, age_ms: int) -> Script[None]:
-    """Keeps what was found for a number. Whatever is older than `age_ms`, of anybody, is dropped."""
-    yield Together(
-        Do("drop_old_contacts", [{"age_ms": age_ms}]),
-        Do("save_contacts", [{**_found(tenant, platform, number), "contacts": contacts}]),
+    ((contacts, found_at, now),) = yield Fetch("find_contacts", _found(tenant, platform, number))
+    return FoundContacts(
+        bytes(contacts) if contacts else None, 0 if found_at is None else now - found_at, now
     )
 
 
-def drop_contacts(tenant: str, platform: str, number: str) -> Script[None]:
-    """Forgets what was found for a number."""
-    yield Do("drop_contacts", [_found(tenant, platform, number)])
+def keep_contacts(
+    tenant: str, platform: str, number: str, contacts: bytes, *, asked_at: int, age_ms: int
+) -> Script[None]:
+    """Keeps what the CRM was asked for at `asked_at`. Whatever is older than `age_ms`, of anybody, is dropped."""
+    found = {**_found(tenant, platform, number), "contacts": contacts, "asked_at": asked_at}
+    yield Together(Do("drop_old_contacts", [{"age_ms": age_ms}]), Do("save_contacts", [found]))
+
+
+def drop_contacts(tenant: str, platform: str, number: str, *, asked_at: int) -> Script[None]:
+    """Drops what was found for a number before the CRM was asked, at `asked_at`, and said that nobody has it."""
+    yield Do("drop_contacts", [{**_found(tenant, platform, number), "asked_at": asked_at}])
+
+
+def forget_contacts(tenant: str, platform: str, number: str) -> Script[None]:
+    """Forgets what was found for a number; also what those will keep who are asking the CRM at this moment."""
+    yield Do("forget_contacts", [{**_found(tenant, platform, number), "contacts": b""}])
 
 
 def claim_new_contact(key: NewContactKey, owner: str, lease_ms: int) -> Script[NewContactClaim]:

@@ -314,20 +314,33 @@ DELETE FROM "adminSettings"
 WHERE "tenant" = :tenant AND "platform" = :platform AND "settingId" = :setting_id
 
 -- name: find_contacts
--- Who has a number, as the CRM said once, and how many milliseconds ago.
-SELECT "contacts", {now} - "foundAt"
-FROM "contacts"
-WHERE "phoneNumber" = :number AND "tenant" = :tenant AND "platform" = :platform
+-- Who has a number, as the CRM said once, and when that was; and what time it is, known or not.
+SELECT (SELECT "contacts" FROM "contacts"
+        WHERE "phoneNumber" = :number AND "tenant" = :tenant AND "platform" = :platform),
+       (SELECT "foundAt" FROM "contacts"
+        WHERE "phoneNumber" = :number AND "tenant" = :tenant AND "platform" = :platform),
+       {now}
 
 -- name: save_contacts
+-- What the CRM said to somebody who asked it at :asked_at. What was found or forgotten since then stays.
 INSERT INTO "contacts" ("tenant", "platform", "phoneNumber", "contacts", "foundAt")
 VALUES (:tenant, :platform, :number, :contacts, {now})
 ON CONFLICT ("phoneNumber", "tenant", "platform") DO UPDATE
 SET "contacts" = :contacts, "foundAt" = {now}
+WHERE "contacts"."foundAt" <= :asked_at
 
 -- name: drop_contacts
+-- Nobody has the number, by what the CRM said to somebody who asked it at :asked_at.
 DELETE FROM "contacts"
-WHERE "phoneNumber" = :number AND "tenant" = :tenant AND "platform" = :platform
+WHERE "phoneNumber" = :number AND "tenant" = :tenant AND "platform" = :platform AND "foundAt" <= :asked_at
+
+-- name: forget_contacts
+-- Somebody has the number from now on: the row stays, with nothing in it, so that whoever has asked the CRM before
+-- does not bring back what it said.
+INSERT INTO "contacts" ("tenant", "platform", "phoneNumber", "contacts", "foundAt")
+VALUES (:tenant, :platform, :number, :contacts, {now})
+ON CONFLICT ("phoneNumber", "tenant", "platform") DO UPDATE
+SET "contacts" = :contacts, "foundAt" = {now}
 
 -- name: drop_old_contacts
 DELETE FROM "contacts"
