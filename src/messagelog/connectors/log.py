@@ -188,6 +188,11 @@ class JournalView:
     continued: bool = False
     size: int | None = None
 
+    @property
+    def known_hashes(self) -> set[bytes]:
+        """The hashes of the entries logged before."""
+        return {each[1] for each in self.known}
+
 
 class MessageLog:
     """One conversation log on its way to a CRM.
@@ -306,7 +311,7 @@ class MessageLog:
     def holds(self, body: str) -> bool:
         """Whether `body` has all new entries, counted beyond those that stood in it before."""
         new = Counter(entry.hash for entry in (self.entries if self.thread is None else self._unsent))
-        others = {each[1] for each in self._journal.known}
+        others = self._journal.known_hashes
         found = compose.count_entries(body, self._pins, new.keys(), self._key, others)
         if self.thread is not None:
             return all(found.get(hash_, 0) > 0 for hash_ in new)

@@ -89,6 +89,7 @@ class Caller:
         pins = read_pins(log.pins)
         journal = await self._journal(connector, log, linked=linked)
         correspondents = await self._correspondents(connector, session, log, first)
+        people = _people(log, first)
         message_log = MessageLog(
             contact=_contact(log, first),
             correspondents=correspondents,
@@ -99,14 +100,13 @@ class Caller:
             idempotency_key=idempotency_key(log, rows),
             existing=ExistingLog(log.third_party_log_id) if log.third_party_log_id is not None else None,
             pins=pins,
-            people=_people(log, first),
+            people=people,
             key=self._sealer.entry_key,
             journal=journal,
         )
         fitting = len(rows)
         if len(rows) > 1 and log.third_party_log_id is None and not pins.fits(_body(message_log)):
             records = [content.message for content in contents if content.message is not None]
-            people = _people(log, first)
             given = (pins, people, records, first.conversation, self._sealer.entry_key)
             fitting = compose.fit_log(*given, continued=journal.continued)
         return Prepared(session, message_log, _hashes(rows, contents, message_log), journal, fitting)
@@ -240,14 +240,14 @@ def idempotency_key(log: LogRow, rows: Sequence[MessageRow]) -> str:
 
 def ambiguous(call: Prepared) -> bool:
     """Whether a new entry reads like one that is there: then how often it stood there before has to be known."""
-    known = {each[1] for each in call.journal.known}
+    known = call.journal.known_hashes
     return call.journal.before is None and any(entry.hash in known for entry in call.log.entries)
 
 
 def counted(body: str, pins: Pins, call: Prepared, key: bytes) -> str:
     """How often the new entries stand in a body, for the journal."""
     hashes = Counter(entry.hash for entry in call.log.entries)
-    others = {each[1] for each in call.journal.known}
+    others = call.journal.known_hashes
     counts = compose.count_entries(body, pins, hashes.keys(), key, others)
     return msgspec.json.encode({hash_.hex(): n for hash_, n in counts.items()}).decode()
 

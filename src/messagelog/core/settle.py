@@ -124,7 +124,7 @@ def succeeded(  # noqa: PLR0917 - all that a call brings about
     )
     if has_more:
         again = tuple(RowChange(row.id, RowState.PLANNED, None, third_party_log_id) for row in rows)
-        return Settled(msgspec.structs.replace(_full(after, third_party_log_id), version=log.version), again)
+        return Settled(replace(_full(after, third_party_log_id), version=log.version), again)
     changes = tuple(
         RowChange(row.id, RowState.LOGGED, None, third_party_log_id, hashes.get(row.id), erase=True)
         for row in rows
