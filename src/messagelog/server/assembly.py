@@ -13,6 +13,7 @@ from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
 from messagelog.core.contact_book import ContactBook
 from messagelog.core.media import MediaFetcher
+from messagelog.core.metrics import Metrics
 from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.server.states import States
 from messagelog.server.tokens import Tokens
@@ -37,9 +38,9 @@ class Parts:
 
     `contact_seconds` is how long contacts that were found are kept; `locale` is the operator's language and zone for
     users who say nothing else. `oauth_clients` are who we are at the CRMs' authorization servers, by connector; those
-    send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state. In tests, `clock` (epoch
-    milliseconds) stands in for the database's own clock, and `now` (epoch seconds) for this process's, by which tokens
-    and credentials end.
+    send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state. With a `metrics_token`
+    nobody reads the metrics without it. In tests, `clock` (epoch milliseconds) stands in for the database's own clock,
+    and `now` (epoch seconds) for this process's, by which tokens and credentials end.
     """
 
     database_url: str
@@ -56,6 +57,7 @@ class Parts:
     oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
     redirect_uri: str = REDIRECT_URI
     bare_state: bool = False
+    metrics_token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Assembly:
     states: States
     contacts: ContactBook
     settings: UserSettings
+    metrics: Metrics
     account_key: bytes = field(repr=False)
 
 
@@ -97,12 +100,13 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     )
     media = MediaFetcher(client, parts.media_hosts)
     settings = UserSettings(store, parts.locale)
+    metrics = Metrics()
     runtime = Runtime(
         store=store,
         sealer=sealer,
         connectors=parts.connectors,
         users=users,
-        caller=Caller(store, sealer, media, call_timeout=parts.times.call),
+        caller=Caller(store, sealer, media, call_timeout=parts.times.call, metrics=metrics),
         settings=settings,
         times=parts.times,
     )
@@ -116,6 +120,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
             states=States(sealer.state_key, store, clock=parts.now),
             contacts=ContactBook(store, sealer, age=parts.contact_seconds, lease=parts.times.lease),
             settings=settings,
+            metrics=metrics,
             account_key=sealer.account_key,
         )
     finally:

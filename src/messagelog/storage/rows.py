@@ -251,6 +251,14 @@ class UserRow(msgspec.Struct):
     updated_at: int = 0
 
 
+class OpenCount(msgspec.Struct, frozen=True):
+    """How many messages of a platform are in a state other than logged."""
+
+    platform: str
+    state: str
+    messages: int
+
+
 class LogSummary(msgspec.Struct, frozen=True):
     """A conversation log with the number of its rows in each state, for lists."""
 

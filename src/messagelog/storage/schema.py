@@ -76,6 +76,13 @@ message_logs = sa.Table(
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("id", "tenant", "platform"),
     sa.Index("messageLogsByLog", "conversationLogId", "tenant", "platform", "state", "sentAt"),
+    sa.Index(
+        "messageLogsOpen",
+        "platform",
+        "state",
+        postgresql_where=sa.text("\"state\" <> 'logged'"),
+        sqlite_where=sa.text("\"state\" <> 'logged'"),
+    ),
 )
 
 users = sa.Table(

@@ -17,6 +17,7 @@ from messagelog.storage.scripts.contacts import (
     settle_new_contact,
 )
 from messagelog.storage.scripts.reading import (
+    count_open,
     due_logs,
     entries_of,
     linked_activities,
@@ -58,6 +59,7 @@ __all__ = [
     "claim",
     "claim_new_contact",
     "claim_refresh",
+    "count_open",
     "drop_contacts",
     "drop_new_contact",
     "due_logs",
