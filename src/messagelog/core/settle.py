@@ -87,7 +87,8 @@ class NoLogId(OutcomeUnknown):
 class Settled(msgspec.Struct, frozen=True):
     """What is to be journalled: the log's new values, its rows' changes, and when to go on (None: at once).
 
-    `anew` says that the activity is gone: all that the waiting requests hold of it is to be planned again.
+    `anew` says that the activity is gone: all that the waiting requests hold of it is to be planned again. `error` is
+    what the call ended with.
     """
 
     log: LogRow
@@ -95,6 +96,7 @@ class Settled(msgspec.Struct, frozen=True):
     waiting: WaitingChange | None = None
     wait_ms: int | None = None
     anew: bool = False
+    error: ConnectorError | None = None
 
 
 def succeeded(  # noqa: PLR0917 - all that a call brings about

@@ -18,6 +18,7 @@ from messagelog.connectors import (
     Rejected,
     Unavailable,
 )
+from messagelog.core.attempts import attempt_of
 from messagelog.core.calls import NOTHING_COUNTED, ambiguous, blocks_noted, counted, read_pins, written_size
 from messagelog.core.settle import Abilities, Finding, Settled, recovered, succeeded, troubled, undecided
 from messagelog.storage import ClaimLost, scripts
@@ -82,7 +83,11 @@ class _Job:
         )
 
     def troubled(self, error: ConnectorError) -> Settled:
-        return troubled(self.log, self.rows, error, self.able, may_recreate=self.may_recreate)
+        settled = troubled(self.log, self.rows, error, self.able, may_recreate=self.may_recreate)
+        return replace(settled, error=error)
+
+    def undecided(self, error: ConnectorError) -> Settled:
+        return replace(undecided(self.log, self.rows, error), error=error)
 
 
 class Worker:
@@ -194,7 +199,7 @@ class Worker:
         except ConnectorError as error:
             if isinstance(error, NotFound) and job.log.call == "update":
                 return job.troubled(error)
-            return undecided(job.log, job.rows, error)
+            return job.undecided(error)
         except (SealBroken, LookupError):
             return recovered(job.log, job.rows, Finding.NOBODY_KNOWS)
 
@@ -223,7 +228,7 @@ class Worker:
         except (Unavailable, RateLimited, AuthExpired) as error:
             # The repeat was not done; of a call that was only repeatable, the first may have been.
             if finding is Finding.REPEATABLE:
-                return undecided(job.log, job.rows, error)
+                return job.undecided(error)
             return job.troubled(error)
         except ConnectorError as error:
             return job.troubled(error)
@@ -251,6 +256,8 @@ class Worker:
         anew = tuple(held()) if settled.anew else None
         # A shutdown lets the claim go, due at once: the next start goes on.
         wait_ms = settled.wait_ms if settled.wait_ms is not None or planner is not None else 0
+        error = settled.error
+        attempt = None if error is None else attempt_of(self._sealer, settled.log, error, settled.changes)
         try:
             claim = await self._store.write(
                 lambda: scripts.save(
@@ -261,6 +268,7 @@ class Worker:
                     waiting=settled.waiting,
                     anew=anew,
                     wait_ms=wait_ms,
+                    attempt=attempt,
                 ),
                 locks=(settled.log.key,),
             )
@@ -293,6 +301,8 @@ def _no_plan(_log: LogRow, _waiting: Sequence[MessageRow]) -> None:
 
 def _harmless(error: ConnectorError) -> ConnectorError:
     """An error before anything was written, as one that says so."""
-    if isinstance(error, OutcomeUnknown):
-        return Unavailable(error.detail, status=error.status)
-    return error
+    if not isinstance(error, OutcomeUnknown):
+        return error
+    harmless = Unavailable(error.detail, status=error.status, body=error.body)
+    harmless.call = error.call
+    return harmless

@@ -1,14 +1,18 @@
-"""The named SQL statements, read from `journal.sql` beside this file and fitted to a database."""
+"""The named SQL statements, read from the `.sql` files beside this one and fitted to a database."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Dialect = Literal["sqlite", "postgres"]
 
+_FILES: Final = ("journal.sql", "inbox.sql")
 _HEAD = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^--.*$\n?", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
@@ -20,12 +24,14 @@ _SPELLINGS: dict[Dialect, dict[str, str]] = {
         "{lock}": "",
         "{ids}": "(SELECT value AS id FROM json_each(:ids))",
         "{in_ids}": "IN (SELECT value FROM json_each(:ids))",
+        "{cause}": """SUBSTR("reason" || ':', 1, INSTR("reason" || ':', ':') - 1)""",
     },
     "postgres": {
         "{now}": "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
         "{lock}": "FOR UPDATE",
         "{ids}": "(SELECT id FROM unnest(:ids::text[]) AS listed (id))",
         "{in_ids}": "= ANY(:ids::text[])",
+        "{cause}": """SPLIT_PART("reason", ':', 1)""",
     },
 }
 # With a clock of the caller's, the time comes in as a parameter that the adapter adds.
@@ -50,9 +56,17 @@ def load(dialect: Dialect, *, given_clock: bool) -> dict[str, Statement]:
     spelling = dict(_SPELLINGS[dialect])
     if given_clock:
         spelling["{now}"] = _GIVEN_CLOCK[dialect]
-    parts = _HEAD.split((resources.files(__package__) / "journal.sql").read_text("utf-8"))[1:]
-    named = zip(parts[::2], parts[1::2], strict=True)
-    return {name: _fitted(name, body, dialect, spelling) for name, body in named}
+    folder = resources.files(__package__)
+    return {
+        name: _fitted(name, body, dialect, spelling)
+        for file in _FILES
+        for name, body in _named((folder / file).read_text("utf-8"))
+    }
+
+
+def _named(text: str) -> Iterator[tuple[str, str]]:
+    parts = _HEAD.split(text)[1:]
+    return zip(parts[::2], parts[1::2], strict=True)
 
 
 def _fitted(name: str, body: str, dialect: Dialect, spelling: dict[str, str]) -> Statement:

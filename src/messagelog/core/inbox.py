@@ -1,0 +1,294 @@
+"""The inbox of the person who runs the server: what failed, is parked or waits, why, and what is to be done about it.
+
+Decisions change the journal and call no CRM: whatever is due after them is taken up by any server's next sweep.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from messagelog.core import decisions, inbox_shapes
+from messagelog.core import payload as payloads
+from messagelog.core.attempts import opened_body
+from messagelog.core.inbox_shapes import Details, Entry, Outcome, Page, Progress, Row
+from messagelog.storage import scripts
+from messagelog.storage.rows import InboxFilter, InboxPlace, LogKey, LogState, RowState, Undecided
+from messagelog.storage.sealing import SealBroken
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from messagelog.storage import LogRow, MessageRow, Sealer, Store
+    from messagelog.storage.rows import Attempt, Cause, Decision, InboxCount, Judge
+
+STATES: Final = ("failed", "parked", "waiting")
+
+_BATCH: Final = 50
+_LOOKS: Final = 5  # how often a log may get new rows between being looked at and being locked
+_DONE: Final = RowState.LOGGED
+
+
+class NotThere(LookupError):
+    """The journal has no such conversation log."""
+
+
+class Refusal(Exception):
+    """What was asked for may not be done; its text is a sentence that says why."""
+
+
+class BadCursor(ValueError):
+    """What was given for a page's `next` is none."""
+
+
+class Inbox:
+    """What is in trouble in a journal. With a `sealer` it can show text, which only some may see."""
+
+    def __init__(self, store: Store, sealer: Sealer | None = None) -> None:
+        self._store = store
+        self._sealer = sealer
+
+    # ------------------------------------------------------------------------------------ to look at
+
+    async def entries(
+        self, wanted: InboxFilter | None = None, *, after: str | None = None, limit: int = _BATCH
+    ) -> Page:
+        """Conversation logs in trouble, the last changed first; `after` is the `next` of the page before."""
+        wanted, behind = wanted or InboxFilter(), _place(after)
+        places = await self._store.read(lambda: scripts.inbox(wanted, behind, limit))
+        entries = await self._entries(places)
+        return Page(entries=entries, next=_cursor(places[-1]) if len(places) == limit else None)
+
+    async def entry(self, key: LogKey, *, text: bool = False) -> Details:
+        """One conversation log, with its messages that are not logged, and the calls that failed.
+
+        `text` adds what is kept of messages and of the CRM's answers. Raises `NotThere`.
+        """
+        rows = await self._store.read(lambda: scripts.rows_not_logged(key))
+        attempts = await self._store.read(lambda: scripts.attempts_of(key))
+        texts = await self._texts(key) if text else {}
+        newest = max(rows, key=lambda row: (row.reason is not None, row.updated_at), default=None)
+        place = InboxPlace(key, newest.updated_at if newest else 0, "", (newest and newest.reason) or "")
+        entries = await self._entries([place])
+        if not entries:
+            raise NotThere(key.conversation_log_id)
+        return Details(
+            entry=entries[0],
+            rows=[_row(row, texts.get(row.id)) for row in rows],
+            attempts=[self._attempt(key, attempt, text=text) for attempt in attempts],
+        )
+
+    async def causes(self, tenant: str | None = None, *, since: int = 0) -> list[Cause]:
+        """How much is in trouble for what, since a time (epoch milliseconds)."""
+        return await self._store.read(lambda: scripts.inbox_causes(tenant, since))
+
+    async def export(
+        self, wanted: InboxFilter | None = None, *, text: bool = False
+    ) -> AsyncIterator[Details]:
+        """All that `entries` lists, each with its details."""
+        after = None
+        while True:
+            page = await self.entries(wanted, after=after)
+            for each in page.entries:
+                try:
+                    yield await self.entry(key_of(each), text=text)
+                except NotThere:  # dropped since the page was read
+                    continue
+            after = page.next
+            if after is None:
+                return
+
+    # ---------------------------------------------------------------------------------------- to do
+
+    async def retry(self, key: LogKey, *, not_in_crm: bool = False) -> Outcome:
+        """Tries again what failed, and tries now what waits.
+
+        A parked log is tried again when somebody has looked and says that it is `not_in_crm`. Raises `NotThere`, and
+        `Refusal` with the reason.
+        """
+        return await self._decided(key, partial(decisions.retried, not_in_crm=not_in_crm))
+
+    async def retry_all(self, wanted: InboxFilter, *, not_in_crm: bool = False) -> AsyncIterator[Progress]:
+        """Tries again all that is wanted, and tells after each batch how far it has come."""
+        total = await self._count(wanted)
+        seen = Progress(done=0, total=total, planned=0, without_text=0, refused=0)
+        after: InboxPlace | None = None
+        while places := await self._store.read(lambda: scripts.inbox(wanted, after, _BATCH)):  # noqa: B023 - run at once
+            for place in places:
+                outcome = await self._retried(place.key, not_in_crm=not_in_crm)
+                seen = replace(
+                    seen,
+                    done=seen.done + 1,
+                    planned=seen.planned + (outcome.planned if outcome else 0),
+                    without_text=seen.without_text + (outcome.without_text if outcome else 0),
+                    refused=seen.refused + (outcome is None),
+                )
+            yield replace(seen, total=max(seen.total, seen.done))
+            after = places[-1]
+
+    async def link(self, key: LogKey, contact_id: str, name: str, type_: str = "contact") -> None:
+        """Gives a log to another contact, if nothing of it is in the CRM. Nothing is sent: `retry` does that."""
+        await self._decided(key, partial(decisions.linked, contact=(contact_id, name, type_)))
+
+    async def mark_done(
+        self, key: LogKey, third_party_log_id: str | None = None, *, everything: bool = False
+    ) -> Outcome:
+        """Says that the CRM has it, in the activity `third_party_log_id`; without one the next message makes another.
+
+        Only what is in question counts as logged, not what was held back by it, unless it is `everything`.
+        """
+        judge = partial(decisions.marked_done, activity=third_party_log_id, everything=everything)
+        return await self._decided(key, judge)
+
+    # -------------------------------------------------------------------------------------- the rest
+
+    async def _retried(self, key: LogKey, *, not_in_crm: bool) -> Outcome | None:
+        try:
+            return await self.retry(key, not_in_crm=not_in_crm)
+        except (NotThere, Refusal):
+            return None
+
+    async def _decided(self, key: LogKey, judge: Judge) -> Outcome:
+        decision = await self._carried_out(key, judge)
+        if decision is None:
+            raise NotThere(key.conversation_log_id)
+        if decision.refused is not None:
+            raise Refusal(decision.refused)
+        states = [change.state for change in decision.changes]
+        return Outcome(
+            planned=states.count(RowState.PLANNED),
+            logged=states.count(RowState.LOGGED),
+            without_text=states.count(RowState.FAILED),
+        )
+
+    async def _carried_out(self, key: LogKey, judge: Judge) -> Decision | None:
+        """Locks the log and its rows by their names, as a request does that brings them again."""
+        for _ in range(_LOOKS):
+            rows = await self._store.read(lambda: scripts.rows_not_logged(key))
+            ids = frozenset(row.id for row in rows)
+            locks = (key, *((key.tenant, key.platform, id_) for id_ in sorted(ids)))
+            try:
+                return await self._store.write(partial(scripts.decide, key, ids, judge), locks=locks)
+            except Undecided:
+                continue
+        raise Refusal("Messages keep coming in: look again in a minute.")
+
+    async def _count(self, wanted: InboxFilter) -> int:
+        """About how many logs are wanted: one with several causes is counted for each."""
+        return sum(
+            cause.logs
+            for cause in await self.causes(wanted.tenant)
+            if wanted.platform in {None, cause.platform}
+            and wanted.state in {None, cause.state}
+            and wanted.cause in {None, cause.cause}
+        )
+
+    async def _entries(self, places: Sequence[InboxPlace]) -> list[Entry]:
+        if not places:
+            return []
+        found = await self._store.read(lambda: scripts.inbox_logs([place.key for place in places]))
+        return [_entry(place, *seen) for place, seen in zip(places, found, strict=True) if seen is not None]
+
+    async def _texts(self, key: LogKey) -> dict[str, dict[str, Any]]:
+        """What is kept of each message, without RingCentral's token; nothing for one that cannot be opened."""
+        sealed = await self._store.read(lambda: scripts.texts_of(key))
+        texts = {}
+        for id_, payload in sealed.items():
+            try:
+                texts[id_] = payloads.readable(self._unsealing, key, id_, payload)
+            except SealBroken:
+                continue
+        return texts
+
+    def _attempt(self, key: LogKey, attempt: Attempt, *, text: bool) -> inbox_shapes.Attempt:
+        body = None
+        if text:
+            try:
+                body = opened_body(self._unsealing, key, attempt)
+            except SealBroken:
+                body = None
+        return inbox_shapes.Attempt(
+            at=attempt.at,
+            call=attempt.call,
+            error=attempt.error,
+            status=attempt.status,
+            reason=attempt.reason,
+            body=body,
+        )
+
+    @property
+    def _unsealing(self) -> Sealer:
+        if self._sealer is None:
+            raise TypeError("an inbox without a sealer shows no text")
+        return self._sealer
+
+
+def key_of(entry: Entry) -> LogKey:
+    """The conversation log that an entry is about."""
+    return LogKey(entry.tenant, entry.platform, entry.conversation_log_id)
+
+
+def _entry(place: InboxPlace, log: LogRow, counts: Sequence[InboxCount], attempts: int) -> Entry:
+    states = {count.state: count.rows for count in counts}
+    waiting = [count for count in counts if count.state != _DONE]
+    reason = place.reason or log.reason or ""
+    return Entry(
+        tenant=log.key.tenant,
+        platform=log.key.platform,
+        conversation_log_id=log.key.conversation_log_id,
+        contact_id=log.contact_id,
+        contact_name=log.contact_name,
+        third_party_log_id=log.third_party_log_id,
+        state=_state(log, states),
+        cause=reason.partition(":")[0],
+        reason=reason,
+        states=states,
+        without_text=sum(count.without_text for count in waiting),
+        users=sorted({count.user_id for count in waiting}),
+        attempts=attempts,
+        tries=log.tries,
+        due_at=log.due_at,
+        since=min((count.since for count in waiting), default=None),
+        changed_at=place.at or log.updated_at,
+    )
+
+
+def _state(log: LogRow, states: dict[str, int]) -> str:
+    if log.state is LogState.PARKED:
+        return "parked"
+    if states.get(RowState.FAILED):
+        return "failed"
+    return "waiting" if set(states) - {_DONE} else "logged"
+
+
+def _row(row: MessageRow, text: dict[str, Any] | None) -> Row:
+    return Row(
+        id=row.id,
+        state=row.state,
+        reason=row.reason,
+        user_id=row.user_id,
+        sent_at=row.sent_at,
+        updated_at=row.updated_at,
+        has_text=row.payload is not None,
+        text=text,
+    )
+
+
+def _cursor(place: InboxPlace) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode((place.at, place.id, *place.key[:2]))).decode()
+
+
+def _place(cursor: str | None) -> InboxPlace | None:
+    if cursor is None:
+        return None
+    try:
+        decoded = base64.b64decode(cursor, altchars=b"-_", validate=True)
+        at, id_, tenant, platform = msgspec.json.decode(decoded, type=tuple[int, str, str, str])
+    except (binascii.Error, msgspec.DecodeError, ValueError) as error:
+        raise BadCursor("after: this is no page's next") from error
+    return InboxPlace(LogKey(tenant, platform, ""), at, id_, "")
