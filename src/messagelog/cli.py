@@ -97,6 +97,7 @@ def serve() -> None:
         body_limit=settings.body_limit,
         media_hosts=configuration.names(settings.media_hosts),
         contact_seconds=settings.contact_seconds,
+        kept=settings.kept,
         locale=settings.locale,
         oauth_clients=configuration.oauth_clients(connectors),
         redirect_uri=settings.oauth_redirect_uri,

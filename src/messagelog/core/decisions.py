@@ -15,7 +15,7 @@ from messagelog.core.settle import Trouble
 from messagelog.storage.rows import Decision, LogState, RowChange, RowState
 
 if TYPE_CHECKING:
-    from messagelog.storage.rows import LogRow, MessageRow, Seen
+    from messagelog.storage.rows import Judge, LogRow, MessageRow, Seen
 
 EXPIRED: Final = "expired: its text is not here any more; sent again, it can be logged again"
 
@@ -34,7 +34,13 @@ _IN_CRM = "It is in the CRM already, in the activity {id}, where it cannot be mo
 _SAID_TO_BE_IN_CRM = "A part of it is in the CRM already: it cannot go to another contact."
 _OTHER_ACTIVITY = "It belongs to the activity {id}, and cannot be linked to another one."
 _WHICH_ACTIVITY = "Say which activity it is: the thread goes on, and would be made once more."
+_CHANGED = "The server has worked on it since you looked: look again."
 _NOTHING = "Nothing of it is left to be decided."
+
+
+def unchanged(seen: Seen, judge: Judge, fence: int | None) -> Decision:
+    """What `judge` decides, if the log is still as it was when a person looked at it; None: whatever it is now."""
+    return Decision(refused=_CHANGED) if fence not in {None, seen.log.fence} else judge(seen)
 
 
 def retried(seen: Seen, *, not_in_crm: bool) -> Decision:

@@ -47,7 +47,11 @@ class BadCursor(ValueError):
 
 
 class Inbox:
-    """What is in trouble in a journal. With a `sealer` it can show text, which only some may see."""
+    """What is in trouble in a journal. With a `sealer` it can show text, which only some may see.
+
+    A decision about one log may name the `fence` of the entry that it was made about: it is refused when the server
+    has worked on the log since, so that nobody decides about a call of which she has not seen the outcome.
+    """
 
     def __init__(self, store: Store, sealer: Sealer | None = None) -> None:
         self._store = store
@@ -105,13 +109,13 @@ class Inbox:
 
     # ---------------------------------------------------------------------------------------- to do
 
-    async def retry(self, key: LogKey, *, not_in_crm: bool = False) -> Outcome:
+    async def retry(self, key: LogKey, *, not_in_crm: bool = False, fence: int | None = None) -> Outcome:
         """Tries again what failed, and tries now what waits.
 
         A parked log is tried again when somebody has looked and says that it is `not_in_crm`. Raises `NotThere`, and
         `Refusal` with the reason.
         """
-        return await self._decided(key, partial(decisions.retried, not_in_crm=not_in_crm))
+        return await self._decided(key, partial(decisions.retried, not_in_crm=not_in_crm), fence)
 
     async def retry_all(self, wanted: InboxFilter, *, not_in_crm: bool = False) -> AsyncIterator[Progress]:
         """Tries again all that is wanted, and tells after each batch how far it has come."""
@@ -131,19 +135,32 @@ class Inbox:
             yield replace(seen, total=max(seen.total, seen.done))
             after = places[-1]
 
-    async def link(self, key: LogKey, contact_id: str, name: str, type_: str = "contact") -> None:
+    async def link(
+        self,
+        key: LogKey,
+        contact_id: str,
+        name: str,
+        type_: str = "contact",
+        *,
+        fence: int | None = None,
+    ) -> None:
         """Gives a log to another contact, if nothing of it is in the CRM. Nothing is sent: `retry` does that."""
-        await self._decided(key, partial(decisions.linked, contact=(contact_id, name, type_)))
+        await self._decided(key, partial(decisions.linked, contact=(contact_id, name, type_)), fence)
 
     async def mark_done(
-        self, key: LogKey, third_party_log_id: str | None = None, *, everything: bool = False
+        self,
+        key: LogKey,
+        third_party_log_id: str | None = None,
+        *,
+        everything: bool = False,
+        fence: int | None = None,
     ) -> Outcome:
         """Says that the CRM has it, in the activity `third_party_log_id`; without one the next message makes another.
 
         Only what is in question counts as logged, not what was held back by it, unless it is `everything`.
         """
         judge = partial(decisions.marked_done, activity=third_party_log_id, everything=everything)
-        return await self._decided(key, judge)
+        return await self._decided(key, judge, fence)
 
     # -------------------------------------------------------------------------------------- the rest
 
@@ -153,8 +170,8 @@ class Inbox:
         except (NotThere, Refusal):
             return None
 
-    async def _decided(self, key: LogKey, judge: Judge) -> Outcome:
-        decision = await self._carried_out(key, judge)
+    async def _decided(self, key: LogKey, judge: Judge, fence: int | None) -> Outcome:
+        decision = await self._carried_out(key, partial(decisions.unchanged, judge=judge, fence=fence))
         if decision is None:
             raise NotThere(key.conversation_log_id)
         if decision.refused is not None:
@@ -255,6 +272,7 @@ def _entry(place: InboxPlace, log: LogRow, counts: Sequence[InboxCount], attempt
         due_at=log.due_at,
         since=min((count.since for count in waiting), default=None),
         changed_at=place.at or log.updated_at,
+        fence=log.fence,
     )
 
 

@@ -15,8 +15,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     `state` is parked (a person has to decide), failed, or waiting (the server goes on by itself, or when `users` have
     signed in). `states` counts its messages. `without_text` of them can only be logged when they are sent again.
-    `due_at` is the next try, None when there will be none. `since` is when the oldest of what is not logged was accepted,
-    `changed_at` when something happened last.
+    `due_at` is the next try, None when there will be none. `since` is when the oldest of what is not logged was
+    accepted, `changed_at` when something happened last. `fence` grows whenever somebody works on it: a decision that
+    names it is refused when that has happened since.
     """
 
     tenant: str
@@ -36,6 +37,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     due_at: int | None
     since: int | None
     changed_at: int
+    fence: int
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +95,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """How far a long act has come: of about `total` logs, `done` are through; `refused` of them were left as they are."""
+    """How far a long act has come: `done` of about `total` logs; `refused` of them were left as they are."""
 
     done: int
     total: int

@@ -13,6 +13,7 @@ from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
 from messagelog.core.contact_book import ContactBook
 from messagelog.core.media import MediaFetcher
+from messagelog.core.retention import Kept, Retention
 from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.server.states import States
 from messagelog.server.tokens import Tokens
@@ -35,11 +36,11 @@ REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redi
 class Parts:
     """What a server is made of.
 
-    `contact_seconds` is how long contacts that were found are kept; `locale` is the operator's language and zone for
-    users who say nothing else. `oauth_clients` are who we are at the CRMs' authorization servers, by connector; those
-    send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state. In tests, `clock` (epoch
-    milliseconds) stands in for the database's own clock, and `now` (epoch seconds) for this process's, by which tokens
-    and credentials end.
+    `contact_seconds` is how long contacts that were found are kept, `kept` how long all the rest is; `locale` is
+    the operator's language and zone for users who say nothing else. `oauth_clients` are who we are at the CRMs'
+    authorization servers, by connector; those send the user back to `redirect_uri`. `bare_state` allows the
+    client's own, unsigned state. In tests, `clock` (epoch milliseconds) stands in for the database's own clock, and
+    `now` (epoch seconds) for this process's, by which tokens and credentials end.
     """
 
     database_url: str
@@ -50,6 +51,7 @@ class Parts:
     body_limit: int = 10_000_000
     media_hosts: frozenset[str] = frozenset()
     contact_seconds: float = 300.0
+    kept: Kept = field(default_factory=Kept)
     locale: Locale = field(default_factory=Locale)
     clock: Callable[[], int] | None = None
     now: Callable[[], float] = time.time
@@ -106,6 +108,8 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
         settings=settings,
         times=parts.times,
     )
+    retention = Retention(store, parts.kept)
+    retention.start()
     try:
         yield Assembly(
             parts=parts,
@@ -119,6 +123,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
             account_key=sealer.account_key,
         )
     finally:
+        await retention.stop()
         await runtime.stop()
         await users.close()
         await client.close()
