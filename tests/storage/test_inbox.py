@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -28,7 +29,7 @@ async def pages(journal: Journal, wanted: InboxFilter, limit: int) -> list[Inbox
     """All places, turned page by page."""
     found: list[InboxPlace] = []
     after: InboxPlace | None = None
-    while page := await journal.store.read(lambda: scripts.inbox(wanted, after, limit)):
+    while page := await journal.store.read(partial(scripts.inbox, wanted, after, limit)):
         found += page
         after = page[-1]
     return found
