@@ -6,6 +6,7 @@ that is run again after a deadlock starts from nothing. What a script is given i
 """
 
 from messagelog.storage.scripts.asking import Ask, Do, Fetch, Params, Script, Together
+from messagelog.storage.scripts.audit import look_at_rows, read_audit, record_audit, recorded
 from messagelog.storage.scripts.claiming import accept, claim, note, save
 from messagelog.storage.scripts.contacts import (
     claim_new_contact,
@@ -15,6 +16,20 @@ from messagelog.storage.scripts.contacts import (
     forget_contacts,
     keep_contacts,
     settle_new_contact,
+)
+from messagelog.storage.scripts.operators import (
+    add_operator,
+    begin_session,
+    change_password,
+    change_roles,
+    end_session,
+    end_sessions,
+    find_operator,
+    find_session,
+    list_operators,
+    rehash_password,
+    remove_operator,
+    touch_session,
 )
 from messagelog.storage.scripts.reading import (
     due_logs,
@@ -52,8 +67,12 @@ __all__ = [
     "Script",
     "Together",
     "accept",
+    "add_operator",
     "admin_settings",
+    "begin_session",
     "change_admin_settings",
+    "change_password",
+    "change_roles",
     "change_user_settings",
     "claim",
     "claim_new_contact",
@@ -61,19 +80,30 @@ __all__ = [
     "drop_contacts",
     "drop_new_contact",
     "due_logs",
+    "end_session",
+    "end_sessions",
     "entries_of",
     "find_contacts",
+    "find_operator",
+    "find_session",
     "find_user",
     "forget_contacts",
     "keep_contacts",
     "linked_activities",
     "list_logs",
+    "list_operators",
+    "look_at_rows",
     "look_up",
     "next_due",
     "note",
+    "read_audit",
     "read_settings",
+    "record_audit",
+    "recorded",
     "refresh_user",
+    "rehash_password",
     "release_refresh",
+    "remove_operator",
     "report_rows",
     "save",
     "save_credentials",
@@ -82,5 +112,6 @@ __all__ = [
     "show_logs",
     "sign_in",
     "sign_out",
+    "touch_session",
     "use_state",
 ]
