@@ -82,7 +82,11 @@ VALUES: dict[str, Any] = {
         ),
         1,
     ),
-    **dict.fromkeys(("age_ms", "hold_ms", "lease_ms", "asked_at"), START - 1_700_000_000_000),
+    "name": "operator-7",
+    "after": "operator-7",
+    "operator": "operator-7",
+    "session": "session-7",
+    **dict.fromkeys(("age_ms", "idle_ms", "hold_ms", "lease_ms", "asked_at"), START - 1_700_000_000_000),
 }
 """A value for each parameter; text where nothing is said here."""
 
@@ -141,6 +145,22 @@ FILL = (
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
     INSERT INTO "attempts" ("tenant", "platform", "conversationLogId", "fence", "at", "call", "error")
     SELECT 'tenant-' || (i % 20), 'crm', 'log-' || (i / 4), i % 4, 1700000000000 + i, 'create', 'Rejected' FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+    INSERT INTO "operators" ("name", "password", "roles", "createdAt", "updatedAt")
+    SELECT 'operator-' || i, 'a hash', 'text act', 1, 1 FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+    INSERT INTO "operatorSessions" ("id", "operator", "createdAt", "usedAt")
+    SELECT 'session-' || i, 'operator-' || (i / 2), 1700000000000 + i, 1700000000000 + i FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000)
+    INSERT INTO "audit" ("id", "at", "operator", "act", "role", "tenant", "platform", "subject")
+    SELECT 'entry-' || i, 1700000000000 + i, 'operator-' || (i % 400), 'read_text', 'text', 'tenant-' || (i % 20),
+        'crm', 'message-' || i FROM n
     """,
 )
 

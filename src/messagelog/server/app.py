@@ -1,4 +1,4 @@
-"""The application: the client's routes, CORS on every answer, refusals in the client's conventions."""
+"""The application: its routes, CORS on every answer to the client, refusals in the client's conventions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,19 @@ from starlette.middleware.cors import CORSMiddleware
 
 import messagelog
 from messagelog.core.answer import ReturnMessage
+from messagelog.core.operators import RoleMissing
 from messagelog.core.runtime import Stopping
 from messagelog.messages import BadRequest
-from messagelog.server import contacts, information, login, manifest, message_log, oauth, user_settings
+from messagelog.server import (
+    contacts,
+    information,
+    login,
+    manifest,
+    message_log,
+    oauth,
+    operators,
+    user_settings,
+)
 from messagelog.server.assembly import Parts, assembled
 from messagelog.server.description import DescribedApp
 from messagelog.server.guard import Guard
@@ -23,6 +33,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI, Request, Response
     from starlette.applications import Starlette
+    from starlette.types import Receive, Scope, Send
 
 _SESSION_ENDED: Final = {
     "successful": False,
@@ -31,7 +42,20 @@ _SESSION_ENDED: Final = {
     ),
     "errorCode": "CRM_SESSION_REVOKED",
 }
-_REFUSALS: Final = (Refused, SessionEnded, BadRequest, Stopping, HTTPException)
+_REFUSALS: Final = (Refused, SessionEnded, BadRequest, Stopping, HTTPException, RoleMissing)
+_WITHOUT_CORS: Final = (operators.PREFIX,)
+"""The beginnings of paths that no page of another origin may read."""
+
+
+class ClientCors(CORSMiddleware):
+    """CORS for the client's routes. Operators' routes have none: a browser gives their answers to no other page."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes requests on, with CORS where they may have it."""
+        if scope["type"] == "http" and scope["path"].startswith(_WITHOUT_CORS):
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(
@@ -61,7 +85,7 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect would repeat the query, and the query holds the client's token
     )
-    for module in (message_log, contacts, login, oauth, user_settings, manifest, information):
+    for module in (message_log, contacts, login, oauth, user_settings, manifest, information, operators):
         app.include_router(module.router)
     for path, mounted in mounts.items():
         app.mount(path, mounted)
@@ -69,7 +93,7 @@ def create_app(
         app.add_exception_handler(refusal, _refusal)
     app.add_middleware(Guard, hot={("POST", "/messageLog"): _log_messages})
     app.add_middleware(
-        CORSMiddleware,
+        ClientCors,
         allow_origins=["*"],  # a token is needed for everything, and no cookie is ever set
         allow_methods=["*"],
         allow_headers=["*"],
@@ -96,6 +120,8 @@ async def _refusal(_request: Request, error: Exception) -> Response:
             return json_response(_SESSION_ENDED, 401)
         case BadRequest():
             return json_response(str(error), 400)
+        case RoleMissing():
+            return json_response(f"This needs the role {error.role}.", 403)
         case HTTPException():
             answer = json_response(error.detail, error.status_code)
             answer.headers.update(error.headers or {})

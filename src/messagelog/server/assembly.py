@@ -13,9 +13,12 @@ from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
 from messagelog.core.contact_book import ContactBook
 from messagelog.core.media import MediaFetcher
+from messagelog.core.operators import Operators
+from messagelog.core.passwords import Passwords
 from messagelog.core.retention import Kept, Retention
 from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.server.states import States
+from messagelog.server.throttle import Throttle
 from messagelog.server.tokens import Tokens
 from messagelog.storage import Sealer, open_store
 
@@ -36,11 +39,12 @@ REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redi
 class Parts:
     """What a server is made of.
 
-    `contact_seconds` is how long contacts that were found are kept, `kept` how long all the rest is; `locale` is
-    the operator's language and zone for users who say nothing else. `oauth_clients` are who we are at the CRMs'
-    authorization servers, by connector; those send the user back to `redirect_uri`. `bare_state` allows the
-    client's own, unsigned state. In tests, `clock` (epoch milliseconds) stands in for the database's own clock, and
-    `now` (epoch seconds) for this process's, by which tokens and credentials end.
+    `contact_seconds` is how long contacts that were found are kept, `kept` how long all the rest is; `locale` is the
+    operator's language and zone for users who say nothing else. `oauth_clients` are who we are at the CRMs'
+    authorization servers, by connector; those send the user back to `redirect_uri`. `bare_state` allows the client's
+    own, unsigned state. In tests, `clock` (epoch milliseconds) stands in for the database's own clock, and `now` (epoch
+    seconds) for this process's, by which tokens and credentials end. `passwords` makes and checks the hashes of
+    operators' passwords; the tests' are cheap.
     """
 
     database_url: str
@@ -58,6 +62,7 @@ class Parts:
     oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
     redirect_uri: str = REDIRECT_URI
     bare_state: bool = False
+    passwords: Callable[[], Passwords] = Passwords
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,9 @@ class Assembly:
     states: States
     contacts: ContactBook
     settings: UserSettings
+    sealer: Sealer
+    operators: Operators
+    throttle: Throttle
     account_key: bytes = field(repr=False)
 
 
@@ -99,6 +107,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     )
     media = MediaFetcher(client, parts.media_hosts)
     settings = UserSettings(store, parts.locale)
+    passwords = parts.passwords()
     runtime = Runtime(
         store=store,
         sealer=sealer,
@@ -120,10 +129,14 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
             states=States(sealer.state_key, store, clock=parts.now),
             contacts=ContactBook(store, sealer, age=parts.contact_seconds, lease=parts.times.lease),
             settings=settings,
+            sealer=sealer,
+            operators=Operators(store, passwords),
+            throttle=Throttle(parts.now),
             account_key=sealer.account_key,
         )
     finally:
         await retention.stop()
+        passwords.close()
         await runtime.stop()
         await users.close()
         await client.close()

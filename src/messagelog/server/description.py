@@ -17,13 +17,17 @@ from messagelog.messages import LogRequest
 from messagelog.server.shapes import (
     CallLogs,
     ContactsAnswer,
+    Ended,
     ManagedAuthState,
     ManagedOAuthState,
+    Me,
     NewContactAnswer,
     NewContactForm,
+    OperatorToken,
     Outcome,
     SettingsAnswer,
     SettingsForm,
+    SignInForm,
     UserInfoHash,
     Version,
 )
@@ -33,6 +37,7 @@ Schema = dict[str, Any]
 _TYPES: Final = (
     *(Answer, LogRequest, ContactsAnswer, NewContactAnswer, NewContactForm, SettingsAnswer, SettingsForm),
     *(Outcome, CallLogs, UserInfoHash, Version, ManagedAuthState, ManagedOAuthState),
+    *(SignInForm, OperatorToken, Ended, Me),
 )
 _REF: Final = "#/components/schemas/{name}"
 
@@ -107,11 +112,17 @@ _MEANINGS: Final = {
     403: "Nobody is an administrator here.",
     404: "Not done by this server; the client shows nothing.",
     413: "The body is too large.",
+    429: "Too many attempts: Retry-After says for how many seconds.",
     500: "Something failed that should not. What was accepted before is kept.",
     502: "The CRM did not make the contact, or nobody knows.",
     503: "The server is shutting down.",
 }
 _ALWAYS: Final = (500, 503)
+_OPERATORS: Final = {
+    401: "No operator has signed in with this.",
+    403: "The operator lacks a role that this needs.",
+}
+_MEANINGS_TO_OPERATORS: Final = {**_MEANINGS, **_OPERATORS}
 
 _NUMBER: Final = "+14155550142"
 _MAYA: Final = {
@@ -192,6 +203,7 @@ class Described:
     `answer` is None where the route only refuses. `refuses` are the statuses of refusals beside those that any route
     may have; `notice` says that one of them may be a notice instead of a text. `leads` says that a good answer is a
     redirect. Where a `token` comes along, the answer may bring a new one, unless `ends` says that its session is over.
+    An `operator` signs in for herself: with a token of hers, as a bearer only.
     """
 
     answer: type | Schema | None = None
@@ -202,6 +214,7 @@ class Described:
     body_required: bool = True
     token: bool = False
     ends: bool = False
+    operator: bool = False
     refuses: tuple[int, ...] = ()
     notice: bool = False
     leads: bool = False
@@ -212,7 +225,9 @@ class Described:
         refusal = {"anyOf": [_TEXT, _NOTICE]} if self.notice else _TEXT
         refuses = {*self.refuses, *_ALWAYS, *((400,) if self.token or self.query else ())}
         refuses |= {400, 413} if self.body is not None else set()
-        responses = {str(status): _content(_MEANINGS[status], refusal) for status in sorted(refuses)}
+        refuses |= _OPERATORS.keys() if self.operator else set()
+        meanings = _MEANINGS_TO_OPERATORS if _OPERATORS.keys() <= refuses else _MEANINGS
+        responses = {str(status): _content(meanings[status], refusal) for status in sorted(refuses)}
         if self.answer is not None:
             responses["200"] = _content(_MEANINGS[200], _schema(self.answer), self.example, self.media_type)
         if self.leads:
@@ -230,6 +245,8 @@ class Described:
             body = _content("", _schema(self.body), self.body_example)
             found["requestBody"] = {"required": self.body_required, "content": body["content"]}
         found["security"] = [{"bearer": []}, {"jwtToken": []}] if self.token else []
+        if self.operator:
+            found["security"] = [{"operator": []}]
         return found
 
 
@@ -421,6 +438,16 @@ ROUTES: Final[dict[str, Described]] = {
         answer=CallLogs,
         example={"successful": True, "logs": [], "returnMessage": None},
     ),
+    "POST /operators/session": Described(
+        body=SignInForm,
+        body_example={"name": "grace", "password": "correct horse battery"},
+        answer=OperatorToken,
+        example={"token": "kXw0", "expiresAt": 1_784_041_200_000, "roles": ["act", "text"]},
+        refuses=(401, 403, 429),
+    ),
+    "DELETE /operators/session": Described(answer=Ended, example={"ended": 1}, operator=True),
+    "DELETE /operators/sessions": Described(answer=Ended, example={"ended": 2}, operator=True),
+    "GET /operators/me": Described(answer=Me, example={"name": "grace", "roles": ["text"]}, operator=True),
     "POST /callLog": Described(refuses=(404,)),
     "PATCH /callLog": Described(refuses=(404,)),
 }
@@ -445,6 +472,7 @@ class DescribedApp(FastAPI):
                 "securitySchemes": {
                     "bearer": {"type": "http", "scheme": "bearer"},
                     "jwtToken": {"type": "apiKey", "in": "query", "name": "jwtToken"},
+                    "operator": {"type": "http", "scheme": "bearer"},
                 },
             }
         return self.openapi_schema or {}

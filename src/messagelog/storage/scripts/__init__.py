@@ -6,6 +6,7 @@ that is run again after a deadlock starts from nothing. What a script is given i
 """
 
 from messagelog.storage.scripts.asking import Ask, Do, Fetch, Params, Script, Together
+from messagelog.storage.scripts.audit import look_at_rows, read_audit, record_audit, recorded
 from messagelog.storage.scripts.claiming import accept, claim, note, save
 from messagelog.storage.scripts.contacts import (
     claim_new_contact,
@@ -24,6 +25,20 @@ from messagelog.storage.scripts.inbox import (
     inbox_logs,
     rows_not_logged,
     texts_of,
+)
+from messagelog.storage.scripts.operators import (
+    add_operator,
+    begin_session,
+    change_password,
+    change_roles,
+    end_session,
+    end_sessions,
+    find_operator,
+    find_session,
+    list_operators,
+    rehash_password,
+    remove_operator,
+    touch_session,
 )
 from messagelog.storage.scripts.reading import (
     due_logs,
@@ -68,9 +83,13 @@ __all__ = [
     "Script",
     "Together",
     "accept",
+    "add_operator",
     "admin_settings",
     "attempts_of",
+    "begin_session",
     "change_admin_settings",
+    "change_password",
+    "change_roles",
     "change_user_settings",
     "claim",
     "claim_new_contact",
@@ -81,9 +100,13 @@ __all__ = [
     "drop_new_contact",
     "drop_old_attempts",
     "due_logs",
+    "end_session",
+    "end_sessions",
     "entries_of",
     "erase_texts",
     "find_contacts",
+    "find_operator",
+    "find_session",
     "find_user",
     "forget_contacts",
     "inbox",
@@ -92,14 +115,21 @@ __all__ = [
     "keep_contacts",
     "linked_activities",
     "list_logs",
+    "list_operators",
     "logs_to_drop",
     "logs_to_erase",
+    "look_at_rows",
     "look_up",
     "next_due",
     "note",
+    "read_audit",
     "read_settings",
+    "record_audit",
+    "recorded",
     "refresh_user",
+    "rehash_password",
     "release_refresh",
+    "remove_operator",
     "report_rows",
     "rows_not_logged",
     "save",
@@ -110,5 +140,6 @@ __all__ = [
     "sign_in",
     "sign_out",
     "texts_of",
+    "touch_session",
     "use_state",
 ]

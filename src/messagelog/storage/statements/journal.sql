@@ -380,3 +380,92 @@ WHERE "key" = :key AND "tenant" = :tenant AND "platform" = :platform AND "owner"
 -- name: drop_old_new_contacts
 DELETE FROM "newContacts"
 WHERE "until" < (SELECT {now} - :age_ms)
+
+-- name: insert_operator
+-- A new operator; nothing when there is one of that name.
+INSERT INTO "operators" ("name", "password", "roles", "createdAt", "updatedAt")
+VALUES (:name, :password, :roles, {now}, {now})
+ON CONFLICT ("name") DO NOTHING
+RETURNING "name"
+
+-- name: find_operator
+SELECT "password", "roles" FROM "operators" WHERE "name" = :name
+
+-- name: list_operators
+-- Operators in the order of their names, with the number of sessions that may still be used.
+SELECT "name", "roles", "createdAt",
+       (SELECT COUNT(*) FROM "operatorSessions" AS held
+        WHERE held."operator" = "operators"."name" AND held."createdAt" > {now} - :age_ms
+          AND held."usedAt" > {now} - :idle_ms)
+FROM "operators"
+WHERE "name" > :after
+ORDER BY "name"
+LIMIT :limit
+
+-- name: change_password
+UPDATE "operators" SET "password" = :password, "updatedAt" = {now} WHERE "name" = :name RETURNING "name"
+
+-- name: rehash_password
+-- The same password under newer parameters, unless it was changed meanwhile.
+UPDATE "operators" SET "password" = :password, "updatedAt" = {now} WHERE "name" = :name AND "password" = :before
+
+-- name: change_roles
+UPDATE "operators" SET "roles" = :roles, "updatedAt" = {now} WHERE "name" = :name RETURNING "name"
+
+-- name: drop_operator
+DELETE FROM "operators" WHERE "name" = :name RETURNING "name"
+
+-- name: lock_operator
+-- An operator whose password is still the one that was checked, until the transaction ends.
+SELECT "name", {now} FROM "operators" WHERE "name" = :name AND "password" = :password {lock}
+
+-- name: insert_operator_session
+INSERT INTO "operatorSessions" ("id", "operator", "createdAt", "usedAt") VALUES (:session, :name, {now}, {now})
+
+-- name: find_operator_session
+-- Whose session it is, with her roles as they are now, when it was begun and last used, and what time it is.
+SELECT held."operator", (SELECT whose."roles" FROM "operators" AS whose WHERE whose."name" = held."operator"),
+       held."createdAt", held."usedAt", {now}
+FROM "operatorSessions" AS held
+WHERE held."id" = :session
+
+-- name: touch_operator_session
+UPDATE "operatorSessions" SET "usedAt" = {now} WHERE "id" = :session
+
+-- name: drop_operator_session
+DELETE FROM "operatorSessions" WHERE "id" = :session
+
+-- name: drop_operator_sessions
+DELETE FROM "operatorSessions" WHERE "operator" = :name RETURNING "id"
+
+-- name: drop_old_operator_sessions
+DELETE FROM "operatorSessions" WHERE "createdAt" < (SELECT {now} - :age_ms)
+
+-- name: record_audit
+-- Who looked at what, or did what. It never holds text of a message.
+INSERT INTO "audit" ("id", "at", "operator", "act", "role", "tenant", "platform", "subject")
+VALUES (:id, {now}, :operator, :act, :role, :tenant, :platform, :subject)
+
+-- name: read_audit
+-- What was recorded since :since, the newest first.
+SELECT "id", "at", "operator", "act", "role", "tenant", "platform", "subject"
+FROM "audit"
+WHERE "at" >= :since
+ORDER BY "at" DESC
+LIMIT :limit
+
+-- name: read_audit_of
+-- What was recorded of one operator since :since, the newest first.
+SELECT "id", "at", "operator", "act", "role", "tenant", "platform", "subject"
+FROM "audit"
+WHERE "operator" = :operator AND "at" >= :since
+ORDER BY "at" DESC
+LIMIT :limit
+
+-- name: sealed_rows
+-- Rows of a conversation log with their sealed text, for an operator whose look is recorded in the same transaction.
+SELECT "id", "conversationId", "conversationLogId", "thirdPartyLogId", "userId", "state", "reason", "sentAt",
+       "version", "entryHash", "payload", "createdAt", "updatedAt"
+FROM "messageLogs"
+WHERE "id" {in_ids} AND "tenant" = :tenant AND "platform" = :platform AND "conversationLogId" = :log
+ORDER BY "sentAt", LENGTH("id"), "id"
