@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from messagelog.storage import ClaimLost, LogKey, RowChange, RowState, scripts
-from messagelog.storage.rows import Attempt, Decision, InboxFilter, InboxPlace, Undecided
+from messagelog.storage.rows import Attempt, AuditEntry, Decision, InboxFilter, InboxPlace, Undecided
 from messagelog.storage.scripts.inbox import KEPT_ATTEMPTS
 from storage.journal import KEY, Journal, became, opened
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from messagelog.storage.rows import Seen
 
 EVERYTHING = InboxFilter()
+ENTRY = AuditEntry("grace", "retry", "act", *KEY)
 
 
 def log_key(number: int, tenant: str = "acme", platform: str = "crm") -> LogKey:
@@ -174,13 +175,15 @@ def plan_all(seen: Seen) -> Decision:
 
 async def decided(journal: Journal, *ids: str) -> Decision | None:
     locks = (KEY, *((KEY.tenant, KEY.platform, id_) for id_ in sorted(ids)))
-    return await journal.store.write(lambda: scripts.decide(KEY, ids, plan_all), locks=locks)
+    return await journal.store.write(lambda: scripts.decide(KEY, ids, plan_all, ENTRY), locks=locks)
 
 
 async def test_a_decision_is_carried_out_and_taken_up(journal: Journal) -> None:
     await journal.with_failed("1", "2")
     assert await decided(journal, "1", "2") is not None
     assert await journal.states() == {"1": "planned", "2": "planned"}
+    (record,) = await journal.store.read(lambda: scripts.read_audit(0, 10))
+    assert (record.operator, record.act, record.subject) == ("grace", "retry", KEY.conversation_log_id)
     assert (await journal.rows())["1"].reason is None
     claim = await journal.claim()
     assert claim is not None
@@ -202,8 +205,9 @@ async def test_a_decision_does_not_touch_what_was_not_seen(journal: Journal) -> 
 async def test_a_refused_decision_changes_nothing(journal: Journal) -> None:
     await journal.with_failed("1")
     decision = Decision(changes=(RowChange("1", RowState.LOGGED, erase=True),), refused="No.")
-    await journal.store.write(lambda: scripts.decide(KEY, {"1"}, lambda _seen: decision), locks=(KEY,))
+    await journal.store.write(lambda: scripts.decide(KEY, {"1"}, lambda _seen: decision, ENTRY), locks=(KEY,))
     assert await journal.states() == {"1": "failed"}
+    assert await journal.store.read(lambda: scripts.read_audit(0, 10)) == []
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

@@ -48,7 +48,11 @@ _IN_TAG: Final = re.compile(rf"(<(?:\w{{1,40}}:)?\w{{0,40}}{_NAMES}(?:\s[^>]*)?>
 _SCHEME: Final = re.compile(rf"\b({_SCHEMES}(?:\s+|%20|\+))[^\s\"'<>,;]+", re.IGNORECASE)
 _JWT: Final = re.compile(r"eyJ[\w-]{5,}(?:\.[\w-]*)*")
 _USER_IN_URL: Final = re.compile(r"(//)[^/\s@\"'<>]{1,400}@")
-_LONG: Final = re.compile(r"[\w+/=~-]{32,}", re.ASCII)
+_LONG: Final = re.compile(r"[\w+/=~.!-]{32,}", re.ASCII)
+_OPAQUE: Final = (
+    28  # characters without a dot or a slash: longer than the ids of records, shorter than most tokens
+)
+_PARTS: Final = re.compile(r"[./]")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -97,9 +101,14 @@ def _spellings(part: str) -> set[str]:
 
 
 def _is_opaque(run: str) -> bool:
-    """Whether a long run of characters is a token rather than a word or the id of a record."""
-    mixed = any(map(str.isdigit, run)) and any(map(str.isalpha, run))
-    return mixed and _UUID.fullmatch(run) is None
+    """Whether a long run of characters is a token rather than words, a path, or the id of a record."""
+    return any(
+        len(part) >= _OPAQUE
+        and any(map(str.isdigit, part))
+        and any(map(str.isalpha, part))
+        and _UUID.fullmatch(part) is None
+        for part in _PARTS.split(run)
+    )
 
 
 def _without_pieces(text: str, secrets: Iterable[str], *, cut: bool) -> str:

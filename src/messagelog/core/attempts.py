@@ -46,11 +46,9 @@ def attempt_of(sealer: Sealer, log: LogRow, error: ConnectorError, changes: Sequ
     )
 
 
-def opened_body(sealer: Sealer, key: LogKey, attempt: Attempt) -> str | None:
-    """What the CRM answered then."""
-    if attempt.body is None:
-        return None
-    return sealer.open(attempt.body, *_context(key, attempt.fence)).decode()
+def opened_body(sealer: Sealer, key: LogKey, fence: int, body: bytes) -> str:
+    """What the CRM answered the call of this number."""
+    return sealer.open(body, *_context(key, fence)).decode()
 
 
 def _secrets(credentials: Credentials) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,14 +17,18 @@ from msgspec.structs import replace
 from messagelog.core import decisions, inbox_shapes
 from messagelog.core import payload as payloads
 from messagelog.core.attempts import opened_body
+from messagelog.core.audit import READ_TEXT
 from messagelog.core.inbox_shapes import Details, Entry, Outcome, Page, Progress, Row
+from messagelog.core.operators import Role
+from messagelog.core.settle import Trouble
 from messagelog.storage import scripts
-from messagelog.storage.rows import InboxFilter, InboxPlace, LogKey, LogState, RowState, Undecided
+from messagelog.storage.rows import AuditEntry, InboxFilter, InboxPlace, LogKey, LogState, RowState, Undecided
 from messagelog.storage.sealing import SealBroken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from messagelog.core.operators import Operator
     from messagelog.storage import LogRow, MessageRow, Sealer, Store
     from messagelog.storage.rows import Attempt, Cause, Decision, InboxCount, Judge
 
@@ -47,14 +52,16 @@ class BadCursor(ValueError):
 
 
 class Inbox:
-    """What is in trouble in a journal. With a `sealer` it can show text, which only some may see.
+    """What is in trouble in a journal, as an operator sees it. To show text it needs a `sealer`.
 
-    A decision about one log may name the `fence` of the entry that it was made about: it is refused when the server
-    has worked on the log since, so that nobody decides about a call of which she has not seen the outcome.
+    What she does, and each text that she looks at, is recorded in the same transaction; `RoleMissing` is raised where
+    she may not. A decision about one log may name the `fence` of the entry that it was made about: it is refused when
+    the server has worked on the log since, so that nobody decides about a call of which she has not seen the outcome.
     """
 
-    def __init__(self, store: Store, sealer: Sealer | None = None) -> None:
+    def __init__(self, store: Store, operator: Operator, sealer: Sealer | None = None) -> None:
         self._store = store
+        self._operator = operator
         self._sealer = sealer
 
     # ------------------------------------------------------------------------------------ to look at
@@ -71,11 +78,13 @@ class Inbox:
     async def entry(self, key: LogKey, *, text: bool = False) -> Details:
         """One conversation log, with its messages that are not logged, and the calls that failed.
 
-        `text` adds what is kept of messages and of the CRM's answers. Raises `NotThere`.
+        `text` adds what is kept of messages and of the CRM's answers, and is recorded. Raises `NotThere`.
         """
+        if text:
+            self._operator.needs(Role.TEXT)
         rows = await self._store.read(lambda: scripts.rows_not_logged(key))
         attempts = await self._store.read(lambda: scripts.attempts_of(key))
-        texts = await self._texts(key) if text else {}
+        texts, bodies = await self._looked_at(key) if text else ({}, {})
         newest = max(rows, key=lambda row: (row.reason is not None, row.updated_at), default=None)
         place = InboxPlace(key, newest.updated_at if newest else 0, "", (newest and newest.reason) or "")
         entries = await self._entries([place])
@@ -84,7 +93,7 @@ class Inbox:
         return Details(
             entry=entries[0],
             rows=[_row(row, texts.get(row.id)) for row in rows],
-            attempts=[self._attempt(key, attempt, text=text) for attempt in attempts],
+            attempts=[_attempt(attempt, bodies.get(attempt.fence)) for attempt in attempts],
         )
 
     async def causes(self, tenant: str | None = None, *, since: int = 0) -> list[Cause]:
@@ -94,7 +103,7 @@ class Inbox:
     async def export(
         self, wanted: InboxFilter | None = None, *, text: bool = False
     ) -> AsyncIterator[Details]:
-        """All that `entries` lists, each with its details."""
+        """All that `entries` lists, each with its details, as `entry` gives them."""
         after = None
         while True:
             page = await self.entries(wanted, after=after)
@@ -115,10 +124,11 @@ class Inbox:
         A parked log is tried again when somebody has looked and says that it is `not_in_crm`. Raises `NotThere`, and
         `Refusal` with the reason.
         """
-        return await self._decided(key, partial(decisions.retried, not_in_crm=not_in_crm), fence)
+        return await self._decided(key, "retry", partial(decisions.retried, not_in_crm=not_in_crm), fence)
 
     async def retry_all(self, wanted: InboxFilter, *, not_in_crm: bool = False) -> AsyncIterator[Progress]:
         """Tries again all that is wanted, and tells after each batch how far it has come."""
+        self._operator.needs(Role.ACT)
         total = await self._count(wanted)
         seen = Progress(done=0, total=total, planned=0, without_text=0, refused=0)
         after: InboxPlace | None = None
@@ -145,7 +155,7 @@ class Inbox:
         fence: int | None = None,
     ) -> None:
         """Gives a log to another contact, if nothing of it is in the CRM. Nothing is sent: `retry` does that."""
-        await self._decided(key, partial(decisions.linked, contact=(contact_id, name, type_)), fence)
+        await self._decided(key, "link", partial(decisions.linked, contact=(contact_id, name, type_)), fence)
 
     async def mark_done(
         self,
@@ -160,7 +170,7 @@ class Inbox:
         Only what is in question counts as logged, not what was held back by it, unless it is `everything`.
         """
         judge = partial(decisions.marked_done, activity=third_party_log_id, everything=everything)
-        return await self._decided(key, judge, fence)
+        return await self._decided(key, "mark_done", judge, fence)
 
     # -------------------------------------------------------------------------------------- the rest
 
@@ -170,8 +180,10 @@ class Inbox:
         except (NotThere, Refusal):
             return None
 
-    async def _decided(self, key: LogKey, judge: Judge, fence: int | None) -> Outcome:
-        decision = await self._carried_out(key, partial(decisions.unchanged, judge=judge, fence=fence))
+    async def _decided(self, key: LogKey, act: str, judge: Judge, fence: int | None) -> Outcome:
+        self._operator.needs(Role.ACT)
+        entry = self._entry(act, Role.ACT, key, key.conversation_log_id)
+        decision = await self._carried_out(key, partial(decisions.unchanged, judge=judge, fence=fence), entry)
         if decision is None:
             raise NotThere(key.conversation_log_id)
         if decision.refused is not None:
@@ -183,14 +195,14 @@ class Inbox:
             without_text=states.count(RowState.FAILED),
         )
 
-    async def _carried_out(self, key: LogKey, judge: Judge) -> Decision | None:
+    async def _carried_out(self, key: LogKey, judge: Judge, entry: AuditEntry) -> Decision | None:
         """Locks the log and its rows by their names, as a request does that brings them again."""
         for _ in range(_LOOKS):
             rows = await self._store.read(lambda: scripts.rows_not_logged(key))
             ids = frozenset(row.id for row in rows)
             locks = (key, *((key.tenant, key.platform, id_) for id_ in sorted(ids)))
             try:
-                return await self._store.write(partial(scripts.decide, key, ids, judge), locks=locks)
+                return await self._store.write(partial(scripts.decide, key, ids, judge, entry), locks=locks)
             except Undecided:
                 continue
         raise Refusal("Messages keep coming in: look again in a minute.")
@@ -211,32 +223,25 @@ class Inbox:
         found = await self._store.read(lambda: scripts.inbox_logs([place.key for place in places]))
         return [_entry(place, *seen) for place, seen in zip(places, found, strict=True) if seen is not None]
 
-    async def _texts(self, key: LogKey) -> dict[str, dict[str, Any]]:
-        """What is kept of each message, without RingCentral's token; nothing for one that cannot be opened."""
-        sealed = await self._store.read(lambda: scripts.texts_of(key))
-        texts = {}
-        for id_, payload in sealed.items():
-            try:
-                texts[id_] = payloads.readable(self._unsealing, key, id_, payload)
-            except SealBroken:
-                continue
-        return texts
+    async def _looked_at(self, key: LogKey) -> tuple[dict[str, dict[str, Any]], dict[int, str]]:
+        """What is kept of each message and of the CRM's answers; the look at each is on disk when this returns.
 
-    def _attempt(self, key: LogKey, attempt: Attempt, *, text: bool) -> inbox_shapes.Attempt:
-        body = None
-        if text:
-            try:
-                body = opened_body(self._unsealing, key, attempt)
-            except SealBroken:
-                body = None
-        return inbox_shapes.Attempt(
-            at=attempt.at,
-            call=attempt.call,
-            error=attempt.error,
-            status=attempt.status,
-            reason=attempt.reason,
-            body=body,
-        )
+        What was sealed with another secret key is left out.
+        """
+        sealer = self._unsealing
+        look = partial(self._entry, READ_TEXT, Role.TEXT, key)
+        sealed, bodies = await self._store.write(lambda: scripts.look_at_texts(key, look))
+        texts, answers = {}, {}
+        for id_, payload in sealed.items():
+            with suppress(SealBroken):
+                texts[id_] = payloads.readable(sealer, key, id_, payload)
+        for fence, body in bodies.items():
+            with suppress(SealBroken):
+                answers[fence] = opened_body(sealer, key, fence, body)
+        return texts, answers
+
+    def _entry(self, act: str, role: Role, key: LogKey, subject: str) -> AuditEntry:
+        return AuditEntry(self._operator.name, act, role, key.tenant, key.platform, subject)
 
     @property
     def _unsealing(self) -> Sealer:
@@ -253,7 +258,7 @@ def key_of(entry: Entry) -> LogKey:
 def _entry(place: InboxPlace, log: LogRow, counts: Sequence[InboxCount], attempts: int) -> Entry:
     states = {count.state: count.rows for count in counts}
     waiting = [count for count in counts if count.state != _DONE]
-    reason = place.reason or log.reason or ""
+    reason = _first(place.reason or log.reason or "")
     return Entry(
         tenant=log.key.tenant,
         platform=log.key.platform,
@@ -276,6 +281,13 @@ def _entry(place: InboxPlace, log: LogRow, counts: Sequence[InboxCount], attempt
     )
 
 
+def _first(reason: str) -> str:
+    """The reason of what was held back by another: the other's."""
+    if reason.startswith(f"{Trouble.BEHIND}:") and reason.endswith(")"):
+        return reason.partition("(")[2].removesuffix(")")
+    return reason
+
+
 def _state(log: LogRow, states: dict[str, int]) -> str:
     if log.state is LogState.PARKED:
         return "parked"
@@ -294,6 +306,17 @@ def _row(row: MessageRow, text: dict[str, Any] | None) -> Row:
         updated_at=row.updated_at,
         has_text=row.payload is not None,
         text=text,
+    )
+
+
+def _attempt(attempt: Attempt, body: str | None) -> inbox_shapes.Attempt:
+    return inbox_shapes.Attempt(
+        at=attempt.at,
+        call=attempt.call,
+        error=attempt.error,
+        status=attempt.status,
+        reason=attempt.reason,
+        body=body,
     )
 
 

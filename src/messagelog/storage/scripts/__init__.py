@@ -23,8 +23,8 @@ from messagelog.storage.scripts.inbox import (
     inbox,
     inbox_causes,
     inbox_logs,
+    look_at_texts,
     rows_not_logged,
-    texts_of,
 )
 from messagelog.storage.scripts.operators import (
     add_operator,
@@ -119,6 +119,7 @@ __all__ = [
     "logs_to_drop",
     "logs_to_erase",
     "look_at_rows",
+    "look_at_texts",
     "look_up",
     "next_due",
     "note",
@@ -139,7 +140,6 @@ __all__ = [
     "show_logs",
     "sign_in",
     "sign_out",
-    "texts_of",
     "touch_session",
     "use_state",
 ]

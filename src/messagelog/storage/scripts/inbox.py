@@ -6,12 +6,21 @@ from typing import TYPE_CHECKING, Final
 
 from messagelog.storage.rows import Attempt, Cause, InboxCount, InboxPlace, LogKey, RowState, Seen, Undecided
 from messagelog.storage.scripts.asking import Do, Fetch, Together
+from messagelog.storage.scripts.audit import record_audit
 from messagelog.storage.scripts.values import key_params, log_from, log_params, readable, row_from
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
-    from messagelog.storage.rows import Decision, InboxFilter, Judge, LogRow, MessageRow, RowChange
+    from messagelog.storage.rows import (
+        AuditEntry,
+        Decision,
+        InboxFilter,
+        Judge,
+        LogRow,
+        MessageRow,
+        RowChange,
+    )
     from messagelog.storage.scripts.asking import Params, Script
 
 KEPT_ATTEMPTS: Final = 20
@@ -95,13 +104,24 @@ def attempts_of(key: LogKey) -> Script[list[Attempt]]:
     ]
 
 
-def texts_of(key: LogKey) -> Script[dict[str, bytes]]:
-    """The sealed texts that a conversation log still has, by row id."""
-    return {id_: bytes(payload) for id_, payload in (yield Fetch("texts_of_log", key_params(key)))}
+def look_at_texts(
+    key: LogKey, look: Callable[[str], AuditEntry]
+) -> Script[tuple[dict[str, bytes], dict[int, bytes]]]:
+    """The sealed texts that a conversation log still has, by row id, and what the CRM answered, by the call's number.
+
+    Each look is recorded with it: `look` is given the id of the row, or of the log for all that the CRM answered.
+    """
+    texts, attempts = yield Together(
+        Fetch("texts_of_log", key_params(key)), Fetch("attempts_of_log", key_params(key))
+    )
+    bodies = {row[0]: bytes(row[-1]) for row in attempts if row[-1] is not None}
+    looked_at = [id_ for id_, _ in texts] + [key.conversation_log_id] * bool(bodies)
+    yield from record_audit([look(id_) for id_ in looked_at])
+    return {id_: bytes(payload) for id_, payload in texts}, bodies
 
 
-def decide(key: LogKey, ids: Collection[str], judge: Judge) -> Script[Decision | None]:
-    """Carries out a person's decision about a conversation log; None when there is no such log.
+def decide(key: LogKey, ids: Collection[str], judge: Judge, entry: AuditEntry) -> Script[Decision | None]:
+    """Carries out a person's decision about a conversation log, and records it; None when there is no such log.
 
     `ids` are the rows that the caller has locked by name, beside the log. When the log has another one that is not
     done, it has to look again: `Undecided`.
@@ -125,6 +145,7 @@ def decide(key: LogKey, ids: Collection[str], judge: Judge) -> Script[Decision |
         Do("decide_row", [_decided(key, change, states[change.id]) for change in changes]),
         *([] if decision.log is None else [Do("save_log", [log_params(decision.log)])]),
     )
+    yield from record_audit([entry])
     return decision
 
 
