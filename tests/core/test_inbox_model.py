@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from messagelog.core.inbox_shapes import Entry
 
 IDS = (1, 2, 3, 4)
-TIMES = Times(answer=5.0, call=5.0, lease=60.0)
+TIMES = Times(answer=0.05, call=5.0, lease=60.0)
 
 
 @dataclass(frozen=True)
