@@ -17,6 +17,14 @@ from messagelog.storage.scripts.contacts import (
     keep_contacts,
     settle_new_contact,
 )
+from messagelog.storage.scripts.erasing import (
+    erase_account,
+    erase_in_log,
+    erase_log,
+    erase_tenant,
+    walk_logs,
+    walk_rows,
+)
 from messagelog.storage.scripts.operators import (
     add_operator,
     begin_session,
@@ -36,6 +44,7 @@ from messagelog.storage.scripts.reading import (
     entries_of,
     linked_activities,
     list_logs,
+    logs_of_contact,
     look_up,
     next_due,
     report_rows,
@@ -83,6 +92,10 @@ __all__ = [
     "end_session",
     "end_sessions",
     "entries_of",
+    "erase_account",
+    "erase_in_log",
+    "erase_log",
+    "erase_tenant",
     "find_contacts",
     "find_operator",
     "find_session",
@@ -92,6 +105,7 @@ __all__ = [
     "linked_activities",
     "list_logs",
     "list_operators",
+    "logs_of_contact",
     "look_at_rows",
     "look_up",
     "next_due",
@@ -114,4 +128,6 @@ __all__ = [
     "sign_out",
     "touch_session",
     "use_state",
+    "walk_logs",
+    "walk_rows",
 ]
