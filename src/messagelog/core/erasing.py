@@ -42,6 +42,12 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     parked: int = 0
     under_way: int = 0
 
+    def and_then(self, later: Erased) -> Erased:
+        """What was erased by two attempts; under way is what the later one says."""
+        names = self.__struct_fields__
+        sums = {name: getattr(self, name) + getattr(later, name) for name in names}
+        return Erased(**{**sums, "under_way": later.under_way})
+
 
 class Eraser:
     """Erases, for an operator with the role `administer`; a record of it is on disk before it is done."""
