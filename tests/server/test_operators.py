@@ -34,6 +34,9 @@ NEEDED: dict[str, set[Role]] = {
     "GET /operators/me": set(),
     "DELETE /operators/session": set(),
     "DELETE /operators/sessions": set(),
+    "POST /operators/erase/user": {Role.ADMINISTER},
+    "POST /operators/erase/tenant": {Role.ADMINISTER},
+    "POST /operators/export": {Role.ADMINISTER, Role.TEXT},
 }
 """Which roles each route needs."""
 

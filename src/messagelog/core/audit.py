@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from messagelog.core.operators import Role
 from messagelog.core.payload import Payload, opened
@@ -52,6 +53,7 @@ def _seen(sealer: Sealer, key: LogKey, row: MessageRow) -> SeenRow:
     if row.payload is None:
         return SeenRow(row, None)
     try:
-        return SeenRow(row, opened(sealer, key, row))
+        # The token opens fax media in the user's name; it is a credential, and no operator's business.
+        return SeenRow(row, replace(opened(sealer, key, row), rc_access_token=None))
     except SealBroken:
         return SeenRow(row, None, sealed=True)

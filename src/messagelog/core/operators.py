@@ -132,7 +132,7 @@ class Operators:
     async def end_sessions(self, by: Operator, name: str) -> int:
         """Ends all sessions of an operator, everywhere, at once; how many there were."""
         name = checked_name(name)
-        return await self._change(by, "end_sessions", name, lambda: scripts.end_sessions(name))
+        return await self._change(by, "end_sessions", name, lambda: scripts.end_operator_sessions(name))
 
     async def all(self) -> list[OperatorRow]:
         """All accounts, in the order of their names."""

@@ -21,6 +21,7 @@ from messagelog.server import (
     message_log,
     oauth,
     operators,
+    privacy,
     user_settings,
 )
 from messagelog.server.assembly import Parts, assembled
@@ -85,7 +86,17 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect would repeat the query, and the query holds the client's token
     )
-    for module in (message_log, contacts, login, oauth, user_settings, manifest, information, operators):
+    for module in (
+        message_log,
+        contacts,
+        login,
+        oauth,
+        user_settings,
+        manifest,
+        information,
+        operators,
+        privacy,
+    ):
         app.include_router(module.router)
     for path, mounted in mounts.items():
         app.mount(path, mounted)

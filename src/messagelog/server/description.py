@@ -13,11 +13,16 @@ import msgspec
 from fastapi import FastAPI
 
 from messagelog.core.answer import Answer
+from messagelog.core.erasing import Erased
+from messagelog.core.exporting import Export
 from messagelog.messages import LogRequest
 from messagelog.server.shapes import (
     CallLogs,
     ContactsAnswer,
     Ended,
+    EraseTenantForm,
+    EraseUserForm,
+    ExportForm,
     ManagedAuthState,
     ManagedOAuthState,
     Me,
@@ -37,7 +42,7 @@ Schema = dict[str, Any]
 _TYPES: Final = (
     *(Answer, LogRequest, ContactsAnswer, NewContactAnswer, NewContactForm, SettingsAnswer, SettingsForm),
     *(Outcome, CallLogs, UserInfoHash, Version, ManagedAuthState, ManagedOAuthState),
-    *(SignInForm, OperatorToken, Ended, Me),
+    *(SignInForm, OperatorToken, Ended, Me, EraseUserForm, EraseTenantForm, ExportForm, Erased, Export),
 )
 _REF: Final = "#/components/schemas/{name}"
 
@@ -165,6 +170,7 @@ _LOG_REQUEST: Final = {
     "contactType": "contact",
     "contactName": "Maya Patel",
 }
+_ERASED: Final = dict.fromkeys(("users", "settings", "contacts", "messages", "kept", "parked", "underWay"), 0)
 
 
 def _notice(message: str, type_: str = "success", ttl: int = 1000) -> dict[str, Any]:
@@ -448,6 +454,32 @@ ROUTES: Final[dict[str, Described]] = {
     "DELETE /operators/session": Described(answer=Ended, example={"ended": 1}, operator=True),
     "DELETE /operators/sessions": Described(answer=Ended, example={"ended": 2}, operator=True),
     "GET /operators/me": Described(answer=Me, example={"name": "grace", "roles": ["text"]}, operator=True),
+    "POST /operators/erase/user": Described(
+        body=EraseUserForm,
+        body_example={"tenant": "acme", "platform": "demo", "id": "u-ada"},
+        answer=Erased,
+        example={**_ERASED, "users": 1, "settings": 2, "messages": 1, "kept": 40},
+        operator=True,
+    ),
+    "POST /operators/erase/tenant": Described(
+        body=EraseTenantForm,
+        body_example={"tenant": "acme"},
+        answer=Erased,
+        example={**_ERASED, "users": 12, "contacts": 30, "messages": 4_000},
+        operator=True,
+    ),
+    "POST /operators/export": Described(
+        body=ExportForm,
+        body_example={"tenant": "acme", "platform": "demo", "id": "c-1"},
+        answer=Export,
+        example={
+            "tenant": "acme",
+            "platform": "demo",
+            "contacts": [{"id": "c-1", "name": "Maya Patel", "type": "contact", "phone_number": _NUMBER}],
+            "conversationLogs": [],
+        },
+        operator=True,
+    ),
     "POST /callLog": Described(refuses=(404,)),
     "PATCH /callLog": Described(refuses=(404,)),
 }

@@ -146,3 +146,27 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     roles: list[str]
+
+
+class EraseUserForm(msgspec.Struct):
+    """The body of `POST /operators/erase/user`."""
+
+    tenant: str
+    platform: str
+    id: str
+
+
+class EraseTenantForm(msgspec.Struct):
+    """The body of `POST /operators/erase/tenant`; without a platform, at all of them."""
+
+    tenant: str
+    platform: str | None = None
+
+
+class ExportForm(msgspec.Struct):
+    """The body of `POST /operators/export`: one of a contact's `id` and a `phone` number."""
+
+    tenant: str
+    platform: str
+    id: str | None = None
+    phone: str | None = None

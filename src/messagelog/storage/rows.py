@@ -418,3 +418,33 @@ class AuditRow(msgspec.Struct, frozen=True):
     tenant: str | None
     platform: str | None
     subject: str | None
+
+
+class RowKey(NamedTuple):
+    """A message wherever it is: its key, its conversation log, and its user."""
+
+    id: str
+    tenant: str
+    platform: str
+    conversation_log_id: str = ""
+    user_id: str = ""
+
+
+class ErasedAccounts(msgspec.Struct, frozen=True):
+    """How many users were erased, and what hangs on them alone."""
+
+    users: int = 0
+    settings: int = 0
+    contacts: int = 0
+
+
+class ErasedInLog(msgspec.Struct, frozen=True):
+    """How many messages of a conversation log are gone, are parked without text, or are logged by nobody now.
+
+    `under_way` is 1 when a call brings some of them at this moment.
+    """
+
+    dropped: int = 0
+    parked: int = 0
+    unlinked: int = 0
+    under_way: int = 0

@@ -100,6 +100,6 @@ def end_session(session: str) -> Script[None]:
     yield Do("drop_operator_session", [{"session": session}])
 
 
-def end_sessions(name: str) -> Script[int]:
+def end_operator_sessions(name: str) -> Script[int]:
     """Ends all sessions of an operator; how many there were."""
     return len((yield Fetch("drop_operator_sessions", {"name": name})))

@@ -469,3 +469,96 @@ SELECT "id", "conversationId", "conversationLogId", "thirdPartyLogId", "userId",
 FROM "messageLogs"
 WHERE "id" {in_ids} AND "tenant" = :tenant AND "platform" = :platform AND "conversationLogId" = :log
 ORDER BY "sentAt", LENGTH("id"), "id"
+
+-- name: drop_user
+DELETE FROM "users" WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform RETURNING "id"
+
+-- name: drop_settings_of_user
+DELETE FROM "userSettings" WHERE "userId" = :id AND "tenant" = :tenant AND "platform" = :platform
+RETURNING "settingId"
+
+-- name: walk_rows
+-- All messages by their key, a page at a time: what is erased is erased so seldom that no index waits for it.
+SELECT "id", "tenant", "platform", "conversationLogId", "userId"
+FROM "messageLogs"
+WHERE ("id", "tenant", "platform") > (:id, :tenant, :platform)
+ORDER BY "id", "tenant", "platform"
+LIMIT :limit
+
+-- name: walk_logs
+-- All conversation logs by their key, a page at a time.
+SELECT "conversationLogId", "tenant", "platform"
+FROM "conversationLogs"
+WHERE ("conversationLogId", "tenant", "platform") > (:log, :tenant, :platform)
+ORDER BY "conversationLogId", "tenant", "platform"
+LIMIT :limit
+
+-- name: drop_unsent_of_user
+-- What is known not to be in the CRM, and waits for an erased user -> gone. A colleague may send it again.
+DELETE FROM "messageLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "userId" = :user
+  AND "state" NOT IN ('calling', 'unknown', 'parked', 'logged')
+RETURNING "id"
+
+-- name: park_of_user
+-- What may be in the CRM, and nobody can ask for an erased user: calling, unknown, parked -> parked, without text.
+UPDATE "messageLogs"
+SET "state" = 'parked', "reason" = COALESCE("reason", :reason), "payload" = NULL, "userId" = '', "updatedAt" = {now}
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "userId" = :user
+  AND "state" IN ('calling', 'unknown', 'parked')
+RETURNING "id"
+
+-- name: unlink_user
+-- What is in the CRM stays logged, so that nobody logs it again; not who logged it.
+UPDATE "messageLogs"
+SET "userId" = '', "payload" = NULL
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "userId" = :user
+  AND "state" = 'logged'
+RETURNING "id"
+
+-- name: drop_rows_of_log
+DELETE FROM "messageLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+RETURNING "id"
+
+-- name: drop_log
+DELETE FROM "conversationLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+RETURNING "conversationLogId"
+
+-- name: drop_users_of_tenant
+DELETE FROM "users"
+WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+RETURNING "id"
+
+-- name: drop_user_settings_of_tenant
+DELETE FROM "userSettings"
+WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+
+-- name: drop_admin_settings_of_tenant
+DELETE FROM "adminSettings"
+WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+
+-- name: drop_contacts_of_tenant
+DELETE FROM "contacts"
+WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+RETURNING "phoneNumber"
+
+-- name: drop_new_contacts_of_tenant
+DELETE FROM "newContacts"
+WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+
+-- name: blank_audit_of_tenant
+-- Who looked at something of an erased tenant stays known; not what it was.
+UPDATE "audit" SET "subject" = NULL
+WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+
+-- name: logs_of_contact
+-- The conversation logs of a contact, the oldest first.
+SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
+       "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
+       "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
+       "bodySize", "earlier", "createdAt", "updatedAt"
+FROM "conversationLogs"
+WHERE "contactId" = :contact_id AND "tenant" = :tenant AND "platform" = :platform
+ORDER BY "createdAt", "conversationLogId"
