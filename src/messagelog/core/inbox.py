@@ -100,6 +100,16 @@ class Inbox:
         """How much is in trouble for what, since a time (epoch milliseconds)."""
         return await self._store.read(lambda: scripts.inbox_causes(tenant, since))
 
+    async def count(self, wanted: InboxFilter) -> int:
+        """About how many logs are wanted: one with several causes is counted for each."""
+        return sum(
+            cause.logs
+            for cause in await self.causes(wanted.tenant)
+            if wanted.platform in {None, cause.platform}
+            and wanted.state in {None, cause.state}
+            and wanted.cause in {None, cause.cause}
+        )
+
     async def export(
         self, wanted: InboxFilter | None = None, *, text: bool = False
     ) -> AsyncIterator[Details]:
@@ -129,7 +139,7 @@ class Inbox:
     async def retry_all(self, wanted: InboxFilter, *, not_in_crm: bool = False) -> AsyncIterator[Progress]:
         """Tries again all that is wanted, and tells after each batch how far it has come."""
         self._operator.needs(Role.ACT)
-        total = await self._count(wanted)
+        total = await self.count(wanted)
         seen = Progress(done=0, total=total, planned=0, without_text=0, refused=0)
         after: InboxPlace | None = None
         while places := await self._store.read(lambda: scripts.inbox(wanted, after, _BATCH)):  # noqa: B023 - run at once
@@ -206,16 +216,6 @@ class Inbox:
             except Undecided:
                 continue
         raise Refusal("Messages keep coming in: look again in a minute.")
-
-    async def _count(self, wanted: InboxFilter) -> int:
-        """About how many logs are wanted: one with several causes is counted for each."""
-        return sum(
-            cause.logs
-            for cause in await self.causes(wanted.tenant)
-            if wanted.platform in {None, cause.platform}
-            and wanted.state in {None, cause.state}
-            and wanted.cause in {None, cause.cause}
-        )
 
     async def _entries(self, places: Sequence[InboxPlace]) -> list[Entry]:
         if not places:

@@ -49,5 +49,5 @@ def drop_log(key: LogKey, age_ms: int) -> Script[bool]:
     if not done or log.updated_at >= now - age_ms:
         return False
     params = [key_params(key)]
-    yield Together(Do("drop_rows", params), Do("drop_attempts", params), Do("drop_log", params))
+    yield Together(Do("drop_done_rows", params), Do("drop_attempts", params), Do("drop_done_log", params))
     return True

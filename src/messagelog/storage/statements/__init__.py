@@ -56,12 +56,13 @@ def load(dialect: Dialect, *, given_clock: bool) -> dict[str, Statement]:
     spelling = dict(_SPELLINGS[dialect])
     if given_clock:
         spelling["{now}"] = _GIVEN_CLOCK[dialect]
-    folder = resources.files(__package__)
-    return {
-        name: _fitted(name, body, dialect, spelling)
-        for file in _FILES
-        for name, body in _named((folder / file).read_text("utf-8"))
-    }
+    found: dict[str, Statement] = {}
+    for file in _FILES:
+        for name, body in _named((resources.files(__package__) / file).read_text("utf-8")):
+            if name in found:
+                raise ValueError(f"two statements are called {name}")
+            found[name] = _fitted(name, body, dialect, spelling)
+    return found
 
 
 def _named(text: str) -> Iterator[tuple[str, str]]:

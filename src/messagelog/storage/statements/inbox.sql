@@ -156,7 +156,7 @@ WHERE "updatedAt" < (SELECT {now} - :age_ms) AND "dueAt" IS NULL AND "state" = '
 ORDER BY "updatedAt"
 LIMIT :limit
 
--- name: drop_rows
+-- name: drop_done_rows
 DELETE FROM "messageLogs"
 WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "state" = 'logged'
 
@@ -164,6 +164,6 @@ WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platfo
 DELETE FROM "attempts"
 WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
 
--- name: drop_log
+-- name: drop_done_log
 DELETE FROM "conversationLogs"
 WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
