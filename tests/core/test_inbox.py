@@ -9,9 +9,10 @@ import pytest
 
 from messagelog.connectors import RateLimited, Rejected
 from messagelog.core import Times
-from messagelog.core.inbox import BadCursor, Inbox, NotThere, Refusal
+from messagelog.core.inbox import Inbox, NotThere, Refusal
 from messagelog.core.operators import Operator, Role, RoleMissing, local_operator
 from messagelog.core.retention import Kept, Retention
+from messagelog.messages import BadRequest
 from messagelog.storage import LogKey, Sealer, scripts
 from messagelog.storage.rows import InboxFilter
 from storage.journal import run_sql
@@ -144,8 +145,16 @@ async def test_pages_are_turned_by_their_next(database_url: str) -> None:
             if after is None:
                 break
         assert found == ["c5", "c4", "c3", "c2", "c1"]
-        for wrong in ("", "no", "e30=", "W10=", "\udc80", "WzEsMiwzLDRd"):
-            with pytest.raises(BadCursor):
+        for wrong in (
+            "",
+            "no",
+            "e30=",
+            "W10=",
+            "\udc80",
+            "WzQ2MTE2ODYwMTg0MjczODc5MDUsIiIsIiIsIiJd",
+            "WzEsMiwzLDRd",
+        ):
+            with pytest.raises(BadRequest):
                 await inbox(here).entries(after=wrong)
         exported = [details.entry.conversation_log_id[:2] async for details in inbox(here).export()]
         assert exported == found

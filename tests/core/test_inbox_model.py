@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from messagelog.connectors import ConnectorError
-    from messagelog.core.inbox_shapes import Entry
+    from messagelog.core.inbox_shapes import InboxEntry
 
 IDS = (1, 2, 3, 4)
 TIMES = Times(answer=0.05, call=5.0, lease=60.0)
@@ -81,7 +81,7 @@ class Story:
         self.inbox = Inbox(here.store, local_operator("grace"))
         self.sent: set[int] = set()
         self.faults: list[str] = []
-        self.seen: tuple[Entry, str | None] | None = None
+        self.seen: tuple[InboxEntry, str | None] | None = None
         here.crm.before, here.crm.after = self._before, self._after
 
     def _before(self, _call: Call) -> ConnectorError | None:
@@ -128,7 +128,7 @@ class Story:
             case _:
                 await self.work()
 
-    async def _entry(self) -> Entry | None:
+    async def _entry(self) -> InboxEntry | None:
         page = await self.inbox.entries(InboxFilter(tenant=self.tenant))
         return page.entries[0] if page.entries else None
 

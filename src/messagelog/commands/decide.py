@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from messagelog.core.inbox_shapes import Outcome
+    from messagelog.core.inbox_shapes import Decided
     from messagelog.storage import LogKey, Store
 
 _NOT_IN_CRM = "--not-in-crm"
@@ -145,7 +145,7 @@ def _retry_all(data: Path | None, wanted: InboxFilter, *, not_in_crm: bool) -> N
     in_store(database_url_of(data), retried)
 
 
-def _print_outcome(outcome: Outcome) -> None:
+def _print_outcome(outcome: Decided) -> None:
     if outcome.logged:
         printed(f"{outcome.logged} messages count as logged.")
     if outcome.planned:

@@ -20,7 +20,7 @@ from messagelog.storage.rows import InboxFilter, LogKey
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from messagelog.core.inbox_shapes import Attempt, Entry, Row
+    from messagelog.core.inbox_shapes import FailedCall, InboxEntry, InboxRow
     from messagelog.storage import Store
 
 _HEADS: Final = (
@@ -69,7 +69,7 @@ def listing_of(state: State) -> Callable[..., None]:
     ) -> None:
         wanted = InboxFilter(tenant, platform, state, cause)
 
-        async def read(store: Store) -> list[Entry]:
+        async def read(store: Store) -> list[InboxEntry]:
             return (await Inbox(store, whoever_runs_this()).entries(wanted, limit=limit)).entries
 
         entries = in_store(database_url_of(data or context.obj), read)
@@ -162,7 +162,7 @@ async def found_log(store: Store, id_: str, tenant: str | None, platform: str | 
     return keys[0]
 
 
-def _entry_values(entry: Entry) -> tuple[str, ...]:
+def _entry_values(entry: InboxEntry) -> tuple[str, ...]:
     return (
         *(entry.conversation_log_id, entry.tenant, entry.platform),
         f"{entry.contact_name} ({entry.contact_id})",
@@ -176,14 +176,14 @@ def _entry_values(entry: Entry) -> tuple[str, ...]:
     )
 
 
-def _row_values(row: Row) -> tuple[str, ...]:
+def _row_values(row: InboxRow) -> tuple[str, ...]:
     text = "kept" if row.has_text else "erased"
     if row.text is not None:
         text = msgspec.json.encode(row.text).decode()
     return row.id, row.state, row.user_id, _time(row.sent_at), text, row.reason or ""
 
 
-def _attempt_values(attempt: Attempt) -> tuple[str, ...]:
+def _attempt_values(attempt: FailedCall) -> tuple[str, ...]:
     status = "" if attempt.status is None else str(attempt.status)
     return _time(attempt.at), attempt.call, attempt.error, status, attempt.reason or "", attempt.body or ""
 

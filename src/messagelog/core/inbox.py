@@ -12,15 +12,25 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from msgspec.structs import replace
 
-from messagelog.core import decisions, inbox_shapes
+from messagelog.core import decisions
 from messagelog.core import payload as payloads
 from messagelog.core.attempts import opened_body
 from messagelog.core.audit import READ_TEXT
-from messagelog.core.inbox_shapes import Details, Entry, Outcome, Page, Progress, Row
+from messagelog.core.inbox_shapes import (
+    Decided,
+    FailedCall,
+    InboxDetails,
+    InboxEntry,
+    InboxExport,
+    InboxPage,
+    InboxRow,
+    Progress,
+    RetriedBatch,
+)
 from messagelog.core.operators import Role
 from messagelog.core.settle import Trouble
+from messagelog.messages import BadRequest
 from messagelog.storage import scripts
 from messagelog.storage.rows import AuditEntry, InboxFilter, InboxPlace, LogKey, LogState, RowState, Undecided
 from messagelog.storage.sealing import SealBroken
@@ -36,6 +46,7 @@ STATES: Final = ("failed", "parked", "waiting")
 
 _BATCH: Final = 50
 _LOOKS: Final = 5  # how often a log may get new rows between being looked at and being locked
+_LATEST: Final = 2**62
 _DONE: Final = RowState.LOGGED
 
 
@@ -45,10 +56,6 @@ class NotThere(LookupError):
 
 class Refusal(Exception):
     """What was asked for may not be done; its text is a sentence that says why."""
-
-
-class BadCursor(ValueError):
-    """What was given for a page's `next` is none."""
 
 
 class Inbox:
@@ -68,14 +75,17 @@ class Inbox:
 
     async def entries(
         self, wanted: InboxFilter | None = None, *, after: str | None = None, limit: int = _BATCH
-    ) -> Page:
-        """Conversation logs in trouble, the last changed first; `after` is the `next` of the page before."""
+    ) -> InboxPage:
+        """Conversation logs in trouble, the last changed first; `after` is the `next` of the page before.
+
+        Raises `BadRequest` for an `after` that no page has had.
+        """
         wanted, behind = wanted or InboxFilter(), _place(after)
         places = await self._store.read(lambda: scripts.inbox(wanted, behind, limit))
         entries = await self._entries(places)
-        return Page(entries=entries, next=_cursor(places[-1]) if len(places) == limit else None)
+        return InboxPage(entries=entries, next=_next(places, limit))
 
-    async def entry(self, key: LogKey, *, text: bool = False) -> Details:
+    async def entry(self, key: LogKey, *, text: bool = False) -> InboxDetails:
         """One conversation log, with its messages that are not logged, and the calls that failed.
 
         `text` adds what is kept of messages and of the CRM's answers, and is recorded. Raises `NotThere`.
@@ -90,7 +100,7 @@ class Inbox:
         entries = await self._entries([place])
         if not entries:
             raise NotThere(key.conversation_log_id)
-        return Details(
+        return InboxDetails(
             entry=entries[0],
             rows=[_row(row, texts.get(row.id)) for row in rows],
             attempts=[_attempt(attempt, bodies.get(attempt.fence)) for attempt in attempts],
@@ -112,23 +122,38 @@ class Inbox:
 
     async def export(
         self, wanted: InboxFilter | None = None, *, text: bool = False
-    ) -> AsyncIterator[Details]:
+    ) -> AsyncIterator[InboxDetails]:
         """All that `entries` lists, each with its details, as `entry` gives them."""
         after = None
         while True:
-            page = await self.entries(wanted, after=after)
-            for each in page.entries:
-                try:
-                    yield await self.entry(key_of(each), text=text)
-                except NotThere:  # dropped since the page was read
-                    continue
+            page = await self.export_some(wanted, after=after, text=text)
+            for details in page.logs:
+                yield details
             after = page.next
             if after is None:
                 return
 
+    async def export_some(
+        self,
+        wanted: InboxFilter | None = None,
+        *,
+        after: str | None = None,
+        limit: int = _BATCH,
+        text: bool = False,
+    ) -> InboxExport:
+        """Some of it, from behind the `next` of the page before."""
+        if text:
+            self._operator.needs(Role.TEXT)
+        page = await self.entries(wanted, after=after, limit=limit)
+        logs = []
+        for each in page.entries:
+            with suppress(NotThere):  # dropped since the page was read
+                logs.append(await self.entry(key_of(each), text=text))
+        return InboxExport(logs=logs, next=page.next)
+
     # ---------------------------------------------------------------------------------------- to do
 
-    async def retry(self, key: LogKey, *, not_in_crm: bool = False, fence: int | None = None) -> Outcome:
+    async def retry(self, key: LogKey, *, not_in_crm: bool = False, fence: int | None = None) -> Decided:
         """Tries again what failed, and tries now what waits.
 
         A parked log is tried again when somebody has looked and says that it is `not_in_crm`. Raises `NotThere`, and
@@ -138,22 +163,40 @@ class Inbox:
 
     async def retry_all(self, wanted: InboxFilter, *, not_in_crm: bool = False) -> AsyncIterator[Progress]:
         """Tries again all that is wanted, and tells after each batch how far it has come."""
-        self._operator.needs(Role.ACT)
-        total = await self.count(wanted)
-        seen = Progress(done=0, total=total, planned=0, without_text=0, refused=0)
-        after: InboxPlace | None = None
-        while places := await self._store.read(lambda: scripts.inbox(wanted, after, _BATCH)):  # noqa: B023 - run at once
-            for place in places:
-                outcome = await self._retried(place.key, not_in_crm=not_in_crm)
-                seen = replace(
-                    seen,
-                    done=seen.done + 1,
-                    planned=seen.planned + (outcome.planned if outcome else 0),
-                    without_text=seen.without_text + (outcome.without_text if outcome else 0),
-                    refused=seen.refused + (outcome is None),
+        seen = Progress(done=0, total=await self.count(wanted))
+        after: str | None = None
+        while True:
+            batch = await self.retry_some(wanted, after=after, not_in_crm=not_in_crm)
+            if batch.done:
+                done = seen.done + batch.done
+                seen = Progress(
+                    done=done,
+                    total=max(seen.total, done),
+                    planned=seen.planned + batch.planned,
+                    without_text=seen.without_text + batch.without_text,
+                    refused=seen.refused + batch.refused,
                 )
-            yield replace(seen, total=max(seen.total, seen.done))
-            after = places[-1]
+                yield seen
+            after = batch.next
+            if after is None:
+                return
+
+    async def retry_some(
+        self, wanted: InboxFilter, *, after: str | None = None, limit: int = _BATCH, not_in_crm: bool = False
+    ) -> RetriedBatch:
+        """Tries again some of what is wanted, from behind the `next` of the batch before."""
+        self._operator.needs(Role.ACT)
+        behind = _place(after)
+        places = await self._store.read(lambda: scripts.inbox(wanted, behind, limit))
+        outcomes = [await self._retried(place.key, not_in_crm=not_in_crm) for place in places]
+        tried = [outcome for outcome in outcomes if outcome is not None]
+        return RetriedBatch(
+            done=len(places),
+            planned=sum(outcome.planned for outcome in tried),
+            without_text=sum(outcome.without_text for outcome in tried),
+            refused=len(places) - len(tried),
+            next=_next(places, limit),
+        )
 
     async def link(
         self,
@@ -163,9 +206,11 @@ class Inbox:
         type_: str = "contact",
         *,
         fence: int | None = None,
-    ) -> None:
+    ) -> Decided:
         """Gives a log to another contact, if nothing of it is in the CRM. Nothing is sent: `retry` does that."""
-        await self._decided(key, "link", partial(decisions.linked, contact=(contact_id, name, type_)), fence)
+        return await self._decided(
+            key, "link", partial(decisions.linked, contact=(contact_id, name, type_)), fence
+        )
 
     async def mark_done(
         self,
@@ -174,7 +219,7 @@ class Inbox:
         *,
         everything: bool = False,
         fence: int | None = None,
-    ) -> Outcome:
+    ) -> Decided:
         """Says that the CRM has it, in the activity `third_party_log_id`; without one the next message makes another.
 
         Only what is in question counts as logged, not what was held back by it, unless it is `everything`.
@@ -184,13 +229,13 @@ class Inbox:
 
     # -------------------------------------------------------------------------------------- the rest
 
-    async def _retried(self, key: LogKey, *, not_in_crm: bool) -> Outcome | None:
+    async def _retried(self, key: LogKey, *, not_in_crm: bool) -> Decided | None:
         try:
             return await self.retry(key, not_in_crm=not_in_crm)
         except (NotThere, Refusal):
             return None
 
-    async def _decided(self, key: LogKey, act: str, judge: Judge, fence: int | None) -> Outcome:
+    async def _decided(self, key: LogKey, act: str, judge: Judge, fence: int | None) -> Decided:
         self._operator.needs(Role.ACT)
         entry = self._entry(act, Role.ACT, key, key.conversation_log_id)
         decision = await self._carried_out(key, partial(decisions.unchanged, judge=judge, fence=fence), entry)
@@ -199,7 +244,7 @@ class Inbox:
         if decision.refused is not None:
             raise Refusal(decision.refused)
         states = [change.state for change in decision.changes]
-        return Outcome(
+        return Decided(
             planned=states.count(RowState.PLANNED),
             logged=states.count(RowState.LOGGED),
             without_text=states.count(RowState.FAILED),
@@ -217,7 +262,7 @@ class Inbox:
                 continue
         raise Refusal("Messages keep coming in: look again in a minute.")
 
-    async def _entries(self, places: Sequence[InboxPlace]) -> list[Entry]:
+    async def _entries(self, places: Sequence[InboxPlace]) -> list[InboxEntry]:
         if not places:
             return []
         found = await self._store.read(lambda: scripts.inbox_logs([place.key for place in places]))
@@ -250,16 +295,16 @@ class Inbox:
         return self._sealer
 
 
-def key_of(entry: Entry) -> LogKey:
+def key_of(entry: InboxEntry) -> LogKey:
     """The conversation log that an entry is about."""
     return LogKey(entry.tenant, entry.platform, entry.conversation_log_id)
 
 
-def _entry(place: InboxPlace, log: LogRow, counts: Sequence[InboxCount], attempts: int) -> Entry:
+def _entry(place: InboxPlace, log: LogRow, counts: Sequence[InboxCount], attempts: int) -> InboxEntry:
     states = {count.state: count.rows for count in counts}
     waiting = [count for count in counts if count.state != _DONE]
     reason = _first(place.reason or log.reason or "")
-    return Entry(
+    return InboxEntry(
         tenant=log.key.tenant,
         platform=log.key.platform,
         conversation_log_id=log.key.conversation_log_id,
@@ -296,8 +341,8 @@ def _state(log: LogRow, states: dict[str, int]) -> str:
     return "waiting" if set(states) - {_DONE} else "logged"
 
 
-def _row(row: MessageRow, text: dict[str, Any] | None) -> Row:
-    return Row(
+def _row(row: MessageRow, text: dict[str, Any] | None) -> InboxRow:
+    return InboxRow(
         id=row.id,
         state=row.state,
         reason=row.reason,
@@ -309,8 +354,8 @@ def _row(row: MessageRow, text: dict[str, Any] | None) -> Row:
     )
 
 
-def _attempt(attempt: Attempt, body: str | None) -> inbox_shapes.Attempt:
-    return inbox_shapes.Attempt(
+def _attempt(attempt: Attempt, body: str | None) -> FailedCall:
+    return FailedCall(
         at=attempt.at,
         call=attempt.call,
         error=attempt.error,
@@ -318,6 +363,10 @@ def _attempt(attempt: Attempt, body: str | None) -> inbox_shapes.Attempt:
         reason=attempt.reason,
         body=body,
     )
+
+
+def _next(places: Sequence[InboxPlace], limit: int) -> str | None:
+    return _cursor(places[-1]) if len(places) == limit else None
 
 
 def _cursor(place: InboxPlace) -> str:
@@ -331,5 +380,7 @@ def _place(cursor: str | None) -> InboxPlace | None:
         decoded = base64.b64decode(cursor, altchars=b"-_", validate=True)
         at, id_, tenant, platform = msgspec.json.decode(decoded, type=tuple[int, str, str, str])
     except (binascii.Error, msgspec.DecodeError, ValueError) as error:
-        raise BadCursor("after: this is no page's next") from error
+        raise BadRequest("after", "this is no page's next") from error
+    if abs(at) > _LATEST or "\0" in f"{id_}{tenant}{platform}":
+        raise BadRequest("after", "this is no page's next")
     return InboxPlace(LogKey(tenant, platform, ""), at, id_, "")

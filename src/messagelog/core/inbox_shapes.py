@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class InboxEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A conversation log in trouble.
 
     `state` is parked (a person has to decide), failed, or waiting (the server goes on by itself, or when `users` have
@@ -40,14 +40,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     fence: int
 
 
-class Page(msgspec.Struct, frozen=True, kw_only=True):
+class InboxPage(msgspec.Struct, frozen=True, kw_only=True):
     """Some entries, the last changed first. `next` asks for those behind them; None when these are the last."""
 
-    entries: list[Entry]
+    entries: list[InboxEntry]
     next: str | None = None
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class InboxRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A message that is not logged. `text` is what is kept of it, where it was asked for and there is some."""
 
     id: str
@@ -60,7 +60,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     text: dict[str, Any] | None = None
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+class FailedCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call that came to nothing. `body` is what the CRM answered, without credentials, where it was asked for.
 
     `call` is create, update, find (the activity of a lost create), read (the activity) or prepare (whatever is needed
@@ -75,15 +75,22 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     body: str | None = None
 
 
-class Details(msgspec.Struct, frozen=True, kw_only=True):
+class InboxDetails(msgspec.Struct, frozen=True, kw_only=True):
     """An entry with its messages that are not logged, oldest first, and its failed calls, the last one first."""
 
-    entry: Entry
-    rows: list[Row]
-    attempts: list[Attempt]
+    entry: InboxEntry
+    rows: list[InboxRow]
+    attempts: list[FailedCall]
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class InboxExport(msgspec.Struct, frozen=True, kw_only=True):
+    """Some logs with everything that is known of them. `next` goes on behind them; None when these are the last."""
+
+    logs: list[InboxDetails]
+    next: str | None = None
+
+
+class Decided(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What a decision made of a log's messages: how many are to be sent, how many count as logged.
 
     `without_text` of them stay failed: there is nothing to send, until the client sends them again.
@@ -99,6 +106,16 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     done: int
     total: int
+    planned: int = 0
+    without_text: int = 0
+    refused: int = 0
+
+
+class RetriedBatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What became of some logs; `next` goes on behind them, None when these were the last."""
+
+    done: int
     planned: int
     without_text: int
     refused: int
+    next: str | None = None

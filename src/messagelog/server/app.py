@@ -96,6 +96,7 @@ def create_app(
         information,
         operators,
         privacy,
+        inbox,
     ):
         app.include_router(module.router)
     for path, mounted in mounts.items():

@@ -342,7 +342,7 @@ class InboxCount(msgspec.Struct, frozen=True):
     user_id: str
 
 
-class Cause(msgspec.Struct, frozen=True):
+class Cause(msgspec.Struct, frozen=True, rename="camel"):
     """How many messages of how many conversation logs are in trouble for one cause, and between which times."""
 
     tenant: str
