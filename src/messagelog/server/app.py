@@ -15,6 +15,7 @@ from messagelog.core.runtime import Stopping
 from messagelog.messages import BadRequest
 from messagelog.server import (
     contacts,
+    inbox,
     information,
     login,
     manifest,
