@@ -11,7 +11,7 @@ import pytest
 
 from support.oauth_client import browser
 from support.requests import body, message
-from support.site import ADA, LOOPBACK, SQLITE_ONLY, Quick, site
+from support.site import ADA, SQLITE_ONLY, Quick, site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -97,23 +97,17 @@ async def test_a_user_does_not_lead_her_connector_inside(
             assert heard == []
 
 
-async def test_a_log_to_an_address_inside_fails_and_says_why(database_url: str, tmp_path: Path) -> None:
-    async with (
-        foreign() as (host, heard),
-        site(database_url, tmp_path, private_hosts=LOOPBACK | {"crm.test"}) as here,
-    ):
-        await here.token()
-        here.assembly.parts.connectors["demo"].base_url = "https://10.0.0.1/api/secret-path"
-        reply = await here.log(body(message(1)))
-        (log,) = await here.logs()
-        assert reply.body["successful"] is False
-        assert log.reason is not None
-        assert log.reason.startswith("rejected: ")
-        assert "the address of 10.0.0.1 is not a public one" in log.reason
-        assert "secret" not in log.reason
-        assert await here.states() == {"1": "failed"}
-        assert heard == []
-        assert host
+async def test_a_log_to_an_address_inside_fails_and_says_why(here: Site) -> None:
+    await here.token()
+    here.assembly.parts.connectors["demo"].base_url = "https://10.0.0.1/api/secret-path"
+    reply = await here.log(body(message(1)))
+    assert reply.body["successful"] is False
+    (log,) = await here.logs()
+    assert log.reason is not None
+    assert log.reason.startswith("rejected: ")
+    assert "the address of 10.0.0.1 is not a public one" in log.reason
+    assert "secret" not in log.reason
+    assert await here.states() == {"1": "failed"}
 
 
 # -------------------------------------------------------------------------------------------------- debugging

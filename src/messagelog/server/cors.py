@@ -53,4 +53,10 @@ def is_origin(text: str) -> bool:
     # A port that the scheme has anyway is never sent.
     usual = (parts.scheme, parts.port) in {("https", 443), ("http", 80)}
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return bool(host) and text.isascii() and not usual and text == f"{parts.scheme}://{host}{port}"
+    return (
+        bool(host)
+        and "*" not in text
+        and text.isascii()
+        and not usual
+        and text == f"{parts.scheme}://{host}{port}"
+    )
