@@ -343,7 +343,7 @@ def _edge_problems(settings: Settings) -> list[str]:
             "MESSAGELOG_CORS_ORIGINS must be origins as browsers send them, such as chrome-extension://ID, or *."
         )
     try:
-        NamedHosts(names(settings.private_hosts))
+        NamedHosts(settings.reached_hosts)
     except ValueError as error:
         problems.append(f"MESSAGELOG_PRIVATE_HOSTS: {error}.")
     if not all(map(_is_network, names(settings.trusted_proxies))):

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
+from messagelog.server.heads import BoundedHeads
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
@@ -66,6 +68,7 @@ class Serving(uvicorn.Server):
     ) -> None:
         config = uvicorn.Config(
             app,
+            http=BoundedHeads,
             log_config=None,
             access_log=False,
             proxy_headers=bool(trusted_proxies),
