@@ -47,8 +47,8 @@ class Parts:
     and zone for users who say nothing else. `oauth_clients` are who we are at the CRMs' authorization servers, by
     connector; those send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state. In
     tests, `clock` (epoch milliseconds) stands in for the database's own clock, and `now` (epoch seconds) for this
-    process's, by which tokens and credentials end. `passwords` makes and checks the hashes of operators' passwords; the tests' are
-    cheap.
+    process's, by which tokens and credentials end. `passwords` makes and checks the hashes of operators' passwords;
+    the tests' are cheap.
     """
 
     database_url: str
