@@ -146,7 +146,8 @@ class Operators:
 
     async def _change(self, by: Operator, act: str, name: str, script: Callable[[], Script[T]]) -> T:
         """Runs a script that changes an account; what it does is recorded with it, unless it does nothing."""
-        entry = AuditEntry(by.name, act, Role.ADMINISTER, subject=name)
+        own = by.name == name  # she needs no role for her own sessions
+        entry = AuditEntry(by.name, act, None if own else Role.ADMINISTER, subject=name)
         return await self._store.write(lambda: scripts.recorded(entry, script()))
 
     # ------------------------------------------------------------------------------------------ sessions

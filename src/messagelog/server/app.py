@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 
 import messagelog
 from messagelog.core.answer import ReturnMessage
@@ -26,6 +25,7 @@ from messagelog.server import (
     user_settings,
 )
 from messagelog.server.assembly import Parts, assembled
+from messagelog.server.cors import Cors
 from messagelog.server.description import DescribedApp
 from messagelog.server.guard import Guard
 from messagelog.server.http import RESTARTING, Refused, SessionEnded, json_response
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI, Request, Response
     from starlette.applications import Starlette
-    from starlette.types import Receive, Scope, Send
 
 _SESSION_ENDED: Final = {
     "successful": False,
@@ -44,20 +43,10 @@ _SESSION_ENDED: Final = {
     ),
     "errorCode": "CRM_SESSION_REVOKED",
 }
-_REFUSALS: Final = (Refused, SessionEnded, BadRequest, Stopping, HTTPException, RoleMissing)
 _WITHOUT_CORS: Final = (operators.PREFIX,)
-"""The beginnings of paths that no page of another origin may read."""
+"""Where paths begin that no page of another origin may ask: operators are no users of the client."""
 
-
-class ClientCors(CORSMiddleware):
-    """CORS for the client's routes. Operators' routes have none: a browser gives their answers to no other page."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes requests on, with CORS where they may have it."""
-        if scope["type"] == "http" and scope["path"].startswith(_WITHOUT_CORS):
-            await self.app(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+_REFUSALS: Final = (Refused, SessionEnded, BadRequest, Stopping, HTTPException, RoleMissing)
 
 
 def create_app(
@@ -105,15 +94,7 @@ def create_app(
     for refusal in _REFUSALS:
         app.add_exception_handler(refusal, _refusal)
     app.add_middleware(Guard, hot={("POST", "/messageLog"): _log_messages})
-    app.add_middleware(
-        ClientCors,
-        allow_origins=["*"],  # a token is needed for everything, and no cookie is ever set
-        allow_methods=["*"],
-        allow_headers=["*"],
-        expose_headers=["x-refreshed-jwt-token"],
-        allow_private_network=True,  # the extension may speak to a server on the user's own machine or network
-        max_age=600,
-    )
+    app.add_middleware(Cors, origins=parts.cors_origins, without=_WITHOUT_CORS)
     return app
 
 
@@ -124,11 +105,18 @@ async def _log_messages(request: Request) -> Response:
         return await _refusal(request, error)
 
 
+def _refused(error: Refused) -> Response:
+    answer = json_response(error.text, error.status)
+    if error.retry_after is not None:
+        answer.headers["Retry-After"] = str(error.retry_after)
+    return answer
+
+
 async def _refusal(_request: Request, error: Exception) -> Response:
     """A refusal as the client takes it: a status, and a text as JSON."""
     match error:
         case Refused():
-            return json_response(error.text, error.status)
+            return _refused(error)
         case SessionEnded():
             return json_response(_SESSION_ENDED, 401)
         case BadRequest():
