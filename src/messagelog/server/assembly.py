@@ -13,16 +13,18 @@ from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
 from messagelog.core.contact_book import ContactBook
 from messagelog.core.media import MediaFetcher
+from messagelog.core.plugins import Plugins
 from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.server.states import States
 from messagelog.server.tokens import Tokens
 from messagelog.storage import Sealer, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from messagelog.connectors import Connector
     from messagelog.core.oauth import OAuthClient
+    from messagelog.plugins import Plugin
     from messagelog.storage import Store
 
 _CONNECTIONS_TO_CRMS = 256
@@ -37,7 +39,8 @@ class Parts:
 
     `contact_seconds` is how long contacts that were found are kept; `locale` is the operator's language and zone for
     users who say nothing else. `oauth_clients` are who we are at the CRMs' authorization servers, by connector; those
-    send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state. In tests, `clock` (epoch
+    send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state. `plugins` see each
+    request, in this order; without the work of the `required_plugins` nothing is logged. In tests, `clock` (epoch
     milliseconds) stands in for the database's own clock, and `now` (epoch seconds) for this process's, by which tokens
     and credentials end.
     """
@@ -56,6 +59,8 @@ class Parts:
     oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
     redirect_uri: str = REDIRECT_URI
     bare_state: bool = False
+    plugins: Sequence[Plugin] = ()
+    required_plugins: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
         caller=Caller(store, sealer, media, call_timeout=parts.times.call),
         settings=settings,
         times=parts.times,
+        plugins=Plugins(parts.plugins, parts.required_plugins) if parts.plugins else None,
     )
     try:
         yield Assembly(
