@@ -167,7 +167,7 @@ def _last(groups: Sequence[_Group], first: int, begin: int, *, after_plus: bool)
 
 
 def _is_hopeless(groups: Sequence[_Group], first: int, last: int, begin: int) -> bool:
-    """Whether no card goes from the first group as far as the last: a quick look, which spares long lists of numbers."""
+    """Whether no card goes from the first group so far: a quick look, which spares us long lists of numbers."""
     here, behind, newest = groups[first], groups[first + 1], groups[last]
     if _size(here) >= _SHOWN:
         return False

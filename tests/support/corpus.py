@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_FOLDER = Path(__file__).parent / "corpus"
+_FOLDER = Path(__file__).parents[1] / "plugins" / "corpus"
 _MARKED = re.compile(r"\[\[(.+?)\]\]")
 
 
