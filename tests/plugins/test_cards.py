@@ -122,6 +122,12 @@ def test_two_cards_beside_each_other_are_both_masked() -> None:
     assert mask_cards("4242 4242 4242 4242 3782 822463 10005") == "••••••••••••4242 •••••••••••0005"
 
 
+def test_of_cards_that_overlap_nothing_is_left() -> None:
+    overlapping = "4008 4111 1111 1111 1111"  # its first sixteen digits would do, and so would the last
+    assert passes_luhn("4008411111111111")
+    assert mask_cards(overlapping) == "••••••••••••••••1111"
+
+
 def test_a_long_list_of_numbers_takes_no_longer_than_its_length() -> None:
     looked = 0
 
