@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from messagelog.core.oauth import OAuthClient
     from messagelog.storage import Store
 
-_CONNECTIONS_TO_CRMS = 256
-
 REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redirect.html"
 """Where App Connect's client waits for the user to come back from the CRM; its newer versions know no other place."""
 
@@ -84,7 +82,8 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
             raise LookupError(f"no OAuth client id is known for the connector {name}")
     store = await open_store(parts.database_url, clock=parts.clock)
     sealer = Sealer(parts.secret_key)
-    connector = aiohttp.TCPConnector(limit=_CONNECTIONS_TO_CRMS)
+    # Not bounded here, where one tenant's would keep the others' waiting: each tenant's are, by its own lane.
+    connector = aiohttp.TCPConnector(limit=0)
     # Cookies would carry one user's session over to the next one's call.
     client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
     users = UserDirectory(
