@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 from starlette.routing import Mount, Route
 
-from messagelog.connectors.demo import DemoConnector
 from messagelog.testing.demo_crm.serving import serve_demo_crm
 from support.requests import body, message, thread
 from support.site import Quick, site
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from messagelog.connectors import Credentials, Session, UserInfo
+    from messagelog.connectors.demo import DemoConnector
     from support.site import Reply, Site
 
 SAME_NAME: Final = "Same Name"
@@ -182,7 +182,6 @@ def routes_of(app: FastAPI) -> set[str]:
 @asynccontextmanager
 async def neighbourhood(database_url: str, folder: Path) -> AsyncIterator[Site]:
     """A server with two platforms, each with a CRM of its own, in which there are the tenants acme and otto."""
-    folder.mkdir(exist_ok=True)
     async with serve_demo_crm(folder / "second.sqlite") as crm:
         second: DemoConnector = Second(f"{crm.url}/api")
         async with site(database_url, folder, connector=Namesakes, more={"second": second}) as here:

@@ -8,6 +8,7 @@ something unknown is somebody else's.
 from __future__ import annotations
 
 import base64
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -39,15 +40,22 @@ async def _alone(database_url: str, folder: Path) -> list[tuple[str, int, Any]]:
     return who.told
 
 
+@pytest.fixture
+def alone(tmp_path: Path, sqlite_template: Path) -> Path:
+    """The folder of another server, with a database in it."""
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    shutil.copy(sqlite_template, folder / "messagelog.sqlite")
+    return folder
+
+
 @SQLITE_ONLY
 async def test_everybody_is_answered_as_if_she_were_alone(
-    database_url: str, tmp_path: Path, sqlite_template: Path
+    database_url: str, tmp_path: Path, alone: Path
 ) -> None:
-    other = tmp_path / "alone.sqlite"
-    other.write_bytes(sqlite_template.read_bytes())
-    expected = await _alone(f"sqlite:///{other}", tmp_path / "alone")
+    expected = await _alone(f"sqlite:///{alone / 'messagelog.sqlite'}", alone)
     assert {route for route, _, _ in expected} == set(CASES)
-    async with neighbourhood(database_url, tmp_path / "together") as here:
+    async with neighbourhood(database_url, tmp_path) as here:
         people = [Person(here, *each) for each in EVERYBODY]
         for case in CASES.values():
             for who in people:

@@ -1,0 +1,122 @@
+"""Canaries: secrets and texts that can be recognised wherever they turn up, in whatever spelling.
+
+All begin with one stem that nothing else holds. A place is searched for the stem in every spelling at once, and what
+is found says which canary it was.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote
+from uuid import uuid4
+
+_REACH: Final = 400
+
+
+@dataclass(frozen=True)
+class Canaries:
+    """The canaries of one test, by name. Their stem is of this test alone, so that old bytes of others are no leak."""
+
+    stem: str = field(default_factory=lambda: f"cnry{uuid4().hex[:12]}")
+
+    def __getitem__(self, name: str) -> str:
+        return f"{self.stem}-{name}-end"
+
+    def found_in(self, place: bytes) -> set[str]:
+        """The names of the canaries in a place, with the spelling: `api key (hex)`. A torn one is `a part`."""
+        found = set()
+        for text in (place, _unwrapped(place)):
+            for spelling, stem in _spellings(self.stem):
+                for hit in re.finditer(re.escape(stem), text):
+                    around = text[max(0, hit.start() - 8) : hit.end() + _REACH]
+                    found.add(f"{self._name(around, spelling)} ({spelling})")
+        return found
+
+    def _name(self, around: bytes, spelling: str) -> str:
+        plain = _READERS[spelling](around)
+        named = re.search(re.escape(self.stem) + r"-([\w ]+)-end", plain)
+        return named[1] if named else "a part"
+
+
+def names(found: set[str]) -> set[str]:
+    """The canaries that were found, without their spellings."""
+    return {each.partition(" (")[0] for each in found}
+
+
+def spelled(text: str) -> dict[str, bytes]:
+    """A text in every spelling that is searched for."""
+    return {
+        "raw": text.encode(),
+        "json": json.dumps(text).replace("-", "\\u002d").encode(),
+        "url": quote(text, safe="").replace("-", "%2D").encode(),
+        "base64": base64.b64encode(text.encode()),
+        "base64 +1": base64.b64encode(b"." + text.encode()),
+        "base64 +2": base64.b64encode(b".." + text.encode()),
+        "base64url": base64.urlsafe_b64encode(text.encode()).rstrip(b"="),
+        "hex": text.encode().hex().encode(),
+        "HEX": text.encode().hex().upper().encode(),
+        "UTF-16LE": text.encode("utf-16-le"),
+        "UTF-16BE": text.encode("utf-16-be"),
+        "wrapped": "\n".join(text).encode(),
+        "wrapped in json": "\\n".join(text).encode(),
+    }
+
+
+def _spellings(stem: str) -> list[tuple[str, bytes]]:
+    """The stem as it begins in each spelling. Of base64 only the characters count that nothing else decides."""
+    raw = stem.encode()
+    return [
+        ("raw", raw),
+        *((f"base64 {shift}", _base64_core(raw, shift)) for shift in range(3)),
+        ("hex", raw.hex().encode()),
+        ("hex", raw.hex().upper().encode()),
+        ("UTF-16LE", stem.encode("utf-16-le")),
+        ("UTF-16BE", stem.encode("utf-16-be")),
+    ]
+
+
+def _base64_core(raw: bytes, shift: int) -> bytes:
+    whole = base64.b64encode(b"." * shift + raw)
+    first = (0, 2, 3)[shift]
+    return whole[first : (shift + len(raw)) * 8 // 6]
+
+
+def _unwrapped(place: bytes) -> bytes:
+    """What wrapped lines were before, in plain text and in JSON."""
+    return re.sub(rb"\\[rn]|[\r\n\t ]", b"", place)
+
+
+def _plain(around: bytes) -> str:
+    text = around.decode("latin-1").replace("%2D", "-").replace("%2d", "-").replace("\\u002d", "-")
+    return text.replace("%20", " ").replace("+", " ")
+
+
+def _from_base64(around: bytes) -> str:
+    letters = re.sub(rb"[^A-Za-z0-9+/_-]", b" ", around).replace(b"-", b"+").replace(b"_", b"/")
+    texts = []
+    for word in letters.split(b" "):
+        for cut in range(4):
+            part = word[cut:]
+            whole = part[:-1] if len(part) % 4 == 1 else part
+            texts.append(base64.b64decode(whole + b"=" * (-len(whole) % 4)).decode("latin-1"))
+    return " ".join(texts)
+
+
+def _from_hex(around: bytes) -> str:
+    digits = b"".join(re.findall(rb"[0-9a-fA-F]{2,}", around[8:]))
+    return bytes.fromhex(digits[: len(digits) // 2 * 2].decode()).decode("latin-1")
+
+
+_READERS: Final = {
+    "raw": _plain,
+    "base64 0": _from_base64,
+    "base64 1": _from_base64,
+    "base64 2": _from_base64,
+    "hex": _from_hex,
+    "UTF-16LE": lambda around: _plain(around.replace(b"\0", b"")),
+    "UTF-16BE": lambda around: _plain(around.replace(b"\0", b"")),
+}
