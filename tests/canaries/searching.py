@@ -27,7 +27,7 @@ class Canaries:
         return f"{self.stem}-{name}-end"
 
     def found_in(self, place: bytes) -> set[str]:
-        """The names of the canaries in a place, with the spelling: `api key (hex)`. A torn one is `a part`."""
+        """The names of the canaries in a place, with the spelling: `api_key (hex)`. A torn one is `a part`."""
         found = set()
         for text in (place, _unwrapped(place)):
             for spelling, stem in _spellings(self.stem):
@@ -38,7 +38,7 @@ class Canaries:
 
     def _name(self, around: bytes, spelling: str) -> str:
         plain = _READERS[spelling](around)
-        named = re.search(re.escape(self.stem) + r"-([\w ]+)-end", plain)
+        named = re.search(re.escape(self.stem) + r"-(\w+)-end", plain)
         return named[1] if named else "a part"
 
 
@@ -107,8 +107,9 @@ def _from_base64(around: bytes) -> str:
 
 
 def _from_hex(around: bytes) -> str:
-    digits = b"".join(re.findall(rb"[0-9a-fA-F]{2,}", around[8:]))
-    return bytes.fromhex(digits[: len(digits) // 2 * 2].decode()).decode("latin-1")
+    words = re.findall(rb"[0-9a-fA-F]{2,}", around)
+    pairs = (word[cut : len(word) - (len(word) - cut) % 2] for word in words for cut in (0, 1))
+    return " ".join(bytes.fromhex(pair.decode()).decode("latin-1") for pair in pairs)
 
 
 _READERS: Final = {
