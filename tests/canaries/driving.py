@@ -63,13 +63,13 @@ EVERY_ROUTE = (
 class Quoting(Quick):
     """Shows the user's whole key to the CRM, and quotes all that it knows when it fails."""
 
-    raises: BaseException | type[BaseException] | None = None
+    raises: type[Exception] | None = None
 
     def auth_headers(self, credentials: Credentials) -> dict[str, str]:
         return {"Authorization": f"Bearer {ADA}", "X-Key": credentials.api_key}
 
     def _fail(self, session: Session, log: MessageLog | None, said: str) -> None:
-        if isinstance(self.raises, type) and issubclass(self.raises, ConnectorError):
+        if self.raises is not None and issubclass(self.raises, ConnectorError):
             raise self.raises("HTTP 418") from ValueError(_all_of(session, log, said))
         if self.raises is not None:
             raise RuntimeError(_all_of(session, log, said)) from KeyError(_all_of(session, log, said))
@@ -158,7 +158,8 @@ class Driver:
             await self.log(kind)
 
     async def all_goes_wrong(self) -> None:
-        for error in (RuntimeError, *ERRORS):
+        errors: tuple[type[Exception], ...] = (RuntimeError, *ERRORS)
+        for error in errors:
             self.connector.raises = error
             await self.log("06-fax")
             await self._match()

@@ -10,9 +10,12 @@ import base64
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 from uuid import uuid4
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _REACH: Final = 400
 
@@ -112,7 +115,7 @@ def _from_hex(around: bytes) -> str:
     return " ".join(bytes.fromhex(pair.decode()).decode("latin-1") for pair in pairs)
 
 
-_READERS: Final = {
+_READERS: Final[dict[str, Callable[[bytes], str]]] = {
     "raw": _plain,
     "base64 0": _from_base64,
     "base64 1": _from_base64,

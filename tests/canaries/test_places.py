@@ -43,7 +43,7 @@ BELONGS: Final[dict[str, set[str]]] = {
     "form_field": {CRM_BODIES},
     "contact_name": {CRM_BODIES, DATABASE, ROWS, BACKUP},
 }
-"""Where each canary belongs. The name of a contact is a plain column, for the operator's lists; docs/security.md says so."""
+"""Where each canary belongs. A contact's name is a plain column, for the operator's lists: docs/security.md says so."""
 
 
 @asynccontextmanager
@@ -96,12 +96,12 @@ def crm_places(here: Site) -> dict[str, bytes]:
 
 def misplaced(canaries: Canaries, places: dict[str, bytes]) -> list[str]:
     """Which canaries were found where they do not belong."""
-    wrong = []
-    for place, held in places.items():
-        for found in sorted(canaries.found_in(held)):
-            if place not in BELONGS.get(found.partition(" (")[0], set()):
-                wrong.append(f"{found} in {place}")
-    return wrong
+    return [
+        f"{found} in {place}"
+        for place, held in places.items()
+        for found in sorted(canaries.found_in(held))
+        if place not in BELONGS.get(found.partition(" (")[0], set())
+    ]
 
 
 async def test_secrets_and_texts_are_only_where_they_belong(

@@ -40,7 +40,7 @@ class Parts:
     and credentials end.
     """
 
-    database_url: str
+    database_url: str = field(repr=False)  # its password is in it
     secret_key: str = field(repr=False)
     connectors: Mapping[str, Connector]
     public_url: str
