@@ -144,9 +144,9 @@ class Driver:
             each["text"] = self.canaries["note" if each.get("recordType") == "AliveNote" else "text"]
         for attachment in each.get("attachments", ()):
             if "uri" in attachment:
-                attachment["uri"] += f"?access_token={self.canaries['link token']}"
+                attachment["uri"] += f"?access_token={self.canaries['link_token']}"
             if "link" in attachment:
-                attachment["link"] += f"%3Faccess_token%3D{self.canaries['link token']}"
+                attachment["link"] += f"%3Faccess_token%3D{self.canaries['link_token']}"
 
     async def log(self, kind: str) -> Reply:
         reply = await self.here.ask("POST", f"/messageLog?jwtToken={self.token}", json=self.message(kind))
@@ -166,7 +166,7 @@ class Driver:
         self.connector.raises = None
         for status in STATUSES:
             self.here.crm.refuse = lambda _call, status=status: refusal(  # type: ignore[misc]
-                status, location=f"/x?{self.canaries['api key']}"
+                status, location=f"/x?{self.canaries['api_key']}"
             )
             await self.log("01-sms")
             await self._match()

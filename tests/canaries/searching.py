@@ -17,17 +17,22 @@ from uuid import uuid4
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_REACH: Final = 400
+_REACH: Final = 200
 
 
 @dataclass(frozen=True)
 class Canaries:
-    """The canaries of one test, by name. Their stem is of this test alone, so that old bytes of others are no leak."""
+    """The canaries of one test, by name. Their stem is of this test alone, so that old bytes of others are no leak.
+
+    Each has its name on both sides of the stem, since a database may put a page's head into the middle of one.
+    """
 
     stem: str = field(default_factory=lambda: f"cnry{uuid4().hex[:12]}")
+    known: set[str] = field(default_factory=set)
 
     def __getitem__(self, name: str) -> str:
-        return f"{self.stem}-{name}-end"
+        self.known.add(name)
+        return f"{name}-{self.stem}-{name}-end"
 
     def found_in(self, place: bytes) -> set[str]:
         """The names of the canaries in a place, with the spelling: `api_key (hex)`. A torn one is `a part`."""
@@ -35,14 +40,19 @@ class Canaries:
         for text in (place, _unwrapped(place)):
             for spelling, stem in _spellings(self.stem):
                 for hit in re.finditer(re.escape(stem), text):
-                    around = text[max(0, hit.start() - 8) : hit.end() + _REACH]
-                    found.add(f"{self._name(around, spelling)} ({spelling})")
+                    around = text[max(0, hit.start() - _REACH) : hit.end() + _REACH]
+                    found |= {f"{name} ({spelling})" for name in self._names(around, spelling)}
         return found
 
-    def _name(self, around: bytes, spelling: str) -> str:
+    def _names(self, around: bytes, spelling: str) -> set[str]:
+        """The canaries around a stem: the one that it is of, and others that are found there too."""
         plain = _READERS[spelling](around)
-        named = re.search(re.escape(self.stem) + r"-(\w+)-end", plain)
-        return named[1] if named else "a part"
+        seen = {
+            name
+            for name in self.known
+            if f"{self.stem}-{name}-end" in plain or re.search(rf"(?<![a-z_]){name}-{self.stem}", plain)
+        }
+        return seen or {"a part"}
 
 
 def names(found: set[str]) -> set[str]:

@@ -26,3 +26,12 @@ def test_what_is_found_is_told_apart() -> None:
 def test_nothing_is_found_in_what_holds_no_canary() -> None:
     canaries, others = Canaries(), Canaries()
     assert canaries.found_in(os.urandom(100_000) + b"".join(spelled(others["one"]).values())) == set()
+
+
+def test_a_canary_that_a_page_has_torn_is_told_by_its_other_side() -> None:
+    canaries = Canaries()
+    whole = canaries["one"].encode()
+    middle = whole.index(b"-", 4) + 2
+    assert canaries.stem.encode() in whole[:middle]
+    for torn in (whole[:middle], whole[2:]):
+        assert names(canaries.found_in(b"\0\1" + torn + b"\0\0")) == {"one"}

@@ -76,6 +76,7 @@ async def world(
     settings: Times | None = None,
     clock: Callable[[], int] | None = None,
     more: dict[str, Connector] | None = None,
+    private_hosts: frozenset[str] = frozenset(),
 ) -> AsyncIterator[World]:
     """A world on a database. The runtime's sweeper is not started: a test that needs it sweeps."""
     crm = crm or Crm()
@@ -87,6 +88,7 @@ async def world(
         public_url="http://127.0.0.1",
         times=settings or Times(answer=5.0, call=5.0, lease=60.0),
         clock=clock,
+        private_hosts=private_hosts,
     )
     async with assembled(parts) as assembly:
         yield World(assembly, crm, {})

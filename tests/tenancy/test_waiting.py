@@ -103,6 +103,7 @@ async def test_a_tenant_whose_crm_hangs_takes_no_connection_of_another(database_
             lambda _: speaking_to(crm),
             settings=times,
             more={"elsewhere": speaking_to(crm, Elsewhere)},
+            private_hosts=frozenset({"127.0.0.1"}),
         ) as here,
     ):
         await here.user("acme/ada")
