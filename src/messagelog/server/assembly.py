@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from messagelog.plugins import Plugin
     from messagelog.storage import Store
 
-_CONNECTIONS_TO_CRMS = 256
-
 REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redirect.html"
 """Where App Connect's client waits for the user to come back from the CRM; its newer versions know no other place."""
 
@@ -50,7 +48,7 @@ class Parts:
     by which tokens and credentials end.
     """
 
-    database_url: str
+    database_url: str = field(repr=False)  # its password is in it
     secret_key: str = field(repr=False)
     connectors: Mapping[str, Connector]
     public_url: str
@@ -101,7 +99,8 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     named = NamedHosts(parts.private_hosts)
     store = await open_store(parts.database_url, clock=parts.clock)
     sealer = Sealer(parts.secret_key)
-    connector = Outbound(named, limit=_CONNECTIONS_TO_CRMS)
+    # Not bounded here, where one tenant's would keep the others' waiting: each tenant's are, by its own lane.
+    connector = Outbound(named, limit=0)
     # Cookies would carry one user's session over to the next one's call.
     client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
     users = UserDirectory(
