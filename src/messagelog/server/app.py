@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 import messagelog
 from messagelog.core.answer import ReturnMessage
 from messagelog.core.operators import RoleMissing
+from messagelog.core.plugins import NotTaken, RefusedByPlugin
 from messagelog.core.runtime import Stopping
 from messagelog.messages import BadRequest
 from messagelog.server import (
@@ -46,7 +47,7 @@ _SESSION_ENDED: Final = {
 _WITHOUT_CORS: Final = (operators.PREFIX,)
 """Where paths begin that no page of another origin may ask: operators are no users of the client."""
 
-_REFUSALS: Final = (Refused, SessionEnded, BadRequest, Stopping, HTTPException, RoleMissing)
+_REFUSALS: Final = (Refused, SessionEnded, BadRequest, NotTaken, Stopping, HTTPException, RoleMissing)
 
 
 def create_app(
@@ -123,6 +124,9 @@ async def _refusal(_request: Request, error: Exception) -> Response:
             return json_response(str(error), 400)
         case RoleMissing():
             return json_response(f"This needs the role {error.role}.", 403)
+        case NotTaken():
+            # A text with an error's status, since the client shows nothing of an answer that says `successful: false`.
+            return json_response(str(error), 422 if isinstance(error, RefusedByPlugin) else 503)
         case HTTPException():
             answer = json_response(error.detail, error.status_code)
             answer.headers.update(error.headers or {})

@@ -121,10 +121,11 @@ _MEANINGS: Final = {
     408: "The body took too long to arrive.",
     409: "It may not be done: a text that says why.",
     413: "The body is too large.",
+    422: "A plugin has refused the messages, and says why. Nothing of them was kept.",
     429: "Too many requests of the user, or wrong sign-ins of the address. `Retry-After` has the seconds to wait.",
     500: "Something failed that should not. What was accepted before is kept.",
     502: "The CRM did not make the contact, or nobody knows.",
-    503: "The server is shutting down.",
+    503: "The server is shutting down, or a plugin that it needs did not run. Nothing of the request was kept.",
 }
 _ALWAYS: Final = (500, 503)
 _OPERATORS: Final = {
@@ -445,6 +446,7 @@ ROUTES: Final[dict[str, Described]] = {
             "returnMessage": _notice("Message logged"),
         },
         token=True,
+        refuses=(422,),
     ),
     "GET /callLog": Described(
         query=(Parameter("sessionIds", "Not used.", "1,2"),),
