@@ -64,7 +64,7 @@ class RoleMissing(Exception):
     """The operator lacks a role that this needs."""
 
     def __init__(self, role: Role) -> None:
-        super().__init__(f"the role {role} is needed")
+        super().__init__(f"This needs the role {role}.")
         self.role = role
 
 

@@ -120,10 +120,8 @@ async def _refusal(_request: Request, error: Exception) -> Response:
             return _refused(error)
         case SessionEnded():
             return json_response(_SESSION_ENDED, 401)
-        case BadRequest():
-            return json_response(str(error), 400)
-        case RoleMissing():
-            return json_response(f"This needs the role {error.role}.", 403)
+        case BadRequest() | RoleMissing():
+            return json_response(str(error), 403 if isinstance(error, RoleMissing) else 400)
         case NotTaken():
             # A text with an error's status, since the client shows nothing of an answer that says `successful: false`.
             return json_response(str(error), 422 if isinstance(error, RefusedByPlugin) else 503)
