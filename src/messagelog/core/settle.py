@@ -150,7 +150,7 @@ def succeeded(  # noqa: PLR0917 - all that a call brings about
     return Settled(after, changes)
 
 
-def troubled(
+def troubled(  # noqa: PLR0911 - one for each type of error
     log: LogRow,
     rows: Sequence[MessageRow],
     error: ConnectorError,
