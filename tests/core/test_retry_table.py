@@ -108,7 +108,7 @@ def asked(operation: str) -> dict[str, Any]:
 @SQLITE_ONLY
 @pytest.mark.parametrize(("operation", "error", "state", "reason", "next_try", "words"), CELLS)
 async def test_each_cell_is_as_told(
-    database_url: str, operation: str, error: str, state: str, reason: str, next_try: str, words: str
+    database_url: str, *, operation: str, error: str, state: str, reason: str, next_try: str, words: str
 ) -> None:
     clock, crm = Clock(), Crm()
     failing = Failing(crm)
@@ -168,7 +168,9 @@ def test_every_error_is_there_for_every_operation() -> None:
         if isinstance(value, type) and issubclass(value, ConnectorError) and value is not ConnectorError
     } | {"anything else"}
     found = {(cell.values[0], cell.values[1]) for cell in CELLS}
-    assert {(operation, error) for operation in ("create", "update", "find", "read") for error in errors} <= found
+    assert {
+        (operation, error) for operation in ("create", "update", "find", "read") for error in errors
+    } <= found
 
 
 def test_the_table_of_waits_is_as_told() -> None:

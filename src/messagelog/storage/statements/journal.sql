@@ -285,11 +285,12 @@ WHERE "conversationLogId" {in_ids} AND "tenant" = :tenant AND "platform" = :plat
   AND "userId" = :id
 
 -- name: wake_logs
--- Somebody may take them up now, unless somebody works on them.
+-- Somebody may take them up now, unless somebody works on them. A call of which nobody has been asked yet what became
+-- of it is left alone: the CRM's search may still lag behind.
 UPDATE "conversationLogs"
 SET "dueAt" = {now}
 WHERE "conversationLogId" {in_ids} AND "tenant" = :tenant AND "platform" = :platform AND "state" = 'open'
-  AND "owner" IS NULL AND ("dueAt" IS NULL OR "dueAt" > {now})
+  AND "owner" IS NULL AND ("dueAt" IS NULL OR "dueAt" > {now}) AND ("call" IS NULL OR "asks" > 0)
 
 -- name: claim_refresh
 -- Whoever holds the claim, and nobody else, may send the refresh token. A claim that has run out may be taken.
