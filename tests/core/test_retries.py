@@ -319,7 +319,8 @@ async def test_an_unknown_create_is_asked_about_when_she_is_back(database_url: s
         await here.runtime.idle()
         assert await here.states() == {"1": "unknown"}
         calls = len(here.crm.calls)
-        clock.forward(86_400)
+        assert await here.store.read(scripts.next_due) is None
+        await here.send(body(message(1)))
         await here.runtime.sweep()
         await here.runtime.idle()
         assert len(here.crm.calls) == calls, "nobody is asked in her name"

@@ -211,7 +211,7 @@ def recovered(log: LogRow, rows: Sequence[MessageRow], finding: Finding) -> Sett
 
 
 def undecided(log: LogRow, rows: Sequence[MessageRow], error: ConnectorError, *, luck: float) -> Settled:
-    """The question itself failed: it is asked again later, for ever, or at once when the user signs in again."""
+    """The question itself failed: it is asked again later, for ever; where she has to sign in, when she has."""
     reason = log.reason or _reason(Trouble.NO_ANSWER, error)
     signed_out = isinstance(error, AuthExpired)
     told = _reason(Trouble.SIGN_IN, error) if signed_out else reason
