@@ -341,7 +341,7 @@ async def test_a_refused_message_lets_the_others_pass_wherever_it_stands(
 ) -> None:
     for poison in (1, 2, 3):
         async with world(database_url, connector) as here:
-            here.crm.before = lambda call, bad=poison: (  # type: ignore[misc]
+            here.crm.before = lambda call, bad=poison: (
                 Rejected("HTTP 422")
                 if call.log and any(each.record.id == str(bad) for each in call.log.messages)
                 else None

@@ -80,7 +80,7 @@ def error_of(name: str) -> Exception:
     """The error that a row of the table names."""
     if name == "RateLimited":
         return RateLimited(retry_after=ASKED)
-    return RuntimeError("a slip") if name == "anything else" else getattr(connectors, name)()  # type: ignore[no-any-return]
+    return RuntimeError("a slip") if name == "anything else" else getattr(connectors, name)()
 
 
 async def prepared(here: World, clock: Clock, operation: str) -> str:

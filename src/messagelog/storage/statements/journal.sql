@@ -134,11 +134,14 @@ WHERE COALESCE(
      WHERE known."id" = wanted.id AND known."tenant" = :tenant AND known."platform" = :platform), '') <> 'logged'
 
 -- name: report_rows
--- What became of these ids; of what is not done, why, and how long nobody works on its conversation log.
+-- What became of these ids; of what is not done, why, and how long nobody works on its conversation log: what only
+-- its user can be asked about, not today.
 SELECT known."id", known."state",
        CASE WHEN known."state" = 'planned' AND log."owner" IS NULL AND log."dueAt" > {now} THEN log."reason"
             ELSE known."reason" END,
-       log."version", CASE WHEN log."owner" IS NULL AND log."dueAt" > {now} THEN log."dueAt" - {now} END
+       log."version",
+       CASE WHEN log."owner" IS NULL AND log."dueAt" > {now} THEN log."dueAt" - {now}
+            WHEN log."owner" IS NULL AND log."dueAt" IS NULL AND known."state" = 'unknown' THEN 86400000 END
 FROM "messageLogs" AS known
 JOIN "conversationLogs" AS log
   ON log."conversationLogId" = known."conversationLogId"
