@@ -76,11 +76,12 @@ async def world(
     settings: Times | None = None,
     clock: Callable[[], int] | None = None,
     more: dict[str, Connector] | None = None,
+    luck: Callable[[], float] = lambda: 0.0,
     **parts_of_server: Any,
 ) -> AsyncIterator[World]:
     """A world on a database. The runtime's sweeper is not started: a test that needs it sweeps.
 
-    What else there is goes into its `Parts`.
+    Every retry comes as early as it can, unless a test brings other `luck`. What else there is goes into its `Parts`.
     """
     crm = crm or Crm()
     made = connector(crm)
@@ -91,6 +92,7 @@ async def world(
         public_url="http://127.0.0.1",
         times=settings or Times(answer=5.0, call=5.0, lease=60.0),
         clock=clock,
+        luck=luck,
         **parts_of_server,
     )
     async with assembled(parts) as assembly:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXPIRED: Final = "expired: its text is not here any more; sent again, it can be logged again"
 
-_RESTING: Final = frozenset({"failed", "parked", "waiting"})
+_RESTING: Final = frozenset({RowState.FAILED, RowState.PARKED, RowState.WAITING})
 _BEHIND: Final = f"{Trouble.BEHIND}:"
 
 _BUSY = "It is being worked on at this moment: look again in a minute."
@@ -64,7 +64,8 @@ def retried(seen: Seen, *, not_in_crm: bool) -> Decision:
         return Decision(replace(log, due_at=now) if log.asks > 0 else None, changes)
     after = _open(log) if log.state is LogState.PARKED else log
     return Decision(
-        replace(after, due_at=now if planned or waits else log.due_at, tries=0, reason=None), changes
+        replace(after, due_at=now if planned or waits else log.due_at, tries=0, refusals=0, reason=None),
+        changes,
     )
 
 
@@ -132,7 +133,8 @@ def marked_done(seen: Seen, activity: str | None, *, everything: bool) -> Decisi
     else:  # the next create must not be answered with the activity that is there
         after = replace(after, generation=log.generation + 1)
     return Decision(
-        replace(after, due_at=now if goes_on else log.due_at, tries=0, reason=None), tuple(changes)
+        replace(after, due_at=now if goes_on else log.due_at, tries=0, refusals=0, reason=None),
+        tuple(changes),
     )
 
 

@@ -25,6 +25,7 @@ _SPELLINGS: dict[Dialect, dict[str, str]] = {
         "{ids}": "(SELECT value AS id FROM json_each(:ids))",
         "{in_ids}": "IN (SELECT value FROM json_each(:ids))",
         "{cause}": """SUBSTR("reason" || ':', 1, INSTR("reason" || ':', ':') - 1)""",
+        "{not_busy}": "NOT IN (SELECT value FROM json_each(:busy))",
     },
     "postgres": {
         "{now}": "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
@@ -32,6 +33,7 @@ _SPELLINGS: dict[Dialect, dict[str, str]] = {
         "{ids}": "(SELECT id FROM unnest(:ids::text[]) AS listed (id))",
         "{in_ids}": "= ANY(:ids::text[])",
         "{cause}": """SPLIT_PART("reason", ':', 1)""",
+        "{not_busy}": "<> ALL(:busy::text[])",
     },
 }
 # With a clock of the caller's, the time comes in as a parameter that the adapter adds.
