@@ -74,13 +74,13 @@ async def test_what_failed_is_shown_with_its_cause_and_its_calls(database_url: s
         await failed(here, 1, 2)
         (entry,) = (await inbox(here).entries()).entries
         assert (entry.state, entry.cause, entry.contact_name) == ("failed", "rejected", "Maya Patel")
-        assert (entry.states, entry.users, entry.due_at, entry.attempts) == ({"failed": 2}, ["ada"], None, 1)
+        assert (entry.states, entry.users, entry.due_at, entry.attempts) == ({"failed": 2}, ["ada"], None, 2)
         details = await inbox(here).entry(KEY)
         assert [(row.id, row.has_text, row.text) for row in details.rows] == [
             ("1", True, None),
             ("2", True, None),
         ]
-        (attempt,) = details.attempts
+        attempt, _ = details.attempts
         assert (attempt.call, attempt.error, attempt.status) == ("create", "Rejected", 422)
         assert (attempt.reason, attempt.body) == ("rejected", None)
         (cause,) = [each for each in await inbox(here).causes() if each.cause == "rejected"]
@@ -329,6 +329,19 @@ async def test_what_is_in_the_crm_is_marked_and_the_rest_goes_there(database_url
         assert written(here, 1, 2, 3) == [1, 1, 1]
         assert here.crm.only.body.count("text") == 3
         assert [row[0] for row in run_sql(database_url, 'SELECT "payload" FROM "messageLogs"')] == [None] * 3
+
+
+async def test_what_failed_before_is_not_in_question(database_url: str) -> None:
+    """It is known not to be in the CRM: whoever says that the lost one is there does not mean it."""
+    async with world(database_url, Appending) as here:
+        await here.send(body(message(1)))
+        await failed(here, 2)
+        await parked(here, 3)
+        assert (await inbox(here).mark_done(KEY)).logged == 1
+        assert await here.states() == {"1": "logged", "2": "failed", "3": "logged"}
+        await inbox(here).retry(KEY)
+        await work(here)
+        assert written(here, 1, 2, 3) == [1, 1, 1]
 
 
 async def test_without_an_activity_the_next_message_makes_another(database_url: str) -> None:

@@ -139,7 +139,8 @@ class Story:
             self.seen = None
             return
         rows = (await self.inbox.entry(key_of(entry))).rows
-        doubt = next(row.id for row in rows if not (row.reason or "").startswith("behind"))
+        lost = (row for row in rows if row.state == "parked" and not (row.reason or "").startswith("behind"))
+        doubt = next(lost).id
         self.seen = entry, next((id_ for id_, text in self.written() if f"text {doubt}\n" in text), None)
 
     async def _decides(self) -> None:

@@ -115,15 +115,16 @@ def marked_done(seen: Seen, activity: str | None, *, everything: bool) -> Decisi
     if activity is not None and log.third_party_log_id not in {None, activity}:
         return Decision(refused=_OTHER_ACTIVITY.format(id=log.third_party_log_id))
     resting = [row for row in rows if row.state in _RESTING]
-    done = [row for row in resting if everything or _in_question(row)]
+    parked = log.state is LogState.PARKED
+    done = [row for row in resting if everything or _in_question(row, parked=parked)]
     if not done:
         return Decision(refused=_NOTHING)
     held_by = activity or log.third_party_log_id
     if log.shared and held_by is None:
         return Decision(refused=_WHICH_ACTIVITY)
-    parked = log.state is LogState.PARKED
     changes = [_done(log, row, held_by) for row in done]
-    changes += [_again(row) for row in resting if parked and row not in done]
+    held_back = [row for row in resting if parked and row.state is not RowState.FAILED and row not in done]
+    changes += map(_again, held_back)
     goes_on = any(change.state is RowState.PLANNED for change in changes)
     after = _open(log) if parked else log
     if held_by is not None:
@@ -152,8 +153,13 @@ def _done(log: LogRow, row: MessageRow, activity: str | None) -> RowChange:
     return RowChange(row.id, RowState.LOGGED, None, activity, erase=True)
 
 
-def _in_question(row: MessageRow) -> bool:
-    """Whether a row was sent, or tried to be: not only held back by another one."""
+def _in_question(row: MessageRow, *, parked: bool) -> bool:
+    """Whether a row was sent, or tried to be: not only held back by another one.
+
+    What had failed before its log was parked is known not to be in the CRM.
+    """
+    if parked and row.state is not RowState.PARKED:
+        return False
     reason = row.reason or ""
     if reason.startswith("expired:"):  # what it was before stands in the brackets
         reason = reason.partition("(")[2]
