@@ -56,6 +56,7 @@ async def parked(here: World, *numbers: int, done: bool = True) -> None:
 
 async def work(here: World) -> None:
     """As a running server does: takes up what is due until nothing is."""
+    await here.runtime.idle()
     while await here.runtime.sweep():
         await here.runtime.idle()
 

@@ -154,6 +154,7 @@ class Story:
             await self.inbox.mark_done(key_of(entry), activity, fence=entry.fence)
 
     async def work(self) -> None:
+        await self.here.runtime.idle()  # a sweep leaves alone what this process works on
         while await self.here.runtime.sweep():
             await self.here.runtime.idle()
 
