@@ -98,9 +98,10 @@ class Story:
     async def play(self, move: Move) -> None:
         match move:
             case Send(ids):
-                self.sent |= set(ids)
                 made = body(*map(message, sorted(ids)), conversation=self.tenant)
-                await self.here.send(made, f"{self.tenant}/ada", self.platform)
+                answer = await self.here.send(made, f"{self.tenant}/ada", self.platform)
+                if "Nothing was written" not in answer.return_message.message:  # it is another contact's now
+                    self.sent |= set(ids)
             case Fault(kind):
                 self.faults.append(kind)
             case Act(kind):
@@ -140,8 +141,11 @@ class Story:
             return
         rows = (await self.inbox.entry(key_of(entry))).rows
         lost = (row for row in rows if row.state == "parked" and not (row.reason or "").startswith("behind"))
-        doubt = next(lost).id
-        self.seen = entry, next((id_ for id_, text in self.written() if f"text {doubt}\n" in text), None)
+        doubt = next(lost, None)
+        if doubt is None:  # somebody has decided meanwhile
+            self.seen = None
+            return
+        self.seen = entry, next((id_ for id_, text in self.written() if f"text {doubt.id}\n" in text), None)
 
     async def _decides(self) -> None:
         """Says what she saw when she looked last, about the log as it was then."""
