@@ -120,9 +120,12 @@ def test_equal_texts_are_sealed_differently() -> None:
 
 
 def test_each_purpose_has_a_key_of_its_own() -> None:
-    keys = (SEALER.entry_key, SEALER.token_key, SEALER.account_key)
-    assert len(set(keys)) == 3
+    keys = keys_of(SEALER)
+    assert len(set(keys)) == 4
     assert {len(key) for key in keys} == {32}
-    same, other = Sealer(SECRET), Sealer(SECRET + "!")
-    assert keys == (same.entry_key, same.token_key, same.account_key)
-    assert not {other.entry_key, other.token_key, other.account_key} & set(keys)
+    assert keys == keys_of(Sealer(SECRET))
+    assert not set(keys_of(Sealer(SECRET + "!"))) & set(keys)
+
+
+def keys_of(sealer: Sealer) -> tuple[bytes, ...]:
+    return sealer.entry_key, sealer.account_key, sealer.token_keys.signing, sealer.state_keys.signing

@@ -16,7 +16,7 @@ from messagelog.core.media import MediaFetcher
 from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.server.states import States
 from messagelog.server.tokens import Tokens
-from messagelog.storage import Sealer, open_store
+from messagelog.storage import Sealer, open_store, with_stored_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -35,6 +35,7 @@ REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redi
 class Parts:
     """What a server is made of.
 
+    `old_secret_keys` are those of before `secret_key`, which still open what they sealed and signed.
     `contact_seconds` is how long contacts that were found are kept; `locale` is the operator's language and zone for
     users who say nothing else. `oauth_clients` are who we are at the CRMs' authorization servers, by connector; those
     send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state. In tests, `clock` (epoch
@@ -56,6 +57,7 @@ class Parts:
     oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
     redirect_uri: str = REDIRECT_URI
     bare_state: bool = False
+    old_secret_keys: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +79,18 @@ class Assembly:
 async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     """A server's parts, opened; at the end its work is brought to an end and everything is closed.
 
-    Raises `LookupError` when a connector's users sign in with OAuth and nobody has said as which client.
+    Raises `LookupError` when a connector's users sign in with OAuth and nobody has said as which client, and
+    `KeysLocked` when the database was used with other secret keys.
     """
     for name, each in parts.connectors.items():
         if each.oauth is not None and name not in parts.oauth_clients:
             raise LookupError(f"no OAuth client id is known for the connector {name}")
     store = await open_store(parts.database_url, clock=parts.clock)
-    sealer = Sealer(parts.secret_key)
+    try:
+        sealer = await with_stored_keys(store, Sealer(parts.secret_key, parts.old_secret_keys))
+    except BaseException:
+        await store.close()
+        raise
     connector = aiohttp.TCPConnector(limit=_CONNECTIONS_TO_CRMS)
     # Cookies would carry one user's session over to the next one's call.
     client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
@@ -112,8 +119,8 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
             store=store,
             runtime=runtime,
             users=users,
-            tokens=Tokens(sealer.token_key, clock=parts.now),
-            states=States(sealer.state_key, store, clock=parts.now),
+            tokens=Tokens(sealer.token_keys, clock=parts.now),
+            states=States(sealer.state_keys, store, clock=parts.now),
             contacts=ContactBook(store, sealer, age=parts.contact_seconds, lease=parts.times.lease),
             settings=settings,
             account_key=sealer.account_key,

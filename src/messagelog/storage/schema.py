@@ -154,3 +154,12 @@ oauth_states = sa.Table(
     sa.PrimaryKeyConstraint("id"),
     sa.Index("oauthStatesByEnd", "expiresAt"),
 )
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("purpose", _id, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("createdAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("purpose"),
+)
