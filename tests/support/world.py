@@ -76,13 +76,18 @@ async def world(
     settings: Times | None = None,
     clock: Callable[[], int] | None = None,
     more: dict[str, Connector] | None = None,
+    secrets: tuple[str, ...] = (SECRET,),
 ) -> AsyncIterator[World]:
-    """A world on a database. The runtime's sweeper is not started: a test that needs it sweeps."""
+    """A world on a database; the first of `secrets` is the newest.
+
+    The runtime's sweeper is not started: a test that needs it sweeps.
+    """
     crm = crm or Crm()
     made = connector(crm)
     parts = Parts(
         database_url=database_url,
-        secret_key=SECRET,
+        secret_key=secrets[0],
+        old_secret_keys=secrets[1:],
         connectors={made.name: made, **(more or {})},
         public_url="http://127.0.0.1",
         times=settings or Times(answer=5.0, call=5.0, lease=60.0),

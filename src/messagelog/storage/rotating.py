@@ -46,13 +46,17 @@ async def counted(store: Store) -> dict[str, dict[bytes, int]]:
 
 
 async def rotate(
-    store: Store, sealer: Sealer, *, progress: Callable[[int], None] = lambda _count: None
+    store: Store,
+    sealer: Sealer,
+    *,
+    progress: Callable[[int], None] = lambda _count: None,
+    batch: int = _BATCH,
 ) -> list[Rotated]:
     """Seals everything anew that is under an old key; `progress` is told how many more were looked at.
 
     Values that cannot be opened are left as they are.
     """
-    return [await _Pass(store, sealer, column, progress).repeated() for column in SEALED]
+    return [await _Pass(store, sealer, column, progress, batch).repeated() for column in SEALED]
 
 
 @dataclass(slots=True)
@@ -63,6 +67,7 @@ class _Pass:
     sealer: Sealer
     column: SealedColumn
     progress: Callable[[int], None]
+    batch: int
 
     async def repeated(self) -> Rotated:
         resealed = unopened = 0
@@ -92,9 +97,9 @@ class _Pass:
         return resealed, unopened
 
     async def _next(self, after: SealedValue | None) -> list[SealedValue]:
-        newest, column = self.sealer.key_id, self.column
+        newest = self.sealer.key_id
         return await self.store.read(
-            lambda: scripts.find_sealed(column, after, not_under=newest, limit=_BATCH)
+            lambda: scripts.find_sealed(self.column, after, not_under=newest, limit=self.batch)
         )
 
     async def _written(self, changes: list[tuple[SealedValue, bytes]]) -> None:
