@@ -129,13 +129,13 @@ async def test_a_rotation_while_messages_are_logged_loses_none(database_url: str
         for here in (one, other):
             await here.user()
         requests = [
-            asyncio.create_task(here.send(thread(number)))
-            for number in range(12)
-            for here in (one, other)
+            asyncio.create_task(here.send(thread(number))) for number in range(12) for here in (one, other)
         ]
         while not all(request.done() for request in requests):
             await rotate(store, Sealer(NEW, [SECRET]), batch=3)
-            await asyncio.sleep(0)  # SQLite's reads are done within a turn of the loop, and others want theirs
+            await asyncio.sleep(
+                0
+            )  # SQLite's reads are done within a turn of the loop, and others want theirs
         await asyncio.gather(*requests)
         await one.runtime.idle()
         await other.runtime.idle()
