@@ -126,5 +126,5 @@ def _left(sealer: Sealer, counts: Mapping[str, Mapping[bytes, int]]) -> list[str
                 continue
             if which == "old":
                 why = "a server still seals with it, or their bytes were altered."
-            sentences.append(f"{table}: {count} values are under the {which} key {key_id.hex()} still: {why}")
+            sentences.append(f"{table}: {count} sealed under the {which} key {key_id.hex()} still: {why}")
     return sentences
