@@ -24,6 +24,7 @@ from messagelog.connectors.errors import (
     Rejected,
     Unavailable,
 )
+from messagelog.connectors.outbound import refused_in
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -40,7 +41,7 @@ class CrmHttp:
     Every method answers the decoded JSON body (None when there is none) and raises a `ConnectorError` otherwise:
     401 `AuthExpired`, 404 and 410 `NotFound`, 429 `RateLimited`, other 4xx and redirects `Rejected`, a refused
     connection `Unavailable`. A 5xx, a timeout or a broken connection is `OutcomeUnknown` for a write and
-    `Unavailable` for a read.
+    `Unavailable` for a read. A host that this server does not connect to is `Rejected`.
     """
 
     def __init__(
@@ -127,7 +128,13 @@ class CrmHttp:
                 allow_redirects=False,  # the credentials are for this host
             ) as answer:
                 return _decoded(method, answer, await answer.read())
+        except aiohttp.InvalidURL:
+            raise Rejected(
+                "the CRM's URL is none that can be asked"
+            ) from None  # not chained: it holds the URL
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            if (refused := refused_in(error)) is not None:
+                raise Rejected(str(refused)) from None
             raise Unavailable(f"no connection ({type(error).__name__})") from error
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             # Past this point the request may have left: only a read is known to have done nothing.

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
+from messagelog.connectors.outbound import NamedHosts, Outbound
 from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
 from messagelog.core.contact_book import ContactBook
 from messagelog.core.media import MediaFetcher
 from messagelog.core.user_settings import Locale, UserSettings
+from messagelog.server.buckets import Buckets
+from messagelog.server.cors import ANY
 from messagelog.server.states import States
 from messagelog.server.tokens import Tokens
 from messagelog.storage import Sealer, open_store, with_stored_keys
@@ -36,11 +39,13 @@ class Parts:
     """What a server is made of.
 
     `old_secret_keys` are those of before `secret_key`, which still open what they sealed and signed.
-    `contact_seconds` is how long contacts that were found are kept; `locale` is the operator's language and zone for
-    users who say nothing else. `oauth_clients` are who we are at the CRMs' authorization servers, by connector; those
-    send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state. In tests, `clock` (epoch
-    milliseconds) stands in for the database's own clock, and `now` (epoch seconds) for this process's, by which tokens
-    and credentials end.
+    `private_hosts` are the hosts, addresses and networks that calls may reach although they are not public, or in the
+    clear. `requests_per_minute` are each user's, `guesses_per_minute` each address's with a wrong token or login; 0 is
+    without end. `contact_seconds` is how long contacts that were found are kept; `locale` is the operator's language
+    and zone for users who say nothing else. `oauth_clients` are who we are at the CRMs' authorization servers, by
+    connector; those send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state. In
+    tests, `clock` (epoch milliseconds) stands in for the database's own clock, and `now` (epoch seconds) for this
+    process's, by which tokens and credentials end.
     """
 
     database_url: str
@@ -50,6 +55,10 @@ class Parts:
     times: Times = field(default_factory=Times)
     body_limit: int = 10_000_000
     media_hosts: frozenset[str] = frozenset()
+    private_hosts: frozenset[str] = frozenset()
+    cors_origins: frozenset[str] = frozenset({ANY})
+    requests_per_minute: int = 0
+    guesses_per_minute: int = 0
     contact_seconds: float = 300.0
     locale: Locale = field(default_factory=Locale)
     clock: Callable[[], int] | None = None
@@ -72,6 +81,8 @@ class Assembly:
     states: States
     contacts: ContactBook
     settings: UserSettings
+    requests: Buckets
+    guesses: Buckets
     account_key: bytes = field(repr=False)
 
 
@@ -85,13 +96,14 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     for name, each in parts.connectors.items():
         if each.oauth is not None and name not in parts.oauth_clients:
             raise LookupError(f"no OAuth client id is known for the connector {name}")
+    named = NamedHosts(parts.private_hosts)
     store = await open_store(parts.database_url, clock=parts.clock)
     try:
         sealer = await with_stored_keys(store, Sealer(parts.secret_key, parts.old_secret_keys))
     except BaseException:
         await store.close()
         raise
-    connector = aiohttp.TCPConnector(limit=_CONNECTIONS_TO_CRMS)
+    connector = Outbound(named, limit=_CONNECTIONS_TO_CRMS)
     # Cookies would carry one user's session over to the next one's call.
     client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
     users = UserDirectory(
@@ -123,6 +135,8 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
             states=States(sealer.state_keys, store, clock=parts.now),
             contacts=ContactBook(store, sealer, age=parts.contact_seconds, lease=parts.times.lease),
             settings=settings,
+            requests=Buckets(parts.requests_per_minute, clock=parts.now),
+            guesses=Buckets(parts.guesses_per_minute, clock=parts.now),
             account_key=sealer.account_key,
         )
     finally:
