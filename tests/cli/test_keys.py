@@ -103,7 +103,7 @@ def test_altered_bytes_are_told_and_left_alone(used: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("serve",), ("keys", "rotate")], ids=" ".join)
-@pytest.mark.parametrize("secrets", [(NEW,), (NEW, OTHER)])
+@pytest.mark.parametrize("secrets", [(NEW, OTHER)])
 def test_other_secrets_are_refused(used: str, arguments: tuple[str, ...], secrets: tuple[str, ...]) -> None:
     done = run(used, *arguments, secrets=secrets)
     assert done.code == 2
@@ -112,6 +112,17 @@ def test_other_secrets_are_refused(used: str, arguments: tuple[str, ...], secret
         " be opened.\n"
         "Add that secret to MESSAGELOG_OLD_SECRET_KEYS, and remove it when `messagelog keys rotate` is done.\n"
     )
+
+
+def test_the_demo_refuses_another_secret_too(used: str, tmp_path: Path) -> None:
+    """Its secret is a file beside the database."""
+    (tmp_path / "secret-key").write_text(NEW)
+    done = command("demo", "--data", str(tmp_path), "--port", "0")
+    assert (done.code, done.err) == (
+        2,
+        f"The file secret-key in {tmp_path} is not the one of its database. Choose another one with --data.\n",
+    )
+    assert listed(run(used, "keys", "list", secrets=(SECRET,))).keys() == {OLD_ID}
 
 
 def test_a_damaged_key_is_refused(used: str) -> None:
@@ -143,7 +154,7 @@ def test_a_damaged_key_is_refused(used: str) -> None:
         (("",), "MESSAGELOG_SECRET_KEY is missing: set it to a random text"),
     ],
 )
-@pytest.mark.parametrize("arguments", [("serve",), ("keys", "list"), ("keys", "rotate")], ids=" ".join)
+@pytest.mark.parametrize("arguments", [("serve",), ("keys", "list")], ids=" ".join)
 def test_secrets_that_are_no_good_are_refused(
     used: str, arguments: tuple[str, ...], secrets: tuple[str, ...], sentence: str
 ) -> None:
