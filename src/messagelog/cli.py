@@ -114,6 +114,8 @@ def serve() -> None:
         oauth_clients=configuration.oauth_clients(connectors),
         redirect_uri=settings.oauth_redirect_uri,
         bare_state=settings.oauth_bare_state,
+        plugins=configuration.plugins(settings),
+        required_plugins=configuration.names(settings.required_plugins),
     )
     try:
         listener = bound_socket(settings.host, settings.port)

@@ -19,6 +19,7 @@ from messagelog.connectors.outbound import NamedHosts
 from messagelog.core import Times
 from messagelog.core.asking import place_of
 from messagelog.core.oauth import OAuthClient
+from messagelog.core.plugin_loading import BadPlugins, installed_plugins, load_plugins
 from messagelog.core.user_settings import Locale, is_language, is_zone
 from messagelog.server.assembly import REDIRECT_URI
 from messagelog.server.cors import ANY, is_origin
@@ -27,6 +28,8 @@ from messagelog.storage.opening import weak_mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from messagelog.plugins import Plugin
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9]")
 _SECRET_CHARACTERS: Final = 32
@@ -77,6 +80,8 @@ class Settings(BaseSettings):
     demo_crm_url: str = ""
     oauth_redirect_uri: str = REDIRECT_URI
     oauth_bare_state: bool = False
+    plugins: Annotated[str, NoDecode] = ""
+    required_plugins: Annotated[str, NoDecode] = ""
 
     @property
     def old_secrets(self) -> tuple[str, ...]:
@@ -140,6 +145,10 @@ def checked_for_serving(settings: Settings) -> dict[str, Connector]:
         oauth_clients(connectors)
     except BadSettings as error:
         connector_problems += error.sentences
+    try:
+        plugins(settings)
+    except BadSettings as error:
+        connector_problems += error.sentences
     problems = [
         *_database_problems(settings),
         *_secret_problems(settings),
@@ -194,6 +203,15 @@ def oauth_clients(connectors: Mapping[str, Connector]) -> dict[str, OAuthClient]
     if problems:
         raise BadSettings(*problems)
     return clients
+
+
+def plugins(settings: Settings) -> tuple[Plugin, ...]:
+    """The plugins that are named, made with their settings from the environment; `BadSettings` otherwise."""
+    wanted = [name.strip() for name in settings.plugins.split(",") if name.strip()]
+    try:
+        return load_plugins(wanted, names(settings.required_plugins), os.environ, installed_plugins())
+    except BadPlugins as error:
+        raise BadSettings(*error.args) from error
 
 
 def load_connector(spec: str, *, demo_crm_url: str = "") -> Connector:

@@ -17,6 +17,7 @@ from messagelog.settings import (
     load_connector,
     names,
     oauth_clients,
+    plugins,
     read_settings,
 )
 from messagelog.storage.opening import migrate
@@ -44,6 +45,12 @@ def serve(**changes: str) -> Done:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
+        (
+            "PLUGINS",
+            "redaction,other",
+            "MESSAGELOG_PLUGINS: no plugin other is installed; there are: redaction.",
+        ),
+        ("REQUIRED_PLUGINS", "redaction", "MESSAGELOG_REQUIRED_PLUGINS names redaction, which "),
         ("CONTACT_SECONDS", "-1", "MESSAGELOG_CONTACT_SECONDS must be a number of seconds, or 0."),
         ("CONTACT_SECONDS", "nan", "MESSAGELOG_CONTACT_SECONDS must be a number of seconds, or 0."),
         ("LANGUAGE", "English!", "MESSAGELOG_LANGUAGE must be a language, such as en or pt-BR."),
@@ -366,3 +373,17 @@ def test_a_folder_that_cannot_be_made(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("port", ["70000", "-1", "http"])
 def test_a_port_that_is_none(port: str) -> None:
     assert command("demo", "--port", port).code == 2
+
+
+def test_plugins_are_made_with_their_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MESSAGELOG_PLUGINS", " redaction ,")
+    assert [each.name for each in plugins(read_settings())] == ["redaction"]
+    path = tmp_path / "patterns"
+    path.write_text("account = (", "utf-8")
+    monkeypatch.setenv("MESSAGELOG_PLUGIN_REDACTION_PATTERNS_FILE", str(path))
+    with pytest.raises(
+        BadSettings, match=r"^The plugin redaction: patterns_file: .*: line 1: not a regular "
+    ):
+        plugins(read_settings())
+    monkeypatch.setenv("MESSAGELOG_PLUGINS", "")
+    assert plugins(read_settings()) == ()

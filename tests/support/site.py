@@ -90,6 +90,7 @@ class CrmCall:
     path: str
     query: str
     body: bytes = b""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Recorded:
@@ -113,7 +114,7 @@ class Recorded:
             await self._app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        call = CrmCall(scope["method"], path, scope["query_string"].decode())
+        call = CrmCall(scope["method"], path, scope["query_string"].decode(), headers=tuple(scope["headers"]))
         self.calls.append(call)
         if (refusal := self.refuse(call)) is not None:
             await refusal(scope, receive, send)

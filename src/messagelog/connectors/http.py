@@ -6,8 +6,10 @@ an unknown outcome; a write that got no trustworthy answer does.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import email.utils
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,7 @@ from messagelog.connectors.errors import (
 from messagelog.connectors.outbound import refused_in
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -36,7 +38,8 @@ class CrmHttp:
     """Speaks JSON to one CRM for one user.
 
     `renewed` is asked once for other headers when the CRM answers 401, which says that it has done nothing, and the
-    request is sent again with them. Without it, or when it raises `AuthExpired`, the 401 stands.
+    request is sent again with them. Without it, or when it raises `AuthExpired`, the 401 stands. `lane` bounds how many
+    requests are under way at once; one that gets no place in it for half the time of a call is `Unavailable`.
 
     Every method answers the decoded JSON body (None when there is none) and raises a `ConnectorError` otherwise:
     401 `AuthExpired`, 404 and 410 `NotFound`, 429 `RateLimited`, other 4xx and redirects `Rejected`, a refused
@@ -52,11 +55,14 @@ class CrmHttp:
         headers: Mapping[str, str] | None = None,
         call_timeout: float = 20.0,
         renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
+        lane: asyncio.Semaphore | None = None,
     ) -> None:
         self._client = client
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers or {})
         self._renewed = renewed
+        self._lane = lane
+        self._patience = call_timeout / 2
         self._timeout = aiohttp.ClientTimeout(total=call_timeout)
 
     async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Any:
@@ -118,15 +124,18 @@ class CrmHttp:
         headers: Mapping[str, str],
     ) -> Any:
         try:
-            async with self._client.request(
-                method,
-                url,
-                params=params,
-                data=data,
-                headers=headers,
-                timeout=self._timeout,
-                allow_redirects=False,  # the credentials are for this host
-            ) as answer:
+            async with (
+                self._in_lane(),
+                self._client.request(
+                    method,
+                    url,
+                    params=params,
+                    data=data,
+                    headers=headers,
+                    timeout=self._timeout,
+                    allow_redirects=False,  # the credentials are for this host
+                ) as answer,
+            ):
                 return _decoded(method, answer, await answer.read())
         except aiohttp.InvalidURL:
             raise Rejected(
@@ -139,6 +148,21 @@ class CrmHttp:
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             # Past this point the request may have left: only a read is known to have done nothing.
             raise _unanswered(method, f"no answer ({type(error).__name__})") from error
+
+    @asynccontextmanager
+    async def _in_lane(self) -> AsyncIterator[None]:
+        if self._lane is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._lane.acquire()
+        except TimeoutError as error:
+            raise Unavailable("too many calls are under way") from error
+        try:
+            yield
+        finally:
+            self._lane.release()
 
 
 def _unanswered(method: str, detail: str, *, status: int | None = None) -> ConnectorError:

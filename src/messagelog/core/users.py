@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final, TypeVar
+from weakref import WeakValueDictionary
 from zoneinfo import ZoneInfo
 
 from messagelog.compose import pick_zone
@@ -40,6 +41,10 @@ _MOMENT_SECONDS: Final = 2.0
 _MOST_SEEN: Final = 10_000
 _LONGEST_TOKEN_REQUEST: Final = 10.0
 _YOUNG_MS: Final = 60_000
+
+CALLS_OF_A_TENANT: Final = 32
+"""How many requests of one tenant to its CRM are under way at once, in one process. A CRM that hangs holds no more
+than these, and no other tenant waits for them."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,8 @@ class UserDirectory:
         self._endpoint = TokenEndpoint(client, seconds=seconds, clock=clock)
         self._refresher = Refresher(store, self._vault, self._endpoint, self._clients, seconds=seconds)
         self._seen: OrderedDict[tuple[str, str, str], _Seen] = OrderedDict()
+        # A tenant's lane is there for as long as somebody has a session of it.
+        self._lanes: WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = WeakValueDictionary()
         self._changes = 0
 
     async def find(self, tenant: str, platform: str, id_: str) -> User | None:
@@ -239,7 +246,7 @@ class UserDirectory:
 
     def _session(self, connector: Connector, credentials: Credentials, row: UserRow) -> Session:
         renewed = None if connector.oauth is None else partial(self._renewed, connector, row, credentials)
-        http = self._http(connector, credentials, row.hostname, renewed)
+        http = self._http(connector, credentials, row.hostname, renewed, self._lane(row.tenant, row.platform))
         return Session(http, credentials, row.hostname, row.id, row.name, row.tenant)
 
     def _http(
@@ -248,6 +255,7 @@ class UserDirectory:
         credentials: Credentials,
         hostname: str,
         renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
+        lane: asyncio.Semaphore | None = None,
     ) -> CrmHttp:
         return CrmHttp(
             self._client,
@@ -255,7 +263,14 @@ class UserDirectory:
             headers=connector.auth_headers(credentials),
             call_timeout=self._call_timeout,
             renewed=renewed,
+            lane=lane,
         )
+
+    def _lane(self, tenant: str, platform: str) -> asyncio.Semaphore:
+        lane = self._lanes.get((tenant, platform))
+        if lane is None:
+            self._lanes[tenant, platform] = lane = asyncio.Semaphore(CALLS_OF_A_TENANT)
+        return lane
 
     # ---------------------------------------------------------------------------------------------- rows
 

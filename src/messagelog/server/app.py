@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 
 import messagelog
 from messagelog.core.answer import ReturnMessage
+from messagelog.core.plugins import NotTaken, RefusedByPlugin
 from messagelog.core.runtime import Stopping
 from messagelog.messages import BadRequest
 from messagelog.server import contacts, information, login, manifest, message_log, oauth, user_settings
@@ -34,7 +35,7 @@ _SESSION_ENDED: Final = {
 _WITHOUT_CORS: Final = ("/operators",)
 """Where paths begin that no page of another origin may ask: operators are no users of the client."""
 
-_REFUSALS: Final = (Refused, SessionEnded, BadRequest, Stopping, HTTPException)
+_REFUSALS: Final = (Refused, SessionEnded, BadRequest, NotTaken, Stopping, HTTPException)
 
 
 def create_app(
@@ -98,6 +99,9 @@ async def _refusal(_request: Request, error: Exception) -> Response:
             return json_response(_SESSION_ENDED, 401)
         case BadRequest():
             return json_response(str(error), 400)
+        case NotTaken():
+            # A text with an error's status, since the client shows nothing of an answer that says `successful: false`.
+            return json_response(str(error), 422 if isinstance(error, RefusedByPlugin) else 503)
         case HTTPException():
             answer = json_response(error.detail, error.status_code)
             answer.headers.update(error.headers or {})

@@ -14,6 +14,7 @@ from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
 from messagelog.core.contact_book import ContactBook
 from messagelog.core.media import MediaFetcher
+from messagelog.core.plugins import Plugins
 from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.server.buckets import Buckets
 from messagelog.server.cors import ANY
@@ -22,13 +23,12 @@ from messagelog.server.tokens import Tokens
 from messagelog.storage import Sealer, open_store, with_stored_keys
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from messagelog.connectors import Connector
     from messagelog.core.oauth import OAuthClient
+    from messagelog.plugins import Plugin
     from messagelog.storage import Store
-
-_CONNECTIONS_TO_CRMS = 256
 
 REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redirect.html"
 """Where App Connect's client waits for the user to come back from the CRM; its newer versions know no other place."""
@@ -43,12 +43,13 @@ class Parts:
     clear. `requests_per_minute` are each user's, `guesses_per_minute` each address's with a wrong token or login; 0 is
     without end. `contact_seconds` is how long contacts that were found are kept; `locale` is the operator's language
     and zone for users who say nothing else. `oauth_clients` are who we are at the CRMs' authorization servers, by
-    connector; those send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state. In
-    tests, `clock` (epoch milliseconds) stands in for the database's own clock, and `now` (epoch seconds) for this
-    process's, by which tokens and credentials end.
+    connector; those send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state.
+    `plugins` see each request, in this order; without the work of the `required_plugins` nothing is logged. In tests,
+    `clock` (epoch milliseconds) stands in for the database's own clock, and `now` (epoch seconds) for this process's,
+    by which tokens and credentials end.
     """
 
-    database_url: str
+    database_url: str = field(repr=False)  # its password is in it
     secret_key: str = field(repr=False)
     connectors: Mapping[str, Connector]
     public_url: str
@@ -67,6 +68,8 @@ class Parts:
     redirect_uri: str = REDIRECT_URI
     bare_state: bool = False
     old_secret_keys: tuple[str, ...] = field(default=(), repr=False)
+    plugins: Sequence[Plugin] = ()
+    required_plugins: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,8 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     except BaseException:
         await store.close()
         raise
-    connector = Outbound(named, limit=_CONNECTIONS_TO_CRMS)
+    # Not bounded here, where one tenant's would keep the others' waiting: each tenant's are, by its own lane.
+    connector = Outbound(named, limit=0)
     # Cookies would carry one user's session over to the next one's call.
     client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
     users = UserDirectory(
@@ -124,6 +128,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
         caller=Caller(store, sealer, media, call_timeout=parts.times.call),
         settings=settings,
         times=parts.times,
+        plugins=Plugins(parts.plugins, parts.required_plugins) if parts.plugins else None,
     )
     try:
         yield Assembly(

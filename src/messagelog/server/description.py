@@ -108,10 +108,11 @@ _MEANINGS: Final = {
     404: "Not done by this server; the client shows nothing.",
     408: "The body took too long to arrive.",
     413: "The body is too large.",
+    422: "A plugin has refused the messages, and says why. Nothing of them was kept.",
     429: "Too many requests of the user, or wrong logins of the address. `Retry-After` has the seconds to wait.",
     500: "Something failed that should not. What was accepted before is kept.",
     502: "The CRM did not make the contact, or nobody knows.",
-    503: "The server is shutting down.",
+    503: "The server is shutting down, or a plugin that it needs did not run. Nothing of the request was kept.",
 }
 _ALWAYS: Final = (500, 503)
 
@@ -420,6 +421,7 @@ ROUTES: Final[dict[str, Described]] = {
             "returnMessage": _notice("Message logged"),
         },
         token=True,
+        refuses=(422,),
     ),
     "GET /callLog": Described(
         query=(Parameter("sessionIds", "Not used.", "1,2"),),
