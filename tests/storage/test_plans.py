@@ -42,6 +42,11 @@ SCANS: dict[str, str] = {
 }
 """Statements that read a whole table, and why they may."""
 
+FOR_PEOPLE = ("count_sealed_", "list_users")
+"""How statements begin that the command line asks and no server does, but once in a database's life. They read a whole
+table, or all users for those of one tenant, and the databases differ in how they do.
+"""
+
 VALUES: dict[str, Any] = {
     "tenant": "tenant-7",
     "platform": "crm",
@@ -64,6 +69,12 @@ VALUES: dict[str, Any] = {
     "number": "+1415555007",
     "key": "key-7",
     "setting_id": "setting-7",
+    "phoneNumber": "+1415555007",
+    "key_id": b"\1\2\3\4",
+    "before": b"sealed",
+    "sealed": b"sealed",
+    "forget": True,
+    "all_tenants": False,
     "erase": True,
     "done": True,
     "shared": False,
@@ -138,6 +149,10 @@ FILL = (
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
     INSERT INTO "contacts" ("tenant", "platform", "phoneNumber", "contacts", "foundAt")
     SELECT 'tenant-' || (i % 20), 'crm', '+1415555' || i, '', 1700000000000 + i FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+    INSERT INTO "keys" ("purpose", "sealed", "createdAt") SELECT 'purpose-' || i, '', 1 FROM n
     """,
     """
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
@@ -223,7 +238,7 @@ def test_no_statement_scans_a_table_in_postgres(database_url: str, settings: str
     with psycopg.connect(database_url, autocommit=True) as session:
         session.execute(f"SET plan_cache_mode = {mode}; {settings}".encode())
         for name, text, values in statements("postgres", given_clock=False):
-            session.execute(f"PREPARE {name} AS {text}".encode())
+            session.execute(f'PREPARE "{name}" AS {text}'.encode())
             literals = sql.SQL(", ").join(sql.Literal(value) for value in values.values())
             call = sql.SQL("({})").format(literals) if values else sql.SQL("")
             explain = sql.SQL("EXPLAIN (FORMAT JSON) EXECUTE {}{}").format(sql.Identifier(name), call)
@@ -260,5 +275,7 @@ def _described(node: dict[str, Any]) -> str:
 def statements(dialect: Dialect, *, given_clock: bool) -> Iterable[tuple[str, str, dict[str, Any]]]:
     """Each statement with a value for each of its parameters, in their order."""
     for name, statement in load(dialect, given_clock=given_clock).items():
+        if name.startswith(FOR_PEOPLE):
+            continue
         yield name, statement.text, {each: VALUES.get(each, "text") for each in statement.parameters}
     yield CONTROL, """SELECT "id" FROM "messageLogs" WHERE "userId" = 'eve'""", {}

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from messagelog.storage import ClaimLost, LogKey, LogState, RowState, UserRow, open_store, scripts
 from messagelog.storage.rows import NewContactKey, NewContactState, WaitingChange
+from messagelog.storage.sealed import SEALED
 from storage.journal import LEASE, SETTLE, Clock, Journal, became, logged, new, run_sql
 from tenancy.neighbours import (
     PLATFORM,
@@ -107,6 +108,15 @@ async def _note(we: Ours) -> Any:
         return None
 
 
+async def _reseal(we: Ours) -> Any:
+    user = await we.read(lambda: scripts.find_user(*OURS, "ada"))
+    if user is None or user.credentials is None:
+        return
+    value = scripts.SealedValue((*OURS, "ada"), user.credentials)
+    (column,) = (each for each in SEALED if each.table == "users")
+    await we.write(lambda: scripts.reseal(column, [(value, b"z%d" % we.pick)]))
+
+
 async def _of_a_log(we: Ours, script: Callable[[LogRow], Any]) -> Any:
     log = (await we.journal.accept("9", key=LogKey(*OURS, "log-of-nine"))).claim
     if log is None:
@@ -124,6 +134,11 @@ WRITES: Final[dict[str, Any]] = {
     "sign_in": lambda we: we.write(lambda: scripts.sign_in(we.user)),
     "sign_out": lambda we: we.write(lambda: scripts.sign_out(*OURS, "ada", session_id="another")),
     "refresh_user": lambda we: we.write(lambda: scripts.refresh_user(we.user)),
+    "end_sessions": lambda we: we.write(
+        lambda: scripts.end_sessions([(*OURS, "ada")], session_id="ended", forget=we.pick % 2 == 1)
+    ),
+    "reseal": _reseal,
+    "keep_keys": lambda we: we.write(lambda: scripts.keep_keys({"entries": b"x", "accounts": b"y"})),
     "claim_refresh": lambda we: we.write(lambda: scripts.claim_refresh(we.user, owner="me", lease_ms=LEASE)),
     "save_credentials": lambda we: we.write(lambda: scripts.save_credentials(we.user, b"y", owner="me")),
     "release_refresh": lambda we: we.write(lambda: scripts.release_refresh(we.user, owner="me")),
@@ -164,10 +179,14 @@ OF_ALL: Final = {
     "show_logs": "for the operator's command",
     "due_logs": "the sweep's: keys of logs, each of which is then claimed as its own tenant's",
     "next_due": "the sweep's: a time",
+    "list_users": "for the operator's command",
+    "find_sealed": "for the operator's command, which writes each value back to where it was",
+    "count_sealed": "for the operator's command: numbers",
+    "find_keys": "the server's own keys of hashes",
 }
 """What reads of all tenants, and why that shows no user anything."""
 
-NO_SCRIPTS: Final = {"Ask", "Do", "Fetch", "Params", "Script", "Together"}
+NO_SCRIPTS: Final = {"Ask", "Do", "Fetch", "Params", "Script", "SealedValue", "Together"}
 
 
 def test_it_is_known_of_every_script_whose_rows_it_reads_and_writes() -> None:

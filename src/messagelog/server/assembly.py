@@ -23,7 +23,7 @@ from messagelog.server.cors import ANY
 from messagelog.server.states import States
 from messagelog.server.throttle import Throttle
 from messagelog.server.tokens import Tokens
-from messagelog.storage import Sealer, open_store
+from messagelog.storage import Sealer, open_store, with_stored_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -41,6 +41,7 @@ REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redi
 class Parts:
     """What a server is made of.
 
+    `old_secret_keys` are those of before `secret_key`, which still open what they sealed and signed.
     `private_hosts` are the hosts, addresses and networks that calls may reach although they are not public, or in the
     clear. `requests_per_minute` are each user's, `guesses_per_minute` each address's with a wrong token or login; 0 is
     without end. `contact_seconds` is how long contacts that were found are kept; `locale` is the operator's language
@@ -71,6 +72,7 @@ class Parts:
     redirect_uri: str = REDIRECT_URI
     bare_state: bool = False
     passwords: Callable[[], Passwords] = Passwords
+    old_secret_keys: tuple[str, ...] = field(default=(), repr=False)
     plugins: Sequence[Plugin] = ()
     required_plugins: frozenset[str] = frozenset()
 
@@ -99,14 +101,19 @@ class Assembly:
 async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     """A server's parts, opened; at the end its work is brought to an end and everything is closed.
 
-    Raises `LookupError` when a connector's users sign in with OAuth and nobody has said as which client.
+    Raises `LookupError` when a connector's users sign in with OAuth and nobody has said as which client, and
+    `KeysLocked` when the database was used with other secret keys.
     """
     for name, each in parts.connectors.items():
         if each.oauth is not None and name not in parts.oauth_clients:
             raise LookupError(f"no OAuth client id is known for the connector {name}")
     named = NamedHosts(parts.private_hosts)
     store = await open_store(parts.database_url, clock=parts.clock)
-    sealer = Sealer(parts.secret_key)
+    try:
+        sealer = await with_stored_keys(store, Sealer(parts.secret_key, parts.old_secret_keys))
+    except BaseException:
+        await store.close()
+        raise
     # Not bounded here, where one tenant's would keep the others' waiting: each tenant's are, by its own lane.
     connector = Outbound(named, limit=0)
     # Cookies would carry one user's session over to the next one's call.
@@ -138,8 +145,8 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
             store=store,
             runtime=runtime,
             users=users,
-            tokens=Tokens(sealer.token_key, clock=parts.now),
-            states=States(sealer.state_key, store, clock=parts.now),
+            tokens=Tokens(sealer.token_keys, clock=parts.now),
+            states=States(sealer.state_keys, store, clock=parts.now),
             contacts=ContactBook(store, sealer, age=parts.contact_seconds, lease=parts.times.lease),
             settings=settings,
             requests=Buckets(parts.requests_per_minute, clock=parts.now),

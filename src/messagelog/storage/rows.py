@@ -252,6 +252,17 @@ class UserRow(msgspec.Struct):
     updated_at: int = 0
 
 
+class UserSummary(msgspec.Struct, frozen=True):
+    """A user, for lists; `connected` is whether there are credentials to call the CRM with."""
+
+    tenant: str
+    platform: str
+    id: str
+    name: str
+    connected: bool
+    updated_at: int
+
+
 class LogSummary(msgspec.Struct, frozen=True):
     """A conversation log with the number of its rows in each state, for lists."""
 

@@ -194,3 +194,12 @@ audit = sa.Table(
     sa.Index("auditByOperator", "operator", "at"),
     sa.Index("auditByTenant", "tenant"),
 )
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("purpose", _id, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("createdAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("purpose"),
+)

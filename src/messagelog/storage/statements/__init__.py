@@ -1,4 +1,6 @@
-"""The named SQL statements, read from `journal.sql` beside this file and fitted to a database."""
+"""The named SQL statements beside this file, fitted to a database: `journal.sql`, and `sealed.sql` once for each column
+of sealed values.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,8 @@ import re
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Literal
+
+from messagelog.storage.sealed import SEALED
 
 Dialect = Literal["sqlite", "postgres"]
 
@@ -50,15 +54,24 @@ def load(dialect: Dialect, *, given_clock: bool) -> dict[str, Statement]:
     spelling = dict(_SPELLINGS[dialect])
     if given_clock:
         spelling["{now}"] = _GIVEN_CLOCK[dialect]
-    parts = _HEAD.split((resources.files(__package__) / "journal.sql").read_text("utf-8"))[1:]
+    of_columns = [_spelled(_file("sealed.sql"), column.names) for column in SEALED]
+    parts = [part for text in (_file("journal.sql"), *of_columns) for part in _HEAD.split(text)[1:]]
     named = zip(parts[::2], parts[1::2], strict=True)
     return {name: _fitted(name, body, dialect, spelling) for name, body in named}
 
 
-def _fitted(name: str, body: str, dialect: Dialect, spelling: dict[str, str]) -> Statement:
-    text = _COMMENT.sub("", body).strip()
-    for mark, spelled in spelling.items():
+def _file(name: str) -> str:
+    return (resources.files(__package__) / name).read_text("utf-8")
+
+
+def _spelled(text: str, marks: dict[str, str]) -> str:
+    for mark, spelled in marks.items():
         text = text.replace(mark, spelled)
+    return text
+
+
+def _fitted(name: str, body: str, dialect: Dialect, spelling: dict[str, str]) -> Statement:
+    text = _spelled(_COMMENT.sub("", body).strip(), spelling)
     parameters = tuple(dict.fromkeys(_PARAMETER.findall(text)))
     if dialect == "postgres":
         places = {parameter: f"${place}" for place, parameter in enumerate(parameters, 1)}

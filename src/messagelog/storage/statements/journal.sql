@@ -561,3 +561,31 @@ SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "c
 FROM "conversationLogs"
 WHERE "contactId" = :contact_id AND "tenant" = :tenant AND "platform" = :platform
 ORDER BY "createdAt", "conversationLogId"
+-- name: find_keys
+-- The keys of hashes: a handful, whatever is logged.
+SELECT "purpose", "sealed"
+FROM "keys"
+WHERE "purpose" IN ('accounts', 'entries')
+
+-- name: keep_key
+-- A key is made once: whoever comes second reads what is there.
+INSERT INTO "keys" ("purpose", "sealed", "createdAt")
+VALUES (:purpose, :sealed, {now})
+ON CONFLICT ("purpose") DO NOTHING
+
+-- name: list_users
+-- Users in the order of their ids, after one of them, for people.
+SELECT "tenant", "platform", "id", "name", "credentials" IS NOT NULL, "updatedAt"
+FROM "users"
+WHERE ("id", "tenant", "platform") > (:id, :after_tenant, :platform) AND ("tenant" = :tenant OR :all_tenants)
+ORDER BY "id", "tenant", "platform"
+LIMIT :limit
+
+-- name: end_session
+-- A user's tokens end; with :forget there is nothing left to call the CRM with, as after a sign-out.
+UPDATE "users"
+SET "sessionId" = :session_id, "credentials" = CASE WHEN :forget THEN NULL ELSE "credentials" END,
+    "refreshOwner" = CASE WHEN :forget THEN NULL ELSE "refreshOwner" END,
+    "refreshUntil" = CASE WHEN :forget THEN NULL ELSE "refreshUntil" END, "updatedAt" = {now}
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
+RETURNING "id"
