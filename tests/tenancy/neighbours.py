@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 NOBODYS: Final = {
     "keys": "the server's own, for hashes that have tenant and platform in their rows",
     "oauthStates": "used states, by random ids: a state names no user, and only its platform's sign-in knows it",
+    "operators": "accounts of the people who run the server",
+    "operatorSessions": "their sessions",
 }
 """Tables whose rows belong to no tenant."""
 
@@ -95,6 +97,8 @@ def _value(table: sa.Table, column: sa.Column[Any], owner: tuple[str, str], blob
         return f"'{owner[column.name == 'platform']}'"
     keys = {each.name for each in table.primary_key.columns}
     indexed = {each.name for index in table.indexes for each in index.columns}
+    if column.name in keys and "tenant" not in keys:  # an id that is one for everybody
+        return f"\"{column.name}\" || '-{owner[0]}-{owner[1]}'"
     if column.name in keys | indexed:  # what a statement looks for is the same, so that it would be found
         return f'"{column.name}"'
     if isinstance(column.type, sa.LargeBinary):

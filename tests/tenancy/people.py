@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 from starlette.routing import Mount, Route
 
+from messagelog.server.description import ROUTES
 from messagelog.testing.demo_crm.serving import serve_demo_crm
 from support.requests import body, message, thread
 from support.site import Quick, site
@@ -158,6 +159,8 @@ OF_THE_SERVER: Final = {
     "GET /docs": "the same, to be read",
     "GET /docs/oauth2-redirect": "a page of that, without content of ours",
     "GET /redoc": "the same, to be read",
+    "POST /operators/session": "no user's name and password sign in there",
+    **{route: "no user's token is good there" for route, each in ROUTES.items() if each.operator},
 }
 """Routes that answer everybody alike and know no user, and what they answer."""
 

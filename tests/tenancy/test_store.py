@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from messagelog.storage import ClaimLost, LogKey, LogState, RowState, UserRow, open_store, scripts
+from messagelog.storage import AuditEntry, ClaimLost, LogKey, LogState, RowState, UserRow, open_store, scripts
 from messagelog.storage.rows import NewContactKey, NewContactState, WaitingChange
 from messagelog.storage.sealed import SEALED
 from storage.journal import LEASE, SETTLE, Clock, Journal, became, logged, new, run_sql
@@ -125,6 +125,15 @@ async def _of_a_log(we: Ours, script: Callable[[LogRow], Any]) -> Any:
     return await we.read(lambda: script(replace(log.log, third_party_log_id="a-1")))
 
 
+ENTRY: Final = ("grace", "read_text", "text", *OURS, "1")
+ERASE: Final[dict[str, Any]] = {
+    "erase_account": lambda we: we.write(lambda: scripts.erase_account(*OURS, "ada", AuditEntry(*ENTRY))),
+    "erase_in_log": lambda we: we.write(lambda: scripts.erase_in_log(we.key, "ada")),
+    "erase_log": lambda we: we.write(lambda: scripts.erase_log(we.key)),
+    "erase_tenant": lambda we: we.write(lambda: scripts.erase_tenant(*OURS, AuditEntry(*ENTRY))),
+}
+"""What erases: not before every table has rows."""
+
 WRITES: Final[dict[str, Any]] = {
     "accept": _accept,
     "claim": _claim,
@@ -159,6 +168,11 @@ WRITES: Final[dict[str, Any]] = {
     "change_admin_settings": lambda we: we.write(
         lambda: scripts.change_admin_settings(*OURS, {f"s{we.pick % 3}": "1"}, [f"s{we.pick % 2 + 4}"])
     ),
+    "record_audit": lambda we: we.write(lambda: scripts.record_audit([AuditEntry(*ENTRY)])),
+    "look_at_rows": lambda we: we.write(
+        lambda: scripts.look_at_rows(we.key, IDS, lambda _row: AuditEntry(*ENTRY))
+    ),
+    **ERASE,
 }
 """What writes, by the script's name, as our tenant runs it."""
 
@@ -170,6 +184,7 @@ READS: Final[dict[str, Any]] = {
     "find_user": lambda we: we.read(lambda: scripts.find_user(*OURS, "ada")),
     "find_contacts": lambda we: we.read(lambda: scripts.find_contacts(*OURS, NUMBER)),
     "read_settings": lambda we: we.read(lambda: scripts.read_settings(*OURS, "ada")),
+    "logs_of_contact": lambda we: we.read(lambda: scripts.logs_of_contact(*OURS, f"c-{we.pick % 2}")),
     "admin_settings": lambda we: we.read(lambda: scripts.admin_settings(*OURS)),
 }
 """What reads for a request or for its work."""
@@ -178,6 +193,18 @@ OF_ALL: Final = {
     "list_logs": "for the operator's command",
     "show_logs": "for the operator's command",
     "due_logs": "the sweep's: keys of logs, each of which is then claimed as its own tenant's",
+    "walk_rows": "the erasing's: keys, of which it takes those of its tenant",
+    "walk_logs": "as above",
+    "read_audit": "for the operator's command",
+    "recorded": "what another script does, with an entry of its own",
+    **dict.fromkeys(
+        (
+            *("add_operator", "find_operator", "list_operators", "change_password", "change_roles"),
+            *("rehash_password", "remove_operator", "begin_session", "find_session", "touch_session"),
+            *("end_session", "end_operator_sessions"),
+        ),
+        "of operators, who are the server's",
+    ),
     "next_due": "the sweep's: a time",
     "list_users": "for the operator's command",
     "find_sealed": "for the operator's command, which writes each value back to where it was",
@@ -196,7 +223,7 @@ def test_it_is_known_of_every_script_whose_rows_it_reads_and_writes() -> None:
 async def _furnished(we: Ours) -> None:
     """Rows of ours in every table, so that the neighbours get as many: some waiting, some called, some done."""
     for pick, name in enumerate((*WRITES, *READS)):
-        if name not in {"drop_contacts", "drop_new_contact"}:
+        if name not in {"drop_contacts", "drop_new_contact", *ERASE}:
             we.pick = pick
             await {**WRITES, **READS}[name](we)
 
