@@ -75,6 +75,7 @@ VALUES: dict[str, Any] = {
     "sealed": b"sealed",
     "forget": True,
     "all_tenants": False,
+    "busy": ["crm/tenant-1"],
     "erase": True,
     "done": True,
     "shared": False,
@@ -90,6 +91,7 @@ VALUES: dict[str, Any] = {
             "tries",
             "asks",
             "body_size",
+            "refusals",
             "until",
             "expires_at",
         ),
@@ -196,7 +198,7 @@ def test_no_statement_scans_a_table_in_sqlite(database_url: str, analyzed: bool,
     found = {}
     with closing(sqlite3.connect(sqlite_path(database_url))) as connection:
         for name, text, values in statements("sqlite", given_clock=given_clock):
-            params = {**values, "ids": '["1007-1", "1007-2", "none"]'}
+            params = {**values, "ids": '["1007-1", "1007-2", "none"]', "busy": '["crm/tenant-1"]'}
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", params)]
             if scans := [line for line in plan if _is_scan(line)]:
                 found[name] = scans

@@ -7,11 +7,13 @@ client and a shutdown end the waiting, never a call to a CRM.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 import uuid
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -19,6 +21,7 @@ import structlog
 from messagelog.connectors import ConnectorError, Unavailable
 from messagelog.core.answer import Answer, nothing_to_do, refusal, warned
 from messagelog.core.bulletin import Bulletin, Watch
+from messagelog.core.catching_up import CatchingUp
 from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
 from messagelog.core.plan import CREATE_NEW_CONTACT, day_in, next_step, plan_request
 from messagelog.core.settle import Abilities
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
     from messagelog.storage.rows import Planner
 
 _BATCH: Final = 200
+_SOON: Final = 30.0
+"""What is due within so many seconds is rung for to the millisecond; the rest is left to the sweep."""
 _SHORTEST_POLL: Final = 0.1
 _LONGEST_POLL: Final = 1.0
 _LEFT_BY_PLUGINS: Final = 0.25  # of the time to answer: it is the CRM's
@@ -92,6 +97,7 @@ class Runtime:
         plugins: Plugins | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        luck: Callable[[], float] = random.random,
     ) -> None:
         self.store = store
         self.users = users
@@ -110,7 +116,10 @@ class Runtime:
         self._submissions: defaultdict[LogKey, list[Submission]] = defaultdict(list)
         self._sweeper: asyncio.Task[None] | None = None
         self._stopping = False
-        self._worker = Worker(store, sealer, users, caller, self._bulletin)
+        self._catching_up = CatchingUp()
+        self._more_is_due = False
+        self._woken = asyncio.Event()
+        self._worker = Worker(store, sealer, users, caller, self._bulletin, luck)
 
     # ------------------------------------------------------------------------------------- requests
 
@@ -196,7 +205,9 @@ class Runtime:
         if self._stopping:
             raise Stopping
         versions = {item.id: item.version for item in wanted}
-        with self._held(submission), self._bulletin.watching(key, versions) as watch:
+        loop = asyncio.get_running_loop()
+        watching = self._bulletin.watching(key, versions, lambda: until - loop.time())
+        with self._held(submission), watching as watch:
             # Shielded: a claim that was won must be worked on, even when the client has gone away.
             accepting = asyncio.create_task(self._accepted(submission, wanted))
             self._accepting.add(accepting)
@@ -205,6 +216,8 @@ class Runtime:
             acceptance = await asyncio.shield(accepting)
             if acceptance.held_by is not None:
                 return submission.held_by(acceptance.held_by)
+            if acceptance.claim is None:  # others work on it, or nobody will for a while
+                await self._asked(key, watch.open_ids)
             await self._waited(key, watch, until)
         return submission.answer(wanted, watch.reports, known)
 
@@ -249,17 +262,34 @@ class Runtime:
 
     # ----------------------------------------------------------------------------------------- work
 
-    def ring(self, key: LogKey) -> None:
-        """Takes up a conversation log, if it is due and nobody works on it. A ring too many does no harm."""
-        if key in self._working or self._stopping:
-            return
-        self._start(key, None)
+    def ring(self, key: LogKey) -> bool:
+        """Takes up a conversation log, if it is due and nobody works on it. A ring too many does no harm.
 
-    def _start(self, key: LogKey, claim: Claim | None) -> None:
+        False when somebody does, or when there is no room: the next sweep finds it then.
+        """
+        if key in self._working or self._stopping:
+            return False
+        if not self._catching_up.begins(key):
+            self._more_is_due = True
+            return False
+        self._start(key, None).add_done_callback(lambda _: self._taken_up(key))
+        return True
+
+    def _taken_up(self, key: LogKey) -> None:
+        self._catching_up.ends(key)
+        if self._more_is_due:
+            self._woken.set()
+
+    def wake(self) -> None:
+        """Sweeps at once: something has become due, such as what waited for a user to sign in."""
+        self._woken.set()
+
+    def _start(self, key: LogKey, claim: Claim | None) -> asyncio.Task[None]:
         before = self._working.get(key)
         task = asyncio.create_task(self._work(key, claim, before))
         self._working[key] = task
         task.add_done_callback(lambda done: self._ended(key, done))
+        return task
 
     def _ended(self, key: LogKey, task: asyncio.Task[None]) -> None:
         if self._working.get(key) is task:
@@ -296,6 +326,8 @@ class Runtime:
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()
+        if seconds > _SOON:
+            return
         loop = asyncio.get_running_loop()
 
         def due() -> None:
@@ -349,19 +381,40 @@ class Runtime:
 
     async def _sweep(self) -> None:
         while True:
+            self._woken.clear()
             try:
                 await self.sweep()
             except Exception as error:  # noqa: BLE001 - a database that is away now may be back in a second
                 _log.error("sweep_failed", error=type(error).__name__)
-            await self._sleep(self.times.sweep)
+            await self._slept()
+
+    async def _slept(self) -> None:
+        """Waits for the next sweep: until its time, or until somebody wakes it."""
+        both = [
+            asyncio.ensure_future(self._sleep(self.times.sweep)),
+            asyncio.create_task(self._woken.wait()),
+        ]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in both:
+                each.cancel()
 
     async def sweep(self) -> int:
-        """Rings for every conversation log that is due; how many that were."""
-        platforms = list(self.connectors)
-        keys = await self.store.read(lambda: scripts.due_logs(100, platforms))
-        for key in keys:
-            self.ring(key)
-        return len(keys)
+        """Takes up conversation logs that are due, as many as there is room for; how many that were.
+
+        Who has waited longest comes first, but no tenant has more than its share while others wait.
+        """
+        platforms, taken = list(self.connectors), 0
+        self._more_is_due = False
+        while (room := self._catching_up.room) > 0:
+            busy = self._catching_up.busy
+            keys = await self.store.read(partial(scripts.due_logs, room, platforms, busy))
+            taken += sum(map(self.ring, keys))
+            if len(keys) < room or self._catching_up.busy == busy:
+                break
+        self._more_is_due |= self._catching_up.room <= 0 or bool(self._catching_up.busy)
+        return taken
 
 
 def _not_silent(accepting: asyncio.Task[Acceptance]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -49,8 +50,8 @@ class Parts:
     connector; those send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state.
     `plugins` see each request, in this order; without the work of the `required_plugins` nothing is logged. In tests,
     `clock` (epoch milliseconds) stands in for the database's own clock, and `now` (epoch seconds) for this process's,
-    by which tokens and credentials end. `passwords` makes and checks the hashes of operators' passwords; the
-    tests' are cheap.
+    by which tokens and credentials end; `luck` is where in its time each retry lies, from 0 up to 1. `passwords` makes
+    and checks the hashes of operators' passwords; the tests' are cheap.
     """
 
     database_url: str = field(repr=False)  # its password is in it
@@ -68,6 +69,7 @@ class Parts:
     locale: Locale = field(default_factory=Locale)
     clock: Callable[[], int] | None = None
     now: Callable[[], float] = time.time
+    luck: Callable[[], float] = random.random
     oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
     redirect_uri: str = REDIRECT_URI
     bare_state: bool = False
@@ -137,6 +139,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
         caller=Caller(store, sealer, media, call_timeout=parts.times.call),
         settings=settings,
         times=parts.times,
+        luck=parts.luck,
         plugins=Plugins(parts.plugins, parts.required_plugins) if parts.plugins else None,
     )
     try:

@@ -28,7 +28,7 @@ def look_up(key: LogKey, ids: Sequence[str]) -> Script[LookUp]:
 def report_rows(tenant: str, platform: str, ids: Sequence[str]) -> Script[list[RowReport]]:
     """The states of these rows; ids that the journal does not know are left out."""
     rows = yield Fetch("report_rows", {"tenant": tenant, "platform": platform, "ids": ids})
-    return [RowReport(id_, RowState(state), reason, version) for id_, state, reason, version in rows]
+    return [RowReport(id_, RowState(state), *others) for id_, state, *others in rows]
 
 
 def entries_of(log: LogRow) -> Script[list[tuple[int, bytes, str]]]:
@@ -44,12 +44,16 @@ def linked_activities(log: LogRow) -> Script[frozenset[str]]:
     return frozenset(row[0] for row in rows)
 
 
-def due_logs(limit: int, platforms: Sequence[str] | None = None) -> Script[list[LogKey]]:
+def due_logs(
+    limit: int, platforms: Sequence[str] | None = None, busy: Sequence[tuple[str, str]] = ()
+) -> Script[list[LogKey]]:
     """Conversation logs that somebody may take up now, the longest due first; of these platforms, or of all.
 
-    Logs of a platform that nobody serves any more stay due: whoever does not leave them out may see nothing else.
+    Logs of a platform that nobody serves any more stay due: whoever does not leave them out may see nothing else. Of
+    `busy` tenants (tenant, platform) there are none.
     """
-    params = {"limit": limit, "all_platforms": platforms is None, "ids": platforms or ()}
+    left_out = [f"{platform}/{tenant}" for tenant, platform in busy]
+    params = {"limit": limit, "all_platforms": platforms is None, "ids": platforms or (), "busy": left_out}
     rows = yield Fetch("due_logs", params)
     return [LogKey(*row) for row in rows]
 

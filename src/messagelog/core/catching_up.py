@@ -1,0 +1,49 @@
+"""How much a process takes up at once of what was left behind: when a CRM is back after an hour, all of it is due."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from messagelog.storage.rows import LogKey
+
+_MOST: Final = 64
+_SHARE: Final = 16
+
+
+class CatchingUp:
+    """Counts the conversation logs that are taken up again: so many at a time, and so many of one tenant at a CRM.
+
+    What a request has claimed for itself is not counted. A tenant that has its share leaves room for the others.
+    """
+
+    def __init__(self, most: int = _MOST, share: int = _SHARE) -> None:
+        self._most = most
+        self._share = share
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def room(self) -> int:
+        """How many more may begin."""
+        return self._most - self._counts.total()
+
+    @property
+    def busy(self) -> list[tuple[str, str]]:
+        """Tenants (tenant, platform) that have their share."""
+        return [place for place, count in self._counts.items() if count >= self._share]
+
+    def begins(self, key: LogKey) -> bool:
+        """Counts a conversation log, if there is room for it."""
+        place = (key.tenant, key.platform)
+        if self.room <= 0 or self._counts[place] >= self._share:
+            return False
+        self._counts[place] += 1
+        return True
+
+    def ends(self, key: LogKey) -> None:
+        """Makes room again."""
+        place = (key.tenant, key.platform)
+        self._counts[place] -= 1
+        if not self._counts[place]:
+            del self._counts[place]
