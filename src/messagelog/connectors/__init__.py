@@ -11,11 +11,13 @@ from messagelog.connectors.errors import (
     ConnectorError,
     NotFound,
     OutcomeUnknown,
+    Paced,
     RateLimited,
     Rejected,
     Unavailable,
 )
 from messagelog.connectors.http import CrmHttp
+from messagelog.connectors.limits import Left, RateLimit
 from messagelog.connectors.log import ExistingLog, LoggedMessage, MessageLog
 from messagelog.connectors.models import Contact, Credentials, NewContact, UserInfo
 from messagelog.connectors.oauth import ClientAuth, OAuth
@@ -31,6 +33,7 @@ __all__ = [
     "Credentials",
     "CrmHttp",
     "ExistingLog",
+    "Left",
     "LogFormat",
     "LoggedMessage",
     "Measure",
@@ -41,6 +44,8 @@ __all__ = [
     "NotFound",
     "OAuth",
     "OutcomeUnknown",
+    "Paced",
+    "RateLimit",
     "RateLimited",
     "Rejected",
     "Session",

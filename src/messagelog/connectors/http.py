@@ -28,6 +28,8 @@ from messagelog.connectors.errors import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from messagelog.connectors.limits import Gate
+
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -35,7 +37,8 @@ class CrmHttp:
     """Speaks JSON to one CRM for one user.
 
     `renewed` is asked once for other headers when the CRM answers 401, which says that it has done nothing, and the
-    request is sent again with them. Without it, or when it raises `AuthExpired`, the 401 stands.
+    request is sent again with them. Without it, or when it raises `AuthExpired`, the 401 stands. Each request passes
+    the `gate`, where there is one, before it is sent.
 
     Every method answers the decoded JSON body (None when there is none) and raises a `ConnectorError` otherwise:
     401 `AuthExpired`, 404 and 410 `NotFound`, 429 `RateLimited`, other 4xx and redirects `Rejected`, a refused
@@ -51,11 +54,13 @@ class CrmHttp:
         headers: Mapping[str, str] | None = None,
         call_timeout: float = 20.0,
         renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._client = client
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers or {})
         self._renewed = renewed
+        self._gate = gate or _Open()
         self._timeout = aiohttp.ClientTimeout(total=call_timeout)
 
     async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Any:
@@ -116,6 +121,7 @@ class CrmHttp:
         params: Mapping[str, str] | None,
         headers: Mapping[str, str],
     ) -> Any:
+        permit = await self._gate.permit(writes=method not in _READS)
         try:
             async with self._client.request(
                 method,
@@ -126,12 +132,40 @@ class CrmHttp:
                 timeout=self._timeout,
                 allow_redirects=False,  # the credentials are for this host
             ) as answer:
-                return _decoded(method, answer, await answer.read())
+                body = await answer.read()
+                permit.answered(answer.status, answer.headers)
+                return _decoded(method, answer, body)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            permit.unsent()
             raise Unavailable(f"no connection ({type(error).__name__})") from error
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            permit.lost() if isinstance(error, TimeoutError) else permit.broken()
             # Past this point the request may have left: only a read is known to have done nothing.
             raise _unanswered(method, f"no answer ({type(error).__name__})") from error
+        except ConnectorError:
+            raise
+        except BaseException:
+            permit.lost()
+            raise
+
+
+class _Open:
+    """A gate that lets everything pass, and a permit that says nothing to anybody."""
+
+    async def permit(self, *, writes: bool) -> _Open:  # noqa: ARG002 - it is all the same to it
+        return self
+
+    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+        """Nobody counts."""
+
+    def unsent(self) -> None:
+        """Nobody counts."""
+
+    def broken(self) -> None:
+        """Nobody counts."""
+
+    def lost(self) -> None:
+        """Nobody counts."""
 
 
 def _unanswered(method: str, detail: str, *, status: int | None = None) -> ConnectorError:

@@ -25,6 +25,7 @@ from messagelog.connectors import (
     Session,
 )
 from messagelog.connectors.log import JournalView, SentBlocks
+from messagelog.core import errands
 from messagelog.core import payload as payloads
 from messagelog.core.contacts import ContactMemory
 from messagelog.core.settle import NoLogId, earlier_activities
@@ -139,8 +140,9 @@ class Caller:
     async def _within_time(self, connector: Connector, call: Callable[[], Awaitable[Any]]) -> Any:
         """Makes a call with a hard limit on its time. A connector's own mistake leaves the outcome unknown."""
         try:
-            async with asyncio.timeout(self._call_timeout):
-                return await call()
+            with errands.one_call():
+                async with asyncio.timeout(self._call_timeout):
+                    return await call()
         except ConnectorError:
             raise
         except TimeoutError as error:

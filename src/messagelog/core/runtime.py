@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from messagelog.connectors import ConnectorError, Unavailable
+from messagelog.core import errands
 from messagelog.core.answer import Answer, nothing_to_do, refusal
 from messagelog.core.bulletin import Bulletin, Watch
+from messagelog.core.catching_up import CatchUp
 from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
+from messagelog.core.pacer import Pacer
 from messagelog.core.plan import CREATE_NEW_CONTACT, day_in, next_step, plan_request
 from messagelog.core.settle import Abilities
 from messagelog.core.submission import Submission
@@ -37,9 +40,11 @@ if TYPE_CHECKING:
     from messagelog.core.users import User, UserDirectory
     from messagelog.messages import Glance, LogRequest
     from messagelog.storage import Acceptance, Claim, Sealer, Store
-    from messagelog.storage.rows import Planner
+    from messagelog.storage.rows import PaceRow, Planner
 
 _BATCH: Final = 200
+_DUE_OF_EACH: Final = 100
+_TENANTS: Final = 64
 _SHORTEST_POLL: Final = 0.1
 _LONGEST_POLL: Final = 1.0
 
@@ -85,6 +90,7 @@ class Runtime:
         users: UserDirectory,
         caller: Caller,
         settings: UserSettings | None = None,
+        pacer: Pacer | None = None,
         times: Times | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -94,6 +100,7 @@ class Runtime:
         self.connectors = connectors
         self.times = times or Times()
         self._settings = settings or UserSettings(store, Locale())
+        self._pacer = pacer or Pacer(store, call_seconds=self.times.call)
         self._sealer = sealer
         self._clock = clock
         self._sleep = sleep
@@ -103,6 +110,8 @@ class Runtime:
         self._working: dict[LogKey, asyncio.Task[None]] = {}
         self._timers: dict[LogKey, asyncio.TimerHandle] = {}
         self._submissions: defaultdict[LogKey, list[Submission]] = defaultdict(list)
+        self._catch_up = CatchUp(begin=self._caught_up, room=self._room)
+        self._swept_to = ""
         self._sweeper: asyncio.Task[None] | None = None
         self._stopping = False
         self._worker = Worker(store, sealer, users, caller, self._bulletin)
@@ -227,6 +236,8 @@ class Runtime:
             await watch.changed(min(left, poll))
             if key not in self._working and watch.open_ids:
                 await self._asked(key, open_ids)
+                if self._pacer.held(key.tenant, key.platform) > until - loop.time():
+                    return  # nothing will happen before that
             poll = min(poll * 1.5, _LONGEST_POLL)
 
     async def _asked(self, key: LogKey, ids: list[str]) -> None:
@@ -236,10 +247,22 @@ class Runtime:
     # ----------------------------------------------------------------------------------------- work
 
     def ring(self, key: LogKey) -> None:
-        """Takes up a conversation log, if it is due and nobody works on it. A ring too many does no harm."""
+        """Takes up a conversation log when there is room, if it is due and nobody works on it.
+
+        A ring too many does no harm, and one that comes to nothing neither: the sweep rings again.
+        """
+        if key not in self._working and not self._stopping:
+            self._catch_up.offer(key)
+
+    def _caught_up(self, key: LogKey) -> bool:
+        """Begins to work on a log that nobody waits for; False when somebody works on it already."""
         if key in self._working or self._stopping:
-            return
+            return False
         self._start(key, None)
+        return True
+
+    def _room(self, tenant: str, platform: str) -> int:
+        return self._pacer.at_once(self.connector(platform), tenant)
 
     def _start(self, key: LogKey, claim: Claim | None) -> None:
         before = self._working.get(key)
@@ -250,6 +273,7 @@ class Runtime:
     def _ended(self, key: LogKey, task: asyncio.Task[None]) -> None:
         if self._working.get(key) is task:
             del self._working[key]
+        self._catch_up.ended(key)
         if not task.cancelled() and (error := task.exception()) is not None:
             # The claim's lease runs out, and whoever sweeps next finds out what was done.
             _log.error("work_failed", log=key.conversation_log_id, error=type(error).__name__)
@@ -257,6 +281,10 @@ class Runtime:
     async def _work(self, key: LogKey, claim: Claim | None, before: asyncio.Task[None] | None) -> None:
         if before is not None:  # its claim ended in the database a moment ago; its task is about to
             await asyncio.wait([before])
+        with errands.sent_for(live=claim is not None, work=key):
+            await self._worked(key, claim)
+
+    async def _worked(self, key: LogKey, claim: Claim | None) -> None:
         connector = self.connector(key.platform)
         planner, terms = self._planner(connector), self._terms(connector)
         if claim is None:
@@ -314,6 +342,7 @@ class Runtime:
         What is not done then stays in the journal, for the next start.
         """
         self._stopping = True
+        self._catch_up.clear()
         self._bulletin.wake_all()
         for timer in self._timers.values():
             timer.cancel()
@@ -342,12 +371,21 @@ class Runtime:
             await self._sleep(self.times.sweep)
 
     async def sweep(self) -> int:
-        """Rings for every conversation log that is due; how many that were."""
-        platforms = list(self.connectors)
-        keys = await self.store.read(lambda: scripts.due_logs(100, platforms))
+        """Rings for conversation logs that are due, some of each tenant whose CRM may be called; how many that were."""
+        await self._pacer.refresh()
+        platforms, after = list(self.connectors), self._swept_to
+        keys = await self.store.read(
+            lambda: scripts.due_logs(platforms, each=_DUE_OF_EACH, tenants=_TENANTS, after=after)
+        )
+        tenants = {(key.tenant, key.platform) for key in keys}
+        self._swept_to = keys[-1].tenant if len(tenants) == _TENANTS else ""
         for key in keys:
             self.ring(key)
         return len(keys)
+
+    async def paces(self) -> list[PaceRow]:
+        """How each tenant's CRM may be called now: its circuit, and until when it is left alone."""
+        return await self._pacer.paces()
 
 
 def _not_silent(accepting: asyncio.Task[Acceptance]) -> None:

@@ -20,6 +20,7 @@ from messagelog.connectors import (
     ConnectorError,
     NotFound,
     OutcomeUnknown,
+    Paced,
     RateLimited,
     Rejected,
     Unavailable,
@@ -192,6 +193,10 @@ def recovered(log: LogRow, rows: Sequence[MessageRow], finding: Finding) -> Sett
 
 def undecided(log: LogRow, rows: Sequence[MessageRow], error: ConnectorError) -> Settled:
     """The question itself failed: it is asked again later."""
+    if isinstance(error, Paced):  # it was not even asked
+        reason = log.reason or f"{Trouble.NO_ANSWER}: the answer was lost"
+        held = tuple(RowChange(row.id, RowState.UNKNOWN, reason) for row in rows)
+        return Settled(replace(log, reason=reason), held, wait_ms=_held_ms(error))
     reason = log.reason or _reason(Trouble.NO_ANSWER, error)
     changes = tuple(RowChange(row.id, RowState.UNKNOWN, reason) for row in rows)
     after = replace(log, asks=log.asks + 1, reason=reason)
@@ -218,6 +223,8 @@ def _unknown(log: LogRow, rows: Sequence[MessageRow], error: ConnectorError, abl
 
 
 def _rate_limited(log: LogRow, rows: Sequence[MessageRow], error: RateLimited) -> Settled:
+    if isinstance(error, Paced):
+        return _paced(log, rows, error)
     wait_ms = _RATE_LIMIT_WAIT_MS if error.retry_after is None else int(error.retry_after * 1000)
     reason = _reason(Trouble.RATE_LIMITED, error)
     tries = log.tries + 1
@@ -227,6 +234,17 @@ def _rate_limited(log: LogRow, rows: Sequence[MessageRow], error: RateLimited) -
     return Settled(
         replace(log.without_call(), tries=tries, reason=reason), changes, wait_ms=max(wait_ms, 100)
     )
+
+
+def _paced(log: LogRow, rows: Sequence[MessageRow], error: Paced) -> Settled:
+    """Held back by ourselves: nothing was sent, so it is no try. It waits until it makes sense."""
+    reason = _reason(Trouble.UNAVAILABLE if error.down else Trouble.RATE_LIMITED, error)
+    changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in rows)
+    return Settled(replace(log.without_call(), reason=reason), changes, wait_ms=_held_ms(error))
+
+
+def _held_ms(error: Paced) -> int:
+    return max(int((error.retry_after or 0) * 1000), 100)
 
 
 def _no_room(log: LogRow, rows: Sequence[MessageRow], error: BodyFull) -> Settled:

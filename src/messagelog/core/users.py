@@ -23,7 +23,9 @@ from messagelog.connectors import (
     Unavailable,
     UserInfo,
 )
+from messagelog.core.lane import Tally
 from messagelog.core.oauth import OAuthClient, TokenEndpoint
+from messagelog.core.pacer import Pacer
 from messagelog.core.refreshing import Refresher, Vault
 from messagelog.storage import Sealer, Store, UserRow, scripts
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from messagelog.connectors.limits import Gate
     from messagelog.storage.scripts import Script
 
 T = TypeVar("T")
@@ -103,6 +106,7 @@ class UserDirectory:
         *,
         call_timeout: float,
         oauth_clients: Mapping[str, OAuthClient] | None = None,
+        pacer: Pacer | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -110,6 +114,7 @@ class UserDirectory:
         self._client = client
         self._call_timeout = call_timeout
         self._clock = clock
+        self._pacer = pacer or Pacer(store, call_seconds=call_timeout)
         self._clients = oauth_clients or {}
         # With the waits around it, a refresh is done well within the time of a call.
         seconds = min(_LONGEST_TOKEN_REQUEST, call_timeout / 4)
@@ -127,8 +132,10 @@ class UserDirectory:
 
     async def sign_in(self, connector: Connector, credentials: Credentials, hostname: str) -> User:
         """Asks the CRM who has these credentials, and keeps them. Raises the connector's errors."""
-        candidate = Session(self._http(connector, credentials, hostname), credentials, hostname)
+        tally = Tally()  # whose requests these are is known only when they are answered
+        candidate = Session(self._http(connector, credentials, hostname, tally), credentials, hostname)
         info = await connector.get_user_info(candidate)
+        self._pacer.gate(connector, info.tenant).sent(tally.requests)
         return await self._kept(connector, credentials, hostname, info)
 
     async def sign_in_with_code(
@@ -154,7 +161,8 @@ class UserDirectory:
         if before is None or before.credentials is None:
             return None
         credentials = self._vault.open(before)
-        http = self._http(connector, credentials, before.hostname)
+        gate = self._pacer.gate(connector, before.tenant)
+        http = self._http(connector, credentials, before.hostname, gate)
         return Session(http, credentials, before.hostname, before.id, before.name, before.tenant)
 
     async def revoke(self, connector: Connector, session: Session) -> None:
@@ -239,7 +247,8 @@ class UserDirectory:
 
     def _session(self, connector: Connector, credentials: Credentials, row: UserRow) -> Session:
         renewed = None if connector.oauth is None else partial(self._renewed, connector, row, credentials)
-        http = self._http(connector, credentials, row.hostname, renewed)
+        gate = self._pacer.gate(connector, row.tenant)
+        http = self._http(connector, credentials, row.hostname, gate, renewed)
         return Session(http, credentials, row.hostname, row.id, row.name, row.tenant)
 
     def _http(
@@ -247,6 +256,7 @@ class UserDirectory:
         connector: Connector,
         credentials: Credentials,
         hostname: str,
+        gate: Gate,
         renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
     ) -> CrmHttp:
         return CrmHttp(
@@ -255,6 +265,7 @@ class UserDirectory:
             headers=connector.auth_headers(credentials),
             call_timeout=self._call_timeout,
             renewed=renewed,
+            gate=gate,
         )
 
     # ---------------------------------------------------------------------------------------------- rows

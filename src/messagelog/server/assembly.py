@@ -13,6 +13,7 @@ from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
 from messagelog.core.contact_book import ContactBook
 from messagelog.core.media import MediaFetcher
+from messagelog.core.pacer import Pacer
 from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.server.states import States
 from messagelog.server.tokens import Tokens
@@ -87,12 +88,14 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     connector = aiohttp.TCPConnector(limit=_CONNECTIONS_TO_CRMS)
     # Cookies would carry one user's session over to the next one's call.
     client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    pacer = Pacer(store, call_seconds=parts.times.call)
     users = UserDirectory(
         store,
         sealer,
         client,
         call_timeout=parts.times.call,
         oauth_clients=parts.oauth_clients,
+        pacer=pacer,
         clock=parts.now,
     )
     media = MediaFetcher(client, parts.media_hosts)
@@ -104,6 +107,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
         users=users,
         caller=Caller(store, sealer, media, call_timeout=parts.times.call),
         settings=settings,
+        pacer=pacer,
         times=parts.times,
     )
     try:
@@ -121,5 +125,6 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     finally:
         await runtime.stop()
         await users.close()
+        await pacer.close()
         await client.close()
         await store.close()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from messagelog.storage.port import Store
 
-SCHEMA_VERSION: Final = "0004"
+SCHEMA_VERSION: Final = "0006"
 """The newest migration."""
 
 _SQLITE: Final = "sqlite:///"

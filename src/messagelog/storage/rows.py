@@ -295,3 +295,30 @@ class NewContactClaim(msgspec.Struct, frozen=True):
     mine: bool = False
     ask_first: bool = False
     contact: bytes | None = None
+
+
+class PaceChange(msgspec.Struct, frozen=True):
+    """What is stored of a tenant's pace: `pace` is the core's own text, the times are what others go by.
+
+    `not_before` holds for all work, `catch_up_at` for what nobody waits for; until `active_until` every request has
+    to ask, even where the connector knows no limit.
+    """
+
+    pace: str
+    circuit: str
+    not_before: int | None
+    catch_up_at: int | None
+    active_until: int | None
+
+
+class PaceRow(msgspec.Struct, frozen=True):
+    """A tenant's pace as it is stored, and what time it is for the database."""
+
+    tenant: str
+    platform: str
+    circuit: str
+    not_before: int | None
+    catch_up_at: int | None
+    active_until: int | None
+    now: int
+    pace: str = "{}"

@@ -16,6 +16,7 @@ from messagelog.storage.scripts.contacts import (
     keep_contacts,
     settle_new_contact,
 )
+from messagelog.storage.scripts.pacing import active_paces, change_pace, list_paces
 from messagelog.storage.scripts.reading import (
     due_logs,
     entries_of,
@@ -52,8 +53,10 @@ __all__ = [
     "Script",
     "Together",
     "accept",
+    "active_paces",
     "admin_settings",
     "change_admin_settings",
+    "change_pace",
     "change_user_settings",
     "claim",
     "claim_new_contact",
@@ -68,6 +71,7 @@ __all__ = [
     "keep_contacts",
     "linked_activities",
     "list_logs",
+    "list_paces",
     "look_up",
     "next_due",
     "note",

@@ -153,12 +153,34 @@ FROM "conversationLogs"
 WHERE "contactId" = :contact_id AND "tenant" = :tenant AND "platform" = :platform
   AND "conversationLogId" <> :log AND "thirdPartyLogId" IS NOT NULL
 
+-- name: due_tenants
+-- Tenants of a platform that have a log somebody may take up now, but for those whose CRM must not be called yet;
+-- those behind :after in the order of their names. Goes from tenant to tenant through the index, over their logs.
+WITH RECURSIVE following (tenant) AS (
+    SELECT (SELECT MIN("tenant") FROM "conversationLogs"
+            WHERE "platform" = :platform AND "tenant" > :after AND "dueAt" IS NOT NULL)
+    UNION ALL
+    SELECT (SELECT MIN(log."tenant") FROM "conversationLogs" AS log
+            WHERE log."platform" = :platform AND log."tenant" > following.tenant AND log."dueAt" IS NOT NULL)
+    FROM following
+    WHERE following.tenant IS NOT NULL
+)
+SELECT following.tenant
+FROM following
+WHERE following.tenant IS NOT NULL
+  AND (SELECT MIN(log."dueAt") FROM "conversationLogs" AS log
+       WHERE log."platform" = :platform AND log."tenant" = following.tenant AND log."dueAt" IS NOT NULL)
+      <= (SELECT {now})
+  AND COALESCE((SELECT pace."catchUpAt" FROM "paces" AS pace
+                WHERE pace."tenant" = following.tenant AND pace."platform" = :platform), 0) <= (SELECT {now})
+LIMIT :limit
+
 -- name: due_logs
--- Conversation logs that somebody may take up now: a lease that ran out, a retry, a reconciliation; of all
--- platforms, or of those in :ids. The clock is read once, in a query of its own, so that the index can be asked.
+-- Conversation logs of a tenant that somebody may take up now: a lease that ran out, a retry, a reconciliation.
+-- The clock is read once, in a query of its own, so that the index can be asked.
 SELECT "tenant", "platform", "conversationLogId"
 FROM "conversationLogs"
-WHERE "dueAt" <= (SELECT {now}) AND (:all_platforms OR "platform" {in_ids})
+WHERE "platform" = :platform AND "tenant" = :tenant AND "dueAt" IS NOT NULL AND "dueAt" <= (SELECT {now})
 ORDER BY "dueAt"
 LIMIT :limit
 
@@ -379,3 +401,37 @@ WHERE "key" = :key AND "tenant" = :tenant AND "platform" = :platform AND "owner"
 -- name: drop_old_new_contacts
 DELETE FROM "newContacts"
 WHERE "until" < (SELECT {now} - :age_ms)
+
+-- name: insert_pace
+-- Nothing is known of a tenant's pace yet; nothing when it is there.
+INSERT INTO "paces" ("tenant", "platform", "circuit", "pace", "updatedAt")
+VALUES (:tenant, :platform, 'closed', '{}', {now})
+ON CONFLICT ("tenant", "platform") DO NOTHING
+
+-- name: lock_pace
+-- A tenant's pace, and what time it is once the row is ours, as in lock_log.
+SELECT "pace", {now}
+FROM (SELECT * FROM "paces"
+      WHERE "tenant" = :tenant AND "platform" = :platform
+      {lock}) AS pace
+
+-- name: save_pace
+UPDATE "paces"
+SET "circuit" = :circuit, "notBefore" = :not_before, "catchUpAt" = :catch_up_at, "activeUntil" = :active_until,
+    "pace" = :pace, "updatedAt" = {now}
+WHERE "tenant" = :tenant AND "platform" = :platform
+
+-- name: active_paces
+-- The tenants whose requests need a permit for now, whatever their connectors say, and what time it is.
+SELECT "tenant", "platform", "circuit", "notBefore", "catchUpAt", "activeUntil", {now}
+FROM "paces"
+WHERE "activeUntil" > (SELECT {now})
+ORDER BY "activeUntil" DESC
+LIMIT :limit
+
+-- name: list_paces
+-- The paces of all tenants, for people.
+SELECT "tenant", "platform", "circuit", "notBefore", "catchUpAt", "activeUntil", {now}, "pace"
+FROM "paces"
+ORDER BY "tenant", "platform"
+LIMIT :limit
