@@ -113,6 +113,10 @@ class CrmHttp:
                 ) from error
         return await self._sent(method, url, data, params, {**self._headers, **more})
 
+    def refused(self, retry_after: float | None) -> None:
+        """Holds back the tenant's further requests: the CRM has asked for patience. A 429 does so by itself."""
+        self._gate.refused(retry_after)
+
     async def _sent(
         self,
         method: str,
@@ -154,6 +158,9 @@ class _Open:
 
     async def permit(self, *, writes: bool) -> _Open:  # noqa: ARG002 - it is all the same to it
         return self
+
+    def refused(self, retry_after: float | None) -> None:
+        """Nobody is held back."""
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         """Nobody counts."""

@@ -71,6 +71,9 @@ class Gate(Protocol):
     async def permit(self, *, writes: bool) -> Permit:
         """Waits until a request may be sent; raises `Paced` when that would take too long. Nothing is sent then."""
 
+    def refused(self, retry_after: float | None) -> None:
+        """The CRM asks for patience, in a way that only its connector understands."""
+
 
 def told_left(headers: Mapping[str, str], *, now: float | None = None) -> Left | None:
     """What the common headers say: `X-RateLimit-Limit`, `-Remaining` and `-Reset`, `RateLimit-*`, or `RateLimit`.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
-from messagelog.connectors import Paced
+from messagelog.connectors.errors import Paced
 from messagelog.connectors.http import retry_after_seconds
 from messagelog.core import errands
 from messagelog.core.pacing import (
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from messagelog.core.errands import Errand
     from messagelog.core.pacing import Rules
     from messagelog.storage import Store
+
+Told = tuple[int, int, int | None]
+"""What a CRM says is left: requests, for how many ms, of how many."""
 
 Place = tuple[str, str]
 """A tenant and a platform."""
@@ -201,10 +204,7 @@ class Lane:
         )
         told = (left.requests, int(left.seconds * 1000), left.limit) if left is not None and scarce else None
         if status == _TOO_MANY:
-            retry = retry_after_seconds(headers.get("Retry-After"))
-            retry_ms = None if retry is None else int(min(max(retry, 0.0) * 1000, LONGEST_WAIT_MS))
-            self._stop(FIRST_WAIT_MS if retry_ms is None else retry_ms)
-            self.end(Ended(permit.id, End.OVER, Verdict.LIMITED, retry_ms, told))
+            self._refused(permit.id, retry_after_seconds(headers.get("Retry-After")), told)
         elif told is not None:
             verdict = Verdict.FAILED if status >= _SERVER_ERRORS else Verdict.GOOD
             self.end(Ended(permit.id, End.OVER, verdict, left=told))
@@ -223,6 +223,18 @@ class Lane:
         now = asyncio.get_running_loop().time()
         until = now + wait_ms / 1000
         self._known[self._place] = Known(until, until, until + _RETRY_SECONDS, down=False, at=now)
+
+    def refused(self, retry_after: float | None) -> None:
+        """The connector has understood an answer as a request for patience, whatever its status was."""
+        known = self._known.get(self._place)
+        if known is None or known.live_at <= asyncio.get_running_loop().time():
+            self._refused("", retry_after, None)
+
+    def _refused(self, permit: str, retry_after: float | None, told: Told | None) -> None:
+        longest = LONGEST_WAIT_MS / 1000
+        retry_ms = None if retry_after is None else int(min(max(retry_after, 0.0), longest) * 1000)
+        self._stop(FIRST_WAIT_MS if retry_ms is None else retry_ms)
+        self.end(Ended(permit, End.OVER, Verdict.LIMITED, retry_ms, told))
 
     def end(self, ended: Ended) -> None:
         """Has the row told of a request that has ended."""
@@ -363,6 +375,9 @@ class Tally:
         """Lets a request pass."""
         self.requests += 1
         return self
+
+    def refused(self, retry_after: float | None) -> None:
+        """Nobody knows yet who is to wait."""
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         """It was counted when it was sent."""

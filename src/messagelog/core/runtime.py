@@ -22,7 +22,6 @@ from messagelog.core.answer import Answer, nothing_to_do, refusal
 from messagelog.core.bulletin import Bulletin, Watch
 from messagelog.core.catching_up import CatchUp
 from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
-from messagelog.core.pacer import Pacer
 from messagelog.core.plan import CREATE_NEW_CONTACT, day_in, next_step, plan_request
 from messagelog.core.settle import Abilities
 from messagelog.core.submission import Submission
@@ -90,7 +89,6 @@ class Runtime:
         users: UserDirectory,
         caller: Caller,
         settings: UserSettings | None = None,
-        pacer: Pacer | None = None,
         times: Times | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -100,7 +98,7 @@ class Runtime:
         self.connectors = connectors
         self.times = times or Times()
         self._settings = settings or UserSettings(store, Locale())
-        self._pacer = pacer or Pacer(store, call_seconds=self.times.call)
+        self._pacer = users.pacer
         self._sealer = sealer
         self._clock = clock
         self._sleep = sleep

@@ -20,11 +20,11 @@ from messagelog.connectors import (
     ConnectorError,
     NotFound,
     OutcomeUnknown,
-    Paced,
     RateLimited,
     Rejected,
     Unavailable,
 )
+from messagelog.connectors.errors import Paced
 from messagelog.connectors.log import SentBlocks
 from messagelog.storage.rows import LogRow, LogState, MessageRow, RowChange, RowState, WaitingChange
 

@@ -114,7 +114,7 @@ class UserDirectory:
         self._client = client
         self._call_timeout = call_timeout
         self._clock = clock
-        self._pacer = pacer or Pacer(store, call_seconds=call_timeout)
+        self.pacer = pacer or Pacer(store, call_seconds=call_timeout)
         self._clients = oauth_clients or {}
         # With the waits around it, a refresh is done well within the time of a call.
         seconds = min(_LONGEST_TOKEN_REQUEST, call_timeout / 4)
@@ -135,7 +135,7 @@ class UserDirectory:
         tally = Tally()  # whose requests these are is known only when they are answered
         candidate = Session(self._http(connector, credentials, hostname, tally), credentials, hostname)
         info = await connector.get_user_info(candidate)
-        self._pacer.gate(connector, info.tenant).sent(tally.requests)
+        self.pacer.gate(connector, info.tenant).sent(tally.requests)
         return await self._kept(connector, credentials, hostname, info)
 
     async def sign_in_with_code(
@@ -161,7 +161,7 @@ class UserDirectory:
         if before is None or before.credentials is None:
             return None
         credentials = self._vault.open(before)
-        gate = self._pacer.gate(connector, before.tenant)
+        gate = self.pacer.gate(connector, before.tenant)
         http = self._http(connector, credentials, before.hostname, gate)
         return Session(http, credentials, before.hostname, before.id, before.name, before.tenant)
 
@@ -247,7 +247,7 @@ class UserDirectory:
 
     def _session(self, connector: Connector, credentials: Credentials, row: UserRow) -> Session:
         renewed = None if connector.oauth is None else partial(self._renewed, connector, row, credentials)
-        gate = self._pacer.gate(connector, row.tenant)
+        gate = self.pacer.gate(connector, row.tenant)
         http = self._http(connector, credentials, row.hostname, gate, renewed)
         return Session(http, credentials, row.hostname, row.id, row.name, row.tenant)
 

@@ -107,7 +107,6 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
         users=users,
         caller=Caller(store, sealer, media, call_timeout=parts.times.call),
         settings=settings,
-        pacer=pacer,
         times=parts.times,
     )
     try:
