@@ -22,7 +22,7 @@ T = TypeVar("T")
 START_MS = 1_800_000_000_000
 
 
-class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+class _Selector(selectors.DefaultSelector):
     """Waits for nobody, unless something outside of the loop is at work."""
 
     busy = 0

@@ -76,8 +76,12 @@ async def world(
     settings: Times | None = None,
     clock: Callable[[], int] | None = None,
     more: dict[str, Connector] | None = None,
+    luck: Callable[[], float] = lambda: 0.0,
 ) -> AsyncIterator[World]:
-    """A world on a database. The runtime's sweeper is not started: a test that needs it sweeps."""
+    """A world on a database. The runtime's sweeper is not started: a test that needs it sweeps.
+
+    Every retry comes as early as it can, unless a test brings other `luck`.
+    """
     crm = crm or Crm()
     made = connector(crm)
     parts = Parts(
@@ -87,6 +91,7 @@ async def world(
         public_url="http://127.0.0.1",
         times=settings or Times(answer=5.0, call=5.0, lease=60.0),
         clock=clock,
+        luck=luck,
     )
     async with assembled(parts) as assembly:
         yield World(assembly, crm, {})

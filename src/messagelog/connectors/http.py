@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from messagelog.connectors.limits import Gate
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_SECONDS = re.compile(r"[0-9]{1,300}(\.[0-9]{1,300})?")  # with a fraction too, which some CRMs send
+_LONGEST_RETRY_AFTER = 86_400.0
 
 
 class CrmHttp:
@@ -207,15 +210,18 @@ def _decoded(method: str, answer: aiohttp.ClientResponse, body: bytes) -> Any:
 
 
 def retry_after_seconds(header: str | None, *, now: dt.datetime | None = None) -> float | None:
-    """The seconds that a `Retry-After` header asks for, given as a number or as a date; None when it is neither."""
-    if header is None:
-        return None
-    if header.strip().isdecimal():
-        return float(header)
+    """The seconds that a `Retry-After` header asks for, given as a number or as a date; None when it is neither.
+
+    Whatever the header holds, they are a number from 0 up to a day: what nobody can mean is taken for a long time.
+    """
+    text = (header or "").strip()
+    if _SECONDS.fullmatch(text):
+        return min(float(text), _LONGEST_RETRY_AFTER)
     try:
-        when = email.utils.parsedate_to_datetime(header)
-    except ValueError:
+        when = email.utils.parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=dt.UTC)
-    return max(0.0, (when - (now or dt.datetime.now(dt.UTC))).total_seconds())
+    seconds = (when - (now or dt.datetime.now(dt.UTC))).total_seconds()
+    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER)

@@ -30,7 +30,7 @@ from messagelog.connectors.log import JournalView, SentBlocks
 from messagelog.core import errands
 from messagelog.core import payload as payloads
 from messagelog.core.contacts import ContactMemory
-from messagelog.core.settle import NoLogId, earlier_activities
+from messagelog.core.settle import ConnectorBroke, NoLogId, NotPrepared, earlier_activities
 from messagelog.storage import scripts
 
 if TYPE_CHECKING:
@@ -88,10 +88,27 @@ class Caller:
         `linked` asks for the contact's activities that belong to other logs too, for a search through all of them.
         """
         contents = [payloads.opened(self._sealer, log.key, row) for row in rows]
+        journal = await self._journal(connector, log, linked=linked)
+        correspondents = await self._correspondents(connector, session, log, contents[0])
+        try:
+            return self._composed(session, log, rows, contents, journal, correspondents)
+        except Exception as error:
+            # A mistake in our own text, which this message shows: the others are logged all the same.
+            _log.error("text_failed", log=log.key.conversation_log_id, error=_place(error))
+            raise NotPrepared(f"its text cannot be written: {type(error).__name__}") from error
+
+    def _composed(  # noqa: PLR0917 - all that a call is made of
+        self,
+        session: Session,
+        log: LogRow,
+        rows: Sequence[MessageRow],
+        contents: Sequence[Payload],
+        journal: JournalView,
+        correspondents: tuple[Contact, ...],
+    ) -> Prepared:
+        """What the connector is given."""
         first = contents[0]
         pins = read_pins(log.pins)
-        journal = await self._journal(connector, log, linked=linked)
-        correspondents = await self._correspondents(connector, session, log, first)
         people = _people(log, first)
         message_log = MessageLog(
             contact=_contact(log, first),
@@ -162,7 +179,7 @@ class Caller:
         except Exception as error:
             # The text of such an error may quote a message: only its type and place are told.
             _log.error("connector_failed", connector=connector.name, error=_place(error))
-            raise OutcomeUnknown(f"the connector {connector.name} raised {type(error).__name__}") from error
+            raise ConnectorBroke(f"the connector {connector.name} raised {type(error).__name__}") from error
 
     async def _journal(self, connector: Connector, log: LogRow, *, linked: bool) -> JournalView:
         """What of the journal this call needs: little for a create, the entries for an update that is amended."""

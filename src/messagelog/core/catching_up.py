@@ -1,74 +1,54 @@
-"""What is taken up without anybody waiting for it: so many logs at a time, and no tenant in front of the others."""
+"""How much a process takes up at once of what was left behind: when a CRM is back after an hour, all of it is due."""
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict, deque
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
     from messagelog.storage.rows import LogKey
 
-_MOST: Final = 256
+_MOST: Final = 64
 
 
-class CatchUp:
-    """A queue of conversation logs for each tenant and platform, served in turn.
+class CatchingUp:
+    """Counts the conversation logs that are taken up again: so many at a time, and so many of one tenant at a CRM.
 
-    `begin` starts the work on a log, or says that there is nothing to start; `ended` has to be called when work ends.
-    `room` says how many logs of a tenant may be worked on at a time. What there is no room for at all is dropped: it
-    is due still, and the sweep finds it later.
+    What a request has claimed for itself is not counted. A tenant that has its share leaves room for the others.
     """
 
-    def __init__(self, *, begin: Callable[[LogKey], bool], room: Callable[[str, str], int]) -> None:
-        self._begin = begin
-        self._room = room
-        self._queues: OrderedDict[tuple[str, str], deque[LogKey]] = OrderedDict()
-        self._queued: set[LogKey] = set()
-        self._running: defaultdict[tuple[str, str], set[LogKey]] = defaultdict(set)
-        self._count = 0
+    def __init__(self, most: int = _MOST) -> None:
+        self._most = most
+        self._counts: Counter[tuple[str, str]] = Counter()
 
-    def offer(self, key: LogKey) -> None:
-        """Takes up a log as soon as there is room; one that is offered twice is taken up once."""
+    @property
+    def room(self) -> int:
+        """How many more may begin."""
+        return self._most - self._counts.total()
+
+    def in_turn(self, keys: Iterable[LogKey]) -> list[LogKey]:
+        """Conversation logs in the order in which they should begin: those of tenants with the fewest come first."""
+        counts = Counter(self._counts)
+
+        def turn(key: LogKey) -> int:
+            counts[key.tenant, key.platform] += 1
+            return counts[key.tenant, key.platform]
+
+        return sorted(keys, key=turn)
+
+    def begins(self, key: LogKey, share: int) -> bool:
+        """Counts a conversation log, if there is room for it, and its tenant has not got its share yet."""
         place = (key.tenant, key.platform)
-        if key not in self._queued and key not in self._running.get(place, ()):
-            self._queued.add(key)
-            self._queues.setdefault(place, deque()).append(key)
-            self._go()
+        if self.room <= 0 or self._counts[place] >= share:
+            return False
+        self._counts[place] += 1
+        return True
 
-    def ended(self, key: LogKey) -> None:
-        """The work on a log is over, whoever began it."""
+    def ends(self, key: LogKey) -> None:
+        """Makes room again."""
         place = (key.tenant, key.platform)
-        running = self._running.get(place)
-        if running is not None and key in running:
-            running.remove(key)
-            self._count -= 1
-            if not running:
-                del self._running[place]
-            self._go()
-
-    def clear(self) -> None:
-        """Forgets all that has not begun."""
-        self._queues.clear()
-        self._queued.clear()
-
-    def _go(self) -> None:
-        idle = 0
-        while idle < len(self._queues) and self._count < _MOST:
-            place, queue = self._queues.popitem(last=False)
-            room = self._room(*place)
-            if room == 0:
-                self._queued.difference_update(queue)
-                continue
-            if len(self._running.get(place, ())) < room:
-                key = queue.popleft()
-                self._queued.remove(key)
-                if self._begin(key):
-                    self._running[place].add(key)
-                    self._count += 1
-                idle = 0
-            else:
-                idle += 1
-            if queue:
-                self._queues[place] = queue
+        self._counts[place] -= 1
+        if not self._counts[place]:
+            del self._counts[place]

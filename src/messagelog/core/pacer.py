@@ -69,9 +69,15 @@ class Pacer:
         return Rules(limits, self._longest_ms)
 
     def held(self, tenant: str, platform: str) -> float:
-        """For how many seconds this tenant's CRM is not called, as far as this process knows; 0 when it may be."""
+        """For how many seconds this tenant's CRM is not called, as far as this process knows; 0 when it may be.
+
+        While the CRM does not answer nobody can tell: that is endless.
+        """
         known = self._known.get((tenant, platform))
-        return 0.0 if known is None else max(0.0, known.live_at - asyncio.get_running_loop().time())
+        if known is None:
+            return 0.0
+        now = asyncio.get_running_loop().time()
+        return math.inf if known.down and known.active_until > now else max(0.0, known.live_at - now)
 
     def at_once(self, connector: Connector, tenant: str) -> int:
         """How many logs of a tenant may be caught up with at a time: none while its CRM is not to be called.

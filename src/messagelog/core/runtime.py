@@ -7,9 +7,10 @@ client and a shutdown end the waiting, never a call to a CRM.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -20,7 +21,7 @@ from messagelog.connectors import ConnectorError, Unavailable
 from messagelog.core import errands
 from messagelog.core.answer import Answer, nothing_to_do, refusal
 from messagelog.core.bulletin import Bulletin, Watch
-from messagelog.core.catching_up import CatchUp
+from messagelog.core.catching_up import CatchingUp
 from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
 from messagelog.core.plan import CREATE_NEW_CONTACT, day_in, next_step, plan_request
 from messagelog.core.settle import Abilities
@@ -42,8 +43,10 @@ if TYPE_CHECKING:
     from messagelog.storage.rows import PaceRow, Planner
 
 _BATCH: Final = 200
-_DUE_OF_EACH: Final = 100
+_DUE_OF_EACH: Final = 16
 _TENANTS: Final = 64
+_SOON: Final = 30.0
+"""What is due within so many seconds is rung for to the millisecond; the rest is left to the sweep."""
 _SHORTEST_POLL: Final = 0.1
 _LONGEST_POLL: Final = 1.0
 
@@ -92,6 +95,7 @@ class Runtime:
         times: Times | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        luck: Callable[[], float] = random.random,
     ) -> None:
         self.store = store
         self.users = users
@@ -108,11 +112,13 @@ class Runtime:
         self._working: dict[LogKey, asyncio.Task[None]] = {}
         self._timers: dict[LogKey, asyncio.TimerHandle] = {}
         self._submissions: defaultdict[LogKey, list[Submission]] = defaultdict(list)
-        self._catch_up = CatchUp(begin=self._caught_up, room=self._room)
         self._swept_to = ""
         self._sweeper: asyncio.Task[None] | None = None
         self._stopping = False
-        self._worker = Worker(store, sealer, users, caller, self._bulletin)
+        self._catching_up = CatchingUp()
+        self._more_is_due = False
+        self._woken = asyncio.Event()
+        self._worker = Worker(store, sealer, users, caller, self._bulletin, luck)
 
     # ------------------------------------------------------------------------------------- requests
 
@@ -189,7 +195,9 @@ class Runtime:
         if self._stopping:
             raise Stopping
         versions = {item.id: item.version for item in wanted}
-        with self._held(submission), self._bulletin.watching(key, versions) as watch:
+        loop = asyncio.get_running_loop()
+        watching = self._bulletin.watching(key, versions, lambda: until - loop.time())
+        with self._held(submission), watching as watch:
             # Shielded: a claim that was won must be worked on, even when the client has gone away.
             accepting = asyncio.create_task(self._accepted(submission, wanted))
             self._accepting.add(accepting)
@@ -244,34 +252,39 @@ class Runtime:
 
     # ----------------------------------------------------------------------------------------- work
 
-    def ring(self, key: LogKey) -> None:
-        """Takes up a conversation log when there is room, if it is due and nobody works on it.
+    def ring(self, key: LogKey) -> bool:
+        """Takes up a conversation log, if it is due and nobody works on it. A ring too many does no harm.
 
-        A ring too many does no harm, and one that comes to nothing neither: the sweep rings again.
+        False when somebody does, or when there is no room: the next sweep finds it then.
         """
-        if key not in self._working and not self._stopping:
-            self._catch_up.offer(key)
-
-    def _caught_up(self, key: LogKey) -> bool:
-        """Begins to work on a log that nobody waits for; False when somebody works on it already."""
         if key in self._working or self._stopping:
             return False
-        self._start(key, None)
+        share = self._pacer.at_once(self.connector(key.platform), key.tenant)
+        if not self._catching_up.begins(key, share):
+            self._more_is_due |= share > 0
+            return False
+        self._start(key, None).add_done_callback(lambda _: self._taken_up(key))
         return True
 
-    def _room(self, tenant: str, platform: str) -> int:
-        return self._pacer.at_once(self.connector(platform), tenant)
+    def _taken_up(self, key: LogKey) -> None:
+        self._catching_up.ends(key)
+        if self._more_is_due:
+            self._woken.set()
 
-    def _start(self, key: LogKey, claim: Claim | None) -> None:
+    def wake(self) -> None:
+        """Sweeps at once: something has become due, such as what waited for a user to sign in."""
+        self._woken.set()
+
+    def _start(self, key: LogKey, claim: Claim | None) -> asyncio.Task[None]:
         before = self._working.get(key)
         task = asyncio.create_task(self._work(key, claim, before))
         self._working[key] = task
         task.add_done_callback(lambda done: self._ended(key, done))
+        return task
 
     def _ended(self, key: LogKey, task: asyncio.Task[None]) -> None:
         if self._working.get(key) is task:
             del self._working[key]
-        self._catch_up.ended(key)
         if not task.cancelled() and (error := task.exception()) is not None:
             # The claim's lease runs out, and whoever sweeps next finds out what was done.
             _log.error("work_failed", log=key.conversation_log_id, error=type(error).__name__)
@@ -308,6 +321,8 @@ class Runtime:
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()
+        if seconds > _SOON:
+            return
         loop = asyncio.get_running_loop()
 
         def due() -> None:
@@ -340,7 +355,6 @@ class Runtime:
         What is not done then stays in the journal, for the next start.
         """
         self._stopping = True
-        self._catch_up.clear()
         self._bulletin.wake_all()
         for timer in self._timers.values():
             timer.cancel()
@@ -362,24 +376,39 @@ class Runtime:
 
     async def _sweep(self) -> None:
         while True:
+            self._woken.clear()
             try:
                 await self.sweep()
             except Exception as error:  # noqa: BLE001 - a database that is away now may be back in a second
                 _log.error("sweep_failed", error=type(error).__name__)
-            await self._sleep(self.times.sweep)
+            await self._slept()
+
+    async def _slept(self) -> None:
+        """Waits for the next sweep: until its time, or until somebody wakes it."""
+        both = [
+            asyncio.ensure_future(self._sleep(self.times.sweep)),
+            asyncio.create_task(self._woken.wait()),
+        ]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in both:
+                each.cancel()
 
     async def sweep(self) -> int:
-        """Rings for conversation logs that are due, some of each tenant whose CRM may be called; how many that were."""
+        """Takes up conversation logs that are due, as many as there is room for; how many that were.
+
+        Of each tenant whose CRM may be called there are some, and those with the fewest under way come first.
+        """
         await self._pacer.refresh()
         platforms, after = list(self.connectors), self._swept_to
         keys = await self.store.read(
             lambda: scripts.due_logs(platforms, each=_DUE_OF_EACH, tenants=_TENANTS, after=after)
         )
-        tenants = {(key.tenant, key.platform) for key in keys}
-        self._swept_to = keys[-1].tenant if len(tenants) == _TENANTS else ""
-        for key in keys:
-            self.ring(key)
-        return len(keys)
+        places = Counter((key.tenant, key.platform) for key in keys)
+        self._more_is_due = any(count == _DUE_OF_EACH for count in places.values())
+        self._swept_to = keys[-1].tenant if len(places) >= _TENANTS else ""
+        return sum(map(self.ring, self._catching_up.in_turn(keys)))
 
     async def paces(self) -> list[PaceRow]:
         """How each tenant's CRM may be called now: its circuit, and until when it is left alone."""

@@ -8,15 +8,18 @@ import re
 import time
 import uuid
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final, TypeVar
 from zoneinfo import ZoneInfo
+
+import structlog
 
 from messagelog.compose import pick_zone
 from messagelog.connectors import (
     AuthExpired,
     Connector,
+    ConnectorError,
     Credentials,
     CrmHttp,
     Session,
@@ -27,6 +30,7 @@ from messagelog.core.lane import Tally
 from messagelog.core.oauth import OAuthClient, TokenEndpoint
 from messagelog.core.pacer import Pacer
 from messagelog.core.refreshing import Refresher, Vault
+from messagelog.core.settle import NotPrepared
 from messagelog.storage import Sealer, Store, UserRow, scripts
 
 if TYPE_CHECKING:
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
     from messagelog.storage.scripts import Script
 
 T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
 
 _MOMENT_SECONDS: Final = 2.0
 _MOST_SEEN: Final = 10_000
@@ -78,6 +84,21 @@ class User:
         return dt.timezone(dt.timedelta(minutes=-minutes if offset[1] == "-" else minutes))
 
 
+class SignInNeeded(AuthExpired):
+    """The user has no credentials that the CRM takes; `refused` are those that she has, sealed."""
+
+    def __init__(self, detail: str, refused: bytes | None) -> None:
+        super().__init__(detail)
+        self.refused = refused
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSession(Session):
+    """A session with credentials of the journal: `sealed`, as they stood there when it was opened."""
+
+    sealed: bytes | None = field(default=None, repr=False)
+
+
 @dataclass(slots=True)
 class _Seen:
     """A user's row as it was read, when (by the event loop's clock), and the session that was opened with it.
@@ -87,7 +108,7 @@ class _Seen:
 
     row: UserRow | None
     at: float
-    session: Session | None = None
+    session: KeptSession | None = None
     fresh_until: float | None = None
 
 
@@ -189,11 +210,11 @@ class UserDirectory:
 
     # ------------------------------------------------------------------------------------------ sessions
 
-    async def session(self, connector: Connector, tenant: str, user_id: str) -> Session:
+    async def session(self, connector: Connector, tenant: str, user_id: str) -> KeptSession:
         """A user's session at her CRM, with credentials that are good for a while.
 
         Raises `AuthExpired` when she has signed out or has to sign in again, `Unavailable` when her credentials have
-        ended and cannot be refreshed now.
+        ended and cannot be refreshed now, `NotPrepared` when the connector fails.
         """
         seen = self._seen.get((tenant, connector.name, user_id))
         if seen is None or asyncio.get_running_loop().time() - seen.at > _MOMENT_SECONDS:
@@ -209,13 +230,20 @@ class UserDirectory:
                 raise
             return session  # refreshed ahead of its end, so it can still be used
 
-    def _opened(self, connector: Connector, seen: _Seen) -> Session:
+    def forget(self, tenant: str, platform: str, user_id: str) -> None:
+        """Reads the user anew the next time, whoever asks: she may have signed in elsewhere."""
+        self._drop(tenant, platform, user_id)
+
+    def _opened(self, connector: Connector, seen: _Seen) -> KeptSession:
         """The session of a row as it was read, opened once for as long as the row stays as it is."""
         if seen.session is None:
-            if seen.row is None:
-                raise AuthExpired("signed out")
-            credentials = self._vault.open(seen.row)
-            seen.session = self._session(connector, credentials, seen.row)
+            row = seen.row
+            if row is None or row.credentials is None:
+                raise SignInNeeded("signed out", None)
+            if row.sign_in_since is not None:
+                raise SignInNeeded("the CRM has refused the sign-in before", row.credentials)
+            credentials = self._vault.open(row)
+            seen.session = self._session(connector, credentials, row)
             seen.fresh_until = _fresh_until(connector, credentials)
         return seen.session
 
@@ -245,11 +273,21 @@ class UserDirectory:
         seen = await self._refreshed(connector, row)
         return connector.auth_headers(self._opened(connector, seen).credentials)
 
-    def _session(self, connector: Connector, credentials: Credentials, row: UserRow) -> Session:
+    def _session(self, connector: Connector, credentials: Credentials, row: UserRow) -> KeptSession:
         renewed = None if connector.oauth is None else partial(self._renewed, connector, row, credentials)
-        gate = self.pacer.gate(connector, row.tenant)
-        http = self._http(connector, credentials, row.hostname, gate, renewed)
-        return Session(http, credentials, row.hostname, row.id, row.name, row.tenant)
+        try:
+            gate = self.pacer.gate(connector, row.tenant)
+            http = self._http(connector, credentials, row.hostname, gate, renewed)
+        except AuthExpired as error:
+            raise SignInNeeded(error.detail, row.credentials) from error
+        except ConnectorError:
+            raise
+        except Exception as error:
+            _log.error("connector_failed", connector=connector.name, error=type(error).__name__)
+            raise NotPrepared(f"the connector {connector.name} raised {type(error).__name__}") from error
+        return KeptSession(
+            http, credentials, row.hostname, row.id, row.name, row.tenant, sealed=row.credentials
+        )
 
     def _http(
         self,

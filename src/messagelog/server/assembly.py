@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class Parts:
     users who say nothing else. `oauth_clients` are who we are at the CRMs' authorization servers, by connector; those
     send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state. In tests, `clock` (epoch
     milliseconds) stands in for the database's own clock, and `now` (epoch seconds) for this process's, by which tokens
-    and credentials end.
+    and credentials end; `luck` is where in its time each retry lies, from 0 up to 1.
     """
 
     database_url: str
@@ -54,6 +55,7 @@ class Parts:
     locale: Locale = field(default_factory=Locale)
     clock: Callable[[], int] | None = None
     now: Callable[[], float] = time.time
+    luck: Callable[[], float] = random.random
     oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
     redirect_uri: str = REDIRECT_URI
     bare_state: bool = False
@@ -108,6 +110,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
         caller=Caller(store, sealer, media, call_timeout=parts.times.call),
         settings=settings,
         times=parts.times,
+        luck=parts.luck,
     )
     try:
         yield Assembly(

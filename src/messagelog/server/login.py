@@ -101,6 +101,7 @@ def connected(assembly: Assembly, connector: Connector, user: User) -> Response:
     """The answer to a user who has signed in: her session token and name."""
     crm = connector.display_name or connector.name
     told = ReturnMessage(message=f"Connected to {crm}.", message_type="success", ttl=1000)
+    assembly.runtime.wake()  # what has waited for her goes on
     token = assembly.tokens.issue(user)
     answer = json_response({"jwtToken": token, "name": user.name, "returnMessage": told})
     answer.headers["Cache-Control"] = "no-store"

@@ -22,7 +22,8 @@ class RowState(enum.StrEnum):
     """The state of one `messageLogs` row."""
 
     PLANNED = "planned"  # accepted, waiting for its call -> calling
-    CALLING = "calling"  # the call may be under way -> logged, failed, planned or unknown
+    WAITING = "waiting"  # accepted, waiting for its user to sign in again -> planned
+    CALLING = "calling"  # the call may be under way -> logged, failed, planned, waiting or unknown
     UNKNOWN = "unknown"  # the call ended without a trustworthy answer -> logged, planned or parked
     LOGGED = "logged"  # the CRM has it
     FAILED = "failed"  # known not done; sending it again plans it anew -> planned
@@ -41,9 +42,10 @@ class LogRow(msgspec.Struct):
 
     `due_at` is when somebody may take the log up: None when nothing is to be done, the end of the lease while it is
     claimed, the time of the next try while it waits. `fence` grows with every claim; confirming needs the newest.
-    `tries` counts the repeats of a call, `asks` how often in vain the CRM was asked what became of one. `body_size` is
-    what we have written into an activity that can only be added to, as its CRM counts; `earlier` the ids (a JSON list)
-    of the activities that are full, which this one goes on from.
+    `tries` counts the calls that came to nothing since the last good one, `asks` how often in vain the CRM was asked
+    what became of one, `refusals` the calls in a row that were refused for what they hold. `body_size` is what we have
+    written into an activity that can only be added to, as its CRM counts; `earlier` the ids (a JSON list) of the
+    activities that are full, which this one goes on from.
     """
 
     key: LogKey
@@ -71,6 +73,7 @@ class LogRow(msgspec.Struct):
     asks: int = 0
     body_size: int = 0
     earlier: str | None = None
+    refusals: int = 0
     created_at: int = 0
     updated_at: int = 0
 
@@ -126,6 +129,16 @@ class WaitingChange(msgspec.Struct, frozen=True):
     user_id: str | None
     state: RowState
     reason: str
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """The CRM takes a user's credentials no more: `refused` are these, sealed; None when she had none.
+
+    Unless she has others by now, her work waits until she signs in again.
+    """
+
+    user_id: str
+    refused: bytes | None
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -223,19 +236,23 @@ class Acceptance(msgspec.Struct, frozen=True):
 
 
 class RowReport(msgspec.Struct, frozen=True):
-    """The state of a row as a waiter needs it; `version` is the newest snapshot of a shared thread in the CRM."""
+    """The state of a row as a waiter needs it; `version` is the newest snapshot of a shared thread in the CRM.
+
+    `wait_ms` is how long nobody will work on it, None when somebody does or may at once.
+    """
 
     id: str
     state: RowState
     reason: str | None
     version: int
+    wait_ms: int | None = None
 
 
 class UserRow(msgspec.Struct):
     """A user of a connector, with sealed credentials: None when she has signed out or the CRM has revoked them.
 
     `session_id` is what her session tokens have to hold. A sign-out changes it; users of before the first one that
-    could be ended have none.
+    could be ended have none. `sign_in_since` is when the CRM refused the credentials, which wait to be replaced.
     """
 
     tenant: str
@@ -247,6 +264,7 @@ class UserRow(msgspec.Struct):
     timezone_offset: str | None
     credentials: bytes | None
     session_id: str | None = None
+    sign_in_since: int | None = None
     created_at: int = 0
     updated_at: int = 0
 

@@ -43,6 +43,7 @@ conversation_logs = sa.Table(
     sa.Column("asks", sa.Integer, nullable=False),
     sa.Column("bodySize", sa.Integer, nullable=False, server_default="0"),
     sa.Column("earlier", sa.Text),
+    sa.Column("refusals", sa.Integer, nullable=False, server_default="0"),
     sa.Column("createdAt", sa.BigInteger, nullable=False),
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("conversationLogId", "tenant", "platform"),
@@ -64,6 +65,9 @@ conversation_logs = sa.Table(
     sa.Index("conversationLogsByTime", "updatedAt"),
 )
 
+# What a user's sign-in sets going again: few rows of many, and none while all is well.
+_WAITING_FOR_USER = sa.text("\"state\" = 'waiting' OR \"state\" = 'unknown'")
+
 message_logs = sa.Table(
     "messageLogs",
     metadata,
@@ -84,6 +88,15 @@ message_logs = sa.Table(
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("id", "tenant", "platform"),
     sa.Index("messageLogsByLog", "conversationLogId", "tenant", "platform", "state", "sentAt"),
+    sa.Index(
+        "messageLogsByUser",
+        "userId",
+        "tenant",
+        "platform",
+        "conversationLogId",
+        postgresql_where=_WAITING_FOR_USER,
+        sqlite_where=_WAITING_FOR_USER,
+    ),
 )
 
 users = sa.Table(
@@ -100,6 +113,7 @@ users = sa.Table(
     sa.Column("sessionId", sa.Text),
     sa.Column("refreshOwner", sa.Text),
     sa.Column("refreshUntil", sa.BigInteger),
+    sa.Column("signInSince", sa.BigInteger),
     sa.Column("createdAt", sa.BigInteger, nullable=False),
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("id", "tenant", "platform"),

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         LogKey,
         NewRow,
         NewWork,
+        Pause,
         Planner,
         Step,
         Terms,
@@ -106,14 +107,18 @@ def save(
     waiting: WaitingChange | None = None,
     anew: Sequence[NewRow] | None = None,
     wait_ms: int | None = None,
+    pause: Pause | None = None,
 ) -> Script[Claim | None]:
     """Journals what a claim's call came to, and begins the next step or lets the claim go.
 
     `log` is the claimed row with its new values; its fencing number must still stand, else `ClaimLost`. `anew` are
     rows to be planned again with new text, if they were logged in the activity that is gone; `waiting` is what
     becomes of the rows that were planned before. With `wait_ms` the claim is let go and taken up again after that
-    time; a parked log is let go for good.
+    time; a parked log is let go for good. `pause` says whose credentials were refused: if she has others by now,
+    nothing waits for her. It locks the user, so such a `save` needs a transaction of its own.
     """
+    if pause is not None and not (yield from _paused(log.key, pause)):
+        changes, waiting, wait_ms = _unpaused(changes), None, None if wait_ms is None else 0
     # The changes are sent along with the question whether the claim stands: if it does not, they are undone.
     locked, planned = yield Together(
         Fetch("lock_log", key_params(log.key)),
@@ -147,6 +152,32 @@ def note(log: LogRow, terms: Terms, back: Sequence[str] = ()) -> Script[None]:
     due_at = now + terms.lease_ms + terms.settle_ms
     waiting = [change_params(log, RowChange(id_, RowState.PLANNED)) for id_ in back]
     yield Together(Do("change_row", waiting), Do("save_log", [log_params(replace(log, due_at=due_at))]))
+
+
+# ------------------------------------------------------------------------------------------ the user
+
+
+def _paused(key: LogKey, pause: Pause) -> Script[bool]:
+    """Whether the user has to sign in: notes it, if the credentials that were refused are still hers."""
+    params = {"tenant": key.tenant, "platform": key.platform, "id": pause.user_id}
+    rows = yield Fetch("lock_user", params)
+    if not rows:
+        return True
+    credentials, _, since, _ = rows[0]
+    if credentials is None or since is not None:
+        return True
+    if credentials != pause.refused:
+        return False
+    yield Do("pause_user", [params])
+    return True
+
+
+def _unpaused(changes: Sequence[RowChange]) -> list[RowChange]:
+    """The same, of a user who has signed in meanwhile."""
+    return [
+        RowChange(change.id, RowState.PLANNED) if change.state is RowState.WAITING else change
+        for change in changes
+    ]
 
 
 # ------------------------------------------------------------------------------------------- the claim
@@ -263,7 +294,7 @@ def _accepted(
             fresh.append(_message_row(work, row, state, reason, now))
         elif _stays(old, row, log):
             again.append(_message_row(work, row, old.state, old.reason, now))
-        elif _starts_again(old, row, log):
+        elif _starts_again(old, row, log, work.user_id):
             again.append(_message_row(work, row, state, reason, now))
     return fresh, again
 
@@ -273,11 +304,24 @@ def _stays(old: MessageRow, row: NewRow, log: LogRow) -> bool:
     return _newer(old, row, log) and old.state in _PENDING and row.version > old.version
 
 
-def _starts_again(old: MessageRow, row: NewRow, log: LogRow) -> bool:
-    """Whether a row that was done is to be done again: it had failed, or the thread has changed."""
+def _starts_again(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bool:
+    """Whether a row that was done is to be done again: it had failed, or the thread has changed.
+
+    So is one that waits for a colleague to sign in.
+    """
+    if old.state is RowState.WAITING:
+        return _taken_over(old, row, log, user_id)
     if not log.shared:
         return old.state is RowState.FAILED
     return _newer(old, row, log) and old.state not in _PENDING
+
+
+def _taken_over(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bool:
+    """Whether what waits for its user to sign in need not wait for her: somebody else brings it, or newer text."""
+    ours = old.conversation_log_id == log.key.conversation_log_id
+    if not ours or row.version < old.version:
+        return False
+    return user_id != old.user_id or (log.shared and row.version > old.version)
 
 
 def _newer(old: MessageRow, row: NewRow, log: LogRow) -> bool:

@@ -28,7 +28,7 @@ def look_up(key: LogKey, ids: Sequence[str]) -> Script[LookUp]:
 def report_rows(tenant: str, platform: str, ids: Sequence[str]) -> Script[list[RowReport]]:
     """The states of these rows; ids that the journal does not know are left out."""
     rows = yield Fetch("report_rows", {"tenant": tenant, "platform": platform, "ids": ids})
-    return [RowReport(id_, RowState(state), reason, version) for id_, state, reason, version in rows]
+    return [RowReport(id_, RowState(state), *others) for id_, state, *others in rows]
 
 
 def entries_of(log: LogRow) -> Script[list[tuple[int, bytes, str]]]:

@@ -30,8 +30,12 @@ def refresh_user(user: UserRow) -> Script[None]:
 
 
 def sign_in(user: UserRow) -> Script[UserRow]:
-    """Writes the user as `save_user` does; the row as it is then, with the session that her tokens have to name."""
+    """Writes the user as `save_user` does; the row as it is then, with the session that her tokens have to name.
+
+    What has waited for her goes on: its conversation logs are due now.
+    """
     yield from save_user(user)
+    yield from _resumed(_key(user.tenant, user.platform, user.id))
     found = yield from find_user(user.tenant, user.platform, user.id)
     if found is None:
         raise LookupError("a user who was written a moment ago is not there")
@@ -53,7 +57,7 @@ def claim_refresh(user: UserRow, *, owner: str, lease_ms: int) -> Script[bool]:
     rows = yield Fetch("lock_user", key)
     if not rows:
         return False
-    credentials, until, now = rows[0]
+    credentials, until, _, now = rows[0]
     if credentials != user.credentials or (until is not None and until > now):
         return False
     yield Do("claim_refresh", [{**key, "owner": owner, "until": now + lease_ms}])
@@ -81,6 +85,13 @@ def use_state(id_: str, expires_at: int) -> Script[bool]:
         Do("forget_states", [{}]), Fetch("use_state", {"id": id_, "expires_at": expires_at})
     )
     return bool(rows[0])
+
+
+def _resumed(key: Params) -> Script[None]:
+    """Plans again what waits for this user, who is locked, and lets the CRM be asked about what is unknown."""
+    logs = {**key, "ids": sorted(log_id for (log_id,) in (yield Fetch("logs_of_user", key)))}
+    if logs["ids"]:
+        yield Together(Fetch("lock_logs", logs), Do("resume_rows", [logs]), Do("wake_logs", [logs]))
 
 
 def _key(tenant: str, platform: str, id_: str) -> Params:

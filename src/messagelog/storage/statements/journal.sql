@@ -7,8 +7,8 @@
 -- clock stands outside, so that it is read after the lock was waited for.
 SELECT "conversationId", "shared", "contactId", "contactType", "contactName", "pins", "state", "reason",
        "thirdPartyLogId", "generation", "createdBy", "version", "blocks", "owner", "fence", "dueAt",
-       "call", "callUser", "callVersion", "callBefore", "tries", "asks", "bodySize", "earlier", "createdAt",
-       "updatedAt", {now}
+       "call", "callUser", "callVersion", "callBefore", "tries", "asks", "bodySize", "earlier", "refusals",
+       "createdAt", "updatedAt", {now}
 FROM (SELECT * FROM "conversationLogs"
       WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
       {lock}) AS log
@@ -31,7 +31,7 @@ SET "contactId" = :contact_id, "contactType" = :contact_type, "contactName" = :c
     "createdBy" = :created_by, "version" = :version, "blocks" = :blocks, "owner" = :owner, "fence" = :fence,
     "dueAt" = :due_at, "call" = :call, "callUser" = :call_user, "callVersion" = :call_version,
     "callBefore" = :call_before, "tries" = :tries, "asks" = :asks, "bodySize" = :body_size,
-    "earlier" = :earlier, "updatedAt" = {now}
+    "earlier" = :earlier, "refusals" = :refusals, "updatedAt" = {now}
 WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: find_rows
@@ -60,7 +60,8 @@ VALUES (:tenant, :platform, :id, :conversation, :log, :user, :state, :reason, :s
     {now}, {now})
 
 -- name: replan_row
--- failed, or an older snapshot in whatever state -> planned or calling (or as it is), with new text.
+-- failed, a colleague's that waits for her, or an older snapshot in whatever state -> planned or calling (or as it
+-- is), with new text.
 UPDATE "messageLogs"
 SET "conversationId" = :conversation, "conversationLogId" = :log, "userId" = :user, "state" = :state,
     "reason" = :reason, "sentAt" = :sent_at, "version" = :version, "entryHash" = NULL, "payload" = :payload,
@@ -89,7 +90,7 @@ SET "state" = 'calling', "reason" = NULL, "updatedAt" = {now}
 WHERE "id" {in_ids} AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: change_row
--- calling -> logged, failed, planned, unknown, parked. Erasing drops the sealed text. A shared thread of which a
+-- calling -> logged, failed, planned, waiting, unknown, parked. Erasing drops the sealed text. A shared thread of which a
 -- newer snapshot than the one that was sent has arrived is not done: -> planned, with the newer text.
 UPDATE "messageLogs"
 SET "state" = CASE WHEN :done AND "version" > :call_version THEN 'planned' ELSE :state END,
@@ -101,10 +102,12 @@ SET "state" = CASE WHEN :done AND "version" > :call_version THEN 'planned' ELSE 
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: change_waiting
--- planned -> failed or parked, for the rows behind one that was: a user's, or everybody's.
+-- planned -> failed, waiting or parked, for the rows behind one that was: a user's, or everybody's. Those that wait
+-- for their user are parked with the others.
 UPDATE "messageLogs"
 SET "state" = :state, "reason" = :reason, "updatedAt" = {now}
-WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "state" = 'planned'
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+  AND ("state" = 'planned' OR ("state" = 'waiting' AND :state = 'parked'))
   AND (CAST(:user AS text) IS NULL OR "userId" = :user)
 
 -- name: rows_in_state
@@ -131,8 +134,11 @@ WHERE COALESCE(
      WHERE known."id" = wanted.id AND known."tenant" = :tenant AND known."platform" = :platform), '') <> 'logged'
 
 -- name: report_rows
--- What became of these ids.
-SELECT known."id", known."state", known."reason", log."version"
+-- What became of these ids; of what is not done, why, and how long nobody works on its conversation log.
+SELECT known."id", known."state",
+       CASE WHEN known."state" = 'planned' AND log."owner" IS NULL AND log."dueAt" > {now} THEN log."reason"
+            ELSE known."reason" END,
+       log."version", CASE WHEN log."owner" IS NULL AND log."dueAt" > {now} THEN log."dueAt" - {now} END
 FROM "messageLogs" AS known
 JOIN "conversationLogs" AS log
   ON log."conversationLogId" = known."conversationLogId"
@@ -193,7 +199,7 @@ SELECT MIN("dueAt"), {now} FROM "conversationLogs" WHERE "dueAt" IS NOT NULL
 SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
        "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
        "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
-       "bodySize", "earlier", "createdAt", "updatedAt"
+       "bodySize", "earlier", "refusals", "createdAt", "updatedAt"
 FROM "conversationLogs"
 ORDER BY "updatedAt" DESC
 LIMIT :limit
@@ -203,7 +209,7 @@ LIMIT :limit
 SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
        "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
        "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
-       "bodySize", "earlier", "createdAt", "updatedAt"
+       "bodySize", "earlier", "refusals", "createdAt", "updatedAt"
 FROM "conversationLogs"
 WHERE "conversationLogId" = :log
 ORDER BY "tenant", "platform"
@@ -214,7 +220,7 @@ SELECT log."tenant", log."platform", log."conversationLogId", log."conversationI
        log."contactId", log."contactType", log."contactName", log."pins", log."state", log."reason",
        log."thirdPartyLogId", log."generation", log."createdBy", log."version", log."blocks", log."owner",
        log."fence", log."dueAt", log."call", log."callUser", log."callVersion", log."callBefore", log."tries",
-       log."asks", log."bodySize", log."earlier", log."createdAt", log."updatedAt"
+       log."asks", log."bodySize", log."earlier", log."refusals", log."createdAt", log."updatedAt"
 FROM "messageLogs" AS held
 JOIN "conversationLogs" AS log
   ON log."conversationLogId" = held."conversationLogId"
@@ -238,20 +244,22 @@ WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platfo
 GROUP BY "state"
 
 -- name: find_user
-SELECT "name", "hostname", "timezone", "timezoneOffset", "credentials", "sessionId", "createdAt", "updatedAt"
+SELECT "name", "hostname", "timezone", "timezoneOffset", "credentials", "sessionId", "signInSince", "createdAt",
+       "updatedAt"
 FROM "users"
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: save_user
 -- Whoever signs in again keeps the session, and with it her tokens in other browsers. A refresh that is under way
--- is of credentials that are no more: its claim is taken away.
+-- is of credentials that are no more: its claim is taken away. So is what the CRM said of those of before.
 INSERT INTO "users" ("tenant", "platform", "id", "name", "hostname", "timezone", "timezoneOffset", "credentials",
     "sessionId", "createdAt", "updatedAt")
 VALUES (:tenant, :platform, :id, :name, :hostname, :timezone, :timezone_offset, :credentials, :session_id,
     {now}, {now})
 ON CONFLICT ("id", "tenant", "platform") DO UPDATE
 SET "name" = :name, "hostname" = :hostname, "timezone" = :timezone, "timezoneOffset" = :timezone_offset,
-    "credentials" = :credentials, "refreshOwner" = NULL, "refreshUntil" = NULL, "updatedAt" = {now}
+    "credentials" = :credentials, "refreshOwner" = NULL, "refreshUntil" = NULL, "signInSince" = NULL,
+    "updatedAt" = {now}
 
 -- name: sign_out
 -- Ends the session: no token of before is good any more, and there is nothing to call the CRM with.
@@ -261,11 +269,47 @@ SET "credentials" = NULL, "sessionId" = :session_id, "refreshOwner" = NULL, "ref
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: lock_user
--- The user's credentials, who refreshes them until when, and what time it is once the row is ours.
-SELECT "credentials", "refreshUntil", {now}
+-- The user's credentials, until when somebody refreshes them, since when they are refused, and what time it is once
+-- the row is ours. Whoever locks conversation logs too has locked the user first.
+SELECT "credentials", "refreshUntil", "signInSince", {now}
 FROM (SELECT * FROM "users"
       WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
       {lock}) AS held
+
+-- name: pause_user
+-- The CRM takes the credentials no more: her work waits until she signs in again.
+UPDATE "users"
+SET "signInSince" = {now}, "updatedAt" = {now}
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: logs_of_user
+-- The conversation logs in which something waits for a user to sign in: a call, or the question what became of one.
+SELECT DISTINCT "conversationLogId"
+FROM "messageLogs"
+WHERE "userId" = :id AND "tenant" = :tenant AND "platform" = :platform
+  AND ("state" = 'waiting' OR "state" = 'unknown')
+
+-- name: lock_logs
+-- Several conversation logs, in the order of everybody who locks more than one.
+SELECT "conversationLogId"
+FROM "conversationLogs"
+WHERE "conversationLogId" {in_ids} AND "tenant" = :tenant AND "platform" = :platform
+ORDER BY "conversationLogId"
+{lock}
+
+-- name: resume_rows
+-- waiting -> planned: she has signed in. The conversation logs are locked.
+UPDATE "messageLogs"
+SET "state" = 'planned', "reason" = NULL, "updatedAt" = {now}
+WHERE "conversationLogId" {in_ids} AND "tenant" = :tenant AND "platform" = :platform AND "state" = 'waiting'
+  AND "userId" = :id
+
+-- name: wake_logs
+-- Somebody may take them up now, unless somebody works on them.
+UPDATE "conversationLogs"
+SET "dueAt" = {now}
+WHERE "conversationLogId" {in_ids} AND "tenant" = :tenant AND "platform" = :platform AND "state" = 'open'
+  AND "owner" IS NULL AND ("dueAt" IS NULL OR "dueAt" > {now})
 
 -- name: claim_refresh
 -- Whoever holds the claim, and nobody else, may send the refresh token. A claim that has run out may be taken.
