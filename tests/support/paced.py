@@ -54,6 +54,7 @@ class LimitedCrm:
     fails: Callable[[str, str], int | None] = lambda _tenant, _text: None
     random: Random = field(default_factory=lambda: Random(7))
     seen: list[Seen] = field(default_factory=list)
+    tenants: set[str] = field(default_factory=set)
     activities: dict[str, list[str]] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     _windows: dict[tuple[str, float], list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -63,6 +64,7 @@ class LimitedCrm:
         one_way = self.random.uniform(*self.latency) / 2
         await asyncio.sleep(one_way)
         status, payload, headers = self._taken(method, path, tenant, sent)
+        self.tenants.add(tenant)
         self.seen.append(Seen(self.now(), tenant, method, path, status, sent.get("text", "")))
         await asyncio.sleep(one_way)
         return _Answer(status, json.dumps(payload).encode(), headers)
@@ -224,17 +226,20 @@ async def process(
     database_url: str,
     crm: LimitedCrm,
     connector: Connector,
-    *,
-    sweep: float = 1.0,
 ) -> AsyncIterator[Process]:
     """A process on a database. While nobody may call, its sweep sleeps for longer: nothing would be found."""
     with loop.standing_still():
         store = StillStore(await open_store(database_url, clock=loop.clock), loop)
     sealer = Sealer(SECRET)
     client: Any = Transport(crm)
-    times = Times(sweep=sweep)
+    times = Times()
     pacer = Pacer(store, call_seconds=times.call, chance=Random(3).random)
     users = UserDirectory(store, sealer, client, call_timeout=times.call, pacer=pacer)
+
+    async def sleep(seconds: float) -> None:
+        held = crm.tenants and not any(pacer.at_once(connector, tenant) for tenant in crm.tenants)
+        await asyncio.sleep(seconds * 60 if held else seconds)
+
     caller = Caller(store, sealer, MediaFetcher(client), call_timeout=times.call)
     runtime = Runtime(
         store=store,
@@ -243,6 +248,7 @@ async def process(
         users=users,
         caller=caller,
         times=times,
+        sleep=sleep,
     )
     await runtime.start()
     try:

@@ -5,6 +5,7 @@ A session is shared by all that is done for its user at the same time, so this g
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 class Errand:
     """What requests are sent for. `work` tells one piece of work from another; None where it has no name.
 
-    `wrote` says that this call of the connector has sent a write already. Then it has to go on: to be held back would
-    leave half of it done.
+    Somebody waits for it until `live_until`, by the event loop's clock. `wrote` says that this call of the connector
+    has sent a write already. Then it has to go on: to be held back would leave half of it done.
     """
 
-    live: bool = True
+    live_until: float = math.inf
     work: Hashable = None
     wrote: bool = False
 
@@ -36,9 +37,9 @@ def current() -> Errand:
 
 
 @contextmanager
-def sent_for(*, live: bool, work: Hashable) -> Iterator[None]:
+def sent_for(work: Hashable, *, live_until: float) -> Iterator[None]:
     """All requests within are for this work."""
-    token = _errand.set(Errand(live, work))
+    token = _errand.set(Errand(live_until, work))
     try:
         yield
     finally:

@@ -58,6 +58,9 @@ _DIFFERENT: Final = 3
 """... if they were for so many pieces of work: one conversation may hold what its CRM cannot digest."""
 _SCARCE: Final = 10
 _SCARCE_SHARE: Final = 5
+_SPENT_MS: Final = 60_000
+_TELL_SECONDS: Final = 3600.0
+"""How often a person is told that a day's budget is spent: it frees and is spent again all day long."""
 _TOO_MANY: Final = 429
 _SERVER_ERRORS: Final = 500
 
@@ -120,6 +123,7 @@ class Lane:
         self._ended: list[Ended] = []
         self._uncounted = 0
         self._tripped = False
+        self._told_at = -_TELL_SECONDS
         self._failing: list[Hashable] = []
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -147,7 +151,13 @@ class Lane:
 
     async def _waited(self, errand: Errand) -> str:
         loop = asyncio.get_running_loop()
-        urgency = Urgency.FOLLOW_UP if errand.wrote else Urgency.LIVE if errand.live else Urgency.CATCH_UP
+        urgency = (
+            Urgency.FOLLOW_UP
+            if errand.wrote
+            else Urgency.LIVE
+            if loop.time() < errand.live_until
+            else Urgency.CATCH_UP
+        )
         patience = self._patience.get(urgency)
         ends = loop.time() + patience if patience is not None else float("inf")
         known = self._known.get(self._place)
@@ -317,7 +327,6 @@ class Lane:
         return _RETRY_SECONDS
 
     def _learn(self, answer: Answered, asked_at: float) -> None:
-        before = self._known.get(self._place)
         now = asyncio.get_running_loop().time()
         _, live, catch_up = (asked_at + wait / 1000 for wait in answer.wait_ms)
         self._known[self._place] = Known(
@@ -328,14 +337,11 @@ class Lane:
             _log.warning("circuit_opened", tenant=tenant, platform=platform)
         elif answer.closed:
             _log.warning("circuit_closed", tenant=tenant, platform=platform)
-        held = before is not None and before.at < asked_at and before.catch_up_at > now
-        spent = answer.wait_ms[Urgency.CATCH_UP] > _SPENT_MS and not held and not answer.down
-        if answer.slowed or spent:
+        spent = answer.wait_ms[Urgency.CATCH_UP] > _SPENT_MS and not answer.down
+        if answer.slowed or (spent and now > self._told_at + _TELL_SECONDS):
+            self._told_at = now
             seconds = round(answer.wait_ms[Urgency.CATCH_UP] / 1000, 1)
             _log.warning("tenant_slowed", tenant=tenant, platform=platform, seconds=seconds)
-
-
-_SPENT_MS: Final = 60_000
 
 
 class LanePermit:

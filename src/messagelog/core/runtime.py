@@ -292,7 +292,9 @@ class Runtime:
     async def _work(self, key: LogKey, claim: Claim | None, before: asyncio.Task[None] | None) -> None:
         if before is not None:  # its claim ended in the database a moment ago; its task is about to
             await asyncio.wait([before])
-        with errands.sent_for(live=claim is not None, work=key):
+        # Whoever has brought it waits for as long as an answer may take; what was left behind nobody waits for.
+        waited = self.times.answer if claim is not None else 0.0
+        with errands.sent_for(key, live_until=asyncio.get_running_loop().time() + waited):
             await self._worked(key, claim)
 
     async def _worked(self, key: LogKey, claim: Claim | None) -> None:
