@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -440,9 +440,34 @@ async def test_a_request_is_told_that_the_crm_cannot_be_reached(
     async with place(database_url, tmp_path) as here:
         here.clock.now += 3600
         here.crm.before = refusing("refresh_token", "server_error", 503)
-        answer = await here.assembly.runtime.submit(here.user, parsed(body(message(1), contact=contact)))
-        assert not answer.successful
+        impatient = replace(here.parts, times=Times(answer=1.5, call=8.0, lease=60.0), luck=lambda: 0.999)
+        async with assembled(impatient) as other:
+            answer = await other.runtime.submit(here.user, parsed(body(message(1), contact=contact)))
+        assert answer.successful is (contact == "c-1"), "without a contact there is nothing to keep"
         assert "reached" in answer.return_message.message
+
+
+@SQLITE_ONLY
+async def test_two_hundred_logs_that_wait_for_one_user_cause_one_refresh(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with place(database_url, tmp_path) as here:
+        here.clock.now += 3600
+        here.crm.before = refusing("refresh_token", "server_error", 503)
+        brisk = replace(here.parts, times=Times(answer=0.01, call=8.0, lease=60.0))
+        async with assembled(brisk) as busy:
+            requests = [parsed(body(message(n), conversation=f"k{n}")) for n in range(1, 201)]
+            await asyncio.gather(*(busy.runtime.submit(here.user, each) for each in requests))
+            await busy.runtime.idle()
+        asked = len(here.crm.forms)
+        run_sql(database_url, 'UPDATE "conversationLogs" SET "dueAt" = 1 WHERE "owner" IS NULL')
+        here.crm.before = lambda _kind: None
+        async with here.another_process() as later:
+            while await later.runtime.sweep():
+                await later.runtime.idle()
+            due = await later.store.read(scripts.next_due)
+        assert due is None, "all are logged"
+        assert len(here.crm.forms) == asked + 1
 
 
 # -------------------------------------------------------------------------------- signing out meanwhile

@@ -165,7 +165,7 @@ def test_no_statement_scans_a_table_in_sqlite(database_url: str, analyzed: bool,
     found = {}
     with closing(sqlite3.connect(sqlite_path(database_url))) as connection:
         for name, text, values in statements("sqlite", given_clock=given_clock):
-            params = {**values, "ids": '["1007-1", "1007-2", "none"]'}
+            params = {**values, "ids": '["1007-1", "1007-2", "none"]', "busy": '["crm/tenant-1"]'}
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", params)]
             if scans := [line for line in plan if _is_scan(line)]:
                 found[name] = scans

@@ -206,6 +206,8 @@ class Runtime:
             acceptance = await asyncio.shield(accepting)
             if acceptance.held_by is not None:
                 return submission.held_by(acceptance.held_by)
+            if acceptance.claim is None:  # others work on it, or nobody will for a while
+                await self._asked(key, watch.open_ids)
             await self._waited(key, watch, until)
         return submission.answer(wanted, watch.reports, known)
 

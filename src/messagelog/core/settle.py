@@ -214,7 +214,7 @@ def recovered(log: LogRow, rows: Sequence[MessageRow], finding: Finding) -> Sett
 
 
 def undecided(log: LogRow, rows: Sequence[MessageRow], error: ConnectorError, *, luck: float) -> Settled:
-    """The question itself failed: it is asked again later, for ever, or at once when the user signs in again."""
+    """The question itself failed: it is asked again later, for ever; where she has to sign in, when she has."""
     if isinstance(error, Paced):  # it was not even asked
         reason = log.reason or f"{Trouble.NO_ANSWER}: the answer was lost"
         held = tuple(RowChange(row.id, RowState.UNKNOWN, reason) for row in rows)

@@ -117,7 +117,8 @@ def save(
     time; a parked log is let go for good. `pause` says whose credentials were refused: if she has others by now,
     nothing waits for her. It locks the user, so such a `save` needs a transaction of its own.
     """
-    if pause is not None and not (yield from _paused(log.key, pause)):
+    paused = pause is not None and (yield from _paused(log.key, pause))
+    if pause is not None and not paused:
         changes, waiting, wait_ms = _unpaused(changes), None, None if wait_ms is None else 0
     # The changes are sent along with the question whether the claim stands: if it does not, they are undone.
     locked, planned = yield Together(
@@ -138,7 +139,9 @@ def save(
         yield Do("save_log", [log_params(_freed(log.without_call()))])
         return None
     if wait_ms is not None:
-        yield Do("save_log", [log_params(replace(log, owner=None, due_at=now + wait_ms))])
+        # What only she can be asked about waits for her sign-in, which makes it due.
+        due_at = None if paused else now + wait_ms
+        yield Do("save_log", [log_params(replace(log, owner=None, due_at=due_at))])
         return None
     return (yield from _next(log.without_call(), now, planned, planner, terms))
 

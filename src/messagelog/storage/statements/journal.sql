@@ -134,11 +134,14 @@ WHERE COALESCE(
      WHERE known."id" = wanted.id AND known."tenant" = :tenant AND known."platform" = :platform), '') <> 'logged'
 
 -- name: report_rows
--- What became of these ids; of what is not done, why, and how long nobody works on its conversation log.
+-- What became of these ids; of what is not done, why, and how long nobody works on its conversation log: what only
+-- its user can be asked about, not today.
 SELECT known."id", known."state",
        CASE WHEN known."state" = 'planned' AND log."owner" IS NULL AND log."dueAt" > {now} THEN log."reason"
             ELSE known."reason" END,
-       log."version", CASE WHEN log."owner" IS NULL AND log."dueAt" > {now} THEN log."dueAt" - {now} END
+       log."version",
+       CASE WHEN log."owner" IS NULL AND log."dueAt" > {now} THEN log."dueAt" - {now}
+            WHEN log."owner" IS NULL AND log."dueAt" IS NULL AND known."state" = 'unknown' THEN 86400000 END
 FROM "messageLogs" AS known
 JOIN "conversationLogs" AS log
   ON log."conversationLogId" = known."conversationLogId"
@@ -305,11 +308,12 @@ WHERE "conversationLogId" {in_ids} AND "tenant" = :tenant AND "platform" = :plat
   AND "userId" = :id
 
 -- name: wake_logs
--- Somebody may take them up now, unless somebody works on them.
+-- Somebody may take them up now, unless somebody works on them. A call of which nobody has been asked yet what became
+-- of it is left alone: the CRM's search may still lag behind.
 UPDATE "conversationLogs"
 SET "dueAt" = {now}
 WHERE "conversationLogId" {in_ids} AND "tenant" = :tenant AND "platform" = :platform AND "state" = 'open'
-  AND "owner" IS NULL AND ("dueAt" IS NULL OR "dueAt" > {now})
+  AND "owner" IS NULL AND ("dueAt" IS NULL OR "dueAt" > {now}) AND ("call" IS NULL OR "asks" > 0)
 
 -- name: claim_refresh
 -- Whoever holds the claim, and nobody else, may send the refresh token. A claim that has run out may be taken.
