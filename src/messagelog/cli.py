@@ -96,11 +96,17 @@ def serve() -> None:
         times=settings.times,
         body_limit=settings.body_limit,
         media_hosts=configuration.names(settings.media_hosts),
+        private_hosts=settings.reached_hosts,
+        cors_origins=configuration.names(settings.cors_origins),
+        requests_per_minute=settings.requests_per_minute,
+        guesses_per_minute=settings.guesses_per_minute,
         contact_seconds=settings.contact_seconds,
         locale=settings.locale,
         oauth_clients=configuration.oauth_clients(connectors),
         redirect_uri=settings.oauth_redirect_uri,
         bare_state=settings.oauth_bare_state,
+        plugins=configuration.plugins(settings),
+        required_plugins=configuration.names(settings.required_plugins),
     )
     try:
         listener = bound_socket(settings.host, settings.port)
@@ -109,7 +115,8 @@ def serve() -> None:
     port = listener.getsockname()[1]
     names = ", ".join(sorted(connectors))
     print(f"messagelog serves {names} at {url_host(settings.host)}:{port}", flush=True)  # noqa: T201 - the output
-    run(Serving(create_app(parts, start_at_once=False)), listener)
+    proxies = configuration.names(settings.trusted_proxies)
+    run(Serving(create_app(parts, start_at_once=False), trusted_proxies=proxies), listener)
 
 
 @app.command()

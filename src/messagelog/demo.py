@@ -8,6 +8,7 @@ import secrets
 import shlex
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
@@ -43,11 +44,13 @@ def serve_demo(host: str, port: int, data: Path) -> None:
     migrate(database_url)
     url = _url(host, listener)
     connector = DemoConnector(f"{url}{_MOUNT}/api")
+    connector_host = urlsplit(url).hostname or ""
     parts = Parts(
         database_url=database_url,
         secret_key=_kept_secret(data / "secret-key"),
         connectors={connector.name: connector},
         public_url=url,
+        private_hosts=frozenset({connector_host}),
     )
     crm = create_demo_crm(data / "demo-crm.sqlite")
     app = create_app(parts, mounts={_MOUNT: crm}, start_at_once=False)

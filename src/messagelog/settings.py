@@ -15,15 +15,21 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from messagelog.connectors import ClientAuth, Connector
 from messagelog.connectors.demo import DemoConnector
+from messagelog.connectors.outbound import NamedHosts
 from messagelog.core import Times
 from messagelog.core.asking import place_of
 from messagelog.core.oauth import OAuthClient
+from messagelog.core.plugin_loading import BadPlugins, installed_plugins, load_plugins
 from messagelog.core.user_settings import Locale, is_language, is_zone
 from messagelog.server.assembly import REDIRECT_URI
+from messagelog.server.cors import ANY, is_origin
 from messagelog.server.manifest_check import manifest_problems
+from messagelog.storage.opening import weak_mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from messagelog.plugins import Plugin
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9]")
 _SECRET_CHARACTERS: Final = 32
@@ -64,9 +70,17 @@ class Settings(BaseSettings):
     language: str = "en"
     timezone: str = "UTC"
     media_hosts: Annotated[str, NoDecode] = ""
+    private_hosts: Annotated[str, NoDecode] = ""
+    cors_origins: Annotated[str, NoDecode] = ANY
+    requests_per_minute: int = 0
+    guesses_per_minute: int = 0
+    trusted_proxies: Annotated[str, NoDecode] = ""
+    database_insecure: bool = False
     demo_crm_url: str = ""
     oauth_redirect_uri: str = REDIRECT_URI
     oauth_bare_state: bool = False
+    plugins: Annotated[str, NoDecode] = ""
+    required_plugins: Annotated[str, NoDecode] = ""
 
     @property
     def times(self) -> Times:
@@ -77,6 +91,12 @@ class Settings(BaseSettings):
             lease=self.lease_seconds,
             sweep=self.sweep_seconds,
         )
+
+    @property
+    def reached_hosts(self) -> frozenset[str]:
+        """The hosts that may be reached although they are private: those that are named, and the demo's CRM."""
+        demo = _parsed(self.demo_crm_url)
+        return names(self.private_hosts) | ({demo.hostname} if demo and demo.hostname else frozenset())
 
     @property
     def locale(self) -> Locale:
@@ -110,12 +130,17 @@ def checked_for_serving(settings: Settings) -> dict[str, Connector]:
         oauth_clients(connectors)
     except BadSettings as error:
         connector_problems += error.sentences
+    try:
+        plugins(settings)
+    except BadSettings as error:
+        connector_problems += error.sentences
     problems = [
         *_database_problems(settings),
         *_secret_problems(settings.secret_key.get_secret_value()),
         *_url_problems(settings.public_url),
         *_redirect_problems(settings.oauth_redirect_uri),
         *_number_problems(settings),
+        *_edge_problems(settings),
         *_locale_problems(settings),
         *connector_problems,
     ]
@@ -163,6 +188,15 @@ def oauth_clients(connectors: Mapping[str, Connector]) -> dict[str, OAuthClient]
     if problems:
         raise BadSettings(*problems)
     return clients
+
+
+def plugins(settings: Settings) -> tuple[Plugin, ...]:
+    """The plugins that are named, made with their settings from the environment; `BadSettings` otherwise."""
+    wanted = [name.strip() for name in settings.plugins.split(",") if name.strip()]
+    try:
+        return load_plugins(wanted, names(settings.required_plugins), os.environ, installed_plugins())
+    except BadPlugins as error:
+        raise BadSettings(*error.args) from error
 
 
 def load_connector(spec: str, *, demo_crm_url: str = "") -> Connector:
@@ -224,6 +258,10 @@ def _database_problems(settings: Settings) -> list[str]:
         return ["MESSAGELOG_DATABASE_URL must begin with sqlite:/// or postgresql://."]
     if url in {"sqlite:///", "sqlite:///:memory:"}:
         return ["MESSAGELOG_DATABASE_URL must name a file: what is in memory is lost with the process."]
+    if not settings.database_insecure and (mode := weak_mode(url)) is not None:
+        unsafe = f"with sslmode={mode} nobody checks which server gets the password"
+        remedy = "Leave sslmode out, or set MESSAGELOG_DATABASE_INSECURE=true where the network is trusted."
+        return [f"MESSAGELOG_DATABASE_URL is unsafe: {unsafe}. {remedy}"]
     return []
 
 
@@ -302,11 +340,40 @@ def _number_problems(settings: Settings) -> list[str]:
             problems.append(f"MESSAGELOG_LEASE_SECONDS is too short: {error}.")
     if not math.isfinite(settings.contact_seconds) or settings.contact_seconds < 0:
         problems.append("MESSAGELOG_CONTACT_SECONDS must be a number of seconds, or 0.")
+    problems += [
+        f"MESSAGELOG_{name.upper()} must be a number, or 0 for no limit."
+        for name in ("requests_per_minute", "guesses_per_minute")
+        if getattr(settings, name) < 0
+    ]
     if settings.body_limit <= 0:
         problems.append("MESSAGELOG_BODY_LIMIT must be a number of bytes above zero.")
     if not 0 <= settings.port <= _HIGHEST_PORT:
         problems.append(f"MESSAGELOG_PORT must be a number from 0 to {_HIGHEST_PORT}.")
     return problems
+
+
+def _edge_problems(settings: Settings) -> list[str]:
+    """What is wrong with the settings that say who may ask, and who may be asked."""
+    problems = []
+    origins = names(settings.cors_origins)
+    if not origins or not all(map(is_origin, origins)):
+        problems.append(
+            "MESSAGELOG_CORS_ORIGINS must be origins as browsers send them, such as chrome-extension://ID, or *."
+        )
+    try:
+        NamedHosts(settings.reached_hosts)
+    except ValueError as error:
+        problems.append(f"MESSAGELOG_PRIVATE_HOSTS: {error}.")
+    if not all(map(_is_network, names(settings.trusted_proxies))):
+        problems.append("MESSAGELOG_TRUSTED_PROXIES must be addresses or networks, such as 127.0.0.1.")
+    return problems
+
+
+def _is_network(text: str) -> bool:
+    try:
+        return ipaddress.ip_network(text).prefixlen > 0
+    except ValueError:
+        return False
 
 
 def _locale_problems(settings: Settings) -> list[str]:

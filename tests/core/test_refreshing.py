@@ -21,7 +21,7 @@ from messagelog.storage import Sealer, open_store, scripts
 from storage.journal import run_sql
 from support.authorization import REGISTERED, lost, oauth_crm, refusing
 from support.requests import body, message, parsed
-from support.site import SQLITE_ONLY
+from support.site import LOOPBACK, SQLITE_ONLY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -113,6 +113,7 @@ async def place(database_url: str, folder: Path, **changes: Any) -> AsyncIterato
             times=TIMES,
             now=clock,
             oauth_clients={connector.name: REGISTERED},
+            private_hosts=LOOPBACK,
         )
         async with assembled(parts) as assembly:
             user = await signed_in(crm, connector, assembly)

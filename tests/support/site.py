@@ -31,7 +31,7 @@ from support.described import RENEWED, Description
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 
     from fastapi import FastAPI
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -52,6 +52,9 @@ CLIENT_HEADERS = {
     "developer-author-name": "Example CRM",
 }
 PAYLOADS = Path(__file__).parent.parent / "messages" / "payloads"
+
+LOOPBACK = frozenset({"127.0.0.0/8"})
+"""Where the CRMs of the tests are."""
 
 _OBSERVER = "x-observer"
 _PATIENCE = 10.0
@@ -87,6 +90,7 @@ class CrmCall:
     path: str
     query: str
     body: bytes = b""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Recorded:
@@ -110,7 +114,7 @@ class Recorded:
             await self._app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        call = CrmCall(scope["method"], path, scope["query_string"].decode())
+        call = CrmCall(scope["method"], path, scope["query_string"].decode(), headers=tuple(scope["headers"]))
         self.calls.append(call)
         if (refusal := self.refuse(call)) is not None:
             await refusal(scope, receive, send)
@@ -133,8 +137,8 @@ def refusal(status: int, **headers: str) -> Response:
 class InLoop(Serving):
     """The server in a test's own event loop: it leaves signals alone and ends as soon as it is told to."""
 
-    def __init__(self, app: FastAPI) -> None:
-        super().__init__(app)
+    def __init__(self, app: FastAPI, *, trusted_proxies: Collection[str] = ()) -> None:
+        super().__init__(app, trusted_proxies=trusted_proxies)
         self.listens, self.leave = asyncio.Event(), asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -298,6 +302,7 @@ async def site(
     times: Times | None = None,
     body_limit: int = 10_000_000,
     more: Mapping[str, Connector] | None = None,
+    trusted_proxies: Collection[str] = (),
     **parts_of_server: Any,
 ) -> AsyncIterator[Site]:
     """A running server on a database; the CRM's file is in `folder`. What else there is goes into its `Parts`."""
@@ -310,13 +315,13 @@ async def site(
         public_url=f"{url}/",
         times=times or Times(answer=5.0, call=5.0, lease=60.0, sweep=0.2),
         body_limit=body_limit,
-        **parts_of_server,
+        **{"private_hosts": LOOPBACK, **parts_of_server},
     )
     crm = create_demo_crm(folder / "demo-crm.sqlite")
     recorded = Recorded(crm)
     mounted = Starlette(routes=[Mount("/", recorded)], lifespan=crm.router.lifespan_context)
     app = create_app(parts, mounts={"/demo-crm": mounted}, start_at_once=False)
-    server = InLoop(app)
+    server = InLoop(app, trusted_proxies=trusted_proxies)
     serving = asyncio.create_task(server.serve([listener]))
     connection_pool = aiohttp.TCPConnector(limit=0)
     try:

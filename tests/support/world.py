@@ -77,10 +77,11 @@ async def world(
     clock: Callable[[], int] | None = None,
     more: dict[str, Connector] | None = None,
     luck: Callable[[], float] = lambda: 0.0,
+    **parts_of_server: Any,
 ) -> AsyncIterator[World]:
     """A world on a database. The runtime's sweeper is not started: a test that needs it sweeps.
 
-    Every retry comes as early as it can, unless a test brings other `luck`.
+    Every retry comes as early as it can, unless a test brings other `luck`. What else there is goes into its `Parts`.
     """
     crm = crm or Crm()
     made = connector(crm)
@@ -92,6 +93,7 @@ async def world(
         times=settings or Times(answer=5.0, call=5.0, lease=60.0),
         clock=clock,
         luck=luck,
+        **parts_of_server,
     )
     async with assembled(parts) as assembly:
         yield World(assembly, crm, {})

@@ -6,9 +6,11 @@ an unknown outcome; a write that got no trustworthy answer does.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import email.utils
 import re
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +27,10 @@ from messagelog.connectors.errors import (
     Rejected,
     Unavailable,
 )
+from messagelog.connectors.outbound import refused_in
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from messagelog.connectors.limits import Gate
 
@@ -41,12 +44,13 @@ class CrmHttp:
 
     `renewed` is asked once for other headers when the CRM answers 401, which says that it has done nothing, and the
     request is sent again with them. Without it, or when it raises `AuthExpired`, the 401 stands. Each request passes
-    the `gate`, where there is one, before it is sent.
+    the `gate`, where there is one, before it is sent. `lane` bounds how many requests are under way at once; one that
+    gets no place in it for half the time of a call is `Unavailable`.
 
     Every method answers the decoded JSON body (None when there is none) and raises a `ConnectorError` otherwise:
     401 `AuthExpired`, 404 and 410 `NotFound`, 429 `RateLimited`, other 4xx and redirects `Rejected`, a refused
     connection `Unavailable`. A 5xx, a timeout or a broken connection is `OutcomeUnknown` for a write and
-    `Unavailable` for a read.
+    `Unavailable` for a read. A host that this server does not connect to is `Rejected`.
     """
 
     def __init__(
@@ -58,12 +62,15 @@ class CrmHttp:
         call_timeout: float = 20.0,
         renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
         gate: Gate | None = None,
+        lane: asyncio.Semaphore | None = None,
     ) -> None:
         self._client = client
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers or {})
         self._renewed = renewed
         self._gate = gate or _Open()
+        self._lane = lane
+        self._patience = call_timeout / 2
         self._timeout = aiohttp.ClientTimeout(total=call_timeout)
 
     async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Any:
@@ -130,30 +137,63 @@ class CrmHttp:
     ) -> Any:
         permit = await self._gate.permit(writes=method not in _READS)
         try:
-            async with self._client.request(
-                method,
-                url,
-                params=params,
-                data=data,
-                headers=headers,
-                timeout=self._timeout,
-                allow_redirects=False,  # the credentials are for this host
-            ) as answer:
+            async with (
+                self._in_lane(),
+                self._client.request(
+                    method,
+                    url,
+                    params=params,
+                    data=data,
+                    headers=headers,
+                    timeout=self._timeout,
+                    allow_redirects=False,  # the credentials are for this host
+                ) as answer,
+            ):
                 body = await answer.read()
                 permit.answered(answer.status, answer.headers)
                 return _decoded(method, answer, body)
+        except aiohttp.InvalidURL:
+            permit.unused()
+            raise Rejected(
+                "the CRM's URL is none that can be asked"
+            ) from None  # not chained: it holds the URL
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            if (refused := refused_in(error)) is not None:
+                permit.unused()
+                raise Rejected(str(refused)) from None
             permit.unsent()
             raise Unavailable(f"no connection ({type(error).__name__})") from error
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             permit.lost() if isinstance(error, TimeoutError) else permit.broken()
             # Past this point the request may have left: only a read is known to have done nothing.
             raise _unanswered(method, f"no answer ({type(error).__name__})") from error
+        except _NoPlace:
+            permit.unused()
+            raise
         except ConnectorError:
             raise
         except BaseException:
             permit.lost()
             raise
+
+    @asynccontextmanager
+    async def _in_lane(self) -> AsyncIterator[None]:
+        if self._lane is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._lane.acquire()
+        except TimeoutError as error:
+            raise _NoPlace("too many calls are under way") from error
+        try:
+            yield
+        finally:
+            self._lane.release()
+
+
+class _NoPlace(Unavailable):
+    """Our own bound on the requests under way: the CRM has not been asked."""
 
 
 class _Open:
@@ -169,6 +209,9 @@ class _Open:
         """Nobody counts."""
 
     def unsent(self) -> None:
+        """Nobody counts."""
+
+    def unused(self) -> None:
         """Nobody counts."""
 
     def broken(self) -> None:

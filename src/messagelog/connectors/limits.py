@@ -58,6 +58,9 @@ class Permit(Protocol):
     def unsent(self) -> None:
         """There was no connection to send it over."""
 
+    def unused(self) -> None:
+        """It was not sent after all, for reasons of our own."""
+
     def broken(self) -> None:
         """The connection ended before there was an answer."""
 

@@ -362,6 +362,10 @@ class LanePermit:
         """There was no connection to send it over."""
         self._lane.judged(self, End.UNSENT, Verdict.FAILED)
 
+    def unused(self) -> None:
+        """It was not sent after all, for reasons of our own."""
+        self._lane.judged(self, End.UNSENT, Verdict.NOTHING)
+
     def broken(self) -> None:
         """The connection ended before there was an answer."""
         self._lane.judged(self, End.OVER, Verdict.FAILED)
@@ -390,6 +394,10 @@ class Tally:
 
     def unsent(self) -> None:
         """It did not reach the CRM."""
+        self.requests -= 1
+
+    def unused(self) -> None:
+        """It was not sent."""
         self.requests -= 1
 
     def broken(self) -> None:

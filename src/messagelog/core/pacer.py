@@ -39,7 +39,8 @@ class Pacer:
         self, store: Store, *, call_seconds: float = 20.0, chance: Callable[[], float] = random.random
     ) -> None:
         self._store = store
-        self._longest_ms = int((call_seconds + _MARGIN_SECONDS) * 1000)
+        # A request may wait for half the time of a call for its place among those under way.
+        self._longest_ms = int((1.5 * call_seconds + _MARGIN_SECONDS) * 1000)
         self._patience = min(_PATIENCE_SECONDS, call_seconds / 4)
         self._chance = chance
         self._owner = uuid.uuid4().hex[:12]

@@ -19,7 +19,7 @@ import structlog
 
 from messagelog.connectors import ConnectorError, Unavailable
 from messagelog.core import errands
-from messagelog.core.answer import Answer, nothing_to_do, refusal
+from messagelog.core.answer import Answer, nothing_to_do, refusal, warned
 from messagelog.core.bulletin import Bulletin, Watch
 from messagelog.core.catching_up import CatchingUp
 from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
@@ -28,6 +28,7 @@ from messagelog.core.settle import Abilities
 from messagelog.core.submission import Submission
 from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.core.worker import Worker
+from messagelog.plugins import RequestContext
 from messagelog.storage import scripts
 from messagelog.storage.rows import LogKey, Terms
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from messagelog.connectors import Connector
     from messagelog.core.calls import Caller
     from messagelog.core.plan import Item
+    from messagelog.core.plugins import Plugins
     from messagelog.core.users import User, UserDirectory
     from messagelog.messages import Glance, LogRequest
     from messagelog.storage import Acceptance, Claim, Sealer, Store
@@ -49,6 +51,7 @@ _SOON: Final = 30.0
 """What is due within so many seconds is rung for to the millisecond; the rest is left to the sweep."""
 _SHORTEST_POLL: Final = 0.1
 _LONGEST_POLL: Final = 1.0
+_LEFT_BY_PLUGINS: Final = 0.25  # of the time to answer: it is the CRM's
 
 _log = structlog.get_logger(__name__)
 
@@ -93,6 +96,7 @@ class Runtime:
         caller: Caller,
         settings: UserSettings | None = None,
         times: Times | None = None,
+        plugins: Plugins | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         luck: Callable[[], float] = random.random,
@@ -103,6 +107,7 @@ class Runtime:
         self.times = times or Times()
         self._settings = settings or UserSettings(store, Locale())
         self._pacer = users.pacer
+        self._plugins = plugins
         self._sealer = sealer
         self._clock = clock
         self._sleep = sleep
@@ -142,12 +147,21 @@ class Runtime:
     async def submit(self, user: User, request: LogRequest) -> Answer:
         """Logs what a request holds, or accepts it and says so when the time to answer is over.
 
-        Raises `Stopping` during a shutdown and `UnknownPlatform` for a user of a connector that is gone.
+        Raises `Stopping` during a shutdown, `UnknownPlatform` for a user of a connector that is gone, and `NotTaken`
+        when a plugin keeps it from being logged: then nothing of it was written down.
         """
         if self._stopping:
             raise Stopping
         connector = self.connector(user.platform)
         until = asyncio.get_running_loop().time() + self.times.answer
+        if self._plugins is None:
+            return await self._planned(connector, user, request, until)
+        crm = connector.display_name or connector.name
+        context = RequestContext(user.tenant, user.platform, crm, user.id)
+        seen = await self._plugins.seen(context, request, until - _LEFT_BY_PLUGINS * self.times.answer)
+        return warned(await self._planned(connector, user, seen.request, until), seen.warnings)
+
+    async def _planned(self, connector: Connector, user: User, request: LogRequest, until: float) -> Answer:
         try:
             contact = given_contact(request) or await self._resolved(connector, user, request, until)
         except NoContact as problem:

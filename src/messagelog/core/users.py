@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final, TypeVar
+from weakref import WeakValueDictionary
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -49,6 +50,10 @@ _MOMENT_SECONDS: Final = 2.0
 _MOST_SEEN: Final = 10_000
 _LONGEST_TOKEN_REQUEST: Final = 10.0
 _YOUNG_MS: Final = 60_000
+
+CALLS_OF_A_TENANT: Final = 32
+"""How many requests of one tenant to its CRM are under way at once, in one process. A CRM that hangs holds no more
+than these, and no other tenant waits for them."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,8 @@ class UserDirectory:
         self._endpoint = TokenEndpoint(client, seconds=seconds, clock=clock)
         self._refresher = Refresher(store, self._vault, self._endpoint, self._clients, seconds=seconds)
         self._seen: OrderedDict[tuple[str, str, str], _Seen] = OrderedDict()
+        # A tenant's lane is there for as long as somebody has a session of it.
+        self._lanes: WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = WeakValueDictionary()
         self._changes = 0
 
     async def find(self, tenant: str, platform: str, id_: str) -> User | None:
@@ -277,7 +284,8 @@ class UserDirectory:
         renewed = None if connector.oauth is None else partial(self._renewed, connector, row, credentials)
         try:
             gate = self.pacer.gate(connector, row.tenant)
-            http = self._http(connector, credentials, row.hostname, gate, renewed)
+            lane = self._lane(row.tenant, row.platform)
+            http = self._http(connector, credentials, row.hostname, gate, renewed, lane=lane)
         except AuthExpired as error:
             raise SignInNeeded(error.detail, row.credentials) from error
         except ConnectorError:
@@ -296,6 +304,8 @@ class UserDirectory:
         hostname: str,
         gate: Gate,
         renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
+        *,
+        lane: asyncio.Semaphore | None = None,
     ) -> CrmHttp:
         return CrmHttp(
             self._client,
@@ -304,7 +314,14 @@ class UserDirectory:
             call_timeout=self._call_timeout,
             renewed=renewed,
             gate=gate,
+            lane=lane,
         )
+
+    def _lane(self, tenant: str, platform: str) -> asyncio.Semaphore:
+        lane = self._lanes.get((tenant, platform))
+        if lane is None:
+            self._lanes[tenant, platform] = lane = asyncio.Semaphore(CALLS_OF_A_TENANT)
+        return lane
 
     # ---------------------------------------------------------------------------------------------- rows
 

@@ -10,24 +10,27 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
+from messagelog.connectors.outbound import NamedHosts, Outbound
 from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
 from messagelog.core.contact_book import ContactBook
 from messagelog.core.media import MediaFetcher
 from messagelog.core.pacer import Pacer
+from messagelog.core.plugins import Plugins
 from messagelog.core.user_settings import Locale, UserSettings
+from messagelog.server.buckets import Buckets
+from messagelog.server.cors import ANY
 from messagelog.server.states import States
 from messagelog.server.tokens import Tokens
 from messagelog.storage import Sealer, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from messagelog.connectors import Connector
     from messagelog.core.oauth import OAuthClient
+    from messagelog.plugins import Plugin
     from messagelog.storage import Store
-
-_CONNECTIONS_TO_CRMS = 256
 
 REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redirect.html"
 """Where App Connect's client waits for the user to come back from the CRM; its newer versions know no other place."""
@@ -37,20 +40,27 @@ REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redi
 class Parts:
     """What a server is made of.
 
-    `contact_seconds` is how long contacts that were found are kept; `locale` is the operator's language and zone for
-    users who say nothing else. `oauth_clients` are who we are at the CRMs' authorization servers, by connector; those
-    send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state. In tests, `clock` (epoch
-    milliseconds) stands in for the database's own clock, and `now` (epoch seconds) for this process's, by which tokens
-    and credentials end; `luck` is where in its time each retry lies, from 0 up to 1.
+    `private_hosts` are the hosts, addresses and networks that calls may reach although they are not public, or in the
+    clear. `requests_per_minute` are each user's, `guesses_per_minute` each address's with a wrong token or login; 0 is
+    without end. `contact_seconds` is how long contacts that were found are kept; `locale` is the operator's language
+    and zone for users who say nothing else. `oauth_clients` are who we are at the CRMs' authorization servers, by
+    connector; those send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state.
+    `plugins` see each request, in this order; without the work of the `required_plugins` nothing is logged. In tests,
+    `clock` (epoch milliseconds) stands in for the database's own clock, and `now` (epoch seconds) for this process's,
+    by which tokens and credentials end; `luck` is where in its time each retry lies, from 0 up to 1.
     """
 
-    database_url: str
+    database_url: str = field(repr=False)  # its password is in it
     secret_key: str = field(repr=False)
     connectors: Mapping[str, Connector]
     public_url: str
     times: Times = field(default_factory=Times)
     body_limit: int = 10_000_000
     media_hosts: frozenset[str] = frozenset()
+    private_hosts: frozenset[str] = frozenset()
+    cors_origins: frozenset[str] = frozenset({ANY})
+    requests_per_minute: int = 0
+    guesses_per_minute: int = 0
     contact_seconds: float = 300.0
     locale: Locale = field(default_factory=Locale)
     clock: Callable[[], int] | None = None
@@ -59,6 +69,8 @@ class Parts:
     oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
     redirect_uri: str = REDIRECT_URI
     bare_state: bool = False
+    plugins: Sequence[Plugin] = ()
+    required_plugins: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +85,8 @@ class Assembly:
     states: States
     contacts: ContactBook
     settings: UserSettings
+    requests: Buckets
+    guesses: Buckets
     account_key: bytes = field(repr=False)
 
 
@@ -85,9 +99,11 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     for name, each in parts.connectors.items():
         if each.oauth is not None and name not in parts.oauth_clients:
             raise LookupError(f"no OAuth client id is known for the connector {name}")
+    named = NamedHosts(parts.private_hosts)
     store = await open_store(parts.database_url, clock=parts.clock)
     sealer = Sealer(parts.secret_key)
-    connector = aiohttp.TCPConnector(limit=_CONNECTIONS_TO_CRMS)
+    # Not bounded here, where one tenant's would keep the others' waiting: each tenant's are, by its own lane.
+    connector = Outbound(named, limit=0)
     # Cookies would carry one user's session over to the next one's call.
     client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
     pacer = Pacer(store, call_seconds=parts.times.call)
@@ -111,6 +127,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
         settings=settings,
         times=parts.times,
         luck=parts.luck,
+        plugins=Plugins(parts.plugins, parts.required_plugins) if parts.plugins else None,
     )
     try:
         yield Assembly(
@@ -122,6 +139,8 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
             states=States(sealer.state_key, store, clock=parts.now),
             contacts=ContactBook(store, sealer, age=parts.contact_seconds, lease=parts.times.lease),
             settings=settings,
+            requests=Buckets(parts.requests_per_minute, clock=parts.now),
+            guesses=Buckets(parts.guesses_per_minute, clock=parts.now),
             account_key=sealer.account_key,
         )
     finally:

@@ -106,10 +106,13 @@ _MEANINGS: Final = {
     401: "The session has ended: the user has logged out, or the CRM has taken back what she granted.",
     403: "Nobody is an administrator here.",
     404: "Not done by this server; the client shows nothing.",
+    408: "The body took too long to arrive.",
     413: "The body is too large.",
+    422: "A plugin has refused the messages, and says why. Nothing of them was kept.",
+    429: "Too many requests of the user, or wrong logins of the address. `Retry-After` has the seconds to wait.",
     500: "Something failed that should not. What was accepted before is kept.",
     502: "The CRM did not make the contact, or nobody knows.",
-    503: "The server is shutting down.",
+    503: "The server is shutting down, or a plugin that it needs did not run. Nothing of the request was kept.",
 }
 _ALWAYS: Final = (500, 503)
 
@@ -211,7 +214,8 @@ class Described:
         """As OpenAPI has it, but for what FastAPI knows."""
         refusal = {"anyOf": [_TEXT, _NOTICE]} if self.notice else _TEXT
         refuses = {*self.refuses, *_ALWAYS, *((400,) if self.token or self.query else ())}
-        refuses |= {400, 413} if self.body is not None else set()
+        refuses |= {400, 408, 413} if self.body is not None else set()
+        refuses |= {429} if self.token else set()
         responses = {str(status): _content(_MEANINGS[status], refusal) for status in sorted(refuses)}
         if self.answer is not None:
             responses["200"] = _content(_MEANINGS[200], _schema(self.answer), self.example, self.media_type)
@@ -312,6 +316,7 @@ ROUTES: Final[dict[str, Described]] = {
             "returnMessage": _notice("Connected to Demo CRM."),
         },
         notice=True,
+        refuses=(429,),
     ),
     "GET /oauth/start": Described(
         query=(Parameter("state", "The platform: platform=NAME.", "platform=demo", required=True),),
@@ -337,6 +342,7 @@ ROUTES: Final[dict[str, Described]] = {
             "name": "Ada Lovell",
             "returnMessage": _notice("Connected to Demo CRM."),
         },
+        refuses=(429,),
     ),
     "POST /unAuthorize": Described(
         answer=_LOGGED_OUT,
@@ -415,6 +421,7 @@ ROUTES: Final[dict[str, Described]] = {
             "returnMessage": _notice("Message logged"),
         },
         token=True,
+        refuses=(422,),
     ),
     "GET /callLog": Described(
         query=(Parameter("sessionIds", "Not used.", "1,2"),),
