@@ -56,7 +56,8 @@ _STEADY: Final = 5
 """So many requests in a row without a good answer are a CRM's failure, ..."""
 _DIFFERENT: Final = 3
 """... if they were for so many pieces of work: one conversation may hold what its CRM cannot digest."""
-_SCARCE: Final = 10
+_SCARCE: Final = 32
+"""As many requests as may be under way at once: what is left is counted from here on."""
 _SCARCE_SHARE: Final = 5
 _SPENT_MS: Final = 60_000
 _TELL_SECONDS: Final = 3600.0
@@ -122,6 +123,7 @@ class Lane:
         self._wants: list[_Want] = []
         self._ended: list[Ended] = []
         self._uncounted = 0
+        self._uncounted_now = 0
         self._tripped = False
         self._told_at = -_TELL_SECONDS
         self._failing: list[Hashable] = []
@@ -134,6 +136,7 @@ class Lane:
         """Waits until a request may be sent; raises `Paced` when that would take longer than its patience."""
         errand = errands.current()
         permit = LanePermit(self, await self._waited(errand) if self._paced() else "", errand.work)
+        self._uncounted_now += not permit.id
         errand.wrote = errand.wrote or writes
         return permit
 
@@ -209,10 +212,10 @@ class Lane:
     def answer(self, permit: LanePermit, status: int, headers: Mapping[str, str]) -> None:
         """Notes an answer: what it says of the CRM, and of its limits."""
         left = self._left(headers)
-        scarce = left is not None and left.requests <= (
-            _SCARCE if left.limit is None else left.limit // _SCARCE_SHARE
-        )
-        told = (left.requests, int(left.seconds * 1000), left.limit) if left is not None and scarce else None
+        told = None
+        if left is not None and left.requests <= max(_SCARCE, (left.limit or 0) // _SCARCE_SHARE):
+            # Those without a permit may not have been seen by the CRM yet, and nobody else counts them.
+            told = (max(0, left.requests - self._uncounted_now), int(left.seconds * 1000), left.limit)
         if status == _TOO_MANY:
             self._refused(permit.id, retry_after_seconds(headers.get("Retry-After")), told)
         elif told is not None:
@@ -220,6 +223,10 @@ class Lane:
             self.end(Ended(permit.id, End.OVER, verdict, left=told))
         else:
             self.judged(permit, End.OVER, Verdict.FAILED if status >= _SERVER_ERRORS else Verdict.GOOD)
+
+    def over(self, permit: LanePermit) -> None:
+        """A request is not under way any more, however it ended."""
+        self._uncounted_now -= not permit.id
 
     def _left(self, headers: Mapping[str, str]) -> Left | None:
         try:
@@ -345,34 +352,49 @@ class Lane:
 
 
 class LanePermit:
-    """The right to send one request; without an id nobody has counted it. `work` is what it is sent for."""
+    """The right to send one request; without an id nobody has counted it. `work` is what it is sent for.
 
-    __slots__ = ("_lane", "id", "work")
+    What is said of its end first counts.
+    """
+
+    __slots__ = ("_lane", "_over", "id", "work")
 
     def __init__(self, lane: Lane, id_: str, work: Hashable) -> None:
         self._lane = lane
+        self._over = False
         self.id = id_
         self.work = work
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         """The CRM has answered."""
-        self._lane.answer(self, status, headers)
+        if self._ends():
+            self._lane.answer(self, status, headers)
 
     def unsent(self) -> None:
         """There was no connection to send it over."""
-        self._lane.judged(self, End.UNSENT, Verdict.FAILED)
+        if self._ends():
+            self._lane.judged(self, End.UNSENT, Verdict.FAILED)
 
     def unused(self) -> None:
         """It was not sent after all, for reasons of our own."""
-        self._lane.judged(self, End.UNSENT, Verdict.NOTHING)
+        if self._ends():
+            self._lane.judged(self, End.UNSENT, Verdict.NOTHING)
 
     def broken(self) -> None:
         """The connection ended before there was an answer."""
-        self._lane.judged(self, End.OVER, Verdict.FAILED)
+        if self._ends():
+            self._lane.judged(self, End.OVER, Verdict.FAILED)
 
     def lost(self) -> None:
         """Nobody knows: it may be under way still."""
-        self._lane.judged(self, End.LOST, Verdict.FAILED)
+        if self._ends():
+            self._lane.judged(self, End.LOST, Verdict.FAILED)
+
+    def _ends(self) -> bool:
+        first, self._over = not self._over, True
+        if first:
+            self._lane.over(self)
+        return first
 
 
 class Tally:
