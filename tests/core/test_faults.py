@@ -189,6 +189,7 @@ async def test_words_for_what_happened(database_url: str, error: ConnectorError,
         assert answer.log_ids == []
         assert words in answer.return_message.message
         assert set((await here.states()).values()) == {"failed"}
+        here.crm.before = None
         assert (await here.send(body(*TEN[:2]))).log_ids == ["1", "2"]
         _each_once(here, 2)
 

@@ -24,6 +24,7 @@ from messagelog.storage import LogKey, scripts
 from support.crm import Batches, Call, Crm, Finding, Plain
 from support.requests import body, message
 from support.site import SQLITE_ONLY
+from support.waiting import until
 from support.world import World, world
 
 if TYPE_CHECKING:
@@ -289,6 +290,26 @@ async def test_a_colleagues_messages_pass_those_that_wait(database_url: str) -> 
         await here.send(body(message(1)), user="acme/grace")
         assert await here.states() == {"1": "logged", "2": "logged"}, "she brings it herself"
         assert [here.crm.only.body.count(f"text {n}") for n in (1, 2)] == [1, 1]
+
+
+async def test_a_shutdown_during_a_refusal_leaves_a_colleagues_message_to_the_next_start(
+    database_url: str,
+) -> None:
+    clock, crm = Clock(), Crm(delay=0.3)
+    async with world(database_url, crm=crm, clock=clock, settings=BRISK) as here:
+        await here.user("acme/grace")
+        await here.user("acme/ada")
+        crm.before = lambda call: AuthExpired() if call.user == "ada" else None
+        adas = asyncio.create_task(here.send(body(message(1)), user="acme/ada"))
+        await until(lambda: crm.calls)
+        await here.send(body(message(2)), user="acme/grace")
+        await here.runtime.stop()
+        await adas
+        assert await here.states() == {"1": "waiting", "2": "planned"}
+    crm.delay = 0
+    async with world(database_url, crm=crm, clock=clock, settings=BRISK) as again:
+        await settled(again, clock)
+        assert await again.states() == {"1": "waiting", "2": "logged"}
 
 
 async def test_what_waits_when_she_signs_out_goes_on_when_she_is_back(database_url: str) -> None:

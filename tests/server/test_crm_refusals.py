@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from messagelog.core import Times
 from support.requests import body, message, thread
 from support.site import SQLITE_ONLY, refusal, site
 
@@ -147,14 +148,21 @@ async def test_a_text_that_is_longer_than_the_crm_takes_is_said_so(here: Site) -
 
 
 @SQLITE_ONLY
-async def test_the_user_who_has_to_sign_in_again_can_log_afterwards(here: Site) -> None:
-    await here.token()
-    here.crm.refuse = lambda _call: refusal(401)
-    reply = await here.log(body(FIRST))
-    assert "please sign in to Demo CRM again, then it is logged" in notice(reply)
-    assert reply.body["logIds"] == ["1"]
-    here.crm.refuse = lambda _call: None
-    here.tokens.clear()
-    await here.token()
-    await here.until_logged("1")
-    await each_once(here, "first words")
+async def test_what_waits_for_a_sign_in_goes_on_at_once_when_it_comes(
+    database_url: str, tmp_path: Path
+) -> None:
+    times = Times(answer=5.0, call=5.0, lease=60.0, sweep=3600.0)
+    async with site(database_url, tmp_path, times=times) as here:
+        await here.token()
+        here.crm.refuse = lambda _call: refusal(401)
+        reply = await here.log(body(FIRST))
+        assert "please sign in to Demo CRM again, then it is logged" in notice(reply)
+        assert reply.body["logIds"] == ["1"]
+        here.crm.refuse = lambda _call: None
+        again = await here.log(body(FIRST, SECOND))
+        assert again.body["logIds"] == ["1", "2"], "her session is good: what she sends is kept"
+        assert await here.activities() == []
+        here.tokens.clear()
+        await here.token()
+        await here.until_logged("1", "2")
+        await each_once(here, "first words", "second words")

@@ -140,7 +140,7 @@ def save(
         return None
     if wait_ms is not None:
         # What only she can be asked about waits for her sign-in, which makes it due.
-        due_at = None if paused else now + wait_ms
+        due_at = None if paused and log.call is not None else now + wait_ms
         yield Do("save_log", [log_params(replace(log, owner=None, due_at=due_at))])
         return None
     return (yield from _next(log.without_call(), now, planned, planner, terms))
@@ -222,6 +222,7 @@ def _recovery(log: LogRow, now: int, terms: Terms) -> Script[Claim]:
 def _begun(log: LogRow, step: Step, now: int, terms: Terms) -> LogRow:
     return replace(
         log,
+        reason=None,  # from here on it says what became of this call
         owner=terms.owner,
         fence=log.fence + 1,
         due_at=now + terms.lease_ms + terms.settle_ms,

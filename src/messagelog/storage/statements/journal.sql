@@ -141,7 +141,7 @@ SELECT known."id", known."state",
             ELSE known."reason" END,
        log."version",
        CASE WHEN log."owner" IS NULL AND log."dueAt" > {now} THEN log."dueAt" - {now}
-            WHEN log."owner" IS NULL AND log."dueAt" IS NULL AND known."state" = 'unknown' THEN 86400000 END
+            WHEN log."owner" IS NULL AND log."dueAt" IS NULL AND log."call" IS NOT NULL THEN 86400000 END
 FROM "messageLogs" AS known
 JOIN "conversationLogs" AS log
   ON log."conversationLogId" = known."conversationLogId"
