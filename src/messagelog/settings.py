@@ -123,6 +123,15 @@ def checked_for_database(settings: Settings) -> str:
     return settings.database_url.get_secret_value()
 
 
+def checked_for_sealed(settings: Settings) -> tuple[str, str]:
+    """The database URL and the secret that its sealed values are opened with; `BadSettings` without one of them."""
+    secret_key = settings.secret_key.get_secret_value()
+    problems = [*_database_problems(settings), *_secret_problems(secret_key)]
+    if problems:
+        raise BadSettings(*problems)
+    return settings.database_url.get_secret_value(), secret_key
+
+
 def checked_for_serving(settings: Settings) -> dict[str, Connector]:
     """The connectors of settings that are complete and safe; `BadSettings` with every problem otherwise."""
     connectors, connector_problems = _connectors(settings)

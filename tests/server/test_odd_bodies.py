@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from messagelog.core.operators import Role
 from messagelog.server.description import ROUTES
 from support.requests import MAYA, body, message
 from support.site import CLIENT_HEADERS, SQLITE_ONLY, payload, site
@@ -269,7 +270,8 @@ async def test_no_route_reads_a_body_without_end(
 
     async with site(database_url, tmp_path, body_limit=100_000) as here:
         sent = b" " * 150_000 if told else chunks()
-        reply = await here.ask(method, f"{path}?jwtToken={await here.token()}", data=sent)
+        headers = await here.operator("grace", *Role) if ROUTES[route].operator else {}
+        reply = await here.ask(method, f"{path}?jwtToken={await here.token()}", data=sent, headers=headers)
     if ROUTES[route].body is None:
         assert reply.status in {200, 403, 404}
     else:

@@ -33,7 +33,14 @@ EITHER_WAY = {
 }
 """Statements whose plan PostgreSQL may turn round in a nearly empty database."""
 
-SCANS: dict[str, str] = {}
+_OF_TENANT = "a tenant is erased so seldom that no index waits for it, and these tables are small"
+
+SCANS: dict[str, str] = {
+    "drop_users_of_tenant": _OF_TENANT,
+    "drop_user_settings_of_tenant": _OF_TENANT,
+    "drop_contacts_of_tenant": _OF_TENANT,
+    "drop_new_contacts_of_tenant": _OF_TENANT,
+}
 """Statements that read a whole table, and why they may."""
 
 VALUES: dict[str, Any] = {
@@ -83,7 +90,12 @@ VALUES: dict[str, Any] = {
         ),
         1,
     ),
-    **dict.fromkeys(("age_ms", "hold_ms", "lease_ms", "asked_at"), START - 1_700_000_000_000),
+    "name": "operator-7",
+    "after": "operator-7",
+    "operator": "operator-7",
+    "session": "session-7",
+    "since": START,
+    **dict.fromkeys(("age_ms", "idle_ms", "hold_ms", "lease_ms", "asked_at"), START - 1_700_000_000_000),
 }
 """A value for each parameter; text where nothing is said here."""
 
@@ -144,6 +156,22 @@ FILL = (
     INSERT INTO "newContacts" ("tenant", "platform", "key", "state", "owner", "until")
     SELECT 'tenant-' || (i % 20), 'crm', 'key-' || i, 'made', 'somebody', 1700000000000 + i FROM n
     """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+    INSERT INTO "operators" ("name", "password", "roles", "createdAt", "updatedAt")
+    SELECT 'operator-' || i, 'a hash', 'text act', 1, 1 FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+    INSERT INTO "operatorSessions" ("id", "operator", "createdAt", "usedAt")
+    SELECT 'session-' || i, 'operator-' || (i / 2), 1700000000000 + i, 1700000000000 + i FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000)
+    INSERT INTO "audit" ("id", "at", "operator", "act", "role", "tenant", "platform", "subject")
+    SELECT 'entry-' || i, 1700000000000 + i, 'operator-' || (i % 400), 'read_text', 'text', 'tenant-' || (i % 20),
+        'crm', 'message-' || i FROM n
+    """,
 )
 
 CONTROL = "control"
@@ -195,7 +223,7 @@ def test_plans_that_postgres_made_while_its_tables_were_nearly_empty_scan_none(
             assert row is not None
             if scans := [_described(node) for node in _nodes(row[0][0]["Plan"]) if _is_whole(node)]:
                 found[name] = scans
-    assert found.keys() - WALKS.keys() - EITHER_WAY.keys() == {CONTROL}, found
+    assert found.keys() - WALKS.keys() - EITHER_WAY.keys() - SCANS.keys() == {CONTROL}, found
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -218,7 +246,10 @@ def test_no_statement_scans_a_table_in_postgres(database_url: str, settings: str
                 found[name] = scans
     walks = {name for name, lines in found.items() if all(line.startswith("Index ") for line in lines)}
     assert walks <= WALKS.keys(), found
-    assert found.keys() - walks == SCANS.keys() | {CONTROL}, found
+    scanned = found.keys() - walks
+    assert CONTROL in scanned, found
+    # The store's settings have them read an index from end to end instead, which the plan calls a condition.
+    assert scanned == SCANS.keys() | {CONTROL} or (settings and scanned <= SCANS.keys() | {CONTROL}), found
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

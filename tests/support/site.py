@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import aiohttp
 import msgspec
 import pytest
+from argon2 import PasswordHasher
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount
@@ -22,6 +23,8 @@ from yarl import URL
 
 from messagelog.connectors.demo import DemoConnector
 from messagelog.core import Times
+from messagelog.core.operators import Role, local_operator
+from messagelog.core.passwords import Passwords
 from messagelog.server import create_app
 from messagelog.server.assembly import Parts
 from messagelog.server.serving import Serving, bound_socket
@@ -52,6 +55,9 @@ CLIENT_HEADERS = {
     "developer-author-name": "Example CRM",
 }
 PAYLOADS = Path(__file__).parent.parent / "messages" / "payloads"
+
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+"""Hashes passwords in no time, which is what nobody wants outside of tests."""
 
 LOOPBACK = frozenset({"127.0.0.0/8"})
 """Where the CRMs of the tests are."""
@@ -227,6 +233,15 @@ class Site:
             self.tokens[user] = reply.body["jwtToken"]
         return self.tokens[user]
 
+    async def operator(self, name: str, *roles: Role) -> dict[str, str]:
+        """The headers of a new operator who has signed in."""
+        password = "correct horse battery"
+        await self.assembly.operators.add(local_operator("test"), name, password, roles)
+        form = {"name": name, "password": password}
+        reply = await self.ask("POST", "/operators/session", json=form)
+        assert reply.status == 200, reply.body
+        return {"authorization": f"Bearer {reply.body['token']}"}
+
     async def log(self, body: Any, user: str = ADA) -> Reply:
         """`POST /messageLog` as the client sends it: a value as JSON, or bytes as they are."""
         path = f"/messageLog?jwtToken={await self.token(user)}"
@@ -315,7 +330,7 @@ async def site(
         public_url=f"{url}/",
         times=times or Times(answer=5.0, call=5.0, lease=60.0, sweep=0.2),
         body_limit=body_limit,
-        **{"private_hosts": LOOPBACK, **parts_of_server},
+        **{"private_hosts": LOOPBACK, "passwords": lambda: Passwords(CHEAP), **parts_of_server},
     )
     crm = create_demo_crm(folder / "demo-crm.sqlite")
     recorded = Recorded(crm)

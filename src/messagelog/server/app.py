@@ -1,4 +1,4 @@
-"""The application: the client's routes, CORS on every answer, refusals in the client's conventions."""
+"""The application: its routes, CORS on every answer to the client, refusals in the client's conventions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,21 @@ from starlette.exceptions import HTTPException
 
 import messagelog
 from messagelog.core.answer import ReturnMessage
+from messagelog.core.operators import RoleMissing
 from messagelog.core.plugins import NotTaken, RefusedByPlugin
 from messagelog.core.runtime import Stopping
 from messagelog.messages import BadRequest
-from messagelog.server import contacts, information, login, manifest, message_log, oauth, user_settings
+from messagelog.server import (
+    contacts,
+    information,
+    login,
+    manifest,
+    message_log,
+    oauth,
+    operators,
+    privacy,
+    user_settings,
+)
 from messagelog.server.assembly import Parts, assembled
 from messagelog.server.cors import Cors
 from messagelog.server.description import DescribedApp
@@ -32,10 +43,10 @@ _SESSION_ENDED: Final = {
     ),
     "errorCode": "CRM_SESSION_REVOKED",
 }
-_WITHOUT_CORS: Final = ("/operators",)
+_WITHOUT_CORS: Final = (operators.PREFIX,)
 """Where paths begin that no page of another origin may ask: operators are no users of the client."""
 
-_REFUSALS: Final = (Refused, SessionEnded, BadRequest, NotTaken, Stopping, HTTPException)
+_REFUSALS: Final = (Refused, SessionEnded, BadRequest, NotTaken, Stopping, HTTPException, RoleMissing)
 
 
 def create_app(
@@ -65,7 +76,17 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect would repeat the query, and the query holds the client's token
     )
-    for module in (message_log, contacts, login, oauth, user_settings, manifest, information):
+    for module in (
+        message_log,
+        contacts,
+        login,
+        oauth,
+        user_settings,
+        manifest,
+        information,
+        operators,
+        privacy,
+    ):
         app.include_router(module.router)
     for path, mounted in mounts.items():
         app.mount(path, mounted)
@@ -97,8 +118,8 @@ async def _refusal(_request: Request, error: Exception) -> Response:
             return _refused(error)
         case SessionEnded():
             return json_response(_SESSION_ENDED, 401)
-        case BadRequest():
-            return json_response(str(error), 400)
+        case BadRequest() | RoleMissing():
+            return json_response(str(error), 403 if isinstance(error, RoleMissing) else 400)
         case NotTaken():
             # A text with an error's status, since the client shows nothing of an answer that says `successful: false`.
             return json_response(str(error), 422 if isinstance(error, RefusedByPlugin) else 503)

@@ -15,12 +15,15 @@ from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
 from messagelog.core.contact_book import ContactBook
 from messagelog.core.media import MediaFetcher
+from messagelog.core.operators import Operators
 from messagelog.core.pacer import Pacer
+from messagelog.core.passwords import Passwords
 from messagelog.core.plugins import Plugins
 from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.server.buckets import Buckets
 from messagelog.server.cors import ANY
 from messagelog.server.states import States
+from messagelog.server.throttle import Throttle
 from messagelog.server.tokens import Tokens
 from messagelog.storage import Sealer, open_store
 
@@ -47,7 +50,8 @@ class Parts:
     connector; those send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state.
     `plugins` see each request, in this order; without the work of the `required_plugins` nothing is logged. In tests,
     `clock` (epoch milliseconds) stands in for the database's own clock, and `now` (epoch seconds) for this process's,
-    by which tokens and credentials end; `luck` is where in its time each retry lies, from 0 up to 1.
+    by which tokens and credentials end; `luck` is where in its time each retry lies, from 0 up to 1. `passwords` makes
+    and checks the hashes of operators' passwords; the tests' are cheap.
     """
 
     database_url: str = field(repr=False)  # its password is in it
@@ -69,6 +73,7 @@ class Parts:
     oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
     redirect_uri: str = REDIRECT_URI
     bare_state: bool = False
+    passwords: Callable[[], Passwords] = Passwords
     plugins: Sequence[Plugin] = ()
     required_plugins: frozenset[str] = frozenset()
 
@@ -87,6 +92,9 @@ class Assembly:
     settings: UserSettings
     requests: Buckets
     guesses: Buckets
+    sealer: Sealer
+    operators: Operators
+    throttle: Throttle
     account_key: bytes = field(repr=False)
 
 
@@ -118,6 +126,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     )
     media = MediaFetcher(client, parts.media_hosts)
     settings = UserSettings(store, parts.locale)
+    passwords = parts.passwords()
     runtime = Runtime(
         store=store,
         sealer=sealer,
@@ -141,9 +150,13 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
             settings=settings,
             requests=Buckets(parts.requests_per_minute, clock=parts.now),
             guesses=Buckets(parts.guesses_per_minute, clock=parts.now),
+            sealer=sealer,
+            operators=Operators(store, passwords),
+            throttle=Throttle(parts.now),
             account_key=sealer.account_key,
         )
     finally:
+        passwords.close()
         await runtime.stop()
         await users.close()
         await pacer.close()

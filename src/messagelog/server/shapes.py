@@ -112,3 +112,61 @@ class ManagedOAuthState(msgspec.Struct, frozen=True, kw_only=True):
     is_admin: bool = msgspec.field(default=False, name="isAdmin")
     has_account_oauth: bool = msgspec.field(default=False, name="hasAccountOAuth")
     has_pending_oauth: bool = msgspec.field(default=False, name="hasPendingOAuth")
+
+
+class SignInForm(msgspec.Struct):
+    """The body of `POST /operators/session`."""
+
+    name: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"SignInForm(name={self.name!r})"
+
+
+class OperatorToken(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An operator's session: its token, when it ends at the latest (epoch milliseconds), and her roles."""
+
+    token: str
+    expires_at: int
+    roles: list[str]
+
+    def __repr__(self) -> str:
+        return f"OperatorToken(expires_at={self.expires_at})"
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """How many sessions were ended."""
+
+    ended: int
+
+
+class Me(msgspec.Struct, frozen=True, kw_only=True):
+    """Who the operator is."""
+
+    name: str
+    roles: list[str]
+
+
+class EraseUserForm(msgspec.Struct):
+    """The body of `POST /operators/erase/user`."""
+
+    tenant: str
+    platform: str
+    id: str
+
+
+class EraseTenantForm(msgspec.Struct):
+    """The body of `POST /operators/erase/tenant`; without a platform, at all of them."""
+
+    tenant: str
+    platform: str | None = None
+
+
+class ExportForm(msgspec.Struct):
+    """The body of `POST /operators/export`: one of a contact's `id` and a `phone` number."""
+
+    tenant: str
+    platform: str
+    id: str | None = None
+    phone: str | None = None

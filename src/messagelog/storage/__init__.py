@@ -4,6 +4,8 @@ from messagelog.storage.opening import open_store
 from messagelog.storage.port import Store, StoreClosed
 from messagelog.storage.rows import (
     Acceptance,
+    AuditEntry,
+    AuditRow,
     Claim,
     ClaimLost,
     LogKey,
@@ -13,6 +15,7 @@ from messagelog.storage.rows import (
     MessageRow,
     NewRow,
     NewWork,
+    OperatorRow,
     RowChange,
     RowState,
     Step,
@@ -22,6 +25,8 @@ from messagelog.storage.sealing import Sealer
 
 __all__ = [
     "Acceptance",
+    "AuditEntry",
+    "AuditRow",
     "Claim",
     "ClaimLost",
     "LogKey",
@@ -31,6 +36,7 @@ __all__ = [
     "MessageRow",
     "NewRow",
     "NewWork",
+    "OperatorRow",
     "RowChange",
     "RowState",
     "Sealer",

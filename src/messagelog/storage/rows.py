@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import uuid
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -340,3 +341,70 @@ class PaceRow(msgspec.Struct, frozen=True):
     active_until: int | None
     now: int
     pace: str = "{}"
+
+
+class OperatorRow(msgspec.Struct, frozen=True):
+    """An operator, for lists: `roles` are separated by blanks; `sessions` may still be used."""
+
+    name: str
+    roles: str
+    created_at: int
+    sessions: int
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """What an operator looked at or did: never text of a message. `role` is the one that allowed it.
+
+    `subject` is the id of what it was about: a message, a contact, another operator.
+    """
+
+    operator: str
+    act: str
+    role: str | None = None
+    tenant: str | None = None
+    platform: str | None = None
+    subject: str | None = None
+    id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
+
+
+class AuditRow(msgspec.Struct, frozen=True):
+    """An entry as it was recorded, at `at`."""
+
+    id: str
+    at: int
+    operator: str
+    act: str
+    role: str | None
+    tenant: str | None
+    platform: str | None
+    subject: str | None
+
+
+class RowKey(NamedTuple):
+    """A message wherever it is: its key, its conversation log, and its user."""
+
+    id: str
+    tenant: str
+    platform: str
+    conversation_log_id: str = ""
+    user_id: str = ""
+
+
+class ErasedAccounts(msgspec.Struct, frozen=True):
+    """How many users were erased, and what hangs on them alone."""
+
+    users: int = 0
+    settings: int = 0
+    contacts: int = 0
+
+
+class ErasedInLog(msgspec.Struct, frozen=True):
+    """How many messages of a conversation log are gone, are parked without text, or are logged by nobody now.
+
+    `under_way` is 1 when a call brings some of them at this moment.
+    """
+
+    dropped: int = 0
+    parked: int = 0
+    unlinked: int = 0
+    under_way: int = 0

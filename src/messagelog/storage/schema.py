@@ -196,3 +196,43 @@ paces = sa.Table(
         sqlite_where=sa.text('"activeUntil" IS NOT NULL'),
     ),
 )
+
+operators = sa.Table(
+    "operators",
+    metadata,
+    sa.Column("name", _id, nullable=False),
+    sa.Column("password", sa.Text, nullable=False),
+    sa.Column("roles", sa.Text, nullable=False),
+    sa.Column("createdAt", sa.BigInteger, nullable=False),
+    sa.Column("updatedAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("name"),
+)
+
+operator_sessions = sa.Table(
+    "operatorSessions",
+    metadata,
+    sa.Column("id", _id, nullable=False),
+    sa.Column("operator", _id, nullable=False),
+    sa.Column("createdAt", sa.BigInteger, nullable=False),
+    sa.Column("usedAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("id"),
+    sa.Index("operatorSessionsByOperator", "operator"),
+    sa.Index("operatorSessionsByTime", "createdAt"),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", _id, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("operator", _id, nullable=False),
+    sa.Column("act", sa.Text, nullable=False),
+    sa.Column("role", sa.Text),
+    sa.Column("tenant", _id),
+    sa.Column("platform", _id),
+    sa.Column("subject", sa.Text),
+    sa.PrimaryKeyConstraint("id"),
+    sa.Index("auditByTime", "at"),
+    sa.Index("auditByOperator", "operator", "at"),
+    sa.Index("auditByTenant", "tenant"),
+)

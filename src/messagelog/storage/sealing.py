@@ -33,6 +33,7 @@ class Sealer:
         self.entry_key = _derived(secret, b"messagelog entry hash", 32)
         self.state_key = _derived(secret, b"messagelog oauth state", 32)
         self.token_key = _derived(secret, b"messagelog session token", 32)
+        self.audit_key = _derived(secret, b"messagelog audit pseudonym", 32)
         self.account_key = _derived(secret, b"messagelog account hash", 32)
 
     def seal(self, text: bytes, *context: str) -> bytes:

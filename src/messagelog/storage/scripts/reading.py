@@ -96,3 +96,14 @@ def show_logs(id_: str) -> Script[list[tuple[LogRow, list[MessageRow]]]]:
     logs = [log_from(LogKey(*row[:3]), row[3:]) for row in found]
     rows = yield Together(*(Fetch("rows_of_log", key_params(log.key)) for log in logs))
     return [(log, [row_from(values) for values in held]) for log, held in zip(logs, rows, strict=True)]
+
+
+def logs_of_contact(
+    tenant: str, platform: str, contact_id: str
+) -> Script[list[tuple[LogRow, list[MessageRow]]]]:
+    """The conversation logs of a contact, the oldest first, each with all its rows (without their text)."""
+    params = {"tenant": tenant, "platform": platform, "contact_id": contact_id}
+    found = yield Fetch("logs_of_contact", params)
+    logs = [log_from(LogKey(*row[:3]), row[3:]) for row in found]
+    rows = yield Together(*(Fetch("rows_of_log", key_params(log.key)) for log in logs))
+    return [(log, [row_from(values) for values in held]) for log, held in zip(logs, rows, strict=True)]

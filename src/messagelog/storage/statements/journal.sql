@@ -483,3 +483,185 @@ SELECT "tenant", "platform", "circuit", "notBefore", "catchUpAt", "activeUntil",
 FROM "paces"
 ORDER BY "tenant", "platform"
 LIMIT :limit
+
+-- name: insert_operator
+-- A new operator; nothing when there is one of that name.
+INSERT INTO "operators" ("name", "password", "roles", "createdAt", "updatedAt")
+VALUES (:name, :password, :roles, {now}, {now})
+ON CONFLICT ("name") DO NOTHING
+RETURNING "name"
+
+-- name: find_operator
+SELECT "password", "roles" FROM "operators" WHERE "name" = :name
+
+-- name: list_operators
+-- Operators in the order of their names, with the number of sessions that may still be used.
+SELECT "name", "roles", "createdAt",
+       (SELECT COUNT(*) FROM "operatorSessions" AS held
+        WHERE held."operator" = "operators"."name" AND held."createdAt" > {now} - :age_ms
+          AND held."usedAt" > {now} - :idle_ms)
+FROM "operators"
+WHERE "name" > :after
+ORDER BY "name"
+LIMIT :limit
+
+-- name: change_password
+UPDATE "operators" SET "password" = :password, "updatedAt" = {now} WHERE "name" = :name RETURNING "name"
+
+-- name: rehash_password
+-- The same password under newer parameters, unless it was changed meanwhile.
+UPDATE "operators" SET "password" = :password, "updatedAt" = {now} WHERE "name" = :name AND "password" = :before
+
+-- name: change_roles
+UPDATE "operators" SET "roles" = :roles, "updatedAt" = {now} WHERE "name" = :name RETURNING "name"
+
+-- name: drop_operator
+DELETE FROM "operators" WHERE "name" = :name RETURNING "name"
+
+-- name: lock_operator
+-- An operator whose password is still the one that was checked, until the transaction ends.
+SELECT "name", {now} FROM "operators" WHERE "name" = :name AND "password" = :password {lock}
+
+-- name: insert_operator_session
+INSERT INTO "operatorSessions" ("id", "operator", "createdAt", "usedAt") VALUES (:session, :name, {now}, {now})
+
+-- name: find_operator_session
+-- Whose session it is, with her roles as they are now, when it was begun and last used, and what time it is.
+SELECT held."operator", (SELECT whose."roles" FROM "operators" AS whose WHERE whose."name" = held."operator"),
+       held."createdAt", held."usedAt", {now}
+FROM "operatorSessions" AS held
+WHERE held."id" = :session
+
+-- name: touch_operator_session
+UPDATE "operatorSessions" SET "usedAt" = {now} WHERE "id" = :session
+
+-- name: drop_operator_session
+DELETE FROM "operatorSessions" WHERE "id" = :session
+
+-- name: drop_operator_sessions
+DELETE FROM "operatorSessions" WHERE "operator" = :name RETURNING "id"
+
+-- name: drop_old_operator_sessions
+DELETE FROM "operatorSessions" WHERE "createdAt" < (SELECT {now} - :age_ms)
+
+-- name: record_audit
+-- Who looked at what, or did what. It never holds text of a message.
+INSERT INTO "audit" ("id", "at", "operator", "act", "role", "tenant", "platform", "subject")
+VALUES (:id, {now}, :operator, :act, :role, :tenant, :platform, :subject)
+
+-- name: read_audit
+-- What was recorded since :since, the newest first.
+SELECT "id", "at", "operator", "act", "role", "tenant", "platform", "subject"
+FROM "audit"
+WHERE "at" >= :since
+ORDER BY "at" DESC
+LIMIT :limit
+
+-- name: read_audit_of
+-- What was recorded of one operator since :since, the newest first.
+SELECT "id", "at", "operator", "act", "role", "tenant", "platform", "subject"
+FROM "audit"
+WHERE "operator" = :operator AND "at" >= :since
+ORDER BY "at" DESC
+LIMIT :limit
+
+-- name: sealed_rows
+-- Rows of a conversation log with their sealed text, for an operator whose look is recorded in the same transaction.
+SELECT "id", "conversationId", "conversationLogId", "thirdPartyLogId", "userId", "state", "reason", "sentAt",
+       "version", "entryHash", "payload", "createdAt", "updatedAt"
+FROM "messageLogs"
+WHERE "id" {in_ids} AND "tenant" = :tenant AND "platform" = :platform AND "conversationLogId" = :log
+ORDER BY "sentAt", LENGTH("id"), "id"
+
+-- name: drop_user
+DELETE FROM "users" WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform RETURNING "id"
+
+-- name: drop_settings_of_user
+DELETE FROM "userSettings" WHERE "userId" = :id AND "tenant" = :tenant AND "platform" = :platform
+RETURNING "settingId"
+
+-- name: walk_rows
+-- All messages by their key, a page at a time: what is erased is erased so seldom that no index waits for it.
+SELECT "id", "tenant", "platform", "conversationLogId", "userId"
+FROM "messageLogs"
+WHERE ("id", "tenant", "platform") > (:id, :tenant, :platform)
+ORDER BY "id", "tenant", "platform"
+LIMIT :limit
+
+-- name: walk_logs
+-- All conversation logs by their key, a page at a time.
+SELECT "conversationLogId", "tenant", "platform"
+FROM "conversationLogs"
+WHERE ("conversationLogId", "tenant", "platform") > (:log, :tenant, :platform)
+ORDER BY "conversationLogId", "tenant", "platform"
+LIMIT :limit
+
+-- name: drop_unsent_of_user
+-- What is known not to be in the CRM, and waits for an erased user -> gone. A colleague may send it again.
+DELETE FROM "messageLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "userId" = :user
+  AND "state" NOT IN ('calling', 'unknown', 'parked', 'logged')
+RETURNING "id"
+
+-- name: park_of_user
+-- What may be in the CRM, and nobody can ask for an erased user: calling, unknown, parked -> parked, without text.
+UPDATE "messageLogs"
+SET "state" = 'parked', "reason" = COALESCE("reason", :reason), "payload" = NULL, "userId" = '', "updatedAt" = {now}
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "userId" = :user
+  AND "state" IN ('calling', 'unknown', 'parked')
+RETURNING "id"
+
+-- name: unlink_user
+-- What is in the CRM stays logged, so that nobody logs it again; not who logged it.
+UPDATE "messageLogs"
+SET "userId" = '', "payload" = NULL
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "userId" = :user
+  AND "state" = 'logged'
+RETURNING "id"
+
+-- name: drop_rows_of_log
+DELETE FROM "messageLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+RETURNING "id"
+
+-- name: drop_log
+DELETE FROM "conversationLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+RETURNING "conversationLogId"
+
+-- name: drop_users_of_tenant
+DELETE FROM "users"
+WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+RETURNING "id"
+
+-- name: drop_user_settings_of_tenant
+DELETE FROM "userSettings"
+WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+
+-- name: drop_admin_settings_of_tenant
+DELETE FROM "adminSettings"
+WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+
+-- name: drop_contacts_of_tenant
+DELETE FROM "contacts"
+WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+RETURNING "phoneNumber"
+
+-- name: drop_new_contacts_of_tenant
+DELETE FROM "newContacts"
+WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+
+-- name: blank_audit_of_tenant
+-- Who looked at something of an erased tenant stays known; not what it was.
+UPDATE "audit" SET "subject" = NULL
+WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+
+-- name: logs_of_contact
+-- The conversation logs of a contact, the oldest first.
+SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
+       "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
+       "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
+       "bodySize", "earlier", "createdAt", "updatedAt"
+FROM "conversationLogs"
+WHERE "contactId" = :contact_id AND "tenant" = :tenant AND "platform" = :platform
+ORDER BY "createdAt", "conversationLogId"
