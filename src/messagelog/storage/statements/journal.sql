@@ -651,6 +651,9 @@ RETURNING "phoneNumber"
 DELETE FROM "newContacts"
 WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
 
+-- name: drop_paces_of_tenant
+DELETE FROM "paces" WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+
 -- name: blank_audit_of_tenant
 -- Who looked at something of an erased tenant stays known; not what it was.
 UPDATE "audit" SET "subject" = NULL
