@@ -300,11 +300,11 @@ class Site:
         return all(states.get(id_) == "logged" for id_ in ids)
 
 
-async def until(condition: Callable[[], Any], what: str) -> None:
+async def until(condition: Callable[[], Any], what: str, *, patience: float = _PATIENCE) -> None:
     """Waits until a condition (a coroutine function) holds."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + patience
     while not await condition():
-        assert time.monotonic() < deadline, f"not within {_PATIENCE:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {patience:g} s: {what}"
         await asyncio.sleep(0.02)
 
 

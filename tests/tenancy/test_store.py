@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from messagelog.storage import AuditEntry, ClaimLost, LogKey, LogState, RowState, UserRow, open_store, scripts
-from messagelog.storage.rows import NewContactKey, NewContactState, WaitingChange
+from messagelog.storage.rows import NewContactKey, NewContactState, PaceChange, WaitingChange
 from messagelog.storage.sealed import SEALED
 from storage.journal import LEASE, SETTLE, Clock, Journal, became, logged, new, run_sql
 from tenancy.neighbours import (
@@ -168,6 +168,9 @@ WRITES: Final[dict[str, Any]] = {
     "change_admin_settings": lambda we: we.write(
         lambda: scripts.change_admin_settings(*OURS, {f"s{we.pick % 3}": "1"}, [f"s{we.pick % 2 + 4}"])
     ),
+    "change_pace": lambda we: we.write(
+        lambda: scripts.change_pace(*OURS, lambda _pace, now: (PaceChange("{}", "open", now, now, now), now))
+    ),
     "record_audit": lambda we: we.write(lambda: scripts.record_audit([AuditEntry(*ENTRY)])),
     "look_at_rows": lambda we: we.write(
         lambda: scripts.look_at_rows(we.key, IDS, lambda _row: AuditEntry(*ENTRY))
@@ -206,6 +209,8 @@ OF_ALL: Final = {
         "of operators, who are the server's",
     ),
     "next_due": "the sweep's: a time",
+    "active_paces": "the sweep's: which tenants' requests need a permit, in every process",
+    "list_paces": "for the operator's metrics",
     "list_users": "for the operator's command",
     "find_sealed": "for the operator's command, which writes each value back to where it was",
     "count_sealed": "for the operator's command: numbers",

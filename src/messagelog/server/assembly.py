@@ -16,6 +16,7 @@ from messagelog.core.calls import Caller
 from messagelog.core.contact_book import ContactBook
 from messagelog.core.media import MediaFetcher
 from messagelog.core.operators import Operators
+from messagelog.core.pacer import Pacer
 from messagelog.core.passwords import Passwords
 from messagelog.core.plugins import Plugins
 from messagelog.core.user_settings import Locale, UserSettings
@@ -120,12 +121,14 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     connector = Outbound(named, limit=0)
     # Cookies would carry one user's session over to the next one's call.
     client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    pacer = Pacer(store, call_seconds=parts.times.call)
     users = UserDirectory(
         store,
         sealer,
         client,
         call_timeout=parts.times.call,
         oauth_clients=parts.oauth_clients,
+        pacer=pacer,
         clock=parts.now,
     )
     media = MediaFetcher(client, parts.media_hosts)
@@ -163,5 +166,6 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
         passwords.close()
         await runtime.stop()
         await users.close()
+        await pacer.close()
         await client.close()
         await store.close()

@@ -327,6 +327,33 @@ class NewContactClaim(msgspec.Struct, frozen=True):
     contact: bytes | None = None
 
 
+class PaceChange(msgspec.Struct, frozen=True):
+    """What is stored of a tenant's pace: `pace` is the core's own text, the times are what others go by.
+
+    `not_before` holds for all work, `catch_up_at` for what nobody waits for; until `active_until` every request has
+    to ask, even where the connector knows no limit.
+    """
+
+    pace: str
+    circuit: str
+    not_before: int | None
+    catch_up_at: int | None
+    active_until: int | None
+
+
+class PaceRow(msgspec.Struct, frozen=True):
+    """A tenant's pace as it is stored, and what time it is for the database."""
+
+    tenant: str
+    platform: str
+    circuit: str
+    not_before: int | None
+    catch_up_at: int | None
+    active_until: int | None
+    now: int
+    pace: str = "{}"
+
+
 class OperatorRow(msgspec.Struct, frozen=True):
     """An operator, for lists: `roles` are separated by blanks; `sessions` may still be used."""
 

@@ -53,6 +53,14 @@ conversation_logs = sa.Table(
         postgresql_where=sa.text('"dueAt" IS NOT NULL'),
         sqlite_where=sa.text('"dueAt" IS NOT NULL'),
     ),
+    sa.Index(
+        "conversationLogsDueByTenant",
+        "platform",
+        "tenant",
+        "dueAt",
+        postgresql_where=sa.text('"dueAt" IS NOT NULL'),
+        sqlite_where=sa.text('"dueAt" IS NOT NULL'),
+    ),
     sa.Index("conversationLogsByContact", "contactId", "tenant", "platform"),
     sa.Index("conversationLogsByTime", "updatedAt"),
 )
@@ -167,6 +175,26 @@ oauth_states = sa.Table(
     sa.Column("expiresAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("id"),
     sa.Index("oauthStatesByEnd", "expiresAt"),
+)
+
+paces = sa.Table(
+    "paces",
+    metadata,
+    sa.Column("tenant", _id, nullable=False),
+    sa.Column("platform", _id, nullable=False),
+    sa.Column("circuit", sa.Text, nullable=False),
+    sa.Column("notBefore", sa.BigInteger),
+    sa.Column("catchUpAt", sa.BigInteger),
+    sa.Column("activeUntil", sa.BigInteger),
+    sa.Column("pace", sa.Text, nullable=False),
+    sa.Column("updatedAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("tenant", "platform"),
+    sa.Index(
+        "pacesActive",
+        "activeUntil",
+        postgresql_where=sa.text('"activeUntil" IS NOT NULL'),
+        sqlite_where=sa.text('"activeUntil" IS NOT NULL'),
+    ),
 )
 
 operators = sa.Table(

@@ -39,6 +39,7 @@ from messagelog.storage.scripts.operators import (
     remove_operator,
     touch_session,
 )
+from messagelog.storage.scripts.pacing import active_paces, change_pace, list_paces
 from messagelog.storage.scripts.reading import (
     due_logs,
     entries_of,
@@ -87,10 +88,12 @@ __all__ = [
     "SealedValue",
     "Together",
     "accept",
+    "active_paces",
     "add_operator",
     "admin_settings",
     "begin_session",
     "change_admin_settings",
+    "change_pace",
     "change_password",
     "change_roles",
     "change_user_settings",
@@ -121,6 +124,7 @@ __all__ = [
     "linked_activities",
     "list_logs",
     "list_operators",
+    "list_paces",
     "list_users",
     "logs_of_contact",
     "look_at_rows",

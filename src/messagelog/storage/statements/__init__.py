@@ -24,14 +24,12 @@ _SPELLINGS: dict[Dialect, dict[str, str]] = {
         "{lock}": "",
         "{ids}": "(SELECT value AS id FROM json_each(:ids))",
         "{in_ids}": "IN (SELECT value FROM json_each(:ids))",
-        "{not_busy}": "NOT IN (SELECT value FROM json_each(:busy))",
     },
     "postgres": {
         "{now}": "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
         "{lock}": "FOR UPDATE",
         "{ids}": "(SELECT id FROM unnest(:ids::text[]) AS listed (id))",
         "{in_ids}": "= ANY(:ids::text[])",
-        "{not_busy}": "<> ALL(:busy::text[])",
     },
 }
 # With a clock of the caller's, the time comes in as a parameter that the adapter adds.
