@@ -15,7 +15,7 @@ test: $(VENV)/.dev
 
 # Every schedule of two crashes, and long runs of the state machine: about an hour on two cores.
 prove: $(VENV)/.dev
-	MESSAGELOG_PROVE=1 MESSAGELOG_ROUNDS=20 $(BIN)/pytest -n 2 tests/crash tests/machine tests/processes tests/kill $(ARGS)
+	MESSAGELOG_PROVE=1 MESSAGELOG_ROUNDS=20 $(BIN)/pytest -n 2 tests/crash tests/machine tests/processes tests/kill tests/server/test_chaos.py $(ARGS)
 
 # Takes the safeguards out one at a time: each must make a named test red.
 mutants: $(VENV)/.dev

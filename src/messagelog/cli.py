@@ -21,16 +21,17 @@ from messagelog.commands import decide, inbox
 from messagelog.commands.audit import audit
 from messagelog.commands.erase import erase_app
 from messagelog.commands.export import export_app
+from messagelog.commands.keys import check_keys, keys_app
 from messagelog.commands.operators import operators_app
 from messagelog.commands.shared import (
     DataOption,
-    check_schema,
     checked,
     database_url_of,
     in_store,
     refuse,
     with_database,
 )
+from messagelog.commands.users import users_app
 from messagelog.core.user_settings import AdminSetting, Locale, UserSettings, read_admin_settings
 from messagelog.listing import print_log, print_logs
 from messagelog.messages import BadRequest, parse_log_request
@@ -63,6 +64,8 @@ app.add_typer(operators_app, name="operators")
 app.add_typer(erase_app, name="erase")
 app.add_typer(export_app, name="export")
 app.command("audit")(audit)
+app.add_typer(keys_app, name="keys")
+app.add_typer(users_app, name="users")
 
 _DATA = Path("messagelog-data")
 
@@ -105,10 +108,11 @@ def serve() -> None:
     """Serves for real use, configured by MESSAGELOG_* settings."""
     settings, connectors = checked(configuration.checked_for_serving)
     database_url = settings.database_url.get_secret_value()
-    check_schema(database_url)
+    check_keys(database_url, settings)
     parts = Parts(
         database_url=database_url,
         secret_key=settings.secret_key.get_secret_value(),
+        old_secret_keys=settings.old_secrets,
         connectors=connectors,
         public_url=settings.public_url,
         times=settings.times,

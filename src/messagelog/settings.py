@@ -59,6 +59,7 @@ class Settings(BaseSettings):
 
     database_url: SecretStr = SecretStr("")
     secret_key: SecretStr = SecretStr("")
+    old_secret_keys: SecretStr = SecretStr("")
     public_url: str = ""
     connectors: Annotated[str, NoDecode] = ""
     host: str = "127.0.0.1"
@@ -85,6 +86,12 @@ class Settings(BaseSettings):
     oauth_bare_state: bool = False
     plugins: Annotated[str, NoDecode] = ""
     required_plugins: Annotated[str, NoDecode] = ""
+
+    @property
+    def old_secrets(self) -> tuple[str, ...]:
+        """The secret keys of before the present one."""
+        listed = self.old_secret_keys.get_secret_value().split(",")
+        return tuple(secret.strip() for secret in listed if secret.strip())
 
     @property
     def times(self) -> Times:
@@ -132,13 +139,12 @@ def checked_for_database(settings: Settings) -> str:
     return settings.database_url.get_secret_value()
 
 
-def checked_for_sealed(settings: Settings) -> tuple[str, str]:
-    """The database URL and the secret that its sealed values are opened with; `BadSettings` without one of them."""
-    secret_key = settings.secret_key.get_secret_value()
-    problems = [*_database_problems(settings), *_secret_problems(secret_key)]
+def checked_for_keys(settings: Settings) -> str:
+    """The database URL of settings whose secret keys are given and safe too; `BadSettings` otherwise."""
+    problems = [*_database_problems(settings), *_secret_problems(settings)]
     if problems:
         raise BadSettings(*problems)
-    return settings.database_url.get_secret_value(), secret_key
+    return settings.database_url.get_secret_value()
 
 
 def checked_for_serving(settings: Settings) -> dict[str, Connector]:
@@ -154,7 +160,7 @@ def checked_for_serving(settings: Settings) -> dict[str, Connector]:
         connector_problems += error.sentences
     problems = [
         *_database_problems(settings),
-        *_secret_problems(settings.secret_key.get_secret_value()),
+        *_secret_problems(settings),
         *_url_problems(settings.public_url),
         *_redirect_problems(settings.oauth_redirect_uri),
         *_number_problems(settings),
@@ -283,15 +289,31 @@ def _database_problems(settings: Settings) -> list[str]:
     return []
 
 
-def _secret_problems(secret: str) -> list[str]:
+def _secret_problems(settings: Settings) -> list[str]:
+    secret, old = settings.secret_key.get_secret_value(), settings.old_secrets
     if not secret:
         return [
             "MESSAGELOG_SECRET_KEY is missing: set it to a random text, such as `openssl rand -hex 32` prints."
         ]
-    if len(secret) < _SECRET_CHARACTERS or len(set(secret)) < _SECRET_DISTINCT:
-        unsafe = f"it needs at least {_SECRET_CHARACTERS} random characters"
-        return [f"MESSAGELOG_SECRET_KEY is unsafe: {unsafe}, such as `openssl rand -hex 32` prints."]
-    return []
+    unsafe = (
+        f"it needs at least {_SECRET_CHARACTERS} random characters, such as `openssl rand -hex 32` prints."
+    )
+    problems = []
+    if not _is_strong(secret):
+        problems.append(f"MESSAGELOG_SECRET_KEY is unsafe: {unsafe}")
+    if not all(map(_is_strong, old)):
+        problems.append(
+            f"MESSAGELOG_OLD_SECRET_KEYS holds a key that is unsafe: {unsafe} A key may hold no comma."
+        )
+    if secret in old:
+        problems.append("MESSAGELOG_OLD_SECRET_KEYS holds MESSAGELOG_SECRET_KEY: name each key once.")
+    elif len(set(old)) < len(old):
+        problems.append("MESSAGELOG_OLD_SECRET_KEYS holds a key twice: name each key once.")
+    return problems
+
+
+def _is_strong(secret: str) -> bool:
+    return len(secret) >= _SECRET_CHARACTERS and len(set(secret)) >= _SECRET_DISTINCT
 
 
 def _url_problems(url: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from messagelog.connectors import RateLimited, Rejected
+from messagelog.connectors import Rejected, Unavailable
 from messagelog.core import Times
 from messagelog.core.inbox import Inbox, NotThere, Refusal
 from messagelog.core.operators import Operator, Role, RoleMissing, local_operator
@@ -16,6 +16,7 @@ from messagelog.messages import BadRequest
 from messagelog.storage import LogKey, Sealer, scripts
 from messagelog.storage.rows import InboxFilter
 from storage.journal import run_sql
+from support.campaign import Clock
 from support.crm import Appending, Call, Finding, Plain, Upserting, lost
 from support.requests import body, message, thread
 from support.world import SECRET, World, world
@@ -197,11 +198,11 @@ async def test_what_failed_is_tried_again(database_url: str) -> None:
 
 
 async def test_what_waits_is_tried_now(database_url: str) -> None:
-    async with world(database_url, Plain, settings=FAST) as here:
-        here.crm.before = lambda _call: RateLimited("HTTP 429", retry_after=600, status=429)
+    async with world(database_url, Plain, settings=FAST, clock=Clock()) as here:
+        here.crm.before = lambda _call: Unavailable("no connection")
         await here.send(body(message(1)))
         (entry,) = (await inbox(here).entries(InboxFilter(state="waiting"))).entries
-        assert (entry.cause, entry.tries) == ("rate_limited", 1)
+        assert (entry.cause, entry.tries) == ("unavailable", 1)
         assert entry.due_at is not None
         here.crm.before = None
         assert await here.runtime.sweep() == 0

@@ -308,6 +308,35 @@ async def test_what_another_process_wrote_is_not_dropped_for_a_grant_of_before(
         assert (await here.row()).credentials == bytes.fromhex(sealed)
 
 
+def sealed_anew(database_url: str, row: UserRow) -> None:
+    """The same credentials in other bytes, as a rotation of secret keys leaves them."""
+    vault = Vault(Sealer(SECRET))
+    sealed = vault.seal(("acme", "oauth-crm", "u-ada"), vault.open(row)).hex()
+    literal = f"X'{sealed}'" if database_url.startswith("sqlite") else f"'\\x{sealed}'::bytea"
+    run_sql(database_url, f'UPDATE "users" SET "credentials" = {literal}')  # noqa: S608 - our own bytes
+
+
+async def test_credentials_that_were_only_sealed_anew_are_refreshed_all_the_same(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Other bytes do not mean that somebody else has refreshed them: neither before the claim nor after it."""
+    async with place(database_url, tmp_path) as here:
+        first = await here.credentials()
+        await here.session()  # the row is remembered for a moment
+        sealed_anew(database_url, await here.row())
+        row = await here.row()
+
+        def meanwhile(_kind: str) -> Any:
+            sealed_anew(database_url, row)
+
+        here.crm.before = meanwhile
+        here.clock.now += 3600 - 60
+        session = await here.session()
+        assert session.credentials.access_token != first.access_token
+        assert await here.credentials() == session.credentials
+        assert (await here.call())["id"] == "u-ada"
+
+
 async def test_a_process_that_died_while_it_refreshed_is_waited_for_until_its_lease_ends(
     database_url: str, tmp_path: Path
 ) -> None:

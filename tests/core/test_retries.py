@@ -412,16 +412,17 @@ async def test_a_connector_that_always_fails_at_one_message_is_not_asked_for_eve
 
 
 def test_no_tenant_takes_all_the_room() -> None:
-    catching_up = CatchingUp(most=6, share=4)
+    catching_up = CatchingUp(most=6)
     loud = [LogKey("loud", "crm", f"k{n}") for n in range(9)]
     quiet = [LogKey(f"quiet-{n}", "crm", "k") for n in range(9)]
-    assert [catching_up.begins(key) for key in loud].count(True) == 4
-    assert catching_up.busy == [("loud", "crm")]
-    assert [catching_up.begins(key) for key in quiet].count(True) == 2
+    assert [catching_up.begins(key, 4) for key in loud].count(True) == 4
+    turns = catching_up.in_turn([*loud[4:], *quiet])
+    assert turns == [*quiet, *loud[4:]], "who has the fewest under way comes first"
+    assert [catching_up.begins(key, 4) for key in quiet].count(True) == 2
     assert catching_up.room == 0
     catching_up.ends(loud[0])
-    assert catching_up.busy == []
-    assert catching_up.begins(loud[5])
+    assert not catching_up.begins(loud[5], 0)
+    assert catching_up.begins(loud[5], 4)
 
 
 async def test_one_tenants_backlog_does_not_keep_another_waiting(database_url: str) -> None:

@@ -60,7 +60,7 @@ def test_all_settings_are_listed_with_their_defaults(monkeypatch: pytest.MonkeyP
     expected = {}
     for name, field in Settings.model_fields.items():
         setting = f"MESSAGELOG_{name.upper()}"
-        default = "none" if field.default == "" else f"`{field.default}`"
+        default = f"`{field.default}`" if str(field.default) else "none"
         expected[setting] = "required" if setting in missing else default
     assert {code(row[0])[0]: row[1] for row in table(SERVER, "Settings")} == expected
 

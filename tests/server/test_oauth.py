@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MINUTE = 61.0
 """Credentials that are younger are not refreshed though the CRM refuses them."""
 
-STATE_KEY = Sealer(SECRET).state_key
+STATE_KEY = Sealer(SECRET).state_keys.signing
 
 
 def told(reply: Reply) -> str:
@@ -204,7 +204,9 @@ FORGED = {
     "another key": jwt.encode(
         {"iss": "messagelog oauth", "jti": "1", "platform": "oauth-crm", "exp": 9e9}, "k" * 32
     ),
-    "a session token": jwt.encode({"iss": "messagelog", "id": "u-ada", "exp": 9e9}, Sealer(SECRET).token_key),
+    "a session token": jwt.encode(
+        {"iss": "messagelog", "id": "u-ada", "exp": 9e9}, Sealer(SECRET).token_keys.signing
+    ),
     "a session token's issuer": jwt.encode(
         {"iss": "messagelog", "jti": "1", "platform": "oauth-crm", "exp": 9e9}, STATE_KEY
     ),

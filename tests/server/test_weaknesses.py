@@ -35,7 +35,7 @@ async def test_a_hash_cannot_be_made_without_the_servers_key(here: Site) -> None
 
 
 async def test_a_token_that_never_ends_is_none(here: Site) -> None:
-    key = Sealer(SECRET).token_key
+    key = Sealer(SECRET).token_keys.signing
     claims = jwt.decode(await here.token(), key, algorithms=["HS256"])
     del claims["exp"]
     endless = jwt.encode(claims, key, algorithm="HS256")
@@ -44,7 +44,7 @@ async def test_a_token_that_never_ends_is_none(here: Site) -> None:
 
 
 async def test_a_token_of_no_algorithm_is_none(here: Site) -> None:
-    key = Sealer(SECRET).token_key
+    key = Sealer(SECRET).token_keys.signing
     claims = jwt.decode(await here.token(), key, algorithms=["HS256"])
     unsigned = jwt.encode(claims, "", algorithm="none")
     reply = await here.ask("GET", f"/user/settings?jwtToken={unsigned}")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WALKS = {
     "next_due": "PostgreSQL reads the first entry of the index of those that wait",
+    "list_paces": "people see all of them, up to as many as are asked for",
     "list_logs": "the newest are read from the end of an index on their time, as many as are asked for",
 }
 """Statements that go through an index from an end, without looking anything up in it."""
@@ -41,6 +42,11 @@ SCANS: dict[str, str] = {
     "drop_new_contacts_of_tenant": _OF_TENANT,
 }
 """Statements that read a whole table, and why they may."""
+
+FOR_PEOPLE = ("count_sealed_", "list_users")
+"""How statements begin that the command line asks and no server does, but once in a database's life. They read a whole
+table, or all users for those of one tenant, and the databases differ in how they do.
+"""
 
 VALUES: dict[str, Any] = {
     "tenant": "tenant-7",
@@ -64,6 +70,12 @@ VALUES: dict[str, Any] = {
     "number": "+1415555007",
     "key": "key-7",
     "setting_id": "setting-7",
+    "phoneNumber": "+1415555007",
+    "key_id": b"\1\2\3\4",
+    "before": b"sealed",
+    "sealed": b"sealed",
+    "forget": True,
+    "all_tenants": False,
     "busy": ["crm/tenant-1"],
     "erase": True,
     "done": True,
@@ -88,6 +100,9 @@ VALUES: dict[str, Any] = {
             "refusals",
             "until",
             "expires_at",
+            "not_before",
+            "catch_up_at",
+            "active_until",
         ),
         1,
     ),
@@ -147,13 +162,24 @@ FILL = (
     """,
     """
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+    INSERT INTO "keys" ("purpose", "sealed", "createdAt") SELECT 'purpose-' || i, '', 1 FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+    INSERT INTO "paces" ("tenant", "platform", "circuit", "activeUntil", "pace", "updatedAt")
+    SELECT 'tenant-' || i, 'crm', 'closed', CASE WHEN i % 50 = 0 THEN 1800000000000 + i END, '{}', 1
+    FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
     INSERT INTO "newContacts" ("tenant", "platform", "key", "state", "owner", "until")
     SELECT 'tenant-' || (i % 20), 'crm', 'key-' || i, 'made', 'somebody', 1700000000000 + i FROM n
     """,
     """
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
-    INSERT INTO "attempts" ("tenant", "platform", "conversationLogId", "fence", "at", "call", "error")
-    SELECT 'tenant-' || (i % 20), 'crm', 'log-' || (i / 4), i % 4, 1700000000000 + i, 'create', 'Rejected' FROM n
+    INSERT INTO "attempts" ("tenant", "platform", "conversationLogId", "fence", "id", "at", "call", "error")
+    SELECT 'tenant-' || (i % 20), 'crm', 'log-' || (i / 4), i % 4, 'attempt-' || i, 1700000000000 + i, 'create',
+        'Rejected' FROM n
     """,
     """
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
@@ -203,7 +229,8 @@ def test_no_statement_scans_a_table_in_sqlite(database_url: str, analyzed: bool,
 
 def _is_scan(line: str) -> bool:
     words = line.split()
-    return words[0] == "SCAN" and words[1] not in {"CONSTANT", "json_each"}
+    # The last is what a recursive query has found so far, one row at a time.
+    return words[0] == "SCAN" and words[1] not in {"CONSTANT", "json_each", "following"}
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -234,7 +261,7 @@ def test_no_statement_scans_a_table_in_postgres(database_url: str, settings: str
     with psycopg.connect(database_url, autocommit=True) as session:
         session.execute(f"SET plan_cache_mode = {mode}; {settings}".encode())
         for name, text, values in statements("postgres", given_clock=False):
-            session.execute(f"PREPARE {name} AS {text}".encode())
+            session.execute(f'PREPARE "{name}" AS {text}'.encode())
             literals = sql.SQL(", ").join(sql.Literal(value) for value in values.values())
             call = sql.SQL("({})").format(literals) if values else sql.SQL("")
             explain = sql.SQL("EXPLAIN (FORMAT JSON) EXECUTE {}{}").format(sql.Identifier(name), call)
@@ -271,5 +298,7 @@ def _described(node: dict[str, Any]) -> str:
 def statements(dialect: Dialect, *, given_clock: bool) -> Iterable[tuple[str, str, dict[str, Any]]]:
     """Each statement with a value for each of its parameters, in their order."""
     for name, statement in load(dialect, given_clock=given_clock).items():
+        if name.startswith(FOR_PEOPLE):
+            continue
         yield name, statement.text, {each: VALUES.get(each, "text") for each in statement.parameters}
     yield CONTROL, """SELECT "id" FROM "messageLogs" WHERE "userId" = 'eve'""", {}

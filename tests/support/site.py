@@ -300,11 +300,11 @@ class Site:
         return all(states.get(id_) == "logged" for id_ in ids)
 
 
-async def until(condition: Callable[[], Any], what: str) -> None:
+async def until(condition: Callable[[], Any], what: str, *, patience: float = _PATIENCE) -> None:
     """Waits until a condition (a coroutine function) holds."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + patience
     while not await condition():
-        assert time.monotonic() < deadline, f"not within {_PATIENCE:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {patience:g} s: {what}"
         await asyncio.sleep(0.02)
 
 
@@ -317,15 +317,20 @@ async def site(
     times: Times | None = None,
     body_limit: int = 10_000_000,
     more: Mapping[str, Connector] | None = None,
+    secrets: tuple[str, ...] = (SECRET,),
     trusted_proxies: Collection[str] = (),
     **parts_of_server: Any,
 ) -> AsyncIterator[Site]:
-    """A running server on a database; the CRM's file is in `folder`. What else there is goes into its `Parts`."""
+    """A running server on a database; the CRM's file is in `folder`, the first of `secrets` is the newest.
+
+    What else there is goes into its `Parts`.
+    """
     listener = bound_socket("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     parts = Parts(
         database_url=database_url,
-        secret_key=SECRET,
+        secret_key=secrets[0],
+        old_secret_keys=secrets[1:],
         connectors={"demo": connector(f"{url}/demo-crm/api"), **(more or {})},
         public_url=f"{url}/",
         times=times or Times(answer=5.0, call=5.0, lease=60.0, sweep=0.2),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NOBODYS: Final = {
+    "keys": "the server's own, for hashes that have tenant and platform in their rows",
     "oauthStates": "used states, by random ids: a state names no user, and only its platform's sign-in knows it",
     "operators": "accounts of the people who run the server",
     "operatorSessions": "their sessions",

@@ -17,10 +17,12 @@ from messagelog.storage.rows import (
     Decision,
     NewContactKey,
     NewContactState,
+    PaceChange,
     RowChange,
     Seen,
     WaitingChange,
 )
+from messagelog.storage.sealed import SEALED
 from storage.journal import LEASE, SETTLE, Clock, Journal, became, logged, new, run_sql
 from tenancy.neighbours import (
     PLATFORM,
@@ -126,6 +128,15 @@ async def _note(we: Ours) -> Any:
         return None
 
 
+async def _reseal(we: Ours) -> Any:
+    user = await we.read(lambda: scripts.find_user(*OURS, "ada"))
+    if user is None or user.credentials is None:
+        return
+    value = scripts.SealedValue((*OURS, "ada"), user.credentials)
+    (column,) = (each for each in SEALED if each.table == "users")
+    await we.write(lambda: scripts.reseal(column, [(value, b"z%d" % we.pick)]))
+
+
 async def _of_a_log(we: Ours, script: Callable[[LogRow], Any]) -> Any:
     log = (await we.journal.accept("9", key=LogKey(*OURS, "log-of-nine"))).claim
     if log is None:
@@ -157,6 +168,11 @@ WRITES: Final[dict[str, Any]] = {
     "sign_in": lambda we: we.write(lambda: scripts.sign_in(we.user)),
     "sign_out": lambda we: we.write(lambda: scripts.sign_out(*OURS, "ada", session_id="another")),
     "refresh_user": lambda we: we.write(lambda: scripts.refresh_user(we.user)),
+    "end_sessions": lambda we: we.write(
+        lambda: scripts.end_sessions([(*OURS, "ada")], session_id="ended", forget=we.pick % 2 == 1)
+    ),
+    "reseal": _reseal,
+    "keep_keys": lambda we: we.write(lambda: scripts.keep_keys({"entries": b"x", "accounts": b"y"})),
     "claim_refresh": lambda we: we.write(lambda: scripts.claim_refresh(we.user, owner="me", lease_ms=LEASE)),
     "save_credentials": lambda we: we.write(lambda: scripts.save_credentials(we.user, b"y", owner="me")),
     "release_refresh": lambda we: we.write(lambda: scripts.release_refresh(we.user, owner="me")),
@@ -176,6 +192,9 @@ WRITES: Final[dict[str, Any]] = {
     ),
     "change_admin_settings": lambda we: we.write(
         lambda: scripts.change_admin_settings(*OURS, {f"s{we.pick % 3}": "1"}, [f"s{we.pick % 2 + 4}"])
+    ),
+    "change_pace": lambda we: we.write(
+        lambda: scripts.change_pace(*OURS, lambda _pace, now: (PaceChange("{}", "open", now, now, now), now))
     ),
     "record_audit": lambda we: we.write(lambda: scripts.record_audit([AuditEntry(*ENTRY)])),
     "look_at_rows": lambda we: we.write(
@@ -230,10 +249,16 @@ OF_ALL: Final = {
         "of operators, who are the server's",
     ),
     "next_due": "the sweep's: a time",
+    "active_paces": "the sweep's: which tenants' requests need a permit, in every process",
+    "list_paces": "for the operator's metrics",
+    "list_users": "for the operator's command",
+    "find_sealed": "for the operator's command, which writes each value back to where it was",
+    "count_sealed": "for the operator's command: numbers",
+    "find_keys": "the server's own keys of hashes",
 }
 """What reads of all tenants, and why that shows no user anything."""
 
-NO_SCRIPTS: Final = {"Ask", "Do", "Fetch", "Params", "Script", "Together"}
+NO_SCRIPTS: Final = {"Ask", "Do", "Fetch", "Params", "Script", "SealedValue", "Together"}
 
 
 def test_it_is_known_of_every_script_whose_rows_it_reads_and_writes() -> None:

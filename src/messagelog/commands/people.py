@@ -6,6 +6,7 @@ import getpass
 from typing import TYPE_CHECKING
 
 from messagelog import settings as configuration
+from messagelog.commands.keys import keyed, sealer_of
 from messagelog.commands.shared import checked, database_url_of, refuse
 from messagelog.core.operators import Operator, local_operator
 from messagelog.storage import Sealer
@@ -25,10 +26,11 @@ def whoever_runs_this() -> Operator:
 def sealed_database(data: Path | None) -> tuple[str, Sealer]:
     """A database and what opens its sealed values: the demo's, or that of the environment."""
     if data is None:
-        _, (database_url, secret_key) = checked(configuration.checked_for_sealed)
-        return database_url, Sealer(secret_key)
+        settings, database_url = checked(configuration.checked_for_keys)
+        return database_url, keyed(database_url, sealer_of(settings))
     try:
         secret_key = (data / "secret-key").read_text().strip()
     except OSError as error:
         refuse(f"The demo's key cannot be read: {error.strerror}.")
-    return database_url_of(data), Sealer(secret_key)
+    database_url = database_url_of(data)
+    return database_url, keyed(database_url, Sealer(secret_key))

@@ -3,6 +3,7 @@
     ConnectorError
     ├── Unavailable      did not arrive or was turned away: nothing was done, safe to repeat
     ├── RateLimited      nothing was done; repeat after `retry_after` seconds
+    │   └── Paced        we held it back ourselves, so that the CRM's limits are kept: nothing was sent
     ├── AuthExpired      nothing was done; the user has to sign in again
     ├── NotFound         what the call named is not there, or the user may not see it
     ├── Rejected         nothing was done; repeating the same call would be refused again
@@ -54,6 +55,21 @@ class RateLimited(ConnectorError):
     ) -> None:
         super().__init__(detail, status=status, body=body)
         self.retry_after = retry_after
+
+
+class Paced(RateLimited):
+    """The request was held back on our side: nothing was sent, and it makes sense again after `retry_after` seconds.
+
+    `down` says that it is for a CRM that does not answer, rather than for the limits of one that does.
+    """
+
+    meaning = "We hold back, so that the CRM's limits are kept."
+
+    def __init__(self, detail: str = "", *, retry_after: float, down: bool = False) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.down = down
+        if down:
+            self.meaning = "The CRM does not answer at the moment."
 
 
 class AuthExpired(ConnectorError):

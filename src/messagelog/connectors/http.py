@@ -33,6 +33,8 @@ from messagelog.connectors.redaction import READ, redacted
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from messagelog.connectors.limits import Gate
+
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SECONDS = re.compile(r"[0-9]{1,300}(\.[0-9]{1,300})?")  # with a fraction too, which some CRMs send
 _LONGEST_RETRY_AFTER = 86_400.0
@@ -42,8 +44,9 @@ class CrmHttp:
     """Speaks JSON to one CRM for one user.
 
     `renewed` is asked once for other headers when the CRM answers 401, which says that it has done nothing, and the
-    request is sent again with them. Without it, or when it raises `AuthExpired`, the 401 stands. `lane` bounds how many
-    requests are under way at once; one that gets no place in it for half the time of a call is `Unavailable`.
+    request is sent again with them. Without it, or when it raises `AuthExpired`, the 401 stands. Each request passes
+    the `gate`, where there is one, before it is sent. `lane` bounds how many requests are under way at once; one that
+    gets no place in it for half the time of a call is `Unavailable`.
 
     Every method answers the decoded JSON body (None when there is none) and raises a `ConnectorError` otherwise:
     401 `AuthExpired`, 404 and 410 `NotFound`, 429 `RateLimited`, other 4xx and redirects `Rejected`, a refused
@@ -59,12 +62,14 @@ class CrmHttp:
         headers: Mapping[str, str] | None = None,
         call_timeout: float = 20.0,
         renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
+        gate: Gate | None = None,
         lane: asyncio.Semaphore | None = None,
     ) -> None:
         self._client = client
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers or {})
         self._renewed = renewed
+        self._gate = gate or _Open()
         self._lane = lane
         self._patience = call_timeout / 2
         self._timeout = aiohttp.ClientTimeout(total=call_timeout)
@@ -119,6 +124,10 @@ class CrmHttp:
                 ) from error
         return await self._sent(method, url, data, params, {**self._headers, **more})
 
+    def refused(self, retry_after: float | None) -> None:
+        """Holds back the tenant's further requests: the CRM has asked for patience. A 429 does so by itself."""
+        self._gate.refused(retry_after)
+
     async def _sent(
         self,
         method: str,
@@ -127,6 +136,7 @@ class CrmHttp:
         params: Mapping[str, str] | None,
         headers: Mapping[str, str],
     ) -> Any:
+        permit = await self._gate.permit(writes=method not in _READS)
         try:
             async with (
                 self._in_lane(),
@@ -140,18 +150,32 @@ class CrmHttp:
                     allow_redirects=False,  # the credentials are for this host
                 ) as answer,
             ):
-                return _decoded(method, answer, await answer.read(), headers)
+                body = await answer.read()
+                permit.answered(answer.status, answer.headers)
+                return _decoded(method, answer, body, headers)
         except aiohttp.InvalidURL:
+            permit.unused()
             raise Rejected(
                 "the CRM's URL is none that can be asked"
             ) from None  # not chained: it holds the URL
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             if (refused := refused_in(error)) is not None:
+                permit.unused()
                 raise Rejected(str(refused)) from None
+            permit.unsent()
             raise Unavailable(f"no connection ({type(error).__name__})") from error
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            permit.lost() if isinstance(error, TimeoutError) else permit.broken()
             # Past this point the request may have left: only a read is known to have done nothing.
             raise _unanswered(method, f"no answer ({type(error).__name__})") from error
+        except _NoPlace:
+            permit.unused()
+            raise
+        except ConnectorError:
+            raise
+        except BaseException:
+            permit.lost()
+            raise
 
     @asynccontextmanager
     async def _in_lane(self) -> AsyncIterator[None]:
@@ -162,11 +186,40 @@ class CrmHttp:
             async with asyncio.timeout(self._patience):
                 await self._lane.acquire()
         except TimeoutError as error:
-            raise Unavailable("too many calls are under way") from error
+            raise _NoPlace("too many calls are under way") from error
         try:
             yield
         finally:
             self._lane.release()
+
+
+class _NoPlace(Unavailable):
+    """Our own bound on the requests under way: the CRM has not been asked."""
+
+
+class _Open:
+    """A gate that lets everything pass, and a permit that says nothing to anybody."""
+
+    async def permit(self, *, writes: bool) -> _Open:  # noqa: ARG002 - it is all the same to it
+        return self
+
+    def refused(self, retry_after: float | None) -> None:
+        """Nobody is held back."""
+
+    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+        """Nobody counts."""
+
+    def unsent(self) -> None:
+        """Nobody counts."""
+
+    def unused(self) -> None:
+        """Nobody counts."""
+
+    def broken(self) -> None:
+        """Nobody counts."""
+
+    def lost(self) -> None:
+        """Nobody counts."""
 
 
 def _unanswered(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from messagelog.connectors import ConnectorError
+from messagelog.connectors.errors import Paced
 from messagelog.connectors.redaction import redacted
 from messagelog.storage.rows import Attempt
 
@@ -29,13 +31,21 @@ def during(call: str, credentials: Credentials) -> Iterator[None]:
         raise
 
 
-def attempt_of(sealer: Sealer, log: LogRow, error: ConnectorError, changes: Sequence[RowChange]) -> Attempt:
-    """The attempt that an error ended; `changes` are what its rows became, with the reason."""
+def attempt_of(
+    sealer: Sealer, log: LogRow, error: ConnectorError | None, changes: Sequence[RowChange]
+) -> Attempt | None:
+    """The attempt that an error ended; `changes` are what its rows became, with the reason.
+
+    None without an error, and for one that held a call back on our side: there was none then.
+    """
+    if error is None or isinstance(error, Paced):
+        return None
+    id_ = uuid.uuid4().hex
     reason = next((change.reason for change in changes if change.reason), None)
     body = (
         None
         if not error.body
-        else sealer.seal(error.body.encode("utf-8", "replace"), *_context(log.key, log.fence))
+        else sealer.seal(error.body.encode("utf-8", "replace"), *_context(log.key, id_))
     )
     return Attempt(
         call=error.call or "prepare",
@@ -43,12 +53,13 @@ def attempt_of(sealer: Sealer, log: LogRow, error: ConnectorError, changes: Sequ
         status=error.status,
         reason=reason and reason.partition(":")[0],
         body=body,
+        id=id_,
     )
 
 
-def opened_body(sealer: Sealer, key: LogKey, fence: int, body: bytes) -> str:
-    """What the CRM answered the call of this number."""
-    return sealer.open(body, *_context(key, fence)).decode()
+def opened_body(sealer: Sealer, key: LogKey, id_: str, body: bytes) -> str:
+    """What the CRM answered to the call of the attempt with this id."""
+    return sealer.open(body, *_context(key, id_)).decode()
 
 
 def _secrets(credentials: Credentials) -> list[str]:
@@ -56,5 +67,5 @@ def _secrets(credentials: Credentials) -> list[str]:
     return texts + [value for value in credentials.fields.values() if isinstance(value, str)]
 
 
-def _context(key: LogKey, fence: int) -> tuple[str, ...]:
-    return ("attempts", *key, str(fence))
+def _context(key: LogKey, id_: str) -> tuple[str, ...]:
+    return ("attempts", key.tenant, key.platform, id_)

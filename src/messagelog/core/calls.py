@@ -22,9 +22,12 @@ from messagelog.connectors import (
     LoggedMessage,
     MessageLog,
     OutcomeUnknown,
+    RateLimited,
     Session,
 )
+from messagelog.connectors.errors import Paced
 from messagelog.connectors.log import JournalView, SentBlocks
+from messagelog.core import errands
 from messagelog.core import payload as payloads
 from messagelog.core.attempts import during
 from messagelog.core.contacts import ContactMemory
@@ -133,20 +136,22 @@ class Caller:
         """Creates the activity; its id. Raises `ConnectorError` for everything else."""
         with during("create", call.session.credentials):
             made = await self._within_time(
-                connector, lambda: connector.create_message_log(call.session, call.log)
+                connector, call.session, lambda: connector.create_message_log(call.session, call.log)
             )
             return _log_id(connector, made)
 
     async def update(self, connector: Connector, call: Prepared) -> None:
         """Updates the activity. What the connector returns does not matter."""
         with during("update", call.session.credentials):
-            await self._within_time(connector, lambda: connector.update_message_log(call.session, call.log))
+            await self._within_time(
+                connector, call.session, lambda: connector.update_message_log(call.session, call.log)
+            )
 
     async def find(self, connector: Connector, call: Prepared) -> str | None:
         """The id of an activity that an earlier create made, or None."""
         with during("find", call.session.credentials):
             found = await self._within_time(
-                connector, lambda: connector.find_message_log(call.session, call.log)
+                connector, call.session, lambda: connector.find_message_log(call.session, call.log)
             )
             return None if found is None else _log_id(connector, found)
 
@@ -157,15 +162,22 @@ class Caller:
             raise OutcomeUnknown("there is no activity to read")
         id_ = existing.third_party_log_id
         with during("read", call.session.credentials):
-            body = await self._within_time(connector, lambda: connector.read_message_log(call.session, id_))
+            body = await self._within_time(
+                connector, call.session, lambda: connector.read_message_log(call.session, id_)
+            )
         return str(body)
 
-    async def _within_time(self, connector: Connector, call: Callable[[], Awaitable[Any]]) -> Any:
+    async def _within_time(
+        self, connector: Connector, session: Session, call: Callable[[], Awaitable[Any]]
+    ) -> Any:
         """Makes a call with a hard limit on its time. A connector's own mistake leaves the outcome unknown."""
         try:
-            async with asyncio.timeout(self._call_timeout):
-                return await call()
-        except ConnectorError:
+            with errands.one_call():
+                async with asyncio.timeout(self._call_timeout):
+                    return await call()
+        except ConnectorError as error:
+            if isinstance(error, RateLimited) and not isinstance(error, Paced):
+                session.http.refused(error.retry_after)
             raise
         except TimeoutError as error:
             raise OutcomeUnknown(f"no answer within {self._call_timeout:g} s") from error

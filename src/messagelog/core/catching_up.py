@@ -6,10 +6,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from messagelog.storage.rows import LogKey
 
 _MOST: Final = 64
-_SHARE: Final = 16
 
 
 class CatchingUp:
@@ -18,9 +19,8 @@ class CatchingUp:
     What a request has claimed for itself is not counted. A tenant that has its share leaves room for the others.
     """
 
-    def __init__(self, most: int = _MOST, share: int = _SHARE) -> None:
+    def __init__(self, most: int = _MOST) -> None:
         self._most = most
-        self._share = share
         self._counts: Counter[tuple[str, str]] = Counter()
 
     @property
@@ -28,15 +28,20 @@ class CatchingUp:
         """How many more may begin."""
         return self._most - self._counts.total()
 
-    @property
-    def busy(self) -> list[tuple[str, str]]:
-        """Tenants (tenant, platform) that have their share."""
-        return [place for place, count in self._counts.items() if count >= self._share]
+    def in_turn(self, keys: Iterable[LogKey]) -> list[LogKey]:
+        """Conversation logs in the order in which they should begin: those of tenants with the fewest come first."""
+        counts = Counter(self._counts)
 
-    def begins(self, key: LogKey) -> bool:
-        """Counts a conversation log, if there is room for it."""
+        def turn(key: LogKey) -> int:
+            counts[key.tenant, key.platform] += 1
+            return counts[key.tenant, key.platform]
+
+        return sorted(keys, key=turn)
+
+    def begins(self, key: LogKey, share: int) -> bool:
+        """Counts a conversation log, if there is room for it, and its tenant has not got its share yet."""
         place = (key.tenant, key.platform)
-        if self.room <= 0 or self._counts[place] >= self._share:
+        if self.room <= 0 or self._counts[place] >= share:
             return False
         self._counts[place] += 1
         return True

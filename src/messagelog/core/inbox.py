@@ -103,7 +103,7 @@ class Inbox:
         return InboxDetails(
             entry=entries[0],
             rows=[_row(row, texts.get(row.id)) for row in rows],
-            attempts=[_attempt(attempt, bodies.get(attempt.fence)) for attempt in attempts],
+            attempts=[_attempt(attempt, bodies.get(attempt.id)) for attempt in attempts],
         )
 
     async def causes(self, tenant: str | None = None, *, since: int = 0) -> list[Cause]:
@@ -268,7 +268,7 @@ class Inbox:
         found = await self._store.read(lambda: scripts.inbox_logs([place.key for place in places]))
         return [_entry(place, *seen) for place, seen in zip(places, found, strict=True) if seen is not None]
 
-    async def _looked_at(self, key: LogKey) -> tuple[dict[str, dict[str, Any]], dict[int, str]]:
+    async def _looked_at(self, key: LogKey) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
         """What is kept of each message and of the CRM's answers; the look at each is on disk when this returns.
 
         What was sealed with another secret key is left out.
@@ -280,9 +280,9 @@ class Inbox:
         for id_, payload in sealed.items():
             with suppress(SealBroken):
                 texts[id_] = payloads.readable(sealer, key, id_, payload)
-        for fence, body in bodies.items():
+        for id_, body in bodies.items():
             with suppress(SealBroken):
-                answers[fence] = opened_body(sealer, key, fence, body)
+                answers[id_] = opened_body(sealer, key, id_, body)
         return texts, answers
 
     def _entry(self, act: str, role: Role, key: LogKey, subject: str) -> AuditEntry:

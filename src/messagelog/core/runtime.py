@@ -10,15 +10,15 @@ import asyncio
 import random
 import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from messagelog.connectors import ConnectorError, Unavailable
+from messagelog.core import errands
 from messagelog.core.answer import Answer, nothing_to_do, refusal, warned
 from messagelog.core.bulletin import Bulletin, Watch
 from messagelog.core.catching_up import CatchingUp
@@ -42,9 +42,11 @@ if TYPE_CHECKING:
     from messagelog.core.users import User, UserDirectory
     from messagelog.messages import Glance, LogRequest
     from messagelog.storage import Acceptance, Claim, Sealer, Store
-    from messagelog.storage.rows import Planner
+    from messagelog.storage.rows import PaceRow, Planner
 
 _BATCH: Final = 200
+_DUE_OF_EACH: Final = 16
+_TENANTS: Final = 64
 _SOON: Final = 30.0
 """What is due within so many seconds is rung for to the millisecond; the rest is left to the sweep."""
 _SHORTEST_POLL: Final = 0.1
@@ -104,6 +106,7 @@ class Runtime:
         self.connectors = connectors
         self.times = times or Times()
         self._settings = settings or UserSettings(store, Locale())
+        self._pacer = users.pacer
         self._plugins = plugins
         self._sealer = sealer
         self._clock = clock
@@ -114,6 +117,7 @@ class Runtime:
         self._working: dict[LogKey, asyncio.Task[None]] = {}
         self._timers: dict[LogKey, asyncio.TimerHandle] = {}
         self._submissions: defaultdict[LogKey, list[Submission]] = defaultdict(list)
+        self._swept_to = ""
         self._sweeper: asyncio.Task[None] | None = None
         self._stopping = False
         self._catching_up = CatchingUp()
@@ -254,6 +258,8 @@ class Runtime:
             await watch.changed(min(left, poll))
             if key not in self._working and watch.open_ids:
                 await self._asked(key, open_ids)
+                if self._pacer.held(key.tenant, key.platform) > until - loop.time():
+                    return  # nothing will happen before that
             poll = min(poll * 1.5, _LONGEST_POLL)
 
     async def _asked(self, key: LogKey, ids: list[str]) -> None:
@@ -269,8 +275,9 @@ class Runtime:
         """
         if key in self._working or self._stopping:
             return False
-        if not self._catching_up.begins(key):
-            self._more_is_due = True
+        share = self._pacer.at_once(self.connector(key.platform), key.tenant)
+        if not self._catching_up.begins(key, share):
+            self._more_is_due |= share > 0
             return False
         self._start(key, None).add_done_callback(lambda _: self._taken_up(key))
         return True
@@ -301,6 +308,12 @@ class Runtime:
     async def _work(self, key: LogKey, claim: Claim | None, before: asyncio.Task[None] | None) -> None:
         if before is not None:  # its claim ended in the database a moment ago; its task is about to
             await asyncio.wait([before])
+        # Whoever has brought it waits for as long as an answer may take; what was left behind nobody waits for.
+        waited = self.times.answer if claim is not None else 0.0
+        with errands.sent_for(key, live_until=asyncio.get_running_loop().time() + waited):
+            await self._worked(key, claim)
+
+    async def _worked(self, key: LogKey, claim: Claim | None) -> None:
         connector = self.connector(key.platform)
         planner, terms = self._planner(connector), self._terms(connector)
         if claim is None:
@@ -403,18 +416,21 @@ class Runtime:
     async def sweep(self) -> int:
         """Takes up conversation logs that are due, as many as there is room for; how many that were.
 
-        Who has waited longest comes first, but no tenant has more than its share while others wait.
+        Of each tenant whose CRM may be called there are some, and those with the fewest under way come first.
         """
-        platforms, taken = list(self.connectors), 0
-        self._more_is_due = False
-        while (room := self._catching_up.room) > 0:
-            busy = self._catching_up.busy
-            keys = await self.store.read(partial(scripts.due_logs, room, platforms, busy))
-            taken += sum(map(self.ring, keys))
-            if len(keys) < room or self._catching_up.busy == busy:
-                break
-        self._more_is_due |= self._catching_up.room <= 0 or bool(self._catching_up.busy)
-        return taken
+        await self._pacer.refresh()
+        platforms, after = list(self.connectors), self._swept_to
+        keys = await self.store.read(
+            lambda: scripts.due_logs(platforms, each=_DUE_OF_EACH, tenants=_TENANTS, after=after)
+        )
+        places = Counter((key.tenant, key.platform) for key in keys)
+        self._more_is_due = any(count == _DUE_OF_EACH for count in places.values())
+        self._swept_to = keys[-1].tenant if len(places) >= _TENANTS else ""
+        return sum(map(self.ring, self._catching_up.in_turn(keys)))
+
+    async def paces(self) -> list[PaceRow]:
+        """How each tenant's CRM may be called now: its circuit, and until when it is left alone."""
+        return await self._pacer.paces()
 
 
 def _not_silent(accepting: asyncio.Task[Acceptance]) -> None:

@@ -26,6 +26,7 @@ from messagelog.connectors import (
     Rejected,
     Unavailable,
 )
+from messagelog.connectors.errors import Paced
 from messagelog.connectors.log import SentBlocks
 from messagelog.core import backoff
 from messagelog.storage.rows import LogRow, LogState, MessageRow, RowChange, RowState, WaitingChange
@@ -163,6 +164,8 @@ def troubled(  # noqa: PLR0911 - one for each type of error
 ) -> Settled:
     """The call ended with an error. `may_recreate` allows to make a deleted activity anew (once in a run)."""
     match error:
+        case Paced():
+            return _paced(log, rows, error)
         case RateLimited():
             return _later(log, rows, Trouble.RATE_LIMITED, error, luck, retry_after=error.retry_after)
         case Unavailable():
@@ -214,6 +217,10 @@ def recovered(log: LogRow, rows: Sequence[MessageRow], finding: Finding) -> Sett
 
 def undecided(log: LogRow, rows: Sequence[MessageRow], error: ConnectorError, *, luck: float) -> Settled:
     """The question itself failed: it is asked again later, for ever; where she has to sign in, when she has."""
+    if isinstance(error, Paced):  # it was not even asked
+        reason = log.reason or f"{Trouble.NO_ANSWER}: the answer was lost"
+        held = tuple(RowChange(row.id, RowState.UNKNOWN, reason) for row in rows)
+        return Settled(replace(log, reason=reason), held, wait_ms=_held_ms(error))
     reason = log.reason or _reason(Trouble.NO_ANSWER, error)
     signed_out = isinstance(error, AuthExpired)
     told = _reason(Trouble.SIGN_IN, error) if signed_out else reason
@@ -285,6 +292,17 @@ def _refused(log: LogRow, rows: Sequence[MessageRow], error: Rejected) -> Settle
         return _failed(log, rows, reason, behind=False)
     changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in rows)
     return Settled(replace(log.without_call(), reason=reason), changes)
+
+
+def _paced(log: LogRow, rows: Sequence[MessageRow], error: Paced) -> Settled:
+    """Held back by ourselves: nothing was sent, so it is no try. It waits until it makes sense."""
+    reason = _reason(Trouble.UNAVAILABLE if error.down else Trouble.RATE_LIMITED, error)
+    changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in rows)
+    return Settled(replace(log.without_call(), reason=reason), changes, wait_ms=_held_ms(error))
+
+
+def _held_ms(error: Paced) -> int:
+    return max(int((error.retry_after or 0) * 1000), 100)
 
 
 def _no_room(log: LogRow, rows: Sequence[MessageRow], error: BodyFull) -> Settled:

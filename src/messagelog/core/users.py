@@ -27,7 +27,9 @@ from messagelog.connectors import (
     Unavailable,
     UserInfo,
 )
+from messagelog.core.lane import Tally
 from messagelog.core.oauth import OAuthClient, TokenEndpoint
+from messagelog.core.pacer import Pacer
 from messagelog.core.refreshing import Refresher, Vault
 from messagelog.core.settle import NotPrepared
 from messagelog.storage import Sealer, Store, UserRow, scripts
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from messagelog.connectors.limits import Gate
     from messagelog.storage.scripts import Script
 
 T = TypeVar("T")
@@ -129,6 +132,7 @@ class UserDirectory:
         *,
         call_timeout: float,
         oauth_clients: Mapping[str, OAuthClient] | None = None,
+        pacer: Pacer | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -136,6 +140,7 @@ class UserDirectory:
         self._client = client
         self._call_timeout = call_timeout
         self._clock = clock
+        self.pacer = pacer or Pacer(store, call_seconds=call_timeout)
         self._clients = oauth_clients or {}
         # With the waits around it, a refresh is done well within the time of a call.
         seconds = min(_LONGEST_TOKEN_REQUEST, call_timeout / 4)
@@ -155,8 +160,10 @@ class UserDirectory:
 
     async def sign_in(self, connector: Connector, credentials: Credentials, hostname: str) -> User:
         """Asks the CRM who has these credentials, and keeps them. Raises the connector's errors."""
-        candidate = Session(self._http(connector, credentials, hostname), credentials, hostname)
+        tally = Tally()  # whose requests these are is known only when they are answered
+        candidate = Session(self._http(connector, credentials, hostname, tally), credentials, hostname)
         info = await connector.get_user_info(candidate)
+        self.pacer.gate(connector, info.tenant).sent(tally.requests)
         return await self._kept(connector, credentials, hostname, info)
 
     async def sign_in_with_code(
@@ -182,7 +189,8 @@ class UserDirectory:
         if before is None or before.credentials is None:
             return None
         credentials = self._vault.open(before)
-        http = self._http(connector, credentials, before.hostname)
+        gate = self.pacer.gate(connector, before.tenant)
+        http = self._http(connector, credentials, before.hostname, gate)
         return Session(http, credentials, before.hostname, before.id, before.name, before.tenant)
 
     async def revoke(self, connector: Connector, session: Session) -> None:
@@ -275,9 +283,9 @@ class UserDirectory:
     def _session(self, connector: Connector, credentials: Credentials, row: UserRow) -> KeptSession:
         renewed = None if connector.oauth is None else partial(self._renewed, connector, row, credentials)
         try:
-            http = self._http(
-                connector, credentials, row.hostname, renewed, self._lane(row.tenant, row.platform)
-            )
+            gate = self.pacer.gate(connector, row.tenant)
+            lane = self._lane(row.tenant, row.platform)
+            http = self._http(connector, credentials, row.hostname, gate, renewed, lane=lane)
         except AuthExpired as error:
             raise SignInNeeded(error.detail, row.credentials) from error
         except ConnectorError:
@@ -294,7 +302,9 @@ class UserDirectory:
         connector: Connector,
         credentials: Credentials,
         hostname: str,
+        gate: Gate,
         renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
+        *,
         lane: asyncio.Semaphore | None = None,
     ) -> CrmHttp:
         return CrmHttp(
@@ -303,6 +313,7 @@ class UserDirectory:
             headers=connector.auth_headers(credentials),
             call_timeout=self._call_timeout,
             renewed=renewed,
+            gate=gate,
             lane=lane,
         )
 

@@ -298,8 +298,7 @@ class Worker:
         anew = tuple(held()) if settled.anew else None
         # A shutdown lets the claim go, due at once: the next start goes on.
         wait_ms = settled.wait_ms if settled.wait_ms is not None or planner is not None else 0
-        error = settled.error
-        attempt = None if error is None else attempt_of(self._sealer, settled.log, error, settled.changes)
+        attempt = attempt_of(self._sealer, settled.log, settled.error, settled.changes)
         try:
             claim = await self._store.write(
                 lambda: scripts.save(

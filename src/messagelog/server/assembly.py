@@ -16,6 +16,7 @@ from messagelog.core.calls import Caller
 from messagelog.core.contact_book import ContactBook
 from messagelog.core.media import MediaFetcher
 from messagelog.core.operators import Operators
+from messagelog.core.pacer import Pacer
 from messagelog.core.passwords import Passwords
 from messagelog.core.plugins import Plugins
 from messagelog.core.retention import Kept, Retention
@@ -25,7 +26,7 @@ from messagelog.server.cors import ANY
 from messagelog.server.states import States
 from messagelog.server.throttle import Throttle
 from messagelog.server.tokens import Tokens
-from messagelog.storage import Sealer, open_store
+from messagelog.storage import Sealer, open_store, with_stored_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -43,6 +44,7 @@ REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redi
 class Parts:
     """What a server is made of.
 
+    `old_secret_keys` are those of before `secret_key`, which still open what they sealed and signed.
     `private_hosts` are the hosts, addresses and networks that calls may reach although they are not public, or in the
     clear. `requests_per_minute` are each user's, `guesses_per_minute` each address's with a wrong token or login; 0 is
     without end. `contact_seconds` is how long contacts that were found are kept, `kept` how long all the rest is;
@@ -76,6 +78,7 @@ class Parts:
     redirect_uri: str = REDIRECT_URI
     bare_state: bool = False
     passwords: Callable[[], Passwords] = Passwords
+    old_secret_keys: tuple[str, ...] = field(default=(), repr=False)
     plugins: Sequence[Plugin] = ()
     required_plugins: frozenset[str] = frozenset()
 
@@ -104,24 +107,31 @@ class Assembly:
 async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     """A server's parts, opened; at the end its work is brought to an end and everything is closed.
 
-    Raises `LookupError` when a connector's users sign in with OAuth and nobody has said as which client.
+    Raises `LookupError` when a connector's users sign in with OAuth and nobody has said as which client, and
+    `KeysLocked` when the database was used with other secret keys.
     """
     for name, each in parts.connectors.items():
         if each.oauth is not None and name not in parts.oauth_clients:
             raise LookupError(f"no OAuth client id is known for the connector {name}")
     named = NamedHosts(parts.private_hosts)
     store = await open_store(parts.database_url, clock=parts.clock)
-    sealer = Sealer(parts.secret_key)
+    try:
+        sealer = await with_stored_keys(store, Sealer(parts.secret_key, parts.old_secret_keys))
+    except BaseException:
+        await store.close()
+        raise
     # Not bounded here, where one tenant's would keep the others' waiting: each tenant's are, by its own lane.
     connector = Outbound(named, limit=0)
     # Cookies would carry one user's session over to the next one's call.
     client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    pacer = Pacer(store, call_seconds=parts.times.call)
     users = UserDirectory(
         store,
         sealer,
         client,
         call_timeout=parts.times.call,
         oauth_clients=parts.oauth_clients,
+        pacer=pacer,
         clock=parts.now,
     )
     media = MediaFetcher(client, parts.media_hosts)
@@ -146,8 +156,8 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
             store=store,
             runtime=runtime,
             users=users,
-            tokens=Tokens(sealer.token_key, clock=parts.now),
-            states=States(sealer.state_key, store, clock=parts.now),
+            tokens=Tokens(sealer.token_keys, clock=parts.now),
+            states=States(sealer.state_keys, store, clock=parts.now),
             contacts=ContactBook(store, sealer, age=parts.contact_seconds, lease=parts.times.lease),
             settings=settings,
             requests=Buckets(parts.requests_per_minute, clock=parts.now),
@@ -162,5 +172,6 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
         passwords.close()
         await runtime.stop()
         await users.close()
+        await pacer.close()
         await client.close()
         await store.close()

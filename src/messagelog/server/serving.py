@@ -76,8 +76,10 @@ class Serving(uvicorn.Server):
             timeout_graceful_shutdown=_GRACE_SECONDS,
             server_header=False,
         )
-        # Its lines would hold the query, and the query holds the client's token: no handler may have them back.
-        logging.getLogger("uvicorn.access").disabled = True
+        # Their lines would hold the query, and the query holds the client's token: no handler may have them back.
+        # The second one speaks when the process's log level is uvicorn's TRACE, or below.
+        for name in ("uvicorn.access", "uvicorn.asgi"):
+            logging.getLogger(name).disabled = True
         super().__init__(config)
         self._app = app
         self._on_ready = on_ready

@@ -1,5 +1,6 @@
 """The journal: what is logged, what is being logged, what failed and why; SQLite and PostgreSQL behind one port."""
 
+from messagelog.storage.keeping import KeysDamaged, KeysLocked, with_stored_keys
 from messagelog.storage.opening import open_store
 from messagelog.storage.port import Store, StoreClosed
 from messagelog.storage.rows import (
@@ -20,8 +21,9 @@ from messagelog.storage.rows import (
     RowState,
     Step,
     UserRow,
+    UserSummary,
 )
-from messagelog.storage.sealing import Sealer
+from messagelog.storage.sealing import Sealer, SigningKeys
 
 __all__ = [
     "Acceptance",
@@ -29,6 +31,8 @@ __all__ = [
     "AuditRow",
     "Claim",
     "ClaimLost",
+    "KeysDamaged",
+    "KeysLocked",
     "LogKey",
     "LogRow",
     "LogState",
@@ -40,9 +44,12 @@ __all__ = [
     "RowChange",
     "RowState",
     "Sealer",
+    "SigningKeys",
     "Step",
     "Store",
     "StoreClosed",
     "UserRow",
+    "UserSummary",
     "open_store",
+    "with_stored_keys",
 ]

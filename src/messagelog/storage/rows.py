@@ -136,6 +136,7 @@ class Attempt(msgspec.Struct, frozen=True):
     status: int | None = None
     reason: str | None = None
     body: bytes | None = None
+    id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
     fence: int = 0
     at: int = 0
 
@@ -286,6 +287,17 @@ class UserRow(msgspec.Struct):
     updated_at: int = 0
 
 
+class UserSummary(msgspec.Struct, frozen=True):
+    """A user, for lists; `connected` is whether there are credentials to call the CRM with."""
+
+    tenant: str
+    platform: str
+    id: str
+    name: str
+    connected: bool
+    updated_at: int
+
+
 class LogSummary(msgspec.Struct, frozen=True):
     """A conversation log with the number of its rows in each state, for lists."""
 
@@ -399,6 +411,33 @@ class Seen(msgspec.Struct, frozen=True):
 
 Judge = Callable[[Seen], Decision]
 """Decides about a conversation log. Pure."""
+
+
+class PaceChange(msgspec.Struct, frozen=True):
+    """What is stored of a tenant's pace: `pace` is the core's own text, the times are what others go by.
+
+    `not_before` holds for all work, `catch_up_at` for what nobody waits for; until `active_until` every request has
+    to ask, even where the connector knows no limit.
+    """
+
+    pace: str
+    circuit: str
+    not_before: int | None
+    catch_up_at: int | None
+    active_until: int | None
+
+
+class PaceRow(msgspec.Struct, frozen=True):
+    """A tenant's pace as it is stored, and what time it is for the database."""
+
+    tenant: str
+    platform: str
+    circuit: str
+    not_before: int | None
+    catch_up_at: int | None
+    active_until: int | None
+    now: int
+    pace: str = "{}"
 
 
 class OperatorRow(msgspec.Struct, frozen=True):

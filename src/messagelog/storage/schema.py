@@ -55,6 +55,7 @@ conversation_logs = sa.Table(
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("conversationLogId", "tenant", "platform"),
     _partial("conversationLogsDue", '"dueAt" IS NOT NULL', "dueAt"),
+    _partial("conversationLogsDueByTenant", '"dueAt" IS NOT NULL', "platform", "tenant", "dueAt"),
     sa.Index("conversationLogsByContact", "contactId", "tenant", "platform"),
     sa.Index("conversationLogsByTime", "updatedAt"),
 )
@@ -182,14 +183,36 @@ attempts = sa.Table(
     sa.Column("platform", _id, nullable=False),
     sa.Column("conversationLogId", _id, nullable=False),
     sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("id", _id, nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("call", sa.Text, nullable=False),
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("status", sa.Integer),
     sa.Column("reason", sa.Text),
     sa.Column("body", sa.LargeBinary),
-    sa.PrimaryKeyConstraint("conversationLogId", "tenant", "platform", "fence"),
+    sa.PrimaryKeyConstraint("id", "tenant", "platform"),
+    sa.Index("attemptsByLog", "conversationLogId", "tenant", "platform", "fence"),
     sa.Index("attemptsByTime", "at"),
+)
+
+paces = sa.Table(
+    "paces",
+    metadata,
+    sa.Column("tenant", _id, nullable=False),
+    sa.Column("platform", _id, nullable=False),
+    sa.Column("circuit", sa.Text, nullable=False),
+    sa.Column("notBefore", sa.BigInteger),
+    sa.Column("catchUpAt", sa.BigInteger),
+    sa.Column("activeUntil", sa.BigInteger),
+    sa.Column("pace", sa.Text, nullable=False),
+    sa.Column("updatedAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("tenant", "platform"),
+    sa.Index(
+        "pacesActive",
+        "activeUntil",
+        postgresql_where=sa.text('"activeUntil" IS NOT NULL'),
+        sqlite_where=sa.text('"activeUntil" IS NOT NULL'),
+    ),
 )
 
 operators = sa.Table(
@@ -230,4 +253,13 @@ audit = sa.Table(
     sa.Index("auditByTime", "at"),
     sa.Index("auditByOperator", "operator", "at"),
     sa.Index("auditByTenant", "tenant"),
+)
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("purpose", _id, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("createdAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("purpose"),
 )

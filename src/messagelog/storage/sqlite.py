@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _GROUP: Final = 64  # transactions that share a commit, at most
-_LISTS: Final = frozenset({"ids", "busy"})
 _BUSY_SECONDS: Final = 30
 _READER_BUSY_SECONDS: Final = 2  # it waits on the event loop's thread, and only for the repair after a crash
 _WAL_BYTES: Final = 64 * 1024 * 1024
@@ -184,8 +183,8 @@ class SqliteStore:
         return None
 
     def _bound(self, params: Params) -> Params:
-        if lists := _LISTS & params.keys():
-            params = {**params, **{name: json.dumps(list(params[name])) for name in lists}}
+        if "ids" in params:
+            params = {**params, "ids": json.dumps(list(params["ids"]))}
         return params if self._clock is None else {**params, "now": self._clock()}
 
 

@@ -98,6 +98,7 @@ def erase_tenant(tenant: str, platform: str | None, entry: AuditEntry | None) ->
         Do("drop_admin_settings_of_tenant", [whose]),
         Fetch("drop_contacts_of_tenant", whose),
         Do("drop_new_contacts_of_tenant", [whose]),
+        Do("drop_paces_of_tenant", [whose]),
         Do("blank_audit_of_tenant", [whose]),
     )
     if entry is not None:

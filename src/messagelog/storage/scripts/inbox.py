@@ -36,6 +36,7 @@ def attempted(log: LogRow, attempt: Attempt | None) -> tuple[Do, ...]:
     params = {
         **key_params(log.key),
         "fence": log.fence,
+        "id": attempt.id,
         "call": attempt.call,
         "error": attempt.error,
         "status": attempt.status,
@@ -99,22 +100,22 @@ def attempts_of(key: LogKey) -> Script[list[Attempt]]:
     """The calls of a conversation log that came to nothing, the last one first, their bodies sealed."""
     rows = yield Fetch("attempts_of_log", key_params(key))
     return [
-        Attempt(call, error, status, reason, None if body is None else bytes(body), fence, at)
-        for fence, at, call, error, status, reason, body in rows
+        Attempt(call, error, status, reason, None if body is None else bytes(body), id_, fence, at)
+        for fence, id_, at, call, error, status, reason, body in rows
     ]
 
 
 def look_at_texts(
     key: LogKey, look: Callable[[str], AuditEntry]
-) -> Script[tuple[dict[str, bytes], dict[int, bytes]]]:
-    """The sealed texts that a conversation log still has, by row id, and what the CRM answered, by the call's number.
+) -> Script[tuple[dict[str, bytes], dict[str, bytes]]]:
+    """The sealed texts that a conversation log still has, by row id, and what the CRM answered, by the attempt's id.
 
     Each look is recorded with it: `look` is given the id of the row, or of the log for all that the CRM answered.
     """
     texts, attempts = yield Together(
         Fetch("texts_of_log", key_params(key)), Fetch("attempts_of_log", key_params(key))
     )
-    bodies = {row[0]: bytes(row[-1]) for row in attempts if row[-1] is not None}
+    bodies = {row[1]: bytes(row[-1]) for row in attempts if row[-1] is not None}
     looked_at = [id_ for id_, _ in texts] + [key.conversation_log_id] * bool(bodies)
     yield from record_audit([look(id_) for id_ in looked_at])
     return {id_: bytes(payload) for id_, payload in texts}, bodies

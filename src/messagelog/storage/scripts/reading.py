@@ -44,18 +44,33 @@ def linked_activities(log: LogRow) -> Script[frozenset[str]]:
     return frozenset(row[0] for row in rows)
 
 
-def due_logs(
-    limit: int, platforms: Sequence[str] | None = None, busy: Sequence[tuple[str, str]] = ()
-) -> Script[list[LogKey]]:
-    """Conversation logs that somebody may take up now, the longest due first; of these platforms, or of all.
+def due_logs(platforms: Sequence[str], *, each: int, tenants: int, after: str = "") -> Script[list[LogKey]]:
+    """Conversation logs of these platforms that somebody may take up now: `each` of a tenant, the longest due first.
 
-    Logs of a platform that nobody serves any more stay due: whoever does not leave them out may see nothing else. Of
-    `busy` tenants (tenant, platform) there are none.
+    Tenants whose CRM must not be called yet are left out. Of more than so many `tenants` those behind `after` come
+    first, in the order of their names; a caller goes on behind the last one. Logs of a platform that nobody serves
+    any more stay due.
     """
-    left_out = [f"{platform}/{tenant}" for tenant, platform in busy]
-    params = {"limit": limit, "all_platforms": platforms is None, "ids": platforms or (), "busy": left_out}
-    rows = yield Fetch("due_logs", params)
-    return [LogKey(*row) for row in rows]
+    found = yield Together(
+        *(
+            Fetch("due_tenants", {"platform": platform, "after": name, "limit": tenants})
+            for platform in platforms
+            for name in dict.fromkeys((after, ""))
+        )
+    )
+    ways = len(dict.fromkeys((after, "")))
+    pairs: dict[tuple[str, str], None] = {}
+    for place, rows in enumerate(found):
+        pairs.update(dict.fromkeys((tenant, platforms[place // ways]) for (tenant,) in rows))
+    # Those behind `after` first, whatever their platform.
+    chosen = sorted(pairs, key=lambda pair: (pair[0] <= after, pair))[:tenants]
+    logs = yield Together(
+        *(
+            Fetch("due_logs", {"tenant": tenant, "platform": platform, "limit": each})
+            for tenant, platform in chosen
+        )
+    )
+    return [LogKey(*row) for rows in logs for row in rows]
 
 
 def next_due() -> Script[float | None]:

@@ -27,7 +27,10 @@ def erase_texts(key: LogKey, age_ms: int) -> Script[None]:
 def drop_old_attempts(age_ms: int, limit: int) -> Script[int]:
     """Forgets calls that failed so long ago; how many, at most `limit` at a time."""
     rows = yield Fetch("old_attempts", {"age_ms": age_ms, "limit": limit})
-    yield Do("drop_attempt", [{**key_params(LogKey(*row[:3])), "fence": row[3]} for row in rows])
+    yield Do(
+        "drop_attempt",
+        [{"id": id_, "tenant": tenant, "platform": platform} for id_, tenant, platform in rows],
+    )
     return len(rows)
 
 

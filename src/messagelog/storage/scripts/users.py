@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from messagelog.storage.rows import UserRow
+from messagelog.storage.rows import UserRow, UserSummary
 from messagelog.storage.scripts.asking import Do, Fetch, Params, Together
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from messagelog.storage.scripts.asking import Script
 
 
@@ -49,6 +51,36 @@ def sign_out(tenant: str, platform: str, id_: str, *, session_id: str) -> Script
     before = yield from find_user(tenant, platform, id_)
     yield Do("sign_out", [{**key, "session_id": session_id}])
     return before
+
+
+def list_users(tenant: str | None, after: UserSummary | None, *, limit: int) -> Script[list[UserSummary]]:
+    """The next users, of one tenant or of all, in the order of their ids."""
+    rows = yield Fetch(
+        "list_users",
+        {
+            "id": after.id if after else "",
+            "after_tenant": after.tenant if after else "",
+            "platform": after.platform if after else "",
+            "tenant": tenant or "",
+            "all_tenants": tenant is None,
+            "limit": limit,
+        },
+    )
+    return [
+        UserSummary(tenant_, platform, id_, name, bool(connected), updated_at)
+        for tenant_, platform, id_, name, connected, updated_at in rows
+    ]
+
+
+def end_sessions(keys: Sequence[tuple[str, str, str]], *, session_id: str, forget: bool) -> Script[int]:
+    """Ends the sessions of users (tenant, platform, id), and drops their credentials if told to; of how many."""
+    ended = yield Together(
+        *(
+            Fetch("end_session", {**_key(*key), "session_id": session_id, "forget": forget})
+            for key in sorted(keys, key=lambda key: (key[2], *key[:2]))
+        )
+    )
+    return sum(len(rows) for rows in ended)
 
 
 def claim_refresh(user: UserRow, *, owner: str, lease_ms: int) -> Script[bool]:

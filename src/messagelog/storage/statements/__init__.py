@@ -1,18 +1,18 @@
-"""The named SQL statements, read from the `.sql` files beside this one and fitted to a database."""
+"""The named SQL statements beside this file, fitted to a database: `journal.sql`, `inbox.sql`, and `sealed.sql` once
+for each column of sealed values.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from messagelog.storage.sealed import SEALED
 
 Dialect = Literal["sqlite", "postgres"]
 
-_FILES: Final = ("journal.sql", "inbox.sql")
 _HEAD = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^--.*$\n?", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
@@ -25,7 +25,6 @@ _SPELLINGS: dict[Dialect, dict[str, str]] = {
         "{ids}": "(SELECT value AS id FROM json_each(:ids))",
         "{in_ids}": "IN (SELECT value FROM json_each(:ids))",
         "{cause}": """SUBSTR("reason" || ':', 1, INSTR("reason" || ':', ':') - 1)""",
-        "{not_busy}": "NOT IN (SELECT value FROM json_each(:busy))",
     },
     "postgres": {
         "{now}": "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
@@ -33,7 +32,6 @@ _SPELLINGS: dict[Dialect, dict[str, str]] = {
         "{ids}": "(SELECT id FROM unnest(:ids::text[]) AS listed (id))",
         "{in_ids}": "= ANY(:ids::text[])",
         "{cause}": """SPLIT_PART("reason", ':', 1)""",
-        "{not_busy}": "<> ALL(:busy::text[])",
     },
 }
 # With a clock of the caller's, the time comes in as a parameter that the adapter adds.
@@ -58,24 +56,29 @@ def load(dialect: Dialect, *, given_clock: bool) -> dict[str, Statement]:
     spelling = dict(_SPELLINGS[dialect])
     if given_clock:
         spelling["{now}"] = _GIVEN_CLOCK[dialect]
+    of_columns = [_spelled(_file("sealed.sql"), column.names) for column in SEALED]
+    files = (_file("journal.sql"), _file("inbox.sql"), *of_columns)
+    parts = [part for text in files for part in _HEAD.split(text)[1:]]
     found: dict[str, Statement] = {}
-    for file in _FILES:
-        for name, body in _named((resources.files(__package__) / file).read_text("utf-8")):
-            if name in found:
-                raise ValueError(f"two statements are called {name}")
-            found[name] = _fitted(name, body, dialect, spelling)
+    for name, body in zip(parts[::2], parts[1::2], strict=True):
+        if name in found:
+            raise ValueError(f"two statements are called {name}")
+        found[name] = _fitted(name, body, dialect, spelling)
     return found
 
 
-def _named(text: str) -> Iterator[tuple[str, str]]:
-    parts = _HEAD.split(text)[1:]
-    return zip(parts[::2], parts[1::2], strict=True)
+def _file(name: str) -> str:
+    return (resources.files(__package__) / name).read_text("utf-8")
+
+
+def _spelled(text: str, marks: dict[str, str]) -> str:
+    for mark, spelled in marks.items():
+        text = text.replace(mark, spelled)
+    return text
 
 
 def _fitted(name: str, body: str, dialect: Dialect, spelling: dict[str, str]) -> Statement:
-    text = _COMMENT.sub("", body).strip()
-    for mark, spelled in spelling.items():
-        text = text.replace(mark, spelled)
+    text = _spelled(_COMMENT.sub("", body).strip(), spelling)
     parameters = tuple(dict.fromkeys(_PARAMETER.findall(text)))
     if dialect == "postgres":
         places = {parameter: f"${place}" for place, parameter in enumerate(parameters, 1)}

@@ -3,11 +3,11 @@
 -- parked: it waits for its next try, for the CRM to be asked, or for a user who has to sign in.
 
 -- name: insert_attempt
--- A call came to nothing. Each claim makes one call at most, so that its number tells calls apart.
+-- A call came to nothing. Each claim makes one call at most, so that its number (the fence) tells their order.
 INSERT INTO "attempts" (
-    "tenant", "platform", "conversationLogId", "fence", "at", "call", "error", "status", "reason", "body")
-VALUES (:tenant, :platform, :log, :fence, {now}, :call, :error, :status, :reason, :body)
-ON CONFLICT ("conversationLogId", "tenant", "platform", "fence") DO NOTHING
+    "tenant", "platform", "conversationLogId", "fence", "id", "at", "call", "error", "status", "reason",
+    "body")
+VALUES (:tenant, :platform, :log, :fence, :id, {now}, :call, :error, :status, :reason, :body)
 
 -- name: trim_attempts
 -- The newest are kept, as many as :keep.
@@ -19,7 +19,7 @@ WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platfo
 
 -- name: attempts_of_log
 -- The calls of a conversation log that came to nothing, the last one first.
-SELECT "fence", "at", "call", "error", "status", "reason", "body"
+SELECT "fence", "id", "at", "call", "error", "status", "reason", "body"
 FROM "attempts"
 WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
 ORDER BY "fence" DESC
@@ -132,7 +132,7 @@ WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platfo
   AND "updatedAt" < (SELECT {now} - :age_ms)
 
 -- name: old_attempts
-SELECT "tenant", "platform", "conversationLogId", "fence"
+SELECT "id", "tenant", "platform"
 FROM "attempts"
 WHERE "at" < (SELECT {now} - :age_ms)
 ORDER BY "at"
@@ -140,7 +140,7 @@ LIMIT :limit
 
 -- name: drop_attempt
 DELETE FROM "attempts"
-WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "fence" = :fence
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: logs_to_drop
 -- Conversation logs that nobody has worked on for :age_ms, and of which all is logged. Never a shared thread: its next

@@ -1,7 +1,7 @@
 -- Named statements of the journal, one text for both databases. ":name" is a parameter. What the databases spell
 -- differently stands in braces: {now} is the database's clock in epoch milliseconds; {lock} locks the rows that
--- are read until the transaction ends; {in_ids} and {ids} are the list :ids, as a condition and as a table; {not_busy}
--- says that it is none of the list :busy; {cause} is the first word of "reason".
+-- are read until the transaction ends; {in_ids} and {ids} are the list :ids, as a condition and as a table; {cause} is
+-- the first word of "reason".
 
 -- name: lock_log
 -- The conversation log as it is, for the transaction that changes it, and what time it is once it is ours: the
@@ -163,14 +163,34 @@ FROM "conversationLogs"
 WHERE "contactId" = :contact_id AND "tenant" = :tenant AND "platform" = :platform
   AND "conversationLogId" <> :log AND "thirdPartyLogId" IS NOT NULL
 
+-- name: due_tenants
+-- Tenants of a platform that have a log somebody may take up now, but for those whose CRM must not be called yet;
+-- those behind :after in the order of their names. Goes from tenant to tenant through the index, over their logs.
+WITH RECURSIVE following (tenant) AS (
+    SELECT (SELECT MIN("tenant") FROM "conversationLogs"
+            WHERE "platform" = :platform AND "tenant" > :after AND "dueAt" IS NOT NULL)
+    UNION ALL
+    SELECT (SELECT MIN(log."tenant") FROM "conversationLogs" AS log
+            WHERE log."platform" = :platform AND log."tenant" > following.tenant AND log."dueAt" IS NOT NULL)
+    FROM following
+    WHERE following.tenant IS NOT NULL
+)
+SELECT following.tenant
+FROM following
+WHERE following.tenant IS NOT NULL
+  AND (SELECT MIN(log."dueAt") FROM "conversationLogs" AS log
+       WHERE log."platform" = :platform AND log."tenant" = following.tenant AND log."dueAt" IS NOT NULL)
+      <= (SELECT {now})
+  AND COALESCE((SELECT pace."catchUpAt" FROM "paces" AS pace
+                WHERE pace."tenant" = following.tenant AND pace."platform" = :platform), 0) <= (SELECT {now})
+LIMIT :limit
+
 -- name: due_logs
--- Conversation logs that somebody may take up now: a lease that ran out, a retry, a reconciliation; of all
--- platforms, or of those in :ids; not of the tenants in :busy, as "platform/tenant". The clock is read once, in a
--- query of its own, so that the index can be asked.
+-- Conversation logs of a tenant that somebody may take up now: a lease that ran out, a retry, a reconciliation.
+-- The clock is read once, in a query of its own, so that the index can be asked.
 SELECT "tenant", "platform", "conversationLogId"
 FROM "conversationLogs"
-WHERE "dueAt" <= (SELECT {now}) AND (:all_platforms OR "platform" {in_ids})
-  AND "platform" || '/' || "tenant" {not_busy}
+WHERE "platform" = :platform AND "tenant" = :tenant AND "dueAt" IS NOT NULL AND "dueAt" <= (SELECT {now})
 ORDER BY "dueAt"
 LIMIT :limit
 
@@ -431,6 +451,40 @@ WHERE "key" = :key AND "tenant" = :tenant AND "platform" = :platform AND "owner"
 DELETE FROM "newContacts"
 WHERE "until" < (SELECT {now} - :age_ms)
 
+-- name: insert_pace
+-- Nothing is known of a tenant's pace yet; nothing when it is there.
+INSERT INTO "paces" ("tenant", "platform", "circuit", "pace", "updatedAt")
+VALUES (:tenant, :platform, 'closed', '{}', {now})
+ON CONFLICT ("tenant", "platform") DO NOTHING
+
+-- name: lock_pace
+-- A tenant's pace, and what time it is once the row is ours, as in lock_log.
+SELECT "pace", {now}
+FROM (SELECT * FROM "paces"
+      WHERE "tenant" = :tenant AND "platform" = :platform
+      {lock}) AS pace
+
+-- name: save_pace
+UPDATE "paces"
+SET "circuit" = :circuit, "notBefore" = :not_before, "catchUpAt" = :catch_up_at, "activeUntil" = :active_until,
+    "pace" = :pace, "updatedAt" = {now}
+WHERE "tenant" = :tenant AND "platform" = :platform
+
+-- name: active_paces
+-- The tenants whose requests need a permit for now, whatever their connectors say, and what time it is.
+SELECT "tenant", "platform", "circuit", "notBefore", "catchUpAt", "activeUntil", {now}
+FROM "paces"
+WHERE "activeUntil" > (SELECT {now})
+ORDER BY "activeUntil" DESC
+LIMIT :limit
+
+-- name: list_paces
+-- The paces of all tenants, for people.
+SELECT "tenant", "platform", "circuit", "notBefore", "catchUpAt", "activeUntil", {now}, "pace"
+FROM "paces"
+ORDER BY "tenant", "platform"
+LIMIT :limit
+
 -- name: insert_operator
 -- A new operator; nothing when there is one of that name.
 INSERT INTO "operators" ("name", "password", "roles", "createdAt", "updatedAt")
@@ -598,6 +652,9 @@ RETURNING "phoneNumber"
 DELETE FROM "newContacts"
 WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
 
+-- name: drop_paces_of_tenant
+DELETE FROM "paces" WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+
 -- name: blank_audit_of_tenant
 -- Who looked at something of an erased tenant stays known; not what it was.
 UPDATE "audit" SET "subject" = NULL
@@ -612,3 +669,31 @@ SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "c
 FROM "conversationLogs"
 WHERE "contactId" = :contact_id AND "tenant" = :tenant AND "platform" = :platform
 ORDER BY "createdAt", "conversationLogId"
+-- name: find_keys
+-- The keys of hashes: a handful, whatever is logged.
+SELECT "purpose", "sealed"
+FROM "keys"
+WHERE "purpose" IN ('accounts', 'entries')
+
+-- name: keep_key
+-- A key is made once: whoever comes second reads what is there.
+INSERT INTO "keys" ("purpose", "sealed", "createdAt")
+VALUES (:purpose, :sealed, {now})
+ON CONFLICT ("purpose") DO NOTHING
+
+-- name: list_users
+-- Users in the order of their ids, after one of them, for people.
+SELECT "tenant", "platform", "id", "name", "credentials" IS NOT NULL, "updatedAt"
+FROM "users"
+WHERE ("id", "tenant", "platform") > (:id, :after_tenant, :platform) AND ("tenant" = :tenant OR :all_tenants)
+ORDER BY "id", "tenant", "platform"
+LIMIT :limit
+
+-- name: end_session
+-- A user's tokens end; with :forget there is nothing left to call the CRM with, as after a sign-out.
+UPDATE "users"
+SET "sessionId" = :session_id, "credentials" = CASE WHEN :forget THEN NULL ELSE "credentials" END,
+    "refreshOwner" = CASE WHEN :forget THEN NULL ELSE "refreshOwner" END,
+    "refreshUntil" = CASE WHEN :forget THEN NULL ELSE "refreshUntil" END, "updatedAt" = {now}
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
+RETURNING "id"

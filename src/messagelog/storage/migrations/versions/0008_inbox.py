@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0008"
-down_revision = "0005"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
@@ -30,14 +30,16 @@ def upgrade() -> None:
         sa.Column("platform", _id, nullable=False),
         sa.Column("conversationLogId", _id, nullable=False),
         sa.Column("fence", sa.BigInteger, nullable=False),
+        sa.Column("id", _id, nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
         sa.Column("call", sa.Text, nullable=False),
         sa.Column("error", sa.Text, nullable=False),
         sa.Column("status", sa.Integer),
         sa.Column("reason", sa.Text),
         sa.Column("body", sa.LargeBinary),
-        sa.PrimaryKeyConstraint("conversationLogId", "tenant", "platform", "fence"),
+        sa.PrimaryKeyConstraint("id", "tenant", "platform"),
     )
+    op.create_index("attemptsByLog", "attempts", ["conversationLogId", "tenant", "platform", "fence"])
     op.create_index("attemptsByTime", "attempts", ["at"])
     op.execute(_BEHIND)
     trouble, erasable = '"reason" IS NOT NULL', '"reason" IS NOT NULL AND "payload" IS NOT NULL'
