@@ -129,6 +129,7 @@ def start_ours(stack: ExitStack, name: str, crm: Crm, journal: PostgresJournal |
         "MESSAGELOG_PUBLIC_URL": "http://127.0.0.1:8787",
         "MESSAGELOG_CONNECTORS": "bench.connector:BenchConnector",
         "MESSAGELOG_PORT": "0",
+        "MESSAGELOG_PRIVATE_HOSTS": "127.0.0.1",
         "BENCH_CRM_URL": crm.url,
     }
     command = [str(Path(sysconfig.get_path("scripts")) / "messagelog")]

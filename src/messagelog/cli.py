@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import re
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import structlog
@@ -18,6 +17,21 @@ import typer
 import messagelog
 from messagelog import compose
 from messagelog import settings as configuration
+from messagelog.commands import decide, inbox
+from messagelog.commands.audit import audit
+from messagelog.commands.erase import erase_app
+from messagelog.commands.export import export_app
+from messagelog.commands.keys import check_keys, keys_app
+from messagelog.commands.operators import operators_app
+from messagelog.commands.shared import (
+    DataOption,
+    checked,
+    database_url_of,
+    in_store,
+    refuse,
+    with_database,
+)
+from messagelog.commands.users import users_app
 from messagelog.core.user_settings import AdminSetting, Locale, UserSettings, read_admin_settings
 from messagelog.listing import print_log, print_logs
 from messagelog.messages import BadRequest, parse_log_request
@@ -25,8 +39,8 @@ from messagelog.server import create_app
 from messagelog.server.assembly import Parts
 from messagelog.server.manifest import build_manifest
 from messagelog.server.serving import CannotListen, Serving, bound_socket, run, url_host
-from messagelog.storage import open_store, scripts
-from messagelog.storage.opening import is_current, migrate
+from messagelog.storage import scripts
+from messagelog.storage.opening import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,18 +52,25 @@ logs_app = typer.Typer(
     help="Shows conversation logs and their messageLogs rows.", invoke_without_command=True
 )
 app.add_typer(logs_app, name="logs")
+for _state, _meaning in inbox.STATES.items():
+    logs_app.command(_state, help=_meaning)(inbox.listing_of(_state))
+for _command in (inbox.causes, inbox.why, inbox.export, decide.retry, decide.link, decide.done):
+    logs_app.command()(_command)
 settings_app = typer.Typer(
     help="Shows and changes settings of the client, for all users of a tenant.", no_args_is_help=True
 )
 app.add_typer(settings_app, name="settings")
+app.add_typer(operators_app, name="operators")
+app.add_typer(erase_app, name="erase")
+app.add_typer(export_app, name="export")
+app.command("audit")(audit)
+app.add_typer(keys_app, name="keys")
+app.add_typer(users_app, name="users")
 
 _DATA = Path("messagelog-data")
 
 HostOption = Annotated[str, typer.Option(help="The address to listen at.")]
 PortOption = Annotated[int, typer.Option(min=0, max=65_535, help="The port to listen at; 0: a free one.")]
-DataOption = Annotated[
-    Path | None, typer.Option("--data", help="The demo's folder, instead of MESSAGELOG_DATABASE_URL.")
-]
 
 
 def main() -> None:
@@ -85,32 +106,41 @@ def demo_crm(
 @app.command()
 def serve() -> None:
     """Serves for real use, configured by MESSAGELOG_* settings."""
-    settings, connectors = _checked(configuration.checked_for_serving)
+    settings, connectors = checked(configuration.checked_for_serving)
     database_url = settings.database_url.get_secret_value()
-    _check_schema(database_url)
+    check_keys(database_url, settings)
     parts = Parts(
         database_url=database_url,
         secret_key=settings.secret_key.get_secret_value(),
+        old_secret_keys=settings.old_secrets,
         connectors=connectors,
         public_url=settings.public_url,
         times=settings.times,
         body_limit=settings.body_limit,
         media_hosts=configuration.names(settings.media_hosts),
+        private_hosts=settings.reached_hosts,
+        cors_origins=configuration.names(settings.cors_origins),
+        requests_per_minute=settings.requests_per_minute,
+        guesses_per_minute=settings.guesses_per_minute,
         contact_seconds=settings.contact_seconds,
+        kept=settings.kept,
         locale=settings.locale,
         oauth_clients=configuration.oauth_clients(connectors),
         redirect_uri=settings.oauth_redirect_uri,
         bare_state=settings.oauth_bare_state,
         metrics_token=settings.metrics_token.get_secret_value(),
+        plugins=configuration.plugins(settings),
+        required_plugins=configuration.names(settings.required_plugins),
     )
     try:
         listener = bound_socket(settings.host, settings.port)
     except CannotListen as error:
-        _refuse(f"{error} Set MESSAGELOG_HOST and MESSAGELOG_PORT to another one.")
+        refuse(f"{error} Set MESSAGELOG_HOST and MESSAGELOG_PORT to another one.")
     port = listener.getsockname()[1]
     names = ", ".join(sorted(connectors))
     print(f"messagelog serves {names} at {url_host(settings.host)}:{port}", flush=True)  # noqa: T201 - the output
-    run(Serving(create_app(parts, start_at_once=False)), listener)
+    proxies = configuration.names(settings.trusted_proxies)
+    run(Serving(create_app(parts, start_at_once=False), trusted_proxies=proxies), listener)
 
 
 @app.command()
@@ -118,11 +148,9 @@ def manifest(
     platform: Annotated[str, typer.Argument(help="One platform alone; all when it is left out.")] = "",
 ) -> None:
     """Shows the client's manifest, once it is checked: what the Developer Console is to publish."""
-    settings, connectors = _checked(configuration.checked_for_manifest)
+    settings, connectors = checked(configuration.checked_for_manifest)
     if platform and platform not in connectors:
-        _refuse(
-            f"There is no platform {platform}: MESSAGELOG_CONNECTORS has {', '.join(sorted(connectors))}."
-        )
+        refuse(f"There is no platform {platform}: MESSAGELOG_CONNECTORS has {', '.join(sorted(connectors))}.")
     chosen = {platform: connectors[platform]} if platform else connectors
     _print_json(build_manifest(chosen, settings.public_url, settings.oauth_redirect_uri))
 
@@ -130,7 +158,7 @@ def manifest(
 @app.command("migrate")
 def migrate_command() -> None:
     """Brings the database's schema to the newest version."""
-    _with_database(migrate, _database_url(None))
+    with_database(migrate, database_url_of(None))
     print("The database is up to date.")  # noqa: T201 - the command's output
 
 
@@ -155,17 +183,17 @@ def preview(
 ) -> None:
     """Shows the subject and the body of the activity that a request would become. Nothing is logged."""
     if language not in compose.LANGUAGES:
-        _refuse(f"--language: expected one of {', '.join(compose.LANGUAGES)}.")
+        refuse(f"--language: expected one of {', '.join(compose.LANGUAGES)}.")
     picked = compose.pick_zone(zone, None)
     if picked == "UTC" and not _UTC.fullmatch(zone):
-        _refuse("--zone: expected a name such as Europe/Madrid, or an offset such as -07:00.")
+        refuse("--zone: expected a name such as Europe/Madrid, or an offset such as -07:00.")
     try:
         body = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         request = parse_log_request(body)
     except OSError as error:
-        _refuse(f"{file} cannot be read: {error.strerror}.")
+        refuse(f"{file} cannot be read: {error.strerror}.")
     except BadRequest as error:
-        _refuse(f"{error}.")
+        refuse(f"{error}.")
     content = compose.compose_request(compose.Pins(_FORMATS[format_], picked, language), request)
     sys.stdout.buffer.write(f"{content.subject}\n\n{content.body}\n".encode())
 
@@ -200,7 +228,7 @@ def show(
     """Shows one conversation log with all its messageLogs rows."""
     found = _read(data or context.obj, lambda: scripts.show_logs(id_))
     if not found:
-        _refuse(f"There is no conversation log or message with the id {id_}.")
+        refuse(f"There is no conversation log or message with the id {id_}.")
     for log, rows in found:
         print_log(log, rows)
 
@@ -280,20 +308,10 @@ def unset_setting(
 
 def _with_settings(data: Path | None, work: Callable[[UserSettings], Awaitable[Any]]) -> Any:
     """What `work` comes to with the settings of the database; refused with the field where a setting cannot be."""
-    database_url = _database_url(data)
-    _check_schema(database_url)
-
-    async def done() -> Any:
-        store = await open_store(database_url)
-        try:
-            return await work(UserSettings(store, Locale()))
-        finally:
-            await store.close()
-
     try:
-        return asyncio.run(done())
+        return in_store(database_url_of(data), lambda store: work(UserSettings(store, Locale())))
     except BadRequest as error:
-        _refuse(f"{error}.")
+        refuse(f"{error}.")
 
 
 def _print_json(value: Any) -> None:
@@ -307,62 +325,14 @@ def _demonstrate(work: Callable[[str, int, Path], None], host: str, port: int, d
     try:
         work(host, port, data)
     except CannotListen as error:
-        _refuse(f"{error} Choose another one with --host and --port.")
+        refuse(f"{error} Choose another one with --host and --port.")
     except UnusableFolder as error:
-        _refuse(f"{error} Choose another one with --data.")
+        refuse(f"{error} Choose another one with --data.")
 
 
 def _read(data: Path | None, script: Any) -> Any:
     """What a script reads from the database."""
-    database_url = _database_url(data)
-    _check_schema(database_url)
-
-    async def read() -> Any:
-        store = await open_store(database_url)
-        try:
-            return await store.read(script)
-        finally:
-            await store.close()
-
-    return asyncio.run(read())
-
-
-def _database_url(data: Path | None) -> str:
-    if data is not None:
-        return f"sqlite:///{data / 'messagelog.sqlite'}"
-    database_url: str = _checked(configuration.checked_for_database)[1]
-    return database_url
-
-
-def _checked(check: Callable[[configuration.Settings], Any]) -> tuple[configuration.Settings, Any]:
-    """The settings of the environment, and what `check` makes of them; refused with every problem."""
-    try:
-        settings = configuration.read_settings()
-        return settings, check(settings)
-    except configuration.BadSettings as error:
-        _refuse(*error.sentences)
-
-
-def _check_schema(database_url: str) -> None:
-    if database_url.startswith("sqlite:///") and not Path(database_url.removeprefix("sqlite:///")).exists():
-        _refuse("The database does not exist yet: run `messagelog migrate`.")
-    if not _with_database(is_current, database_url):
-        _refuse("The database's schema is not up to date: run `messagelog migrate`.")
-
-
-def _with_database(work: Callable[[str], Any], database_url: str) -> Any:
-    try:
-        return work(database_url)
-    except Exception as error:  # noqa: BLE001 - of either driver, or of SQLAlchemy, which wraps them
-        # What drivers say may quote parts of the URL, and a password may be among them.
-        cause = type(getattr(error, "orig", None) or error).__name__
-        _refuse(f"The database cannot be used ({cause}): is MESSAGELOG_DATABASE_URL right, and does it run?")
-
-
-def _refuse(*sentences: str) -> NoReturn:
-    for sentence in sentences:
-        print(sentence, file=sys.stderr)  # noqa: T201 - the command's answer
-    raise typer.Exit(2)
+    return in_store(database_url_of(data), lambda store: store.read(script))
 
 
 def _configure_log() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
 import shlex
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
@@ -18,6 +20,7 @@ from messagelog.connectors.demo import DemoConnector
 from messagelog.server import create_app
 from messagelog.server.assembly import Parts
 from messagelog.server.serving import Serving, bound_socket, run, url_host
+from messagelog.storage import KeysLocked, Sealer, open_store, with_stored_keys
 from messagelog.storage.opening import migrate
 from messagelog.testing.demo_crm import API_KEYS, create_demo_crm
 
@@ -38,16 +41,20 @@ class UnusableFolder(Exception):
 def serve_demo(host: str, port: int, data: Path) -> None:
     """Serves the demo until it is stopped; its data stays in `data`. Raises `UnusableFolder` and `CannotListen`."""
     _make(data)
-    listener = bound_socket(host, port)
     database_url = f"sqlite:///{data / 'messagelog.sqlite'}"
     migrate(database_url)
+    secret = _kept_secret(data / "secret-key")
+    asyncio.run(_check_secret(database_url, secret, data))
+    listener = bound_socket(host, port)
     url = _url(host, listener)
     connector = DemoConnector(f"{url}{_MOUNT}/api")
+    connector_host = urlsplit(url).hostname or ""
     parts = Parts(
         database_url=database_url,
-        secret_key=_kept_secret(data / "secret-key"),
+        secret_key=secret,
         connectors={connector.name: connector},
         public_url=url,
+        private_hosts=frozenset({connector_host}),
     )
     crm = create_demo_crm(data / "demo-crm.sqlite")
     app = create_app(parts, mounts={_MOUNT: crm}, start_at_once=False)
@@ -82,6 +89,16 @@ def _make(data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnusableFolder(f"The folder {data} cannot be made: {error.strerror}.") from error
+
+
+async def _check_secret(database_url: str, secret: str, data: Path) -> None:
+    store = await open_store(database_url)
+    try:
+        await with_stored_keys(store, Sealer(secret))
+    except KeysLocked as error:
+        raise UnusableFolder(f"The file secret-key in {data} is not the one of its database.") from error
+    finally:
+        await store.close()
 
 
 def _url(host: str, listener: socket.socket) -> str:

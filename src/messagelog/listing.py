@@ -1,4 +1,4 @@
-"""What `messagelog logs` prints: columns on a terminal, lines with tabs in a pipe. Ids are never cut."""
+"""What lists of `messagelog` look like: columns on a terminal, lines with tabs in a pipe. Ids are never cut."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ROW_HEADS = ("id", "state", "thirdPartyLogId", "userId", "updatedAt", "reason")
 
 def print_logs(summaries: Iterable[LogSummary]) -> None:
     """Prints a line for each conversation log."""
-    _print(_LOG_HEADS, [_log_values(each.log, each.counts) for each in summaries])
+    print_table(_LOG_HEADS, [_log_values(each.log, each.counts) for each in summaries])
 
 
 def print_log(log: LogRow, rows: Sequence[MessageRow]) -> None:
@@ -37,8 +37,8 @@ def print_log(log: LogRow, rows: Sequence[MessageRow]) -> None:
     counts: dict[str, int] = {}
     for row in rows:
         counts[row.state] = counts.get(row.state, 0) + 1
-    _print(_LOG_HEADS, [_log_values(log, counts)])
-    _print(_ROW_HEADS, [_row_values(row) for row in rows])
+    print_table(_LOG_HEADS, [_log_values(log, counts)])
+    print_table(_ROW_HEADS, [_row_values(row) for row in rows])
 
 
 def _log_values(log: LogRow, counts: dict[str, int]) -> tuple[str, ...]:
@@ -66,7 +66,8 @@ def _row_values(row: MessageRow) -> tuple[str, ...]:
     )
 
 
-def _print(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+def print_table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+    """Prints columns under their heads: side by side on a terminal, with tabs between them in a pipe."""
     table = [tuple(map(_printable, values)) for values in (heads, *lines)]
     if not sys.stdout.isatty():
         for values in table:

@@ -15,20 +15,28 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from messagelog.connectors import ClientAuth, Connector
 from messagelog.connectors.demo import DemoConnector
+from messagelog.connectors.outbound import NamedHosts
 from messagelog.core import Times
 from messagelog.core.asking import place_of
 from messagelog.core.oauth import OAuthClient
+from messagelog.core.plugin_loading import BadPlugins, installed_plugins, load_plugins
+from messagelog.core.retention import Kept
 from messagelog.core.user_settings import Locale, is_language, is_zone
 from messagelog.server.assembly import REDIRECT_URI
+from messagelog.server.cors import ANY, is_origin
 from messagelog.server.manifest_check import manifest_problems
+from messagelog.storage.opening import weak_mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from messagelog.plugins import Plugin
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9]")
 _SECRET_CHARACTERS: Final = 32
 _SECRET_DISTINCT: Final = 10
 _HIGHEST_PORT: Final = 65_535
+_MOST_DAYS: Final = 36_500
 
 
 class BadSettings(Exception):
@@ -51,6 +59,7 @@ class Settings(BaseSettings):
 
     database_url: SecretStr = SecretStr("")
     secret_key: SecretStr = SecretStr("")
+    old_secret_keys: SecretStr = SecretStr("")
     public_url: str = ""
     connectors: Annotated[str, NoDecode] = ""
     host: str = "127.0.0.1"
@@ -61,13 +70,29 @@ class Settings(BaseSettings):
     lease_seconds: float = 45.0
     sweep_seconds: float = 1.0
     contact_seconds: float = 300.0
+    text_days: float = 30.0
+    row_days: float = 0.0
     language: str = "en"
     timezone: str = "UTC"
     media_hosts: Annotated[str, NoDecode] = ""
+    private_hosts: Annotated[str, NoDecode] = ""
+    cors_origins: Annotated[str, NoDecode] = ANY
+    requests_per_minute: int = 0
+    guesses_per_minute: int = 0
+    trusted_proxies: Annotated[str, NoDecode] = ""
+    database_insecure: bool = False
     demo_crm_url: str = ""
     oauth_redirect_uri: str = REDIRECT_URI
     oauth_bare_state: bool = False
     metrics_token: SecretStr = SecretStr("")
+    plugins: Annotated[str, NoDecode] = ""
+    required_plugins: Annotated[str, NoDecode] = ""
+
+    @property
+    def old_secrets(self) -> tuple[str, ...]:
+        """The secret keys of before the present one."""
+        listed = self.old_secret_keys.get_secret_value().split(",")
+        return tuple(secret.strip() for secret in listed if secret.strip())
 
     @property
     def times(self) -> Times:
@@ -78,6 +103,17 @@ class Settings(BaseSettings):
             lease=self.lease_seconds,
             sweep=self.sweep_seconds,
         )
+
+    @property
+    def kept(self) -> Kept:
+        """How long what is not logged, and what is done, is kept."""
+        return Kept(text_days=self.text_days, row_days=self.row_days)
+
+    @property
+    def reached_hosts(self) -> frozenset[str]:
+        """The hosts that may be reached although they are private: those that are named, and the demo's CRM."""
+        demo = _parsed(self.demo_crm_url)
+        return names(self.private_hosts) | ({demo.hostname} if demo and demo.hostname else frozenset())
 
     @property
     def locale(self) -> Locale:
@@ -104,6 +140,14 @@ def checked_for_database(settings: Settings) -> str:
     return settings.database_url.get_secret_value()
 
 
+def checked_for_keys(settings: Settings) -> str:
+    """The database URL of settings whose secret keys are given and safe too; `BadSettings` otherwise."""
+    problems = [*_database_problems(settings), *_secret_problems(settings)]
+    if problems:
+        raise BadSettings(*problems)
+    return settings.database_url.get_secret_value()
+
+
 def checked_for_serving(settings: Settings) -> dict[str, Connector]:
     """The connectors of settings that are complete and safe; `BadSettings` with every problem otherwise."""
     connectors, connector_problems = _connectors(settings)
@@ -111,12 +155,17 @@ def checked_for_serving(settings: Settings) -> dict[str, Connector]:
         oauth_clients(connectors)
     except BadSettings as error:
         connector_problems += error.sentences
+    try:
+        plugins(settings)
+    except BadSettings as error:
+        connector_problems += error.sentences
     problems = [
         *_database_problems(settings),
-        *_secret_problems(settings.secret_key.get_secret_value()),
+        *_secret_problems(settings),
         *_url_problems(settings.public_url),
         *_redirect_problems(settings.oauth_redirect_uri),
         *_number_problems(settings),
+        *_edge_problems(settings),
         *_locale_problems(settings),
         *connector_problems,
     ]
@@ -164,6 +213,15 @@ def oauth_clients(connectors: Mapping[str, Connector]) -> dict[str, OAuthClient]
     if problems:
         raise BadSettings(*problems)
     return clients
+
+
+def plugins(settings: Settings) -> tuple[Plugin, ...]:
+    """The plugins that are named, made with their settings from the environment; `BadSettings` otherwise."""
+    wanted = [name.strip() for name in settings.plugins.split(",") if name.strip()]
+    try:
+        return load_plugins(wanted, names(settings.required_plugins), os.environ, installed_plugins())
+    except BadPlugins as error:
+        raise BadSettings(*error.args) from error
 
 
 def load_connector(spec: str, *, demo_crm_url: str = "") -> Connector:
@@ -225,18 +283,38 @@ def _database_problems(settings: Settings) -> list[str]:
         return ["MESSAGELOG_DATABASE_URL must begin with sqlite:/// or postgresql://."]
     if url in {"sqlite:///", "sqlite:///:memory:"}:
         return ["MESSAGELOG_DATABASE_URL must name a file: what is in memory is lost with the process."]
+    if not settings.database_insecure and (mode := weak_mode(url)) is not None:
+        unsafe = f"with sslmode={mode} nobody checks which server gets the password"
+        remedy = "Leave sslmode out, or set MESSAGELOG_DATABASE_INSECURE=true where the network is trusted."
+        return [f"MESSAGELOG_DATABASE_URL is unsafe: {unsafe}. {remedy}"]
     return []
 
 
-def _secret_problems(secret: str) -> list[str]:
+def _secret_problems(settings: Settings) -> list[str]:
+    secret, old = settings.secret_key.get_secret_value(), settings.old_secrets
     if not secret:
         return [
             "MESSAGELOG_SECRET_KEY is missing: set it to a random text, such as `openssl rand -hex 32` prints."
         ]
-    if len(secret) < _SECRET_CHARACTERS or len(set(secret)) < _SECRET_DISTINCT:
-        unsafe = f"it needs at least {_SECRET_CHARACTERS} random characters"
-        return [f"MESSAGELOG_SECRET_KEY is unsafe: {unsafe}, such as `openssl rand -hex 32` prints."]
-    return []
+    unsafe = (
+        f"it needs at least {_SECRET_CHARACTERS} random characters, such as `openssl rand -hex 32` prints."
+    )
+    problems = []
+    if not _is_strong(secret):
+        problems.append(f"MESSAGELOG_SECRET_KEY is unsafe: {unsafe}")
+    if not all(map(_is_strong, old)):
+        problems.append(
+            f"MESSAGELOG_OLD_SECRET_KEYS holds a key that is unsafe: {unsafe} A key may hold no comma."
+        )
+    if secret in old:
+        problems.append("MESSAGELOG_OLD_SECRET_KEYS holds MESSAGELOG_SECRET_KEY: name each key once.")
+    elif len(set(old)) < len(old):
+        problems.append("MESSAGELOG_OLD_SECRET_KEYS holds a key twice: name each key once.")
+    return problems
+
+
+def _is_strong(secret: str) -> bool:
+    return len(secret) >= _SECRET_CHARACTERS and len(set(secret)) >= _SECRET_DISTINCT
 
 
 def _url_problems(url: str) -> list[str]:
@@ -303,11 +381,44 @@ def _number_problems(settings: Settings) -> list[str]:
             problems.append(f"MESSAGELOG_LEASE_SECONDS is too short: {error}.")
     if not math.isfinite(settings.contact_seconds) or settings.contact_seconds < 0:
         problems.append("MESSAGELOG_CONTACT_SECONDS must be a number of seconds, or 0.")
+    for name in ("text_days", "row_days"):
+        days = getattr(settings, name)
+        if not math.isfinite(days) or not 0 <= days <= _MOST_DAYS:
+            problems.append(f"MESSAGELOG_{name.upper()} must be a number of days, or 0 for no limit.")
+    problems += [
+        f"MESSAGELOG_{name.upper()} must be a number, or 0 for no limit."
+        for name in ("requests_per_minute", "guesses_per_minute")
+        if getattr(settings, name) < 0
+    ]
     if settings.body_limit <= 0:
         problems.append("MESSAGELOG_BODY_LIMIT must be a number of bytes above zero.")
     if not 0 <= settings.port <= _HIGHEST_PORT:
         problems.append(f"MESSAGELOG_PORT must be a number from 0 to {_HIGHEST_PORT}.")
     return problems
+
+
+def _edge_problems(settings: Settings) -> list[str]:
+    """What is wrong with the settings that say who may ask, and who may be asked."""
+    problems = []
+    origins = names(settings.cors_origins)
+    if not origins or not all(map(is_origin, origins)):
+        problems.append(
+            "MESSAGELOG_CORS_ORIGINS must be origins as browsers send them, such as chrome-extension://ID, or *."
+        )
+    try:
+        NamedHosts(settings.reached_hosts)
+    except ValueError as error:
+        problems.append(f"MESSAGELOG_PRIVATE_HOSTS: {error}.")
+    if not all(map(_is_network, names(settings.trusted_proxies))):
+        problems.append("MESSAGELOG_TRUSTED_PROXIES must be addresses or networks, such as 127.0.0.1.")
+    return problems
+
+
+def _is_network(text: str) -> bool:
+    try:
+        return ipaddress.ip_network(text).prefixlen > 0
+    except ValueError:
+        return False
 
 
 def _locale_problems(settings: Settings) -> list[str]:

@@ -17,6 +17,7 @@ from messagelog.settings import (
     load_connector,
     names,
     oauth_clients,
+    plugins,
     read_settings,
 )
 from messagelog.storage.opening import migrate
@@ -44,6 +45,12 @@ def serve(**changes: str) -> Done:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
+        (
+            "PLUGINS",
+            "redaction,other",
+            "MESSAGELOG_PLUGINS: no plugin other is installed; there are: redaction.",
+        ),
+        ("REQUIRED_PLUGINS", "redaction", "MESSAGELOG_REQUIRED_PLUGINS names redaction, which "),
         ("CONTACT_SECONDS", "-1", "MESSAGELOG_CONTACT_SECONDS must be a number of seconds, or 0."),
         ("CONTACT_SECONDS", "nan", "MESSAGELOG_CONTACT_SECONDS must be a number of seconds, or 0."),
         ("LANGUAGE", "English!", "MESSAGELOG_LANGUAGE must be a language, such as en or pt-BR."),
@@ -101,6 +108,27 @@ def serve(**changes: str) -> Done:
         ("CONNECTORS", "demo,demo", "MESSAGELOG_CONNECTORS names two connectors called demo."),
         ("DEMO_CRM_URL", "", "MESSAGELOG_DEMO_CRM_URL is missing: "),
         ("DEMO_CRM_URL", "127.0.0.1:8788", "MESSAGELOG_DEMO_CRM_URL must be an http:// or https:// URL: "),
+        (
+            "PRIVATE_HOSTS",
+            "https://crm.test",
+            "MESSAGELOG_PRIVATE_HOSTS: https://crm.test is neither a host name",
+        ),
+        ("PRIVATE_HOSTS", "0.0.0.0/0", "MESSAGELOG_PRIVATE_HOSTS: 0.0.0.0/0 would be every host there is."),
+        (
+            "CORS_ORIGINS",
+            "https://client.test/",
+            "MESSAGELOG_CORS_ORIGINS must be origins as browsers send them",
+        ),
+        ("CORS_ORIGINS", ",", "MESSAGELOG_CORS_ORIGINS must be origins"),
+        ("TRUSTED_PROXIES", "*", "MESSAGELOG_TRUSTED_PROXIES must be addresses or networks"),
+        ("TRUSTED_PROXIES", "0.0.0.0/0", "MESSAGELOG_TRUSTED_PROXIES must be addresses or networks"),
+        ("REQUESTS_PER_MINUTE", "-1", "MESSAGELOG_REQUESTS_PER_MINUTE must be a number, or 0 for no limit."),
+        ("GUESSES_PER_MINUTE", "-1", "MESSAGELOG_GUESSES_PER_MINUTE must be a number, or 0 for no limit."),
+        (
+            "DATABASE_URL",
+            "postgresql://u:hidden@db.test/db?sslmode=require",
+            "MESSAGELOG_DATABASE_URL is unsafe: with sslmode=require nobody checks which server gets the password.",
+        ),
         ("PORT", "hidden", "MESSAGELOG_PORT: "),
         ("PORT", "70000", "MESSAGELOG_PORT must be a number from 0 to 65535."),
         ("BODY_LIMIT", "0", "MESSAGELOG_BODY_LIMIT must be a number of bytes above zero."),
@@ -235,6 +263,26 @@ def test_two_connectors_whose_oauth_clients_would_be_one(monkeypatch: pytest.Mon
         oauth_clients({each.name: each for each in (Granting(), Alike())})
 
 
+@pytest.mark.parametrize("name", ["serve", "migrate", "logs"])
+def test_a_database_that_nobody_checks_has_to_be_asked_for(name: str) -> None:
+    env = {
+        **GOOD,
+        "MESSAGELOG_DATABASE_URL": "postgresql://u:hidden@192.0.2.1:9/db?sslmode=disable&hostaddr=127.0.0.1",
+    }
+    refused = command(name, env=env)
+    assert refused.code == 2
+    assert refused.err.startswith("MESSAGELOG_DATABASE_URL is unsafe: with sslmode=disable ")
+    done = command(name, env={**env, "MESSAGELOG_DATABASE_INSECURE": "true"})
+    assert done.err.startswith("The database cannot be used (OperationalError)")
+    assert "hidden" not in refused.err + done.err
+
+
+def test_the_hosts_that_may_be_reached_are_those_that_are_named() -> None:
+    assert Settings.model_validate({}).reached_hosts == frozenset()
+    named = {"private_hosts": " crm.test, 10.0.0.0/8", "demo_crm_url": "http://127.0.0.1:8788/demo-crm/api"}
+    assert Settings.model_validate(named).reached_hosts == {"crm.test", "10.0.0.0/8", "127.0.0.1"}
+
+
 def test_no_secret_is_shown_with_the_settings() -> None:
     settings = Settings.model_validate(
         {"secret_key": SECRET, "database_url": "postgresql://u:hidden@host/db"}
@@ -325,3 +373,17 @@ def test_a_folder_that_cannot_be_made(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("port", ["70000", "-1", "http"])
 def test_a_port_that_is_none(port: str) -> None:
     assert command("demo", "--port", port).code == 2
+
+
+def test_plugins_are_made_with_their_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MESSAGELOG_PLUGINS", " redaction ,")
+    assert [each.name for each in plugins(read_settings())] == ["redaction"]
+    path = tmp_path / "patterns"
+    path.write_text("account = (", "utf-8")
+    monkeypatch.setenv("MESSAGELOG_PLUGIN_REDACTION_PATTERNS_FILE", str(path))
+    with pytest.raises(
+        BadSettings, match=r"^The plugin redaction: patterns_file: .*: line 1: not a regular "
+    ):
+        plugins(read_settings())
+    monkeypatch.setenv("MESSAGELOG_PLUGINS", "")
+    assert plugins(read_settings()) == ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -21,7 +21,7 @@ from messagelog.storage import Sealer, open_store, scripts
 from storage.journal import run_sql
 from support.authorization import REGISTERED, lost, oauth_crm, refusing
 from support.requests import body, message, parsed
-from support.site import SQLITE_ONLY
+from support.site import LOOPBACK, SQLITE_ONLY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -113,6 +113,7 @@ async def place(database_url: str, folder: Path, **changes: Any) -> AsyncIterato
             times=TIMES,
             now=clock,
             oauth_clients={connector.name: REGISTERED},
+            private_hosts=LOOPBACK,
         )
         async with assembled(parts) as assembly:
             user = await signed_in(crm, connector, assembly)
@@ -307,6 +308,35 @@ async def test_what_another_process_wrote_is_not_dropped_for_a_grant_of_before(
         assert (await here.row()).credentials == bytes.fromhex(sealed)
 
 
+def sealed_anew(database_url: str, row: UserRow) -> None:
+    """The same credentials in other bytes, as a rotation of secret keys leaves them."""
+    vault = Vault(Sealer(SECRET))
+    sealed = vault.seal(("acme", "oauth-crm", "u-ada"), vault.open(row)).hex()
+    literal = f"X'{sealed}'" if database_url.startswith("sqlite") else f"'\\x{sealed}'::bytea"
+    run_sql(database_url, f'UPDATE "users" SET "credentials" = {literal}')  # noqa: S608 - our own bytes
+
+
+async def test_credentials_that_were_only_sealed_anew_are_refreshed_all_the_same(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Other bytes do not mean that somebody else has refreshed them: neither before the claim nor after it."""
+    async with place(database_url, tmp_path) as here:
+        first = await here.credentials()
+        await here.session()  # the row is remembered for a moment
+        sealed_anew(database_url, await here.row())
+        row = await here.row()
+
+        def meanwhile(_kind: str) -> Any:
+            sealed_anew(database_url, row)
+
+        here.crm.before = meanwhile
+        here.clock.now += 3600 - 60
+        session = await here.session()
+        assert session.credentials.access_token != first.access_token
+        assert await here.credentials() == session.credentials
+        assert (await here.call())["id"] == "u-ada"
+
+
 async def test_a_process_that_died_while_it_refreshed_is_waited_for_until_its_lease_ends(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -440,9 +470,34 @@ async def test_a_request_is_told_that_the_crm_cannot_be_reached(
     async with place(database_url, tmp_path) as here:
         here.clock.now += 3600
         here.crm.before = refusing("refresh_token", "server_error", 503)
-        answer = await here.assembly.runtime.submit(here.user, parsed(body(message(1), contact=contact)))
-        assert not answer.successful
+        impatient = replace(here.parts, times=Times(answer=1.5, call=8.0, lease=60.0), luck=lambda: 0.999)
+        async with assembled(impatient) as other:
+            answer = await other.runtime.submit(here.user, parsed(body(message(1), contact=contact)))
+        assert answer.successful is (contact == "c-1"), "without a contact there is nothing to keep"
         assert "reached" in answer.return_message.message
+
+
+@SQLITE_ONLY
+async def test_two_hundred_logs_that_wait_for_one_user_cause_one_refresh(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with place(database_url, tmp_path) as here:
+        here.clock.now += 3600
+        here.crm.before = refusing("refresh_token", "server_error", 503)
+        brisk = replace(here.parts, times=Times(answer=0.01, call=8.0, lease=60.0))
+        async with assembled(brisk) as busy:
+            requests = [parsed(body(message(n), conversation=f"k{n}")) for n in range(1, 201)]
+            await asyncio.gather(*(busy.runtime.submit(here.user, each) for each in requests))
+            await busy.runtime.idle()
+        asked = len(here.crm.forms)
+        run_sql(database_url, 'UPDATE "conversationLogs" SET "dueAt" = 1 WHERE "owner" IS NULL')
+        here.crm.before = lambda _kind: None
+        async with here.another_process() as later:
+            while await later.runtime.sweep():
+                await later.runtime.idle()
+            due = await later.store.read(scripts.next_due)
+        assert due is None, "all are logged"
+        assert len(here.crm.forms) == asked + 1
 
 
 # -------------------------------------------------------------------------------- signing out meanwhile

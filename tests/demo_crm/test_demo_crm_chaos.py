@@ -17,6 +17,8 @@ DEFAULTS: dict[str, Any] = {
     "failure_rate": 0.0,
     "status": 503,
     "retry_after_s": None,
+    "rate_limit": None,
+    "rate_window_s": 1.0,
     "lose_response_rate": 0.0,
     "apply_then_status": None,
     "hold": False,
@@ -34,6 +36,8 @@ MISFITS: list[dict[str, object]] = [
     {"status": 200},
     {"status": 600},
     {"retry_after_s": "soon"},
+    {"rate_limit": 0},
+    {"rate_window_s": -1},
     {"lose_response_rate": 2},
     {"apply_then_status": 302},
     {"hold": 1},
@@ -192,6 +196,23 @@ async def test_a_dropped_request_leaves_nothing(ada: Visitor, otto: Visitor) -> 
     assert await post(otto) == 201
     await ada.chaos(reset=True)
     assert await rows(ada) == 0
+
+
+async def test_a_rate_limit_is_kept_by_the_crms_own_record(ada: Visitor, otto: Visitor, time: Time) -> None:
+    await ada.chaos(rate_limit=3, rate_window_s=10)
+    for number in range(3):
+        answer = await ada.ask(
+            "POST", "/api/activities", json={"contact_id": "c-1", "subject": "s", "body": ""}
+        )
+        assert (answer.status, answer.headers["X-RateLimit-Remaining"]) == (201, str(2 - number))
+        time.now += 2
+    refused = await ada.ask("GET", "/api/me")
+    assert (refused.status, refused.headers["Retry-After"]) == (429, "4")
+    assert refused.headers["X-RateLimit-Remaining"] == "0"
+    assert (await otto.ask("GET", "/api/me")).status == 200, "it is the tenant's own"
+    time.now += 4
+    assert (await ada.ask("GET", "/api/me")).status == 200, "the first one is ten seconds old"
+    assert (await ada.ask("GET", "/api/me")).status == 429
 
 
 async def test_searches_do_not_see_young_rows(ada: Visitor, time: Time) -> None:

@@ -15,6 +15,7 @@ from messagelog.server.assembly import Parts, assembled
 from messagelog.storage.opening import migrate
 from messagelog.testing.demo_crm import serve_demo_crm
 from support.requests import body, message, parsed, thread
+from support.site import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -70,6 +71,7 @@ async def office(
             connectors={connector.name: connector},
             public_url="http://127.0.0.1",
             media_hosts=media_hosts,
+            private_hosts=LOOPBACK,
         )
         async with assembled(parts) as assembly:
             user = await assembly.users.sign_in(connector, Credentials(api_key="demo-ada"), "")

@@ -22,8 +22,8 @@ from messagelog.connectors import (
     NotFound,
     OAuth,
     OutcomeUnknown,
-    RateLimited,
 )
+from messagelog.core.backoff import STEPS
 from messagelog.core.settle import Abilities, Trouble, troubled
 from messagelog.server import create_app
 from messagelog.server.assembly import Parts
@@ -138,7 +138,7 @@ def outcomes(error: ConnectorError, call: str) -> set[str]:
     """What a row of such a call can become, whatever the connector can do and however often it was tried."""
     found = set()
     able = [Abilities.of(made(Crm())) for made in (Plain, Upserting, ReadingBack, Appending)]
-    for each, user, tries in product(able, PEOPLE.values(), (0, 4)):
+    for each, user, tries in product(able, PEOPLE.values(), (0, len(STEPS))):
         log = LogRow(
             LogKey("acme", "memory", "conv/1"),
             conversation_id="conv",
@@ -154,7 +154,7 @@ def outcomes(error: ConnectorError, call: str) -> set[str]:
             tries=tries,
         )
         row = MessageRow("1", "conv", "conv/1", None, user, RowState.CALLING, None, 1, 0, None, b"", 0, 0)
-        settled = troubled(log, [row], error, each, may_recreate=True)
+        settled = troubled(log, [row], error, each, may_recreate=True, luck=0.5)
         found |= {str(change.state) for change in settled.changes}
     return found
 
@@ -174,7 +174,6 @@ def test_all_errors_are_listed_with_what_they_lead_to() -> None:
 
 
 def test_special_cases_of_errors_are_as_told() -> None:
-    assert outcomes(RateLimited(retry_after=901), "create") == {RowState.FAILED}
     assert outcomes(NotFound(gone=True), "update") == {RowState.PLANNED}
     assert outcomes(NotFound(gone=False), "update") == {RowState.FAILED}
 

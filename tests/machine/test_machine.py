@@ -36,7 +36,7 @@ from support.requests import MAYA, OMAR, body, message, parsed, thread
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from messagelog.core import Runtime
+    from messagelog.core import Runtime, User
     from support.crm import Call
 
 LONG = os.environ.get("MESSAGELOG_PROVE") == "1"
@@ -82,6 +82,9 @@ class Machine(RuleBasedStateMachine):
         self.crm.search_from = lambda activity: self.clock.now - activity.made_at >= 4_000
         self.expected: dict[tuple[str, str], Expected] = {}
         self.faults: list[str] = []
+        self.away = False
+        self.refused: set[str] = set()
+        self.users: dict[str, User] = {}
         self.notes = 0
         self.runner.run(self._open())
 
@@ -124,6 +127,22 @@ class Machine(RuleBasedStateMachine):
         self.clock.now += seconds * 1000
         self.runner.run(self._swept_unless_dead())
 
+    @rule(away=st.booleans())
+    def the_crm_goes_away_or_comes_back(self, *, away: bool) -> None:
+        """No call arrives from now on, or all do again."""
+        self.away = away
+
+    @rule(user=st.sampled_from(USERS))
+    def a_sign_in_ends(self, user: str) -> None:
+        """The CRM refuses the user until she signs in again."""
+        self.refused.add(user)
+
+    @rule(user=st.sampled_from(USERS))
+    def sign_in(self, user: str) -> None:
+        """The user signs in, and what has waited for her goes on."""
+        self.refused.discard(user)
+        self.runner.run(self._signed_in(user))
+
     @rule()
     def restart(self) -> None:
         """The process is killed, and another one begins."""
@@ -160,7 +179,11 @@ class Machine(RuleBasedStateMachine):
             self.runner.close()
 
     async def _judged(self) -> None:
+        self.away = False
+        self.refused.clear()
         await self._restarted()
+        for user in tuple(self.users):
+            await self._signed_in(user)
         for (tenant, conversation), expected in self.expected.items():
             await self._settled()
             expected.sent += 1
@@ -209,10 +232,21 @@ class Machine(RuleBasedStateMachine):
             if isinstance(outcome, Exception):
                 raise outcome
 
-    async def _submitted(self, user: str, request: dict[str, Any]) -> None:
+    async def _signed_in(self, user: str) -> None:
         connector = self.runtime.connectors["memory"]
-        who = await self.runtime.users.sign_in(connector, Credentials(api_key=user), "")
-        await self.runtime.submit(who, parsed(request))
+        try:
+            credentials = Credentials(api_key=user)
+            self.users[user] = await self.runtime.users.sign_in(connector, credentials, "")
+        except Crashed:
+            await self._restarted()
+
+    async def _submitted(self, user: str, request: dict[str, Any]) -> None:
+        """Somebody who has signed in once sends a request; whether she has to sign in again by now is not asked."""
+        if user not in self.users:
+            connector = self.runtime.connectors["memory"]
+            credentials = Credentials(api_key=user)
+            self.users[user] = await self.runtime.users.sign_in(connector, credentials, "")
+        await self.runtime.submit(self.users[user], parsed(request))
 
     async def _swept_unless_dead(self) -> None:
         """Sweeps. A process whose crash is still to come may meet it here; another one then takes its place."""
@@ -244,6 +278,10 @@ class Machine(RuleBasedStateMachine):
         return self._fault(call, done=True)
 
     def _fault(self, call: Call, *, done: bool) -> ConnectorError | None:
+        if not done and self.away:
+            return Unavailable("no connection")
+        if not done and any(user.endswith(f"/{call.user}") for user in self.refused):
+            return AuthExpired("HTTP 401", status=401)
         if not self.faults or call.kind not in {"create", "update"}:
             return None
         error, after = FAULTS[self.faults[0]]

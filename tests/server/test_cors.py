@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from messagelog.server.cors import is_origin
 from support.requests import body, message
 from support.site import ADA, SQLITE_ONLY, Quick, site
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.site import Reply, Site
-
-pytestmark = SQLITE_ONLY
 
 ORIGIN = {"origin": "chrome-extension://abcdefghijklmnopabcdefghijklmnop"}
 CLIENTS = "content-type,developer-author-name,rc-account-id,rc-extension-id"
@@ -36,6 +35,7 @@ def assert_readable(reply: Reply) -> None:
     assert reply.headers["access-control-expose-headers"] == "x-refreshed-jwt-token"
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "PUT", "DELETE"])
 async def test_a_preflight_is_granted_on_every_path(here: Site, path: str, method: str) -> None:
@@ -47,6 +47,7 @@ async def test_a_preflight_is_granted_on_every_path(here: Site, path: str, metho
     assert method in reply.headers["access-control-allow-methods"].split(", ")
 
 
+@SQLITE_ONLY
 async def test_a_preflight_to_a_private_network_is_granted(here: Site) -> None:
     asked = {"access-control-request-method": "POST", "access-control-request-private-network": "true"}
     reply = await here.ask("OPTIONS", "/messageLog", headers={**ORIGIN, **asked})
@@ -54,6 +55,7 @@ async def test_a_preflight_to_a_private_network_is_granted(here: Site) -> None:
     assert reply.headers["access-control-allow-private-network"] == "true"
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize("path", PATHS)
 async def test_options_without_an_origin_is_no_error(here: Site, path: str) -> None:
     reply = await here.ask("OPTIONS", path)
@@ -61,12 +63,14 @@ async def test_options_without_an_origin_is_no_error(here: Site, path: str) -> N
     assert "POST" in reply.headers["allow"]
 
 
+@SQLITE_ONLY
 async def test_options_with_an_origin_that_is_no_preflight(here: Site) -> None:
     reply = await here.ask("OPTIONS", "/messageLog", headers=ORIGIN)
     assert reply.status == 204
     assert_readable(reply)
 
 
+@SQLITE_ONLY
 async def test_good_answers_and_refusals_can_be_read(here: Site) -> None:
     path = f"/messageLog?jwtToken={await here.token()}"
     good = await here.ask("POST", path, json=body(message(1)), headers=ORIGIN)
@@ -78,6 +82,7 @@ async def test_good_answers_and_refusals_can_be_read(here: Site) -> None:
         assert_readable(reply)
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize(
     ("method", "path", "status", "text"),
     [
@@ -97,6 +102,79 @@ async def test_what_is_not_there_is_a_text_that_can_be_read(
     assert "location" not in reply.headers, "a redirect would repeat the token"
 
 
+# ------------------------------------------------------------------------------------------------- origins
+
+MINE, OTHER = "chrome-extension://abcdefghijklmnopabcdefghijklmnop", "https://evil.test"
+ASKED = {"access-control-request-method": "POST", "access-control-request-headers": CLIENTS}
+
+
+@SQLITE_ONLY
+async def test_only_the_origins_that_are_allowed_can_read(database_url: str, tmp_path: Path) -> None:
+    origins = frozenset({MINE, "https://client.test:8443"})
+    async with site(database_url, tmp_path, cors_origins=origins) as here:
+        for path in PATHS:
+            for origin in origins:
+                for reply in (
+                    await here.ask("OPTIONS", path, headers={"origin": origin, **ASKED}),
+                    await here.ask("GET", path, headers={"origin": origin}),
+                ):
+                    assert reply.headers["access-control-allow-origin"] == origin
+                    assert "origin" in reply.headers["vary"].lower()
+            for origin in (
+                OTHER,
+                f"{MINE}.evil.test",
+                f"{MINE}/",
+                MINE.upper(),
+                "https://client.test",
+                "null",
+            ):
+                preflight = await here.ask("OPTIONS", path, headers={"origin": origin, **ASKED})
+                assert preflight.status == 400
+                assert "access-control-allow-origin" not in preflight.headers
+                reply = await here.ask("GET", path, headers={"origin": origin})
+                assert "access-control-allow-origin" not in reply.headers
+
+
+@SQLITE_ONLY
+async def test_no_page_may_ask_what_operators_ask(here: Site) -> None:
+    for path in ("/operators", "/operators/session", "/operators/x"):
+        for reply in (
+            await here.ask("OPTIONS", path, headers={**ORIGIN, **ASKED}),
+            await here.ask("POST", path, headers=ORIGIN),
+        ):
+            assert [name for name in reply.headers if name.lower().startswith("access-control")] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("*", True),
+        (MINE, True),
+        ("moz-extension://0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0", True),
+        ("https://client.test", True),
+        ("http://127.0.0.1:8080", True),
+        ("http://[::1]:8080", True),
+        ("https://client.test:443", False),
+        ("http://client.test:80", False),
+        ("https://client.test/", False),
+        ("https://client.test/path", False),
+        ("https://user@client.test", False),
+        ("https://client.test?x", False),
+        ("https://client.test#x", False),
+        ("https://Client.test", False),
+        ("https://*.client.test", False),
+        ("https://client.test:port", False),
+        ("https://[::1", False),
+        ("client.test", False),
+        ("https://", False),
+        ("null", False),
+        ("", False),
+    ],
+)
+def test_an_origin_is_one_as_browsers_send_it(text: str, good: bool) -> None:
+    assert is_origin(text) is good
+
+
 class Exploding(Quick):
     """Fails where nobody expects it."""
 
@@ -104,6 +182,7 @@ class Exploding(Quick):
         raise RuntimeError(f"a customer's words in {method}")
 
 
+@SQLITE_ONLY
 async def test_what_nobody_expected_is_a_500_that_can_be_read(
     database_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from messagelog.core import Times
 from support.requests import body, message, thread
-from support.site import SQLITE_ONLY, refusal
+from support.site import SQLITE_ONLY, refusal, site
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from starlette.responses import Response
 
@@ -48,7 +50,6 @@ def at_write(*numbers: int, answer: Callable[[], Response]) -> Callable[[CrmCall
     ("status", "words"),
     [
         (400, "Demo CRM refused it (HTTP 400)"),
-        (401, "please sign in to Demo CRM again (HTTP 401)"),
         (403, "Demo CRM refused it (HTTP 403)"),
         (404, "Demo CRM has no such contact or activity, or hides it from you (HTTP 404)"),
         (409, "Demo CRM refused it (HTTP 409)"),
@@ -89,7 +90,12 @@ async def test_a_crm_that_refuses_the_fifth_of_ten(here: Site) -> None:
     assert places == sorted(places), "in its place, though it came last"
 
 
-async def test_a_crm_that_asks_for_a_moments_patience_is_given_it(here: Site) -> None:
+async def test_a_crm_that_asks_for_a_moments_patience_is_given_it(database_url: str, tmp_path: Path) -> None:
+    async with site(database_url, tmp_path, luck=lambda: 0.0) as here:
+        await patient(here)
+
+
+async def patient(here: Site) -> None:
     await here.token()
     here.crm.refuse = at_write(1, 2, 4, answer=lambda: refusal(429, retry_after="0"))
     reply = await here.log(body(FIRST, SECOND))
@@ -98,15 +104,15 @@ async def test_a_crm_that_asks_for_a_moments_patience_is_given_it(here: Site) ->
     assert len(here.crm.writes) == 5
 
 
-async def test_a_crm_that_asks_for_an_hour_is_told_to_the_user(here: Site) -> None:
+async def test_a_crm_that_asks_for_an_hour_is_given_it_and_the_user_is_told(here: Site) -> None:
     await here.token()
     await here.chaos(failure_rate=1, status=429, retry_after_s=3600)
     reply = await here.log(body(FIRST))
-    assert reply.body["successful"] is False
-    assert "Demo CRM asks us to slow down (HTTP 429)" in notice(reply)
+    assert reply.body["logIds"] == ["1"]
+    assert "Demo CRM asks us to slow down (HTTP 429), so logging goes on in the background" in notice(reply)
     await here.chaos()
-    await here.log(body(FIRST))
-    await each_once(here, "first words")
+    assert notice(await here.log(body(FIRST))) == notice(reply), "sent again, it waits all the same"
+    assert await here.activities() == []
 
 
 async def test_a_crm_that_only_appends(here: Site) -> None:
@@ -142,10 +148,21 @@ async def test_a_text_that_is_longer_than_the_crm_takes_is_said_so(here: Site) -
 
 
 @SQLITE_ONLY
-async def test_the_user_who_has_to_sign_in_again_can_log_afterwards(here: Site) -> None:
-    await here.token()
-    here.crm.refuse = lambda _call: refusal(401)
-    assert "please sign in to Demo CRM again" in notice(await here.log(body(FIRST)))
-    here.crm.refuse = lambda _call: None
-    here.tokens.clear()
-    assert (await here.log(body(FIRST))).body["logIds"] == ["1"]
+async def test_what_waits_for_a_sign_in_goes_on_at_once_when_it_comes(
+    database_url: str, tmp_path: Path
+) -> None:
+    times = Times(answer=5.0, call=5.0, lease=60.0, sweep=3600.0)
+    async with site(database_url, tmp_path, times=times) as here:
+        await here.token()
+        here.crm.refuse = lambda _call: refusal(401)
+        reply = await here.log(body(FIRST))
+        assert "please sign in to Demo CRM again, then it is logged" in notice(reply)
+        assert reply.body["logIds"] == ["1"]
+        here.crm.refuse = lambda _call: None
+        again = await here.log(body(FIRST, SECOND))
+        assert again.body["logIds"] == ["1", "2"], "her session is good: what she sends is kept"
+        assert await here.activities() == []
+        here.tokens.clear()
+        await here.token()
+        await here.until_logged("1", "2")
+        await each_once(here, "first words", "second words")

@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
+from messagelog.core.operators import Role
 from messagelog.server import create_app
 from messagelog.server.assembly import Parts
 from messagelog.server.description import ROUTES
@@ -116,6 +117,8 @@ async def test_nothing_that_the_description_allows_or_forbids_breaks_a_route(her
     operation = schema[path][method]
     token = await here.token()
     headers = {"authorization": f"Bearer {token}"} if ROUTES[route].token else {}
+    if ROUTES[route].operator:
+        headers = await here.operator("grace", *Role)
     modes = [GenerationMode.POSITIVE]
     if ROUTES[route].query or ROUTES[route].body:  # otherwise there is nothing that could be wrong
         modes.append(GenerationMode.NEGATIVE)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from messagelog.core.operators import Role
+from messagelog.server.description import ROUTES
 from support.requests import MAYA, body, message
 from support.site import CLIENT_HEADERS, SQLITE_ONLY, payload, site
 
@@ -252,3 +254,25 @@ async def test_is_debug_from_a_stranger_does_nothing(here: Site) -> None:
     assert isinstance(bad.body, str)
     assert "Traceback" not in bad.body
     assert ".py" not in bad.body
+
+
+@pytest.mark.parametrize("route", sorted(route for route in ROUTES if not route.startswith("GET ")))
+@pytest.mark.parametrize("told", [True, False])
+async def test_no_route_reads_a_body_without_end(
+    database_url: str, tmp_path: Path, route: str, told: bool
+) -> None:
+    """With its length told before, and in chunks; those that want no body read none."""
+    method, _, path = route.partition(" ")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b" " * 50_000
+
+    async with site(database_url, tmp_path, body_limit=100_000) as here:
+        sent = b" " * 150_000 if told else chunks()
+        headers = await here.operator("grace", *Role) if ROUTES[route].operator else {}
+        reply = await here.ask(method, f"{path}?jwtToken={await here.token()}", data=sent, headers=headers)
+    if ROUTES[route].body is None:
+        assert reply.status in {200, 403, 404}
+    else:
+        assert (reply.status, reply.body) == (413, "body: expected at most 100,000 bytes")

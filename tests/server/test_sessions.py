@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from messagelog.connectors import Session
     from support.site import Reply, Site
 
-KEY = Sealer(SECRET).token_key
+KEYS = Sealer(SECRET).token_keys
+KEY = KEYS.signing
 DAY = 86_400
 ORIGIN = {"origin": "chrome-extension://abcdefghijklmnop"}
 REVOKED = {
@@ -237,12 +238,12 @@ async def test_a_log_out_renews_nothing(database_url: str, tmp_path: Path) -> No
 
 def test_a_token_in_its_last_week_is_renewed_in_its_own_session() -> None:
     user = User("acme", "demo", "u-ada", "Ada", "", None, None, session_id="one")
-    tokens = Tokens(KEY, clock=lambda: 1_000_000)
+    tokens = Tokens(KEYS, clock=lambda: 1_000_000)
     claims = tokens.read(tokens.issue(user))
     assert claims is not None
     assert claims.session_id == "one"
     assert tokens.renewed(user, claims) is None
-    later = Tokens(KEY, clock=lambda: 1_000_000 + 7 * DAY)
+    later = Tokens(KEYS, clock=lambda: 1_000_000 + 7 * DAY)
     renewed = later.renewed(user, claims)
     assert renewed is not None
     again = later.read(renewed)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 pytestmark = SQLITE_ONLY
 
-KEY = Sealer(SECRET).token_key
+KEYS = Sealer(SECRET).token_keys
+KEY = KEYS.signing
 NOW = int(time.time())
 CLAIMS = {
     "iss": "messagelog",
@@ -120,9 +121,9 @@ async def test_a_token_lasts_two_weeks_on_its_own_clock(here: Site) -> None:
         await here.token()
         user = await here.assembly.users.find("acme", "demo", "u-ada")
     assert user is not None
-    token = Tokens(KEY, clock=lambda: 1_000_000).issue(user)
-    assert Tokens(KEY, clock=lambda: 1_000_000 + 14 * 86_400 - 1).read(token) is not None
-    assert Tokens(KEY, clock=lambda: 1_000_000 + 14 * 86_400).read(token) is None
+    token = Tokens(KEYS, clock=lambda: 1_000_000).issue(user)
+    assert Tokens(KEYS, clock=lambda: 1_000_000 + 14 * 86_400 - 1).read(token) is not None
+    assert Tokens(KEYS, clock=lambda: 1_000_000 + 14 * 86_400).read(token) is None
 
 
 @pytest.mark.parametrize("path", ["/messageLog", "/contact"])

@@ -13,6 +13,7 @@ import psycopg
 from messagelog.storage import LogKey, NewRow, NewWork, RowChange, RowState, Step, open_store, scripts
 from messagelog.storage.opening import sqlite_path
 from messagelog.storage.rows import LogState, Terms
+from messagelog.storage.schema import metadata
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -196,8 +197,7 @@ def run_sql(url: str, statement: str) -> list[tuple[Any, ...]]:
 
 def everything(url: str) -> dict[str, list[tuple[Any, ...]]]:
     """All that the tables hold."""
-    tables = ("conversationLogs", "messageLogs", "users", "oauthStates")
-    return {table: sorted(run_sql(url, f'SELECT * FROM "{table}"'), key=repr) for table in tables}  # noqa: S608 - our own names
+    return {table: sorted(run_sql(url, f'SELECT * FROM "{table}"'), key=repr) for table in metadata.tables}  # noqa: S608 - our own names
 
 
 def payloads(url: str) -> dict[str, bytes | None]:

@@ -102,7 +102,7 @@ async def test_a_parked_log_is_never_claimed(journal: Journal, database_url: str
     before = everything(database_url)
     journal.clock.forward(1000 * LEASE)
     assert await journal.claim() is None
-    assert await journal.store.read(lambda: scripts.due_logs(10)) == []
+    assert await journal.store.read(lambda: scripts.due_logs(["crm"], each=10, tenants=10)) == []
     assert everything(database_url) == before
 
 

@@ -117,7 +117,7 @@ async def test_users_of_before_there_were_sessions_stay_signed_in(fresh_url: str
     store = await open_store(fresh_url)
     ada = await store.read(lambda: scripts.find_user("acme", "crm", "ada"))
     await store.close()
-    assert ada == UserRow("acme", "crm", "ada", "Ada", "", None, None, None, None, 1, 1)
+    assert ada == UserRow("acme", "crm", "ada", "Ada", "", None, None, None, created_at=1, updated_at=1)
 
 
 def test_several_may_migrate_at_once(fresh_url: str) -> None:

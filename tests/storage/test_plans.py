@@ -23,20 +23,33 @@ if TYPE_CHECKING:
 
 WALKS = {
     "next_due": "PostgreSQL reads the first entry of the index of those that wait",
+    "list_paces": "people see all of them, up to as many as are asked for",
     "list_logs": "the newest are read from the end of an index on their time, as many as are asked for",
 }
 """Statements that go through an index from an end, without looking anything up in it."""
+
+SMALL = ("messageLogsInTrouble", "messageLogsInTroubleOf", "messageLogsToErase")
+"""Indexes of what met with trouble, which is little: to read one from end to end is to read that, not the table."""
 
 EITHER_WAY = {
     "logs_of_message": "people ask for it; with next to nothing in the tables it may begin at the logs"
 }
 """Statements whose plan PostgreSQL may turn round in a nearly empty database."""
 
-SCANS: dict[str, str] = {}
+_OF_TENANT = "a tenant is erased so seldom that no index waits for it, and these tables are small"
+
+SCANS: dict[str, str] = {
+    "drop_users_of_tenant": _OF_TENANT,
+    "drop_user_settings_of_tenant": _OF_TENANT,
+    "drop_contacts_of_tenant": _OF_TENANT,
+    "drop_new_contacts_of_tenant": _OF_TENANT,
+}
 """Statements that read a whole table, and why they may."""
 
-SMALL = ("messageLogsOpen",)
-"""Indexes of what is not done, which is little: to read one from end to end is to read that, not the table."""
+FOR_PEOPLE = ("count_sealed_", "list_users")
+"""How statements begin that the command line asks and no server does, but once in a database's life. They read a whole
+table, or all users for those of one tenant, and the databases differ in how they do.
+"""
 
 VALUES: dict[str, Any] = {
     "tenant": "tenant-7",
@@ -60,9 +73,21 @@ VALUES: dict[str, Any] = {
     "number": "+1415555007",
     "key": "key-7",
     "setting_id": "setting-7",
+    "phoneNumber": "+1415555007",
+    "key_id": b"\1\2\3\4",
+    "before": b"sealed",
+    "sealed": b"sealed",
+    "forget": True,
+    "all_tenants": False,
+    "busy": ["crm/tenant-1"],
     "erase": True,
     "done": True,
     "shared": False,
+    "at": START,
+    "since": START,
+    "cause": "rejected",
+    "keep": 20,
+    "status": 422,
     "all_platforms": False,
     **dict.fromkeys(
         (
@@ -75,12 +100,20 @@ VALUES: dict[str, Any] = {
             "tries",
             "asks",
             "body_size",
+            "refusals",
             "until",
             "expires_at",
+            "not_before",
+            "catch_up_at",
+            "active_until",
         ),
         1,
     ),
-    **dict.fromkeys(("age_ms", "hold_ms", "lease_ms", "asked_at"), START - 1_700_000_000_000),
+    "name": "operator-7",
+    "after": "operator-7",
+    "operator": "operator-7",
+    "session": "session-7",
+    **dict.fromkeys(("age_ms", "idle_ms", "hold_ms", "lease_ms", "asked_at"), START - 1_700_000_000_000),
 }
 """A value for each parameter; text where nothing is said here."""
 
@@ -100,10 +133,10 @@ FILL = (
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000)
     INSERT INTO "messageLogs" (
         "tenant", "platform", "id", "conversationId", "conversationLogId", "thirdPartyLogId", "userId", "state",
-        "sentAt", "version", "createdAt", "updatedAt")
+        "reason", "sentAt", "version", "createdAt", "updatedAt")
     SELECT 'tenant-' || ((i / 3) % 20), 'crm', (i / 3) || '-' || (i % 3), 'conversation-' || (i / 3),
         'log-' || (i / 3), 'a-' || (i / 3), 'ada', CASE WHEN i % 40 = 0 THEN 'planned' ELSE 'logged' END,
-        1700000000000 + i, 0, 1700000000000 + i, 1700000000000 + i
+        CASE WHEN i % 40 = 0 THEN 'unavailable: no' END, 1700000000000 + i, 0, 1700000000000 + i, 1700000000000 + i
     FROM n
     """,
     """
@@ -132,8 +165,40 @@ FILL = (
     """,
     """
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+    INSERT INTO "keys" ("purpose", "sealed", "createdAt") SELECT 'purpose-' || i, '', 1 FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+    INSERT INTO "paces" ("tenant", "platform", "circuit", "activeUntil", "pace", "updatedAt")
+    SELECT 'tenant-' || i, 'crm', 'closed', CASE WHEN i % 50 = 0 THEN 1800000000000 + i END, '{}', 1
+    FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
     INSERT INTO "newContacts" ("tenant", "platform", "key", "state", "owner", "until")
     SELECT 'tenant-' || (i % 20), 'crm', 'key-' || i, 'made', 'somebody', 1700000000000 + i FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+    INSERT INTO "attempts" ("tenant", "platform", "conversationLogId", "fence", "id", "at", "call", "error")
+    SELECT 'tenant-' || (i % 20), 'crm', 'log-' || (i / 4), i % 4, 'attempt-' || i, 1700000000000 + i, 'create',
+        'Rejected' FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+    INSERT INTO "operators" ("name", "password", "roles", "createdAt", "updatedAt")
+    SELECT 'operator-' || i, 'a hash', 'text act', 1, 1 FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+    INSERT INTO "operatorSessions" ("id", "operator", "createdAt", "usedAt")
+    SELECT 'session-' || i, 'operator-' || (i / 2), 1700000000000 + i, 1700000000000 + i FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000)
+    INSERT INTO "audit" ("id", "at", "operator", "act", "role", "tenant", "platform", "subject")
+    SELECT 'entry-' || i, 1700000000000 + i, 'operator-' || (i % 400), 'read_text', 'text', 'tenant-' || (i % 20),
+        'crm', 'message-' || i FROM n
     """,
 )
 
@@ -156,7 +221,7 @@ def test_no_statement_scans_a_table_in_sqlite(database_url: str, analyzed: bool,
     found = {}
     with closing(sqlite3.connect(sqlite_path(database_url))) as connection:
         for name, text, values in statements("sqlite", given_clock=given_clock):
-            params = {**values, "ids": '["1007-1", "1007-2", "none"]'}
+            params = {**values, "ids": '["1007-1", "1007-2", "none"]', "busy": '["crm/tenant-1"]'}
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", params)]
             if scans := [line for line in plan if _is_scan(line)]:
                 found[name] = scans
@@ -167,7 +232,12 @@ def test_no_statement_scans_a_table_in_sqlite(database_url: str, analyzed: bool,
 
 def _is_scan(line: str) -> bool:
     words = line.split()
-    return words[0] == "SCAN" and words[1] not in {"CONSTANT", "json_each"} and words[-1] not in SMALL
+    # The last is what a recursive query has found so far, one row at a time.
+    return (
+        words[0] == "SCAN"
+        and words[1] not in {"CONSTANT", "json_each", "following"}
+        and words[-1] not in SMALL
+    )
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -185,7 +255,7 @@ def test_plans_that_postgres_made_while_its_tables_were_nearly_empty_scan_none(
             assert row is not None
             if scans := [_described(node) for node in _nodes(row[0][0]["Plan"]) if _is_whole(node)]:
                 found[name] = scans
-    assert found.keys() - WALKS.keys() - EITHER_WAY.keys() == {CONTROL}, found
+    assert found.keys() - WALKS.keys() - EITHER_WAY.keys() - SCANS.keys() == {CONTROL}, found
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -198,7 +268,7 @@ def test_no_statement_scans_a_table_in_postgres(database_url: str, settings: str
     with psycopg.connect(database_url, autocommit=True) as session:
         session.execute(f"SET plan_cache_mode = {mode}; {settings}".encode())
         for name, text, values in statements("postgres", given_clock=False):
-            session.execute(f"PREPARE {name} AS {text}".encode())
+            session.execute(f'PREPARE "{name}" AS {text}'.encode())
             literals = sql.SQL(", ").join(sql.Literal(value) for value in values.values())
             call = sql.SQL("({})").format(literals) if values else sql.SQL("")
             explain = sql.SQL("EXPLAIN (FORMAT JSON) EXECUTE {}{}").format(sql.Identifier(name), call)
@@ -208,7 +278,10 @@ def test_no_statement_scans_a_table_in_postgres(database_url: str, settings: str
                 found[name] = scans
     walks = {name for name, lines in found.items() if all(line.startswith("Index ") for line in lines)}
     assert walks <= WALKS.keys(), found
-    assert found.keys() - walks == SCANS.keys() | {CONTROL}, found
+    scanned = found.keys() - walks
+    assert CONTROL in scanned, found
+    # The store's settings have them read an index from end to end instead, which the plan calls a condition.
+    assert scanned == SCANS.keys() | {CONTROL} or (settings and scanned <= SCANS.keys() | {CONTROL}), found
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -234,5 +307,7 @@ def _described(node: dict[str, Any]) -> str:
 def statements(dialect: Dialect, *, given_clock: bool) -> Iterable[tuple[str, str, dict[str, Any]]]:
     """Each statement with a value for each of its parameters, in their order."""
     for name, statement in load(dialect, given_clock=given_clock).items():
+        if name.startswith(FOR_PEOPLE):
+            continue
         yield name, statement.text, {each: VALUES.get(each, "text") for each in statement.parameters}
     yield CONTROL, """SELECT "id" FROM "messageLogs" WHERE "userId" = 'eve'""", {}

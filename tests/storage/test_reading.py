@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,13 @@ import pytest
 from msgspec.structs import replace
 
 from messagelog.storage import LogKey, LogState, LookUp, RowState, UserRow, scripts
+from messagelog.storage.rows import PaceChange
 from storage.journal import KEY, LEASE, SETTLE, START, Journal, everything, logged, payloads, run_sql
 from storage.outcomes import fail, ids_of, park, wait
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from messagelog.storage import Store
 
 NEIGHBOURS = [KEY._replace(tenant="globex"), KEY._replace(platform="other")]
@@ -131,18 +135,22 @@ async def test_due_logs_are_the_longest_due_first_and_no_more_than_asked_for(jou
         await wait(journal, await journal.claimed(str(number), key=log_key(number)), ms)
     await journal.with_logged("logged", key=log_key(10))
     await park(journal, await journal.claimed("parked", key=log_key(11)))
-
-    async def due(limit: int) -> list[LogKey]:
-        return await journal.store.read(lambda: scripts.due_logs(limit))
-
-    assert await due(10) == []
+    assert await due(journal, 10) == []
     journal.clock.forward(30)
-    assert await due(10) == [log_key(1), log_key(3), log_key(4)]
-    assert await due(2) == [log_key(1), log_key(3)]
+    assert await due(journal, 10) == [log_key(1), log_key(3), log_key(4)]
+    assert await due(journal, 2) == [log_key(1), log_key(3)]
     journal.clock.forward(100)
-    assert len(await due(10)) == 6
+    assert len(await due(journal, 10)) == 6
     assert await journal.claim(log_key(1)) is not None
-    assert log_key(1) not in await due(10)
+    assert log_key(1) not in await due(journal, 10)
+
+
+async def due(
+    journal: Journal, each: int, tenants: int = 10, platforms: Sequence[str] = ("crm",), after: str = ""
+) -> list[LogKey]:
+    return await journal.store.read(
+        lambda: scripts.due_logs(platforms, each=each, tenants=tenants, after=after)
+    )
 
 
 async def test_due_logs_of_a_platform_that_is_gone_hide_nothing(journal: Journal) -> None:
@@ -150,11 +158,46 @@ async def test_due_logs_of_a_platform_that_is_gone_hide_nothing(journal: Journal
         key = LogKey(f"tenant-{number}", platform, "log")
         await wait(journal, await journal.claimed("1", key=key), number)
     journal.clock.forward(10)
-    read = journal.store.read
-    assert [key.platform for key in await read(lambda: scripts.due_logs(2))] == ["gone", "gone"]
-    served = await read(lambda: scripts.due_logs(2, ["crm", "other", "new"]))
+    served = await due(journal, 2, 2, ["crm", "other", "new"])
     assert [key.platform for key in served] == ["crm", "other"]
-    assert await read(lambda: scripts.due_logs(2, [])) == []
+    assert await due(journal, 2, 2, []) == []
+
+
+async def test_due_logs_of_one_tenant_do_not_hide_those_of_another(journal: Journal) -> None:
+    """However many wait, and however long: of each tenant some are found, and of many tenants those who are next."""
+    for number in range(12):
+        await wait(
+            journal, await journal.claimed(f"a{number}", key=LogKey("acme", "crm", f"log-{number}")), 1
+        )
+    for tenant in ("bolt", "coda", "dune"):
+        await wait(journal, await journal.claimed("1", key=LogKey(tenant, "crm", "log")), 20)
+    journal.clock.forward(30)
+    assert Counter(key.tenant for key in await due(journal, 3)) == {
+        "acme": 3,
+        "bolt": 1,
+        "coda": 1,
+        "dune": 1,
+    }
+    first = await due(journal, 1, 2)
+    assert [key.tenant for key in first] == ["acme", "bolt"]
+    second = await due(journal, 1, 2, after="bolt")
+    assert [key.tenant for key in second] == ["coda", "dune"]
+    assert [key.tenant for key in await due(journal, 1, 3, after="coda")] == ["dune", "acme", "bolt"]
+
+
+async def test_due_logs_leave_out_tenants_whose_crm_is_not_to_be_called(journal: Journal) -> None:
+    for tenant in ("acme", "bolt"):
+        await wait(journal, await journal.claimed("1", key=LogKey(tenant, "crm", "log")), 1)
+    until = journal.clock() + 60
+
+    def held(_pace: str, _now: int) -> tuple[PaceChange, None]:
+        return PaceChange("{}", "open", until, until, until), None
+
+    await journal.store.write(lambda: scripts.change_pace("acme", "crm", held))
+    journal.clock.forward(30)
+    assert [key.tenant for key in await due(journal, 3)] == ["bolt"]
+    journal.clock.forward(30)
+    assert [key.tenant for key in await due(journal, 3)] == ["acme", "bolt"]
 
 
 async def test_next_due_is_in_seconds(journal: Journal) -> None:

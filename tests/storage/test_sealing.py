@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messagelog.storage import Sealer
-from messagelog.storage.sealing import SealBroken
+from messagelog.storage.sealing import DataKeys, SealBroken, key_id_of
 
 SECRET = "a-secret-for-tests-0123456789-abcdef"
 SEALER = Sealer(SECRET)
@@ -120,9 +120,85 @@ def test_equal_texts_are_sealed_differently() -> None:
 
 
 def test_each_purpose_has_a_key_of_its_own() -> None:
-    keys = (SEALER.entry_key, SEALER.token_key, SEALER.account_key)
-    assert len(set(keys)) == 3
+    keys = keys_of(SEALER)
+    assert len(set(keys)) == 4
     assert {len(key) for key in keys} == {32}
-    same, other = Sealer(SECRET), Sealer(SECRET + "!")
-    assert keys == (same.entry_key, same.token_key, same.account_key)
-    assert not {other.entry_key, other.token_key, other.account_key} & set(keys)
+    assert keys == keys_of(Sealer(SECRET))
+    assert not set(keys_of(Sealer(SECRET + "!"))) & set(keys)
+
+
+def keys_of(sealer: Sealer) -> tuple[bytes, ...]:
+    return sealer.entry_key, sealer.account_key, sealer.token_keys.signing, sealer.state_keys.signing
+
+
+# ------------------------------------------------------------------------------------------------- rings
+
+SECRETS = tuple(f"secret key number {number} of the tests, 0123456789" for number in range(5))
+rings = st.lists(st.sampled_from(SECRETS), min_size=1, unique=True)
+
+
+def ring(secrets: list[str]) -> Sealer:
+    return Sealer(secrets[0], secrets[1:])
+
+
+@given(rings, rings, contexts, st.binary(max_size=50))
+def test_a_ring_opens_what_one_of_its_secrets_sealed_and_nothing_else(
+    ours: list[str], theirs: list[str], context: tuple[str, ...], text: bytes
+) -> None:
+    sealed = ring(theirs).seal(text, *context)
+    assert key_id_of(sealed) == Sealer(theirs[0]).key_id
+    if theirs[0] in ours:
+        assert ring(ours).open(sealed, *context) == text
+    else:
+        with pytest.raises(SealBroken, match="another secret key"):
+            ring(ours).open(sealed, *context)
+
+
+@given(rings, contexts, contexts, st.data())
+def test_a_ring_opens_no_other_row_and_nothing_altered(
+    secrets: list[str], context: tuple[str, ...], other: tuple[str, ...], data: st.DataObject
+) -> None:
+    sealed = Sealer(data.draw(st.sampled_from(secrets))).seal(TEXT, *context)
+    if other != context:
+        with pytest.raises(SealBroken):
+            ring(secrets).open(sealed, *other)
+    altered = bytearray(sealed)
+    altered[data.draw(st.integers(0, len(sealed) - 1))] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(SealBroken):
+        ring(secrets).open(bytes(altered), *context)
+
+
+@given(rings)
+def test_a_value_that_says_it_is_under_another_key_of_the_ring_does_not_open(secrets: list[str]) -> None:
+    sealed = ring(secrets).seal(TEXT, *ROW)
+    for other in secrets[1:]:
+        forged = sealed[:1] + Sealer(other).key_id + sealed[HEAD:]
+        with pytest.raises(SealBroken):
+            ring(secrets).open(forged, *ROW)
+
+
+@given(rings)
+def test_the_keys_of_a_ring_are_those_of_its_secrets(secrets: list[str]) -> None:
+    sealer = ring(secrets)
+    assert sealer.key_ids == tuple(Sealer(secret).key_id for secret in secrets)
+    for secret in secrets:
+        alone = Sealer(secret)
+        assert sealer.token_keys.by_id[alone.key_id.hex()] == alone.token_keys.signing
+        assert sealer.state_keys.by_id[alone.key_id.hex()] == alone.state_keys.signing
+        assert sealer.derived_keys(alone.key_id) == DataKeys(alone.entry_key, alone.account_key)
+    assert sealer.token_keys.signing == Sealer(secrets[0]).token_keys.signing
+
+
+def test_two_secrets_with_one_key_id_cannot_be_in_one_ring() -> None:
+    one, other = (f"two-secret-keys-with-one-key-id-{number}" for number in (14195, 71911))
+    assert Sealer(one).key_id == Sealer(other).key_id
+    with pytest.raises(ValueError, match="same key id"):
+        Sealer(one, [other])
+
+
+def test_nothing_that_is_printed_shows_a_key() -> None:
+    sealer = Sealer(SECRETS[0], SECRETS[1:])
+    shown = repr((sealer, sealer.token_keys, sealer.derived_keys(sealer.key_id)))
+    for key in (*keys_of(sealer), *sealer.token_keys.by_id.values()):
+        assert repr(key)[2:-1] not in shown
+    assert SECRETS[1] not in shown

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from messagelog.connectors import Credentials
+from messagelog.connectors import AuthExpired, ConnectorError, Credentials, RateLimited, Unavailable
 from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
 from messagelog.core.media import MediaFetcher
@@ -72,6 +72,8 @@ class Nothing(Plain):
 
 
 KINDS: tuple[type[Plain], ...] = (ExternalIds, Search, ReadBackOnly, AppendOnlyReadBack, AppendOnly, Nothing)
+FAILING_KINDS = frozenset({ExternalIds, Search, AppendOnly})
+"""Those that go through a scenario with faults: one for each way of finding out."""
 RESOLVABLE = frozenset({ExternalIds, Search, ReadBackOnly, AppendOnlyReadBack})
 """With these nothing is ever parked."""
 
@@ -83,8 +85,9 @@ RESOLVABLE = frozenset({ExternalIds, Search, ReadBackOnly, AppendOnlyReadBack})
 class Scenario:
     """What a client sends, in order, and the texts that the CRM must hold in the end, each once.
 
-    The process may crash during the last request; those before are the past. In the end the client sends `later`, or
-    the last request again.
+    The process may crash during the last request; those before are the past. From then on the next writes end with
+    `faults`. With `signs_in` the user signs in again after her request. In the end the client sends `later`, or the
+    last request again.
     """
 
     name: str
@@ -94,11 +97,17 @@ class Scenario:
     limit: int | None = None
     activities: int = 1
     later: dict[str, Any] | None = None
+    faults: tuple[ConnectorError, ...] = ()
+    signs_in: bool = False
 
 
 ONE, TWO, THREE = (message(n, f"text-{n:02}.") for n in (1, 2, 3))
 LONG = [message(n, f"text-{n:02}. " + "x" * 200) for n in (1, 2, 3)]
 SAME = message(2, "text-01.", at=ONE["creationTime"] + 1000)
+
+AWAY = Unavailable("no connection")
+PATIENCE = RateLimited("HTTP 429", retry_after=7, status=429)
+SIGN_IN = AuthExpired("HTTP 401", status=401)
 
 SCENARIOS = (
     Scenario("create", (body(ONE),), ("text-01.",)),
@@ -142,6 +151,15 @@ SCENARIOS = (
         limit=420,
         activities=2,
     ),
+    Scenario("away", (body(ONE, TWO),), ("text-01.", "text-02."), faults=(AWAY, PATIENCE)),
+    Scenario("a sign-in", (body(ONE, TWO),), ("text-01.", "text-02."), faults=(SIGN_IN,), signs_in=True),
+    Scenario(
+        "a sign-in at an update",
+        (body(ONE), body(ONE, TWO)),
+        ("text-01.", "text-02."),
+        faults=(SIGN_IN,),
+        signs_in=True,
+    ),
     Scenario("group", (body(ONE, TWO, correspondents=(MAYA, OMAR)),), ("text-01.", "text-02.")),
 )
 
@@ -180,26 +198,36 @@ class Campaign:
         fuse = Fuse()
         for request in scenario.requests[:-1]:
             await self._live(tenant, connector, fuse, request)
+        faults = list(scenario.faults)
+        again = scenario.signs_in
         passed: list[str] = []
         died_at: list[str] = []
         for at in crashes:
             fuse = Fuse(at)
-            await self._live(tenant, connector, fuse, scenario.requests[-1])
+            await self._live(tenant, connector, fuse, scenario.requests[-1], faults=faults, signs_in=again)
             passed = passed or fuse.passed
             if fuse.dead:
                 died_at.append(fuse.passed[-1])
         last = scenario.later or scenario.requests[-1]
-        await self._live(tenant, connector, Fuse(), last, settle=True)
+        await self._live(tenant, connector, Fuse(), last, faults=faults, settle=True, signs_in=again)
         states = Counter(await self.store.read(lambda: _rows(tenant, scenario)))
         return judged(scenario, kind, crm, states, Result(passed=passed, died_at=died_at))
 
     async def _live(
-        self, tenant: str, connector: Plain, fuse: Fuse, request: dict[str, Any], *, settle: bool = False
+        self,
+        tenant: str,
+        connector: Plain,
+        fuse: Fuse,
+        request: dict[str, Any],
+        *,
+        faults: list[ConnectorError] | None = None,
+        settle: bool = False,
+        signs_in: bool = False,
     ) -> None:
         """One process: it starts, takes up what is due, is sent the request, and lives until it is idle or dead."""
-        wired(connector.crm, fuse)
+        wired(connector.crm, fuse, [] if faults is None else faults)
         runtime = self.runtime(connector, fuse)
-        life = asyncio.create_task(self._lived(runtime, tenant, request, settle=settle))
+        life = asyncio.create_task(self._lived(runtime, tenant, request, settle=settle, signs_in=signs_in))
         death = asyncio.create_task(fuse.died.wait())
         await asyncio.wait([life, death], return_when=asyncio.FIRST_COMPLETED)
         death.cancel()
@@ -210,13 +238,18 @@ class Campaign:
         else:
             await life
 
-    async def _lived(self, runtime: Runtime, tenant: str, request: dict[str, Any], *, settle: bool) -> None:
+    async def _lived(
+        self, runtime: Runtime, tenant: str, request: dict[str, Any], *, settle: bool, signs_in: bool
+    ) -> None:
         connector = runtime.connectors["memory"]
         user = await runtime.users.sign_in(connector, Credentials(api_key=f"{tenant}/ada"), "")
         await self._settled(runtime)
         for _ in range(2 if settle else 1):
             await runtime.submit(user, parsed(request))
             await self._settled(runtime)
+            if signs_in:
+                await runtime.users.sign_in(connector, Credentials(api_key=f"{tenant}/ada"), "")
+                await self._settled(runtime)
 
     async def _settled(self, runtime: Runtime) -> None:
         """Lets time pass until nothing is due any more: leases end, searches settle, retries come."""
@@ -240,6 +273,7 @@ class Campaign:
             users=users,
             caller=Caller(store, sealer, MediaFetcher(self.client), call_timeout=2),
             times=TIMES,
+            luck=lambda: 1.0,  # the first wait is longer than a request's, which is answered at once
         )
 
 
@@ -277,6 +311,8 @@ _CALLING = frozenset(
     {
         "accept:done",
         "claim:done",
+        "save:lock_user",
+        "save:pause_user",
         "save:lock_log",
         "save:find_rows",
         "save:change_row",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from messagelog.connectors import ConnectorError
     from messagelog.storage import Store
     from messagelog.storage.port import Lock
     from messagelog.storage.scripts import Script
@@ -84,11 +85,12 @@ class CrashingStore:
         """The store is shared by all incarnations, so it stays open."""
 
 
-def wired(crm: Crm, fuse: Fuse) -> None:
-    """Lets the process die around the CRM's work."""
+def wired(crm: Crm, fuse: Fuse, faults: list[ConnectorError]) -> None:
+    """Lets the process die around the CRM's work, and fails the next writes with these errors, which are used up."""
 
-    def before(call: Call) -> None:
+    def before(call: Call) -> ConnectorError | None:
         fuse.point(f"crm:{call.kind}:before")
+        return faults.pop(0) if faults and call.kind in {"create", "update"} else None
 
     def after(call: Call) -> None:
         fuse.point(f"crm:{call.kind}:after")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import aiohttp
 import msgspec
 import pytest
+from argon2 import PasswordHasher
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount
@@ -22,6 +23,8 @@ from yarl import URL
 
 from messagelog.connectors.demo import DemoConnector
 from messagelog.core import Times
+from messagelog.core.operators import Role, local_operator
+from messagelog.core.passwords import Passwords
 from messagelog.server import create_app
 from messagelog.server.assembly import Parts
 from messagelog.server.serving import Serving, bound_socket
@@ -31,7 +34,7 @@ from support.described import RENEWED, Description
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 
     from fastapi import FastAPI
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -52,6 +55,12 @@ CLIENT_HEADERS = {
     "developer-author-name": "Example CRM",
 }
 PAYLOADS = Path(__file__).parent.parent / "messages" / "payloads"
+
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+"""Hashes passwords in no time, which is what nobody wants outside of tests."""
+
+LOOPBACK = frozenset({"127.0.0.0/8"})
+"""Where the CRMs of the tests are."""
 
 _OBSERVER = "x-observer"
 _PATIENCE = 10.0
@@ -87,6 +96,7 @@ class CrmCall:
     path: str
     query: str
     body: bytes = b""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Recorded:
@@ -110,7 +120,7 @@ class Recorded:
             await self._app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        call = CrmCall(scope["method"], path, scope["query_string"].decode())
+        call = CrmCall(scope["method"], path, scope["query_string"].decode(), headers=tuple(scope["headers"]))
         self.calls.append(call)
         if (refusal := self.refuse(call)) is not None:
             await refusal(scope, receive, send)
@@ -133,8 +143,8 @@ def refusal(status: int, **headers: str) -> Response:
 class InLoop(Serving):
     """The server in a test's own event loop: it leaves signals alone and ends as soon as it is told to."""
 
-    def __init__(self, app: FastAPI) -> None:
-        super().__init__(app)
+    def __init__(self, app: FastAPI, *, trusted_proxies: Collection[str] = ()) -> None:
+        super().__init__(app, trusted_proxies=trusted_proxies)
         self.listens, self.leave = asyncio.Event(), asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -223,6 +233,15 @@ class Site:
             self.tokens[user] = reply.body["jwtToken"]
         return self.tokens[user]
 
+    async def operator(self, name: str, *roles: Role) -> dict[str, str]:
+        """The headers of a new operator who has signed in."""
+        password = "correct horse battery"
+        await self.assembly.operators.add(local_operator("test"), name, password, roles)
+        form = {"name": name, "password": password}
+        reply = await self.ask("POST", "/operators/session", json=form)
+        assert reply.status == 200, reply.body
+        return {"authorization": f"Bearer {reply.body['token']}"}
+
     async def log(self, body: Any, user: str = ADA) -> Reply:
         """`POST /messageLog` as the client sends it: a value as JSON, or bytes as they are."""
         path = f"/messageLog?jwtToken={await self.token(user)}"
@@ -281,11 +300,11 @@ class Site:
         return all(states.get(id_) == "logged" for id_ in ids)
 
 
-async def until(condition: Callable[[], Any], what: str) -> None:
+async def until(condition: Callable[[], Any], what: str, *, patience: float = _PATIENCE) -> None:
     """Waits until a condition (a coroutine function) holds."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + patience
     while not await condition():
-        assert time.monotonic() < deadline, f"not within {_PATIENCE:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {patience:g} s: {what}"
         await asyncio.sleep(0.02)
 
 
@@ -298,25 +317,31 @@ async def site(
     times: Times | None = None,
     body_limit: int = 10_000_000,
     more: Mapping[str, Connector] | None = None,
+    secrets: tuple[str, ...] = (SECRET,),
+    trusted_proxies: Collection[str] = (),
     **parts_of_server: Any,
 ) -> AsyncIterator[Site]:
-    """A running server on a database; the CRM's file is in `folder`. What else there is goes into its `Parts`."""
+    """A running server on a database; the CRM's file is in `folder`, the first of `secrets` is the newest.
+
+    What else there is goes into its `Parts`.
+    """
     listener = bound_socket("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     parts = Parts(
         database_url=database_url,
-        secret_key=SECRET,
+        secret_key=secrets[0],
+        old_secret_keys=secrets[1:],
         connectors={"demo": connector(f"{url}/demo-crm/api"), **(more or {})},
         public_url=f"{url}/",
         times=times or Times(answer=5.0, call=5.0, lease=60.0, sweep=0.2),
         body_limit=body_limit,
-        **parts_of_server,
+        **{"private_hosts": LOOPBACK, "passwords": lambda: Passwords(CHEAP), **parts_of_server},
     )
     crm = create_demo_crm(folder / "demo-crm.sqlite")
     recorded = Recorded(crm)
     mounted = Starlette(routes=[Mount("/", recorded)], lifespan=crm.router.lifespan_context)
     app = create_app(parts, mounts={"/demo-crm": mounted}, start_at_once=False)
-    server = InLoop(app)
+    server = InLoop(app, trusted_proxies=trusted_proxies)
     serving = asyncio.create_task(server.serve([listener]))
     connection_pool = aiohttp.TCPConnector(limit=0)
     try:

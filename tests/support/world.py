@@ -76,17 +76,27 @@ async def world(
     settings: Times | None = None,
     clock: Callable[[], int] | None = None,
     more: dict[str, Connector] | None = None,
+    secrets: tuple[str, ...] = (SECRET,),
+    luck: Callable[[], float] = lambda: 0.0,
+    **parts_of_server: Any,
 ) -> AsyncIterator[World]:
-    """A world on a database. The runtime's sweeper is not started: a test that needs it sweeps."""
+    """A world on a database; the first of `secrets` is the newest.
+
+    The runtime's sweeper is not started: a test that needs it sweeps. Every retry comes as early as it can, unless a
+    test brings other `luck`. What else there is goes into its `Parts`.
+    """
     crm = crm or Crm()
     made = connector(crm)
     parts = Parts(
         database_url=database_url,
-        secret_key=SECRET,
+        secret_key=secrets[0],
+        old_secret_keys=secrets[1:],
         connectors={made.name: made, **(more or {})},
         public_url="http://127.0.0.1",
         times=settings or Times(answer=5.0, call=5.0, lease=60.0),
         clock=clock,
+        luck=luck,
+        **parts_of_server,
     )
     async with assembled(parts) as assembly:
         yield World(assembly, crm, {})

@@ -16,6 +16,7 @@ from messagelog.connectors.errors import (
     Unavailable,
 )
 from messagelog.connectors.http import CrmHttp
+from messagelog.connectors.limits import Left, RateLimit
 from messagelog.connectors.log import ExistingLog, LoggedMessage, MessageLog
 from messagelog.connectors.models import Contact, Credentials, NewContact, UserInfo
 from messagelog.connectors.oauth import ClientAuth, OAuth
@@ -31,6 +32,7 @@ __all__ = [
     "Credentials",
     "CrmHttp",
     "ExistingLog",
+    "Left",
     "LogFormat",
     "LoggedMessage",
     "Measure",
@@ -41,6 +43,7 @@ __all__ = [
     "NotFound",
     "OAuth",
     "OutcomeUnknown",
+    "RateLimit",
     "RateLimited",
     "Rejected",
     "Session",

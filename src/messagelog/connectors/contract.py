@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from messagelog.compose import LogFormat, Measure
+from messagelog.connectors.limits import told_left
 from messagelog.messages import MessageKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from messagelog.connectors.http import CrmHttp
+    from messagelog.connectors.limits import Left, RateLimit
     from messagelog.connectors.log import MessageLog
     from messagelog.connectors.models import Contact, Credentials, NewContact, UserInfo
     from messagelog.connectors.oauth import OAuth
@@ -86,6 +88,9 @@ class Connector:
     not_found_means_gone: ClassVar[bool] = False
     """Whether a missing activity is deleted for everyone, whoever asks (it is never hidden by permission)."""
 
+    rate_limits: ClassVar[tuple[RateLimit, ...]] = ()
+    """How many requests the CRM allows a tenant: at most one limit of up to a minute, and one of up to a day."""
+
     manifest: ClassVar[Mapping[str, Any]] = {}
     """What the client's manifest says of this platform beyond what the core knows: its custom fields, its pages."""
 
@@ -98,6 +103,13 @@ class Connector:
     def auth_headers(self, credentials: Credentials) -> dict[str, str]:
         """The headers that show the user's credentials to the CRM."""
         return {"Authorization": f"Bearer {credentials.access_token or credentials.api_key}"}
+
+    def rate_headers(self, headers: Mapping[str, str]) -> Left | None:
+        """How many requests are left, by the headers of an answer; None when they do not say.
+
+        The common names are understood without this. Names of the headers are not case-sensitive.
+        """
+        return told_left(headers)
 
     async def get_user_info(self, session: Session) -> UserInfo:
         """Who is it that has these credentials, and of which tenant? Asked at login.

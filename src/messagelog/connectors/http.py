@@ -6,8 +6,11 @@ an unknown outcome; a write that got no trustworthy answer does.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import email.utils
+import re
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -24,23 +27,31 @@ from messagelog.connectors.errors import (
     Rejected,
     Unavailable,
 )
+from messagelog.connectors.outbound import refused_in
+from messagelog.connectors.redaction import READ, redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from messagelog.connectors.limits import Gate
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_SECONDS = re.compile(r"[0-9]{1,300}(\.[0-9]{1,300})?")  # with a fraction too, which some CRMs send
+_LONGEST_RETRY_AFTER = 86_400.0
 
 
 class CrmHttp:
     """Speaks JSON to one CRM for one user.
 
     `renewed` is asked once for other headers when the CRM answers 401, which says that it has done nothing, and the
-    request is sent again with them. Without it, or when it raises `AuthExpired`, the 401 stands.
+    request is sent again with them. Without it, or when it raises `AuthExpired`, the 401 stands. Each request passes
+    the `gate`, where there is one, before it is sent. `lane` bounds how many requests are under way at once; one that
+    gets no place in it for half the time of a call is `Unavailable`.
 
     Every method answers the decoded JSON body (None when there is none) and raises a `ConnectorError` otherwise:
     401 `AuthExpired`, 404 and 410 `NotFound`, 429 `RateLimited`, other 4xx and redirects `Rejected`, a refused
     connection `Unavailable`. A 5xx, a timeout or a broken connection is `OutcomeUnknown` for a write and
-    `Unavailable` for a read.
+    `Unavailable` for a read. A host that this server does not connect to is `Rejected`.
     """
 
     def __init__(
@@ -51,11 +62,16 @@ class CrmHttp:
         headers: Mapping[str, str] | None = None,
         call_timeout: float = 20.0,
         renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
+        gate: Gate | None = None,
+        lane: asyncio.Semaphore | None = None,
     ) -> None:
         self._client = client
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers or {})
         self._renewed = renewed
+        self._gate = gate or _Open()
+        self._lane = lane
+        self._patience = call_timeout / 2
         self._timeout = aiohttp.ClientTimeout(total=call_timeout)
 
     async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Any:
@@ -108,6 +124,10 @@ class CrmHttp:
                 ) from error
         return await self._sent(method, url, data, params, {**self._headers, **more})
 
+    def refused(self, retry_after: float | None) -> None:
+        """Holds back the tenant's further requests: the CRM has asked for patience. A 429 does so by itself."""
+        self._gate.refused(retry_after)
+
     async def _sent(
         self,
         method: str,
@@ -116,32 +136,107 @@ class CrmHttp:
         params: Mapping[str, str] | None,
         headers: Mapping[str, str],
     ) -> Any:
+        permit = await self._gate.permit(writes=method not in _READS)
         try:
-            async with self._client.request(
-                method,
-                url,
-                params=params,
-                data=data,
-                headers=headers,
-                timeout=self._timeout,
-                allow_redirects=False,  # the credentials are for this host
-            ) as answer:
-                return _decoded(method, answer, await answer.read())
+            async with (
+                self._in_lane(),
+                self._client.request(
+                    method,
+                    url,
+                    params=params,
+                    data=data,
+                    headers=headers,
+                    timeout=self._timeout,
+                    allow_redirects=False,  # the credentials are for this host
+                ) as answer,
+            ):
+                body = await answer.read()
+                permit.answered(answer.status, answer.headers)
+                return _decoded(method, answer, body, headers)
+        except aiohttp.InvalidURL:
+            permit.unused()
+            raise Rejected(
+                "the CRM's URL is none that can be asked"
+            ) from None  # not chained: it holds the URL
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            if (refused := refused_in(error)) is not None:
+                permit.unused()
+                raise Rejected(str(refused)) from None
+            permit.unsent()
             raise Unavailable(f"no connection ({type(error).__name__})") from error
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            permit.lost() if isinstance(error, TimeoutError) else permit.broken()
             # Past this point the request may have left: only a read is known to have done nothing.
             raise _unanswered(method, f"no answer ({type(error).__name__})") from error
+        except _NoPlace:
+            permit.unused()
+            raise
+        except ConnectorError:
+            raise
+        except BaseException:
+            permit.lost()
+            raise
+
+    @asynccontextmanager
+    async def _in_lane(self) -> AsyncIterator[None]:
+        if self._lane is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._lane.acquire()
+        except TimeoutError as error:
+            raise _NoPlace("too many calls are under way") from error
+        try:
+            yield
+        finally:
+            self._lane.release()
 
 
-def _unanswered(method: str, detail: str, *, status: int | None = None) -> ConnectorError:
+class _NoPlace(Unavailable):
+    """Our own bound on the requests under way: the CRM has not been asked."""
+
+
+class _Open:
+    """A gate that lets everything pass, and a permit that says nothing to anybody."""
+
+    async def permit(self, *, writes: bool) -> _Open:  # noqa: ARG002 - it is all the same to it
+        return self
+
+    def refused(self, retry_after: float | None) -> None:
+        """Nobody is held back."""
+
+    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+        """Nobody counts."""
+
+    def unsent(self) -> None:
+        """Nobody counts."""
+
+    def unused(self) -> None:
+        """Nobody counts."""
+
+    def broken(self) -> None:
+        """Nobody counts."""
+
+    def lost(self) -> None:
+        """Nobody counts."""
+
+
+def _unanswered(
+    method: str, detail: str, *, status: int | None = None, body: str | None = None
+) -> ConnectorError:
     """What a missing or broken answer means: a read did nothing, a write may have done its work."""
     if method in _READS:
-        return Unavailable(detail, status=status)
-    return OutcomeUnknown(detail, status=status)
+        return Unavailable(detail, status=status, body=body)
+    return OutcomeUnknown(detail, status=status, body=body)
 
 
-def _decoded(method: str, answer: aiohttp.ClientResponse, body: bytes) -> Any:
+def _said(body: bytes, headers: Mapping[str, str]) -> str:
+    """What the CRM answered, as it may be kept: without what was shown to it."""
+    return redacted(body[: 4 * READ].decode("utf-8", "replace"), headers.values())
+
+
+def _decoded(method: str, answer: aiohttp.ClientResponse, body: bytes, headers: Mapping[str, str]) -> Any:
     """The JSON of a good answer; the error that a status stands for otherwise."""
     status = answer.status
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
@@ -150,31 +245,38 @@ def _decoded(method: str, answer: aiohttp.ClientResponse, body: bytes) -> Any:
         try:
             return msgspec.json.decode(body)
         except msgspec.DecodeError as error:
-            raise _unanswered(method, f"HTTP {status} without JSON", status=status) from error
-    detail = f"HTTP {status}"
+            said = _said(body, headers)
+            raise _unanswered(method, f"HTTP {status} without JSON", status=status, body=said) from error
+    detail, said = f"HTTP {status}", _said(body, headers)
     if status == HTTPStatus.UNAUTHORIZED:
-        raise AuthExpired(detail, status=status)
+        raise AuthExpired(detail, status=status, body=said)
     if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
-        raise NotFound(detail, status=status)
+        raise NotFound(detail, status=status, body=said)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         raise RateLimited(
-            detail, retry_after=retry_after_seconds(answer.headers.get("Retry-After")), status=status
+            detail,
+            retry_after=retry_after_seconds(answer.headers.get("Retry-After")),
+            status=status,
+            body=said,
         )
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise _unanswered(method, detail, status=status)
-    raise Rejected(detail, status=status)
+        raise _unanswered(method, detail, status=status, body=said)
+    raise Rejected(detail, status=status, body=said)
 
 
 def retry_after_seconds(header: str | None, *, now: dt.datetime | None = None) -> float | None:
-    """The seconds that a `Retry-After` header asks for, given as a number or as a date; None when it is neither."""
-    if header is None:
-        return None
-    if header.strip().isdecimal():
-        return float(header)
+    """The seconds that a `Retry-After` header asks for, given as a number or as a date; None when it is neither.
+
+    Whatever the header holds, they are a number from 0 up to a day: what nobody can mean is taken for a long time.
+    """
+    text = (header or "").strip()
+    if _SECONDS.fullmatch(text):
+        return min(float(text), _LONGEST_RETRY_AFTER)
     try:
-        when = email.utils.parsedate_to_datetime(header)
-    except ValueError:
+        when = email.utils.parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=dt.UTC)
-    return max(0.0, (when - (now or dt.datetime.now(dt.UTC))).total_seconds())
+    seconds = (when - (now or dt.datetime.now(dt.UTC))).total_seconds()
+    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from messagelog.core.settle import Trouble
+from messagelog.core.settle import Trouble, trouble_of
 from messagelog.storage.rows import RowState
 
 if TYPE_CHECKING:
@@ -45,10 +45,17 @@ _WORDS = {
     Trouble.NOT_FOUND: "{crm} has no such contact or activity, or hides it from you",
     Trouble.REJECTED: "{crm} refused it",
     Trouble.NO_ANSWER: "{crm} gave no clear answer",
+    Trouble.MISTAKE: "the connection to {crm} has a fault",
     Trouble.TOO_LONG: "it is too long for {crm}",
     Trouble.DELETED: "its activity was deleted in {crm}",
     Trouble.NO_LOG_ID: "{crm} may have it, but nothing can be added to it",
 }
+
+
+_FAILED = frozenset({RowState.FAILED})
+_UNDER_WAY = frozenset({RowState.PLANNED, RowState.CALLING, RowState.UNKNOWN})
+_AS_IT_IS = frozenset({Trouble.REJECTED, Trouble.TOO_LONG, Trouble.MISTAKE})
+"""What would be refused again."""
 
 
 def refusal(message: str, *, message_type: MessageType = "warning") -> Answer:
@@ -64,6 +71,22 @@ def nothing_to_do() -> Answer:
     """All of it is logged already."""
     notice = ReturnMessage(message="Already logged", message_type="success", ttl=1000)
     return Answer(successful=True, log_ids=[], return_message=notice)
+
+
+def warned(answer: Answer, warnings: Sequence[str]) -> Answer:
+    """The answer with these sentences (without a full stop) behind its own."""
+    if not warnings:
+        return answer
+    notice = answer.return_message
+    return msgspec.structs.replace(
+        answer,
+        return_message=ReturnMessage(
+            message=". ".join([notice.message.removesuffix("."), *warnings]) + ".",
+            message_type="danger" if notice.message_type == "danger" else "warning",
+            ttl=max(notice.ttl, 10_000),
+            details=notice.details,
+        ),
+    )
 
 
 def answer(
@@ -92,11 +115,16 @@ def answer(
 
 
 def _state(report: RowReport | None) -> RowState:
-    """A row's state for the answer: what waits for a person because of a connector's mistake counts as failed."""
+    """A row's state for the answer: what waits for a person because of a connector's mistake counts as failed.
+
+    Of a lost answer that only the user's own session can ask about, she is told to sign in.
+    """
     if report is None:
         return RowState.PLANNED
     if report.state is RowState.PARKED and _trouble(report) is Trouble.NO_LOG_ID:
         return RowState.FAILED
+    if report.state is RowState.UNKNOWN and _trouble(report) is Trouble.SIGN_IN:
+        return RowState.WAITING
     return report.state
 
 
@@ -105,21 +133,26 @@ def _notice(
 ) -> ReturnMessage:
     counts = Counter(states.values())
     logged, failed, parked = counts[RowState.LOGGED], counts[RowState.FAILED], counts[RowState.PARKED]
-    waiting = len(states) - logged - failed - parked
+    waiting = counts[RowState.WAITING]
+    under_way = len(states) - logged - failed - parked - waiting
     total = len(states) + refused
     parts = [f"{logged} of {total} messages logged"] if logged else []
-    why = _why(states, reports, crm)
+    if under_way:
+        cause = _why(states, reports, crm, _UNDER_WAY) or f"{crm} is slow"
+        parts.append(f"{_many(under_way)} accepted; {cause}, so logging goes on in the background")
     if waiting:
-        parts.append(f"{_many(waiting)} accepted; {crm} is slow, so logging goes on in the background")
+        it = "it is" if waiting == 1 else "they are"
+        parts.append(f"{_many(waiting)} accepted; please sign in to {crm} again, then {it} logged")
     if parked:
         parts.append(
             f"{_many(parked)} kept for review, since {crm} did not confirm it and it must not be logged twice"
         )
     if failed:
         again = any(
-            report.state is RowState.FAILED and _trouble(report) is not Trouble.REJECTED
+            report.state is RowState.FAILED and _trouble(report) not in _AS_IT_IS
             for report in reports.values()
         )
+        why = _why(states, reports, crm, _FAILED) or f"{crm} did not take it"
         parts.append(f"{_many(failed)} not logged: {why}" + (". Log again to try the rest" if again else ""))
     if refused:
         parts.append(f"{_many(refused)} not logged: {crm} takes no messages of this kind")
@@ -135,15 +168,20 @@ def _many(count: int) -> str:
     return "1 message" if count == 1 else f"{count} messages"
 
 
-def _why(states: Mapping[str, RowState], reports: Mapping[str, RowReport], crm: str) -> str:
-    """The first cause among the failures, in words, with the CRM's status or code where there is one."""
+def _why(
+    states: Mapping[str, RowState],
+    reports: Mapping[str, RowReport],
+    crm: str,
+    among: frozenset[RowState],
+) -> str | None:
+    """The first cause among these states, in words, with the CRM's status or code where there is one."""
     for id_, state in states.items():
         report = reports.get(id_)
-        if state is RowState.FAILED and report is not None:
+        if state in among and report is not None:
             trouble = _trouble(report)
             if trouble is not None and trouble in _WORDS:
                 return _WORDS[trouble].format(crm=crm) + _detail(_cause(report))
-    return f"{crm} did not take it"
+    return None
 
 
 def _detail(reason: str) -> str:
@@ -153,8 +191,7 @@ def _detail(reason: str) -> str:
 
 
 def _trouble(report: RowReport) -> Trouble | None:
-    word = _cause(report).partition(":")[0]
-    return Trouble(word) if word in {trouble.value for trouble in Trouble} else None
+    return trouble_of(_cause(report))
 
 
 def _cause(report: RowReport) -> str:

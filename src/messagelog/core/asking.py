@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from messagelog.connectors import ConnectorError, OutcomeUnknown
+from messagelog.core import errands
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -22,8 +23,9 @@ _log = structlog.get_logger(__name__)
 async def asked(connector: Connector, call: Awaitable[T], seconds: float) -> T:
     """What the CRM answers within `seconds`. Raises `ConnectorError` for everything else."""
     try:
-        async with asyncio.timeout(seconds):
-            return await call
+        with errands.one_call():
+            async with asyncio.timeout(seconds):
+                return await call
     except ConnectorError:
         raise
     except TimeoutError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,18 +11,23 @@ from typing import TYPE_CHECKING
 from messagelog.storage.rows import RowReport, RowState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from messagelog.storage.rows import LogKey
 
-FINAL = frozenset({RowState.LOGGED, RowState.FAILED, RowState.PARKED})
+_ENOUGH = frozenset({RowState.LOGGED, RowState.FAILED, RowState.PARKED, RowState.WAITING})
+"""States that nothing changes but a person, a sign-in, or the same message sent again."""
 
 
 class Watch:
-    """The outcomes that one request waits for. `versions` are the snapshots that it needs in the CRM, by row id."""
+    """The outcomes that one request waits for. `versions` are the snapshots that it needs in the CRM, by row id.
 
-    def __init__(self, versions: Mapping[str, int]) -> None:
+    `patience` tells for how many seconds it will wait yet: what nobody works on until then is answered at once.
+    """
+
+    def __init__(self, versions: Mapping[str, int], patience: Callable[[], float] | None = None) -> None:
         self._versions = versions
+        self._patience = patience or _for_ever
         self._open = dict.fromkeys(versions)
         self._changed = asyncio.Event()
         self.reports: dict[str, RowReport] = {}
@@ -32,11 +38,12 @@ class Watch:
         return list(self._open)
 
     def tell(self, report: RowReport) -> None:
-        """Takes a report. One that is not final, or of an older snapshot than the awaited one, ends no wait."""
+        """Takes a report. One of an older snapshot than the awaited one ends no wait, nor one that may soon change."""
         if report.state is RowState.LOGGED and report.version < self._versions[report.id]:
             return
         self.reports[report.id] = report
-        if report.state in FINAL:
+        later = report.wait_ms is not None and report.wait_ms > self._patience() * 1000
+        if report.state in _ENOUGH or later:
             self._open.pop(report.id, None)
             if not self._open:
                 self._changed.set()
@@ -63,9 +70,11 @@ class Bulletin:
         self._by_log: defaultdict[LogKey, set[Watch]] = defaultdict(set)
 
     @contextmanager
-    def watching(self, key: LogKey, versions: Mapping[str, int]) -> Iterator[Watch]:
+    def watching(
+        self, key: LogKey, versions: Mapping[str, int], patience: Callable[[], float] | None = None
+    ) -> Iterator[Watch]:
         """Watches these ids; open it before the rows are written, so that no outcome is missed."""
-        watch = Watch(versions)
+        watch = Watch(versions, patience)
         places = [(key.tenant, key.platform, id_) for id_ in versions]
         for place in places:
             self._watches[place].add(watch)
@@ -97,3 +106,7 @@ class Bulletin:
         for watches in tuple(self._by_log.values()):
             for watch in tuple(watches):
                 watch.wake()
+
+
+def _for_ever() -> float:
+    return math.inf

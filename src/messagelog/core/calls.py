@@ -22,13 +22,17 @@ from messagelog.connectors import (
     LoggedMessage,
     MessageLog,
     OutcomeUnknown,
+    RateLimited,
     Session,
 )
+from messagelog.connectors.errors import Paced
 from messagelog.connectors.log import JournalView, SentBlocks
+from messagelog.core import errands
 from messagelog.core import payload as payloads
+from messagelog.core.attempts import during
 from messagelog.core.contacts import ContactMemory
 from messagelog.core.metrics import Metrics
-from messagelog.core.settle import NoLogId, earlier_activities
+from messagelog.core.settle import ConnectorBroke, NoLogId, NotPrepared, earlier_activities
 from messagelog.storage import scripts
 
 if TYPE_CHECKING:
@@ -95,10 +99,27 @@ class Caller:
         `linked` asks for the contact's activities that belong to other logs too, for a search through all of them.
         """
         contents = [payloads.opened(self._sealer, log.key, row) for row in rows]
+        journal = await self._journal(connector, log, linked=linked)
+        correspondents = await self._correspondents(connector, session, log, contents[0])
+        try:
+            return self._composed(session, log, rows, contents, journal, correspondents)
+        except Exception as error:
+            # A mistake in our own text, which this message shows: the others are logged all the same.
+            _log.error("text_failed", log=log.key.conversation_log_id, error=_place(error))
+            raise NotPrepared(f"its text cannot be written: {type(error).__name__}") from error
+
+    def _composed(  # noqa: PLR0917 - all that a call is made of
+        self,
+        session: Session,
+        log: LogRow,
+        rows: Sequence[MessageRow],
+        contents: Sequence[Payload],
+        journal: JournalView,
+        correspondents: tuple[Contact, ...],
+    ) -> Prepared:
+        """What the connector is given."""
         first = contents[0]
         pins = read_pins(log.pins)
-        journal = await self._journal(connector, log, linked=linked)
-        correspondents = await self._correspondents(connector, session, log, first)
         people = _people(log, first)
         message_log = MessageLog(
             contact=_contact(log, first),
@@ -123,23 +144,32 @@ class Caller:
 
     async def create(self, connector: Connector, call: Prepared) -> str:
         """Creates the activity; its id. Raises `ConnectorError` for everything else."""
-        made = await self._within_time(
-            connector, "create", lambda: connector.create_message_log(call.session, call.log)
-        )
-        return _log_id(connector, made)
+        with during("create", call.session.credentials):
+            made = await self._within_time(
+                connector,
+                "create",
+                call.session,
+                lambda: connector.create_message_log(call.session, call.log),
+            )
+            return _log_id(connector, made)
 
     async def update(self, connector: Connector, call: Prepared) -> None:
         """Updates the activity. What the connector returns does not matter."""
-        await self._within_time(
-            connector, "update", lambda: connector.update_message_log(call.session, call.log)
-        )
+        with during("update", call.session.credentials):
+            await self._within_time(
+                connector,
+                "update",
+                call.session,
+                lambda: connector.update_message_log(call.session, call.log),
+            )
 
     async def find(self, connector: Connector, call: Prepared) -> str | None:
         """The id of an activity that an earlier create made, or None."""
-        found = await self._within_time(
-            connector, "find", lambda: connector.find_message_log(call.session, call.log)
-        )
-        return None if found is None else _log_id(connector, found)
+        with during("find", call.session.credentials):
+            found = await self._within_time(
+                connector, "find", call.session, lambda: connector.find_message_log(call.session, call.log)
+            )
+            return None if found is None else _log_id(connector, found)
 
     async def read(self, connector: Connector, call: Prepared) -> str:
         """The body of the existing activity."""
@@ -147,29 +177,37 @@ class Caller:
         if existing is None:
             raise OutcomeUnknown("there is no activity to read")
         id_ = existing.third_party_log_id
-        body = await self._within_time(
-            connector, "read", lambda: connector.read_message_log(call.session, id_)
-        )
+        with during("read", call.session.credentials):
+            body = await self._within_time(
+                connector, "read", call.session, lambda: connector.read_message_log(call.session, id_)
+            )
         return str(body)
 
-    async def _within_time(self, connector: Connector, name: str, call: Callable[[], Awaitable[Any]]) -> Any:
+    async def _within_time(
+        self, connector: Connector, name: str, session: Session, call: Callable[[], Awaitable[Any]]
+    ) -> Any:
         """Makes a call with a hard limit on its time, and counts it by what it came to."""
         with self.metrics.called(connector.name, name):
-            return await self._limited(connector, call)
+            return await self._limited(connector, session, call)
 
-    async def _limited(self, connector: Connector, call: Callable[[], Awaitable[Any]]) -> Any:
+    async def _limited(
+        self, connector: Connector, session: Session, call: Callable[[], Awaitable[Any]]
+    ) -> Any:
         """The call within its time. A connector's own mistake leaves the outcome unknown."""
         try:
-            async with asyncio.timeout(self._call_timeout):
-                return await call()
-        except ConnectorError:
+            with errands.one_call():
+                async with asyncio.timeout(self._call_timeout):
+                    return await call()
+        except ConnectorError as error:
+            if isinstance(error, RateLimited) and not isinstance(error, Paced):
+                session.http.refused(error.retry_after)
             raise
         except TimeoutError as error:
             raise OutcomeUnknown(f"no answer within {self._call_timeout:g} s") from error
         except Exception as error:
             # The text of such an error may quote a message: only its type and place are told.
             _log.error("connector_failed", connector=connector.name, error=_place(error))
-            raise OutcomeUnknown(f"the connector {connector.name} raised {type(error).__name__}") from error
+            raise ConnectorBroke(f"the connector {connector.name} raised {type(error).__name__}") from error
 
     async def _journal(self, connector: Connector, log: LogRow, *, linked: bool) -> JournalView:
         """What of the journal this call needs: little for a create, the entries for an update that is amended."""

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from messagelog.connectors.outbound import refused_in
 from messagelog.messages import MediaUnavailable
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class MediaFetcher:
                         raise MediaUnavailable(f"RingCentral answered HTTP {answer.status} for this media")
                     yield answer.content
             except aiohttp.ClientError as error:
+                if (refused := refused_in(error)) is not None:
+                    raise MediaUnavailable(str(refused)) from None
                 raise MediaUnavailable(f"no answer from RingCentral ({type(error).__name__})") from error
 
         return open_

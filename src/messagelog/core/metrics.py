@@ -27,6 +27,7 @@ _OUTCOMES: Final = {
     RowState.PARKED: "parked",
     RowState.UNKNOWN: "unknown",
     RowState.PLANNED: "retried",
+    RowState.WAITING: "waiting",
 }
 
 
@@ -38,7 +39,7 @@ class Metrics:
         self._monotonic = monotonic
         self._messages = Counter(
             "messagelog_messages",
-            "What calls to a CRM came to, by message: logged, failed, parked, unknown, or to be retried.",
+            "What calls came to, by message: logged, failed, parked, unknown, retried, or waiting for a sign-in.",
             ("platform", "outcome"),
             registry=self.registry,
         )
@@ -83,7 +84,7 @@ class OpenLogs:
         """The gauges, as Prometheus' registries ask for them."""
         messages = GaugeMetricFamily(
             "messagelog_messages_open",
-            "Messages in the journal that are not logged: waiting, being called, failed or parked.",
+            "Messages whose logging met with trouble and is not done: to be tried again, waiting, failed or parked.",
             labels=("platform", "state"),
         )
         for count in self._counts:

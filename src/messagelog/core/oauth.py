@@ -16,6 +16,7 @@ import aiohttp
 import msgspec
 
 from messagelog.connectors import AuthExpired, ClientAuth, Credentials, OAuth, Rejected, Unavailable
+from messagelog.connectors.outbound import refused_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -106,6 +107,8 @@ class TokenEndpoint:
             ):
                 body = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if (refused := refused_in(error)) is not None:
+                raise Rejected(str(refused)) from None
             # Not chained: what aiohttp says may hold the URL.
             raise Unavailable(f"no answer of the authorization server ({type(error).__name__})") from None
         if answer.status != HTTPStatus.OK:

@@ -117,7 +117,7 @@ def next_step(*, takes_batches: bool) -> Planner:
     """Decides the next call: the oldest waiting message, with those behind it where the connector takes batches.
 
     One step belongs to one user, since it is made in her session. The first message of a conversation log creates
-    its activity, all others update it.
+    its activity, all others update it. After a refusal they go one by one, until one is taken.
     """
 
     def plan(log: LogRow, waiting: Sequence[MessageRow]) -> Step | None:
@@ -125,7 +125,7 @@ def next_step(*, takes_batches: bool) -> Planner:
             return None
         first = waiting[0]
         rows = [first]
-        if takes_batches and not log.shared:
+        if takes_batches and not log.shared and not log.refusals:
             for row in waiting[1:]:
                 if row.user_id != first.user_id:
                     break

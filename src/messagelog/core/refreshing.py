@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -51,6 +52,10 @@ class Vault:
             raise AuthExpired("signed out")
         text = self._sealer.open(row.credentials, "users", row.tenant, row.platform, row.id)
         return msgspec.json.decode(text, type=Credentials)
+
+    def same(self, one: UserRow, other: UserRow) -> bool:
+        """Whether two rows of a user hold the same credentials, however they were sealed."""
+        return one.credentials == other.credentials or self.open(one) == self.open(other)
 
 
 class Refresher:
@@ -112,12 +117,15 @@ class Refresher:
         lease_ms = int(self._seconds * _LEASE_PER_REQUEST * 1000)
         loop = asyncio.get_running_loop()
         until, poll = loop.time() + 2 * self._seconds, _SHORTEST_POLL
-        while not await self._store.write(lambda: scripts.claim_refresh(row, owner=owner, lease_ms=lease_ms)):
-            found = await self._store.read(lambda: scripts.find_user(row.tenant, row.platform, row.id))
+        while not await self._store.write(
+            partial(scripts.claim_refresh, row, owner=owner, lease_ms=lease_ms)
+        ):
+            found = await self._store.read(partial(scripts.find_user, row.tenant, row.platform, row.id))
             if found is None or found.credentials is None:
                 raise AuthExpired("signed out")
-            if found.credentials != row.credentials:
+            if not self._vault.same(found, row):
                 return found
+            row = found  # the same credentials, perhaps sealed anew: these bytes are what is claimed
             if loop.time() > until:
                 raise Unavailable("another process has not refreshed the credentials in time")
             await self._sleep(poll)
@@ -162,7 +170,7 @@ class Refresher:
         found = await self._store.write(lambda: scripts.save_credentials(row, credentials, owner=owner))
         if found is None or found.credentials is None:
             raise error
-        if found.credentials == row.credentials:
+        if self._vault.same(found, row):
             raise Unavailable("another process is refreshing the credentials")
         return found
 

@@ -7,9 +7,10 @@ client and a shutdown end the waiting, never a call to a CRM.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -17,14 +18,17 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from messagelog.connectors import ConnectorError, Unavailable
-from messagelog.core.answer import Answer, nothing_to_do, refusal
+from messagelog.core import errands
+from messagelog.core.answer import Answer, nothing_to_do, refusal, warned
 from messagelog.core.bulletin import Bulletin, Watch
+from messagelog.core.catching_up import CatchingUp
 from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
 from messagelog.core.plan import CREATE_NEW_CONTACT, day_in, next_step, plan_request
 from messagelog.core.settle import Abilities
 from messagelog.core.submission import Submission
 from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.core.worker import Worker
+from messagelog.plugins import RequestContext
 from messagelog.storage import scripts
 from messagelog.storage.rows import LogKey, Terms
 
@@ -34,14 +38,20 @@ if TYPE_CHECKING:
     from messagelog.connectors import Connector
     from messagelog.core.calls import Caller
     from messagelog.core.plan import Item
+    from messagelog.core.plugins import Plugins
     from messagelog.core.users import User, UserDirectory
     from messagelog.messages import Glance, LogRequest
     from messagelog.storage import Acceptance, Claim, Sealer, Store
-    from messagelog.storage.rows import Planner
+    from messagelog.storage.rows import PaceRow, Planner
 
 _BATCH: Final = 200
+_DUE_OF_EACH: Final = 16
+_TENANTS: Final = 64
+_SOON: Final = 30.0
+"""What is due within so many seconds is rung for to the millisecond; the rest is left to the sweep."""
 _SHORTEST_POLL: Final = 0.1
 _LONGEST_POLL: Final = 1.0
+_LEFT_BY_PLUGINS: Final = 0.25  # of the time to answer: it is the CRM's
 
 _log = structlog.get_logger(__name__)
 
@@ -86,14 +96,18 @@ class Runtime:
         caller: Caller,
         settings: UserSettings | None = None,
         times: Times | None = None,
+        plugins: Plugins | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        luck: Callable[[], float] = random.random,
     ) -> None:
         self.store = store
         self.users = users
         self.connectors = connectors
         self.times = times or Times()
         self._settings = settings or UserSettings(store, Locale())
+        self._pacer = users.pacer
+        self._plugins = plugins
         self._sealer = sealer
         self._clock = clock
         self._sleep = sleep
@@ -103,9 +117,13 @@ class Runtime:
         self._working: dict[LogKey, asyncio.Task[None]] = {}
         self._timers: dict[LogKey, asyncio.TimerHandle] = {}
         self._submissions: defaultdict[LogKey, list[Submission]] = defaultdict(list)
+        self._swept_to = ""
         self._sweeper: asyncio.Task[None] | None = None
         self._stopping = False
-        self._worker = Worker(store, sealer, users, caller, self._bulletin)
+        self._catching_up = CatchingUp()
+        self._more_is_due = False
+        self._woken = asyncio.Event()
+        self._worker = Worker(store, sealer, users, caller, self._bulletin, luck)
 
     # ------------------------------------------------------------------------------------- requests
 
@@ -129,12 +147,21 @@ class Runtime:
     async def submit(self, user: User, request: LogRequest) -> Answer:
         """Logs what a request holds, or accepts it and says so when the time to answer is over.
 
-        Raises `Stopping` during a shutdown and `UnknownPlatform` for a user of a connector that is gone.
+        Raises `Stopping` during a shutdown, `UnknownPlatform` for a user of a connector that is gone, and `NotTaken`
+        when a plugin keeps it from being logged: then nothing of it was written down.
         """
         if self._stopping:
             raise Stopping
         connector = self.connector(user.platform)
         until = asyncio.get_running_loop().time() + self.times.answer
+        if self._plugins is None:
+            return await self._planned(connector, user, request, until)
+        crm = connector.display_name or connector.name
+        context = RequestContext(user.tenant, user.platform, crm, user.id)
+        seen = await self._plugins.seen(context, request, until - _LEFT_BY_PLUGINS * self.times.answer)
+        return warned(await self._planned(connector, user, seen.request, until), seen.warnings)
+
+    async def _planned(self, connector: Connector, user: User, request: LogRequest, until: float) -> Answer:
         try:
             contact = given_contact(request) or await self._resolved(connector, user, request, until)
         except NoContact as problem:
@@ -182,7 +209,9 @@ class Runtime:
         if self._stopping:
             raise Stopping
         versions = {item.id: item.version for item in wanted}
-        with self._held(submission), self._bulletin.watching(key, versions) as watch:
+        loop = asyncio.get_running_loop()
+        watching = self._bulletin.watching(key, versions, lambda: until - loop.time())
+        with self._held(submission), watching as watch:
             # Shielded: a claim that was won must be worked on, even when the client has gone away.
             accepting = asyncio.create_task(self._accepted(submission, wanted))
             self._accepting.add(accepting)
@@ -191,6 +220,8 @@ class Runtime:
             acceptance = await asyncio.shield(accepting)
             if acceptance.held_by is not None:
                 return submission.held_by(acceptance.held_by)
+            if acceptance.claim is None:  # others work on it, or nobody will for a while
+                await self._asked(key, watch.open_ids)
             await self._waited(key, watch, until)
         return submission.answer(wanted, watch.reports, known)
 
@@ -227,6 +258,8 @@ class Runtime:
             await watch.changed(min(left, poll))
             if key not in self._working and watch.open_ids:
                 await self._asked(key, open_ids)
+                if self._pacer.held(key.tenant, key.platform) > until - loop.time():
+                    return  # nothing will happen before that
             poll = min(poll * 1.5, _LONGEST_POLL)
 
     async def _asked(self, key: LogKey, ids: list[str]) -> None:
@@ -235,17 +268,35 @@ class Runtime:
 
     # ----------------------------------------------------------------------------------------- work
 
-    def ring(self, key: LogKey) -> None:
-        """Takes up a conversation log, if it is due and nobody works on it. A ring too many does no harm."""
-        if key in self._working or self._stopping:
-            return
-        self._start(key, None)
+    def ring(self, key: LogKey) -> bool:
+        """Takes up a conversation log, if it is due and nobody works on it. A ring too many does no harm.
 
-    def _start(self, key: LogKey, claim: Claim | None) -> None:
+        False when somebody does, or when there is no room: the next sweep finds it then.
+        """
+        if key in self._working or self._stopping:
+            return False
+        share = self._pacer.at_once(self.connector(key.platform), key.tenant)
+        if not self._catching_up.begins(key, share):
+            self._more_is_due |= share > 0
+            return False
+        self._start(key, None).add_done_callback(lambda _: self._taken_up(key))
+        return True
+
+    def _taken_up(self, key: LogKey) -> None:
+        self._catching_up.ends(key)
+        if self._more_is_due:
+            self._woken.set()
+
+    def wake(self) -> None:
+        """Sweeps at once: something has become due, such as what waited for a user to sign in."""
+        self._woken.set()
+
+    def _start(self, key: LogKey, claim: Claim | None) -> asyncio.Task[None]:
         before = self._working.get(key)
         task = asyncio.create_task(self._work(key, claim, before))
         self._working[key] = task
         task.add_done_callback(lambda done: self._ended(key, done))
+        return task
 
     def _ended(self, key: LogKey, task: asyncio.Task[None]) -> None:
         if self._working.get(key) is task:
@@ -257,6 +308,12 @@ class Runtime:
     async def _work(self, key: LogKey, claim: Claim | None, before: asyncio.Task[None] | None) -> None:
         if before is not None:  # its claim ended in the database a moment ago; its task is about to
             await asyncio.wait([before])
+        # Whoever has brought it waits for as long as an answer may take; what was left behind nobody waits for.
+        waited = self.times.answer if claim is not None else 0.0
+        with errands.sent_for(key, live_until=asyncio.get_running_loop().time() + waited):
+            await self._worked(key, claim)
+
+    async def _worked(self, key: LogKey, claim: Claim | None) -> None:
         connector = self.connector(key.platform)
         planner, terms = self._planner(connector), self._terms(connector)
         if claim is None:
@@ -282,6 +339,8 @@ class Runtime:
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()
+        if seconds > _SOON:
+            return
         loop = asyncio.get_running_loop()
 
         def due() -> None:
@@ -335,11 +394,24 @@ class Runtime:
 
     async def _sweep(self) -> None:
         while True:
+            self._woken.clear()
             try:
                 await self.sweep()
             except Exception as error:  # noqa: BLE001 - a database that is away now may be back in a second
                 _log.error("sweep_failed", error=type(error).__name__)
-            await self._sleep(self.times.sweep)
+            await self._slept()
+
+    async def _slept(self) -> None:
+        """Waits for the next sweep: until its time, or until somebody wakes it."""
+        both = [
+            asyncio.ensure_future(self._sleep(self.times.sweep)),
+            asyncio.create_task(self._woken.wait()),
+        ]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in both:
+                each.cancel()
 
     @property
     def takes_work(self) -> bool:
@@ -347,12 +419,23 @@ class Runtime:
         return not self._stopping and self._sweeper is not None and not self._sweeper.done()
 
     async def sweep(self) -> int:
-        """Rings for every conversation log that is due; how many that were."""
-        platforms = list(self.connectors)
-        keys = await self.store.read(lambda: scripts.due_logs(100, platforms))
-        for key in keys:
-            self.ring(key)
-        return len(keys)
+        """Takes up conversation logs that are due, as many as there is room for; how many that were.
+
+        Of each tenant whose CRM may be called there are some, and those with the fewest under way come first.
+        """
+        await self._pacer.refresh()
+        platforms, after = list(self.connectors), self._swept_to
+        keys = await self.store.read(
+            lambda: scripts.due_logs(platforms, each=_DUE_OF_EACH, tenants=_TENANTS, after=after)
+        )
+        places = Counter((key.tenant, key.platform) for key in keys)
+        self._more_is_due = any(count == _DUE_OF_EACH for count in places.values())
+        self._swept_to = keys[-1].tenant if len(places) >= _TENANTS else ""
+        return sum(map(self.ring, self._catching_up.in_turn(keys)))
+
+    async def paces(self) -> list[PaceRow]:
+        """How each tenant's CRM may be called now: its circuit, and until when it is left alone."""
+        return await self._pacer.paces()
 
 
 def _not_silent(accepting: asyncio.Task[Acceptance]) -> None:

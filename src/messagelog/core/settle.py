@@ -1,7 +1,9 @@
 """What a call came to, as changes of the journal. Pure: the whole table of outcomes can be read and tested here.
 
-planned -> calling -> logged | failed | planned (asked to wait) | unknown
+planned -> calling -> logged | failed | planned (try again later) | waiting (she has to sign in) | unknown
 unknown -> logged (it is there) | planned (it is not) | parked (nobody can tell) | unknown (ask again later)
+
+`luck` is a number from 0 up to 1, drawn anew for every outcome: where in its step of the table the next try lies.
 """
 
 from __future__ import annotations
@@ -24,20 +26,18 @@ from messagelog.connectors import (
     Rejected,
     Unavailable,
 )
+from messagelog.connectors.errors import Paced
 from messagelog.connectors.log import SentBlocks
+from messagelog.core import backoff
 from messagelog.storage.rows import LogRow, LogState, MessageRow, RowChange, RowState, WaitingChange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_RATE_LIMIT_WAIT_MS: Final = 5_000
-_RATE_LIMIT_LONGEST_MS: Final = 15 * 60_000
-_RATE_LIMIT_TRIES: Final = 5
-_REPEATS: Final = 3
-"""How often what is known not to be there is tried again before it counts as failed."""
-_BLIND_REPEATS: Final = 6
-"""How often a call that may be repeated safely is repeated before a person is asked."""
-_LONGEST_WAIT_MS: Final = 300_000
+_MISTAKES: Final = 3
+"""How often a connector may raise an error of its own for the same call: a mistake in a program does not pass."""
+_REFUSALS: Final = 3
+"""How many calls in a row may be refused before it is not what each of them holds: those behind are not sent then."""
 
 
 class Trouble(enum.StrEnum):
@@ -49,10 +49,14 @@ class Trouble(enum.StrEnum):
     NOT_FOUND = "not_found"
     REJECTED = "rejected"
     NO_ANSWER = "no_answer"
+    MISTAKE = "mistake"
     TOO_LONG = "too_long"
     DELETED = "deleted"
     NO_LOG_ID = "no_log_id"
     BEHIND = "behind"
+
+
+_WORDS: Final = frozenset(Trouble)
 
 
 class Abilities(msgspec.Struct, frozen=True):
@@ -80,6 +84,18 @@ class Abilities(msgspec.Struct, frozen=True):
         )
 
 
+class ConnectorBroke(OutcomeUnknown):
+    """The connector raised an error of its own in the middle of a call."""
+
+    meaning = "The connector failed."
+
+
+class NotPrepared(Rejected):
+    """A call could not be prepared, because of an error of the connector's own or of ours: nothing was sent."""
+
+    meaning = "The connector failed."
+
+
 class NoLogId(OutcomeUnknown):
     """A create that answered without an id: there may be an activity that nothing can be added to."""
 
@@ -88,6 +104,8 @@ class Settled(msgspec.Struct, frozen=True):
     """What is to be journalled: the log's new values, its rows' changes, and when to go on (None: at once).
 
     `anew` says that the activity is gone: all that the waiting requests hold of it is to be planned again.
+    `signed_out` says that the CRM refused the credentials of the user who was called for. `error` is what the call
+    ended with.
     """
 
     log: LogRow
@@ -95,6 +113,8 @@ class Settled(msgspec.Struct, frozen=True):
     waiting: WaitingChange | None = None
     wait_ms: int | None = None
     anew: bool = False
+    signed_out: bool = False
+    error: ConnectorError | None = None
 
 
 def succeeded(  # noqa: PLR0917 - all that a call brings about
@@ -120,6 +140,7 @@ def succeeded(  # noqa: PLR0917 - all that a call brings about
         reason=None,
         tries=0,
         asks=0,
+        refusals=0,
         body_size=body_size,
     )
     if has_more:
@@ -132,32 +153,35 @@ def succeeded(  # noqa: PLR0917 - all that a call brings about
     return Settled(after, changes)
 
 
-def troubled(
-    log: LogRow, rows: Sequence[MessageRow], error: ConnectorError, able: Abilities, *, may_recreate: bool
+def troubled(  # noqa: PLR0911 - one for each type of error
+    log: LogRow,
+    rows: Sequence[MessageRow],
+    error: ConnectorError,
+    able: Abilities,
+    *,
+    may_recreate: bool,
+    luck: float,
 ) -> Settled:
     """The call ended with an error. `may_recreate` allows to make a deleted activity anew (once in a run)."""
     match error:
+        case Paced():
+            return _paced(log, rows, error)
         case RateLimited():
-            return _rate_limited(log, rows, error)
+            return _later(log, rows, Trouble.RATE_LIMITED, error, luck, retry_after=error.retry_after)
+        case Unavailable():
+            return _later(log, rows, Trouble.UNAVAILABLE, error, luck)
+        case AuthExpired():
+            return _waiting(log, rows, error)
         case BodyFull():
             return _no_room(log, rows, error)
         case NotFound() if log.call == "update" and may_recreate and _is_gone(log, error, able):
             return _gone(log, rows)
         case Rejected():
-            # What one message holds was refused: those behind it may pass, unless there is no activity to take them.
-            return _failed(log, rows, _reason(Trouble.REJECTED, error), behind=log.call == "create")
-        case NotFound() | AuthExpired() | Unavailable():
-            trouble = next(trouble for type_, trouble in _TROUBLES if isinstance(error, type_))
-            return _failed(log, rows, _reason(trouble, error), behind=True)
+            return _refused(log, rows, error)
+        case NotFound():
+            return _failed(log, rows, _reason(Trouble.NOT_FOUND, error), behind=True)
         case _:
-            return _unknown(log, rows, error, able)
-
-
-_TROUBLES: Final = (
-    (NotFound, Trouble.NOT_FOUND),
-    (AuthExpired, Trouble.SIGN_IN),
-    (Unavailable, Trouble.UNAVAILABLE),
-)
+            return _unknown(log, rows, error, able, luck)
 
 
 def _is_gone(log: LogRow, error: NotFound, able: Abilities) -> bool:
@@ -181,28 +205,36 @@ def recovered(log: LogRow, rows: Sequence[MessageRow], finding: Finding) -> Sett
         return _parked(log, rows, reason)
     log = replace(log, asks=0)
     tries = log.tries + 1
-    if finding is Finding.NOT_THERE and tries >= _REPEATS:
-        return _failed(log, rows, reason, behind=True)
-    if finding is Finding.REPEATABLE and tries >= _BLIND_REPEATS:
-        return _parked(log, rows, reason)
+    broke = trouble_of(reason) is Trouble.MISTAKE
+    if tries >= (_MISTAKES if broke else len(backoff.STEPS)):
+        if finding is Finding.REPEATABLE:
+            return _parked(log, rows, reason)
+        return _failed(log, rows, reason, behind=not broke)
     changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in rows)
     # A call that will be repeated is over: what was noted for it must not be taken for the next one's.
     return Settled(replace(log.without_call(), tries=tries), changes)
 
 
-def undecided(log: LogRow, rows: Sequence[MessageRow], error: ConnectorError) -> Settled:
-    """The question itself failed: it is asked again later."""
+def undecided(log: LogRow, rows: Sequence[MessageRow], error: ConnectorError, *, luck: float) -> Settled:
+    """The question itself failed: it is asked again later, for ever; where she has to sign in, when she has."""
+    if isinstance(error, Paced):  # it was not even asked
+        reason = log.reason or f"{Trouble.NO_ANSWER}: the answer was lost"
+        held = tuple(RowChange(row.id, RowState.UNKNOWN, reason) for row in rows)
+        return Settled(replace(log, reason=reason), held, wait_ms=_held_ms(error))
     reason = log.reason or _reason(Trouble.NO_ANSWER, error)
-    changes = tuple(RowChange(row.id, RowState.UNKNOWN, reason) for row in rows)
+    signed_out = isinstance(error, AuthExpired)
+    told = _reason(Trouble.SIGN_IN, error) if signed_out else reason
+    changes = tuple(RowChange(row.id, RowState.UNKNOWN, told) for row in rows)
     after = replace(log, asks=log.asks + 1, reason=reason)
-    wait = error.retry_after * 1000 if isinstance(error, RateLimited) and error.retry_after else 0
-    return Settled(
-        after, changes, wait_ms=max(_backoff_ms(after.asks), int(min(wait, _RATE_LIMIT_LONGEST_MS)))
-    )
+    retry_after = error.retry_after if isinstance(error, RateLimited) else None
+    wait_ms = backoff.for_ever(after.asks, luck, retry_after=retry_after)
+    return Settled(after, changes, wait_ms=wait_ms, signed_out=signed_out)
 
 
-def _unknown(log: LogRow, rows: Sequence[MessageRow], error: ConnectorError, able: Abilities) -> Settled:
-    trouble = Trouble.NO_LOG_ID if isinstance(error, NoLogId) else Trouble.NO_ANSWER
+def _unknown(
+    log: LogRow, rows: Sequence[MessageRow], error: ConnectorError, able: Abilities, luck: float
+) -> Settled:
+    trouble = next((each for type_, each in _UNKNOWN if isinstance(error, type_)), Trouble.NO_ANSWER)
     reason = _reason(trouble, error)
     log = replace(log, reason=reason)
     creating = log.call == "create"
@@ -214,19 +246,63 @@ def _unknown(log: LogRow, rows: Sequence[MessageRow], error: ConnectorError, abl
     searched = creating and able.finds
     wait_ms = able.settle_ms if at_work or searched else 0
     # A call that was repeated in vain is asked about, and so repeated, more slowly each time.
-    return Settled(log, changes, wait_ms=wait_ms + (500 * 2**log.tries if log.tries else 0))
+    return Settled(log, changes, wait_ms=wait_ms + (backoff.for_ever(log.tries, luck) if log.tries else 0))
 
 
-def _rate_limited(log: LogRow, rows: Sequence[MessageRow], error: RateLimited) -> Settled:
-    wait_ms = _RATE_LIMIT_WAIT_MS if error.retry_after is None else int(error.retry_after * 1000)
-    reason = _reason(Trouble.RATE_LIMITED, error)
-    tries = log.tries + 1
-    if wait_ms > _RATE_LIMIT_LONGEST_MS or tries >= _RATE_LIMIT_TRIES:
-        return _failed(replace(log, tries=0), rows, reason, behind=True)
+_UNKNOWN: Final = ((NoLogId, Trouble.NO_LOG_ID), (ConnectorBroke, Trouble.MISTAKE))
+
+
+def _later(  # noqa: PLR0917 - what is journalled, and when to go on
+    log: LogRow,
+    rows: Sequence[MessageRow],
+    trouble: Trouble,
+    error: ConnectorError,
+    luck: float,
+    retry_after: float | None = None,
+) -> Settled:
+    """Nothing was done and nobody is to blame: the same again later, until the table ends."""
+    reason = _reason(trouble, error)
+    after = replace(log.without_call(), tries=log.tries + 1, reason=reason)
+    wait_ms = backoff.after(after.tries, luck, retry_after=retry_after)
+    if wait_ms is None:
+        return _failed(log, rows, reason, behind=True)
     changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in rows)
-    return Settled(
-        replace(log.without_call(), tries=tries, reason=reason), changes, wait_ms=max(wait_ms, 100)
-    )
+    return Settled(after, changes, wait_ms=wait_ms)
+
+
+def _waiting(log: LogRow, rows: Sequence[MessageRow], error: AuthExpired) -> Settled:
+    """The user has to sign in again: what is hers waits for that, and what is her colleagues' goes on."""
+    reason = _reason(Trouble.SIGN_IN, error)
+    changes = tuple(RowChange(row.id, RowState.WAITING, reason) for row in rows)
+    waiting = WaitingChange(rows[0].user_id, RowState.WAITING, reason)
+    return Settled(log.without_call(), changes, waiting, signed_out=True)
+
+
+def _refused(log: LogRow, rows: Sequence[MessageRow], error: Rejected) -> Settled:
+    """What one message holds was refused, so those behind it pass, unless it is the same with each of them.
+
+    Of several in one call nobody knows which: they are sent again one by one (`next_step` sees the refusal).
+    """
+    refusals = log.refusals + 1
+    reason = _reason(Trouble.MISTAKE if isinstance(error, NotPrepared) else Trouble.REJECTED, error)
+    if refusals >= _REFUSALS:
+        return _failed(replace(log, refusals=0), rows, reason, behind=True)
+    log = replace(log, refusals=refusals)
+    if len(rows) == 1:
+        return _failed(log, rows, reason, behind=False)
+    changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in rows)
+    return Settled(replace(log.without_call(), reason=reason), changes)
+
+
+def _paced(log: LogRow, rows: Sequence[MessageRow], error: Paced) -> Settled:
+    """Held back by ourselves: nothing was sent, so it is no try. It waits until it makes sense."""
+    reason = _reason(Trouble.UNAVAILABLE if error.down else Trouble.RATE_LIMITED, error)
+    changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in rows)
+    return Settled(replace(log.without_call(), reason=reason), changes, wait_ms=_held_ms(error))
+
+
+def _held_ms(error: Paced) -> int:
+    return max(int((error.retry_after or 0) * 1000), 100)
 
 
 def _no_room(log: LogRow, rows: Sequence[MessageRow], error: BodyFull) -> Settled:
@@ -285,8 +361,10 @@ def _parked(log: LogRow, rows: Sequence[MessageRow], reason: str) -> Settled:
     return Settled(replace(log, state=LogState.PARKED, reason=reason), changes, waiting)
 
 
-def _backoff_ms(tries: int) -> int:
-    return int(min(1000 * 4 ** max(0, tries - 1), _LONGEST_WAIT_MS))
+def trouble_of(reason: str | None) -> Trouble | None:
+    """The first word of a reason of ours."""
+    word = (reason or "").partition(":")[0]
+    return Trouble(word) if word in _WORDS else None
 
 
 def _reason(trouble: Trouble, error: ConnectorError) -> str:

@@ -8,23 +8,30 @@ import re
 import time
 import uuid
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final, TypeVar
+from weakref import WeakValueDictionary
 from zoneinfo import ZoneInfo
+
+import structlog
 
 from messagelog.compose import pick_zone
 from messagelog.connectors import (
     AuthExpired,
     Connector,
+    ConnectorError,
     Credentials,
     CrmHttp,
     Session,
     Unavailable,
     UserInfo,
 )
+from messagelog.core.lane import Tally
 from messagelog.core.oauth import OAuthClient, TokenEndpoint
+from messagelog.core.pacer import Pacer
 from messagelog.core.refreshing import Refresher, Vault
+from messagelog.core.settle import NotPrepared
 from messagelog.storage import Sealer, Store, UserRow, scripts
 
 if TYPE_CHECKING:
@@ -32,14 +39,21 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from messagelog.connectors.limits import Gate
     from messagelog.storage.scripts import Script
 
 T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
 
 _MOMENT_SECONDS: Final = 2.0
 _MOST_SEEN: Final = 10_000
 _LONGEST_TOKEN_REQUEST: Final = 10.0
 _YOUNG_MS: Final = 60_000
+
+CALLS_OF_A_TENANT: Final = 32
+"""How many requests of one tenant to its CRM are under way at once, in one process. A CRM that hangs holds no more
+than these, and no other tenant waits for them."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,21 @@ class User:
         return dt.timezone(dt.timedelta(minutes=-minutes if offset[1] == "-" else minutes))
 
 
+class SignInNeeded(AuthExpired):
+    """The user has no credentials that the CRM takes; `refused` are those that she has, sealed."""
+
+    def __init__(self, detail: str, refused: bytes | None) -> None:
+        super().__init__(detail)
+        self.refused = refused
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSession(Session):
+    """A session with credentials of the journal: `sealed`, as they stood there when it was opened."""
+
+    sealed: bytes | None = field(default=None, repr=False)
+
+
 @dataclass(slots=True)
 class _Seen:
     """A user's row as it was read, when (by the event loop's clock), and the session that was opened with it.
@@ -84,7 +113,7 @@ class _Seen:
 
     row: UserRow | None
     at: float
-    session: Session | None = None
+    session: KeptSession | None = None
     fresh_until: float | None = None
 
 
@@ -103,6 +132,7 @@ class UserDirectory:
         *,
         call_timeout: float,
         oauth_clients: Mapping[str, OAuthClient] | None = None,
+        pacer: Pacer | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -110,12 +140,15 @@ class UserDirectory:
         self._client = client
         self._call_timeout = call_timeout
         self._clock = clock
+        self.pacer = pacer or Pacer(store, call_seconds=call_timeout)
         self._clients = oauth_clients or {}
         # With the waits around it, a refresh is done well within the time of a call.
         seconds = min(_LONGEST_TOKEN_REQUEST, call_timeout / 4)
         self._endpoint = TokenEndpoint(client, seconds=seconds, clock=clock)
         self._refresher = Refresher(store, self._vault, self._endpoint, self._clients, seconds=seconds)
         self._seen: OrderedDict[tuple[str, str, str], _Seen] = OrderedDict()
+        # A tenant's lane is there for as long as somebody has a session of it.
+        self._lanes: WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = WeakValueDictionary()
         self._changes = 0
 
     async def find(self, tenant: str, platform: str, id_: str) -> User | None:
@@ -127,8 +160,10 @@ class UserDirectory:
 
     async def sign_in(self, connector: Connector, credentials: Credentials, hostname: str) -> User:
         """Asks the CRM who has these credentials, and keeps them. Raises the connector's errors."""
-        candidate = Session(self._http(connector, credentials, hostname), credentials, hostname)
+        tally = Tally()  # whose requests these are is known only when they are answered
+        candidate = Session(self._http(connector, credentials, hostname, tally), credentials, hostname)
         info = await connector.get_user_info(candidate)
+        self.pacer.gate(connector, info.tenant).sent(tally.requests)
         return await self._kept(connector, credentials, hostname, info)
 
     async def sign_in_with_code(
@@ -154,7 +189,8 @@ class UserDirectory:
         if before is None or before.credentials is None:
             return None
         credentials = self._vault.open(before)
-        http = self._http(connector, credentials, before.hostname)
+        gate = self.pacer.gate(connector, before.tenant)
+        http = self._http(connector, credentials, before.hostname, gate)
         return Session(http, credentials, before.hostname, before.id, before.name, before.tenant)
 
     async def revoke(self, connector: Connector, session: Session) -> None:
@@ -181,11 +217,11 @@ class UserDirectory:
 
     # ------------------------------------------------------------------------------------------ sessions
 
-    async def session(self, connector: Connector, tenant: str, user_id: str) -> Session:
+    async def session(self, connector: Connector, tenant: str, user_id: str) -> KeptSession:
         """A user's session at her CRM, with credentials that are good for a while.
 
         Raises `AuthExpired` when she has signed out or has to sign in again, `Unavailable` when her credentials have
-        ended and cannot be refreshed now.
+        ended and cannot be refreshed now, `NotPrepared` when the connector fails.
         """
         seen = self._seen.get((tenant, connector.name, user_id))
         if seen is None or asyncio.get_running_loop().time() - seen.at > _MOMENT_SECONDS:
@@ -201,13 +237,20 @@ class UserDirectory:
                 raise
             return session  # refreshed ahead of its end, so it can still be used
 
-    def _opened(self, connector: Connector, seen: _Seen) -> Session:
+    def forget(self, tenant: str, platform: str, user_id: str) -> None:
+        """Reads the user anew the next time, whoever asks: she may have signed in elsewhere."""
+        self._drop(tenant, platform, user_id)
+
+    def _opened(self, connector: Connector, seen: _Seen) -> KeptSession:
         """The session of a row as it was read, opened once for as long as the row stays as it is."""
         if seen.session is None:
-            if seen.row is None:
-                raise AuthExpired("signed out")
-            credentials = self._vault.open(seen.row)
-            seen.session = self._session(connector, credentials, seen.row)
+            row = seen.row
+            if row is None or row.credentials is None:
+                raise SignInNeeded("signed out", None)
+            if row.sign_in_since is not None:
+                raise SignInNeeded("the CRM has refused the sign-in before", row.credentials)
+            credentials = self._vault.open(row)
+            seen.session = self._session(connector, credentials, row)
             seen.fresh_until = _fresh_until(connector, credentials)
         return seen.session
 
@@ -237,17 +280,32 @@ class UserDirectory:
         seen = await self._refreshed(connector, row)
         return connector.auth_headers(self._opened(connector, seen).credentials)
 
-    def _session(self, connector: Connector, credentials: Credentials, row: UserRow) -> Session:
+    def _session(self, connector: Connector, credentials: Credentials, row: UserRow) -> KeptSession:
         renewed = None if connector.oauth is None else partial(self._renewed, connector, row, credentials)
-        http = self._http(connector, credentials, row.hostname, renewed)
-        return Session(http, credentials, row.hostname, row.id, row.name, row.tenant)
+        try:
+            gate = self.pacer.gate(connector, row.tenant)
+            lane = self._lane(row.tenant, row.platform)
+            http = self._http(connector, credentials, row.hostname, gate, renewed, lane=lane)
+        except AuthExpired as error:
+            raise SignInNeeded(error.detail, row.credentials) from error
+        except ConnectorError:
+            raise
+        except Exception as error:
+            _log.error("connector_failed", connector=connector.name, error=type(error).__name__)
+            raise NotPrepared(f"the connector {connector.name} raised {type(error).__name__}") from error
+        return KeptSession(
+            http, credentials, row.hostname, row.id, row.name, row.tenant, sealed=row.credentials
+        )
 
     def _http(
         self,
         connector: Connector,
         credentials: Credentials,
         hostname: str,
+        gate: Gate,
         renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
+        *,
+        lane: asyncio.Semaphore | None = None,
     ) -> CrmHttp:
         return CrmHttp(
             self._client,
@@ -255,7 +313,15 @@ class UserDirectory:
             headers=connector.auth_headers(credentials),
             call_timeout=self._call_timeout,
             renewed=renewed,
+            gate=gate,
+            lane=lane,
         )
+
+    def _lane(self, tenant: str, platform: str) -> asyncio.Semaphore:
+        lane = self._lanes.get((tenant, platform))
+        if lane is None:
+            self._lanes[tenant, platform] = lane = asyncio.Semaphore(CALLS_OF_A_TENANT)
+        return lane
 
     # ---------------------------------------------------------------------------------------------- rows
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+import random
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,10 +19,22 @@ from messagelog.connectors import (
     Rejected,
     Unavailable,
 )
+from messagelog.core.attempts import attempt_of
 from messagelog.core.calls import NOTHING_COUNTED, ambiguous, blocks_noted, counted, read_pins, written_size
-from messagelog.core.settle import Abilities, Finding, Settled, recovered, succeeded, troubled, undecided
+from messagelog.core.settle import (
+    Abilities,
+    ConnectorBroke,
+    Finding,
+    NotPrepared,
+    Settled,
+    recovered,
+    succeeded,
+    troubled,
+    undecided,
+)
+from messagelog.core.users import SignInNeeded
 from messagelog.storage import ClaimLost, scripts
-from messagelog.storage.rows import RowReport, RowState
+from messagelog.storage.rows import Pause, RowReport, RowState
 from messagelog.storage.sealing import SealBroken
 
 if TYPE_CHECKING:
@@ -46,6 +59,13 @@ class Run:
     recreated: bool = False
 
 
+@dataclass(slots=True)
+class _Shown:
+    """The credentials (sealed) that a step has shown to the CRM last."""
+
+    credentials: bytes | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     """One call of a claim: the connector and its abilities, the log as it is claimed, the rows that it brings."""
@@ -56,6 +76,8 @@ class _Job:
     rows: Sequence[MessageRow]
     terms: Terms
     may_recreate: bool
+    luck: float
+    shown: _Shown = field(default_factory=_Shown)
 
     @property
     def outgrown(self) -> bool:
@@ -82,15 +104,30 @@ class _Job:
         )
 
     def troubled(self, error: ConnectorError) -> Settled:
-        return troubled(self.log, self.rows, error, self.able, may_recreate=self.may_recreate)
+        may_recreate = self.may_recreate
+        settled = troubled(self.log, self.rows, error, self.able, may_recreate=may_recreate, luck=self.luck)
+        return replace(settled, error=error)
+
+    def undecided(self, error: ConnectorError) -> Settled:
+        return replace(undecided(self.log, self.rows, error, luck=self.luck), error=error)
 
 
 class Worker:
-    """Does the steps of claims. It keeps nothing between them: the journal is the truth."""
+    """Does the steps of claims. It keeps nothing between them: the journal is the truth.
 
-    def __init__(
-        self, store: Store, sealer: Sealer, users: UserDirectory, caller: Caller, bulletin: Bulletin
+    `luck` draws a number from 0 up to 1 for each step: where in its time the next try lies.
+    """
+
+    def __init__(  # noqa: PLR0917 - the parts that it needs
+        self,
+        store: Store,
+        sealer: Sealer,
+        users: UserDirectory,
+        caller: Caller,
+        bulletin: Bulletin,
+        luck: Callable[[], float] = random.random,
     ) -> None:
+        self._luck = luck
         self._store = store
         self._sealer = sealer
         self._users = users
@@ -114,7 +151,7 @@ class Worker:
         made anew from.
         """
         rows = claim.rows if claim.recover else claim.step.rows if claim.step else ()
-        job = _Job(connector, able, claim.log, rows, terms, may_recreate=may_recreate)
+        job = _Job(connector, able, claim.log, rows, terms, may_recreate=may_recreate, luck=self._luck())
         try:
             if not claim.recover:
                 settled = await self._stepped(job)
@@ -125,7 +162,7 @@ class Worker:
         except ClaimLost:
             _log.warning("claim_lost", log=claim.key.conversation_log_id)
             return Run()
-        return await self._saved(settled, planner(), terms, held)
+        return await self._saved(settled, planner(), job, held)
 
     # ------------------------------------------------------------------------------------------ steps
 
@@ -152,7 +189,12 @@ class Worker:
 
     async def _prepared(self, job: _Job, *, linked: bool = False) -> Prepared:
         user_id = job.log.call_user or job.rows[0].user_id
-        session = await self._users.session(job.connector, job.log.key.tenant, user_id)
+        try:
+            session = await self._users.session(job.connector, job.log.key.tenant, user_id)
+        except SignInNeeded as error:
+            job.shown.credentials = error.refused
+            raise
+        job.shown.credentials = session.sealed
         return await self._caller.prepare(job.connector, session, job.log, job.rows, linked=linked)
 
     async def _noted(self, job: _Job, call: Prepared) -> tuple[_Job, Prepared]:
@@ -194,7 +236,7 @@ class Worker:
         except ConnectorError as error:
             if isinstance(error, NotFound) and job.log.call == "update":
                 return job.troubled(error)
-            return undecided(job.log, job.rows, error)
+            return job.undecided(error)
         except (SealBroken, LookupError):
             return recovered(job.log, job.rows, Finding.NOBODY_KNOWS)
 
@@ -223,7 +265,7 @@ class Worker:
         except (Unavailable, RateLimited, AuthExpired) as error:
             # The repeat was not done; of a call that was only repeatable, the first may have been.
             if finding is Finding.REPEATABLE:
-                return undecided(job.log, job.rows, error)
+                return job.undecided(error)
             return job.troubled(error)
         except ConnectorError as error:
             return job.troubled(error)
@@ -245,24 +287,32 @@ class Worker:
         self,
         settled: Settled,
         planner: Planner | None,
-        terms: Terms,
+        job: _Job,
         held: Callable[[], Sequence[NewRow]],
     ) -> Run:
+        key, pause = settled.log.key, None
+        if settled.signed_out:
+            user_id = job.rows[0].user_id
+            pause = Pause(user_id, job.shown.credentials)
+            self._users.forget(key.tenant, key.platform, user_id)
         anew = tuple(held()) if settled.anew else None
         # A shutdown lets the claim go, due at once: the next start goes on.
         wait_ms = settled.wait_ms if settled.wait_ms is not None or planner is not None else 0
+        attempt = attempt_of(self._sealer, settled.log, settled.error, settled.changes)
         try:
             claim = await self._store.write(
                 lambda: scripts.save(
                     settled.log,
                     settled.changes,
                     planner or _no_plan,
-                    terms,
+                    job.terms,
                     waiting=settled.waiting,
                     anew=anew,
                     wait_ms=wait_ms,
+                    pause=pause,
+                    attempt=attempt,
                 ),
-                locks=(settled.log.key,),
+                locks=(key,) if pause is None else (),
             )
         except ClaimLost:
             _log.warning("claim_lost", log=settled.log.key.conversation_log_id)
@@ -274,7 +324,7 @@ class Worker:
     async def _told(self, settled: Settled) -> None:
         """Tells the requests of this process what became of their rows."""
         log = settled.log
-        if not settled.waiting and not log.shared:
+        if not settled.waiting and settled.wait_ms is None and not log.shared:
             reports = [
                 RowReport(change.id, change.state, change.reason, log.version) for change in settled.changes
             ]
@@ -294,6 +344,12 @@ def _no_plan(_log: LogRow, _waiting: Sequence[MessageRow]) -> None:
 
 def _harmless(error: ConnectorError) -> ConnectorError:
     """An error before anything was written, as one that says so."""
-    if isinstance(error, OutcomeUnknown):
-        return Unavailable(error.detail, status=error.status)
-    return error
+    made: ConnectorError
+    if isinstance(error, ConnectorBroke):
+        made = NotPrepared(error.detail)
+    elif isinstance(error, OutcomeUnknown):
+        made = Unavailable(error.detail, status=error.status, body=error.body)
+    else:
+        return error
+    made.call = error.call
+    return made

@@ -7,6 +7,7 @@ from messagelog.messages.parse import parse_log_request
 from messagelog.messages.parts import Attachment, MessageKind, Party
 from messagelog.messages.records import Message, message_order
 from messagelog.messages.request import Conversation, LogInfo, LogRequest
+from messagelog.messages.texts import change_texts, without_secrets
 from messagelog.messages.threads import Entity, Owner, Thread
 
 __all__ = [
@@ -27,7 +28,9 @@ __all__ = [
     "Owner",
     "Party",
     "Thread",
+    "change_texts",
     "glance",
     "message_order",
     "parse_log_request",
+    "without_secrets",
 ]

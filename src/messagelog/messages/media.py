@@ -145,7 +145,7 @@ def _describe(attachment: Attachment, message: MessageKind, opener: Opener | Non
         size=attachment.size,
         duration=attachment.vm_duration,
         uri=uri,
-        view_link=reader_link(uri) if uri else _clients_link(attachment.link),
+        view_link=reader_link(uri) if uri else clients_link(attachment.link),
         opener=opener,
     )
 
@@ -178,7 +178,8 @@ def clean_uri(uri: str | None) -> str | None:
     return None if _holds_token(cleaned) else cleaned
 
 
-def _clients_link(link: str | None) -> str | None:
+def clients_link(link: str | None) -> str | None:
+    """The client's own page for a file, where it is an address without tokens."""
     parts = _split_web_address(link)
     if link is None or parts is None or parts.scheme != "https" or "@" in parts.netloc or _holds_token(link):
         return None

@@ -1,4 +1,4 @@
-"""The application: the client's routes, CORS on every answer, refusals in the client's conventions."""
+"""The application: its routes, CORS on every answer to the client, refusals in the client's conventions."""
 
 from __future__ import annotations
 
@@ -6,23 +6,28 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 
 import messagelog
 from messagelog.core.answer import ReturnMessage
+from messagelog.core.operators import RoleMissing
+from messagelog.core.plugins import NotTaken, RefusedByPlugin
 from messagelog.core.runtime import Stopping
 from messagelog.messages import BadRequest
 from messagelog.server import (
     contacts,
+    inbox,
     information,
     login,
     manifest,
     message_log,
     oauth,
+    operators,
+    privacy,
     user_settings,
     watching,
 )
 from messagelog.server.assembly import Parts, assembled
+from messagelog.server.cors import Cors
 from messagelog.server.description import DescribedApp
 from messagelog.server.guard import Guard
 from messagelog.server.http import RESTARTING, Refused, SessionEnded, json_response
@@ -40,7 +45,10 @@ _SESSION_ENDED: Final = {
     ),
     "errorCode": "CRM_SESSION_REVOKED",
 }
-_REFUSALS: Final = (Refused, SessionEnded, BadRequest, Stopping, HTTPException)
+_WITHOUT_CORS: Final = (operators.PREFIX,)
+"""Where paths begin that no page of another origin may ask: operators are no users of the client."""
+
+_REFUSALS: Final = (Refused, SessionEnded, BadRequest, NotTaken, Stopping, HTTPException, RoleMissing)
 
 
 def create_app(
@@ -70,22 +78,26 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect would repeat the query, and the query holds the client's token
     )
-    for module in (message_log, contacts, login, oauth, user_settings, manifest, information, watching):
+    for module in (
+        message_log,
+        contacts,
+        login,
+        oauth,
+        user_settings,
+        manifest,
+        information,
+        operators,
+        privacy,
+        inbox,
+        watching,
+    ):
         app.include_router(module.router)
     for path, mounted in mounts.items():
         app.mount(path, mounted)
     for refusal in _REFUSALS:
         app.add_exception_handler(refusal, _refusal)
     app.add_middleware(Guard, hot={("POST", "/messageLog"): _log_messages})
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=["*"],  # a token is needed for everything, and no cookie is ever set
-        allow_methods=["*"],
-        allow_headers=["*"],
-        expose_headers=["x-refreshed-jwt-token"],
-        allow_private_network=True,  # the extension may speak to a server on the user's own machine or network
-        max_age=600,
-    )
+    app.add_middleware(Cors, origins=parts.cors_origins, without=_WITHOUT_CORS)
     return app
 
 
@@ -96,15 +108,25 @@ async def _log_messages(request: Request) -> Response:
         return await _refusal(request, error)
 
 
+def _refused(error: Refused) -> Response:
+    answer = json_response(error.text, error.status)
+    if error.retry_after is not None:
+        answer.headers["Retry-After"] = str(error.retry_after)
+    return answer
+
+
 async def _refusal(_request: Request, error: Exception) -> Response:
     """A refusal as the client takes it: a status, and a text as JSON."""
     match error:
         case Refused():
-            return json_response(error.text, error.status)
+            return _refused(error)
         case SessionEnded():
             return json_response(_SESSION_ENDED, 401)
-        case BadRequest():
-            return json_response(str(error), 400)
+        case BadRequest() | RoleMissing():
+            return json_response(str(error), 403 if isinstance(error, RoleMissing) else 400)
+        case NotTaken():
+            # A text with an error's status, since the client shows nothing of an answer that says `successful: false`.
+            return json_response(str(error), 422 if isinstance(error, RefusedByPlugin) else 503)
         case HTTPException():
             answer = json_response(error.detail, error.status_code)
             answer.headers.update(error.headers or {})

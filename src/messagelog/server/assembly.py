@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,24 +10,32 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
+from messagelog.connectors.outbound import NamedHosts, Outbound
 from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
 from messagelog.core.contact_book import ContactBook
 from messagelog.core.media import MediaFetcher
 from messagelog.core.metrics import Metrics
+from messagelog.core.operators import Operators
+from messagelog.core.pacer import Pacer
+from messagelog.core.passwords import Passwords
+from messagelog.core.plugins import Plugins
+from messagelog.core.retention import Kept, Retention
 from messagelog.core.user_settings import Locale, UserSettings
+from messagelog.server.buckets import Buckets
+from messagelog.server.cors import ANY
 from messagelog.server.states import States
+from messagelog.server.throttle import Throttle
 from messagelog.server.tokens import Tokens
-from messagelog.storage import Sealer, open_store
+from messagelog.storage import Sealer, open_store, with_stored_keys
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from messagelog.connectors import Connector
     from messagelog.core.oauth import OAuthClient
+    from messagelog.plugins import Plugin
     from messagelog.storage import Store
-
-_CONNECTIONS_TO_CRMS = 256
 
 REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redirect.html"
 """Where App Connect's client waits for the user to come back from the CRM; its newer versions know no other place."""
@@ -36,28 +45,45 @@ REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redi
 class Parts:
     """What a server is made of.
 
-    `contact_seconds` is how long contacts that were found are kept; `locale` is the operator's language and zone for
-    users who say nothing else. `oauth_clients` are who we are at the CRMs' authorization servers, by connector; those
-    send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state. With a `metrics_token`
-    nobody reads the metrics without it. In tests, `clock` (epoch milliseconds) stands in for the database's own clock,
-    and `now` (epoch seconds) for this process's, by which tokens and credentials end.
+    `old_secret_keys` are those of before `secret_key`, which still open what they sealed and signed.
+    `private_hosts` are the hosts, addresses and networks that calls may reach although they are not public, or in the
+    clear. `requests_per_minute` are each user's, `guesses_per_minute` each address's with a wrong token or login; 0 is
+    without end. `contact_seconds` is how long contacts that were found are kept, `kept` how long all the rest is;
+    `locale` is the operator's language and zone for users who say nothing else. `oauth_clients` are who we are at
+    the CRMs' authorization servers, by connector; those send the user back to `redirect_uri`. `bare_state` allows
+    the client's own, unsigned state. `plugins` see each request, in this order; without the work of the
+    `required_plugins` nothing is logged. With a `metrics_token` nobody reads the metrics
+    without it. In tests, `clock` (epoch milliseconds) stands in for the database's own
+    clock, and `now` (epoch seconds) for this process's, by which tokens and credentials end; `luck` is where in its
+    time each retry lies, from 0 up to 1. `passwords` makes and checks the hashes of operators' passwords; the
+    tests' are cheap.
     """
 
-    database_url: str
+    database_url: str = field(repr=False)  # its password is in it
     secret_key: str = field(repr=False)
     connectors: Mapping[str, Connector]
     public_url: str
     times: Times = field(default_factory=Times)
     body_limit: int = 10_000_000
     media_hosts: frozenset[str] = frozenset()
+    private_hosts: frozenset[str] = frozenset()
+    cors_origins: frozenset[str] = frozenset({ANY})
+    requests_per_minute: int = 0
+    guesses_per_minute: int = 0
     contact_seconds: float = 300.0
+    kept: Kept = field(default_factory=Kept)
     locale: Locale = field(default_factory=Locale)
     clock: Callable[[], int] | None = None
     now: Callable[[], float] = time.time
+    luck: Callable[[], float] = random.random
     oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
     redirect_uri: str = REDIRECT_URI
     bare_state: bool = False
     metrics_token: str = field(default="", repr=False)
+    passwords: Callable[[], Passwords] = Passwords
+    old_secret_keys: tuple[str, ...] = field(default=(), repr=False)
+    plugins: Sequence[Plugin] = ()
+    required_plugins: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +99,11 @@ class Assembly:
     contacts: ContactBook
     settings: UserSettings
     metrics: Metrics
+    requests: Buckets
+    guesses: Buckets
+    sealer: Sealer
+    operators: Operators
+    throttle: Throttle
     account_key: bytes = field(repr=False)
 
 
@@ -80,27 +111,37 @@ class Assembly:
 async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     """A server's parts, opened; at the end its work is brought to an end and everything is closed.
 
-    Raises `LookupError` when a connector's users sign in with OAuth and nobody has said as which client.
+    Raises `LookupError` when a connector's users sign in with OAuth and nobody has said as which client, and
+    `KeysLocked` when the database was used with other secret keys.
     """
     for name, each in parts.connectors.items():
         if each.oauth is not None and name not in parts.oauth_clients:
             raise LookupError(f"no OAuth client id is known for the connector {name}")
+    named = NamedHosts(parts.private_hosts)
     store = await open_store(parts.database_url, clock=parts.clock)
-    sealer = Sealer(parts.secret_key)
-    connector = aiohttp.TCPConnector(limit=_CONNECTIONS_TO_CRMS)
+    try:
+        sealer = await with_stored_keys(store, Sealer(parts.secret_key, parts.old_secret_keys))
+    except BaseException:
+        await store.close()
+        raise
+    # Not bounded here, where one tenant's would keep the others' waiting: each tenant's are, by its own lane.
+    connector = Outbound(named, limit=0)
     # Cookies would carry one user's session over to the next one's call.
     client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    pacer = Pacer(store, call_seconds=parts.times.call)
     users = UserDirectory(
         store,
         sealer,
         client,
         call_timeout=parts.times.call,
         oauth_clients=parts.oauth_clients,
+        pacer=pacer,
         clock=parts.now,
     )
     media = MediaFetcher(client, parts.media_hosts)
     settings = UserSettings(store, parts.locale)
     metrics = Metrics()
+    passwords = parts.passwords()
     runtime = Runtime(
         store=store,
         sealer=sealer,
@@ -109,22 +150,34 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
         caller=Caller(store, sealer, media, call_timeout=parts.times.call, metrics=metrics),
         settings=settings,
         times=parts.times,
+        luck=parts.luck,
+        plugins=Plugins(parts.plugins, parts.required_plugins) if parts.plugins else None,
     )
+    retention = Retention(store, parts.kept)
+    retention.start()
     try:
         yield Assembly(
             parts=parts,
             store=store,
             runtime=runtime,
             users=users,
-            tokens=Tokens(sealer.token_key, clock=parts.now),
-            states=States(sealer.state_key, store, clock=parts.now),
+            tokens=Tokens(sealer.token_keys, clock=parts.now),
+            states=States(sealer.state_keys, store, clock=parts.now),
             contacts=ContactBook(store, sealer, age=parts.contact_seconds, lease=parts.times.lease),
             settings=settings,
             metrics=metrics,
+            requests=Buckets(parts.requests_per_minute, clock=parts.now),
+            guesses=Buckets(parts.guesses_per_minute, clock=parts.now),
+            sealer=sealer,
+            operators=Operators(store, passwords),
+            throttle=Throttle(parts.now),
             account_key=sealer.account_key,
         )
     finally:
+        await retention.stop()
+        passwords.close()
         await runtime.stop()
         await users.close()
+        await pacer.close()
         await client.close()
         await store.close()

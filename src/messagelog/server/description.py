@@ -13,18 +13,28 @@ import msgspec
 from fastapi import FastAPI
 
 from messagelog.core.answer import Answer
+from messagelog.core.erasing import Erased
+from messagelog.core.exporting import Export
 from messagelog.messages import LogRequest
+from messagelog.server.inbox_description import INBOX, INBOX_TYPES
 from messagelog.server.shapes import (
     CallLogs,
     ContactsAnswer,
+    Ended,
+    EraseTenantForm,
+    EraseUserForm,
+    ExportForm,
     ManagedAuthState,
     ManagedOAuthState,
+    Me,
     NewContactAnswer,
     NewContactForm,
+    OperatorToken,
     Outcome,
     Readiness,
     SettingsAnswer,
     SettingsForm,
+    SignInForm,
     UserInfoHash,
     Version,
 )
@@ -34,6 +44,8 @@ Schema = dict[str, Any]
 _TYPES: Final = (
     *(Answer, LogRequest, ContactsAnswer, NewContactAnswer, NewContactForm, SettingsAnswer, SettingsForm),
     *(Outcome, CallLogs, UserInfoHash, Version, ManagedAuthState, ManagedOAuthState, Readiness),
+    *INBOX_TYPES,
+    *(SignInForm, OperatorToken, Ended, Me, EraseUserForm, EraseTenantForm, ExportForm, Erased, Export),
 )
 _REF: Final = "#/components/schemas/{name}"
 
@@ -105,14 +117,23 @@ _MEANINGS: Final = {
     302: "The way to the CRM.",
     400: _REFUSED,
     401: "The session has ended: the user has logged out, or the CRM has taken back what she granted.",
-    403: "Nobody is an administrator here; or what is needed to read this did not come along.",
+    403: "Nobody is an administrator here; or the token of the metrics did not come along.",
     404: "Not done by this server; the client shows nothing.",
+    408: "The body took too long to arrive.",
+    409: "It may not be done: a text that says why.",
     413: "The body is too large.",
+    422: "A plugin has refused the messages, and says why. Nothing of them was kept.",
+    429: "Too many requests of the user, or wrong sign-ins of the address. `Retry-After` has the seconds to wait.",
     500: "Something failed that should not. What was accepted before is kept.",
     502: "The CRM did not make the contact, or nobody knows.",
-    503: "The server is shutting down.",
+    503: "The server is shutting down, or a plugin that it needs did not run. Nothing of the request was kept.",
 }
 _ALWAYS: Final = (500, 503)
+_OPERATORS: Final = {
+    401: "No operator has signed in with this.",
+    403: "The operator lacks a role that this needs.",
+}
+_MEANINGS_TO_OPERATORS: Final = {**_MEANINGS, **_OPERATORS}
 
 _NUMBER: Final = "+14155550142"
 _MAYA: Final = {
@@ -155,6 +176,7 @@ _LOG_REQUEST: Final = {
     "contactType": "contact",
     "contactName": "Maya Patel",
 }
+_ERASED: Final = dict.fromkeys(("users", "settings", "contacts", "messages", "kept", "parked", "underWay"), 0)
 
 
 def _notice(message: str, type_: str = "success", ttl: int = 1000) -> dict[str, Any]:
@@ -193,6 +215,7 @@ class Described:
     `answer` is None where the route only refuses. `refuses` are the statuses of refusals beside those that any route
     may have; `notice` says that one of them may be a notice instead of a text. `leads` says that a good answer is a
     redirect. Where a `token` comes along, the answer may bring a new one, unless `ends` says that its session is over.
+    An `operator` signs in for herself: with a token of hers, as a bearer only.
     """
 
     answer: type | Schema | None = None
@@ -203,6 +226,7 @@ class Described:
     body_required: bool = True
     token: bool = False
     ends: bool = False
+    operator: bool = False
     refuses: tuple[int, ...] = ()
     notice: bool = False
     leads: bool = False
@@ -212,8 +236,11 @@ class Described:
         """As OpenAPI has it, but for what FastAPI knows."""
         refusal = {"anyOf": [_TEXT, _NOTICE]} if self.notice else _TEXT
         refuses = {*self.refuses, *_ALWAYS, *((400,) if self.token or self.query else ())}
-        refuses |= {400, 413} if self.body is not None else set()
-        responses = {str(status): _content(_MEANINGS[status], refusal) for status in sorted(refuses)}
+        refuses |= {400, 408, 413} if self.body is not None else set()
+        refuses |= {429} if self.token else set()
+        refuses |= _OPERATORS.keys() if self.operator else set()
+        meanings = _MEANINGS_TO_OPERATORS if _OPERATORS.keys() <= refuses else _MEANINGS
+        responses = {str(status): _content(meanings[status], refusal) for status in sorted(refuses)}
         if self.answer is not None:
             responses["200"] = _content(_MEANINGS[200], _schema(self.answer), self.example, self.media_type)
         if self.leads:
@@ -231,6 +258,8 @@ class Described:
             body = _content("", _schema(self.body), self.body_example)
             found["requestBody"] = {"required": self.body_required, "content": body["content"]}
         found["security"] = [{"bearer": []}, {"jwtToken": []}] if self.token else []
+        if self.operator:
+            found["security"] = [{"operator": []}]
         return found
 
 
@@ -321,6 +350,7 @@ ROUTES: Final[dict[str, Described]] = {
             "returnMessage": _notice("Connected to Demo CRM."),
         },
         notice=True,
+        refuses=(429,),
     ),
     "GET /oauth/start": Described(
         query=(Parameter("state", "The platform: platform=NAME.", "platform=demo", required=True),),
@@ -346,6 +376,7 @@ ROUTES: Final[dict[str, Described]] = {
             "name": "Ada Lovell",
             "returnMessage": _notice("Connected to Demo CRM."),
         },
+        refuses=(429,),
     ),
     "POST /unAuthorize": Described(
         answer=_LOGGED_OUT,
@@ -424,12 +455,50 @@ ROUTES: Final[dict[str, Described]] = {
             "returnMessage": _notice("Message logged"),
         },
         token=True,
+        refuses=(422,),
     ),
     "GET /callLog": Described(
         query=(Parameter("sessionIds", "Not used.", "1,2"),),
         answer=CallLogs,
         example={"successful": True, "logs": [], "returnMessage": None},
     ),
+    "POST /operators/session": Described(
+        body=SignInForm,
+        body_example={"name": "grace", "password": "correct horse battery"},
+        answer=OperatorToken,
+        example={"token": "kXw0", "expiresAt": 1_784_041_200_000, "roles": ["act", "text"]},
+        refuses=(401, 403, 429),
+    ),
+    "DELETE /operators/session": Described(answer=Ended, example={"ended": 1}, operator=True),
+    "DELETE /operators/sessions": Described(answer=Ended, example={"ended": 2}, operator=True),
+    "GET /operators/me": Described(answer=Me, example={"name": "grace", "roles": ["text"]}, operator=True),
+    "POST /operators/erase/user": Described(
+        body=EraseUserForm,
+        body_example={"tenant": "acme", "platform": "demo", "id": "u-ada"},
+        answer=Erased,
+        example={**_ERASED, "users": 1, "settings": 2, "messages": 1, "kept": 40},
+        operator=True,
+    ),
+    "POST /operators/erase/tenant": Described(
+        body=EraseTenantForm,
+        body_example={"tenant": "acme"},
+        answer=Erased,
+        example={**_ERASED, "users": 12, "contacts": 30, "messages": 4_000},
+        operator=True,
+    ),
+    "POST /operators/export": Described(
+        body=ExportForm,
+        body_example={"tenant": "acme", "platform": "demo", "id": "c-1"},
+        answer=Export,
+        example={
+            "tenant": "acme",
+            "platform": "demo",
+            "contacts": [{"id": "c-1", "name": "Maya Patel", "type": "contact", "phone_number": _NUMBER}],
+            "conversationLogs": [],
+        },
+        operator=True,
+    ),
+    **{route: Described(**each, operator=True) for route, each in INBOX.items()},
     "POST /callLog": Described(refuses=(404,)),
     "PATCH /callLog": Described(refuses=(404,)),
 }
@@ -454,6 +523,7 @@ class DescribedApp(FastAPI):
                 "securitySchemes": {
                     "bearer": {"type": "http", "scheme": "bearer"},
                     "jwtToken": {"type": "apiKey", "in": "query", "name": "jwtToken"},
+                    "operator": {"type": "http", "scheme": "bearer"},
                 },
             }
         return self.openapi_schema or {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote_plus
@@ -13,6 +14,7 @@ from fastapi import Request, Response
 from messagelog.connectors import Unavailable
 from messagelog.core import asking
 from messagelog.messages import BadRequest
+from messagelog.server.buckets import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -35,18 +37,22 @@ FORM_BYTES: Final = 100_000
 _SHARE_OF_REFRESH: Final = 0.2
 """How much longer than a call an answer may take for a refresh: 12 and 2.4 of the 15 seconds that the client waits."""
 
+_BODY_SECONDS: Final = 60.0
+"""How long a body may take to arrive. The client itself waits for 15 seconds."""
+
 _ENCODER = msgspec.json.Encoder()
 _TOLD_BY_MSGSPEC = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 
 class Refused(Exception):
-    """The request is refused; `text` is what the client shows to the user."""
+    """The request is refused; `text` is what the client shows to the user. `retry_after` is in seconds."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, *, retry_after: int | None = None) -> None:
         super().__init__(text)
         self.status = status
         self.text = text
+        self.retry_after = retry_after
 
 
 class SessionEnded(Exception):
@@ -78,12 +84,15 @@ async def signed_in(request: Request, *, connected: bool = True) -> User:
 
     With `connected=False` a user will do whose access the CRM has taken back, for what needs no call to it. A token
     that is about to end is replaced: whatever the answer is, it brings the new one in a header.
+    Raises `Refused` when the user asks too often, or the address brings too many wrong tokens.
     """
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     token = bearer.strip() if scheme.lower() == "bearer" else query_values(request).get("jwtToken", "")
     assembly = assembly_of(request)
     claims = assembly.tokens.read(token) if token else None
     if claims is None:
+        if token:
+            count_guess(request)
         raise Refused(400, SIGN_IN)
     if claims.platform not in assembly.parts.connectors:
         raise Refused(400, f"This server has no connector for the platform {claims.platform}.")
@@ -92,24 +101,46 @@ async def signed_in(request: Request, *, connected: bool = True) -> User:
         raise Refused(400, SIGN_IN)
     if user.session_id != claims.session_id or (connected and not user.connected):
         raise SessionEnded
+    refuse_after(assembly.requests.take((user.tenant, user.platform, user.id)))
     if (renewed := assembly.tokens.renewed(user, claims)) is not None:
         request.scope[RENEWED] = renewed
     return user
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The request's body, when it has no more than `limit` bytes."""
+def count_guess(request: Request) -> None:
+    """Counts a token or a login of this address that is not known to be good. Raises `Refused` after too many."""
+    refuse_after(assembly_of(request).guesses.take(address_of(request)))
+
+
+def forget_guess(request: Request) -> None:
+    """What was counted has turned out to be no guess."""
+    assembly_of(request).guesses.give_back(address_of(request))
+
+
+def refuse_after(seconds: float) -> None:
+    """Raises `Refused` when there are seconds to wait."""
+    if seconds:
+        wait = math.ceil(seconds)
+        raise Refused(429, f"Too many requests. Please try again in {wait} s.", retry_after=wait)
+
+
+async def read_body(request: Request, limit: int, *, seconds: float = _BODY_SECONDS) -> bytes:
+    """The request's body, when it has no more than `limit` bytes and arrives within this time."""
     too_large = Refused(413, f"body: expected at most {limit:,} bytes")
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
         raise too_large
     chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise too_large
-        if chunk:
-            chunks.append(chunk)
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise too_large
+                if chunk:
+                    chunks.append(chunk)
+    except TimeoutError:
+        raise Refused(408, "body: it took too long to arrive") from None
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

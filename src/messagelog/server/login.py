@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -11,12 +11,15 @@ import structlog
 from fastapi import APIRouter, Request, Response
 
 from messagelog.connectors import AuthExpired, ConnectorError, Credentials, NotFound, Rejected
+from messagelog.connectors.hostname import is_hostname
 from messagelog.core.answer import ReturnMessage
 from messagelog.server.http import (
     RENEWED,
     Refused,
     asked,
     assembly_of,
+    count_guess,
+    forget_guess,
     json_response,
     query_values,
     read_form,
@@ -31,8 +34,6 @@ if TYPE_CHECKING:
 router = APIRouter()
 
 _log = structlog.get_logger(__name__)
-
-_LONGEST_HOSTNAME: Final = 255
 
 
 class _LoginForm(msgspec.Struct, rename="camel"):
@@ -64,13 +65,16 @@ async def log_in(request: Request) -> Response:
     credentials = _credentials(form)
     if credentials is None:
         return notice("The API key is missing or has characters that no key has.", 400)
+    count_guess(request)  # before the CRM is asked, so that guesses at once are counted too
     try:
         async with asyncio.timeout(assembly.parts.times.answer):
             user = await assembly.users.sign_in(connector, credentials, hostname)
     except (AuthExpired, Rejected, NotFound):
         return notice("Could not load user information", 400)
     except (ConnectorError, TimeoutError):
+        forget_guess(request)
         return notice("The CRM cannot be reached at the moment", 400)
+    forget_guess(request)
     return connected(assembly, connector, user)
 
 
@@ -101,6 +105,7 @@ def connected(assembly: Assembly, connector: Connector, user: User) -> Response:
     """The answer to a user who has signed in: her session token and name."""
     crm = connector.display_name or connector.name
     told = ReturnMessage(message=f"Connected to {crm}.", message_type="success", ttl=1000)
+    assembly.runtime.wake()  # what has waited for her goes on
     token = assembly.tokens.issue(user)
     answer = json_response({"jwtToken": token, "name": user.name, "returnMessage": told})
     answer.headers["Cache-Control"] = "no-store"
@@ -119,11 +124,14 @@ def platform_in(state: str) -> str:
 
 
 def checked_hostname(text: str | None) -> str:
-    """The CRM's host as the client says it; refused when it is none that could be stored."""
+    """The CRM's host as the client says it, or none; refused when it is anything but the name of a host.
+
+    Connectors put it into the URL that credentials are sent to: nothing in it may stand for a path, a user or a port.
+    """
     hostname = (text or "").strip()
-    if len(hostname) > _LONGEST_HOSTNAME or not hostname.isprintable():
-        raise Refused(400, f"hostname: expected at most {_LONGEST_HOSTNAME} printable characters")
-    return hostname
+    if hostname and not is_hostname(hostname):
+        raise Refused(400, "hostname: expected the name of a host, such as crm.example.com")
+    return hostname.lower()
 
 
 def _credentials(form: _LoginForm) -> Credentials | None:

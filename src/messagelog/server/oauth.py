@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsp
 from fastapi import APIRouter, Request, Response
 
 from messagelog.connectors import AuthExpired, ConnectorError, NotFound, Rejected
-from messagelog.server.http import Refused, assembly_of, query_values
+from messagelog.server.http import Refused, assembly_of, count_guess, forget_guess, query_values
 from messagelog.server.login import checked_hostname, connected, notice, platform_in
 from messagelog.server.states import BadState, StaleState
 
@@ -78,6 +78,7 @@ async def callback(request: Request) -> Response:
         raise Refused(400, "Missing callbackUri")
     if page != assembly.parts.redirect_uri:
         raise Refused(400, "callbackUri: expected the page that the CRM returns to")
+    count_guess(request)
     try:
         platform, verifier = await _begun(assembly, values.get("state", ""))
     except BadState:
@@ -88,6 +89,7 @@ async def callback(request: Request) -> Response:
     hostname = checked_hostname(values.get("hostname"))
     crm = connector.display_name or connector.name
     if "error" in values:
+        forget_guess(request)
         why = f" ({values['error']})" if values["error"] in _ERRORS else ""
         return notice(f"{crm} did not let you connect{why}.", 200)
     code = values.get("code", "")
@@ -105,7 +107,9 @@ async def callback(request: Request) -> Response:
     except (AuthExpired, Rejected, NotFound):
         return notice(f"{crm} did not accept the sign-in. Please connect again.", 200)
     except (ConnectorError, TimeoutError):
+        forget_guess(request)
         return notice("The CRM cannot be reached at the moment", 200)
+    forget_guess(request)
     return connected(assembly, connector, user)
 
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
+from messagelog.server.heads import BoundedHeads
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from fastapi import FastAPI
 
@@ -53,20 +55,31 @@ def url_host(host: str) -> str:
 class Serving(uvicorn.Server):
     """A uvicorn server that starts the runtime when it can be reached, and stops it before it cannot.
 
-    `on_ready` is awaited once the runtime has started; an error in it ends the server.
+    `on_ready` is awaited once the runtime has started; an error in it ends the server. `trusted_proxies` (addresses and
+    networks) are believed when they say who has asked; nobody else is.
     """
 
-    def __init__(self, app: FastAPI, on_ready: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        on_ready: Callable[[], Awaitable[None]] | None = None,
+        *,
+        trusted_proxies: Collection[str] = (),
+    ) -> None:
         config = uvicorn.Config(
             app,
+            http=BoundedHeads,
             log_config=None,
             access_log=False,
-            proxy_headers=False,  # nothing here depends on who a proxy says has asked
+            proxy_headers=bool(trusted_proxies),
+            forwarded_allow_ips=sorted(trusted_proxies),  # never left out: uvicorn would ask the environment
             timeout_graceful_shutdown=_GRACE_SECONDS,
             server_header=False,
         )
-        # Its lines would hold the query, and the query holds the client's token: no handler may have them back.
-        logging.getLogger("uvicorn.access").disabled = True
+        # Their lines would hold the query, and the query holds the client's token: no handler may have them back.
+        # The second one speaks when the process's log level is uvicorn's TRACE, or below.
+        for name in ("uvicorn.access", "uvicorn.asgi"):
+            logging.getLogger(name).disabled = True
         super().__init__(config)
         self._app = app
         self._on_ready = on_ready

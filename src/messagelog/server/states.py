@@ -12,16 +12,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import jwt
-
+from messagelog.server.signing import sign, verified
 from messagelog.storage import scripts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from messagelog.storage import Store
+    from messagelog.storage import SigningKeys, Store
 
-_ALGORITHM: Final = "HS256"
 _ISSUER: Final = "messagelog oauth"
 _SECONDS: Final = 600
 _REMEMBERED_SECONDS: Final = 3600  # longer than it is good for, since the database has a clock of its own
@@ -52,8 +50,8 @@ class State:
 class States:
     """Issues states, and takes them back once. `clock` gives epoch seconds."""
 
-    def __init__(self, key: bytes, store: Store, *, clock: Callable[[], float] = time.time) -> None:
-        self._key = key
+    def __init__(self, keys: SigningKeys, store: Store, *, clock: Callable[[], float] = time.time) -> None:
+        self._keys = keys
         self._store = store
         self._clock = clock
 
@@ -66,33 +64,25 @@ class States:
             "platform": platform,
             "exp": int(self._clock()) + _SECONDS,
         }
-        return jwt.encode(claims, self._key, algorithm=_ALGORITHM), self._state(platform, id_)
+        return sign(claims, self._keys), self._state(platform, id_, self._keys.newest)
 
     async def take(self, text: str) -> State:
         """What a state stands for, for the first and only time. Raises `BadState` and `StaleState`."""
-        try:
-            claims = jwt.decode(
-                text,
-                self._key,
-                algorithms=[_ALGORITHM],
-                issuer=_ISSUER,
-                options={"require": ["exp", "iss", "jti"], "verify_exp": False},
-            )
-        except (
-            jwt.InvalidTokenError,
-            RecursionError,
-        ):  # the latter: its head is JSON that is nested too deep
-            raise BadState from None
+        signed = verified(text, self._keys, issuer=_ISSUER, required=("jti",))
+        if signed is None:
+            raise BadState
+        claims = signed.claims
         if claims["exp"] <= self._clock():
             raise StaleState
         remembered = int((claims["exp"] + _REMEMBERED_SECONDS) * 1000)
         if not await self._store.write(lambda: scripts.use_state(claims["jti"], remembered)):
             raise StaleState
-        return self._state(claims["platform"], claims["jti"])
+        return self._state(claims["platform"], claims["jti"], signed.key_id)
 
-    def _state(self, platform: str, id_: str) -> State:
+    def _state(self, platform: str, id_: str, key_id: str) -> State:
         # Derived, so that it need be neither stored nor sent through the browser.
-        secret = hashlib.blake2b(id_.encode(), key=self._key, person=b"pkce verifier", digest_size=32)
+        key = self._keys.by_id[key_id]
+        secret = hashlib.blake2b(id_.encode(), key=key, person=b"pkce verifier", digest_size=32)
         return State(platform, id_, _base64url(secret.digest()))
 
 

@@ -7,14 +7,14 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import jwt
+from messagelog.server.signing import sign, verified
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from messagelog.core import User
+    from messagelog.storage import SigningKeys
 
-_ALGORITHM: Final = "HS256"
 _ISSUER: Final = "messagelog"
 _SECONDS: Final = 14 * 24 * 3600
 _RENEWED_SECONDS: Final = 7 * 24 * 3600
@@ -23,7 +23,7 @@ _MOST_CHECKED: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Whom a token stands for, in which session of hers, until when (epoch seconds).
+    """Whom a token stands for, in which session of hers, until when (epoch seconds), and which key signed it.
 
     Tokens of before there were sessions that end have none: an empty one.
     """
@@ -33,13 +33,14 @@ class Claims:
     id: str
     session_id: str
     expires: int
+    key_id: str
 
 
 class Tokens:
     """Issues tokens and reads them. `clock` gives epoch seconds."""
 
-    def __init__(self, key: bytes, *, clock: Callable[[], float] = time.time) -> None:
-        self._key = key
+    def __init__(self, keys: SigningKeys, *, clock: Callable[[], float] = time.time) -> None:
+        self._keys = keys
         self._clock = clock
         self._checked: OrderedDict[str, Claims] = OrderedDict()
 
@@ -55,7 +56,7 @@ class Tokens:
             "iat": now,
             "exp": now + _SECONDS,
         }
-        return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
+        return sign(claims, self._keys)
 
     def read(self, token: str) -> Claims | None:
         """Whom the token stands for; None when it is forged, expired, of another issuer, or no token at all.
@@ -71,31 +72,23 @@ class Tokens:
         return claims
 
     def renewed(self, user: User, claims: Claims) -> str | None:
-        """A new token in place of one that ends within a week; None while that is far off."""
-        return self.issue(user) if claims.expires - self._clock() <= _RENEWED_SECONDS else None
+        """A new token in place of one that ends within a week, or that an old key has signed; None otherwise."""
+        old = claims.key_id != self._keys.newest
+        return self.issue(user) if old or claims.expires - self._clock() <= _RENEWED_SECONDS else None
 
     def _check(self, token: str) -> Claims | None:
         """The claims of a token whose signature is good."""
-        try:
-            claims = jwt.decode(
-                token,
-                self._key,
-                algorithms=[_ALGORITHM],
-                issuer=_ISSUER,
-                options={"require": ["exp", "iat", "iss"], "verify_exp": False, "verify_iat": False},
-            )
-        except (
-            jwt.InvalidTokenError,
-            RecursionError,
-        ):  # the latter: its head is JSON that is nested too deep
+        signed = verified(token, self._keys, issuer=_ISSUER, required=("iat",))
+        if signed is None:
             return None
+        claims = signed.claims
         tenant, platform, id_ = claims.get("tenant"), claims.get("platform"), claims.get("id")
         session_id, expires = claims.get("sid", ""), claims["exp"]
         if not (isinstance(tenant, str) and isinstance(platform, str) and isinstance(id_, str)):
             return None
         if not (isinstance(session_id, str) and isinstance(expires, int)):
             return None
-        self._checked[token] = checked = Claims(tenant, platform, id_, session_id, expires)
+        self._checked[token] = checked = Claims(tenant, platform, id_, session_id, expires, signed.key_id)
         if len(self._checked) > _MOST_CHECKED:
             self._checked.popitem(last=False)
         return checked

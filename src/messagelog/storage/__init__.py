@@ -1,9 +1,12 @@
 """The journal: what is logged, what is being logged, what failed and why; SQLite and PostgreSQL behind one port."""
 
+from messagelog.storage.keeping import KeysDamaged, KeysLocked, with_stored_keys
 from messagelog.storage.opening import open_store
 from messagelog.storage.port import Store, StoreClosed
 from messagelog.storage.rows import (
     Acceptance,
+    AuditEntry,
+    AuditRow,
     Claim,
     ClaimLost,
     LogKey,
@@ -13,17 +16,23 @@ from messagelog.storage.rows import (
     MessageRow,
     NewRow,
     NewWork,
+    OperatorRow,
     RowChange,
     RowState,
     Step,
     UserRow,
+    UserSummary,
 )
-from messagelog.storage.sealing import Sealer
+from messagelog.storage.sealing import Sealer, SigningKeys
 
 __all__ = [
     "Acceptance",
+    "AuditEntry",
+    "AuditRow",
     "Claim",
     "ClaimLost",
+    "KeysDamaged",
+    "KeysLocked",
     "LogKey",
     "LogRow",
     "LogState",
@@ -31,12 +40,16 @@ __all__ = [
     "MessageRow",
     "NewRow",
     "NewWork",
+    "OperatorRow",
     "RowChange",
     "RowState",
     "Sealer",
+    "SigningKeys",
     "Step",
     "Store",
     "StoreClosed",
     "UserRow",
+    "UserSummary",
     "open_store",
+    "with_stored_keys",
 ]

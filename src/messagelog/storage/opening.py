@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 from psycopg.errors import UndefinedTable
 
+from messagelog.storage import database_tls
 from messagelog.storage.postgres import PostgresStore
 from messagelog.storage.sqlite import SqliteStore
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from messagelog.storage.port import Store
 
-SCHEMA_VERSION: Final = "0010"
+SCHEMA_VERSION: Final = "0008"
 """The newest migration."""
 
 _SQLITE: Final = "sqlite:///"
@@ -72,10 +73,20 @@ def sqlite_path(url: str) -> Path:
 
 
 def postgres_url(url: str) -> str:
-    """A PostgreSQL URL as its driver takes it; `UnknownDatabase` when it is none."""
+    """A PostgreSQL URL as its driver takes it, with how its server is checked; `UnknownDatabase` when it is none."""
     if not url.startswith(_POSTGRES):
         raise UnknownDatabase("the database URL must begin with sqlite:/// or postgresql://")
-    return "postgresql://" + url.partition("://")[2]
+    return database_tls.with_tls("postgresql://" + url.partition("://")[2])
+
+
+def weak_mode(url: str) -> str | None:
+    """The `sslmode` that a PostgreSQL URL asks for, when it leaves a server of another machine unchecked."""
+    if is_sqlite(url):
+        return None
+    try:
+        return database_tls.weak_mode(url)
+    except psycopg.ProgrammingError:  # it cannot be read, which is told when it is opened
+        return None
 
 
 def _version(url: str) -> str | None:

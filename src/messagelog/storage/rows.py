@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import uuid
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -22,7 +23,8 @@ class RowState(enum.StrEnum):
     """The state of one `messageLogs` row."""
 
     PLANNED = "planned"  # accepted, waiting for its call -> calling
-    CALLING = "calling"  # the call may be under way -> logged, failed, planned or unknown
+    WAITING = "waiting"  # accepted, waiting for its user to sign in again -> planned
+    CALLING = "calling"  # the call may be under way -> logged, failed, planned, waiting or unknown
     UNKNOWN = "unknown"  # the call ended without a trustworthy answer -> logged, planned or parked
     LOGGED = "logged"  # the CRM has it
     FAILED = "failed"  # known not done; sending it again plans it anew -> planned
@@ -41,9 +43,10 @@ class LogRow(msgspec.Struct):
 
     `due_at` is when somebody may take the log up: None when nothing is to be done, the end of the lease while it is
     claimed, the time of the next try while it waits. `fence` grows with every claim; confirming needs the newest.
-    `tries` counts the repeats of a call, `asks` how often in vain the CRM was asked what became of one. `body_size` is
-    what we have written into an activity that can only be added to, as its CRM counts; `earlier` the ids (a JSON list)
-    of the activities that are full, which this one goes on from.
+    `tries` counts the calls that came to nothing since the last good one, `asks` how often in vain the CRM was asked
+    what became of one, `refusals` the calls in a row that were refused for what they hold. `body_size` is what we have
+    written into an activity that can only be added to, as its CRM counts; `earlier` the ids (a JSON list) of the
+    activities that are full, which this one goes on from.
     """
 
     key: LogKey
@@ -71,6 +74,7 @@ class LogRow(msgspec.Struct):
     asks: int = 0
     body_size: int = 0
     earlier: str | None = None
+    refusals: int = 0
     created_at: int = 0
     updated_at: int = 0
 
@@ -120,12 +124,39 @@ class RowChange(msgspec.Struct, frozen=True):
     erase: bool = False
 
 
+class Attempt(msgspec.Struct, frozen=True):
+    """A call that came to nothing: which one, the type of its error, and what the CRM answered, sealed.
+
+    `reason` is the first word of what its rows say of it. `fence` is the number of the claim that made the call, and
+    `at` when that was written; both are known once it is in the journal.
+    """
+
+    call: str
+    error: str
+    status: int | None = None
+    reason: str | None = None
+    body: bytes | None = None
+    id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
+    fence: int = 0
+    at: int = 0
+
+
 class WaitingChange(msgspec.Struct, frozen=True):
     """What becomes of all rows of a conversation log that are still planned: a user's, or everybody's (None)."""
 
     user_id: str | None
     state: RowState
     reason: str
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """The CRM takes a user's credentials no more: `refused` are these, sealed; None when she had none.
+
+    Unless she has others by now, her work waits until she signs in again.
+    """
+
+    user_id: str
+    refused: bytes | None
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -223,19 +254,23 @@ class Acceptance(msgspec.Struct, frozen=True):
 
 
 class RowReport(msgspec.Struct, frozen=True):
-    """The state of a row as a waiter needs it; `version` is the newest snapshot of a shared thread in the CRM."""
+    """The state of a row as a waiter needs it; `version` is the newest snapshot of a shared thread in the CRM.
+
+    `wait_ms` is how long nobody will work on it, None when somebody does or may at once.
+    """
 
     id: str
     state: RowState
     reason: str | None
     version: int
+    wait_ms: int | None = None
 
 
 class UserRow(msgspec.Struct):
     """A user of a connector, with sealed credentials: None when she has signed out or the CRM has revoked them.
 
     `session_id` is what her session tokens have to hold. A sign-out changes it; users of before the first one that
-    could be ended have none.
+    could be ended have none. `sign_in_since` is when the CRM refused the credentials, which wait to be replaced.
     """
 
     tenant: str
@@ -247,12 +282,24 @@ class UserRow(msgspec.Struct):
     timezone_offset: str | None
     credentials: bytes | None
     session_id: str | None = None
+    sign_in_since: int | None = None
     created_at: int = 0
     updated_at: int = 0
 
 
+class UserSummary(msgspec.Struct, frozen=True):
+    """A user, for lists; `connected` is whether there are credentials to call the CRM with."""
+
+    tenant: str
+    platform: str
+    id: str
+    name: str
+    connected: bool
+    updated_at: int
+
+
 class OpenCount(msgspec.Struct, frozen=True):
-    """How many messages of a platform are in a state other than logged."""
+    """How many messages of a platform met with trouble, are not logged, and are in this state."""
 
     platform: str
     state: str
@@ -303,3 +350,166 @@ class NewContactClaim(msgspec.Struct, frozen=True):
     mine: bool = False
     ask_first: bool = False
     contact: bytes | None = None
+
+
+class InboxPlace(msgspec.Struct, frozen=True):
+    """Where a conversation log stands in the inbox: its newest row in trouble, by which pages are turned."""
+
+    key: LogKey
+    at: int
+    id: str
+    reason: str
+
+
+class InboxFilter(msgspec.Struct, frozen=True):
+    """What of the inbox is asked for; None: whatever it is. `state` is failed, parked or waiting."""
+
+    tenant: str | None = None
+    platform: str | None = None
+    state: str | None = None
+    cause: str | None = None
+
+
+class InboxCount(msgspec.Struct, frozen=True):
+    """How many rows of a conversation log are in a state, and how many of them have lost their text."""
+
+    state: str
+    rows: int
+    without_text: int
+    since: int
+    user_id: str
+
+
+class Cause(msgspec.Struct, frozen=True, rename="camel"):
+    """How many messages of how many conversation logs are in trouble for one cause, and between which times."""
+
+    tenant: str
+    platform: str
+    state: str
+    cause: str
+    messages: int
+    logs: int
+    first_at: int
+    last_at: int
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What a person's decision makes of a conversation log: its new values, and what becomes of its rows.
+
+    `refused` says why nothing may be done. Without a `log` the log itself is left to whoever works on it.
+    """
+
+    log: LogRow | None = None
+    changes: tuple[RowChange, ...] = ()
+    refused: str | None = None
+
+
+class Undecided(Exception):
+    """Rows came in between, which whoever decided had not seen: look again."""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What a decision is made from: the log, its rows that are not logged, how many are, and the database's time."""
+
+    log: LogRow
+    rows: tuple[MessageRow, ...]
+    logged: int
+    now: int
+
+
+Judge = Callable[[Seen], Decision]
+"""Decides about a conversation log. Pure."""
+
+
+class PaceChange(msgspec.Struct, frozen=True):
+    """What is stored of a tenant's pace: `pace` is the core's own text, the times are what others go by.
+
+    `not_before` holds for all work, `catch_up_at` for what nobody waits for; until `active_until` every request has
+    to ask, even where the connector knows no limit.
+    """
+
+    pace: str
+    circuit: str
+    not_before: int | None
+    catch_up_at: int | None
+    active_until: int | None
+
+
+class PaceRow(msgspec.Struct, frozen=True):
+    """A tenant's pace as it is stored, and what time it is for the database."""
+
+    tenant: str
+    platform: str
+    circuit: str
+    not_before: int | None
+    catch_up_at: int | None
+    active_until: int | None
+    now: int
+    pace: str = "{}"
+
+
+class OperatorRow(msgspec.Struct, frozen=True):
+    """An operator, for lists: `roles` are separated by blanks; `sessions` may still be used."""
+
+    name: str
+    roles: str
+    created_at: int
+    sessions: int
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """What an operator looked at or did: never text of a message. `role` is the one that allowed it.
+
+    `subject` is the id of what it was about: a message, a contact, another operator.
+    """
+
+    operator: str
+    act: str
+    role: str | None = None
+    tenant: str | None = None
+    platform: str | None = None
+    subject: str | None = None
+    id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
+
+
+class AuditRow(msgspec.Struct, frozen=True):
+    """An entry as it was recorded, at `at`."""
+
+    id: str
+    at: int
+    operator: str
+    act: str
+    role: str | None
+    tenant: str | None
+    platform: str | None
+    subject: str | None
+
+
+class RowKey(NamedTuple):
+    """A message wherever it is: its key, its conversation log, and its user."""
+
+    id: str
+    tenant: str
+    platform: str
+    conversation_log_id: str = ""
+    user_id: str = ""
+
+
+class ErasedAccounts(msgspec.Struct, frozen=True):
+    """How many users were erased, and what hangs on them alone."""
+
+    users: int = 0
+    settings: int = 0
+    contacts: int = 0
+
+
+class ErasedInLog(msgspec.Struct, frozen=True):
+    """How many messages of a conversation log are gone, are parked without text, or are logged by nobody now.
+
+    `under_way` is 1 when a call brings some of them at this moment.
+    """
+
+    dropped: int = 0
+    parked: int = 0
+    unlinked: int = 0
+    under_way: int = 0

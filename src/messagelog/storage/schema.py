@@ -13,6 +13,13 @@ metadata = sa.MetaData()
 
 _id = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
+
+def _partial(name: str, where: str, *columns: str) -> sa.Index:
+    """An index of the rows that meet a condition."""
+    condition = sa.text(where)
+    return sa.Index(name, *columns, postgresql_where=condition, sqlite_where=condition)
+
+
 conversation_logs = sa.Table(
     "conversationLogs",
     metadata,
@@ -43,18 +50,18 @@ conversation_logs = sa.Table(
     sa.Column("asks", sa.Integer, nullable=False),
     sa.Column("bodySize", sa.Integer, nullable=False, server_default="0"),
     sa.Column("earlier", sa.Text),
+    sa.Column("refusals", sa.Integer, nullable=False, server_default="0"),
     sa.Column("createdAt", sa.BigInteger, nullable=False),
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("conversationLogId", "tenant", "platform"),
-    sa.Index(
-        "conversationLogsDue",
-        "dueAt",
-        postgresql_where=sa.text('"dueAt" IS NOT NULL'),
-        sqlite_where=sa.text('"dueAt" IS NOT NULL'),
-    ),
+    _partial("conversationLogsDue", '"dueAt" IS NOT NULL', "dueAt"),
+    _partial("conversationLogsDueByTenant", '"dueAt" IS NOT NULL', "platform", "tenant", "dueAt"),
     sa.Index("conversationLogsByContact", "contactId", "tenant", "platform"),
     sa.Index("conversationLogsByTime", "updatedAt"),
 )
+
+# What a user's sign-in sets going again: few rows of many, and none while all is well.
+_WAITING_FOR_USER = sa.text("\"state\" = 'waiting' OR \"state\" = 'unknown'")
 
 message_logs = sa.Table(
     "messageLogs",
@@ -76,12 +83,18 @@ message_logs = sa.Table(
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("id", "tenant", "platform"),
     sa.Index("messageLogsByLog", "conversationLogId", "tenant", "platform", "state", "sentAt"),
+    # What is logged without trouble has no reason, so that these three are small, and cost the good way nothing.
+    _partial("messageLogsInTrouble", '"reason" IS NOT NULL', "updatedAt", "id", "tenant", "platform"),
+    _partial("messageLogsInTroubleOf", '"reason" IS NOT NULL', "tenant", "updatedAt", "id", "platform"),
+    _partial("messageLogsToErase", '"reason" IS NOT NULL AND "payload" IS NOT NULL', "updatedAt"),
     sa.Index(
-        "messageLogsOpen",
+        "messageLogsByUser",
+        "userId",
+        "tenant",
         "platform",
-        "state",
-        postgresql_where=sa.text("\"state\" <> 'logged'"),
-        sqlite_where=sa.text("\"state\" <> 'logged'"),
+        "conversationLogId",
+        postgresql_where=_WAITING_FOR_USER,
+        sqlite_where=_WAITING_FOR_USER,
     ),
 )
 
@@ -99,6 +112,7 @@ users = sa.Table(
     sa.Column("sessionId", sa.Text),
     sa.Column("refreshOwner", sa.Text),
     sa.Column("refreshUntil", sa.BigInteger),
+    sa.Column("signInSince", sa.BigInteger),
     sa.Column("createdAt", sa.BigInteger, nullable=False),
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("id", "tenant", "platform"),
@@ -160,4 +174,92 @@ oauth_states = sa.Table(
     sa.Column("expiresAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("id"),
     sa.Index("oauthStatesByEnd", "expiresAt"),
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("tenant", _id, nullable=False),
+    sa.Column("platform", _id, nullable=False),
+    sa.Column("conversationLogId", _id, nullable=False),
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("id", _id, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("call", sa.Text, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("status", sa.Integer),
+    sa.Column("reason", sa.Text),
+    sa.Column("body", sa.LargeBinary),
+    sa.PrimaryKeyConstraint("id", "tenant", "platform"),
+    sa.Index("attemptsByLog", "conversationLogId", "tenant", "platform", "fence"),
+    sa.Index("attemptsByTime", "at"),
+)
+
+paces = sa.Table(
+    "paces",
+    metadata,
+    sa.Column("tenant", _id, nullable=False),
+    sa.Column("platform", _id, nullable=False),
+    sa.Column("circuit", sa.Text, nullable=False),
+    sa.Column("notBefore", sa.BigInteger),
+    sa.Column("catchUpAt", sa.BigInteger),
+    sa.Column("activeUntil", sa.BigInteger),
+    sa.Column("pace", sa.Text, nullable=False),
+    sa.Column("updatedAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("tenant", "platform"),
+    sa.Index(
+        "pacesActive",
+        "activeUntil",
+        postgresql_where=sa.text('"activeUntil" IS NOT NULL'),
+        sqlite_where=sa.text('"activeUntil" IS NOT NULL'),
+    ),
+)
+
+operators = sa.Table(
+    "operators",
+    metadata,
+    sa.Column("name", _id, nullable=False),
+    sa.Column("password", sa.Text, nullable=False),
+    sa.Column("roles", sa.Text, nullable=False),
+    sa.Column("createdAt", sa.BigInteger, nullable=False),
+    sa.Column("updatedAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("name"),
+)
+
+operator_sessions = sa.Table(
+    "operatorSessions",
+    metadata,
+    sa.Column("id", _id, nullable=False),
+    sa.Column("operator", _id, nullable=False),
+    sa.Column("createdAt", sa.BigInteger, nullable=False),
+    sa.Column("usedAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("id"),
+    sa.Index("operatorSessionsByOperator", "operator"),
+    sa.Index("operatorSessionsByTime", "createdAt"),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", _id, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("operator", _id, nullable=False),
+    sa.Column("act", sa.Text, nullable=False),
+    sa.Column("role", sa.Text),
+    sa.Column("tenant", _id),
+    sa.Column("platform", _id),
+    sa.Column("subject", sa.Text),
+    sa.PrimaryKeyConstraint("id"),
+    sa.Index("auditByTime", "at"),
+    sa.Index("auditByOperator", "operator", "at"),
+    sa.Index("auditByTenant", "tenant"),
+)
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("purpose", _id, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("createdAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("purpose"),
 )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import os
-from typing import Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 _FORMAT: Final = b"\x01"
 _KEY_ID_BYTES: Final = 4
@@ -17,39 +23,107 @@ _HEAD: Final = 1 + _KEY_ID_BYTES
 
 
 class SealBroken(Exception):
-    """Sealed bytes that this secret cannot open: another secret, another row, or altered bytes."""
+    """Sealed bytes that no secret of ours can open: another secret, another row, or altered bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeys:
+    """Keys for one purpose, each derived from a secret, by the secret's key id in hex; `newest` signs."""
+
+    newest: str
+    by_id: Mapping[str, bytes] = field(repr=False)
+
+    @property
+    def signing(self) -> bytes:
+        """The key that signs."""
+        return self.by_id[self.newest]
+
+
+@dataclass(frozen=True, slots=True)
+class DataKeys:
+    """Keys of hashes that stay in the database, or with clients, for longer than a secret may."""
+
+    entries: bytes = field(repr=False)
+    accounts: bytes = field(repr=False)
 
 
 class Sealer:
-    """Seals and opens with keys derived from the server's secret.
+    """Seals with a key derived from the newest secret, and opens with those of the old ones too.
 
     A sealed value is: format (1 byte), key id (4), nonce (12), ciphertext and tag. The context (table, tenant,
     platform, id) is authenticated with it, so that a value copied to another row does not open there.
+
+    `entry_key` and `account_key` come from the newest secret until `keyed` puts the stored ones in their place.
     """
 
-    def __init__(self, secret: str) -> None:
-        self._key_id = _derived(secret, b"messagelog key id", _KEY_ID_BYTES)
-        self._cipher = AESGCM(_derived(secret, b"messagelog seal", 32))
-        self.entry_key = _derived(secret, b"messagelog entry hash", 32)
-        self.state_key = _derived(secret, b"messagelog oauth state", 32)
-        self.token_key = _derived(secret, b"messagelog session token", 32)
-        self.account_key = _derived(secret, b"messagelog account hash", 32)
+    def __init__(self, secret: str, old_secrets: Sequence[str] = ()) -> None:
+        self._secrets: dict[bytes, str] = {}
+        for each in (secret, *old_secrets):
+            if self._secrets.setdefault(_key_id(each), each) != each:
+                raise ValueError("two secret keys have the same key id: choose another one")
+        self._ciphers = {
+            id_: AESGCM(_derived(each, b"messagelog seal", 32)) for id_, each in self._secrets.items()
+        }
+        self.key_id = _key_id(secret)
+        self._cipher = self._ciphers[self.key_id]
+        self.token_keys = self._signing_keys(b"messagelog session token")
+        self.state_keys = self._signing_keys(b"messagelog oauth state")
+        derived = self.derived_keys(self.key_id)
+        self.entry_key, self.account_key = derived.entries, derived.accounts
+
+    @property
+    def key_ids(self) -> tuple[bytes, ...]:
+        """The ids of all keys that can open, the newest first."""
+        return tuple(self._secrets)
+
+    @property
+    def audit_key(self) -> bytes:
+        """The key of pseudonyms in the audit's record, which stay as they are when a secret is changed."""
+        return hashlib.blake2b(b"messagelog audit pseudonym", key=self.account_key, digest_size=32).digest()
+
+    def keyed(self, keys: DataKeys) -> Sealer:
+        """The same with these keys of hashes."""
+        made = copy.copy(self)
+        made.entry_key, made.account_key = keys.entries, keys.accounts
+        return made
+
+    def derived_keys(self, key_id: bytes) -> DataKeys:
+        """The keys of hashes as they were derived from one of the secrets before they were stored."""
+        secret = self._secrets[key_id]
+        return DataKeys(
+            _derived(secret, b"messagelog entry hash", 32), _derived(secret, b"messagelog account hash", 32)
+        )
 
     def seal(self, text: bytes, *context: str) -> bytes:
         """The sealed form of `text`, to be opened with the same context only."""
         nonce = os.urandom(_NONCE_BYTES)
-        return _FORMAT + self._key_id + nonce + self._cipher.encrypt(nonce, text, _bound(context))
+        return _FORMAT + self.key_id + nonce + self._cipher.encrypt(nonce, text, _bound(context))
 
     def open(self, sealed: bytes, *context: str) -> bytes:
-        """The text; `SealBroken` when the secret, the context or the bytes are not those of the sealing."""
+        """The text; `SealBroken` when no secret has its key id, or the context or the bytes are others than then."""
         sealed = bytes(sealed)
-        if sealed[:1] != _FORMAT or sealed[1:_HEAD] != self._key_id:
+        cipher = self._ciphers.get(sealed[1:_HEAD])
+        if cipher is None or sealed[:1] != _FORMAT:
             raise SealBroken("it was sealed with another secret key")
         nonce, ciphertext = sealed[_HEAD : _HEAD + _NONCE_BYTES], sealed[_HEAD + _NONCE_BYTES :]
         try:
-            return self._cipher.decrypt(nonce, ciphertext, _bound(context))
+            return cipher.decrypt(nonce, ciphertext, _bound(context))
         except (InvalidTag, ValueError) as error:  # ValueError: cut off within the nonce
             raise SealBroken("its bytes were altered, or it belongs to another row") from error
+
+    def _signing_keys(self, purpose: bytes) -> SigningKeys:
+        keys = {id_.hex(): _derived(secret, purpose, 32) for id_, secret in self._secrets.items()}
+        return SigningKeys(self.key_id.hex(), keys)
+
+
+def key_id_of(sealed: bytes) -> bytes:
+    """The id of the key that a value says it was sealed under."""
+    return sealed[1:_HEAD]
+
+
+def _key_id(secret: str) -> bytes:
+    """By what a sealed value names the secret that it was sealed with; it tells nobody the secret."""
+    return _derived(secret, b"messagelog key id", _KEY_ID_BYTES)
 
 
 def _bound(context: tuple[str, ...]) -> bytes:

@@ -22,6 +22,7 @@ from messagelog.storage.rows import (
     RowState,
 )
 from messagelog.storage.scripts.asking import Do, Fetch, Together
+from messagelog.storage.scripts.inbox import attempted
 from messagelog.storage.scripts.values import (
     anew_params,
     change_params,
@@ -38,9 +39,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from messagelog.storage.rows import (
+        Attempt,
         LogKey,
         NewRow,
         NewWork,
+        Pause,
         Planner,
         Step,
         Terms,
@@ -66,6 +69,8 @@ def accept(work: NewWork, planner: Planner, terms: Terms) -> Script[Acceptance]:
         Fetch("find_rows", {"tenant": work.key.tenant, "platform": work.key.platform, "ids": ids}),
         _waiting(work.key, terms),
     )
+    if not locked:  # what was there when we wanted to make it was dropped while we waited for it
+        return (yield from accept(work, planner, terms))
     log, now = log_from(work.key, locked[0][:-1]), locked[0][-1]
     if log.contact_id != work.contact_id:
         if log.third_party_log_id or log.earlier or log.due_at is not None or log.state is LogState.PARKED:
@@ -106,19 +111,27 @@ def save(
     waiting: WaitingChange | None = None,
     anew: Sequence[NewRow] | None = None,
     wait_ms: int | None = None,
+    pause: Pause | None = None,
+    attempt: Attempt | None = None,
 ) -> Script[Claim | None]:
     """Journals what a claim's call came to, and begins the next step or lets the claim go.
 
     `log` is the claimed row with its new values; its fencing number must still stand, else `ClaimLost`. `anew` are
     rows to be planned again with new text, if they were logged in the activity that is gone; `waiting` is what
     becomes of the rows that were planned before. With `wait_ms` the claim is let go and taken up again after that
-    time; a parked log is let go for good.
+    time; a parked log is let go for good. `pause` says whose credentials were refused: if she has others by now,
+    nothing waits for her. It locks the user, so such a `save` needs a transaction of its own. `attempt` is
+    the call, when it came to nothing.
     """
+    paused = pause is not None and (yield from _paused(log.key, pause))
+    if pause is not None and not paused:
+        changes, waiting, wait_ms = _unpaused(changes), None, None if wait_ms is None else 0
     # The changes are sent along with the question whether the claim stands: if it does not, they are undone.
     locked, planned = yield Together(
         Fetch("lock_log", key_params(log.key)),
         Do("change_row", [change_params(log, change) for change in changes]),
         *_waiting_changed(log.key, waiting),
+        *attempted(log, attempt),
         _waiting(log.key, terms),
     )
     current, now = _held(log, locked)
@@ -133,7 +146,9 @@ def save(
         yield Do("save_log", [log_params(_freed(log.without_call()))])
         return None
     if wait_ms is not None:
-        yield Do("save_log", [log_params(replace(log, owner=None, due_at=now + wait_ms))])
+        # What only she can be asked about waits for her sign-in, which makes it due.
+        due_at = None if paused and log.call is not None else now + wait_ms
+        yield Do("save_log", [log_params(replace(log, owner=None, due_at=due_at))])
         return None
     return (yield from _next(log.without_call(), now, planned, planner, terms))
 
@@ -147,6 +162,32 @@ def note(log: LogRow, terms: Terms, back: Sequence[str] = ()) -> Script[None]:
     due_at = now + terms.lease_ms + terms.settle_ms
     waiting = [change_params(log, RowChange(id_, RowState.PLANNED)) for id_ in back]
     yield Together(Do("change_row", waiting), Do("save_log", [log_params(replace(log, due_at=due_at))]))
+
+
+# ------------------------------------------------------------------------------------------ the user
+
+
+def _paused(key: LogKey, pause: Pause) -> Script[bool]:
+    """Whether the user has to sign in: notes it, if the credentials that were refused are still hers."""
+    params = {"tenant": key.tenant, "platform": key.platform, "id": pause.user_id}
+    rows = yield Fetch("lock_user", params)
+    if not rows:
+        return True
+    credentials, _, since, _ = rows[0]
+    if credentials is None or since is not None:
+        return True
+    if credentials != pause.refused:
+        return False
+    yield Do("pause_user", [params])
+    return True
+
+
+def _unpaused(changes: Sequence[RowChange]) -> list[RowChange]:
+    """The same, of a user who has signed in meanwhile."""
+    return [
+        RowChange(change.id, RowState.PLANNED) if change.state is RowState.WAITING else change
+        for change in changes
+    ]
 
 
 # ------------------------------------------------------------------------------------------- the claim
@@ -188,6 +229,7 @@ def _recovery(log: LogRow, now: int, terms: Terms) -> Script[Claim]:
 def _begun(log: LogRow, step: Step, now: int, terms: Terms) -> LogRow:
     return replace(
         log,
+        reason=None,  # from here on it says what became of this call
         owner=terms.owner,
         fence=log.fence + 1,
         due_at=now + terms.lease_ms + terms.settle_ms,
@@ -255,15 +297,16 @@ def _accepted(
 ) -> tuple[list[MessageRow], list[MessageRow]]:
     """The rows that are to be written: those that are new, and those that failed or have a newer snapshot."""
     fresh, again = [], []
-    parked = log.state is LogState.PARKED
-    state, reason = (RowState.PARKED, log.reason) if parked else (RowState.PLANNED, None)
+    state, reason = RowState.PLANNED, None
+    if log.state is LogState.PARKED:  # that it was never sent has to be known by whoever decides
+        state, reason = RowState.PARKED, f"behind: one before it is parked ({log.reason})"
     for row in wanted:
         old = known.get(row.id)
         if old is None:
             fresh.append(_message_row(work, row, state, reason, now))
         elif _stays(old, row, log):
             again.append(_message_row(work, row, old.state, old.reason, now))
-        elif _starts_again(old, row, log):
+        elif _starts_again(old, row, log, work.user_id):
             again.append(_message_row(work, row, state, reason, now))
     return fresh, again
 
@@ -273,11 +316,24 @@ def _stays(old: MessageRow, row: NewRow, log: LogRow) -> bool:
     return _newer(old, row, log) and old.state in _PENDING and row.version > old.version
 
 
-def _starts_again(old: MessageRow, row: NewRow, log: LogRow) -> bool:
-    """Whether a row that was done is to be done again: it had failed, or the thread has changed."""
+def _starts_again(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bool:
+    """Whether a row that was done is to be done again: it had failed, or the thread has changed.
+
+    So is one that waits for a colleague to sign in.
+    """
+    if old.state is RowState.WAITING:
+        return _taken_over(old, row, log, user_id)
     if not log.shared:
         return old.state is RowState.FAILED
     return _newer(old, row, log) and old.state not in _PENDING
+
+
+def _taken_over(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bool:
+    """Whether what waits for its user to sign in need not wait for her: somebody else brings it, or newer text."""
+    ours = old.conversation_log_id == log.key.conversation_log_id
+    if not ours or row.version < old.version:
+        return False
+    return user_id != old.user_id or (log.shared and row.version > old.version)
 
 
 def _newer(old: MessageRow, row: NewRow, log: LogRow) -> bool:

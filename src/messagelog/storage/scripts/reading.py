@@ -28,7 +28,7 @@ def look_up(key: LogKey, ids: Sequence[str]) -> Script[LookUp]:
 def report_rows(tenant: str, platform: str, ids: Sequence[str]) -> Script[list[RowReport]]:
     """The states of these rows; ids that the journal does not know are left out."""
     rows = yield Fetch("report_rows", {"tenant": tenant, "platform": platform, "ids": ids})
-    return [RowReport(id_, RowState(state), reason, version) for id_, state, reason, version in rows]
+    return [RowReport(id_, RowState(state), *others) for id_, state, *others in rows]
 
 
 def entries_of(log: LogRow) -> Script[list[tuple[int, bytes, str]]]:
@@ -44,14 +44,33 @@ def linked_activities(log: LogRow) -> Script[frozenset[str]]:
     return frozenset(row[0] for row in rows)
 
 
-def due_logs(limit: int, platforms: Sequence[str] | None = None) -> Script[list[LogKey]]:
-    """Conversation logs that somebody may take up now, the longest due first; of these platforms, or of all.
+def due_logs(platforms: Sequence[str], *, each: int, tenants: int, after: str = "") -> Script[list[LogKey]]:
+    """Conversation logs of these platforms that somebody may take up now: `each` of a tenant, the longest due first.
 
-    Logs of a platform that nobody serves any more stay due: whoever does not leave them out may see nothing else.
+    Tenants whose CRM must not be called yet are left out. Of more than so many `tenants` those behind `after` come
+    first, in the order of their names; a caller goes on behind the last one. Logs of a platform that nobody serves
+    any more stay due.
     """
-    params = {"limit": limit, "all_platforms": platforms is None, "ids": platforms or ()}
-    rows = yield Fetch("due_logs", params)
-    return [LogKey(*row) for row in rows]
+    found = yield Together(
+        *(
+            Fetch("due_tenants", {"platform": platform, "after": name, "limit": tenants})
+            for platform in platforms
+            for name in dict.fromkeys((after, ""))
+        )
+    )
+    ways = len(dict.fromkeys((after, "")))
+    pairs: dict[tuple[str, str], None] = {}
+    for place, rows in enumerate(found):
+        pairs.update(dict.fromkeys((tenant, platforms[place // ways]) for (tenant,) in rows))
+    # Those behind `after` first, whatever their platform.
+    chosen = sorted(pairs, key=lambda pair: (pair[0] <= after, pair))[:tenants]
+    logs = yield Together(
+        *(
+            Fetch("due_logs", {"tenant": tenant, "platform": platform, "limit": each})
+            for tenant, platform in chosen
+        )
+    )
+    return [LogKey(*row) for rows in logs for row in rows]
 
 
 def next_due() -> Script[float | None]:
@@ -62,7 +81,7 @@ def next_due() -> Script[float | None]:
 
 
 def count_open() -> Script[list[OpenCount]]:
-    """How many messages are not logged, by platform and state."""
+    """How many messages met with trouble and are not logged, by platform and state."""
     rows = yield Fetch("count_open", {})
     return [OpenCount(*row) for row in rows]
 
@@ -80,6 +99,17 @@ def show_logs(id_: str) -> Script[list[tuple[LogRow, list[MessageRow]]]]:
     found = yield Fetch("logs_by_id", {"log": id_})
     if not found:
         found = yield Fetch("logs_of_message", {"id": id_})
+    logs = [log_from(LogKey(*row[:3]), row[3:]) for row in found]
+    rows = yield Together(*(Fetch("rows_of_log", key_params(log.key)) for log in logs))
+    return [(log, [row_from(values) for values in held]) for log, held in zip(logs, rows, strict=True)]
+
+
+def logs_of_contact(
+    tenant: str, platform: str, contact_id: str
+) -> Script[list[tuple[LogRow, list[MessageRow]]]]:
+    """The conversation logs of a contact, the oldest first, each with all its rows (without their text)."""
+    params = {"tenant": tenant, "platform": platform, "contact_id": contact_id}
+    found = yield Fetch("logs_of_contact", params)
     logs = [log_from(LogKey(*row[:3]), row[3:]) for row in found]
     rows = yield Together(*(Fetch("rows_of_log", key_params(log.key)) for log in logs))
     return [(log, [row_from(values) for values in held]) for log, held in zip(logs, rows, strict=True)]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from messagelog.storage.rows import UserRow
+from messagelog.storage.rows import UserRow, UserSummary
 from messagelog.storage.scripts.asking import Do, Fetch, Params, Together
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from messagelog.storage.scripts.asking import Script
 
 
@@ -30,8 +32,12 @@ def refresh_user(user: UserRow) -> Script[None]:
 
 
 def sign_in(user: UserRow) -> Script[UserRow]:
-    """Writes the user as `save_user` does; the row as it is then, with the session that her tokens have to name."""
+    """Writes the user as `save_user` does; the row as it is then, with the session that her tokens have to name.
+
+    What has waited for her goes on: its conversation logs are due now.
+    """
     yield from save_user(user)
+    yield from _resumed(_key(user.tenant, user.platform, user.id))
     found = yield from find_user(user.tenant, user.platform, user.id)
     if found is None:
         raise LookupError("a user who was written a moment ago is not there")
@@ -47,13 +53,43 @@ def sign_out(tenant: str, platform: str, id_: str, *, session_id: str) -> Script
     return before
 
 
+def list_users(tenant: str | None, after: UserSummary | None, *, limit: int) -> Script[list[UserSummary]]:
+    """The next users, of one tenant or of all, in the order of their ids."""
+    rows = yield Fetch(
+        "list_users",
+        {
+            "id": after.id if after else "",
+            "after_tenant": after.tenant if after else "",
+            "platform": after.platform if after else "",
+            "tenant": tenant or "",
+            "all_tenants": tenant is None,
+            "limit": limit,
+        },
+    )
+    return [
+        UserSummary(tenant_, platform, id_, name, bool(connected), updated_at)
+        for tenant_, platform, id_, name, connected, updated_at in rows
+    ]
+
+
+def end_sessions(keys: Sequence[tuple[str, str, str]], *, session_id: str, forget: bool) -> Script[int]:
+    """Ends the sessions of users (tenant, platform, id), and drops their credentials if told to; of how many."""
+    ended = yield Together(
+        *(
+            Fetch("end_session", {**_key(*key), "session_id": session_id, "forget": forget})
+            for key in sorted(keys, key=lambda key: (key[2], *key[:2]))
+        )
+    )
+    return sum(len(rows) for rows in ended)
+
+
 def claim_refresh(user: UserRow, *, owner: str, lease_ms: int) -> Script[bool]:
     """Claims the refresh of these very credentials; False when they are others by now, or another has the claim."""
     key = _key(user.tenant, user.platform, user.id)
     rows = yield Fetch("lock_user", key)
     if not rows:
         return False
-    credentials, until, now = rows[0]
+    credentials, until, _, now = rows[0]
     if credentials != user.credentials or (until is not None and until > now):
         return False
     yield Do("claim_refresh", [{**key, "owner": owner, "until": now + lease_ms}])
@@ -81,6 +117,13 @@ def use_state(id_: str, expires_at: int) -> Script[bool]:
         Do("forget_states", [{}]), Fetch("use_state", {"id": id_, "expires_at": expires_at})
     )
     return bool(rows[0])
+
+
+def _resumed(key: Params) -> Script[None]:
+    """Plans again what waits for this user, who is locked, and lets the CRM be asked about what is unknown."""
+    logs = {**key, "ids": sorted(log_id for (log_id,) in (yield Fetch("logs_of_user", key)))}
+    if logs["ids"]:
+        yield Together(Fetch("lock_logs", logs), Do("resume_rows", [logs]), Do("wake_logs", [logs]))
 
 
 def _key(tenant: str, platform: str, id_: str) -> Params:

@@ -74,6 +74,7 @@ def log_params(log: LogRow) -> Params:
         "asks": log.asks,
         "body_size": log.body_size,
         "earlier": log.earlier,
+        "refusals": log.refusals,
     }
 
 

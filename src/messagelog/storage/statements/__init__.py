@@ -1,4 +1,6 @@
-"""The named SQL statements, read from `journal.sql` beside this file and fitted to a database."""
+"""The named SQL statements beside this file, fitted to a database: `journal.sql`, `inbox.sql`, and `sealed.sql` once
+for each column of sealed values.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,8 @@ import re
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Literal
+
+from messagelog.storage.sealed import SEALED
 
 Dialect = Literal["sqlite", "postgres"]
 
@@ -20,12 +24,14 @@ _SPELLINGS: dict[Dialect, dict[str, str]] = {
         "{lock}": "",
         "{ids}": "(SELECT value AS id FROM json_each(:ids))",
         "{in_ids}": "IN (SELECT value FROM json_each(:ids))",
+        "{cause}": """SUBSTR("reason" || ':', 1, INSTR("reason" || ':', ':') - 1)""",
     },
     "postgres": {
         "{now}": "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
         "{lock}": "FOR UPDATE",
         "{ids}": "(SELECT id FROM unnest(:ids::text[]) AS listed (id))",
         "{in_ids}": "= ANY(:ids::text[])",
+        "{cause}": """SPLIT_PART("reason", ':', 1)""",
     },
 }
 # With a clock of the caller's, the time comes in as a parameter that the adapter adds.
@@ -50,15 +56,29 @@ def load(dialect: Dialect, *, given_clock: bool) -> dict[str, Statement]:
     spelling = dict(_SPELLINGS[dialect])
     if given_clock:
         spelling["{now}"] = _GIVEN_CLOCK[dialect]
-    parts = _HEAD.split((resources.files(__package__) / "journal.sql").read_text("utf-8"))[1:]
-    named = zip(parts[::2], parts[1::2], strict=True)
-    return {name: _fitted(name, body, dialect, spelling) for name, body in named}
+    of_columns = [_spelled(_file("sealed.sql"), column.names) for column in SEALED]
+    files = (_file("journal.sql"), _file("inbox.sql"), *of_columns)
+    parts = [part for text in files for part in _HEAD.split(text)[1:]]
+    found: dict[str, Statement] = {}
+    for name, body in zip(parts[::2], parts[1::2], strict=True):
+        if name in found:
+            raise ValueError(f"two statements are called {name}")
+        found[name] = _fitted(name, body, dialect, spelling)
+    return found
+
+
+def _file(name: str) -> str:
+    return (resources.files(__package__) / name).read_text("utf-8")
+
+
+def _spelled(text: str, marks: dict[str, str]) -> str:
+    for mark, spelled in marks.items():
+        text = text.replace(mark, spelled)
+    return text
 
 
 def _fitted(name: str, body: str, dialect: Dialect, spelling: dict[str, str]) -> Statement:
-    text = _COMMENT.sub("", body).strip()
-    for mark, spelled in spelling.items():
-        text = text.replace(mark, spelled)
+    text = _spelled(_COMMENT.sub("", body).strip(), spelling)
     parameters = tuple(dict.fromkeys(_PARAMETER.findall(text)))
     if dialect == "postgres":
         places = {parameter: f"${place}" for place, parameter in enumerate(parameters, 1)}

@@ -1,14 +1,15 @@
 -- Named statements of the journal, one text for both databases. ":name" is a parameter. What the databases spell
 -- differently stands in braces: {now} is the database's clock in epoch milliseconds; {lock} locks the rows that
--- are read until the transaction ends; {in_ids} and {ids} are the list :ids, as a condition and as a table.
+-- are read until the transaction ends; {in_ids} and {ids} are the list :ids, as a condition and as a table; {cause} is
+-- the first word of "reason".
 
 -- name: lock_log
 -- The conversation log as it is, for the transaction that changes it, and what time it is once it is ours: the
 -- clock stands outside, so that it is read after the lock was waited for.
 SELECT "conversationId", "shared", "contactId", "contactType", "contactName", "pins", "state", "reason",
        "thirdPartyLogId", "generation", "createdBy", "version", "blocks", "owner", "fence", "dueAt",
-       "call", "callUser", "callVersion", "callBefore", "tries", "asks", "bodySize", "earlier", "createdAt",
-       "updatedAt", {now}
+       "call", "callUser", "callVersion", "callBefore", "tries", "asks", "bodySize", "earlier", "refusals",
+       "createdAt", "updatedAt", {now}
 FROM (SELECT * FROM "conversationLogs"
       WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
       {lock}) AS log
@@ -31,7 +32,7 @@ SET "contactId" = :contact_id, "contactType" = :contact_type, "contactName" = :c
     "createdBy" = :created_by, "version" = :version, "blocks" = :blocks, "owner" = :owner, "fence" = :fence,
     "dueAt" = :due_at, "call" = :call, "callUser" = :call_user, "callVersion" = :call_version,
     "callBefore" = :call_before, "tries" = :tries, "asks" = :asks, "bodySize" = :body_size,
-    "earlier" = :earlier, "updatedAt" = {now}
+    "earlier" = :earlier, "refusals" = :refusals, "updatedAt" = {now}
 WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: find_rows
@@ -60,7 +61,8 @@ VALUES (:tenant, :platform, :id, :conversation, :log, :user, :state, :reason, :s
     {now}, {now})
 
 -- name: replan_row
--- failed, or an older snapshot in whatever state -> planned or calling (or as it is), with new text.
+-- failed, a colleague's that waits for her, or an older snapshot in whatever state -> planned or calling (or as it
+-- is), with new text.
 UPDATE "messageLogs"
 SET "conversationId" = :conversation, "conversationLogId" = :log, "userId" = :user, "state" = :state,
     "reason" = :reason, "sentAt" = :sent_at, "version" = :version, "entryHash" = NULL, "payload" = :payload,
@@ -89,7 +91,7 @@ SET "state" = 'calling', "reason" = NULL, "updatedAt" = {now}
 WHERE "id" {in_ids} AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: change_row
--- calling -> logged, failed, planned, unknown, parked. Erasing drops the sealed text. A shared thread of which a
+-- calling -> logged, failed, planned, waiting, unknown, parked. Erasing drops the sealed text. A shared thread of which a
 -- newer snapshot than the one that was sent has arrived is not done: -> planned, with the newer text.
 UPDATE "messageLogs"
 SET "state" = CASE WHEN :done AND "version" > :call_version THEN 'planned' ELSE :state END,
@@ -101,10 +103,12 @@ SET "state" = CASE WHEN :done AND "version" > :call_version THEN 'planned' ELSE 
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: change_waiting
--- planned -> failed or parked, for the rows behind one that was: a user's, or everybody's.
+-- planned -> failed, waiting or parked, for the rows behind one that was: a user's, or everybody's. Those that wait
+-- for their user are parked with the others.
 UPDATE "messageLogs"
 SET "state" = :state, "reason" = :reason, "updatedAt" = {now}
-WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "state" = 'planned'
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+  AND ("state" = 'planned' OR ("state" = 'waiting' AND :state = 'parked'))
   AND (CAST(:user AS text) IS NULL OR "userId" = :user)
 
 -- name: rows_in_state
@@ -131,8 +135,14 @@ WHERE COALESCE(
      WHERE known."id" = wanted.id AND known."tenant" = :tenant AND known."platform" = :platform), '') <> 'logged'
 
 -- name: report_rows
--- What became of these ids.
-SELECT known."id", known."state", known."reason", log."version"
+-- What became of these ids; of what is not done, why, and how long nobody works on its conversation log: what only
+-- its user can be asked about, not today.
+SELECT known."id", known."state",
+       CASE WHEN known."state" = 'planned' AND log."owner" IS NULL AND log."dueAt" > {now} THEN log."reason"
+            ELSE known."reason" END,
+       log."version",
+       CASE WHEN log."owner" IS NULL AND log."dueAt" > {now} THEN log."dueAt" - {now}
+            WHEN log."owner" IS NULL AND log."dueAt" IS NULL AND log."call" IS NOT NULL THEN 86400000 END
 FROM "messageLogs" AS known
 JOIN "conversationLogs" AS log
   ON log."conversationLogId" = known."conversationLogId"
@@ -153,12 +163,34 @@ FROM "conversationLogs"
 WHERE "contactId" = :contact_id AND "tenant" = :tenant AND "platform" = :platform
   AND "conversationLogId" <> :log AND "thirdPartyLogId" IS NOT NULL
 
+-- name: due_tenants
+-- Tenants of a platform that have a log somebody may take up now, but for those whose CRM must not be called yet;
+-- those behind :after in the order of their names. Goes from tenant to tenant through the index, over their logs.
+WITH RECURSIVE following (tenant) AS (
+    SELECT (SELECT MIN("tenant") FROM "conversationLogs"
+            WHERE "platform" = :platform AND "tenant" > :after AND "dueAt" IS NOT NULL)
+    UNION ALL
+    SELECT (SELECT MIN(log."tenant") FROM "conversationLogs" AS log
+            WHERE log."platform" = :platform AND log."tenant" > following.tenant AND log."dueAt" IS NOT NULL)
+    FROM following
+    WHERE following.tenant IS NOT NULL
+)
+SELECT following.tenant
+FROM following
+WHERE following.tenant IS NOT NULL
+  AND (SELECT MIN(log."dueAt") FROM "conversationLogs" AS log
+       WHERE log."platform" = :platform AND log."tenant" = following.tenant AND log."dueAt" IS NOT NULL)
+      <= (SELECT {now})
+  AND COALESCE((SELECT pace."catchUpAt" FROM "paces" AS pace
+                WHERE pace."tenant" = following.tenant AND pace."platform" = :platform), 0) <= (SELECT {now})
+LIMIT :limit
+
 -- name: due_logs
--- Conversation logs that somebody may take up now: a lease that ran out, a retry, a reconciliation; of all
--- platforms, or of those in :ids. The clock is read once, in a query of its own, so that the index can be asked.
+-- Conversation logs of a tenant that somebody may take up now: a lease that ran out, a retry, a reconciliation.
+-- The clock is read once, in a query of its own, so that the index can be asked.
 SELECT "tenant", "platform", "conversationLogId"
 FROM "conversationLogs"
-WHERE "dueAt" <= (SELECT {now}) AND (:all_platforms OR "platform" {in_ids})
+WHERE "platform" = :platform AND "tenant" = :tenant AND "dueAt" IS NOT NULL AND "dueAt" <= (SELECT {now})
 ORDER BY "dueAt"
 LIMIT :limit
 
@@ -167,10 +199,10 @@ LIMIT :limit
 SELECT MIN("dueAt"), {now} FROM "conversationLogs" WHERE "dueAt" IS NOT NULL
 
 -- name: count_open
--- How many messages are not logged, by platform and state, for the metrics: by an index of those alone.
+-- How many messages met with trouble and are not logged, by platform and state, for the metrics: by an index of those.
 SELECT "platform", "state", COUNT(*)
 FROM "messageLogs"
-WHERE "state" <> 'logged'
+WHERE "reason" IS NOT NULL AND "state" <> 'logged'
 GROUP BY "platform", "state"
 ORDER BY "platform", "state"
 
@@ -179,7 +211,7 @@ ORDER BY "platform", "state"
 SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
        "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
        "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
-       "bodySize", "earlier", "createdAt", "updatedAt"
+       "bodySize", "earlier", "refusals", "createdAt", "updatedAt"
 FROM "conversationLogs"
 ORDER BY "updatedAt" DESC
 LIMIT :limit
@@ -189,7 +221,7 @@ LIMIT :limit
 SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
        "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
        "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
-       "bodySize", "earlier", "createdAt", "updatedAt"
+       "bodySize", "earlier", "refusals", "createdAt", "updatedAt"
 FROM "conversationLogs"
 WHERE "conversationLogId" = :log
 ORDER BY "tenant", "platform"
@@ -200,7 +232,7 @@ SELECT log."tenant", log."platform", log."conversationLogId", log."conversationI
        log."contactId", log."contactType", log."contactName", log."pins", log."state", log."reason",
        log."thirdPartyLogId", log."generation", log."createdBy", log."version", log."blocks", log."owner",
        log."fence", log."dueAt", log."call", log."callUser", log."callVersion", log."callBefore", log."tries",
-       log."asks", log."bodySize", log."earlier", log."createdAt", log."updatedAt"
+       log."asks", log."bodySize", log."earlier", log."refusals", log."createdAt", log."updatedAt"
 FROM "messageLogs" AS held
 JOIN "conversationLogs" AS log
   ON log."conversationLogId" = held."conversationLogId"
@@ -224,20 +256,22 @@ WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platfo
 GROUP BY "state"
 
 -- name: find_user
-SELECT "name", "hostname", "timezone", "timezoneOffset", "credentials", "sessionId", "createdAt", "updatedAt"
+SELECT "name", "hostname", "timezone", "timezoneOffset", "credentials", "sessionId", "signInSince", "createdAt",
+       "updatedAt"
 FROM "users"
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: save_user
 -- Whoever signs in again keeps the session, and with it her tokens in other browsers. A refresh that is under way
--- is of credentials that are no more: its claim is taken away.
+-- is of credentials that are no more: its claim is taken away. So is what the CRM said of those of before.
 INSERT INTO "users" ("tenant", "platform", "id", "name", "hostname", "timezone", "timezoneOffset", "credentials",
     "sessionId", "createdAt", "updatedAt")
 VALUES (:tenant, :platform, :id, :name, :hostname, :timezone, :timezone_offset, :credentials, :session_id,
     {now}, {now})
 ON CONFLICT ("id", "tenant", "platform") DO UPDATE
 SET "name" = :name, "hostname" = :hostname, "timezone" = :timezone, "timezoneOffset" = :timezone_offset,
-    "credentials" = :credentials, "refreshOwner" = NULL, "refreshUntil" = NULL, "updatedAt" = {now}
+    "credentials" = :credentials, "refreshOwner" = NULL, "refreshUntil" = NULL, "signInSince" = NULL,
+    "updatedAt" = {now}
 
 -- name: sign_out
 -- Ends the session: no token of before is good any more, and there is nothing to call the CRM with.
@@ -247,11 +281,48 @@ SET "credentials" = NULL, "sessionId" = :session_id, "refreshOwner" = NULL, "ref
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: lock_user
--- The user's credentials, who refreshes them until when, and what time it is once the row is ours.
-SELECT "credentials", "refreshUntil", {now}
+-- The user's credentials, until when somebody refreshes them, since when they are refused, and what time it is once
+-- the row is ours. Whoever locks conversation logs too has locked the user first.
+SELECT "credentials", "refreshUntil", "signInSince", {now}
 FROM (SELECT * FROM "users"
       WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
       {lock}) AS held
+
+-- name: pause_user
+-- The CRM takes the credentials no more: her work waits until she signs in again.
+UPDATE "users"
+SET "signInSince" = {now}, "updatedAt" = {now}
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: logs_of_user
+-- The conversation logs in which something waits for a user to sign in: a call, or the question what became of one.
+SELECT DISTINCT "conversationLogId"
+FROM "messageLogs"
+WHERE "userId" = :id AND "tenant" = :tenant AND "platform" = :platform
+  AND ("state" = 'waiting' OR "state" = 'unknown')
+
+-- name: lock_logs
+-- Several conversation logs, in the order of everybody who locks more than one.
+SELECT "conversationLogId"
+FROM "conversationLogs"
+WHERE "conversationLogId" {in_ids} AND "tenant" = :tenant AND "platform" = :platform
+ORDER BY "conversationLogId"
+{lock}
+
+-- name: resume_rows
+-- waiting -> planned: she has signed in. The conversation logs are locked.
+UPDATE "messageLogs"
+SET "state" = 'planned', "reason" = NULL, "updatedAt" = {now}
+WHERE "conversationLogId" {in_ids} AND "tenant" = :tenant AND "platform" = :platform AND "state" = 'waiting'
+  AND "userId" = :id
+
+-- name: wake_logs
+-- Somebody may take them up now, unless somebody works on them. A call of which nobody has been asked yet what became
+-- of it is left alone: the CRM's search may still lag behind.
+UPDATE "conversationLogs"
+SET "dueAt" = {now}
+WHERE "conversationLogId" {in_ids} AND "tenant" = :tenant AND "platform" = :platform AND "state" = 'open'
+  AND "owner" IS NULL AND ("dueAt" IS NULL OR "dueAt" > {now}) AND ("call" IS NULL OR "asks" > 0)
 
 -- name: claim_refresh
 -- Whoever holds the claim, and nobody else, may send the refresh token. A claim that has run out may be taken.
@@ -387,3 +458,250 @@ WHERE "key" = :key AND "tenant" = :tenant AND "platform" = :platform AND "owner"
 -- name: drop_old_new_contacts
 DELETE FROM "newContacts"
 WHERE "until" < (SELECT {now} - :age_ms)
+
+-- name: insert_pace
+-- Nothing is known of a tenant's pace yet; nothing when it is there.
+INSERT INTO "paces" ("tenant", "platform", "circuit", "pace", "updatedAt")
+VALUES (:tenant, :platform, 'closed', '{}', {now})
+ON CONFLICT ("tenant", "platform") DO NOTHING
+
+-- name: lock_pace
+-- A tenant's pace, and what time it is once the row is ours, as in lock_log.
+SELECT "pace", {now}
+FROM (SELECT * FROM "paces"
+      WHERE "tenant" = :tenant AND "platform" = :platform
+      {lock}) AS pace
+
+-- name: save_pace
+UPDATE "paces"
+SET "circuit" = :circuit, "notBefore" = :not_before, "catchUpAt" = :catch_up_at, "activeUntil" = :active_until,
+    "pace" = :pace, "updatedAt" = {now}
+WHERE "tenant" = :tenant AND "platform" = :platform
+
+-- name: active_paces
+-- The tenants whose requests need a permit for now, whatever their connectors say, and what time it is.
+SELECT "tenant", "platform", "circuit", "notBefore", "catchUpAt", "activeUntil", {now}
+FROM "paces"
+WHERE "activeUntil" > (SELECT {now})
+ORDER BY "activeUntil" DESC
+LIMIT :limit
+
+-- name: list_paces
+-- The paces of all tenants, for people.
+SELECT "tenant", "platform", "circuit", "notBefore", "catchUpAt", "activeUntil", {now}, "pace"
+FROM "paces"
+ORDER BY "tenant", "platform"
+LIMIT :limit
+
+-- name: insert_operator
+-- A new operator; nothing when there is one of that name.
+INSERT INTO "operators" ("name", "password", "roles", "createdAt", "updatedAt")
+VALUES (:name, :password, :roles, {now}, {now})
+ON CONFLICT ("name") DO NOTHING
+RETURNING "name"
+
+-- name: find_operator
+SELECT "password", "roles" FROM "operators" WHERE "name" = :name
+
+-- name: list_operators
+-- Operators in the order of their names, with the number of sessions that may still be used.
+SELECT "name", "roles", "createdAt",
+       (SELECT COUNT(*) FROM "operatorSessions" AS held
+        WHERE held."operator" = "operators"."name" AND held."createdAt" > {now} - :age_ms
+          AND held."usedAt" > {now} - :idle_ms)
+FROM "operators"
+WHERE "name" > :after
+ORDER BY "name"
+LIMIT :limit
+
+-- name: change_password
+UPDATE "operators" SET "password" = :password, "updatedAt" = {now} WHERE "name" = :name RETURNING "name"
+
+-- name: rehash_password
+-- The same password under newer parameters, unless it was changed meanwhile.
+UPDATE "operators" SET "password" = :password, "updatedAt" = {now} WHERE "name" = :name AND "password" = :before
+
+-- name: change_roles
+UPDATE "operators" SET "roles" = :roles, "updatedAt" = {now} WHERE "name" = :name RETURNING "name"
+
+-- name: drop_operator
+DELETE FROM "operators" WHERE "name" = :name RETURNING "name"
+
+-- name: lock_operator
+-- An operator whose password is still the one that was checked, until the transaction ends.
+SELECT "name", {now} FROM "operators" WHERE "name" = :name AND "password" = :password {lock}
+
+-- name: insert_operator_session
+INSERT INTO "operatorSessions" ("id", "operator", "createdAt", "usedAt") VALUES (:session, :name, {now}, {now})
+
+-- name: find_operator_session
+-- Whose session it is, with her roles as they are now, when it was begun and last used, and what time it is.
+SELECT held."operator", (SELECT whose."roles" FROM "operators" AS whose WHERE whose."name" = held."operator"),
+       held."createdAt", held."usedAt", {now}
+FROM "operatorSessions" AS held
+WHERE held."id" = :session
+
+-- name: touch_operator_session
+UPDATE "operatorSessions" SET "usedAt" = {now} WHERE "id" = :session
+
+-- name: drop_operator_session
+DELETE FROM "operatorSessions" WHERE "id" = :session
+
+-- name: drop_operator_sessions
+DELETE FROM "operatorSessions" WHERE "operator" = :name RETURNING "id"
+
+-- name: drop_old_operator_sessions
+DELETE FROM "operatorSessions" WHERE "createdAt" < (SELECT {now} - :age_ms)
+
+-- name: record_audit
+-- Who looked at what, or did what. It never holds text of a message.
+INSERT INTO "audit" ("id", "at", "operator", "act", "role", "tenant", "platform", "subject")
+VALUES (:id, {now}, :operator, :act, :role, :tenant, :platform, :subject)
+
+-- name: read_audit
+-- What was recorded since :since, the newest first.
+SELECT "id", "at", "operator", "act", "role", "tenant", "platform", "subject"
+FROM "audit"
+WHERE "at" >= :since
+ORDER BY "at" DESC
+LIMIT :limit
+
+-- name: read_audit_of
+-- What was recorded of one operator since :since, the newest first.
+SELECT "id", "at", "operator", "act", "role", "tenant", "platform", "subject"
+FROM "audit"
+WHERE "operator" = :operator AND "at" >= :since
+ORDER BY "at" DESC
+LIMIT :limit
+
+-- name: sealed_rows
+-- Rows of a conversation log with their sealed text, for an operator whose look is recorded in the same transaction.
+SELECT "id", "conversationId", "conversationLogId", "thirdPartyLogId", "userId", "state", "reason", "sentAt",
+       "version", "entryHash", "payload", "createdAt", "updatedAt"
+FROM "messageLogs"
+WHERE "id" {in_ids} AND "tenant" = :tenant AND "platform" = :platform AND "conversationLogId" = :log
+ORDER BY "sentAt", LENGTH("id"), "id"
+
+-- name: drop_user
+DELETE FROM "users" WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform RETURNING "id"
+
+-- name: drop_settings_of_user
+DELETE FROM "userSettings" WHERE "userId" = :id AND "tenant" = :tenant AND "platform" = :platform
+RETURNING "settingId"
+
+-- name: walk_rows
+-- All messages by their key, a page at a time: what is erased is erased so seldom that no index waits for it.
+SELECT "id", "tenant", "platform", "conversationLogId", "userId"
+FROM "messageLogs"
+WHERE ("id", "tenant", "platform") > (:id, :tenant, :platform)
+ORDER BY "id", "tenant", "platform"
+LIMIT :limit
+
+-- name: walk_logs
+-- All conversation logs by their key, a page at a time.
+SELECT "conversationLogId", "tenant", "platform"
+FROM "conversationLogs"
+WHERE ("conversationLogId", "tenant", "platform") > (:log, :tenant, :platform)
+ORDER BY "conversationLogId", "tenant", "platform"
+LIMIT :limit
+
+-- name: drop_unsent_of_user
+-- What is known not to be in the CRM, and waits for an erased user -> gone. A colleague may send it again.
+DELETE FROM "messageLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "userId" = :user
+  AND "state" NOT IN ('calling', 'unknown', 'parked', 'logged')
+RETURNING "id"
+
+-- name: park_of_user
+-- What may be in the CRM, and nobody can ask for an erased user: calling, unknown, parked -> parked, without text.
+UPDATE "messageLogs"
+SET "state" = 'parked', "reason" = COALESCE("reason", :reason), "payload" = NULL, "userId" = '', "updatedAt" = {now}
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "userId" = :user
+  AND "state" IN ('calling', 'unknown', 'parked')
+RETURNING "id"
+
+-- name: unlink_user
+-- What is in the CRM stays logged, so that nobody logs it again; not who logged it.
+UPDATE "messageLogs"
+SET "userId" = '', "payload" = NULL
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "userId" = :user
+  AND "state" = 'logged'
+RETURNING "id"
+
+-- name: drop_rows_of_log
+DELETE FROM "messageLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+RETURNING "id"
+
+-- name: drop_log
+DELETE FROM "conversationLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+RETURNING "conversationLogId"
+
+-- name: drop_users_of_tenant
+DELETE FROM "users"
+WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+RETURNING "id"
+
+-- name: drop_user_settings_of_tenant
+DELETE FROM "userSettings"
+WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+
+-- name: drop_admin_settings_of_tenant
+DELETE FROM "adminSettings"
+WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+
+-- name: drop_contacts_of_tenant
+DELETE FROM "contacts"
+WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+RETURNING "phoneNumber"
+
+-- name: drop_new_contacts_of_tenant
+DELETE FROM "newContacts"
+WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+
+-- name: drop_paces_of_tenant
+DELETE FROM "paces" WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+
+-- name: blank_audit_of_tenant
+-- Who looked at something of an erased tenant stays known; not what it was.
+UPDATE "audit" SET "subject" = NULL
+WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+
+-- name: logs_of_contact
+-- The conversation logs of a contact, the oldest first.
+SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
+       "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
+       "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
+       "bodySize", "earlier", "createdAt", "updatedAt"
+FROM "conversationLogs"
+WHERE "contactId" = :contact_id AND "tenant" = :tenant AND "platform" = :platform
+ORDER BY "createdAt", "conversationLogId"
+-- name: find_keys
+-- The keys of hashes: a handful, whatever is logged.
+SELECT "purpose", "sealed"
+FROM "keys"
+WHERE "purpose" IN ('accounts', 'entries')
+
+-- name: keep_key
+-- A key is made once: whoever comes second reads what is there.
+INSERT INTO "keys" ("purpose", "sealed", "createdAt")
+VALUES (:purpose, :sealed, {now})
+ON CONFLICT ("purpose") DO NOTHING
+
+-- name: list_users
+-- Users in the order of their ids, after one of them, for people.
+SELECT "tenant", "platform", "id", "name", "credentials" IS NOT NULL, "updatedAt"
+FROM "users"
+WHERE ("id", "tenant", "platform") > (:id, :after_tenant, :platform) AND ("tenant" = :tenant OR :all_tenants)
+ORDER BY "id", "tenant", "platform"
+LIMIT :limit
+
+-- name: end_session
+-- A user's tokens end; with :forget there is nothing left to call the CRM with, as after a sign-out.
+UPDATE "users"
+SET "sessionId" = :session_id, "credentials" = CASE WHEN :forget THEN NULL ELSE "credentials" END,
+    "refreshOwner" = CASE WHEN :forget THEN NULL ELSE "refreshOwner" END,
+    "refreshUntil" = CASE WHEN :forget THEN NULL ELSE "refreshUntil" END, "updatedAt" = {now}
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
+RETURNING "id"

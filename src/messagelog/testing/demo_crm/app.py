@@ -49,7 +49,7 @@ def create_demo_crm(
     """
     store = Store(Path(path), lambda connection: _prepare(connection, clock()))
     generator = random or Random()  # noqa: S311 - chances of failure, not secrets
-    chaos = Chaos(store, random=generator, sleep=sleep)
+    chaos = Chaos(store, random=generator, sleep=sleep, clock=clock)
 
     @asynccontextmanager
     async def closing_at_the_end(_: Starlette) -> AsyncIterator[None]:

@@ -1,8 +1,9 @@
 """Carries out what the switch says: around the work of a call, and around its answer."""
 
 import asyncio
+import math
 import sqlite3
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
@@ -27,10 +28,19 @@ class Chaos:
     hold_limit_s = 120.0
     """How long an answer is held at most, in seconds."""
 
-    def __init__(self, store: Store, *, random: Random, sleep: Callable[[float], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        random: Random,
+        sleep: Callable[[float], Awaitable[None]],
+        clock: Callable[[], float],
+    ) -> None:
         self._store = store
         self._random = random
         self._sleep = sleep
+        self._clock = clock
+        self._times: defaultdict[str, deque[float]] = defaultdict(deque)
         self._switches: dict[str, Switch] = {}
         self._held: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
@@ -55,6 +65,34 @@ class Chaos:
     ) -> Response:
         """Does `work`, or not, and returns its answer, or another one, as the tenant's switch says."""
         switch = await self.switch(tenant)
+        allowed, told = self._counted(tenant, switch)
+        if not allowed:
+            return json_answer({"error": "too many calls"}, 429, told)
+        answer = await self._around(tenant, switch, work, writes=writes)
+        answer.headers.update(told)
+        return answer
+
+    def _counted(self, tenant: str, switch: Switch) -> tuple[bool, dict[str, str]]:
+        """Whether a call is within the limit, in which case it counts; and the headers that tell what is left."""
+        if switch.rate_limit is None:
+            return True, {}
+        times, now = self._times[tenant], self._clock()
+        while times and times[0] <= now - switch.rate_window_s:
+            times.popleft()
+        allowed = len(times) < switch.rate_limit
+        if allowed:
+            times.append(now)
+        reset = str(math.ceil(times[0] + switch.rate_window_s - now))
+        told = {
+            "X-RateLimit-Limit": str(switch.rate_limit),
+            "X-RateLimit-Remaining": str(max(0, switch.rate_limit - len(times))),
+            "X-RateLimit-Reset": reset,
+        }
+        return allowed, told if allowed else {**told, "Retry-After": reset}
+
+    async def _around(
+        self, tenant: str, switch: Switch, work: Callable[[Switch], Awaitable[Response]], *, writes: bool
+    ) -> Response:
         if switch.delay_ms:
             await self._sleep(switch.delay_ms / 1000)
         if self._happens(switch.drop_request_rate):
@@ -97,6 +135,7 @@ class _Held(Response):
     def __init__(self, answer: Response, released: Callable[[Receive], Awaitable[bool]]) -> None:
         super().__init__(status_code=answer.status_code)
         self._answer = answer
+        self.raw_headers = answer.raw_headers  # what is added to them is added to the answer's
         self._released = released
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

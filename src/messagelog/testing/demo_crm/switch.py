@@ -10,6 +10,7 @@ Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=600_000)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 ErrorStatus = Annotated[int, msgspec.Meta(ge=400, le=599)]
+Requests = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 Characters = Annotated[int, msgspec.Meta(ge=0, le=JSON_LIMIT)]
 
 
@@ -30,6 +31,11 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The answer of `failure_rate`."""
     retry_after_s: Seconds | None = None
     """The Retry-After header of answers that `failure_rate` and `apply_then_status` give."""
+
+    rate_limit: Requests | None = None
+    """How many calls there may be within `rate_window_s`, by when they came in; 429 for those beyond."""
+    rate_window_s: Seconds = 1.0
+    """The span of `rate_limit`."""
 
     lose_response_rate: Rate = 0.0
     """How likely the work is done and the connection closes without an answer."""

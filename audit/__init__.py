@@ -1,0 +1,1 @@
+"""Asks for known advisories about every pinned requirement."""

@@ -1,0 +1,53 @@
+"""`make audit`: pip-audit over all pinned requirements, with an answer that cannot be mistaken.
+
+pip-audit ends well when it could not find out about a package. Here that is a failure of its own: 0 means that each
+pinned version was asked about and none has an advisory; 1 that one has; 3 that it could not be found out.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from audit.verdict import Verdict, exceptions_in, verdict_of
+
+_HERE: Final = Path(__file__).parent
+_REQUIREMENTS: Final = _HERE.parent / "requirements"
+
+
+def main() -> int:
+    """Audits each file of requirements, and says what was found."""
+    exceptions = exceptions_in((_HERE / "exceptions.txt").read_text("utf-8"))
+    verdict = Verdict()
+    for file in sorted(_REQUIREMENTS.glob("*.txt")):
+        verdict += verdict_of(_report(file), exceptions)
+    for line in verdict.lines(exceptions):
+        print(line)  # noqa: T201 - what the command is for
+    return verdict.status
+
+
+def _report(file: Path) -> Any:
+    """What pip-audit says of a file, without installing anything; None when it says nothing."""
+    command = [
+        sys.executable,
+        "-m",
+        "pip_audit",
+        "--require-hashes",
+        "--disable-pip",
+        "--progress-spinner=off",
+    ]
+    asked = subprocess.run(  # noqa: S603 - our own command
+        [*command, "--format=json", "-r", str(file)], capture_output=True, text=True, check=False
+    )
+    try:
+        return json.loads(asked.stdout)
+    except ValueError:
+        sys.stderr.write(asked.stderr)
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""`messagelog audit`: what operators looked at and did."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from messagelog.commands.shared import DataOption, database_url_of, in_store
+from messagelog.listing import print_table
+from messagelog.storage import scripts
+
+if TYPE_CHECKING:
+    from messagelog.storage import AuditRow
+
+_HEADS: Final = ("at", "operator", "act", "role", "tenant", "platform", "subject")
+_MONTH: Final = dt.timedelta(days=30)
+
+
+def audit(
+    operator: Annotated[
+        str | None, typer.Option(help="One operator's alone; local:USER for who ran a command.")
+    ] = None,
+    since: Annotated[
+        dt.datetime | None, typer.Option(help="From when on, in UTC; the last 30 days when it is left out.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 1000,
+    data: DataOption = None,
+) -> None:
+    """Lists what operators looked at and did, the newest first: in columns, or with tabs in a pipe."""
+    begin = dt.datetime.now(dt.UTC) - _MONTH if since is None else since.replace(tzinfo=dt.UTC)
+    begin_ms = int(begin.timestamp() * 1000)
+    rows = in_store(
+        database_url_of(data), lambda store: store.read(lambda: scripts.read_audit(begin_ms, limit, operator))
+    )
+    print_table(_HEADS, [_values(row) for row in rows])
+
+
+def _values(row: AuditRow) -> tuple[str, ...]:
+    at = dt.datetime.fromtimestamp(row.at / 1000, tz=dt.UTC).isoformat(timespec="milliseconds")
+    rest = (row.role, row.tenant, row.platform, row.subject)
+    return at, row.operator, row.act, *(each or "" for each in rest)

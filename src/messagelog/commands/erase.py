@@ -1,0 +1,95 @@
+"""`messagelog erase`: a user or a tenant, with everything that is theirs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+import typer
+
+from messagelog.commands.people import sealed_database, whoever_runs_this
+from messagelog.commands.shared import DataOption, in_store, printed, refuse, with_database
+from messagelog.core.erasing import Erased, Eraser
+from messagelog.storage.scrubbing import scrub
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from messagelog.storage import Store
+
+erase_app = typer.Typer(help="Erases a user or a tenant, while servers run.", no_args_is_help=True)
+
+_MOST_TRIES: Final = 30
+_SECONDS: Final = 5.0
+
+YesOption = Annotated[bool, typer.Option("--yes", help="Does not ask whether it is meant.")]
+
+
+@erase_app.command("user")
+def erase_user(
+    tenant: Annotated[str, typer.Argument(metavar="TENANT", help="The user's tenant.")],
+    platform: Annotated[str, typer.Argument(metavar="PLATFORM", help="The connector's name.")],
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The user's id in the CRM.")],
+    *,
+    yes: YesOption = False,
+    data: DataOption = None,
+) -> None:
+    """Erases a user: credentials, session, settings, and what waits for her. What is in the CRM stays there."""
+    _meant(f"Erase the user {id_} of {tenant} at {platform}?", yes=yes)
+    by = whoever_runs_this()
+    erased = _erased(data, lambda eraser: eraser.user(by, tenant, platform, id_))
+    if erased.under_way:
+        refuse(f"{erased.under_way} calls in her name have not ended yet. Please erase her again later.")
+
+
+@erase_app.command("tenant")
+def erase_tenant(
+    tenant: Annotated[str, typer.Argument(metavar="TENANT", help="The tenant.")],
+    platform: Annotated[
+        str | None, typer.Argument(metavar="[PLATFORM]", help="At one platform; at all when it is left out.")
+    ] = None,
+    *,
+    yes: YesOption = False,
+    data: DataOption = None,
+) -> None:
+    """Erases a tenant: every row of every table. What is in the CRM stays there."""
+    _meant(f"Erase everything of {tenant}{f' at {platform}' if platform else ''}?", yes=yes)
+    by = whoever_runs_this()
+    _erased(data, lambda eraser: eraser.tenant(by, tenant, platform))
+
+
+def _meant(question: str, *, yes: bool) -> None:
+    if not yes:
+        typer.confirm(question, abort=True)
+
+
+def _erased(data: Path | None, erase: Callable[[Eraser], Awaitable[Erased]]) -> Erased:
+    """Erases until no call is under way, prints what was erased, and has the database forget the bytes."""
+    database_url, sealer = sealed_database(data)
+
+    async def done(store: Store) -> Erased:
+        return await until_done(lambda: erase(Eraser(store, sealer)), asyncio.sleep)
+
+    erased = in_store(database_url, done)
+    for name, count in msgspec.to_builtins(erased).items():
+        printed(f"{name}\t{count}")
+    if not with_database(scrub, database_url):
+        printed(
+            "The database keeps what it erased in free space, and so do its log and backups: see the manual."
+        )
+    return erased
+
+
+async def until_done(
+    erase: Callable[[], Awaitable[Erased]], sleep: Callable[[float], Awaitable[None]]
+) -> Erased:
+    """Erases again while a call is under way; what was erased in all."""
+    found = await erase()
+    for _ in range(_MOST_TRIES):
+        if not found.under_way:
+            break
+        await sleep(_SECONDS)
+        found = found.and_then(await erase())
+    return found

@@ -1,0 +1,63 @@
+"""`messagelog export`: what is held about a person."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from messagelog.commands.people import sealed_database, whoever_runs_this
+from messagelog.commands.shared import DataOption, in_store, refuse
+from messagelog.core.exporting import Export, export_contact
+from messagelog.messages import BadRequest
+from messagelog.storage.sealing import SealBroken
+
+if TYPE_CHECKING:
+    from messagelog.storage import Store
+
+export_app = typer.Typer(help="Exports what is held about a person.", no_args_is_help=True)
+
+
+@export_app.callback()
+def export() -> None:
+    """Exports what is held about a person."""
+
+
+@export_app.command("contact")
+def contact(
+    tenant: Annotated[str, typer.Argument(metavar="TENANT", help="The tenant.")],
+    platform: Annotated[str, typer.Argument(metavar="PLATFORM", help="The connector's name.")],
+    *,
+    id_: Annotated[str | None, typer.Option("--id", help="The contact's id in the CRM.")] = None,
+    phone: Annotated[str | None, typer.Option(help="A number that contacts were found with.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="A new file, for its owner's eyes only, instead of the terminal.")
+    ] = None,
+    data: DataOption = None,
+) -> None:
+    """Prints everything that is held about a contact as JSON, text that waits included. It is recorded."""
+    database_url, sealer = sealed_database(data)
+
+    async def done(store: Store) -> Export:
+        by = whoever_runs_this()
+        return await export_contact(store, sealer, by, tenant, platform, contact_id=id_, phone_number=phone)
+
+    try:
+        found = in_store(database_url, done)
+    except BadRequest:
+        refuse("Say either --id or --phone, and a number with digits.")
+    except SealBroken:
+        refuse("The contacts of this number are sealed with another secret key.")
+    text = msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"
+    if output is None:
+        sys.stdout.buffer.write(text)
+        return
+    try:
+        with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(text)
+    except OSError as error:
+        refuse(f"{output} cannot be written: {error.strerror}.")

@@ -1,0 +1,135 @@
+"""`messagelog keys`: what is sealed under which secret key, and sealing it anew under the newest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from messagelog import settings as configuration
+from messagelog.commands.shared import checked, in_store, printed, refuse
+from messagelog.listing import print_table
+from messagelog.storage import KeysDamaged, KeysLocked, Sealer, with_stored_keys
+from messagelog.storage.rotating import counted, rotate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from messagelog.settings import Settings
+    from messagelog.storage import Store
+    from messagelog.storage.rotating import Rotated
+
+keys_app = typer.Typer(
+    help="Shows what is sealed under which secret key, and seals it anew.", no_args_is_help=True
+)
+
+T = TypeVar("T")
+Counts = dict[str, dict[bytes, int]]
+
+
+@keys_app.command("list")
+def list_keys() -> None:
+    """Lists the keys by their ids, and how many values of each table are sealed under each."""
+    database_url, sealer = _settings()
+    _print_keys(sealer, in_store(database_url, counted))
+
+
+@keys_app.command("rotate")
+def rotate_keys() -> None:
+    """Seals everything anew that is under an old key. Servers may run; it may be broken off, and repeated."""
+    database_url, sealer = _settings()
+    rotated, counts = _told(lambda: in_store(database_url, lambda store: _rotated(store, sealer)))
+    for each in rotated:
+        printed(f"{each.table}: {each.resealed} sealed anew")
+    _print_keys(sealer, counts)
+    if left := _left(sealer, counts):
+        refuse(*left)
+
+
+async def _rotated(store: Store, sealer: Sealer) -> tuple[list[Rotated], Counts]:
+    """Rotates, with a bar where there is a terminal. Stored keys of hashes are made first where there are none."""
+    await with_stored_keys(store, sealer)
+    before = await counted(store)
+    total = sum(
+        count for of_table in before.values() for key_id, count in of_table.items() if key_id != sealer.key_id
+    )
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("Sealing anew", total=total)
+        rotated = await rotate(store, sealer, progress=lambda count: bar.advance(task, count))
+    return rotated, await counted(store)
+
+
+def check_keys(database_url: str, settings: Settings) -> None:
+    """Refuses to go on when the database was used with other secret keys than these."""
+    keyed(database_url, sealer_of(settings))
+
+
+def keyed(database_url: str, sealer: Sealer) -> Sealer:
+    """A sealer with the keys that a database keeps; refused when it was used with other secret keys."""
+    return _told(lambda: in_store(database_url, lambda store: with_stored_keys(store, sealer)))
+
+
+def _told(work: Callable[[], T]) -> T:
+    """What `work` comes to; refused with what to do where the stored keys do not open."""
+    try:
+        return work()
+    except KeysLocked as error:
+        refuse(
+            f"The database was used with another secret key (key id {', '.join(error.key_ids)}), and without it"
+            " nothing that is stored can be opened.",
+            "Add that secret to MESSAGELOG_OLD_SECRET_KEYS, and remove it when `messagelog keys rotate` is done.",
+        )
+    except KeysDamaged as error:
+        refuse(f"The database is damaged: {error}. Restore the table keys from a backup.")
+
+
+def _settings() -> tuple[str, Sealer]:
+    settings, database_url = checked(configuration.checked_for_keys)
+    return database_url, sealer_of(settings)
+
+
+def sealer_of(settings: Settings) -> Sealer:
+    """What the secret keys of the settings open; refused when two of them cannot be told apart."""
+    try:
+        return Sealer(settings.secret_key.get_secret_value(), settings.old_secrets)
+    except ValueError as error:
+        refuse(f"MESSAGELOG_OLD_SECRET_KEYS: {error}.")
+
+
+def _print_keys(sealer: Sealer, counts: Counts) -> None:
+    unknown = sorted({key_id for each in counts.values() for key_id in each} - set(sealer.key_ids))
+    print_table(
+        ("key id", "secret", "signs tokens", *counts),
+        [
+            (
+                key_id.hex(),
+                _which(sealer, key_id),
+                "yes" if key_id == sealer.key_id else "no",
+                *(str(of_table.get(key_id, 0)) for of_table in counts.values()),
+            )
+            for key_id in (*sealer.key_ids, *unknown)
+        ],
+    )
+
+
+def _which(sealer: Sealer, key_id: bytes) -> str:
+    if key_id == sealer.key_id:
+        return "newest"
+    return "old" if key_id in sealer.key_ids else "unknown"
+
+
+def _left(sealer: Sealer, counts: Mapping[str, Mapping[bytes, int]]) -> list[str]:
+    """What is not under the newest key after a rotation, in sentences."""
+    sentences = []
+    for table, of_table in counts.items():
+        for key_id, count in sorted(of_table.items()):
+            which, why = _which(sealer, key_id), "no secret that is given opens them."
+            if which == "newest":
+                continue
+            if which == "old":
+                why = "a server still seals with it, or their bytes were altered."
+            sentences.append(f"{table}: {count} sealed under the {which} key {key_id.hex()} still: {why}")
+    return sentences

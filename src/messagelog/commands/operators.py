@@ -1,0 +1,121 @@
+"""`messagelog operators`: the accounts of the people who run the server."""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from messagelog.commands.people import whoever_runs_this
+from messagelog.commands.shared import DataOption, database_url_of, in_store, printed, refuse
+from messagelog.core.operators import Operators, OperatorTaken, OperatorUnknown, Role, checked_name
+from messagelog.core.passwords import Passwords, check_password
+from messagelog.listing import print_table
+from messagelog.messages import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from messagelog.storage import OperatorRow, Store
+
+operators_app = typer.Typer(
+    help="Keeps the accounts of the people who run the server, their roles and sessions.",
+    no_args_is_help=True,
+)
+
+_HEADS: Final = ("name", "roles", "sessions", "createdAt")
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The operator's name.")]
+RoleOption = Annotated[
+    list[Role] | None, typer.Option("--role", help="What she may do; once for each role, none: see states.")
+]
+
+
+@operators_app.command("list")
+def list_operators(data: DataOption = None) -> None:
+    """Lists the accounts, with their roles and the number of their sessions."""
+    rows = _with_operators(data, Operators.all)
+    print_table(_HEADS, [_values(row) for row in rows])
+
+
+@operators_app.command("add")
+def add(name: NameArgument, role: RoleOption = None, data: DataOption = None) -> None:
+    """Adds an account. The password is asked for, or read from a pipe."""
+    password = _asked(name)
+    _with_operators(data, lambda kept: kept.add(whoever_runs_this(), name, password, role or ()))
+    printed(f"{name.lower()} can sign in.")
+
+
+@operators_app.command("password")
+def change_password(name: NameArgument, data: DataOption = None) -> None:
+    """Changes a password, and ends all sessions of the account. The new one is asked for, or read from a pipe."""
+    password = _asked(name)
+    _with_operators(data, lambda kept: kept.change_password(whoever_runs_this(), name, password))
+    printed(f"{name.lower()} has a new password, and has to sign in again.")
+
+
+@operators_app.command("roles")
+def change_roles(name: NameArgument, role: RoleOption = None, data: DataOption = None) -> None:
+    """Gives an account these roles and no others, at once."""
+    _with_operators(data, lambda kept: kept.change_roles(whoever_runs_this(), name, role or ()))
+    printed(f"{name.lower()} has the roles: {' '.join(sorted(set(role or ()))) or 'none'}.")
+
+
+@operators_app.command("remove")
+def remove(name: NameArgument, data: DataOption = None) -> None:
+    """Removes an account and ends its sessions. What was recorded of it stays."""
+    _with_operators(data, lambda kept: kept.remove(whoever_runs_this(), name))
+    printed(f"{name.lower()} is removed.")
+
+
+@operators_app.command("end-sessions")
+def end_sessions(name: NameArgument, data: DataOption = None) -> None:
+    """Ends all sessions of an account, at once."""
+    count = _with_operators(data, lambda kept: kept.end_sessions(whoever_runs_this(), name))
+    printed(f"{count} sessions of {name.lower()} have ended.")
+
+
+def _asked(name: str) -> str:
+    """A new password: twice from the terminal without an echo, or the first line of a pipe. It is never an argument,
+    which others on the machine could read.
+    """
+    try:
+        lower = checked_name(name)
+        if sys.stdin.isatty():
+            password = getpass.getpass("Password: ")
+            check_password(lower, password)
+            if getpass.getpass("The same again: ") != password:
+                refuse("The two are not the same.")
+        else:
+            password = sys.stdin.readline().rstrip("\r\n")
+            check_password(lower, password)
+    except BadRequest as error:
+        refuse(f"{error}.")
+    return password
+
+
+def _with_operators(data: Path | None, work: Callable[[Operators], Awaitable[Any]]) -> Any:
+    async def done(store: Store) -> Any:
+        passwords = Passwords()
+        try:
+            return await work(Operators(store, passwords))
+        finally:
+            passwords.close()
+
+    try:
+        return in_store(database_url_of(data), done)
+    except BadRequest as error:
+        refuse(f"{error}.")
+    except OperatorTaken as error:
+        refuse(f"There is an operator {error} already.")
+    except OperatorUnknown as error:
+        refuse(f"There is no operator {error}.")
+
+
+def _values(row: OperatorRow) -> tuple[str, ...]:
+    made = dt.datetime.fromtimestamp(row.created_at / 1000, tz=dt.UTC)
+    return row.name, row.roles, str(row.sessions), made.isoformat(timespec="seconds")

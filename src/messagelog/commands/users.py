@@ -1,0 +1,109 @@
+"""`messagelog users`: who has signed in, and the end of sessions."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from messagelog.commands.shared import DataOption, database_url_of, in_store, printed, refuse
+from messagelog.listing import print_table
+from messagelog.storage import scripts
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from messagelog.storage import Store, UserSummary
+
+users_app = typer.Typer(help="Lists users, and ends their sessions.", no_args_is_help=True)
+
+_BATCH: Final = 200
+_HEADS: Final = ("tenant", "platform", "id", "name", "connected", "updatedAt")
+
+_Key = tuple[str, str, str]
+
+
+@users_app.command("list")
+def list_users(
+    tenant: Annotated[str | None, typer.Argument(help="One tenant's alone; all when it is left out.")] = None,
+    data: DataOption = None,
+) -> None:
+    """Lists users in the order of their ids; those who are not connected have to sign in again."""
+
+    async def listed(store: Store) -> list[UserSummary]:
+        return [user async for users in _batches(store, tenant) for user in users]
+
+    print_table(_HEADS, [_values(user) for user in in_store(database_url_of(data), listed)])
+
+
+@users_app.command("sign-out")
+def sign_out(
+    whose: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TENANT PLATFORM ID]", help="One user, as `list` shows her."),
+    ] = None,
+    *,
+    tenant: Annotated[str | None, typer.Option(help="All users of a tenant.")] = None,
+    everybody: Annotated[bool, typer.Option("--all", help="All users of all tenants.")] = False,
+    forget: Annotated[bool, typer.Option(help="Their credentials are dropped as well.")] = False,
+    data: DataOption = None,
+) -> None:
+    """Ends sessions: no session token of before is good any more, in any browser."""
+    if [bool(whose), tenant is not None, everybody].count(True) != 1:
+        refuse("Name one user by TENANT PLATFORM ID, or else --tenant TENANT, or else --all.")
+    session_id = uuid.uuid4().hex
+    database_url = database_url_of(data)
+    if whose:
+        key = _key(whose)
+        count = in_store(database_url, lambda store: _ended(store, [key], session_id, forget=forget))
+        if not count:
+            refuse(f"There is no user {key[2]} of {key[0]} at {key[1]}.")
+    else:
+        count = in_store(database_url, lambda store: _all_ended(store, tenant, session_id, forget=forget))
+    printed(f"The sessions of {count} users have ended.")
+
+
+def _key(whose: list[str]) -> _Key:
+    try:
+        tenant, platform, id_ = whose
+    except ValueError:
+        refuse("Name a user by three: TENANT PLATFORM ID.")
+    return tenant, platform, id_
+
+
+async def _batches(store: Store, tenant: str | None) -> AsyncIterator[list[UserSummary]]:
+    """All users of one tenant, or of all, a batch at a time."""
+    last: UserSummary | None = None
+    while users := await _after(store, tenant, last):
+        yield users
+        last = users[-1]
+
+
+async def _after(store: Store, tenant: str | None, last: UserSummary | None) -> list[UserSummary]:
+    return await store.read(lambda: scripts.list_users(tenant, last, limit=_BATCH))
+
+
+async def _all_ended(store: Store, tenant: str | None, session_id: str, *, forget: bool) -> int:
+    count = 0
+    async for users in _batches(store, tenant):
+        keys = [(user.tenant, user.platform, user.id) for user in users]
+        count += await _ended(store, keys, session_id, forget=forget)
+    return count
+
+
+async def _ended(store: Store, keys: list[_Key], session_id: str, *, forget: bool) -> int:
+    return await store.write(lambda: scripts.end_sessions(keys, session_id=session_id, forget=forget))
+
+
+def _values(user: UserSummary) -> tuple[str, ...]:
+    updated = dt.datetime.fromtimestamp(user.updated_at / 1000, tz=dt.UTC)
+    return (
+        user.tenant,
+        user.platform,
+        user.id,
+        user.name,
+        "yes" if user.connected else "no",
+        updated.isoformat(timespec="seconds"),
+    )

@@ -1,0 +1,59 @@
+"""What operators see of messages: never without the role, and never without a record that is on disk before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
+
+from messagelog.core.operators import Role
+from messagelog.core.payload import Payload, opened
+from messagelog.storage import AuditEntry, MessageRow, scripts
+from messagelog.storage.sealing import SealBroken
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from messagelog.core.operators import Operator
+    from messagelog.storage import LogKey, Sealer, Store
+
+READ_TEXT = "read_text"
+
+
+class SeenRow(msgspec.Struct, frozen=True):
+    """A row as an operator sees it: `payload` is None where its text was erased, or cannot be opened any more.
+
+    `sealed` tells the latter: the secret key is another one than that of then.
+    """
+
+    row: MessageRow
+    payload: Payload | None
+    sealed: bool = False
+
+
+async def audited_text(
+    store: Store, sealer: Sealer, operator: Operator, key: LogKey, ids: Sequence[str], *, act: str = READ_TEXT
+) -> list[SeenRow]:
+    """Rows of a conversation log with their text, oldest first; ids that it does not have are left out.
+
+    Each text that is given was recorded: the record is on disk when this returns, and when it cannot be written its
+    error is raised and nothing is given. Raises `RoleMissing` without the role `text`.
+    """
+    operator.needs(Role.TEXT)
+
+    def look(row: MessageRow) -> AuditEntry:
+        return AuditEntry(operator.name, act, Role.TEXT, key.tenant, key.platform, row.id)
+
+    rows = await store.write(lambda: scripts.look_at_rows(key, ids, look))
+    return [_seen(sealer, key, row) for row in rows]
+
+
+def _seen(sealer: Sealer, key: LogKey, row: MessageRow) -> SeenRow:
+    if row.payload is None:
+        return SeenRow(row, None)
+    try:
+        # The token opens fax media in the user's name; it is a credential, and no operator's business.
+        return SeenRow(row, replace(opened(sealer, key, row), rc_access_token=None))
+    except SealBroken:
+        return SeenRow(row, None, sealed=True)

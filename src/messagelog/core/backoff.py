@@ -1,0 +1,44 @@
+"""How long a conversation log waits before the next try. Pure: who calls brings the luck, a number from 0 up to 1.
+
+Every wait is drawn from the whole of its step ("full jitter"), so that what failed together does not come back
+together.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+STEPS: Final = (2, 10, 30, 120, 600, 1800, 3600, 7200, *(14_400,) * 35)
+"""The longest wait before each try, in seconds: a blip is over within the time of an answer, a long outage costs few
+calls. The whole table lasts three days on average, and six at the longest.
+"""
+
+_SHORTEST_MS: Final = 100
+_LONGEST_ASKED_FOR: Final = 3600.0
+
+
+def after(tries: int, luck: float, *, retry_after: float | None = None) -> int | None:
+    """Milliseconds until the next try, after so many in vain; None when that was the last one.
+
+    `retry_after` is what the CRM asks for, in seconds. It is kept to, up to an hour, and the step comes on top: a CRM
+    that always says "at once" is asked less often all the same.
+    """
+    if tries > len(STEPS):
+        return None
+    return _drawn(STEPS[max(0, tries - 1)], luck, retry_after)
+
+
+def for_ever(tries: int, luck: float, *, retry_after: float | None = None) -> int:
+    """The same for questions, which change nothing and are never given up: after the table, at its longest step."""
+    return _drawn(STEPS[min(max(0, tries - 1), len(STEPS) - 1)], luck, retry_after)
+
+
+def _drawn(step: float, luck: float, retry_after: float | None) -> int:
+    return _asked_for_ms(retry_after) + max(_SHORTEST_MS, int(step * 1000 * luck))
+
+
+def _asked_for_ms(retry_after: float | None) -> int:
+    """What a CRM asks for, as far as it can be meant: not a number, or less than nothing, is nothing."""
+    if retry_after is None or not retry_after > 0:
+        return 0
+    return int(min(retry_after, _LONGEST_ASKED_FOR) * 1000)

@@ -1,0 +1,54 @@
+"""How much a process takes up at once of what was left behind: when a CRM is back after an hour, all of it is due."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from messagelog.storage.rows import LogKey
+
+_MOST: Final = 64
+
+
+class CatchingUp:
+    """Counts the conversation logs that are taken up again: so many at a time, and so many of one tenant at a CRM.
+
+    What a request has claimed for itself is not counted. A tenant that has its share leaves room for the others.
+    """
+
+    def __init__(self, most: int = _MOST) -> None:
+        self._most = most
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def room(self) -> int:
+        """How many more may begin."""
+        return self._most - self._counts.total()
+
+    def in_turn(self, keys: Iterable[LogKey]) -> list[LogKey]:
+        """Conversation logs in the order in which they should begin: those of tenants with the fewest come first."""
+        counts = Counter(self._counts)
+
+        def turn(key: LogKey) -> int:
+            counts[key.tenant, key.platform] += 1
+            return counts[key.tenant, key.platform]
+
+        return sorted(keys, key=turn)
+
+    def begins(self, key: LogKey, share: int) -> bool:
+        """Counts a conversation log, if there is room for it, and its tenant has not got its share yet."""
+        place = (key.tenant, key.platform)
+        if self.room <= 0 or self._counts[place] >= share:
+            return False
+        self._counts[place] += 1
+        return True
+
+    def ends(self, key: LogKey) -> None:
+        """Makes room again."""
+        place = (key.tenant, key.platform)
+        self._counts[place] -= 1
+        if not self._counts[place]:
+            del self._counts[place]

@@ -1,0 +1,444 @@
+"""The requests of one tenant to one CRM, in this process: who waits for a permit, and what those under way came to.
+
+One task asks the stored row for all who wait, and tells it of all that has ended since: the more there is to do, the
+more goes along with each exchange. It ends when there is nothing left to ask or to tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import structlog
+
+from messagelog.connectors.errors import Paced
+from messagelog.connectors.http import retry_after_seconds
+from messagelog.core import errands
+from messagelog.core.pacing import (
+    FIRST_WAIT_MS,
+    LONGEST_WAIT_MS,
+    Answered,
+    Asked,
+    End,
+    Ended,
+    Pace,
+    Urgency,
+    Verdict,
+    answered,
+    held_until,
+)
+from messagelog.storage import scripts
+from messagelog.storage.rows import PaceChange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping, MutableMapping
+
+    from messagelog.connectors import Connector, Left
+    from messagelog.core.errands import Errand
+    from messagelog.core.pacing import Rules
+    from messagelog.storage import Store
+
+Told = tuple[int, int, int | None]
+"""What a CRM says is left: requests, for how many ms, of how many."""
+
+Place = tuple[str, str]
+"""A tenant and a platform."""
+
+_MOST_WANTS: Final = 64
+_DELIVERY_SECONDS: Final = 5.0
+_RETRY_SECONDS: Final = 1.0
+_SHORTEST_WAIT: Final = 0.02
+_STEADY: Final = 5
+"""So many requests in a row without a good answer are a CRM's failure, ..."""
+_DIFFERENT: Final = 3
+"""... if they were for so many pieces of work: one conversation may hold what its CRM cannot digest."""
+_SCARCE: Final = 32
+"""As many requests as may be under way at once: what is left is counted from here on."""
+_SCARCE_SHARE: Final = 5
+_SPENT_MS: Final = 60_000
+_TELL_SECONDS: Final = 3600.0
+"""How often a person is told that a day's budget is spent: it frees and is spent again all day long."""
+_TOO_MANY: Final = 429
+_SERVER_ERRORS: Final = 500
+
+_log = structlog.get_logger(__name__)
+_pace = msgspec.json.Decoder(Pace)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What this process knows of a pace, by the event loop's clock: until when to wait (live, and catching up), until
+    when every request has to ask, and when this was learned.
+    """
+
+    live_at: float
+    catch_up_at: float
+    active_until: float
+    down: bool
+    at: float
+
+    def held_until(self, urgency: Urgency) -> float:
+        """When requests of this urgency make sense again; those that must go on ask for themselves."""
+        return {Urgency.LIVE: self.live_at, Urgency.CATCH_UP: self.catch_up_at}.get(urgency, 0.0)
+
+
+@dataclass(slots=True, eq=False)
+class _Want:
+    id: str
+    urgency: Urgency
+    patience_ends: float
+    granted: asyncio.Future[None]
+
+
+class Lane:
+    """Lets one tenant's requests to one CRM pass. `known` is shared by all lanes of the process.
+
+    `patience` is how long (seconds) a live request waits for its permit; one that catches up waits half as long.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        connector: Connector,
+        store: Store,
+        *,
+        rules: Rules,
+        known: MutableMapping[Place, Known],
+        patience: float,
+        owner: str,
+        chance: Callable[[], float],
+    ) -> None:
+        self._place = place
+        self._connector = connector
+        self._store = store
+        self._rules = rules
+        self._known = known
+        self._patience = {Urgency.LIVE: patience, Urgency.CATCH_UP: patience / 2}
+        self._ids = (f"{owner}-{number}" for number in itertools.count(1))
+        self._chance = chance
+        self._wants: list[_Want] = []
+        self._ended: list[Ended] = []
+        self._uncounted = 0
+        self._uncounted_now = 0
+        self._tripped = False
+        self._told_at = -_TELL_SECONDS
+        self._failing: list[Hashable] = []
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    # ---------------------------------------------------------------------------------------- requests
+
+    async def permit(self, *, writes: bool) -> LanePermit:
+        """Waits until a request may be sent; raises `Paced` when that would take longer than its patience."""
+        errand = errands.current()
+        permit = LanePermit(self, await self._waited(errand) if self._paced() else "", errand.work)
+        self._uncounted_now += not permit.id
+        errand.wrote = errand.wrote or writes
+        return permit
+
+    def sent(self, requests: int) -> None:
+        """Counts requests that were sent before anybody could know whose they were: those of a sign-in."""
+        if requests and self._rules.limits:
+            self._uncounted += requests
+            self._wake()
+
+    def _paced(self) -> bool:
+        if self._rules.limits:
+            return True
+        known = self._known.get(self._place)
+        return known is not None and known.active_until > asyncio.get_running_loop().time()
+
+    async def _waited(self, errand: Errand) -> str:
+        loop = asyncio.get_running_loop()
+        urgency = (
+            Urgency.FOLLOW_UP
+            if errand.wrote
+            else Urgency.LIVE
+            if loop.time() < errand.live_until
+            else Urgency.CATCH_UP
+        )
+        patience = self._patience.get(urgency)
+        ends = loop.time() + patience if patience is not None else float("inf")
+        known = self._known.get(self._place)
+        if known is not None and known.held_until(urgency) > ends:
+            raise self._refusal(urgency)
+        want = _Want(next(self._ids), urgency, ends, loop.create_future())
+        self._wants.append(want)
+        self._wake()
+        try:
+            await asyncio.wait([want.granted], timeout=patience)
+        except BaseException:
+            self._withdraw(want)
+            raise
+        if not want.granted.done():
+            self._withdraw(want)
+            raise self._refusal(urgency)
+        want.granted.result()  # raises the refusal, if it is one
+        return want.id
+
+    def _withdraw(self, want: _Want) -> None:
+        if want.granted.cancel():
+            if want in self._wants:
+                self._wants.remove(want)
+        elif want.granted.exception() is None:
+            self.end(Ended(want.id, End.UNSENT, Verdict.NOTHING))
+
+    def _refusal(self, urgency: Urgency) -> Paced:
+        known = self._known.get(self._place)
+        wait = 0.0 if known is None else known.held_until(urgency) - asyncio.get_running_loop().time()
+        down = known is not None and known.down
+        return Paced(retry_after=max(wait, _RETRY_SECONDS), down=down)
+
+    # -------------------------------------------------------------------------- what requests came to
+
+    def judged(self, permit: LanePermit, end: End, verdict: Verdict) -> None:
+        """Notes how a request ended, and whether the CRM fails steadily."""
+        if verdict is Verdict.GOOD:
+            self._failing.clear()
+        elif verdict is Verdict.FAILED:
+            # What never arrived, and what belongs to no conversation, is nobody's content.
+            self._failing.append(object() if end is End.UNSENT or permit.work is None else permit.work)
+            if len(self._failing) >= _STEADY and len({*self._failing}) >= _DIFFERENT:
+                self._failing.clear()
+                self._tripped = True
+                self._wake()
+        if permit.id:
+            self.end(Ended(permit.id, end, verdict))
+
+    def answer(self, permit: LanePermit, status: int, headers: Mapping[str, str]) -> None:
+        """Notes an answer: what it says of the CRM, and of its limits."""
+        left = self._left(headers)
+        told = None
+        if left is not None and left.requests <= max(_SCARCE, (left.limit or 0) // _SCARCE_SHARE):
+            # Those without a permit may not have been seen by the CRM yet, and nobody else counts them.
+            told = (max(0, left.requests - self._uncounted_now), int(left.seconds * 1000), left.limit)
+        if status == _TOO_MANY:
+            self._refused(permit.id, retry_after_seconds(headers.get("Retry-After")), told)
+        elif told is not None:
+            verdict = Verdict.FAILED if status >= _SERVER_ERRORS else Verdict.GOOD
+            self.end(Ended(permit.id, End.OVER, verdict, left=told))
+        else:
+            self.judged(permit, End.OVER, Verdict.FAILED if status >= _SERVER_ERRORS else Verdict.GOOD)
+
+    def over(self, permit: LanePermit) -> None:
+        """A request is not under way any more, however it ended."""
+        self._uncounted_now -= not permit.id
+
+    def _left(self, headers: Mapping[str, str]) -> Left | None:
+        try:
+            return self._connector.rate_headers(headers)
+        except Exception as error:  # noqa: BLE001 - a connector's mistake in reading headers must not lose an answer
+            _log.error("connector_failed", connector=self._connector.name, error=type(error).__name__)
+            return None
+
+    def _stop(self, wait_ms: int) -> None:
+        """Holds back what comes from now on, without asking the row what it makes of the refusal."""
+        now = asyncio.get_running_loop().time()
+        until = now + wait_ms / 1000
+        self._known[self._place] = Known(until, until, until + _RETRY_SECONDS, down=False, at=now)
+
+    def refused(self, retry_after: float | None) -> None:
+        """The connector has understood an answer as a request for patience, whatever its status was."""
+        known = self._known.get(self._place)
+        if known is None or known.live_at <= asyncio.get_running_loop().time():
+            self._refused("", retry_after, None)
+
+    def _refused(self, permit: str, retry_after: float | None, told: Told | None) -> None:
+        longest = LONGEST_WAIT_MS / 1000
+        retry_ms = None if retry_after is None else int(min(max(retry_after, 0.0), longest) * 1000)
+        self._stop(FIRST_WAIT_MS if retry_ms is None else retry_ms)
+        self.end(Ended(permit, End.OVER, Verdict.LIMITED, retry_ms, told))
+
+    def end(self, ended: Ended) -> None:
+        """Has the row told of a request that has ended."""
+        self._ended.append(ended)
+        self._wake()
+
+    # ----------------------------------------------------------------------------------------- the row
+
+    def _wake(self) -> None:
+        self._woken.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+
+    async def close(self, seconds: float) -> None:
+        """Tells the row of what has ended; nobody may wait any more."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=seconds)
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        while self._wants or self._ended or self._tripped or self._uncounted:
+            self._woken.clear()
+            wait = await self._exchanged()
+            if wait > 0:
+                waking = asyncio.ensure_future(self._woken.wait())
+                await asyncio.wait([waking], timeout=wait)
+                waking.cancel()
+
+    async def _exchanged(self) -> float:
+        """Asks and tells the row once; the seconds after which to ask again, 0 when there is nothing to wait for."""
+        loop = asyncio.get_running_loop()
+        wants = sorted(self._wants, key=lambda want: want.urgency)[:_MOST_WANTS]
+        asked = Asked(
+            [(want.id, want.urgency) for want in wants],
+            tuple(self._ended),
+            self._tripped,
+            self._uncounted,
+            self._chance(),
+        )
+        self._ended, self._tripped, self._uncounted = [], False, 0
+        started = loop.time()
+        try:
+            answer = await self._store.write(
+                lambda: scripts.change_pace(*self._place, partial(_changed, self._rules, asked)),
+                locks=((*self._place, "pace"),),
+            )
+        except Exception as error:  # noqa: BLE001 - the database's errors, whatever they are: nothing was sent yet
+            return self._failed(wants, asked, error)
+        self._learn(answer, started)
+        in_time = loop.time() - started < _DELIVERY_SECONDS
+        for want in wants:
+            if want.id in answer.granted:
+                self._wants = [each for each in self._wants if each is not want]
+                if want.granted.done() or not in_time:
+                    self.end(Ended(want.id, End.UNSENT, Verdict.NOTHING))
+                if not want.granted.done():
+                    self._decide(want, None if in_time else self._refusal(want.urgency))
+            elif started + answer.wait_ms[want.urgency] / 1000 > want.patience_ends:
+                self._decide(want, self._refusal(want.urgency))
+        waits = [answer.wait_ms[want.urgency] / 1000 for want in self._wants]
+        return max(min(waits), _SHORTEST_WAIT) if waits and not self._ended else 0.0
+
+    def _decide(self, want: _Want, refusal: Paced | None) -> None:
+        self._wants = [each for each in self._wants if each is not want]
+        if want.granted.done():
+            return
+        if refusal is None:
+            want.granted.set_result(None)
+        else:
+            want.granted.set_exception(refusal)
+
+    def _failed(self, wants: list[_Want], asked: Asked, error: Exception) -> float:
+        """The row cannot be asked: nobody passes, and what was to be told is told later."""
+        _log.error("pace_failed", platform=self._place[1], error=type(error).__name__)
+        self._ended[:0] = asked.ended
+        self._tripped = self._tripped or asked.tripped
+        self._uncounted += asked.uncounted
+        for want in wants:
+            self._decide(want, Paced("the budget cannot be asked", retry_after=_RETRY_SECONDS))
+        return _RETRY_SECONDS
+
+    def _learn(self, answer: Answered, asked_at: float) -> None:
+        now = asyncio.get_running_loop().time()
+        _, live, catch_up = (asked_at + wait / 1000 for wait in answer.wait_ms)
+        self._known[self._place] = Known(
+            live, catch_up, asked_at + answer.active_ms / 1000, down=answer.down, at=now
+        )
+        tenant, platform = self._place
+        if answer.opened:
+            _log.warning("circuit_opened", tenant=tenant, platform=platform)
+        elif answer.closed:
+            _log.warning("circuit_closed", tenant=tenant, platform=platform)
+        spent = answer.wait_ms[Urgency.CATCH_UP] > _SPENT_MS and not answer.down
+        if answer.slowed or (spent and now > self._told_at + _TELL_SECONDS):
+            self._told_at = now
+            seconds = round(answer.wait_ms[Urgency.CATCH_UP] / 1000, 1)
+            _log.warning("tenant_slowed", tenant=tenant, platform=platform, seconds=seconds)
+
+
+class LanePermit:
+    """The right to send one request; without an id nobody has counted it. `work` is what it is sent for.
+
+    What is said of its end first counts.
+    """
+
+    __slots__ = ("_lane", "_over", "id", "work")
+
+    def __init__(self, lane: Lane, id_: str, work: Hashable) -> None:
+        self._lane = lane
+        self._over = False
+        self.id = id_
+        self.work = work
+
+    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+        """The CRM has answered."""
+        if self._ends():
+            self._lane.answer(self, status, headers)
+
+    def unsent(self) -> None:
+        """There was no connection to send it over."""
+        if self._ends():
+            self._lane.judged(self, End.UNSENT, Verdict.FAILED)
+
+    def unused(self) -> None:
+        """It was not sent after all, for reasons of our own."""
+        if self._ends():
+            self._lane.judged(self, End.UNSENT, Verdict.NOTHING)
+
+    def broken(self) -> None:
+        """The connection ended before there was an answer."""
+        if self._ends():
+            self._lane.judged(self, End.OVER, Verdict.FAILED)
+
+    def lost(self) -> None:
+        """Nobody knows: it may be under way still."""
+        if self._ends():
+            self._lane.judged(self, End.LOST, Verdict.FAILED)
+
+    def _ends(self) -> bool:
+        first, self._over = not self._over, True
+        if first:
+            self._lane.over(self)
+        return first
+
+
+class Tally:
+    """A gate that lets everything pass and counts it: for requests of which nobody knows yet whose they are."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+    async def permit(self, *, writes: bool) -> Tally:  # noqa: ARG002 - a request is a request
+        """Lets a request pass."""
+        self.requests += 1
+        return self
+
+    def refused(self, retry_after: float | None) -> None:
+        """Nobody knows yet who is to wait."""
+
+    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+        """It was counted when it was sent."""
+
+    def unsent(self) -> None:
+        """It did not reach the CRM."""
+        self.requests -= 1
+
+    def unused(self) -> None:
+        """It was not sent."""
+        self.requests -= 1
+
+    def broken(self) -> None:
+        """It was counted when it was sent."""
+
+    def lost(self) -> None:
+        """It was counted when it was sent."""
+
+
+def _changed(rules: Rules, asked: Asked, text: str, now: int) -> tuple[PaceChange, Answered]:
+    """What is stored after a process has asked, and the answer to it."""
+    pace, answer = answered(_pace.decode(text), now, rules, asked)
+    live, catch_up = (held_until(pace, now, rules, each) for each in (Urgency.LIVE, Urgency.CATCH_UP))
+    active = max(pace.active_until(), catch_up or 0)
+    change = PaceChange(
+        pace=msgspec.json.encode(pace).decode(),
+        circuit=pace.circuit,
+        not_before=live,
+        catch_up_at=catch_up,
+        active_until=active if active > now else None,
+    )
+    return change, answer

@@ -1,0 +1,152 @@
+"""Shows each request to the plugins, in their order and in their time, and sees to it that none breaks a promise."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from messagelog.core.asking import place_of
+from messagelog.messages import LogRequest, without_secrets
+from messagelog.plugins import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from messagelog.messages import Entity, LogInfo, Message
+    from messagelog.plugins import Plugin, RequestContext
+
+_LONGEST_SENTENCE = 300
+
+_log = structlog.get_logger(__name__)
+
+
+class NotTaken(Exception):
+    """A plugin keeps the request from being logged; the text says so to the user."""
+
+
+class RefusedByPlugin(NotTaken):
+    """A plugin has decided that it must not be logged."""
+
+
+class RequiredPluginFailed(NotTaken):
+    """A plugin without which nothing may be logged did not do its work. The same request may be taken later."""
+
+
+class BadPluginAnswer(Exception):
+    """A plugin has changed what it must not, has answered no request, or was cancelled from within."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request as the plugins have left it, and what to warn the user of."""
+
+    request: LogRequest
+    warnings: tuple[str, ...] = ()
+
+
+class Plugins:
+    """The plugins of a server, in their order. `required` are names of those that are, whatever they say themselves."""
+
+    def __init__(self, plugins: Sequence[Plugin], required: frozenset[str] = frozenset()) -> None:
+        self._plugins = tuple(plugins)
+        self._required = required | {plugin.name for plugin in plugins if plugin.required}
+
+    async def seen(self, context: RequestContext, request: LogRequest, until: float) -> Seen:
+        """The request after all plugins, by `until` (the event loop's time). Raises `NotTaken`.
+
+        A plugin that fails leaves it as it was before; if that one is required, nothing is taken.
+        """
+        warnings = []
+        for plugin in self._plugins:
+            try:
+                request = await _answer(plugin, context, request, until)
+            except Refused as error:
+                raise RefusedByPlugin(_for_people(error.sentence, plugin)) from None
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the plugin's, and told of
+                # Its own mistake, or its time was over. What it says may quote the messages.
+                _report(plugin, error)
+                if plugin.name in self._required:
+                    raise RequiredPluginFailed(
+                        f"Nothing was logged, since the plugin {plugin.name} did not run. Please log again later."
+                    ) from None
+                warnings.append(f"The plugin {plugin.name} did not run")
+        return Seen(request, tuple(warnings))
+
+
+async def _answer(plugin: Plugin, context: RequestContext, request: LogRequest, until: float) -> LogRequest:
+    """The request that a plugin answers, with RingCentral's token, which it is not shown, put back."""
+    end = min(until, asyncio.get_running_loop().time() + plugin.seconds)
+    shown = without_secrets(request)
+    async with asyncio.timeout_at(end):
+        answered = await _uncancelled(plugin, context, shown)
+    if answered is shown and not shown.additional_submission:
+        return request
+    read = _checked(shown, answered)
+    info = msgspec.structs.replace(read.info, rc_access_token=request.info.rc_access_token)
+    return msgspec.structs.replace(read, info=info)
+
+
+async def _uncancelled(plugin: Plugin, context: RequestContext, shown: LogRequest) -> LogRequest:
+    """What it answers. When something within it was cancelled, that is its failure, and not the end of our own task."""
+    try:
+        return await plugin.on_request(context, shown)
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise BadPluginAnswer("cancelled") from error
+
+
+def _checked(shown: LogRequest, answered: Any) -> LogRequest:
+    """What was answered, read anew; raises when no client could have sent it, or when it is not what was shown."""
+    if not isinstance(answered, LogRequest):
+        raise BadPluginAnswer("no request")
+    # Records are checked when they are read: a plugin may have put anything into them.
+    read = msgspec.json.decode(msgspec.json.encode(answered), type=LogRequest)
+    if _pinned(read) != _pinned(shown):
+        raise BadPluginAnswer("another request")
+    kept, before = _pinned_entities(read.info), _pinned_entities(shown.info)
+    rest = iter(before)
+    if not all(each in rest for each in kept) or (before and not kept):
+        raise BadPluginAnswer("other entities")
+    return read
+
+
+def _pinned(request: LogRequest) -> tuple[Any, ...]:
+    """What a plugin must leave alone: by this a request is told from others, and its log is found and ordered."""
+    info = request.info
+    return (
+        request.contact_id,
+        request.contact_type,
+        (info.conversation_id, info.conversation_log_id, info.date, info.type),
+        (info.creation_time, info.last_modified_time, info.is_shared),
+        tuple(party.phone_number for party in info.correspondents),
+        tuple(_pinned_message(message) for message in info.messages),
+    )
+
+
+def _pinned_message(message: Message) -> tuple[Any, ...]:
+    times = (message.creation_time, message.last_modified_time)
+    return (message.id, message.kind, message.direction, message.conversation_id, *times)
+
+
+def _pinned_entities(info: LogInfo) -> list[tuple[Any, ...]]:
+    return [_pinned_entity(entity) for entity in info.entities]
+
+
+def _pinned_entity(entity: Entity) -> tuple[Any, ...]:
+    return (entity.id, entity.record_type, entity.direction, entity.creation_time, entity.last_modified_time)
+
+
+def _report(plugin: Plugin, error: Exception) -> None:
+    _log.error("plugin_failed", plugin=plugin.name, error=type(error).__name__, place=place_of(error))
+
+
+def _for_people(sentence: object, plugin: Plugin) -> str:
+    """The sentence of a refusal on one line, and of a length that a notice holds."""
+    text = " ".join(str(sentence).split())
+    return text[:_LONGEST_SENTENCE] or f"The plugin {plugin.name} has refused this."

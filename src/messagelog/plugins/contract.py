@@ -1,0 +1,67 @@
+"""The contract of plugins: what one is given, what it may answer, and how it says no."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from messagelog.messages import LogRequest
+
+
+class Refused(Exception):
+    """A plugin does not want the request to be logged.
+
+    The sentence is shown to the user as it is, so it must quote nothing that she or a customer has written.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
+class BadPluginSetting(ValueError):
+    """A plugin cannot work with its settings; the text is a sentence for the operator, and quotes no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """Whose request it is. `platform` is the connector's name, `crm` the CRM's name for people."""
+
+    tenant: str
+    platform: str
+    crm: str
+    user_id: str
+
+
+class Plugin(ABC):
+    """Sees each request before it is planned, and may change or refuse it.
+
+    One instance serves all requests of a process, many at a time. `seconds` is how long it may take for one request.
+    Without a `required` one that does not do its work, nothing is logged; without another one, it is logged all the
+    same and the user is warned.
+    """
+
+    name: ClassVar[str]
+    required: ClassVar[bool] = False
+    seconds: ClassVar[float] = 2.0
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        """`settings` are the variables `MESSAGELOG_PLUGIN_<NAME>_<KEY>` of the environment, by key in lower case.
+
+        Raises `BadPluginSetting` when it cannot work with them, those that it does not know included.
+        """
+        if settings:
+            raise BadPluginSetting(f"it has no setting {min(settings)}.")
+
+    @abstractmethod
+    async def on_request(self, context: RequestContext, request: LogRequest) -> LogRequest:
+        """The request as it is to be logged: the same one, or a copy with changes. Raises `Refused`.
+
+        It is asked again when the client sends the messages again, so its answer should depend on the request alone.
+        Texts, names, the form's fields and attachments may change, and entities of a shared thread may go (not all
+        of them). Ids, times, kinds, numbers and directions may not.
+        """

@@ -1,0 +1,80 @@
+"""How often somebody may ask: a user in a minute, and an address that guesses keys.
+
+It is counted in the memory of each process: a protection against floods, not a quota. Nothing is lost by a refusal,
+which is given before anything is accepted.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from fastapi import Request
+
+_MINUTE: Final = 60.0
+_MOST: Final = 10_000
+_ONE_CUSTOMER: Final = 64
+"""The bits of an IPv6 address that its owner was given; the others are as many as she likes."""
+
+
+class Buckets:
+    """A bucket for each key that holds `per_minute` tokens, and is filled again within a minute; with 0 there are none.
+
+    `clock` gives seconds. Only the keys that asked last are remembered, `most` of them: those who are forgotten begin
+    anew.
+    """
+
+    def __init__(self, per_minute: int, *, clock: Callable[[], float], most: int = _MOST) -> None:
+        self._size = float(per_minute)
+        self._clock = clock
+        self._most = most
+        self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
+
+    def take(self, key: Hashable) -> float:
+        """Takes a token. 0, or the seconds until there is one: then none was taken."""
+        if not self._size:
+            return 0.0
+        level, now = self._filled(key)
+        if level < 1:
+            self._keep(key, level, now)
+            return (1 - level) * _MINUTE / self._size
+        self._keep(key, level - 1, now)
+        return 0.0
+
+    def give_back(self, key: Hashable) -> None:
+        """Puts back a token that was taken for nothing."""
+        if key in self._buckets:
+            level, now = self._filled(key)
+            self._keep(key, min(self._size, level + 1), now)
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def _filled(self, key: Hashable) -> tuple[float, float]:
+        """What a bucket holds now, and when that is."""
+        now = self._clock()
+        level, at = self._buckets.get(key, (self._size, now))
+        passed = max(0.0, now - at)  # a clock that was set back fills nothing
+        return min(self._size, level + passed * self._size / _MINUTE), now
+
+    def _keep(self, key: Hashable, level: float, now: float) -> None:
+        self._buckets[key] = (level, now)
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > self._most:
+            self._buckets.popitem(last=False)
+
+
+def address_of(request: Request) -> str:
+    """Whose address asks: of IPv6 the network. Behind a proxy that is not trusted it is the proxy's."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ""  # a proxy may say anything; those share one count
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((int(address), _ONE_CUSTOMER), strict=False))
+    return str(address)

@@ -1,0 +1,62 @@
+"""Which pages may read our answers: those of the origins that the operator allows, and of some routes none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from starlette.middleware.cors import CORSMiddleware
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+ANY: Final = "*"
+
+
+class Cors:
+    """CORS on every answer, errors and preflights too, but for paths below those `without` it.
+
+    `origins` are exact, or `*`: the client is a browser extension, whose origin differs from browser to browser, and
+    nothing is done without a token, which no page has by itself. No cookie is ever set.
+    """
+
+    def __init__(self, app: ASGIApp, *, origins: Collection[str], without: Collection[str] = ()) -> None:
+        self._app = app
+        self._without = tuple(without)
+        self._with = CORSMiddleware(
+            app,
+            allow_origins=list(origins),
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["x-refreshed-jwt-token"],
+            allow_private_network=True,  # the extension may speak to a server on the user's own machine or network
+            max_age=600,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes requests on, with CORS or without."""
+        bare = scope["type"] == "http" and scope["path"].startswith(self._without)
+        await (self._app if bare else self._with)(scope, receive, send)
+
+
+def is_origin(text: str) -> bool:
+    """Whether a text is an origin as browsers send it, `scheme://host` or with a port; or `*`."""
+    if text == ANY:
+        return True
+    try:
+        parts = urlsplit(text)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        return False
+    # A port that the scheme has anyway is never sent.
+    usual = (parts.scheme, parts.port) in {("https", 443), ("http", 80)}
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return (
+        bool(host)
+        and "*" not in text
+        and text.isascii()
+        and not usual
+        and text == f"{parts.scheme}://{host}{port}"
+    )

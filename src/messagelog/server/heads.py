@@ -1,0 +1,65 @@
+"""The head of a request: how long it may be, and how long it may take. uvicorn with httptools leaves both open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class BoundedHeads(HttpToolsProtocol):
+    """One connection. It is closed when a head does not come to its end; a whole one costs nothing more."""
+
+    head_bytes: ClassVar[int] = 65_536
+    """How long a request's line and headers may be. The query holds a token, and `/oauth-callback` a URL."""
+
+    head_seconds: ClassVar[float] = 15.0
+    """How long they may take, and how long a new connection may say nothing."""
+
+    _in_head = False
+    _head_so_far = 0
+    _impatience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begins to wait for the first request."""
+        super().connection_made(transport)  # type: ignore[arg-type]  # it is always a Transport
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Waits no longer."""
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Reads on; after that the head is whole, or the patience goes on."""
+        super().data_received(data)
+        if not self._in_head:
+            if self._impatience is not None:
+                self._wait_no_more()
+            return
+        self._head_so_far += len(data)
+        if self._head_so_far > self.head_bytes:
+            self.transport.close()
+        elif self._impatience is None:
+            self._wait()
+
+    def on_message_begin(self) -> None:
+        """The parser says that a request begins."""
+        super().on_message_begin()
+        self._in_head, self._head_so_far = True, 0
+
+    def on_headers_complete(self) -> None:
+        """The parser says that the head is whole."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def _wait(self) -> None:
+        self._impatience = self.loop.call_later(self.head_seconds, self.transport.close)
+
+    def _wait_no_more(self) -> None:
+        if self._impatience is not None:
+            self._impatience.cancel()
+            self._impatience = None

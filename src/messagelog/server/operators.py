@@ -1,0 +1,96 @@
+"""`/operators/…`: the people who run the server sign in, and what every other route of theirs asks first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import APIRouter, HTTPException, Request, Response
+
+from messagelog.core.passwords import TooBusy
+from messagelog.server.http import Refused, assembly_of, json_response, read_form
+from messagelog.server.shapes import Ended, Me, OperatorToken, SignInForm
+
+if TYPE_CHECKING:
+    from messagelog.core.operators import Operator, Role
+
+router = APIRouter()
+
+PREFIX: Final = "/operators"
+"""Where all routes of operators are. No other origin's page may read them: they have no CORS headers."""
+
+_SIGN_IN: Final = "Please sign in as an operator."
+_WRONG: Final = "The name or the password is wrong."
+_PATIENCE: Final = "Too many attempts. Please try again later."
+_BUSY: Final = "Too many people sign in at this moment. Please try again."
+_FOREIGN: Final = "Operators sign in on pages of this server only."
+
+
+async def operator_of(request: Request, *roles: Role) -> Operator:
+    """The operator whose token came along, as a bearer; refused without one, and without one of these roles.
+
+    Nothing of a body is read before this. A token in the query is not looked at: URLs are logged by others.
+    """
+    operator = await assembly_of(request).operators.find(_bearer(request))
+    if operator is None:
+        raise HTTPException(401, _SIGN_IN, {"WWW-Authenticate": "Bearer"})
+    for role in roles:
+        operator.needs(role)
+    return operator
+
+
+def private(value: Any, status: int = 200) -> Response:
+    """An answer for an operator's eyes, that no cache keeps."""
+    answer = json_response(value, status)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+@router.post("/operators/session", response_class=Response)
+async def sign_in(request: Request) -> Response:
+    """Begins a session: a token for at most twelve hours, and for one hour without being used.
+
+    An unknown name and a wrong password are answered alike, and equally late. Who fails often has to wait.
+    """
+    if request.headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
+        raise Refused(403, _FOREIGN)
+    form = await read_form(request, SignInForm)
+    assembly = assembly_of(request)
+    address = "" if request.client is None else request.client.host
+    if wait := assembly.throttle.begin(form.name, address):
+        raise HTTPException(429, _PATIENCE, {"Retry-After": str(wait)})
+    try:
+        session = await assembly.operators.sign_in(form.name, form.password)
+    except TooBusy:
+        raise HTTPException(503, _BUSY, {"Retry-After": "1"}) from None
+    if session is None:
+        raise HTTPException(401, _WRONG, {"WWW-Authenticate": "Bearer"})
+    assembly.throttle.forgive(form.name, address)
+    roles = [*map(str, sorted(session.operator.roles))]
+    return private(OperatorToken(token=session.token, expires_at=session.expires_at, roles=roles))
+
+
+@router.delete("/operators/session", response_class=Response)
+async def sign_out(request: Request) -> Response:
+    """Ends the session of the token that comes along, at once."""
+    await operator_of(request)
+    await assembly_of(request).operators.sign_out(_bearer(request))
+    return private(Ended(ended=1))
+
+
+@router.delete("/operators/sessions", response_class=Response)
+async def end_sessions(request: Request) -> Response:
+    """Ends all sessions of the operator, in every browser and every process, at once."""
+    operator = await operator_of(request)
+    return private(Ended(ended=await assembly_of(request).operators.end_sessions(operator, operator.name)))
+
+
+@router.get("/operators/me", response_class=Response)
+async def me(request: Request) -> Response:
+    """Who the operator is, and her roles as they are now."""
+    operator = await operator_of(request)
+    return private(Me(name=operator.name, roles=[*map(str, sorted(operator.roles))]))
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""

@@ -1,0 +1,58 @@
+"""`/operators/erase/…` and `/operators/export`: what the law lets people ask for, done by an administrator.
+
+Whom it is about stands in the body and never in the URL: proxies log URLs, and an id of a CRM may hold anything.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from messagelog.core.erasing import Eraser
+from messagelog.core.exporting import export_contact
+from messagelog.core.operators import Role
+from messagelog.server.http import assembly_of, read_form
+from messagelog.server.operators import operator_of, private
+from messagelog.server.shapes import EraseTenantForm, EraseUserForm, ExportForm
+
+router = APIRouter()
+
+
+@router.post("/operators/erase/user", response_class=Response)
+async def erase_user(request: Request) -> Response:
+    """Erases a user of a connector: credentials, session, settings, and what waits for her.
+
+    Where `underWay` is not 0, a call in her name has to end first, which takes a minute at most: ask again then.
+    """
+    operator = await operator_of(request, Role.ADMINISTER)
+    form = await read_form(request, EraseUserForm)
+    assembly = assembly_of(request)
+    eraser = Eraser(assembly.store, assembly.sealer)
+    return private(await eraser.user(operator, form.tenant, form.platform, form.id))
+
+
+@router.post("/operators/erase/tenant", response_class=Response)
+async def erase_tenant(request: Request) -> Response:
+    """Erases a tenant, at one platform or at all: every row of every table that is theirs."""
+    operator = await operator_of(request, Role.ADMINISTER)
+    form = await read_form(request, EraseTenantForm)
+    assembly = assembly_of(request)
+    eraser = Eraser(assembly.store, assembly.sealer)
+    return private(await eraser.tenant(operator, form.tenant, form.platform))
+
+
+@router.post("/operators/export", response_class=Response)
+async def export(request: Request) -> Response:
+    """Everything that is held about a contact, by her id in the CRM or by a phone number, waiting text included."""
+    operator = await operator_of(request, Role.ADMINISTER, Role.TEXT)
+    form = await read_form(request, ExportForm)
+    assembly = assembly_of(request)
+    found = await export_contact(
+        assembly.store,
+        assembly.sealer,
+        operator,
+        form.tenant,
+        form.platform,
+        contact_id=form.id,
+        phone_number=form.phone,
+    )
+    return private(found)

@@ -1,0 +1,97 @@
+"""TLS to PostgreSQL: whoever answers at another machine has to prove that it is the one that the URL names.
+
+libpq by itself takes what it gets: it encrypts when the server offers that, and checks no certificate. A password and
+the journal would go to anybody on the way.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from psycopg.conninfo import conninfo_to_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERIFIED: Final = "verify-full"
+"""The one `sslmode` that checks the certificate and whose it is."""
+
+_SYSTEM: Final = "system"
+_PLACES: Final = ("host", "hostaddr", "service")
+
+_USER: Final = re.compile(r"[a-z]+://(?:[^@/]*@)?")
+
+# Where systems keep the roots that they trust, if Python's own OpenSSL does not know: Debian and Alpine; Fedora; SUSE;
+# BSD and macOS. psycopg's wheel brings an OpenSSL that looks at none of these.
+_ROOTS: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+
+
+def with_tls(url: str) -> str:
+    """A PostgreSQL URL that says of itself how its server is checked: by name, unless it says something else.
+
+    A server on this machine, at loopback or a socket, is left as it is.
+    """
+    said = conninfo_to_dict(url)
+    if _is_local(said):
+        return url
+    more = {}
+    if "sslmode" not in said:
+        more["sslmode"] = VERIFIED
+    if said.get("sslrootcert", _SYSTEM) == _SYSTEM:
+        more["sslrootcert"] = _system_roots()
+    if "gssencmode" not in said:
+        more["gssencmode"] = "disable"  # it would come before TLS, and is not asked whose it is
+    return _with_query(url, more)
+
+
+def weak_mode(url: str) -> str | None:
+    """The `sslmode` that a URL asks for, when it does not check the server and the server is not on this machine."""
+    said = conninfo_to_dict(url)
+    mode = str(said.get("sslmode", VERIFIED))
+    return None if mode == VERIFIED or _is_local(said) else mode
+
+
+def _is_local(said: Mapping[str, Any]) -> bool:
+    """Whether all the hosts that are said are this machine. What a service file says is not looked into."""
+    found = {name: str(said.get(name) or os.environ.get(f"PG{name.upper()}", "")) for name in _PLACES}
+    if found["service"] and not (found["host"] or found["hostaddr"]):
+        return False
+    hosts = [each for name in ("host", "hostaddr") for each in found[name].split(",")]
+    return all(map(_is_local_host, hosts))
+
+
+def _is_local_host(host: str) -> bool:
+    if not host or host.startswith(("/", "@")) or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _system_roots() -> str:
+    """The file of the roots that this system trusts; where there is none, libpq is to look for itself."""
+    known = (ssl.get_default_verify_paths().cafile, *_ROOTS)
+    return next((path for path in known if path and Path(path).is_file()), _SYSTEM)
+
+
+def _with_query(url: str, more: Mapping[str, str]) -> str:
+    """The URL with these parameters in the place of its own of those names."""
+    # As libpq reads it: a password, before the first `@`, may hold a question mark.
+    user = _USER.match(url)
+    end = user.end() if user else 0
+    place, _, query = url[end:].partition("?")
+    kept = [part for part in query.split("&") if part and part.partition("=")[0] not in more]
+    said = [f"{name}={quote(value, safe='')}" for name, value in more.items()]
+    return f"{url[:end]}{place}?{'&'.join(kept + said)}"

@@ -1,0 +1,62 @@
+"""Reads and writes sealed values, whatever they say, and the stored keys of hashes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from messagelog.storage.scripts.asking import Do, Fetch, Together
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from messagelog.storage.scripts.asking import Script
+    from messagelog.storage.sealed import SealedColumn
+
+
+@dataclass(frozen=True, slots=True)
+class SealedValue:
+    """A sealed value as it was read, and the key of its row."""
+
+    key: tuple[str, ...]
+    sealed: bytes = field(repr=False)
+
+
+def find_sealed(
+    column: SealedColumn, after: SealedValue | None, *, not_under: bytes, limit: int
+) -> Script[list[SealedValue]]:
+    """The next values that are sealed under other keys than this one."""
+    key = after.key if after is not None else ("",) * len(column.key)
+    start = dict(zip(column.key, key, strict=True))
+    rows = yield Fetch(f"find_sealed_{column.table}", {**start, "key_id": not_under, "limit": limit})
+    return [SealedValue(tuple(key), bytes(sealed)) for *key, sealed in rows]
+
+
+def reseal(column: SealedColumn, changes: Sequence[tuple[SealedValue, bytes]]) -> Script[None]:
+    """Writes values anew, each unless somebody has written another one since it was read."""
+    yield Do(
+        f"reseal_{column.table}",
+        [
+            {**dict(zip(column.key, value.key, strict=True)), "before": value.sealed, "sealed": sealed}
+            for value, sealed in changes
+        ],
+    )
+
+
+def count_sealed(column: SealedColumn) -> Script[dict[bytes, int]]:
+    """How many values of a column there are by the id of their key. Reads the whole table."""
+    rows = yield Fetch(f"count_sealed_{column.table}", {})
+    return {bytes(key_id): count for key_id, count in rows}
+
+
+def find_keys() -> Script[dict[str, bytes]]:
+    """The stored keys, sealed, by their purpose."""
+    rows = yield Fetch("find_keys", {})
+    return {purpose: bytes(sealed) for purpose, sealed in rows}
+
+
+def keep_keys(keys: Mapping[str, bytes]) -> Script[dict[str, bytes]]:
+    """Stores sealed keys, each where there is none of its purpose yet; those that are stored then."""
+    kept = [{"purpose": purpose, "sealed": sealed} for purpose, sealed in sorted(keys.items())]
+    (rows,) = yield Together(Do("keep_key", kept), Fetch("find_keys", {}))
+    return {purpose: bytes(sealed) for purpose, sealed in rows}

@@ -1,0 +1,53 @@
+"""Which columns hold sealed values: all that is sealed under a secret key stands here, so that a rotation finds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class SealedColumn:
+    """A column of sealed values. A value's context is the table's name and its row's `key`; NULL or nothing is none.
+
+    `order` is the primary key, in the order of its index.
+    """
+
+    table: str
+    column: str
+    key: tuple[str, ...] = ("tenant", "platform", "id")
+    order: tuple[str, ...] = ("id", "tenant", "platform")
+
+    def context(self, *key: str) -> tuple[str, ...]:
+        """What a value of the row with this key is bound to."""
+        return (self.table, *key)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What stands in braces in `statements/sealed.sql`."""
+        return {
+            "{table}": self.table,
+            "{column}": self.column,
+            "{key}": ", ".join(f'"{name}"' for name in self.key),
+            "{order}": ", ".join(f'"{name}"' for name in self.order),
+            "{start}": ", ".join(f":{name}" for name in self.order),
+            "{row}": " AND ".join(f'"{name}" = :{name}' for name in self.key),
+        }
+
+
+SEALED: Final = (
+    SealedColumn("users", "credentials"),
+    SealedColumn("messageLogs", "payload"),
+    SealedColumn(
+        "contacts",
+        "contacts",
+        key=("tenant", "platform", "phoneNumber"),
+        order=("phoneNumber", "tenant", "platform"),
+    ),
+    SealedColumn(
+        "newContacts", "contact", key=("tenant", "platform", "key"), order=("key", "tenant", "platform")
+    ),
+    SealedColumn("attempts", "body"),
+    # The last: a rotation that was broken off leaves it, and no server starts without the secret that it needs.
+    SealedColumn("keys", "sealed", key=("purpose",), order=("purpose",)),
+)

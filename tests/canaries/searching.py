@@ -1,0 +1,136 @@
+"""Canaries: secrets and texts that can be recognised wherever they turn up, in whatever spelling.
+
+All begin with one stem that nothing else holds. A place is searched for the stem in every spelling at once, and what
+is found says which canary it was.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+from uuid import uuid4
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_REACH: Final = 200
+
+
+@dataclass(frozen=True)
+class Canaries:
+    """The canaries of one test, by name. Their stem is of this test alone, so that old bytes of others are no leak.
+
+    Each has its name on both sides of the stem, since a database may put a page's head into the middle of one.
+    """
+
+    stem: str = field(default_factory=lambda: f"cnry{uuid4().hex[:12]}")
+    known: set[str] = field(default_factory=set)
+
+    def __getitem__(self, name: str) -> str:
+        self.known.add(name)
+        return f"{name}-{self.stem}-{name}-end"
+
+    def found_in(self, place: bytes) -> set[str]:
+        """The names of the canaries in a place, with the spelling: `api_key (hex)`. A torn one is `a part`."""
+        found = set()
+        for text in (place, _unwrapped(place)):
+            for spelling, stem in _spellings(self.stem):
+                for hit in re.finditer(re.escape(stem), text):
+                    around = text[max(0, hit.start() - _REACH) : hit.end() + _REACH]
+                    found |= {f"{name} ({spelling})" for name in self._names(around, spelling)}
+        return found
+
+    def _names(self, around: bytes, spelling: str) -> set[str]:
+        """The canaries around a stem: the one that it is of, and others that are found there too."""
+        plain = _READERS[spelling](around)
+        seen = {
+            name
+            for name in self.known
+            if f"{self.stem}-{name}-end" in plain or re.search(rf"(?<![a-z_]){name}-{self.stem}", plain)
+        }
+        return seen or {"a part"}
+
+
+def names(found: set[str]) -> set[str]:
+    """The canaries that were found, without their spellings."""
+    return {each.partition(" (")[0] for each in found}
+
+
+def spelled(text: str) -> dict[str, bytes]:
+    """A text in every spelling that is searched for."""
+    return {
+        "raw": text.encode(),
+        "json": json.dumps(text).replace("-", "\\u002d").encode(),
+        "url": quote(text, safe="").replace("-", "%2D").encode(),
+        "base64": base64.b64encode(text.encode()),
+        "base64 +1": base64.b64encode(b"." + text.encode()),
+        "base64 +2": base64.b64encode(b".." + text.encode()),
+        "base64url": base64.urlsafe_b64encode(text.encode()).rstrip(b"="),
+        "hex": text.encode().hex().encode(),
+        "HEX": text.encode().hex().upper().encode(),
+        "UTF-16LE": text.encode("utf-16-le"),
+        "UTF-16BE": text.encode("utf-16-be"),
+        "wrapped": "\n".join(text).encode(),
+        "wrapped in json": "\\n".join(text).encode(),
+    }
+
+
+def _spellings(stem: str) -> list[tuple[str, bytes]]:
+    """The stem as it begins in each spelling. Of base64 only the characters count that nothing else decides."""
+    raw = stem.encode()
+    return [
+        ("raw", raw),
+        *((f"base64 {shift}", _base64_core(raw, shift)) for shift in range(3)),
+        ("hex", raw.hex().encode()),
+        ("hex", raw.hex().upper().encode()),
+        ("UTF-16LE", stem.encode("utf-16-le")),
+        ("UTF-16BE", stem.encode("utf-16-be")),
+    ]
+
+
+def _base64_core(raw: bytes, shift: int) -> bytes:
+    whole = base64.b64encode(b"." * shift + raw)
+    first = (0, 2, 3)[shift]
+    return whole[first : (shift + len(raw)) * 8 // 6]
+
+
+def _unwrapped(place: bytes) -> bytes:
+    """What wrapped lines were before, in plain text and in JSON."""
+    return re.sub(rb"\\[rn]|[\r\n\t ]", b"", place)
+
+
+def _plain(around: bytes) -> str:
+    text = around.decode("latin-1").replace("%2D", "-").replace("%2d", "-").replace("\\u002d", "-")
+    return text.replace("%20", " ").replace("+", " ")
+
+
+def _from_base64(around: bytes) -> str:
+    letters = re.sub(rb"[^A-Za-z0-9+/_-]", b" ", around).replace(b"-", b"+").replace(b"_", b"/")
+    texts = []
+    for word in letters.split(b" "):
+        for cut in range(4):
+            part = word[cut:]
+            whole = part[:-1] if len(part) % 4 == 1 else part
+            texts.append(base64.b64decode(whole + b"=" * (-len(whole) % 4)).decode("latin-1"))
+    return " ".join(texts)
+
+
+def _from_hex(around: bytes) -> str:
+    words = re.findall(rb"[0-9a-fA-F]{2,}", around)
+    pairs = (word[cut : len(word) - (len(word) - cut) % 2] for word in words for cut in (0, 1))
+    return " ".join(bytes.fromhex(pair.decode()).decode("latin-1") for pair in pairs)
+
+
+_READERS: Final[dict[str, Callable[[bytes], str]]] = {
+    "raw": _plain,
+    "base64 0": _from_base64,
+    "base64 1": _from_base64,
+    "base64 2": _from_base64,
+    "hex": _from_hex,
+    "UTF-16LE": lambda around: _plain(around.replace(b"\0", b"")),
+    "UTF-16BE": lambda around: _plain(around.replace(b"\0", b"")),
+}

@@ -1,0 +1,259 @@
+"""The plugin `redaction`: every text of a request, the operator's patterns, and its own limit of time."""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+import pytest
+
+from messagelog.messages import LogRequest, parse_log_request
+from messagelog.plugins import BadPluginSetting, RequestContext
+from messagelog.plugins.redaction import Redaction, TooSlow
+from support.requests import START, body, message, parsed, thread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CONTEXT = RequestContext(tenant="acme", platform="memory", crm="Memory CRM", user_id="ada")
+CARD, MASKED = "4111 1111 1111 1111", "••••••••••••1111"
+
+REDACTED = {
+    "LogInfo.status_reason",
+    "Message.subject",
+    "Message.text",
+    "Message.transcript",
+    "Entity.subject",
+    "Entity.text",
+    "Attachment.file_name",
+}
+"""What people wrote."""
+
+KEPT = {
+    # ids, and what is a part of them
+    "LogInfo.conversation_id",
+    "LogInfo.conversation_log_id",
+    "LogInfo.date",
+    "LogRequest.contact_id",
+    "Message.id",
+    "Message.conversation_id",
+    "ConversationRef.id",
+    "Entity.id",
+    "Attachment.id",
+    "Owner.extension_id",
+    "Party.extension_id",
+    # times
+    "LogInfo.creation_time",
+    "LogInfo.last_modified_time",
+    "Message.creation_time",
+    "Message.last_modified_time",
+    "Entity.creation_time",
+    "Entity.last_modified_time",
+    # who it is and how to reach them
+    "LogRequest.contact_name",
+    "Owner.name",
+    "Party.name",
+    "Party.location",
+    "Party.phone_number",
+    "Party.extension_number",
+    # where files are
+    "Attachment.uri",
+    "Attachment.link",
+    # words of RingCentral and of the manifest
+    "LogRequest.contact_type",
+    "LogRequest.overriding_format",
+    "LogInfo.type",
+    "LogInfo.status",
+    "Message.type",
+    "Message.direction",
+    "Message.message_status",
+    "Message.fax_resolution",
+    "Message.record_type",
+    "Message.availability",
+    "Entity.record_type",
+    "Entity.availability",
+    "Entity.direction",
+    "Entity.message_status",
+    "Attachment.type",
+    "Attachment.content_type",
+    "Owner.extension_type",
+    "Party.message_status",
+    "Party.fax_error_code",
+    # RingCentral's token, which plugins are not shown
+    "LogInfo.rc_access_token",
+}
+
+
+def redaction(**settings: str) -> Redaction:
+    return Redaction(settings)
+
+
+def with_patterns(folder: Path, text: str) -> Redaction:
+    path = folder / "patterns"
+    path.write_text(text, "utf-8")
+    return redaction(patterns_file=str(path))
+
+
+async def seen(request: LogRequest, plugin: Redaction | None = None) -> LogRequest:
+    return await (plugin or redaction()).on_request(CONTEXT, request)
+
+
+def flat(type_: Any) -> Iterator[Any]:
+    """The types that a hint is made of."""
+    if get_origin(type_) in {Union, types.UnionType, tuple, dict}:
+        for each in get_args(type_):
+            yield from flat(each)
+    else:
+        yield type_
+
+
+def fields_of(record: type[msgspec.Struct], found: dict[str, bool]) -> dict[str, bool]:
+    """Every field of a record and of those in it: whether it may hold a text."""
+    for name, hint in get_type_hints(record).items():
+        parts = list(flat(hint))
+        key = f"{record.__name__}.{name}"
+        if key not in found:
+            found[key] = str in parts
+            for part in parts:
+                if isinstance(part, type) and issubclass(part, msgspec.Struct):
+                    fields_of(part, found)
+    return found
+
+
+def filled(record: type[msgspec.Struct]) -> dict[str, Any]:
+    """JSON of a record with a card's number in every field that may hold a text, but for those that are times."""
+    made: dict[str, Any] = {}
+    hints = get_type_hints(record)
+    for field in msgspec.structs.fields(record):
+        parts = list(flat(hints[field.name]))
+        inner = [part for part in parts if isinstance(part, type) and issubclass(part, msgspec.Struct)]
+        many = get_origin(hints[field.name]) is not None and tuple in {
+            get_origin(each) for each in (hints[field.name], *get_args(hints[field.name]))
+        }
+        if inner:
+            value: Any = filled(inner[0])
+        elif field.name.endswith("_time"):
+            value = START
+        elif str in parts and field.name != "additional_submission":
+            value = CARD
+        else:
+            continue
+        made[field.encode_name] = [value] if many else value
+    return made
+
+
+def texts(value: Any) -> Iterator[tuple[str, Any]]:
+    """The fields of a record and of those in it, with what they hold."""
+    for field in msgspec.structs.fields(value):
+        held = getattr(value, field.name)
+        for each in held if isinstance(held, tuple) else (held,):
+            if isinstance(each, msgspec.Struct):
+                yield from texts(each)
+            elif each is not None:
+                yield f"{type(value).__name__}.{field.name}", each
+
+
+async def test_of_every_field_that_holds_text_it_is_said_whether_it_is_redacted() -> None:
+    fields = {name for name, holds_text in fields_of(LogRequest, {}).items() if holds_text}
+    assert fields == (REDACTED | KEPT | {"LogRequest.additional_submission"})
+    request = parse_log_request(msgspec.json.encode(filled(LogRequest)))
+    before, after = list(texts(request)), list(texts(await seen(request)))
+    changed = {name for (name, old), (_, new) in zip(before, after, strict=True) if old != new}
+    assert changed == REDACTED
+    assert {name for name, held in before if held == CARD} >= REDACTED
+    assert all(held == MASKED for name, held in after if name in REDACTED)
+
+
+async def test_a_request_without_such_numbers_is_the_same_object() -> None:
+    request = parsed(body(message(1), submission={"note": "call back", "choices": ["a", 1]}))
+    assert await seen(request) is request
+
+
+async def test_only_what_changes_is_made_anew() -> None:
+    request = parsed(body(message(1, "fine"), message(2, f"it is {CARD}")))
+    after = await seen(request)
+    (second, first) = after.info.messages
+    assert second.subject == f"it is {MASKED}"
+    assert first is request.info.messages[1]
+
+
+async def test_notes_of_a_shared_thread_are_redacted() -> None:
+    after = await seen(parsed(thread("hello", f"it is {CARD}")))
+    assert [entity.text for entity in after.thread.entities] == ["hello", f"it is {MASKED}"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("4111111111111111", "••••••••••••1111"),
+        (CARD, MASKED),
+        ("SSN 123-45-6789", "SSN XXX-XX-XXXX"),
+        ("4000000000000000006", "4000000000000000006"),  # as long as ids of some CRMs are
+        ("0061t00000AbCdEfGH", "0061t00000AbCdEfGH"),
+    ],
+)
+async def test_answers_of_the_form_are_redacted_but_for_ids(answer: str, expected: str) -> None:
+    after = await seen(parsed(body(message(1), submission={"a": {"b": [answer, 3, None]}})))
+    assert after.additional_submission == {"a": {"b": [expected, 3, None]}}
+
+
+# ---------------------------------------------------------------------------------------- own patterns
+
+
+async def test_own_patterns_are_replaced_by_their_names(tmp_path: Path) -> None:
+    plugin = with_patterns(tmp_path, "# ours\n\naccount = (?i)\\bacc-\\d{6}\\b\nproject X = Projekt Ü\\w+\n")
+    after = await seen(parsed(body(message(1, f"é Acc-123456, Projekt Über and {CARD} ✓"))), plugin)
+    assert after.info.messages[0].subject == f"é [account], [project X] and {MASKED} ✓"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("fine = a\nno equals sign", r"patterns: line 2: expected `name = regular expression`\."),
+        ("= a", "line 1: expected"),
+        ("9 lives = a", "line 1: expected"),
+        ("a = b\na = c", "line 2: there is another pattern called a"),
+        ("a = (b", r"line 1: not a regular expression of RE2: missing \): \(b"),
+        ("a = (?=b)", "line 1: not a regular expression of RE2: invalid perl operator"),
+        ("a = (b)\\1", "line 1: not a regular expression of RE2: invalid escape sequence"),
+        ("a = x{1000}{1000}", "line 1: not a regular expression of RE2"),
+        ("a = b*", "line 1: it matches where nothing is written"),
+    ],
+)
+def test_a_bad_pattern_is_told_with_its_line(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(BadPluginSetting, match=problem):
+        with_patterns(tmp_path, text)
+
+
+def test_settings_that_nobody_knows_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadPluginSetting, match=r"it has no setting pattern_file\."):
+        redaction(pattern_file="x")
+    with pytest.raises(BadPluginSetting, match=r"patterns_file: .*/none cannot be read: FileNotFoundError\."):
+        redaction(patterns_file=str(tmp_path / "none"))
+    (tmp_path / "latin").write_bytes(b"a = \xff")
+    with pytest.raises(BadPluginSetting, match=r"cannot be read: UnicodeDecodeError\."):
+        redaction(patterns_file=str(tmp_path / "latin"))
+
+
+async def test_a_pattern_that_is_slow_elsewhere_ends_here(tmp_path: Path) -> None:
+    plugin = with_patterns(tmp_path, "slow = (a+)+$\n")
+    text = "a" * 2000 + "!"
+    after = await seen(parsed(body(message(1, text))), plugin)
+    assert after.info.messages[0].subject == text
+
+
+async def test_a_pattern_with_more_finds_than_there_is_time_for_fails(tmp_path: Path) -> None:
+    path = tmp_path / "patterns"
+    path.write_text("letter = x", "utf-8")
+    ticks = iter(range(10_000))
+    plugin = Redaction({"patterns_file": str(path)}, clock=lambda: next(ticks) / 100)
+    few = await seen(parsed(body(message(1, "x" * 50))), plugin)
+    assert few.info.messages[0].subject == "[letter]" * 50
+    with pytest.raises(TooSlow):
+        await seen(parsed(body(message(1, "x" * 5000))), plugin)
+
+
+def test_it_is_required_whatever_the_operator_says() -> None:
+    assert redaction().required

@@ -1,0 +1,89 @@
+"""The CRM goes down, loses every other answer and asks for patience: all that was accepted arrives, once, by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from messagelog.core import Times
+from messagelog.storage import scripts
+from support.requests import body, message, thread
+from support.site import ADA, GRACE, OTTO, site, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from support.site import Site
+
+PROVE: Final = bool(os.environ.get("MESSAGELOG_PROVE"))
+SECONDS: Final = 30.0 if PROVE else 0.8
+CONVERSATIONS: Final = 4
+PHASES: Final[tuple[dict[str, Any], ...]] = (
+    {"failure_rate": 1, "status": 503},
+    {"lose_response_rate": 0.5},
+    {"failure_rate": 0.6, "status": 429, "retry_after_s": 1 if PROVE else 0.1},
+    {"drop_request_rate": 0.5, "lose_response_rate": 0.5},
+)
+_PATIENCE: Final = 600.0 if PROVE else 30.0
+
+
+@pytest.fixture
+async def shaken(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
+    """A server that answers soon and, unless there is time for more, repeats soon."""
+    times = Times(answer=0.2, call=2.0, lease=60.0, sweep=0.05)
+    luck = random.random if PROVE else lambda: 0.02
+    async with site(database_url, tmp_path, times=times, luck=luck) as running:
+        yield running
+
+
+def text_id(phase: int, number: int, each: int) -> int:
+    return phase * 1000 + number * 100 + each
+
+
+async def sent_in(here: Site, phase: int, number: int) -> None:
+    """A conversation of two messages, one and then both: of two tenants, and of two colleagues of the first."""
+    for count in (1, 2):
+        messages = [
+            message(id_, f"words {id_} end") for id_ in (text_id(phase, number, 1), text_id(phase, number, 2))
+        ]
+        sent = body(*messages[:count], conversation=f"c-{phase}-{number}")
+        for user in ((ADA, GRACE)[(count + number) % 2], OTTO):
+            reply = await here.log(sent, user)
+            assert reply.body["successful"] is True, reply.body
+
+
+@pytest.mark.timeout(900 if PROVE else 60)
+async def test_everything_arrives_once_without_anyones_help(shaken: Site) -> None:
+    for user in (ADA, GRACE, OTTO):
+        await shaken.token(user)
+    expected: dict[str, list[str]] = {ADA: [], OTTO: []}
+    for phase, chaos in enumerate(PHASES):
+        for user in expected:
+            await shaken.crm_api("POST", "/chaos", json={"reset": True, **chaos}, user=user)
+        await asyncio.gather(*(sent_in(shaken, phase, number) for number in range(CONVERSATIONS)))
+        await shaken.log(thread(f"spoken {phase} end", id_=f"thread-{phase}"), ADA)
+        texts = [
+            f"words {text_id(phase, number, each)} end" for number in range(CONVERSATIONS) for each in (1, 2)
+        ]
+        expected[OTTO] += texts
+        expected[ADA] += [*texts, f"spoken {phase} end"]
+        await asyncio.sleep(SECONDS)
+    for user in expected:
+        await shaken.crm_api("POST", "/chaos", json={"reset": True}, user=user)
+    await until(lambda: all_logged(shaken), "all is logged", patience=_PATIENCE)
+    for user, texts in expected.items():
+        written = "\n".join(each["body"] for each in await shaken.activities(user))
+        assert {text: written.count(text) for text in texts} == dict.fromkeys(texts, 1)
+
+
+async def all_logged(here: Site) -> bool:
+    """Of both tenants, whose messages have the same ids."""
+    summaries = await here.assembly.store.read(lambda: scripts.list_logs(1000))
+    states = {state for each in summaries for state in each.counts}
+    assert states <= {"planned", "calling", "unknown", "logged"}, "what waits for a person is not by itself"
+    return states == {"logged"}

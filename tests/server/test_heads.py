@@ -1,0 +1,72 @@
+"""A request's head that is too long, or does not come to its end, holds no connection for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from messagelog.server.heads import BoundedHeads
+from support.site import SQLITE_ONLY, site
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.site import Site
+
+pytestmark = SQLITE_ONLY
+
+
+async def told(here: Site, *sent: bytes) -> bytes:
+    """What the server says to these bytes until it closes the connection."""
+    port = int(here.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for part in sent:
+            writer.write(part)
+            await writer.drain()
+        return await asyncio.wait_for(reader.read(), 10)
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+LONG = b"x" * (BoundedHeads.head_bytes + 1)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        (b"GET /isAlive?" + LONG,),
+        (b"GET /isAlive HTTP/1.1\r\nx: " + LONG,),
+        (b"GET /isAlive HTTP/1.1\r\n", *([b"x: " + 1000 * b"x" + b"\r\n"] * 70)),
+    ],
+)
+async def test_a_head_without_end_is_not_read_on(here: Site, sent: tuple[bytes, ...]) -> None:
+    assert await told(here, *sent) == b""
+    assert (await here.ask("GET", "/isAlive")).status == 200
+
+
+async def test_several_requests_on_one_connection_each_have_their_own_room(here: Site) -> None:
+    one = b"GET /isAlive HTTP/1.1\r\nhost: x\r\nx: " + b"x" * 40_000 + b"\r\n\r\n"
+    last = one.replace(b"host: x", b"host: x\r\nconnection: close")
+    assert (await told(here, one, one, last)).count(b"200 OK") == 3
+
+
+async def test_a_body_may_be_longer_than_a_head(here: Site) -> None:
+    reply = await here.ask("POST", f"/messageLog?jwtToken={await here.token()}", data=b" " * 200_000)
+    assert reply.status == 400
+    assert reply.body.startswith("body: ")
+
+
+@pytest.mark.parametrize(
+    "sent", [(), (b"GET",), (b"GET /isAlive HTTP/1.1\r\n",), (b"GET /isAlive HTTP/1.1\r\nx: y\r\n",)]
+)
+async def test_a_head_that_does_not_come_is_not_waited_for(
+    database_url: str, tmp_path: Path, sent: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedHeads, "head_seconds", 0.0)
+    async with site(database_url, tmp_path) as here:
+        assert await told(here, *sent) == b""

@@ -1,0 +1,91 @@
+"""An event loop whose time passes only when nothing is left to do: a day of waiting takes a moment.
+
+A store writes in a thread of its own. While it does, time stands still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
+
+    from messagelog.storage import Store
+    from messagelog.storage.port import Lock
+    from messagelog.storage.scripts import Script
+
+T = TypeVar("T")
+
+START_MS = 1_800_000_000_000
+
+
+class _Selector(selectors.DefaultSelector):
+    """Waits for nobody, unless something outside of the loop is at work."""
+
+    busy = 0
+    passed = 0.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        if self.busy or timeout is None:
+            return super().select(timeout)
+        ready = super().select(0)
+        if not ready and timeout > 0:
+            self.passed += timeout
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop with a time of its own."""
+
+    def __init__(self) -> None:
+        self.waiting = _Selector()
+        super().__init__(self.waiting)
+
+    def time(self) -> float:
+        return 1_000.0 + self.waiting.passed
+
+    def clock(self) -> int:
+        """The same time as a database's clock, in epoch milliseconds."""
+        return START_MS + round(self.waiting.passed * 1000)
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Something outside is at work: time waits for it."""
+        self.waiting.busy += 1
+        try:
+            yield
+        finally:
+            self.waiting.busy -= 1
+
+
+class StillStore:
+    """A store, during whose work time stands still."""
+
+    def __init__(self, store: Store, loop: VirtualLoop) -> None:
+        self._store = store
+        self._loop = loop
+
+    async def read(self, script: Callable[[], Script[T]]) -> T:
+        with self._loop.standing_still():
+            return await self._store.read(script)
+
+    async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Lock] = ()) -> T:
+        with self._loop.standing_still():
+            return await self._store.write(script, locks=locks)
+
+    async def close(self) -> None:
+        with self._loop.standing_still():
+            await self._store.close()
+
+
+def run_virtually(main: Callable[[VirtualLoop], Coroutine[Any, Any, T]]) -> T:
+    """Runs a coroutine in virtual time."""
+    loop = VirtualLoop()
+    try:
+        return loop.run_until_complete(main(loop))
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()

@@ -1,0 +1,328 @@
+"""Whatever scripts one tenant runs, in whatever order: no neighbour's row is changed, and none is shown."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from messagelog.storage import AuditEntry, ClaimLost, LogKey, LogState, RowState, UserRow, open_store, scripts
+from messagelog.storage.rows import (
+    Attempt,
+    Decision,
+    NewContactKey,
+    NewContactState,
+    PaceChange,
+    RowChange,
+    Seen,
+    WaitingChange,
+)
+from messagelog.storage.sealed import SEALED
+from storage.journal import LEASE, SETTLE, Clock, Journal, became, logged, new, run_sql
+from tenancy.neighbours import (
+    PLATFORM,
+    TENANT,
+    THEIRS,
+    copy_to_neighbours,
+    empty,
+    rows_of_neighbours,
+    rows_of_ours,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from messagelog.storage import Claim, LogRow
+
+OURS: Final = (TENANT, PLATFORM)
+LOGS: Final = tuple(LogKey(TENANT, PLATFORM, id_) for id_ in ("log-a", "log-b"))
+IDS: Final = ("1", "2", "3", "4")
+NUMBER: Final = "+14155550142"
+NEW: Final = NewContactKey(TENANT, PLATFORM, "a key")
+DAY_MS: Final = 24 * 3600 * 1000
+
+
+@dataclass
+class Ours:
+    """Our tenant at work: its journal, its claims, and which of everything the next step is about."""
+
+    journal: Journal
+    claims: list[Claim] = field(default_factory=list)
+    pick: int = 0
+
+    @property
+    def key(self) -> LogKey:
+        return LOGS[self.pick % len(LOGS)]
+
+    @property
+    def ids(self) -> list[str]:
+        return [IDS[self.pick % 4], IDS[(self.pick + 1) % 4]]
+
+    @property
+    def user(self) -> UserRow:
+        return UserRow(TENANT, PLATFORM, "ada", f"Ada {self.pick}", "", None, None, b"x%d" % self.pick, "s")
+
+    def had(self, claim: Claim | None) -> Claim | None:
+        if claim is not None:
+            self.claims.append(claim)
+        return claim
+
+    async def read(self, script: Callable[[], Any]) -> Any:
+        return await self.journal.store.read(script)
+
+    async def write(self, script: Callable[[], Any]) -> Any:
+        return await self.journal.store.write(script)
+
+
+async def _accept(we: Ours) -> Any:
+    return we.had((await we.journal.accept(*we.ids, key=we.key, contact=f"c-{we.pick % 2}")).claim)
+
+
+async def _claim(we: Ours) -> Any:
+    return we.had(await we.journal.claim(we.key))
+
+
+async def _save(we: Ours) -> Any:
+    if not we.claims:
+        return None
+    claim = we.claims.pop()
+    ids = claim.step.ids if claim.step else tuple(row.id for row in claim.rows)
+    outcomes: list[tuple[LogRow, tuple[Any, ...], dict[str, Any]]] = [
+        (*logged(claim.log, *ids), {}),
+        (claim.log, became(RowState.FAILED, *ids), {"waiting": WaitingChange(None, RowState.FAILED, "no")}),
+        (replace(claim.log, state=LogState.PARKED), became(RowState.PARKED, *ids), {}),
+        (
+            replace(claim.log, third_party_log_id=None, generation=2),
+            became(RowState.PLANNED, *ids),
+            {"anew": [new(id_) for id_ in IDS]},
+        ),
+        (claim.log, became(RowState.PLANNED, *ids), {"wait_ms": 0}),
+    ]
+    log, changes, more = outcomes[we.pick % len(outcomes)]
+    try:
+        return we.had(await we.journal.save(log, changes, **more))
+    except ClaimLost:
+        return None
+
+
+async def _attempt(we: Ours) -> Any:
+    """A `save` of a call that came to nothing."""
+    claim = (await we.journal.accept("8", key=LogKey(*OURS, "log-of-eight"))).claim
+    if claim is None:
+        return None
+    tried = Attempt("create", "Rejected", 422, "rejected", b"sealed")
+    return await we.journal.save(
+        claim.log, became(RowState.FAILED, "8", reason="rejected: no"), attempt=tried
+    )
+
+
+async def _note(we: Ours) -> Any:
+    try:
+        return await we.journal.note(replace(we.claims[-1].log, blocks=b"x")) if we.claims else None
+    except ClaimLost:
+        return None
+
+
+async def _reseal(we: Ours) -> Any:
+    user = await we.read(lambda: scripts.find_user(*OURS, "ada"))
+    if user is None or user.credentials is None:
+        return
+    value = scripts.SealedValue((*OURS, "ada"), user.credentials)
+    (column,) = (each for each in SEALED if each.table == "users")
+    await we.write(lambda: scripts.reseal(column, [(value, b"z%d" % we.pick)]))
+
+
+async def _of_a_log(we: Ours, script: Callable[[LogRow], Any]) -> Any:
+    log = (await we.journal.accept("9", key=LogKey(*OURS, "log-of-nine"))).claim
+    if log is None:
+        return None
+    await we.journal.done(log)
+    return await we.read(lambda: script(replace(log.log, third_party_log_id="a-1")))
+
+
+def _plan_all(seen: Seen) -> Decision:
+    changes = tuple(RowChange(row.id, RowState.PLANNED) for row in seen.rows if row.state is RowState.FAILED)
+    return Decision(replace(seen.log, tries=0), changes)
+
+
+ENTRY: Final = ("grace", "read_text", "text", *OURS, "1")
+ERASE: Final[dict[str, Any]] = {
+    "erase_account": lambda we: we.write(lambda: scripts.erase_account(*OURS, "ada", AuditEntry(*ENTRY))),
+    "erase_in_log": lambda we: we.write(lambda: scripts.erase_in_log(we.key, "ada")),
+    "erase_log": lambda we: we.write(lambda: scripts.erase_log(we.key)),
+    "erase_tenant": lambda we: we.write(lambda: scripts.erase_tenant(*OURS, AuditEntry(*ENTRY))),
+}
+"""What erases: not before every table has rows."""
+
+WRITES: Final[dict[str, Any]] = {
+    "accept": _accept,
+    "claim": _claim,
+    "save": _save,
+    "note": _note,
+    "save_user": lambda we: we.write(lambda: scripts.save_user(we.user)),
+    "sign_in": lambda we: we.write(lambda: scripts.sign_in(we.user)),
+    "sign_out": lambda we: we.write(lambda: scripts.sign_out(*OURS, "ada", session_id="another")),
+    "refresh_user": lambda we: we.write(lambda: scripts.refresh_user(we.user)),
+    "end_sessions": lambda we: we.write(
+        lambda: scripts.end_sessions([(*OURS, "ada")], session_id="ended", forget=we.pick % 2 == 1)
+    ),
+    "reseal": _reseal,
+    "keep_keys": lambda we: we.write(lambda: scripts.keep_keys({"entries": b"x", "accounts": b"y"})),
+    "claim_refresh": lambda we: we.write(lambda: scripts.claim_refresh(we.user, owner="me", lease_ms=LEASE)),
+    "save_credentials": lambda we: we.write(lambda: scripts.save_credentials(we.user, b"y", owner="me")),
+    "release_refresh": lambda we: we.write(lambda: scripts.release_refresh(we.user, owner="me")),
+    "use_state": lambda we: we.write(lambda: scripts.use_state(f"state {we.pick}", 2**50)),
+    "keep_contacts": lambda we: we.write(
+        lambda: scripts.keep_contacts(*OURS, NUMBER, b"x", asked_at=2**50, age_ms=DAY_MS)
+    ),
+    "drop_contacts": lambda we: we.write(lambda: scripts.drop_contacts(*OURS, NUMBER, asked_at=2**50)),
+    "forget_contacts": lambda we: we.write(lambda: scripts.forget_contacts(*OURS, NUMBER)),
+    "claim_new_contact": lambda we: we.write(lambda: scripts.claim_new_contact(NEW, "me", LEASE)),
+    "settle_new_contact": lambda we: we.write(
+        lambda: scripts.settle_new_contact(NEW, "me", NewContactState.MADE, 1, b"x")
+    ),
+    "drop_new_contact": lambda we: we.write(lambda: scripts.drop_new_contact(NEW, "me")),
+    "change_user_settings": lambda we: we.write(
+        lambda: scripts.change_user_settings(*OURS, "ada", {f"s{we.pick % 3}": "1"}, [f"s{we.pick % 2 + 4}"])
+    ),
+    "change_admin_settings": lambda we: we.write(
+        lambda: scripts.change_admin_settings(*OURS, {f"s{we.pick % 3}": "1"}, [f"s{we.pick % 2 + 4}"])
+    ),
+    "change_pace": lambda we: we.write(
+        lambda: scripts.change_pace(*OURS, lambda _pace, now: (PaceChange("{}", "open", now, now, now), now))
+    ),
+    "record_audit": lambda we: we.write(lambda: scripts.record_audit([AuditEntry(*ENTRY)])),
+    "look_at_rows": lambda we: we.write(
+        lambda: scripts.look_at_rows(we.key, IDS, lambda _row: AuditEntry(*ENTRY))
+    ),
+    "attempt": _attempt,
+    "decide": lambda we: we.write(lambda: scripts.decide(we.key, {*IDS, "9"}, _plan_all, AuditEntry(*ENTRY))),
+    "look_at_texts": lambda we: we.write(
+        lambda: scripts.look_at_texts(we.key, lambda _id: AuditEntry(*ENTRY))
+    ),
+    "erase_texts": lambda we: we.write(lambda: scripts.erase_texts(we.key, we.pick * LEASE)),
+    **ERASE,
+}
+"""What writes, by the script's name, as our tenant runs it."""
+
+READS: Final[dict[str, Any]] = {
+    "look_up": lambda we: we.read(lambda: scripts.look_up(we.key, IDS)),
+    "report_rows": lambda we: we.read(lambda: scripts.report_rows(*OURS, IDS)),
+    "entries_of": lambda we: _of_a_log(we, scripts.entries_of),
+    "linked_activities": lambda we: _of_a_log(we, scripts.linked_activities),
+    "find_user": lambda we: we.read(lambda: scripts.find_user(*OURS, "ada")),
+    "find_contacts": lambda we: we.read(lambda: scripts.find_contacts(*OURS, NUMBER)),
+    "read_settings": lambda we: we.read(lambda: scripts.read_settings(*OURS, "ada")),
+    "logs_of_contact": lambda we: we.read(lambda: scripts.logs_of_contact(*OURS, f"c-{we.pick % 2}")),
+    "admin_settings": lambda we: we.read(lambda: scripts.admin_settings(*OURS)),
+    "inbox_logs": lambda we: we.read(lambda: scripts.inbox_logs(LOGS)),
+    "rows_not_logged": lambda we: we.read(lambda: scripts.rows_not_logged(we.key)),
+    "attempts_of": lambda we: we.read(lambda: scripts.attempts_of(LogKey(*OURS, "log-of-eight"))),
+}
+"""What reads for a request or for its work."""
+
+OF_ALL: Final = {
+    "list_logs": "for the operator's command",
+    "show_logs": "for the operator's command",
+    "due_logs": "the sweep's: keys of logs, each of which is then claimed as its own tenant's",
+    "walk_rows": "the erasing's: keys, of which it takes those of its tenant",
+    "walk_logs": "as above",
+    "inbox": "for operators, who see all tenants; of one tenant where she asks for it",
+    "inbox_causes": "as above",
+    "logs_to_erase": "the retention's: keys of logs, each of which is then erased by itself",
+    "logs_to_drop": "as above",
+    "drop_log": "the retention's, where it is wanted: by a key",
+    "drop_old_attempts": "the retention's: whatever is too old, by whole keys",
+    "read_audit": "for the operator's command",
+    "recorded": "what another script does, with an entry of its own",
+    **dict.fromkeys(
+        (
+            *("add_operator", "find_operator", "list_operators", "change_password", "change_roles"),
+            *("rehash_password", "remove_operator", "begin_session", "find_session", "touch_session"),
+            *("end_session", "end_operator_sessions"),
+        ),
+        "of operators, who are the server's",
+    ),
+    "next_due": "the sweep's: a time",
+    "count_open": "for the metrics: numbers",
+    "active_paces": "the sweep's: which tenants' requests need a permit, in every process",
+    "list_paces": "for the operator's metrics",
+    "list_users": "for the operator's command",
+    "find_sealed": "for the operator's command, which writes each value back to where it was",
+    "count_sealed": "for the operator's command: numbers",
+    "find_keys": "the server's own keys of hashes",
+}
+"""What reads of all tenants, and why that shows no user anything."""
+
+NO_SCRIPTS: Final = {"Ask", "Do", "Fetch", "Params", "Script", "SealedValue", "Together"}
+
+
+def test_it_is_known_of_every_script_whose_rows_it_reads_and_writes() -> None:
+    assert set(scripts.__all__) - NO_SCRIPTS == {*WRITES, *READS, *OF_ALL} - {"attempt"}
+
+
+async def _furnished(we: Ours) -> None:
+    """Rows of ours in every table, so that the neighbours get as many: some waiting, some called, some done."""
+    for pick, name in enumerate((*WRITES, *READS)):
+        if name not in {"drop_contacts", "drop_new_contact", *ERASE}:
+            we.pick = pick
+            await {**WRITES, **READS}[name](we)
+
+
+async def _played(url: str, steps: list[tuple[str, int]], more: dict[str, Any] | None = None) -> None:
+    cases = {**WRITES, **READS, **(more or {})}
+    clock = Clock()
+    store = await open_store(url, clock=clock)
+    try:
+        we = Ours(Journal(store, clock))
+        await _furnished(we)
+        held = rows_of_ours(url)
+        assert [name for name, rows in held.items() if not rows] == [], "every table is tried"
+        copy_to_neighbours(url)
+        before = rows_of_neighbours(url)
+        for name, pick in steps:
+            we.pick = pick
+            if name == "time":
+                clock.forward((1, SETTLE, LEASE, LEASE + SETTLE)[pick % 4])
+                continue
+            shown = await cases[name](we)
+            assert THEIRS not in repr(shown), f"{name} showed a neighbour's row"
+            assert rows_of_neighbours(url) == before, f"{name} changed a neighbour's row"
+    finally:
+        await store.close()
+        empty(url)
+
+
+STEPS = st.tuples(st.sampled_from(("time", *WRITES, *READS)), st.integers(0, 9))
+
+
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(STEPS, min_size=1, max_size=10))
+def test_no_order_of_scripts_touches_or_shows_a_neighbours_row(
+    database_url: str, steps: list[tuple[str, int]]
+) -> None:
+    asyncio.run(_played(database_url, steps))
+
+
+def test_every_script_leaves_the_neighbours_rows_alone(database_url: str) -> None:
+    asyncio.run(_played(database_url, [(name, 1) for name in (*WRITES, *READS)]))
+
+
+def test_a_write_and_a_read_without_a_tenant_are_found(database_url: str) -> None:
+    """That the tests above can fail."""
+
+    async def forgetful_write(_we: Ours) -> None:
+        run_sql(database_url, """UPDATE "messageLogs" SET "state" = 'logged' WHERE "id" = '1'""")
+
+    async def forgetful_read(_we: Ours) -> list[tuple[Any, ...]]:
+        return run_sql(database_url, """SELECT * FROM "users" WHERE "id" = 'ada'""")
+
+    with pytest.raises(AssertionError, match="written changed"):
+        asyncio.run(_played(database_url, [("written", 0)], {"written": forgetful_write}))
+    with pytest.raises(AssertionError, match="read showed"):
+        asyncio.run(_played(database_url, [("read", 0)], {"read": forgetful_read}))
