@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from messagelog.core.answer import ReturnMessage
+
+Kept = Annotated[str, msgspec.Meta(pattern="^[^\\x00]*$")]
+"""A text that may stand in a database: PostgreSQL takes no NUL, so nobody has an id with one."""
 
 Setting = dict[str, Any]
 """A setting: `value`, and perhaps `customizable`, `defaultValue`, `options`."""
@@ -151,22 +154,22 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
 class EraseUserForm(msgspec.Struct):
     """The body of `POST /operators/erase/user`."""
 
-    tenant: str
-    platform: str
-    id: str
+    tenant: Kept
+    platform: Kept
+    id: Kept
 
 
 class EraseTenantForm(msgspec.Struct):
     """The body of `POST /operators/erase/tenant`; without a platform, at all of them."""
 
-    tenant: str
-    platform: str | None = None
+    tenant: Kept
+    platform: Kept | None = None
 
 
 class ExportForm(msgspec.Struct):
     """The body of `POST /operators/export`: one of a contact's `id` and a `phone` number."""
 
-    tenant: str
-    platform: str
-    id: str | None = None
+    tenant: Kept
+    platform: Kept
+    id: Kept | None = None
     phone: str | None = None
