@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class BoundedHeads(HttpToolsProtocol):
-    """One connection. It is closed when a head, or an unwanted body, does not come to its end, and costs nothing else."""
+    """One connection. It is closed when a head, or an unwanted body, does not come to its end."""
 
     head_bytes: ClassVar[int] = 65_536
     """How long a request's line and headers may be. The query holds a token, and `/oauth-callback` a URL."""
