@@ -9,7 +9,6 @@ import pytest
 import structlog
 
 from messagelog.core import Times
-from messagelog.server.states import State
 from support.site import SECRET, SQLITE_ONLY, Quick, payload, refusal, site
 
 if TYPE_CHECKING:
@@ -143,7 +142,3 @@ async def test_the_crms_dropped_connections_print_nothing(
         await here.log(made)
     assert [record.getMessage() for record in caplog.records] == []
     assert "".join(capfd.readouterr()) == ""
-
-
-def test_the_secret_of_a_sign_in_is_not_shown() -> None:
-    assert "hush" not in repr(State("demo", "a state", "hush"))
