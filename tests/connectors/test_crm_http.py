@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -104,6 +104,40 @@ async def test_a_good_status_without_json_tells_nothing() -> None:
             await http.get("/x")
         with pytest.raises(OutcomeUnknown, match="HTTP 200 without JSON"):
             await http.patch("/x", json={})
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '"\\ud800"', "[1"])
+async def test_an_answer_that_cannot_be_decoded_tells_nothing(text: str) -> None:
+    async with crm(answering(200, text)) as http:
+        with pytest.raises(Unavailable, match="without JSON"):
+            await http.get("/x")
+        with pytest.raises(OutcomeUnknown, match="without JSON"):
+            await http.post("/x", json={})
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("status", [200, 401, 500])
+async def test_an_answer_without_end_is_not_read_on(status: int, packed: bool) -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(status=status)
+        if packed:
+            answer.enable_compression(web.ContentCoding.gzip)
+        await answer.prepare(request)
+        with suppress(ConnectionError):
+            while True:
+                await answer.write(b" " * 10_000)
+        return answer
+
+    async with crm(endless, longest=100_000) as http:
+        with pytest.raises(Unavailable, match="longer than 100,000 bytes"):
+            await http.get("/x")
+        with pytest.raises(OutcomeUnknown, match="longer than 100,000 bytes"):
+            await http.post("/x", json={})
+
+
+async def test_the_longest_answer_is_read() -> None:
+    async with crm(answering(200, '"' + "x" * 98 + '"'), longest=100) as http:
+        assert await http.get("/x") == "x" * 98
 
 
 async def test_a_connection_that_breaks_before_the_answer() -> None:

@@ -38,6 +38,7 @@ INSIDE_V4 = [
     "168.63.129.16/32",
     "169.254.0.0/16",
     "172.16.0.0/12",
+    "192.0.0.0/24",
     "192.0.2.0/24",
     "192.88.99.0/24",
     "192.168.0.0/16",
@@ -74,6 +75,7 @@ def embedded(address: ipaddress.IPv4Address, before: str) -> Address:
     return ipaddress.IPv6Address(int(ipaddress.IPv6Address(before)) + int(address))
 
 
+@example(ipaddress.IPv4Address("192.0.0.192"))
 @given(within(*INSIDE_V4, *INSIDE_V6))
 def test_what_is_inside_is_not_public(address: Address) -> None:
     assert not is_public(str(address))

@@ -20,6 +20,7 @@ from messagelog.connectors import (
 )
 from messagelog.core.contact_book import ContactBook
 from messagelog.storage import Sealer, open_store
+from messagelog.storage.sealing import DataKeys
 from storage.journal import Clock
 from support.crm import Crm, Plain
 from support.site import SECRET
@@ -126,6 +127,30 @@ async def test_what_was_found_is_not_asked_again_until_it_is_old(bench: Bench) -
     bench.connector.crm.contacts.clear()
     assert await bench.find() == [], "what is old is not shown"
     assert bench.connector.asked == [MAYA, MAYA]
+
+
+async def test_what_was_kept_under_another_secret_key_is_asked_anew(
+    bench: Bench, timed: tuple[Store, Clock]
+) -> None:
+    await bench.find()
+    bench.book = ContactBook(timed[0], Sealer("another secret key, 0123456789abcdef"), age=300.0, lease=45.0)
+    assert await bench.find() == ["c-1"]
+    assert await bench.find() == ["c-1"]
+    assert bench.connector.asked == [MAYA, MAYA]
+
+
+async def test_who_was_made_under_another_secret_key_may_be_there(
+    bench: Bench, timed: tuple[Store, Clock]
+) -> None:
+    await bench.make()
+    changed = Sealer(SECRET)
+    other = Sealer("another secret key, 0123456789abcdef").keyed(
+        DataKeys(changed.entry_key, changed.account_key)
+    )
+    book = ContactBook(timed[0], other, age=300.0, lease=45.0)
+    with pytest.raises(OutcomeUnknown):
+        await bench.make(book=book)
+    assert bench.connector.made == 1
 
 
 async def test_all_processes_share_what_was_found(bench: Bench, timed: tuple[Store, Clock]) -> None:

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from messagelog.messages import LogRequest, parse_log_request
-from messagelog.plugins import BadPluginSetting, RequestContext
-from messagelog.plugins.redaction import Redaction, TooSlow
+from messagelog.plugins import BadPluginSetting, Refused, RequestContext
+from messagelog.plugins.redaction import AT_ONCE, LONGEST_TEXT, Redaction, TooSlow
 from support.requests import START, body, message, parsed, thread
 
 if TYPE_CHECKING:
@@ -253,6 +253,87 @@ async def test_a_pattern_with_more_finds_than_there_is_time_for_fails(tmp_path: 
     assert few.info.messages[0].subject == "[letter]" * 50
     with pytest.raises(TooSlow):
         await seen(parsed(body(message(1, "x" * 5000))), plugin)
+
+
+# ---------------------------------------------------------------------------------------- the event loop
+
+
+class Work:
+    """Counts the characters that are looked through without a pause."""
+
+    def __init__(self) -> None:
+        self.since_pause, self.most, self.all = 0, 0, 0
+
+    def rule(self, text: str) -> str:
+        self.since_pause += len(text)
+        self.all += len(text)
+        self.most = max(self.most, self.since_pause)
+        return text
+
+    async def pause(self) -> None:
+        self.since_pause = 0
+
+
+async def test_the_event_loop_has_its_turn_between_texts() -> None:
+    work = Work()
+    plugin = Redaction({}, pause=work.pause, rules=(work.rule,))
+    sizes = [1, LONGEST_TEXT, 300, *([AT_ONCE // 3] * 30), AT_ONCE, AT_ONCE + 1, *([50] * 900)]
+    request = parsed(
+        body(
+            *(message(at, f"{at:05}".rjust(size, "4")) for at, size in enumerate(sizes, 10_000)),
+            submission={"notes": ["a b" * at for at in range(200)]},
+        )
+    )
+    await seen(request, plugin)
+    assert work.all > LONGEST_TEXT + 13 * AT_ONCE
+    assert work.most == LONGEST_TEXT
+    longest_first = Redaction({}, pause=work.pause, rules=(work.rule,))
+    work.most = 0
+    await seen(
+        parsed(body(*(message(at, "7" * (AT_ONCE // 4) + str(at)) for at in range(90)))), longest_first
+    )
+    assert AT_ONCE // 2 < work.most <= AT_ONCE
+
+
+async def test_a_short_request_is_redacted_without_a_pause() -> None:
+    async def never() -> None:
+        raise AssertionError("it waited")
+
+    plugin = Redaction({}, pause=never)
+    after = await seen(parsed(body(*(message(at, f"{at}: {CARD}") for at in range(100)))), plugin)
+    assert all(each.subject is not None and MASKED in each.subject for each in after.info.messages)
+
+
+@pytest.mark.parametrize(
+    "long",
+    [
+        body(message(1, "fine"), message(2, "4" * (LONGEST_TEXT + 1))),
+        thread("fine", "\N{BULLET}" * (LONGEST_TEXT + 1)),
+        body(message(1), submission={"note": ["x " * LONGEST_TEXT]}),
+    ],
+)
+async def test_a_text_that_is_too_long_is_refused_and_not_looked_at(long: dict[str, Any]) -> None:
+    work = Work()
+    with pytest.raises(Refused) as refused:
+        await seen(parsed(long), Redaction({}, rules=(work.rule,)))
+    assert "a text has more than 50,000 characters" in refused.value.sentence
+    assert not work.all
+
+
+async def test_time_is_watched_between_texts() -> None:
+    work, ticks = Work(), iter(range(10_000))
+    plugin = Redaction({}, clock=lambda: next(ticks), pause=work.pause, rules=(work.rule,))
+    plugin.seconds = 5.0  # type: ignore[misc] # its own, for this test
+    with pytest.raises(TooSlow):
+        await seen(parsed(body(*(message(at, f"text {at}") for at in range(100)))), plugin)
+    assert 0 < work.all < 100
+
+
+async def test_a_row_of_bullets_is_read_once() -> None:
+    """Tried from each bullet anew, this one text would take half a minute."""
+    text = f"{CARD} " + "\N{BULLET}" * (LONGEST_TEXT - 100)
+    after = await seen(parsed(body(message(1, text))))
+    assert after.info.messages[0].subject == text.replace(CARD, MASKED)
 
 
 def test_it_is_required_whatever_the_operator_says() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,3 +71,33 @@ async def test_a_head_that_does_not_come_is_not_waited_for(
     monkeypatch.setattr(BoundedHeads, "head_seconds", 0.0)
     async with site(database_url, tmp_path) as here:
         assert await told(here, *sent) == b""
+
+
+REFUSED = b"POST /operators/export HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n"
+"""It is answered 401 before its body is looked at."""
+
+
+async def test_a_body_that_nobody_waits_for_holds_no_connection(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedHeads, "head_seconds", 0.2)
+    async with site(database_url, tmp_path) as here:
+        port = int(here.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(REFUSED)
+        assert b" 401 " in await reader.readline()
+        closed = asyncio.create_task(reader.read())
+        with suppress(ConnectionError):
+            for _ in range(500):  # a little of the body each time
+                writer.write(b" ")
+                await writer.drain()
+                if (await asyncio.wait([closed], timeout=0.01))[0]:
+                    break
+        assert closed.done(), "it is still read from"
+        writer.close()
+
+
+async def test_a_connection_goes_on_behind_a_body_that_was_not_read(here: Site) -> None:
+    last = b"GET /isAlive HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    said = await told(here, REFUSED, b" " * 600_000, b" " * 400_000, last)
+    assert said.count(b" 401 ") == said.count(b" 200 OK") == 1

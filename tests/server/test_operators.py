@@ -206,6 +206,20 @@ async def test_who_guesses_has_to_wait_and_others_do_not(database_url: str, tmp_
 
 
 @SQLITE_ONLY
+async def test_the_addresses_that_one_customer_has_of_ipv6_wait_together(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with site(database_url, tmp_path, trusted_proxies=["127.0.0.1"], now=lambda: 1_000_000.0) as here:
+        await here.assembly.operators.add(BY, "grace", PASSWORD, [])
+        for last in range(5):
+            reply = await sign_in(here, "grace", "wrong", **{"x-forwarded-for": f"2001:db8:0:1::{last}"})
+            assert reply.status == 401
+        same, other = "2001:db8:0:1:ffff::1", "2001:db8:0:2::1"
+        assert (await sign_in(here, "grace", **{"x-forwarded-for": same})).status == 429
+        assert (await sign_in(here, "grace", **{"x-forwarded-for": other})).status == 200
+
+
+@SQLITE_ONLY
 async def test_a_password_is_hashed_anew_when_the_parameters_have_changed(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -271,3 +285,14 @@ async def test_a_password_is_the_same_however_a_keyboard_writes_it() -> None:
     hashed = await passwords.hashed("caf\u00e9 caf\u00e9 noir")
     assert (await passwords.checked(hashed, "cafe\u0301 cafe\u0301 noir")).right
     passwords.close()
+
+
+@SQLITE_ONLY
+async def test_the_longest_password_is_good_however_it_is_written_and_a_longer_one_is_not(here: Site) -> None:
+    await here.assembly.operators.add(BY, "grace", "ecaf\u00e9" * 204, [])
+    for password, status in (
+        ("ecaf\u00e9" * 204, 200),
+        ("ecafe\u0301" * 204, 200),
+        ("ecaf\u00e9" * 205, 401),
+    ):
+        assert (await sign_in(here, "grace", password)).status == status

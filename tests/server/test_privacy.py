@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from messagelog.core.operators import Role
 from messagelog.storage import scripts
+from storage.journal import run_sql
 from support.requests import MAYA, body, message
 from support.site import OTTO, SQLITE_ONLY, refusal
 
@@ -76,3 +79,37 @@ async def test_an_export_of_nobody_or_of_two_names_the_field(here: Site) -> None
         reply = await here.ask("POST", "/operators/export", json={**whose, **more}, headers=headers)
         assert reply.status == 400
         assert reply.body.partition(":")[0] in {"id", "phone"}
+
+
+@SQLITE_ONLY
+async def test_contacts_that_nobody_can_open_are_told_of(here: Site, database_url: str) -> None:
+    headers = await here.operator("grace", Role.ADMINISTER, Role.TEXT)
+    token = await here.token()
+    await here.ask("GET", f"/contact?phoneNumber={MAYA['phoneNumber']}&jwtToken={token}")
+    run_sql(
+        database_url,
+        'UPDATE "contacts" SET "contacts" = CAST(X\'01deadbeef\' || substr("contacts", 6) AS BLOB)',
+    )
+    whose = {"tenant": "acme", "platform": "demo", "phone": MAYA["phoneNumber"]}
+    reply = await here.ask("POST", "/operators/export", json=whose, headers=headers)
+    assert (reply.status, reply.body) == (
+        409,
+        "The contacts of this number are sealed with another secret key.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("route", "form", "field"),
+    [
+        ("erase/user", {"tenant": "acme", "platform": "demo", "id": "u\0x"}, "id"),
+        ("erase/tenant", {"tenant": "acme\0"}, "tenant"),
+        ("export", {"tenant": "acme", "platform": "demo\0", "id": "c-1"}, "platform"),
+    ],
+)
+async def test_what_no_database_holds_is_refused(
+    here: Site, route: str, form: dict[str, str], field: str
+) -> None:
+    headers = await here.operator("grace", Role.ADMINISTER, Role.TEXT)
+    reply = await here.ask("POST", f"/operators/{route}", json=form, headers=headers)
+    assert reply.status == 400
+    assert reply.body.startswith(f"{field}: ")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
+import structlog
 
 from messagelog.connectors import Rejected
 from messagelog.core import User
@@ -15,6 +16,7 @@ from messagelog.server.http import SIGN_IN
 from messagelog.server.tokens import Tokens
 from messagelog.storage import Sealer
 from storage.journal import run_sql
+from support.requests import body, message
 from support.site import ADA, GRACE, SECRET, SQLITE_ONLY, Quick, payload, site
 
 if TYPE_CHECKING:
@@ -249,3 +251,46 @@ def test_a_token_in_its_last_week_is_renewed_in_its_own_session() -> None:
     again = later.read(renewed)
     assert again is not None
     assert (again.session_id, again.expires) == ("one", 1_000_000 + 21 * DAY)
+
+
+# ------------------------------------------------------------------------------------- credentials nobody opens
+
+
+def lock_away(database_url: str) -> None:
+    """As if the credentials of all were sealed under a secret key that is not given."""
+    run_sql(
+        database_url,
+        'UPDATE "users" SET "credentials" = CAST(X\'01deadbeef\' || substr("credentials", 6) AS BLOB)',
+    )
+
+
+@SQLITE_ONLY
+async def test_credentials_that_nobody_can_open_are_a_reason_to_sign_in_again(
+    here: Site, database_url: str
+) -> None:
+    ada, grace = await fresh_token(here), await fresh_token(here, GRACE)
+    lock_away(database_url)
+    with structlog.testing.capture_logs() as events:
+        for token in (ada, grace):
+            reply = await here.ask("GET", f"/contact?phoneNumber=+14155550142&jwtToken={token}")
+            assert reply.status == 200
+            assert "sign in again" in reply.body["returnMessage"]["message"]
+        assert (await here.log(body(message(1)))).body["successful"]
+    assert (await here.states()) == {"1": "waiting"}
+    assert events == [{"event": "credentials_sealed", "key_id": "deadbeef", "log_level": "error"}]
+    await fresh_token(here)
+    await here.until_logged("1")
+
+
+@SQLITE_ONLY
+async def test_who_signs_out_with_credentials_that_nobody_can_open_is_signed_out(
+    here: Site, database_url: str
+) -> None:
+    token = await fresh_token(here)
+    lock_away(database_url)
+    reply = await here.ask("POST", f"/unAuthorize?jwtToken={token}")
+    assert (reply.status, reply.body["messageType"]) == (200, "warning")
+    assert "signed out here" in reply.body["message"]
+    assert (await log(here, token)).status == 401
+    assert (await here.ask("POST", f"/unAuthorize?jwtToken={token}")).status == 401
+    assert (await log(here, await fresh_token(here))).status == 200

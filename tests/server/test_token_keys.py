@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from messagelog.core import User
 from messagelog.server.http import SIGN_IN
-from messagelog.server.states import BadState, States
+from messagelog.server.states import BadState, State, States
 from messagelog.server.tokens import Tokens
 from messagelog.storage import Sealer, open_store, scripts
 from messagelog.storage.rotating import rotate
@@ -231,3 +231,7 @@ async def test_many_requests_with_an_old_key_are_all_answered(database_url: str,
         replies = await asyncio.gather(*(log(here, old) for _ in range(8)))
         assert {reply.status for reply in replies} == {200}
         assert all(reply.headers[HEADER] for reply in replies)
+
+
+def test_the_secret_of_a_sign_in_is_not_shown() -> None:
+    assert "hush" not in repr(State("demo", "a state", "hush"))

@@ -67,7 +67,7 @@ class LimitedCrm:
         self.tenants.add(tenant)
         self.seen.append(Seen(self.now(), tenant, method, path, status, sent.get("text", "")))
         await asyncio.sleep(one_way)
-        return _Answer(status, json.dumps(payload).encode(), headers)
+        return _Answer(status, _Body(json.dumps(payload).encode()), headers)
 
     def _taken(
         self, method: str, path: str, tenant: str, sent: dict[str, Any]
@@ -135,13 +135,18 @@ class LimitedCrm:
 
 
 @dataclass
+class _Body:
+    whole: bytes
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        yield self.whole
+
+
+@dataclass
 class _Answer:
     status: int
-    content: bytes
+    content: _Body
     headers: Mapping[str, str]
-
-    async def read(self) -> bytes:
-        return self.content
 
 
 class Transport:

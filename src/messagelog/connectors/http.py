@@ -18,6 +18,7 @@ import aiohttp
 import msgspec
 import yarl
 
+from messagelog.connectors.answers import LONGEST, AnswerTooLong, read_answer
 from messagelog.connectors.errors import (
     AuthExpired,
     NotFound,
@@ -51,7 +52,8 @@ class CrmHttp:
     Every method answers the decoded JSON body (None when there is none) and raises a `ConnectorError` otherwise:
     401 `AuthExpired`, 404 and 410 `NotFound`, 429 `RateLimited`, other 4xx and redirects `Rejected`, a refused
     connection `Unavailable`. A 5xx, a timeout or a broken connection is `OutcomeUnknown` for a write and
-    `Unavailable` for a read. A host that this server does not connect to is `Rejected`.
+    `Unavailable` for a read, and so is an answer of more than `longest` bytes. A host that this server does not connect
+    to is `Rejected`.
     """
 
     def __init__(
@@ -64,7 +66,9 @@ class CrmHttp:
         renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
         gate: Gate | None = None,
         places: asyncio.Semaphore | None = None,
+        longest: int = LONGEST,
     ) -> None:
+        self._longest = longest
         self._client = client
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers or {})
@@ -150,7 +154,7 @@ class CrmHttp:
                     allow_redirects=False,  # the credentials are for this host
                 ) as answer,
             ):
-                body = await answer.read()
+                body = await read_answer(answer, self._longest)
                 permit.answered(answer.status, answer.headers)
                 return _decoded(method, answer, body, headers)
         except aiohttp.InvalidURL:
@@ -164,6 +168,9 @@ class CrmHttp:
                 raise Rejected(str(refused)) from None
             permit.unsent()
             raise Unavailable(f"no connection ({type(error).__name__})") from error
+        except AnswerTooLong as error:
+            permit.broken()
+            raise _unanswered(method, str(error)) from None
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             permit.lost() if isinstance(error, TimeoutError) else permit.broken()
             # Past this point the request may have left: only a read is known to have done nothing.
@@ -247,7 +254,7 @@ def _decoded(method: str, answer: aiohttp.ClientResponse, body: bytes, headers: 
             return None
         try:
             return msgspec.json.decode(body)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             said = _said(body, headers)
             raise _unanswered(method, f"HTTP {status} without JSON", status=status, body=said) from error
     detail, said = f"HTTP {status}", _said(body, headers)

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 _TLS: Final = frozenset({"https", "wss"})
 
-# Public by their numbers, and yet a way into somebody's network: relays of 6to4, and Azure's host of each machine.
-_NOT_PUBLIC_V4: Final = tuple(map(ipaddress.IPv4Network, ("192.88.99.0/24", "168.63.129.16/32")))
+# Public by their numbers (to older Pythons), and yet a way into somebody's network: relays of 6to4, Azure's host of
+# each machine, and the IETF's own network, with gateways that are always the nearest ones, and Oracle's host.
+_NOT_PUBLIC_V4: Final = tuple(
+    map(ipaddress.IPv4Network, ("192.88.99.0/24", "168.63.129.16/32", "192.0.0.0/24"))
+)
 
 # All public IPv6 addresses are in the first of these. Not public are those that lead to an IPv4 address (Teredo, 6to4;
 # NAT64's and mapped ones are elsewhere), and those for documentation, of which older Pythons know one network only.

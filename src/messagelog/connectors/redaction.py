@@ -63,8 +63,7 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     """
     cut = len(text) > READ
     text = text[:READ]
-    known = sorted({part for secret in secrets for part in _parts(secret)}, key=len, reverse=True)
-    text = _without_pieces(text, known, cut=cut)
+    text = _without_pieces(text, {part for secret in secrets for part in _parts(secret)}, cut=cut)
     text = _USER_IN_URL.sub(rf"\1{REDACTED}@", text)
     text = _HEADER.sub(rf"\1\2{REDACTED}", text)
     for pattern in (_IN_TAG, _AFTER_NAME, _SCHEME):
@@ -112,18 +111,25 @@ def _is_opaque(run: str) -> bool:
 
 
 def _without_pieces(text: str, secrets: Iterable[str], *, cut: bool) -> str:
-    """The text without these secrets, in upper or lower case, and without longer pieces of them."""
+    """The text without these secrets, in upper or lower case, and without longer pieces of them.
+
+    The text is gone through once for each size of pieces, however many secrets there are: a form has room for many.
+    """
     folded = _folded(text)
     covered = bytearray(len(text))
-    for secret in map(_folded, secrets):
+    secrets = [*map(_folded, secrets)]
+    pieces: dict[int, set[str]] = {}
+    for secret in secrets:
         size = min(len(secret), _PIECE)
-        pieces = {secret[at : at + size] for at in range(len(secret) - size + 1)}
+        pieces.setdefault(size, set()).update(secret[at : at + size] for at in range(len(secret) - size + 1))
+    for size, found in pieces.items():
         for at in range(len(folded) - size + 1):
-            if folded[at : at + size] in pieces:
+            if folded[at : at + size] in found:
                 covered[at : at + size] = b"\x01" * size
-        if cut:  # one may have been cut in two
-            ends = next((n for n in range(size - 1, 0, -1) if folded.endswith(secret[:n])), 0)
-            covered[len(text) - ends :] = b"\x01" * ends
+    for secret in secrets if cut else ():  # one may have been cut in two
+        size = min(len(secret), _PIECE)
+        ends = next((n for n in range(size - 1, 0, -1) if folded.endswith(secret[:n])), 0)
+        covered[len(text) - ends :] = b"\x01" * ends
     parts = re.finditer(rb"\x01+|\x00+", covered)
     return "".join(REDACTED if covered[part.start()] else text[part.start() : part.end()] for part in parts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ from messagelog.core.numbers import plain_number, spellings
 from messagelog.core.plan import CREATE_NEW_CONTACT
 from messagelog.storage import scripts
 from messagelog.storage.rows import NewContactKey, NewContactState
+from messagelog.storage.sealing import SealBroken
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -94,7 +96,8 @@ class ContactBook:
             return await asked(connector, _found(connector, session, numbers), seconds)
         kept = await self._store.read(lambda: scripts.find_contacts(*place))
         if kept.contacts is not None and kept.age_ms < self._age_ms and not fresh:
-            return _CONTACTS.decode(self._sealer.open(kept.contacts, "contacts", *place))
+            with suppress(SealBroken):  # under a secret key that is not ours any more: it is asked anew
+                return _CONTACTS.decode(self._sealer.open(kept.contacts, "contacts", *place))
         found = await asked(connector, _found(connector, session, numbers), seconds)
         await self._keep(place, found, asked_at=kept.now)
         return found
@@ -124,7 +127,10 @@ class ContactBook:
         attempt = _Attempt(connector, session, new, key, uuid.uuid4().hex, until)
         claim = await self._claimed(attempt)
         if claim.contact is not None:
-            return _CONTACT.decode(self._sealer.open(claim.contact, "newContacts", *key))
+            try:
+                return _CONTACT.decode(self._sealer.open(claim.contact, "newContacts", *key))
+            except SealBroken:
+                raise OutcomeUnknown("who was made a moment ago cannot be opened any more") from None
         if not claim.mine:
             raise OutcomeUnknown("somebody else is making it")
         made = await self._made_before(attempt) if claim.ask_first else None

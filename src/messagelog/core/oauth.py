@@ -16,6 +16,7 @@ import aiohttp
 import msgspec
 
 from messagelog.connectors import AuthExpired, ClientAuth, Credentials, OAuth, Rejected, Unavailable
+from messagelog.connectors.answers import AnswerTooLong, read_answer
 from messagelog.connectors.outbound import refused_in
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _CODES: Final = frozenset(
         "unsupported_token_type",
     }
 )
+_LONGEST_ANSWER: Final = 1_000_000
 _KNOWN: Final = frozenset({"access_token", "expires_in", "refresh_token", "token_type"})
 
 
@@ -105,7 +107,9 @@ class TokenEndpoint:
                 asyncio.timeout(self._seconds),
                 self._client.post(url, data=sent, headers=headers, allow_redirects=False) as answer,
             ):
-                body = await answer.read()
+                body = await read_answer(answer, _LONGEST_ANSWER)
+        except AnswerTooLong as error:
+            raise Unavailable(f"the authorization server says too much: {error}") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if (refused := refused_in(error)) is not None:
                 raise Rejected(str(refused)) from None

@@ -82,8 +82,9 @@ class Passwords:
     def _check(self, hashed: str | None, password: str) -> Checked:
         if self._decoy is None:  # before the very first check, so that no name tells itself apart by it
             self._decoy = self._hasher.hash(secrets.token_bytes(16))
+        given = _encoded(password, LONGEST + 1)  # what is longer is nobody's
         try:
-            self._hasher.verify(self._decoy if hashed is None else hashed, _encoded(password))
+            self._hasher.verify(self._decoy if hashed is None else hashed, given)
         except (VerificationError, InvalidHashError):
             return Checked(right=False)
         return Checked(hashed is not None, hashed is not None and self._hasher.check_needs_rehash(hashed))
@@ -107,5 +108,5 @@ def _normal(password: str) -> str:
     return unicodedata.normalize("NFC", password)
 
 
-def _encoded(password: str) -> bytes:
-    return _normal(password).encode("utf-8", "surrogatepass")
+def _encoded(password: str, most: int | None = None) -> bytes:
+    return _normal(password)[:most].encode("utf-8", "surrogatepass")

@@ -17,6 +17,7 @@ import structlog
 
 from messagelog.connectors import AuthExpired, ConnectorError, Credentials, Rejected, Unavailable
 from messagelog.storage import Sealer, Store, UserRow, scripts
+from messagelog.storage.sealing import SealBroken, key_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -37,25 +38,43 @@ _log = structlog.get_logger(__name__)
 
 
 class Vault:
-    """Seals the credentials of users, each bound to its row."""
+    """Seals the credentials of users, each bound to its row.
+
+    What cannot be opened is lost to its user, who signs in again, and is told to the operator once for each key id.
+    """
 
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
+        self._told: set[bytes] = set()
 
     def seal(self, key: _Key, credentials: Credentials) -> bytes:
         """Credentials as the row of this user (tenant, platform, id) keeps them."""
         return self._sealer.seal(msgspec.json.encode(credentials), "users", *key)
 
     def open(self, row: UserRow) -> Credentials:
-        """The credentials of a row; `AuthExpired` when it has none."""
+        """The credentials of a row; `AuthExpired` when it has none, or none that our secret keys open."""
         if row.credentials is None:
             raise AuthExpired("signed out")
-        text = self._sealer.open(row.credentials, "users", row.tenant, row.platform, row.id)
+        try:
+            text = self._sealer.open(row.credentials, "users", row.tenant, row.platform, row.id)
+        except SealBroken as error:
+            self._tell(key_id_of(row.credentials))
+            raise AuthExpired("the stored sign-in cannot be opened any more") from error
         return msgspec.json.decode(text, type=Credentials)
 
     def same(self, one: UserRow, other: UserRow) -> bool:
-        """Whether two rows of a user hold the same credentials, however they were sealed."""
-        return one.credentials == other.credentials or self.open(one) == self.open(other)
+        """Whether two rows of a user hold the same credentials, however they were sealed, as far as we can tell."""
+        if one.credentials == other.credentials:
+            return True
+        try:
+            return self.open(one) == self.open(other)
+        except AuthExpired:
+            return False
+
+    def _tell(self, key_id: bytes) -> None:
+        if key_id not in self._told:
+            self._told.add(key_id)
+            _log.error("credentials_sealed", key_id=key_id.hex())
 
 
 class Refresher:

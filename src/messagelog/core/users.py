@@ -182,7 +182,10 @@ class UserDirectory:
         return await self.sign_in(connector, credentials, hostname)
 
     async def sign_out(self, connector: Connector, user: User) -> Session | None:
-        """Ends the user's session, in every browser, at once. The one that she had at the CRM, to be revoked there."""
+        """Ends the user's session, in every browser, at once. The one that she had at the CRM, to be revoked there.
+
+        Raises `AuthExpired`, when that is done, where nobody can open what she had.
+        """
         before = await self._changed(
             partial(scripts.sign_out, user.tenant, user.platform, user.id, session_id=uuid.uuid4().hex), user
         )
@@ -249,7 +252,10 @@ class UserDirectory:
                 raise SignInNeeded("signed out", None)
             if row.sign_in_since is not None:
                 raise SignInNeeded("the CRM has refused the sign-in before", row.credentials)
-            credentials = self._vault.open(row)
+            try:
+                credentials = self._vault.open(row)
+            except AuthExpired as error:
+                raise SignInNeeded(error.detail, row.credentials) from error
             seen.session = self._session(connector, credentials, row)
             seen.fresh_until = _fresh_until(connector, credentials)
         return seen.session

@@ -40,7 +40,8 @@ _IBAN: Final = re.compile(
     r"(?<![^\W_])[A-Z]{2}\d{2}(?:[ ]?[A-Z0-9]{4}){2,7}(?:[ ]?[A-Z0-9]{1,3})?(?![^\W_])", re.ASCII
 )
 _OTHER_NUMBERS: Final = re.compile(
-    rf"{MASK}{{{_FEWEST - _SHOWN},}}\d{{{_SHOWN}}}(?!\d)"  # cards that are masked already
+    # Cards that are masked already. From the first bullet and without a way back: a row of bullets is read once.
+    rf"(?<!{MASK}){MASK}{{{_FEWEST - _SHOWN},}}+\d{{{_SHOWN}}}(?!\d)"
     r"|(?<![^\W_])[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}(?![^\W_])"  # UUIDs
     r"|(?<!\d)9[1-5][0-9]{2}(?:[ ]?[0-9]{4}){4}[ ]?[0-9]{2}(?!\d)"  # parcels of the American post
     r"|(?<![\d.])\d{1,3}\.\d{10,}(?!\.?\d)"  # numbers with decimals, as machines write them

@@ -497,6 +497,7 @@ ROUTES: Final[dict[str, Described]] = {
             "conversationLogs": [],
         },
         operator=True,
+        refuses=(409,),
     ),
     **{route: Described(**each, operator=True) for route, each in INBOX.items()},
     "POST /callLog": Described(refuses=(404,)),

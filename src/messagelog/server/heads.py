@@ -1,4 +1,7 @@
-"""The head of a request: how long it may be, and how long it may take. uvicorn with httptools leaves both open."""
+"""The head of a request: how long it may be, and how long it may take. uvicorn with httptools leaves both open.
+
+So it does with a body that nobody waits for any more, since the request was answered (refused) before its end.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,16 @@ if TYPE_CHECKING:
 
 
 class BoundedHeads(HttpToolsProtocol):
-    """One connection. It is closed when a head does not come to its end; a whole one costs nothing more."""
+    """One connection. It is closed when a head, or an unwanted body, does not come to its end."""
 
     head_bytes: ClassVar[int] = 65_536
     """How long a request's line and headers may be. The query holds a token, and `/oauth-callback` a URL."""
 
     head_seconds: ClassVar[float] = 15.0
-    """How long they may take, and how long a new connection may say nothing."""
+    """How long they may take, how long a new connection may say nothing, and the rest of a body that is not read."""
 
     _in_head = False
+    _in_message = False
     _head_so_far = 0
     _impatience: asyncio.TimerHandle | None = None
 
@@ -37,7 +41,7 @@ class BoundedHeads(HttpToolsProtocol):
         """Reads on; after that the head is whole, or the patience goes on."""
         super().data_received(data)
         if not self._in_head:
-            if self._impatience is not None:
+            if not self._is_unwanted and self._impatience is not None:
                 self._wait_no_more()
             return
         self._head_so_far += len(data)
@@ -49,12 +53,28 @@ class BoundedHeads(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The parser says that a request begins."""
         super().on_message_begin()
-        self._in_head, self._head_so_far = True, 0
+        self._in_head, self._in_message, self._head_so_far = True, True, 0
 
     def on_headers_complete(self) -> None:
         """The parser says that the head is whole."""
         self._in_head = False
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The parser says that the body is whole."""
+        self._in_message = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is out: what is left of its request's body is read and dropped, for a while."""
+        super().on_response_complete()
+        if self._is_unwanted and self._impatience is None:
+            self._wait()
+
+    @property
+    def _is_unwanted(self) -> bool:
+        """Whether what comes belongs to a request that is answered already."""
+        return self._in_message and not self._in_head and self.cycle.response_complete
 
     def _wait(self) -> None:
         self._impatience = self.loop.call_later(self.head_seconds, self.transport.close)

@@ -89,8 +89,8 @@ async def log_out(request: Request) -> Response:
     assembly = assembly_of(request)
     connector = assembly.parts.connectors[user.platform]
     told = ReturnMessage(message="Successfully unauthorized.", message_type="success", ttl=3000)
-    session = await assembly.users.sign_out(connector, user)
     try:
+        session = await assembly.users.sign_out(connector, user)
         if session is not None:
             await asked(request, connector, assembly.users.revoke(connector, session))
     except ConnectorError as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from messagelog.core.passwords import TooBusy
+from messagelog.server.buckets import address_of
 from messagelog.server.http import Refused, assembly_of, json_response, read_form
 from messagelog.server.shapes import Ended, Me, OperatorToken, SignInForm
 
@@ -55,7 +56,7 @@ async def sign_in(request: Request) -> Response:
         raise Refused(403, _FOREIGN)
     form = await read_form(request, SignInForm)
     assembly = assembly_of(request)
-    address = "" if request.client is None else request.client.host
+    address = address_of(request)
     if wait := assembly.throttle.begin(form.name, address):
         raise HTTPException(429, _PATIENCE, {"Retry-After": str(wait)})
     try:

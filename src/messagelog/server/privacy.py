@@ -5,7 +5,9 @@ Whom it is about stands in the body and never in the URL: proxies log URLs, and 
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from typing import Final
+
+from fastapi import APIRouter, HTTPException, Request, Response
 
 from messagelog.core.erasing import Eraser
 from messagelog.core.exporting import export_contact
@@ -13,8 +15,11 @@ from messagelog.core.operators import Role
 from messagelog.server.http import assembly_of, read_form
 from messagelog.server.operators import operator_of, private
 from messagelog.server.shapes import EraseTenantForm, EraseUserForm, ExportForm
+from messagelog.storage.sealing import SealBroken
 
 router = APIRouter()
+
+_SEALED: Final = "The contacts of this number are sealed with another secret key."
 
 
 @router.post("/operators/erase/user", response_class=Response)
@@ -46,13 +51,16 @@ async def export(request: Request) -> Response:
     operator = await operator_of(request, Role.ADMINISTER, Role.TEXT)
     form = await read_form(request, ExportForm)
     assembly = assembly_of(request)
-    found = await export_contact(
-        assembly.store,
-        assembly.sealer,
-        operator,
-        form.tenant,
-        form.platform,
-        contact_id=form.id,
-        phone_number=form.phone,
-    )
+    try:
+        found = await export_contact(
+            assembly.store,
+            assembly.sealer,
+            operator,
+            form.tenant,
+            form.platform,
+            contact_id=form.id,
+            phone_number=form.phone,
+        )
+    except SealBroken:
+        raise HTTPException(409, _SEALED) from None
     return private(found)

@@ -10,6 +10,9 @@ from msgspec import UNSET, Meta, UnsetType
 from messagelog.core.answer import ReturnMessage
 from messagelog.storage.rows import Cause
 
+Name = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00]*$")]
+"""An id or a name: whatever a database takes."""
+
 Setting = dict[str, Any]
 """A setting: `value`, and perhaps `customizable`, `defaultValue`, `options`."""
 
@@ -159,29 +162,26 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
 class EraseUserForm(msgspec.Struct):
     """The body of `POST /operators/erase/user`."""
 
-    tenant: str
-    platform: str
-    id: str
+    tenant: Name
+    platform: Name
+    id: Name
 
 
 class EraseTenantForm(msgspec.Struct):
     """The body of `POST /operators/erase/tenant`; without a platform, at all of them."""
 
-    tenant: str
-    platform: str | None = None
+    tenant: Name
+    platform: Name | None = None
 
 
 class ExportForm(msgspec.Struct):
     """The body of `POST /operators/export`: one of a contact's `id` and a `phone` number."""
 
-    tenant: str
-    platform: str
-    id: str | None = None
+    tenant: Name
+    platform: Name
+    id: Name | None = None
     phone: str | None = None
 
-
-Name = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00]*$")]
-"""An id or a name: whatever a database takes."""
 
 Given = Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
 

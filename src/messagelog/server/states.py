@@ -9,7 +9,7 @@ import base64
 import hashlib
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from messagelog.server.signing import sign, verified
@@ -39,7 +39,7 @@ class State:
 
     platform: str
     id: str
-    verifier: str
+    verifier: str = field(repr=False)
 
     @property
     def challenge(self) -> str:

@@ -38,7 +38,7 @@ class _Rule:
 
 
 class Throttle:
-    """Says how long the next attempt has to wait. `clock` gives seconds.
+    """Says how long the next attempt has to wait. `clock` gives seconds; an `address` is a customer's (`address_of`).
 
     An address waits for a name after 5 failures, for any name after 20. A name waits after 50, wherever they come
     from. A wait begins with a second and doubles, up to five minutes. Of many names and addresses the oldest are
