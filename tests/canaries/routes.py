@@ -1,0 +1,135 @@
+"""Every route of the app, asked rightly and wrongly: what its answers may hold, and what it is asked with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from canaries.places import ANSWERS, OPERATOR_ANSWERS, OPERATOR_SIGN_INS, SIGN_INS, TEXT_ANSWERS, TO_THE_CRM
+from messagelog.core.operators import Role, local_operator
+from tenancy.people import routes_of
+
+if TYPE_CHECKING:
+    from canaries.driving import Driver
+    from support.site import Reply
+
+NAME: Final = "hedy"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A right request: its query and its body; and which place its answers are. Those that end something are `late`."""
+
+    place: str = ANSWERS
+    query: str = ""
+    form: Any = None
+    late: bool = False
+
+
+_CONTACT: Final = {"newContactName": "{form_field}", "newContactType": "contact", "phoneNumber": "{phone}"}
+_TENANT: Final = {"tenant": "acme", "platform": "demo"}
+CASES: Final[dict[str, Case]] = {
+    # For users
+    "POST /apiKeyLogin": Case(SIGN_INS, form={"apiKey": "{api_key}", "platform": "demo"}),
+    "GET /contact": Case(query="phoneNumber={phone}"),
+    "POST /contact": Case(form=_CONTACT),
+    "GET /custom/contact/search": Case(query="name={form_field}"),
+    "POST /messageLog": Case(form={"logInfo": {"x": "{text}"}}),
+    "GET /user/settings": Case(),
+    "POST /user/settings": Case(form={"userSettings": {"note": {"value": 1}}}),
+    "GET /user/preloadSettings": Case(query="rcAccountId={query}"),
+    "POST /user/refreshInfo": Case(form={}),
+    "GET /admin/settings": Case(),
+    "POST /admin/settings": Case(form={}),
+    "GET /hostname": Case(),
+    "GET /userInfoHash": Case(query="extensionId={query}&accountId={query}"),
+    "GET /implementedInterfaces": Case(query="platform=demo"),
+    "GET /apiKeyManagedAuthState": Case(query="platform=demo"),
+    "GET /oauthManagedAuthState": Case(query="platform=demo"),
+    "GET /callLog": Case(),
+    "POST /callLog": Case(form={"note": "{text}"}),
+    "PATCH /callLog": Case(form={"note": "{text}"}),
+    "GET /oauth/start": Case(TO_THE_CRM, query="state=platform=oauth-crm"),
+    "GET /oauth-callback": Case(query="callbackUri=https://elsewhere.test/?code={code}&state={state}"),
+    "POST /unAuthorize": Case(late=True),
+    # For everybody
+    "GET /isAlive": Case(),
+    "GET /serverVersionInfo": Case(),
+    "GET /releaseNotes": Case(),
+    "GET /crmManifest": Case(query="platformName=demo"),
+    "GET /openapi.json": Case(),
+    "GET /docs": Case(),
+    "GET /docs/oauth2-redirect": Case(),
+    "GET /redoc": Case(),
+    # For operators
+    "POST /operators/session": Case(OPERATOR_SIGN_INS, form={"name": NAME, "password": "{operator_password}"}),
+    "GET /operators/me": Case(OPERATOR_ANSWERS),
+    "POST /operators/export": Case(TEXT_ANSWERS, form={**_TENANT, "phone": "{phone}"}),
+    "POST /operators/erase/user": Case(OPERATOR_ANSWERS, form={**_TENANT, "id": "{text}"}),
+    "POST /operators/erase/tenant": Case(OPERATOR_ANSWERS, form={"tenant": "{text}"}),
+    "DELETE /operators/session": Case(OPERATOR_ANSWERS, late=True),
+    "DELETE /operators/sessions": Case(OPERATOR_ANSWERS, late=True),
+}
+
+
+async def operator_signs_in(driver: Driver) -> str:
+    """The token of a new operator with every role."""
+    operators = driver.here.assembly.operators
+    password = driver.canaries["operator_password"]
+    await operators.add(local_operator("test"), NAME, password, tuple(Role))
+    return await _operator_token(driver)
+
+
+async def _operator_token(driver: Driver) -> str:
+    form = {"name": NAME, "password": driver.canaries["operator_password"]}
+    reply = await driver.here.ask("POST", "/operators/session", json=form)
+    driver.places.answer(OPERATOR_SIGN_INS, reply)
+    return driver.canaries.learn("operator_token", reply.body["token"])
+
+
+async def ask_everything(driver: Driver) -> None:
+    """At every route of the app, with tokens in the query and in the header, broken ones and those of others."""
+    routes = sorted(routes_of(driver.here.app), key=lambda route: CASES[route].late)
+    assert set(routes) == set(CASES)
+    operator = await operator_signs_in(driver)
+    for route in (*routes, "POST /messageLog/", "GET /no/such/route"):
+        case = CASES.get(route, Case())
+        method, _, path = route.partition(" ")
+        for token in (driver.tokens["demo"], operator):
+            bearer = {"authorization": f"Bearer {token}"}
+            right = await _asked(driver, case, method, path, headers=bearer)
+            if case.place == OPERATOR_SIGN_INS and right.status == 200:
+                driver.canaries.learn("operator_token", right.body["token"])
+            if case.place == SIGN_INS:
+                print("XX", right.status, right.body, token[:5], route); driver.knows_token(right.body["jwtToken"])
+            if case.late and right.status == 200:
+                await driver.sign_in()
+                operator = await _operator_token(driver)
+        for query in (f"jwtToken={driver.tokens['demo']}", f"jwtToken={operator}x"):
+            await _asked(driver, Case(case.place), method, path, f"{query}&x={driver.canaries['query']}")
+    cut = f'{{"logInfo": {{"x": "{driver.canaries["text"]}"'.encode()
+    path = f"/messageLog?jwtToken={driver.tokens['demo']}"
+    driver.places.answer(ANSWERS, await driver.here.ask("POST", path, data=cut))
+
+
+async def _asked(
+    driver: Driver, case: Case, method: str, path: str, query: str = "", headers: dict[str, str] | None = None
+) -> Reply:
+    """Asks with the case's form, or with one that no route takes."""
+    wrong = {"phoneNumber": [driver.canaries["form_field"]], "contactId": [driver.canaries["text"]]}
+    form = None if method == "GET" else wrong if case.form is None else _filled(case.form, driver)
+    query = "&".join(filter(None, (query, _filled(case.query, driver).replace("+", "%2B"))))
+    reply = await driver.here.ask(method, f"{path}?{query}", json=form, headers=headers)
+    driver.places.answer(case.place, reply)
+    return reply
+
+
+def _filled(form: Any, driver: Driver) -> Any:
+    """A form with canaries in place of their names in braces."""
+    if isinstance(form, dict):
+        return {name: _filled(value, driver) for name, value in form.items()}
+    if not isinstance(form, str) or "{" not in form:
+        return form
+    for name in (*driver.canaries.known, "query"):
+        form = form.replace(f"{{{name}}}", driver.canaries[name])
+    return form.replace("{phone}", driver.phone).replace("{state}", "none")
