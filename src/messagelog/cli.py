@@ -17,6 +17,7 @@ import typer
 import messagelog
 from messagelog import compose
 from messagelog import settings as configuration
+from messagelog.commands import decide, inbox
 from messagelog.commands.audit import audit
 from messagelog.commands.erase import erase_app
 from messagelog.commands.export import export_app
@@ -51,6 +52,10 @@ logs_app = typer.Typer(
     help="Shows conversation logs and their messageLogs rows.", invoke_without_command=True
 )
 app.add_typer(logs_app, name="logs")
+for _state, _meaning in inbox.STATES.items():
+    logs_app.command(_state, help=_meaning)(inbox.listing_of(_state))
+for _command in (inbox.causes, inbox.why, inbox.export, decide.retry, decide.link, decide.done):
+    logs_app.command()(_command)
 settings_app = typer.Typer(
     help="Shows and changes settings of the client, for all users of a tenant.", no_args_is_help=True
 )
@@ -118,6 +123,7 @@ def serve() -> None:
         requests_per_minute=settings.requests_per_minute,
         guesses_per_minute=settings.guesses_per_minute,
         contact_seconds=settings.contact_seconds,
+        kept=settings.kept,
         locale=settings.locale,
         oauth_clients=configuration.oauth_clients(connectors),
         redirect_uri=settings.oauth_redirect_uri,

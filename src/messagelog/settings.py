@@ -20,6 +20,7 @@ from messagelog.core import Times
 from messagelog.core.asking import place_of
 from messagelog.core.oauth import OAuthClient
 from messagelog.core.plugin_loading import BadPlugins, installed_plugins, load_plugins
+from messagelog.core.retention import Kept
 from messagelog.core.user_settings import Locale, is_language, is_zone
 from messagelog.server.assembly import REDIRECT_URI
 from messagelog.server.cors import ANY, is_origin
@@ -35,6 +36,7 @@ _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9]")
 _SECRET_CHARACTERS: Final = 32
 _SECRET_DISTINCT: Final = 10
 _HIGHEST_PORT: Final = 65_535
+_MOST_DAYS: Final = 36_500
 
 
 class BadSettings(Exception):
@@ -68,6 +70,8 @@ class Settings(BaseSettings):
     lease_seconds: float = 45.0
     sweep_seconds: float = 1.0
     contact_seconds: float = 300.0
+    text_days: float = 30.0
+    row_days: float = 0.0
     language: str = "en"
     timezone: str = "UTC"
     media_hosts: Annotated[str, NoDecode] = ""
@@ -98,6 +102,11 @@ class Settings(BaseSettings):
             lease=self.lease_seconds,
             sweep=self.sweep_seconds,
         )
+
+    @property
+    def kept(self) -> Kept:
+        """How long what is not logged, and what is done, is kept."""
+        return Kept(text_days=self.text_days, row_days=self.row_days)
 
     @property
     def reached_hosts(self) -> frozenset[str]:
@@ -371,6 +380,10 @@ def _number_problems(settings: Settings) -> list[str]:
             problems.append(f"MESSAGELOG_LEASE_SECONDS is too short: {error}.")
     if not math.isfinite(settings.contact_seconds) or settings.contact_seconds < 0:
         problems.append("MESSAGELOG_CONTACT_SECONDS must be a number of seconds, or 0.")
+    for name in ("text_days", "row_days"):
+        days = getattr(settings, name)
+        if not math.isfinite(days) or not 0 <= days <= _MOST_DAYS:
+            problems.append(f"MESSAGELOG_{name.upper()} must be a number of days, or 0 for no limit.")
     problems += [
         f"MESSAGELOG_{name.upper()} must be a number, or 0 for no limit."
         for name in ("requests_per_minute", "guesses_per_minute")

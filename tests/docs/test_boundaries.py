@@ -93,7 +93,7 @@ def test_a_connectors_folder_imports_the_contract_only() -> None:
 
 
 def test_the_core_knows_no_connector() -> None:
-    contract = {"contract", "errors", "hostname", "http", "limits", "log", "models", "outbound"}
+    contract = {"contract", "errors", "hostname", "http", "limits", "log", "models", "outbound", "redaction"}
     for room in ("core", "server"):
         modules = {
             name.split(".")[2] for name in imports_of(room) if name.startswith("messagelog.connectors.")

@@ -18,12 +18,14 @@ pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the docume
 QUICKSTART = DOCS / "quickstart.md"
 CLIENT = DOCS / "how-to" / "connect-app-connect.md"
 HTTP = DOCS / "reference" / "http.md"
+WHAT_FAILED = DOCS / "how-to" / "what-failed.md"
 OPERATORS = DOCS / "how-to" / "operators.md"
 
 
 def test_the_quickstart(tmp_path: Path) -> None:
     with running_demo(tmp_path) as demo:
         replay(QUICKSTART, demo)
+        replay(WHAT_FAILED, demo)  # goes on where the other ends
 
 
 def test_the_readme_the_http_reference_and_the_clients_page(tmp_path: Path) -> None:
@@ -36,4 +38,6 @@ def test_the_readme_the_http_reference_and_the_clients_page(tmp_path: Path) -> N
 
 def test_no_page_has_commands_that_are_not_run() -> None:
     with_commands = {page for page in PAGES if blocks(page, "sh", "console")}
-    assert {name_of(page) for page in with_commands - {README, HTTP, CLIENT, OPERATORS, QUICKSTART}} == set()
+    assert {
+        name_of(page) for page in with_commands - {README, HTTP, CLIENT, OPERATORS, QUICKSTART, WHAT_FAILED}
+    } == set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -12,9 +11,9 @@ import pytest
 
 from docs.pages import DOCS, blocks
 from messagelog.storage import KeysLocked
-from support.crm import Plain, lost
+from support.crm import Plain
 from support.requests import body, message
-from support.world import World, world
+from support.world import world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,72 +40,6 @@ def run(database_url: str, text: str) -> None:
     else:
         with psycopg.connect(database_url) as other:
             other.execute(text.encode())
-
-
-async def parked(here: World) -> None:
-    """A log whose create had no answer, and two messages behind it."""
-    here.crm.after = lost
-    await here.send(body(message(1), message(2)))
-    here.crm.after = None
-    assert await here.states() == {"1": "parked", "2": "parked"}
-
-
-async def test_a_parked_log_whose_activity_is_not_there(database_url: str) -> None:
-    not_there, _ = statements("Parked logs")
-    async with world(database_url, Plain) as here:
-        await parked(here)
-        here.crm.activities.clear()
-        run(database_url, of_test(not_there))
-        answer = await here.send(body(message(1), message(2), message(3)))
-        assert answer.log_ids == ["1", "2", "3"]
-        assert [here.crm.only.body.count(f"text {n}") for n in (1, 2, 3)] == [1, 1, 1]
-
-
-async def test_a_parked_log_whose_activity_is_there(database_url: str) -> None:
-    _, there = statements("Parked logs")
-    async with world(database_url, Plain) as here:
-        await parked(here)
-        run(database_url, of_test(there))
-        answer = await here.send(body(message(1), message(2), message(3)))
-        assert answer.log_ids == ["2", "3"], "the first is known to be there"
-        assert [here.crm.only.body.count(f"text {n}") for n in (1, 2, 3)] == [1, 1, 1]
-
-
-def of_test(text: str) -> str:
-    """The statements, which are written for the world of the tests: these are their names."""
-    assert set(re.findall(r"= '([^']*)'", text)) <= {
-        *("acme", "memory", "conv/7/13/2026", "1", "a-1"),
-        *("failed", "parked", "open", "logged"),
-    }
-    return text
-
-
-async def test_old_text_is_erased_and_can_be_logged_all_the_same(database_url: str) -> None:
-    dialect = "sqlite" if database_url.startswith("sqlite") else "postgres"
-    (erase,) = statements("Erasing text that nobody needs", dialect=dialect)
-    async with world(database_url, Plain) as here:
-        await parked(here)
-        run(database_url, erase)
-        assert await payloads(here) == 2, "it is not old yet"
-        run(database_url, """UPDATE "messageLogs" SET "updatedAt" = "updatedAt" - 31 * 86400000.0""")
-        run(database_url, erase)
-        assert await payloads(here) == 0
-        run(database_url, """UPDATE "messageLogs" SET "state" = 'failed'""")
-        run(database_url, """UPDATE "conversationLogs" SET "state" = 'open'""")
-        here.crm.activities.clear()
-        assert (await here.send(body(message(1), message(2)))).log_ids == ["1", "2"]
-
-
-async def payloads(here: World) -> int:
-    """How many rows have a text."""
-    url = here.assembly.parts.database_url
-    query = """SELECT COUNT("payload") FROM "messageLogs" """
-    if url.startswith("sqlite"):
-        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
-            return int(connection.execute(query).fetchone()[0])
-    with psycopg.connect(url) as other:
-        row = other.execute(query).fetchone()
-        return int(row[0]) if row else 0
 
 
 async def test_a_server_starts_again_after_its_secret_was_lost(database_url: str) -> None:

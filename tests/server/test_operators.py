@@ -37,6 +37,14 @@ NEEDED: dict[str, set[Role]] = {
     "POST /operators/erase/user": {Role.ADMINISTER},
     "POST /operators/erase/tenant": {Role.ADMINISTER},
     "POST /operators/export": {Role.ADMINISTER, Role.TEXT},
+    "POST /operators/inbox": set(),
+    "POST /operators/inbox/causes": set(),
+    "POST /operators/inbox/entry": set(),
+    "POST /operators/inbox/export": set(),
+    "POST /operators/inbox/retry": {Role.ACT},
+    "POST /operators/inbox/retry-some": {Role.ACT},
+    "POST /operators/inbox/link": {Role.ACT},
+    "POST /operators/inbox/done": {Role.ACT},
 }
 """Which roles each route needs."""
 

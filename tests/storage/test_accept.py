@@ -182,8 +182,8 @@ async def test_a_parked_log_keeps_what_is_new_parked(journal: Journal, database_
     rows = await journal.rows()
     assert {id_: (row.state, row.reason) for id_, row in rows.items()} == {
         "1": (RowState.PARKED, "no_answer: lost"),
-        "2": (RowState.PARKED, "no_answer: lost"),
-        "4": (RowState.PARKED, "no_answer: lost"),
+        "2": (RowState.PARKED, "behind: one before it is parked (no_answer: lost)"),
+        "4": (RowState.PARKED, "behind: one before it is parked (no_answer: lost)"),
     }
     assert payloads(database_url)["2"] == b"text 2 0", "kept for the person who decides"
     log = await journal.log()

@@ -80,6 +80,11 @@ VALUES: dict[str, Any] = {
     "erase": True,
     "done": True,
     "shared": False,
+    "at": START,
+    "since": START,
+    "cause": "rejected",
+    "keep": 20,
+    "status": 422,
     "all_platforms": False,
     **dict.fromkeys(
         (
@@ -105,7 +110,6 @@ VALUES: dict[str, Any] = {
     "after": "operator-7",
     "operator": "operator-7",
     "session": "session-7",
-    "since": START,
     **dict.fromkeys(("age_ms", "idle_ms", "hold_ms", "lease_ms", "asked_at"), START - 1_700_000_000_000),
 }
 """A value for each parameter; text where nothing is said here."""
@@ -126,10 +130,10 @@ FILL = (
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000)
     INSERT INTO "messageLogs" (
         "tenant", "platform", "id", "conversationId", "conversationLogId", "thirdPartyLogId", "userId", "state",
-        "sentAt", "version", "createdAt", "updatedAt")
+        "reason", "sentAt", "version", "createdAt", "updatedAt")
     SELECT 'tenant-' || ((i / 3) % 20), 'crm', (i / 3) || '-' || (i % 3), 'conversation-' || (i / 3),
         'log-' || (i / 3), 'a-' || (i / 3), 'ada', CASE WHEN i % 40 = 0 THEN 'planned' ELSE 'logged' END,
-        1700000000000 + i, 0, 1700000000000 + i, 1700000000000 + i
+        CASE WHEN i % 40 = 0 THEN 'unavailable: no' END, 1700000000000 + i, 0, 1700000000000 + i, 1700000000000 + i
     FROM n
     """,
     """
@@ -170,6 +174,12 @@ FILL = (
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
     INSERT INTO "newContacts" ("tenant", "platform", "key", "state", "owner", "until")
     SELECT 'tenant-' || (i % 20), 'crm', 'key-' || i, 'made', 'somebody', 1700000000000 + i FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+    INSERT INTO "attempts" ("tenant", "platform", "conversationLogId", "fence", "id", "at", "call", "error")
+    SELECT 'tenant-' || (i % 20), 'crm', 'log-' || (i / 4), i % 4, 'attempt-' || i, 1700000000000 + i, 'create',
+        'Rejected' FROM n
     """,
     """
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)

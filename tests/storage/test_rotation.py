@@ -184,7 +184,7 @@ def test_the_stored_keys_come_last() -> None:
 async def test_everything_is_under_the_newest_key_afterwards(database_url: str) -> None:
     texts = filled(database_url)
     done = await rotated(database_url)
-    assert sum(resealed for resealed, _ in done.values()) == 30, "two of three, in each of the tables"
+    assert sum(resealed for resealed, _ in done.values()) == 36, "two of three, in each of the tables"
     assert {unopened for _, unopened in done.values()} == {0}
     assert opened(Sealer(NEW), stored(database_url, ROWS)) == texts
     store = await open_store(database_url)

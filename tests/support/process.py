@@ -61,9 +61,13 @@ async def demo_welcome(demo: Running) -> str:
 
 @contextmanager
 def running(
-    folder: Path, *arguments: str, env: Mapping[str, str] | None = None, out_fd: int | None = None
+    folder: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    out_fd: int | None = None,
+    err_fd: int | None = None,
 ) -> Iterator[Running]:
-    """Runs the command in the background, with its output in files of `folder` or at `out_fd`.
+    """Runs the command in the background, with its output in files of `folder` or at `out_fd` and `err_fd`.
 
     It sees no settings but those in `env`; its warnings are errors.
     """
@@ -74,7 +78,7 @@ def running(
             [COMMAND, *arguments],
             env={**_clean_environment(), "PYTHONWARNINGS": "error", **(env or {})},
             stdout=out_file if out_fd is None else out_fd,
-            stderr=err_file,
+            stderr=err_file if err_fd is None else err_fd,
         )
     try:
         yield Running(process, out, err)

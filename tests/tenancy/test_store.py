@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from messagelog.storage import AuditEntry, ClaimLost, LogKey, LogState, RowState, UserRow, open_store, scripts
-from messagelog.storage.rows import NewContactKey, NewContactState, PaceChange, WaitingChange
+from messagelog.storage.rows import (
+    Attempt,
+    Decision,
+    NewContactKey,
+    NewContactState,
+    PaceChange,
+    RowChange,
+    Seen,
+    WaitingChange,
+)
 from messagelog.storage.sealed import SEALED
 from storage.journal import LEASE, SETTLE, Clock, Journal, became, logged, new, run_sql
 from tenancy.neighbours import (
@@ -101,6 +110,17 @@ async def _save(we: Ours) -> Any:
         return None
 
 
+async def _attempt(we: Ours) -> Any:
+    """A `save` of a call that came to nothing."""
+    claim = (await we.journal.accept("8", key=LogKey(*OURS, "log-of-eight"))).claim
+    if claim is None:
+        return None
+    tried = Attempt("create", "Rejected", 422, "rejected", b"sealed")
+    return await we.journal.save(
+        claim.log, became(RowState.FAILED, "8", reason="rejected: no"), attempt=tried
+    )
+
+
 async def _note(we: Ours) -> Any:
     try:
         return await we.journal.note(replace(we.claims[-1].log, blocks=b"x")) if we.claims else None
@@ -123,6 +143,11 @@ async def _of_a_log(we: Ours, script: Callable[[LogRow], Any]) -> Any:
         return None
     await we.journal.done(log)
     return await we.read(lambda: script(replace(log.log, third_party_log_id="a-1")))
+
+
+def _plan_all(seen: Seen) -> Decision:
+    changes = tuple(RowChange(row.id, RowState.PLANNED) for row in seen.rows if row.state is RowState.FAILED)
+    return Decision(replace(seen.log, tries=0), changes)
 
 
 ENTRY: Final = ("grace", "read_text", "text", *OURS, "1")
@@ -175,6 +200,12 @@ WRITES: Final[dict[str, Any]] = {
     "look_at_rows": lambda we: we.write(
         lambda: scripts.look_at_rows(we.key, IDS, lambda _row: AuditEntry(*ENTRY))
     ),
+    "attempt": _attempt,
+    "decide": lambda we: we.write(lambda: scripts.decide(we.key, {*IDS, "9"}, _plan_all, AuditEntry(*ENTRY))),
+    "look_at_texts": lambda we: we.write(
+        lambda: scripts.look_at_texts(we.key, lambda _id: AuditEntry(*ENTRY))
+    ),
+    "erase_texts": lambda we: we.write(lambda: scripts.erase_texts(we.key, we.pick * LEASE)),
     **ERASE,
 }
 """What writes, by the script's name, as our tenant runs it."""
@@ -189,6 +220,9 @@ READS: Final[dict[str, Any]] = {
     "read_settings": lambda we: we.read(lambda: scripts.read_settings(*OURS, "ada")),
     "logs_of_contact": lambda we: we.read(lambda: scripts.logs_of_contact(*OURS, f"c-{we.pick % 2}")),
     "admin_settings": lambda we: we.read(lambda: scripts.admin_settings(*OURS)),
+    "inbox_logs": lambda we: we.read(lambda: scripts.inbox_logs(LOGS)),
+    "rows_not_logged": lambda we: we.read(lambda: scripts.rows_not_logged(we.key)),
+    "attempts_of": lambda we: we.read(lambda: scripts.attempts_of(LogKey(*OURS, "log-of-eight"))),
 }
 """What reads for a request or for its work."""
 
@@ -198,6 +232,12 @@ OF_ALL: Final = {
     "due_logs": "the sweep's: keys of logs, each of which is then claimed as its own tenant's",
     "walk_rows": "the erasing's: keys, of which it takes those of its tenant",
     "walk_logs": "as above",
+    "inbox": "for operators, who see all tenants; of one tenant where she asks for it",
+    "inbox_causes": "as above",
+    "logs_to_erase": "the retention's: keys of logs, each of which is then erased by itself",
+    "logs_to_drop": "as above",
+    "drop_log": "the retention's, where it is wanted: by a key",
+    "drop_old_attempts": "the retention's: whatever is too old, by whole keys",
     "read_audit": "for the operator's command",
     "recorded": "what another script does, with an entry of its own",
     **dict.fromkeys(
@@ -222,7 +262,7 @@ NO_SCRIPTS: Final = {"Ask", "Do", "Fetch", "Params", "Script", "SealedValue", "T
 
 
 def test_it_is_known_of_every_script_whose_rows_it_reads_and_writes() -> None:
-    assert set(scripts.__all__) - NO_SCRIPTS == {*WRITES, *READS, *OF_ALL}
+    assert set(scripts.__all__) - NO_SCRIPTS == {*WRITES, *READS, *OF_ALL} - {"attempt"}
 
 
 async def _furnished(we: Ours) -> None:

@@ -20,14 +20,17 @@ from __future__ import annotations
 class ConnectorError(Exception):
     """A call to a CRM that did not succeed. Raise one of the subclasses.
 
-    `detail` is a short text for people, such as "HTTP 503"; it must hold no message text and no secret.
+    `detail` is a short text for people, such as "HTTP 503"; it must hold no message text and no secret. `body` is what
+    the CRM answered, for an operator who may see text: it is kept sealed, and neither `str` nor `repr` shows it.
     """
 
     meaning = "The CRM did not do it."
 
-    def __init__(self, detail: str = "", *, status: int | None = None) -> None:
+    def __init__(self, detail: str = "", *, status: int | None = None, body: str | None = None) -> None:
         self.detail = detail
         self.status = status
+        self.body = body
+        self.call: str | None = None  # which question it is the answer to; the core says so
         super().__init__(detail or self.meaning)
 
 
@@ -43,9 +46,14 @@ class RateLimited(ConnectorError):
     meaning = "The CRM asks us to slow down."
 
     def __init__(
-        self, detail: str = "", *, retry_after: float | None = None, status: int | None = None
+        self,
+        detail: str = "",
+        *,
+        retry_after: float | None = None,
+        status: int | None = None,
+        body: str | None = None,
     ) -> None:
-        super().__init__(detail, status=status)
+        super().__init__(detail, status=status, body=body)
         self.retry_after = retry_after
 
 
@@ -79,8 +87,15 @@ class NotFound(ConnectorError):
 
     meaning = "The CRM has no such record, or hides it from this user."
 
-    def __init__(self, detail: str = "", *, gone: bool | None = None, status: int | None = None) -> None:
-        super().__init__(detail, status=status)
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        gone: bool | None = None,
+        status: int | None = None,
+        body: str | None = None,
+    ) -> None:
+        super().__init__(detail, status=status, body=body)
         self.gone = gone
 
 

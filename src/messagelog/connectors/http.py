@@ -28,6 +28,7 @@ from messagelog.connectors.errors import (
     Unavailable,
 )
 from messagelog.connectors.outbound import refused_in
+from messagelog.connectors.redaction import READ, redacted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -151,7 +152,7 @@ class CrmHttp:
             ):
                 body = await answer.read()
                 permit.answered(answer.status, answer.headers)
-                return _decoded(method, answer, body)
+                return _decoded(method, answer, body, headers)
         except aiohttp.InvalidURL:
             permit.unused()
             raise Rejected(
@@ -221,14 +222,21 @@ class _Open:
         """Nobody counts."""
 
 
-def _unanswered(method: str, detail: str, *, status: int | None = None) -> ConnectorError:
+def _unanswered(
+    method: str, detail: str, *, status: int | None = None, body: str | None = None
+) -> ConnectorError:
     """What a missing or broken answer means: a read did nothing, a write may have done its work."""
     if method in _READS:
-        return Unavailable(detail, status=status)
-    return OutcomeUnknown(detail, status=status)
+        return Unavailable(detail, status=status, body=body)
+    return OutcomeUnknown(detail, status=status, body=body)
 
 
-def _decoded(method: str, answer: aiohttp.ClientResponse, body: bytes) -> Any:
+def _said(body: bytes, headers: Mapping[str, str]) -> str:
+    """What the CRM answered, as it may be kept: without what was shown to it."""
+    return redacted(body[: 4 * READ].decode("utf-8", "replace"), headers.values())
+
+
+def _decoded(method: str, answer: aiohttp.ClientResponse, body: bytes, headers: Mapping[str, str]) -> Any:
     """The JSON of a good answer; the error that a status stands for otherwise."""
     status = answer.status
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
@@ -237,19 +245,23 @@ def _decoded(method: str, answer: aiohttp.ClientResponse, body: bytes) -> Any:
         try:
             return msgspec.json.decode(body)
         except msgspec.DecodeError as error:
-            raise _unanswered(method, f"HTTP {status} without JSON", status=status) from error
-    detail = f"HTTP {status}"
+            said = _said(body, headers)
+            raise _unanswered(method, f"HTTP {status} without JSON", status=status, body=said) from error
+    detail, said = f"HTTP {status}", _said(body, headers)
     if status == HTTPStatus.UNAUTHORIZED:
-        raise AuthExpired(detail, status=status)
+        raise AuthExpired(detail, status=status, body=said)
     if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
-        raise NotFound(detail, status=status)
+        raise NotFound(detail, status=status, body=said)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         raise RateLimited(
-            detail, retry_after=retry_after_seconds(answer.headers.get("Retry-After")), status=status
+            detail,
+            retry_after=retry_after_seconds(answer.headers.get("Retry-After")),
+            status=status,
+            body=said,
         )
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise _unanswered(method, detail, status=status)
-    raise Rejected(detail, status=status)
+        raise _unanswered(method, detail, status=status, body=said)
+    raise Rejected(detail, status=status, body=said)
 
 
 def retry_after_seconds(header: str | None, *, now: dt.datetime | None = None) -> float | None:

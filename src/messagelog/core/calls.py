@@ -29,6 +29,7 @@ from messagelog.connectors.errors import Paced
 from messagelog.connectors.log import JournalView, SentBlocks
 from messagelog.core import errands
 from messagelog.core import payload as payloads
+from messagelog.core.attempts import during
 from messagelog.core.contacts import ContactMemory
 from messagelog.core.settle import ConnectorBroke, NoLogId, NotPrepared, earlier_activities
 from messagelog.storage import scripts
@@ -133,23 +134,26 @@ class Caller:
 
     async def create(self, connector: Connector, call: Prepared) -> str:
         """Creates the activity; its id. Raises `ConnectorError` for everything else."""
-        made = await self._within_time(
-            connector, call.session, lambda: connector.create_message_log(call.session, call.log)
-        )
-        return _log_id(connector, made)
+        with during("create", call.session.credentials):
+            made = await self._within_time(
+                connector, call.session, lambda: connector.create_message_log(call.session, call.log)
+            )
+            return _log_id(connector, made)
 
     async def update(self, connector: Connector, call: Prepared) -> None:
         """Updates the activity. What the connector returns does not matter."""
-        await self._within_time(
-            connector, call.session, lambda: connector.update_message_log(call.session, call.log)
-        )
+        with during("update", call.session.credentials):
+            await self._within_time(
+                connector, call.session, lambda: connector.update_message_log(call.session, call.log)
+            )
 
     async def find(self, connector: Connector, call: Prepared) -> str | None:
         """The id of an activity that an earlier create made, or None."""
-        found = await self._within_time(
-            connector, call.session, lambda: connector.find_message_log(call.session, call.log)
-        )
-        return None if found is None else _log_id(connector, found)
+        with during("find", call.session.credentials):
+            found = await self._within_time(
+                connector, call.session, lambda: connector.find_message_log(call.session, call.log)
+            )
+            return None if found is None else _log_id(connector, found)
 
     async def read(self, connector: Connector, call: Prepared) -> str:
         """The body of the existing activity."""
@@ -157,9 +161,10 @@ class Caller:
         if existing is None:
             raise OutcomeUnknown("there is no activity to read")
         id_ = existing.third_party_log_id
-        body = await self._within_time(
-            connector, call.session, lambda: connector.read_message_log(call.session, id_)
-        )
+        with during("read", call.session.credentials):
+            body = await self._within_time(
+                connector, call.session, lambda: connector.read_message_log(call.session, id_)
+            )
         return str(body)
 
     async def _within_time(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from messagelog.messages import Conversation, LogRequest, Message, Thread
 from messagelog.storage.rows import NewRow
@@ -56,6 +57,13 @@ def opened(sealer: Sealer, key: LogKey, row: MessageRow) -> Payload:
     if row.payload is None:
         raise LookupError("the text of this row was erased")
     return _DECODER.decode(sealer.open(row.payload, *_context(key, row.id)))
+
+
+def readable(sealer: Sealer, key: LogKey, id_: str, sealed: bytes) -> dict[str, Any]:
+    """What a person may read of a row's payload: all but RingCentral's token."""
+    payload = _DECODER.decode(sealer.open(sealed, *_context(key, id_)))
+    read: dict[str, Any] = msgspec.to_builtins(replace(payload, rc_access_token=None))
+    return read
 
 
 def _payload(request: LogRequest, contact: tuple[str, str], item: Item) -> Payload:

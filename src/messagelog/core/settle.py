@@ -104,7 +104,8 @@ class Settled(msgspec.Struct, frozen=True):
     """What is to be journalled: the log's new values, its rows' changes, and when to go on (None: at once).
 
     `anew` says that the activity is gone: all that the waiting requests hold of it is to be planned again.
-    `signed_out` says that the CRM refused the credentials of the user who was called for.
+    `signed_out` says that the CRM refused the credentials of the user who was called for. `error` is what the call
+    ended with.
     """
 
     log: LogRow
@@ -113,6 +114,7 @@ class Settled(msgspec.Struct, frozen=True):
     wait_ms: int | None = None
     anew: bool = False
     signed_out: bool = False
+    error: ConnectorError | None = None
 
 
 def succeeded(  # noqa: PLR0917 - all that a call brings about

@@ -19,6 +19,7 @@ from messagelog.connectors import (
     Rejected,
     Unavailable,
 )
+from messagelog.core.attempts import attempt_of
 from messagelog.core.calls import NOTHING_COUNTED, ambiguous, blocks_noted, counted, read_pins, written_size
 from messagelog.core.settle import (
     Abilities,
@@ -104,10 +105,11 @@ class _Job:
 
     def troubled(self, error: ConnectorError) -> Settled:
         may_recreate = self.may_recreate
-        return troubled(self.log, self.rows, error, self.able, may_recreate=may_recreate, luck=self.luck)
+        settled = troubled(self.log, self.rows, error, self.able, may_recreate=may_recreate, luck=self.luck)
+        return replace(settled, error=error)
 
     def undecided(self, error: ConnectorError) -> Settled:
-        return undecided(self.log, self.rows, error, luck=self.luck)
+        return replace(undecided(self.log, self.rows, error, luck=self.luck), error=error)
 
 
 class Worker:
@@ -296,6 +298,7 @@ class Worker:
         anew = tuple(held()) if settled.anew else None
         # A shutdown lets the claim go, due at once: the next start goes on.
         wait_ms = settled.wait_ms if settled.wait_ms is not None or planner is not None else 0
+        attempt = attempt_of(self._sealer, settled.log, settled.error, settled.changes)
         try:
             claim = await self._store.write(
                 lambda: scripts.save(
@@ -307,6 +310,7 @@ class Worker:
                     anew=anew,
                     wait_ms=wait_ms,
                     pause=pause,
+                    attempt=attempt,
                 ),
                 locks=(key,) if pause is None else (),
             )
@@ -339,8 +343,12 @@ def _no_plan(_log: LogRow, _waiting: Sequence[MessageRow]) -> None:
 
 def _harmless(error: ConnectorError) -> ConnectorError:
     """An error before anything was written, as one that says so."""
+    made: ConnectorError
     if isinstance(error, ConnectorBroke):
-        return NotPrepared(error.detail)
-    if isinstance(error, OutcomeUnknown):
-        return Unavailable(error.detail, status=error.status)
-    return error
+        made = NotPrepared(error.detail)
+    elif isinstance(error, OutcomeUnknown):
+        made = Unavailable(error.detail, status=error.status, body=error.body)
+    else:
+        return error
+    made.call = error.call
+    return made

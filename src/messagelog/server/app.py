@@ -15,6 +15,7 @@ from messagelog.core.runtime import Stopping
 from messagelog.messages import BadRequest
 from messagelog.server import (
     contacts,
+    inbox,
     information,
     login,
     manifest,
@@ -86,6 +87,7 @@ def create_app(
         information,
         operators,
         privacy,
+        inbox,
     ):
         app.include_router(module.router)
     for path, mounted in mounts.items():

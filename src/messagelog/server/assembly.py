@@ -19,6 +19,7 @@ from messagelog.core.operators import Operators
 from messagelog.core.pacer import Pacer
 from messagelog.core.passwords import Passwords
 from messagelog.core.plugins import Plugins
+from messagelog.core.retention import Kept, Retention
 from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.server.buckets import Buckets
 from messagelog.server.cors import ANY
@@ -46,13 +47,14 @@ class Parts:
     `old_secret_keys` are those of before `secret_key`, which still open what they sealed and signed.
     `private_hosts` are the hosts, addresses and networks that calls may reach although they are not public, or in the
     clear. `requests_per_minute` are each user's, `guesses_per_minute` each address's with a wrong token or login; 0 is
-    without end. `contact_seconds` is how long contacts that were found are kept; `locale` is the operator's language
-    and zone for users who say nothing else. `oauth_clients` are who we are at the CRMs' authorization servers, by
-    connector; those send the user back to `redirect_uri`. `bare_state` allows the client's own, unsigned state.
-    `plugins` see each request, in this order; without the work of the `required_plugins` nothing is logged. In tests,
-    `clock` (epoch milliseconds) stands in for the database's own clock, and `now` (epoch seconds) for this process's,
-    by which tokens and credentials end; `luck` is where in its time each retry lies, from 0 up to 1. `passwords` makes
-    and checks the hashes of operators' passwords; the tests' are cheap.
+    without end. `contact_seconds` is how long contacts that were found are kept, `kept` how long all the rest is;
+    `locale` is the operator's language and zone for users who say nothing else. `oauth_clients` are who we are at
+    the CRMs' authorization servers, by connector; those send the user back to `redirect_uri`. `bare_state` allows
+    the client's own, unsigned state. `plugins` see each request, in this order; without the work of the
+    `required_plugins` nothing is logged. In tests, `clock` (epoch milliseconds) stands in for the database's own
+    clock, and `now` (epoch seconds) for this process's, by which tokens and credentials end; `luck` is where in its
+    time each retry lies, from 0 up to 1. `passwords` makes and checks the hashes of operators' passwords; the
+    tests' are cheap.
     """
 
     database_url: str = field(repr=False)  # its password is in it
@@ -67,6 +69,7 @@ class Parts:
     requests_per_minute: int = 0
     guesses_per_minute: int = 0
     contact_seconds: float = 300.0
+    kept: Kept = field(default_factory=Kept)
     locale: Locale = field(default_factory=Locale)
     clock: Callable[[], int] | None = None
     now: Callable[[], float] = time.time
@@ -145,6 +148,8 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
         luck=parts.luck,
         plugins=Plugins(parts.plugins, parts.required_plugins) if parts.plugins else None,
     )
+    retention = Retention(store, parts.kept)
+    retention.start()
     try:
         yield Assembly(
             parts=parts,
@@ -163,6 +168,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
             account_key=sealer.account_key,
         )
     finally:
+        await retention.stop()
         passwords.close()
         await runtime.stop()
         await users.close()

@@ -16,6 +16,7 @@ from messagelog.core.answer import Answer
 from messagelog.core.erasing import Erased
 from messagelog.core.exporting import Export
 from messagelog.messages import LogRequest
+from messagelog.server.inbox_description import INBOX, INBOX_TYPES
 from messagelog.server.shapes import (
     CallLogs,
     ContactsAnswer,
@@ -42,6 +43,7 @@ Schema = dict[str, Any]
 _TYPES: Final = (
     *(Answer, LogRequest, ContactsAnswer, NewContactAnswer, NewContactForm, SettingsAnswer, SettingsForm),
     *(Outcome, CallLogs, UserInfoHash, Version, ManagedAuthState, ManagedOAuthState),
+    *INBOX_TYPES,
     *(SignInForm, OperatorToken, Ended, Me, EraseUserForm, EraseTenantForm, ExportForm, Erased, Export),
 )
 _REF: Final = "#/components/schemas/{name}"
@@ -117,6 +119,7 @@ _MEANINGS: Final = {
     403: "Nobody is an administrator here.",
     404: "Not done by this server; the client shows nothing.",
     408: "The body took too long to arrive.",
+    409: "It may not be done: a text that says why.",
     413: "The body is too large.",
     422: "A plugin has refused the messages, and says why. Nothing of them was kept.",
     429: "Too many requests of the user, or wrong sign-ins of the address. `Retry-After` has the seconds to wait.",
@@ -486,6 +489,7 @@ ROUTES: Final[dict[str, Described]] = {
         },
         operator=True,
     ),
+    **{route: Described(**each, operator=True) for route, each in INBOX.items()},
     "POST /callLog": Described(refuses=(404,)),
     "PATCH /callLog": Described(refuses=(404,)),
 }

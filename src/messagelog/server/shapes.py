@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from messagelog.core.answer import ReturnMessage
+from messagelog.storage.rows import Cause
 
 Setting = dict[str, Any]
 """A setting: `value`, and perhaps `customizable`, `defaultValue`, `options`."""
@@ -170,3 +171,85 @@ class ExportForm(msgspec.Struct):
     platform: str
     id: str | None = None
     phone: str | None = None
+
+
+Name = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00]*$")]
+"""An id or a name: whatever a database takes."""
+
+Given = Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
+
+Fence = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class InboxForm(msgspec.Struct, rename="camel"):
+    """What of the inbox is asked for. `after` is the `next` of the page before."""
+
+    tenant: Name | None = None
+    platform: Name | None = None
+    state: Literal["failed", "parked", "waiting"] | None = None
+    cause: Name | None = None
+    after: Annotated[str, Meta(max_length=10_000)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+
+
+class RetrySomeForm(InboxForm):
+    """What of the inbox is to be tried again. `not_in_crm` says of what is parked that somebody has looked."""
+
+    not_in_crm: bool = False
+
+
+class ExportInboxForm(InboxForm):
+    """What of the inbox is to be exported, with text for those who may see it."""
+
+    text: bool = False
+
+
+class CausesForm(msgspec.Struct, rename="camel"):
+    """What is to be counted: of one tenant, or of all; since a time in epoch milliseconds."""
+
+    tenant: Name | None = None
+    since: Annotated[int, Meta(ge=0, le=2**53)] = 0
+
+
+class LogForm(msgspec.Struct, rename="camel", kw_only=True):
+    """Which conversation log."""
+
+    tenant: Name
+    platform: Name
+    conversation_log_id: Name
+
+
+class EntryForm(LogForm, kw_only=True):
+    """A conversation log to look at, with text for those who may see it."""
+
+    text: bool = False
+
+
+class RetryForm(LogForm, kw_only=True):
+    """A conversation log to be tried again. `fence` is that of the entry which the decision is about."""
+
+    not_in_crm: bool = False
+    fence: Fence | None = None
+
+
+class LinkForm(LogForm, kw_only=True):
+    """A conversation log, and the contact that it is to go to."""
+
+    contact_id: Given
+    contact_name: Name
+    contact_type: Name = "contact"
+    fence: Fence | None = None
+
+
+class DoneForm(LogForm, kw_only=True):
+    """A conversation log that the CRM has, and in which activity."""
+
+    third_party_log_id: Given | None = None
+    everything: bool = False
+    fence: Fence | None = None
+
+
+class CausesAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is in trouble for what."""
+
+    causes: list[Cause]

@@ -124,6 +124,23 @@ class RowChange(msgspec.Struct, frozen=True):
     erase: bool = False
 
 
+class Attempt(msgspec.Struct, frozen=True):
+    """A call that came to nothing: which one, the type of its error, and what the CRM answered, sealed.
+
+    `reason` is the first word of what its rows say of it. `fence` is the number of the claim that made the call, and
+    `at` when that was written; both are known once it is in the journal.
+    """
+
+    call: str
+    error: str
+    status: int | None = None
+    reason: str | None = None
+    body: bytes | None = None
+    id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
+    fence: int = 0
+    at: int = 0
+
+
 class WaitingChange(msgspec.Struct, frozen=True):
     """What becomes of all rows of a conversation log that are still planned: a user's, or everybody's (None)."""
 
@@ -325,6 +342,75 @@ class NewContactClaim(msgspec.Struct, frozen=True):
     mine: bool = False
     ask_first: bool = False
     contact: bytes | None = None
+
+
+class InboxPlace(msgspec.Struct, frozen=True):
+    """Where a conversation log stands in the inbox: its newest row in trouble, by which pages are turned."""
+
+    key: LogKey
+    at: int
+    id: str
+    reason: str
+
+
+class InboxFilter(msgspec.Struct, frozen=True):
+    """What of the inbox is asked for; None: whatever it is. `state` is failed, parked or waiting."""
+
+    tenant: str | None = None
+    platform: str | None = None
+    state: str | None = None
+    cause: str | None = None
+
+
+class InboxCount(msgspec.Struct, frozen=True):
+    """How many rows of a conversation log are in a state, and how many of them have lost their text."""
+
+    state: str
+    rows: int
+    without_text: int
+    since: int
+    user_id: str
+
+
+class Cause(msgspec.Struct, frozen=True, rename="camel"):
+    """How many messages of how many conversation logs are in trouble for one cause, and between which times."""
+
+    tenant: str
+    platform: str
+    state: str
+    cause: str
+    messages: int
+    logs: int
+    first_at: int
+    last_at: int
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What a person's decision makes of a conversation log: its new values, and what becomes of its rows.
+
+    `refused` says why nothing may be done. Without a `log` the log itself is left to whoever works on it.
+    """
+
+    log: LogRow | None = None
+    changes: tuple[RowChange, ...] = ()
+    refused: str | None = None
+
+
+class Undecided(Exception):
+    """Rows came in between, which whoever decided had not seen: look again."""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What a decision is made from: the log, its rows that are not logged, how many are, and the database's time."""
+
+    log: LogRow
+    rows: tuple[MessageRow, ...]
+    logged: int
+    now: int
+
+
+Judge = Callable[[Seen], Decision]
+"""Decides about a conversation log. Pure."""
 
 
 class PaceChange(msgspec.Struct, frozen=True):

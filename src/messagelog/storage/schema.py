@@ -13,6 +13,13 @@ metadata = sa.MetaData()
 
 _id = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
+
+def _partial(name: str, where: str, *columns: str) -> sa.Index:
+    """An index of the rows that meet a condition."""
+    condition = sa.text(where)
+    return sa.Index(name, *columns, postgresql_where=condition, sqlite_where=condition)
+
+
 conversation_logs = sa.Table(
     "conversationLogs",
     metadata,
@@ -47,20 +54,8 @@ conversation_logs = sa.Table(
     sa.Column("createdAt", sa.BigInteger, nullable=False),
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("conversationLogId", "tenant", "platform"),
-    sa.Index(
-        "conversationLogsDue",
-        "dueAt",
-        postgresql_where=sa.text('"dueAt" IS NOT NULL'),
-        sqlite_where=sa.text('"dueAt" IS NOT NULL'),
-    ),
-    sa.Index(
-        "conversationLogsDueByTenant",
-        "platform",
-        "tenant",
-        "dueAt",
-        postgresql_where=sa.text('"dueAt" IS NOT NULL'),
-        sqlite_where=sa.text('"dueAt" IS NOT NULL'),
-    ),
+    _partial("conversationLogsDue", '"dueAt" IS NOT NULL', "dueAt"),
+    _partial("conversationLogsDueByTenant", '"dueAt" IS NOT NULL', "platform", "tenant", "dueAt"),
     sa.Index("conversationLogsByContact", "contactId", "tenant", "platform"),
     sa.Index("conversationLogsByTime", "updatedAt"),
 )
@@ -88,6 +83,10 @@ message_logs = sa.Table(
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("id", "tenant", "platform"),
     sa.Index("messageLogsByLog", "conversationLogId", "tenant", "platform", "state", "sentAt"),
+    # What is logged without trouble has no reason, so that these three are small, and cost the good way nothing.
+    _partial("messageLogsInTrouble", '"reason" IS NOT NULL', "updatedAt", "id", "tenant", "platform"),
+    _partial("messageLogsInTroubleOf", '"reason" IS NOT NULL', "tenant", "updatedAt", "id", "platform"),
+    _partial("messageLogsToErase", '"reason" IS NOT NULL AND "payload" IS NOT NULL', "updatedAt"),
     sa.Index(
         "messageLogsByUser",
         "userId",
@@ -175,6 +174,25 @@ oauth_states = sa.Table(
     sa.Column("expiresAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("id"),
     sa.Index("oauthStatesByEnd", "expiresAt"),
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("tenant", _id, nullable=False),
+    sa.Column("platform", _id, nullable=False),
+    sa.Column("conversationLogId", _id, nullable=False),
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("id", _id, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("call", sa.Text, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("status", sa.Integer),
+    sa.Column("reason", sa.Text),
+    sa.Column("body", sa.LargeBinary),
+    sa.PrimaryKeyConstraint("id", "tenant", "platform"),
+    sa.Index("attemptsByLog", "conversationLogId", "tenant", "platform", "fence"),
+    sa.Index("attemptsByTime", "at"),
 )
 
 paces = sa.Table(

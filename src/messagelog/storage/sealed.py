@@ -47,6 +47,7 @@ SEALED: Final = (
     SealedColumn(
         "newContacts", "contact", key=("tenant", "platform", "key"), order=("key", "tenant", "platform")
     ),
+    SealedColumn("attempts", "body"),
     # The last: a rotation that was broken off leaves it, and no server starts without the secret that it needs.
     SealedColumn("keys", "sealed", key=("purpose",), order=("purpose",)),
 )

@@ -22,6 +22,7 @@ from messagelog.storage.rows import (
     RowState,
 )
 from messagelog.storage.scripts.asking import Do, Fetch, Together
+from messagelog.storage.scripts.inbox import attempted
 from messagelog.storage.scripts.values import (
     anew_params,
     change_params,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from messagelog.storage.rows import (
+        Attempt,
         LogKey,
         NewRow,
         NewWork,
@@ -67,6 +69,8 @@ def accept(work: NewWork, planner: Planner, terms: Terms) -> Script[Acceptance]:
         Fetch("find_rows", {"tenant": work.key.tenant, "platform": work.key.platform, "ids": ids}),
         _waiting(work.key, terms),
     )
+    if not locked:  # what was there when we wanted to make it was dropped while we waited for it
+        return (yield from accept(work, planner, terms))
     log, now = log_from(work.key, locked[0][:-1]), locked[0][-1]
     if log.contact_id != work.contact_id:
         if log.third_party_log_id or log.earlier or log.due_at is not None or log.state is LogState.PARKED:
@@ -108,6 +112,7 @@ def save(
     anew: Sequence[NewRow] | None = None,
     wait_ms: int | None = None,
     pause: Pause | None = None,
+    attempt: Attempt | None = None,
 ) -> Script[Claim | None]:
     """Journals what a claim's call came to, and begins the next step or lets the claim go.
 
@@ -115,7 +120,8 @@ def save(
     rows to be planned again with new text, if they were logged in the activity that is gone; `waiting` is what
     becomes of the rows that were planned before. With `wait_ms` the claim is let go and taken up again after that
     time; a parked log is let go for good. `pause` says whose credentials were refused: if she has others by now,
-    nothing waits for her. It locks the user, so such a `save` needs a transaction of its own.
+    nothing waits for her. It locks the user, so such a `save` needs a transaction of its own. `attempt` is
+    the call, when it came to nothing.
     """
     paused = pause is not None and (yield from _paused(log.key, pause))
     if pause is not None and not paused:
@@ -125,6 +131,7 @@ def save(
         Fetch("lock_log", key_params(log.key)),
         Do("change_row", [change_params(log, change) for change in changes]),
         *_waiting_changed(log.key, waiting),
+        *attempted(log, attempt),
         _waiting(log.key, terms),
     )
     current, now = _held(log, locked)
@@ -290,8 +297,9 @@ def _accepted(
 ) -> tuple[list[MessageRow], list[MessageRow]]:
     """The rows that are to be written: those that are new, and those that failed or have a newer snapshot."""
     fresh, again = [], []
-    parked = log.state is LogState.PARKED
-    state, reason = (RowState.PARKED, log.reason) if parked else (RowState.PLANNED, None)
+    state, reason = RowState.PLANNED, None
+    if log.state is LogState.PARKED:  # that it was never sent has to be known by whoever decides
+        state, reason = RowState.PARKED, f"behind: one before it is parked ({log.reason})"
     for row in wanted:
         old = known.get(row.id)
         if old is None:

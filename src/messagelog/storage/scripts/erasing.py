@@ -65,6 +65,7 @@ def erase_in_log(key: LogKey, user: str) -> Script[ErasedInLog]:
         dropped, unlinked = yield Together(Fetch("drop_unsent_of_user", hers), Fetch("unlink_user", hers))
         return ErasedInLog(dropped=len(dropped), unlinked=len(unlinked), under_way=1)
     dropped, parked, unlinked = yield Together(
+        Do("drop_attempts", [key_params(key)]),  # what the CRM answered may quote what she wrote
         Fetch("drop_unsent_of_user", hers),
         Fetch("park_of_user", {**hers, "reason": _ERASED}),
         Fetch("unlink_user", hers),
@@ -82,6 +83,7 @@ def erase_log(key: LogKey) -> Script[ErasedInLog]:
     _, rows, _ = yield Together(
         Fetch("lock_log", key_params(key)),
         Fetch("drop_rows_of_log", key_params(key)),
+        Do("drop_attempts", [key_params(key)]),
         Fetch("drop_log", key_params(key)),
     )
     return ErasedInLog(dropped=len(rows))

@@ -1,5 +1,5 @@
-"""The named SQL statements beside this file, fitted to a database: `journal.sql`, and `sealed.sql` once for each column
-of sealed values.
+"""The named SQL statements beside this file, fitted to a database: `journal.sql`, `inbox.sql`, and `sealed.sql` once
+for each column of sealed values.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ _SPELLINGS: dict[Dialect, dict[str, str]] = {
         "{lock}": "",
         "{ids}": "(SELECT value AS id FROM json_each(:ids))",
         "{in_ids}": "IN (SELECT value FROM json_each(:ids))",
+        "{cause}": """SUBSTR("reason" || ':', 1, INSTR("reason" || ':', ':') - 1)""",
     },
     "postgres": {
         "{now}": "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
         "{lock}": "FOR UPDATE",
         "{ids}": "(SELECT id FROM unnest(:ids::text[]) AS listed (id))",
         "{in_ids}": "= ANY(:ids::text[])",
+        "{cause}": """SPLIT_PART("reason", ':', 1)""",
     },
 }
 # With a clock of the caller's, the time comes in as a parameter that the adapter adds.
@@ -55,9 +57,14 @@ def load(dialect: Dialect, *, given_clock: bool) -> dict[str, Statement]:
     if given_clock:
         spelling["{now}"] = _GIVEN_CLOCK[dialect]
     of_columns = [_spelled(_file("sealed.sql"), column.names) for column in SEALED]
-    parts = [part for text in (_file("journal.sql"), *of_columns) for part in _HEAD.split(text)[1:]]
-    named = zip(parts[::2], parts[1::2], strict=True)
-    return {name: _fitted(name, body, dialect, spelling) for name, body in named}
+    files = (_file("journal.sql"), _file("inbox.sql"), *of_columns)
+    parts = [part for text in files for part in _HEAD.split(text)[1:]]
+    found: dict[str, Statement] = {}
+    for name, body in zip(parts[::2], parts[1::2], strict=True):
+        if name in found:
+            raise ValueError(f"two statements are called {name}")
+        found[name] = _fitted(name, body, dialect, spelling)
+    return found
 
 
 def _file(name: str) -> str:

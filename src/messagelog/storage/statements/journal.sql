@@ -1,6 +1,7 @@
 -- Named statements of the journal, one text for both databases. ":name" is a parameter. What the databases spell
 -- differently stands in braces: {now} is the database's clock in epoch milliseconds; {lock} locks the rows that
--- are read until the transaction ends; {in_ids} and {ids} are the list :ids, as a condition and as a table.
+-- are read until the transaction ends; {in_ids} and {ids} are the list :ids, as a condition and as a table; {cause} is
+-- the first word of "reason".
 
 -- name: lock_log
 -- The conversation log as it is, for the transaction that changes it, and what time it is once it is ours: the

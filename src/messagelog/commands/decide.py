@@ -1,0 +1,156 @@
+"""`messagelog logs …`: what a person decides about conversation logs that failed, are parked or wait."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from messagelog.commands.inbox import (
+    CauseOption,
+    IdArgument,
+    PlatformOption,
+    StateOption,
+    TenantOption,
+    found_log,
+)
+from messagelog.commands.people import whoever_runs_this
+from messagelog.commands.shared import DataOption, database_url_of, in_store, printed, refuse
+from messagelog.core.inbox import Inbox, NotThere, Refusal
+from messagelog.storage.rows import InboxFilter
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from messagelog.core.inbox_shapes import Decided
+    from messagelog.storage import LogKey, Store
+
+_NOT_IN_CRM = "--not-in-crm"
+
+NotInCrmOption = Annotated[
+    bool,
+    typer.Option(_NOT_IN_CRM, help="Says of what is parked that somebody has looked, and it is not there."),
+]
+
+
+def retry(
+    context: typer.Context,
+    id_: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="A conversation log's id, or a message's.")
+    ] = None,
+    *,
+    cause: CauseOption = None,
+    state: StateOption = None,
+    tenant: TenantOption = None,
+    platform: PlatformOption = None,
+    not_in_crm: NotInCrmOption = False,
+    data: DataOption = None,
+) -> None:
+    """Tries again what failed, and now what waits: one conversation log, or all of a cause or state."""
+    data = data or context.obj
+    if id_ is not None:
+        outcome = _decided(
+            data, (id_, tenant, platform), lambda inbox, key: inbox.retry(key, not_in_crm=not_in_crm)
+        )
+        _print_outcome(outcome)
+    elif cause is None and state is None:
+        refuse("Say which: an ID, or all of a --cause or a --state.")
+    else:
+        _retry_all(data, InboxFilter(tenant, platform, state, cause), not_in_crm=not_in_crm)
+
+
+def link(
+    context: typer.Context,
+    id_: IdArgument,
+    contact_id: Annotated[str, typer.Argument(metavar="CONTACT", help="The contact's id in the CRM.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The contact's name, as the activity will say it.")
+    ],
+    *,
+    type_: Annotated[
+        str, typer.Option("--type", help="The contact's type, where the CRM has several.")
+    ] = "contact",
+    tenant: TenantOption = None,
+    platform: PlatformOption = None,
+    data: DataOption = None,
+) -> None:
+    """Gives a conversation log to another contact, when nothing of it is in the CRM. Nothing is sent: see retry."""
+    _decided(
+        data or context.obj,
+        (id_, tenant, platform),
+        lambda inbox, key: inbox.link(key, contact_id, name, type_),
+    )
+    printed(f"It goes to {name} ({contact_id}) when it is tried again.")
+
+
+def done(
+    context: typer.Context,
+    id_: IdArgument,
+    *,
+    activity: Annotated[
+        str | None, typer.Option(help="The activity's id in the CRM: what follows is added there.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Also what was only held back, and never sent.")
+    ] = False,
+    tenant: TenantOption = None,
+    platform: PlatformOption = None,
+    data: DataOption = None,
+) -> None:
+    """Says that the CRM has it. Without an activity, the next message makes a new one."""
+    outcome = _decided(
+        data or context.obj,
+        (id_, tenant, platform),
+        lambda inbox, key: inbox.mark_done(key, activity, everything=everything),
+    )
+    _print_outcome(outcome)
+
+
+def _decided(
+    data: Path | None,
+    which: tuple[str, str | None, str | None],
+    decide: Callable[[Inbox, LogKey], Awaitable[Any]],
+) -> Any:
+    async def decided(store: Store) -> Any:
+        key = await found_log(store, *which)
+        return await decide(Inbox(store, whoever_runs_this()), key)
+
+    try:
+        return in_store(database_url_of(data), decided)
+    except Refusal as error:
+        refuse(f"{error}")
+    except NotThere:
+        refuse(f"There is no conversation log with the id {which[0]} any more.")
+
+
+def _retry_all(data: Path | None, wanted: InboxFilter, *, not_in_crm: bool) -> None:
+    from messagelog.commands.progress import progress  # noqa: PLC0415 - Rich takes its time to load
+
+    async def retried(store: Store) -> None:
+        inbox = Inbox(store, whoever_runs_this())
+        last = None
+        with progress("retried", await inbox.count(wanted)) as came_to:
+            async for last in inbox.retry_all(wanted, not_in_crm=not_in_crm):
+                came_to(last.done)
+        if last is None:
+            printed("There is nothing to retry.")
+            return
+        printed(f"{last.planned} messages of {last.done} conversation logs are tried again.")
+        if last.without_text:
+            printed(f"{last.without_text} messages have lost their text: they have to be sent again.")
+        if last.refused:
+            printed(f"{last.refused} conversation logs were left alone: look at them one by one.")
+
+    in_store(database_url_of(data), retried)
+
+
+def _print_outcome(outcome: Decided) -> None:
+    if outcome.logged:
+        printed(f"{outcome.logged} messages count as logged.")
+    if outcome.planned:
+        printed(f"{outcome.planned} messages are tried again.")
+    if outcome.without_text:
+        printed(f"{outcome.without_text} messages have lost their text: they have to be sent again.")
+    if not (outcome.logged or outcome.planned or outcome.without_text):
+        printed("What waits is tried as soon as it may be.")

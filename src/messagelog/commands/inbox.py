@@ -1,0 +1,192 @@
+"""`messagelog logs …`: what failed, is parked or waits, why, and everything that is known of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+import typer
+
+from messagelog.commands.people import sealed_database, whoever_runs_this
+from messagelog.commands.shared import DataOption, database_url_of, in_store, refuse
+from messagelog.core.inbox import Inbox, NotThere
+from messagelog.listing import print_table
+from messagelog.storage import scripts
+from messagelog.storage.rows import InboxFilter, LogKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from messagelog.core.inbox_shapes import FailedCall, InboxEntry, InboxRow
+    from messagelog.storage import Store
+
+_HEADS: Final = (
+    *("conversationLogId", "tenant", "platform", "contact", "state", "rows", "users", "attempts", "nextTry"),
+    *("since", "reason"),
+)
+_CAUSE_HEADS: Final = ("cause", "state", "tenant", "platform", "messages", "logs", "first", "last")
+_ROW_HEADS: Final = ("id", "state", "userId", "sentAt", "text", "reason")
+_ATTEMPT_HEADS: Final = ("at", "call", "error", "status", "reason", "answer")
+
+
+class State(StrEnum):
+    """The states of the inbox."""
+
+    FAILED = "failed"
+    PARKED = "parked"
+    WAITING = "waiting"
+
+
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A conversation log's id, or a message's.")]
+TenantOption = Annotated[str | None, typer.Option(help="Of this tenant alone.")]
+PlatformOption = Annotated[str | None, typer.Option(help="Of this connector alone.")]
+CauseOption = Annotated[str | None, typer.Option(help="The first word of the reason, such as rejected.")]
+StateOption = Annotated[State | None, typer.Option(help="In this state alone.")]
+LimitOption = Annotated[int, typer.Option(min=1, help="How many, the last changed first.")]
+TextOption = Annotated[bool, typer.Option("--text", help="Shows text too. It is recorded who looked at it.")]
+
+
+STATES: Final = {
+    State.FAILED: "Lists what is known not to be in the CRM, and will not be tried again by itself.",
+    State.PARKED: "Lists what nobody but a person can tell of whether the CRM has it.",
+    State.WAITING: "Lists what goes on by itself: at its next try, or when its user has signed in.",
+}
+
+
+def listing_of(state: State) -> Callable[..., None]:
+    """The command that lists what is in a state."""
+
+    def listed(  # noqa: PLR0917 - the options of a command
+        context: typer.Context,
+        tenant: TenantOption = None,
+        platform: PlatformOption = None,
+        cause: CauseOption = None,
+        limit: LimitOption = 50,
+        data: DataOption = None,
+    ) -> None:
+        wanted = InboxFilter(tenant, platform, state, cause)
+
+        async def read(store: Store) -> list[InboxEntry]:
+            return (await Inbox(store, whoever_runs_this()).entries(wanted, limit=limit)).entries
+
+        entries = in_store(database_url_of(data or context.obj), read)
+        print_table(_HEADS, [_entry_values(entry) for entry in entries])
+
+    return listed
+
+
+def causes(context: typer.Context, tenant: TenantOption = None, data: DataOption = None) -> None:
+    """Counts what failed, is parked or waits, by its cause."""
+    found = in_store(
+        database_url_of(data or context.obj), lambda store: Inbox(store, whoever_runs_this()).causes(tenant)
+    )
+    print_table(
+        _CAUSE_HEADS,
+        [
+            (
+                *(each.cause, each.state, each.tenant, each.platform, str(each.messages), str(each.logs)),
+                *(_time(each.first_at), _time(each.last_at)),
+            )
+            for each in found
+        ],
+    )
+
+
+def why(
+    context: typer.Context,
+    id_: IdArgument,
+    *,
+    tenant: TenantOption = None,
+    platform: PlatformOption = None,
+    text: TextOption = False,
+    data: DataOption = None,
+) -> None:
+    """Shows what of a conversation log is not logged, and the calls that came to nothing."""
+    data = data or context.obj
+    database_url, sealer = sealed_database(data) if text else (database_url_of(data), None)
+
+    async def read(store: Store) -> None:
+        key = await found_log(store, id_, tenant, platform)
+        try:
+            details = await Inbox(store, whoever_runs_this(), sealer).entry(key, text=text)
+        except NotThere:
+            refuse(f"There is no conversation log with the id {id_} any more.")
+        print_table(_HEADS, [_entry_values(details.entry)])
+        print_table(_ROW_HEADS, [_row_values(row) for row in details.rows])
+        print_table(_ATTEMPT_HEADS, [_attempt_values(attempt) for attempt in details.attempts])
+
+    in_store(database_url, read)
+
+
+def export(
+    context: typer.Context,
+    *,
+    state: StateOption = None,
+    tenant: TenantOption = None,
+    platform: PlatformOption = None,
+    cause: CauseOption = None,
+    text: TextOption = False,
+    data: DataOption = None,
+) -> None:
+    """Prints all that failed, is parked or waits: a line of JSON for each conversation log."""
+    from messagelog.commands.progress import progress  # noqa: PLC0415 - Rich takes its time to load
+
+    data = data or context.obj
+    database_url, sealer = sealed_database(data) if text else (database_url_of(data), None)
+    wanted = InboxFilter(tenant, platform, state, cause)
+
+    async def read(store: Store) -> None:
+        inbox = Inbox(store, whoever_runs_this(), sealer)
+        with progress("exported", await inbox.count(wanted)) as came_to:
+            done = 0
+            async for details in inbox.export(wanted, text=text):
+                sys.stdout.buffer.write(msgspec.json.encode(details) + b"\n")
+                done += 1
+                came_to(done)
+
+    in_store(database_url, read)
+
+
+async def found_log(store: Store, id_: str, tenant: str | None, platform: str | None) -> LogKey:
+    """The conversation log that is meant: by its own id or a message's, in one tenant and platform."""
+    keys = [log.key for log, _ in await store.read(lambda: scripts.show_logs(id_))]
+    keys = [key for key in keys if tenant in {None, key.tenant} and platform in {None, key.platform}]
+    if not keys:
+        refuse(f"There is no conversation log or message with the id {id_}.")
+    if len(keys) > 1:
+        several = ", ".join(f"{key.tenant} at {key.platform}" for key in keys)
+        refuse(f"Several have this id: say --tenant and --platform ({several}).")
+    return keys[0]
+
+
+def _entry_values(entry: InboxEntry) -> tuple[str, ...]:
+    return (
+        *(entry.conversation_log_id, entry.tenant, entry.platform),
+        f"{entry.contact_name} ({entry.contact_id})",
+        entry.state,
+        ", ".join(f"{count} {state}" for state, count in sorted(entry.states.items())),
+        ", ".join(entry.users),
+        str(entry.attempts),
+        _time(entry.due_at),
+        _time(entry.since),
+        entry.reason,
+    )
+
+
+def _row_values(row: InboxRow) -> tuple[str, ...]:
+    text = "kept" if row.has_text else "erased"
+    if row.text is not None:
+        text = msgspec.json.encode(row.text).decode()
+    return row.id, row.state, row.user_id, _time(row.sent_at), text, row.reason or ""
+
+
+def _attempt_values(attempt: FailedCall) -> tuple[str, ...]:
+    status = "" if attempt.status is None else str(attempt.status)
+    return _time(attempt.at), attempt.call, attempt.error, status, attempt.reason or "", attempt.body or ""
+
+
+def _time(at: int | None) -> str:
+    return "" if at is None else dt.datetime.fromtimestamp(at / 1000, tz=dt.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,71 @@
+"""What is kept of a call that came to nothing, for whoever looks into it: enough to see why, nothing that lets in."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from messagelog.connectors import ConnectorError
+from messagelog.connectors.errors import Paced
+from messagelog.connectors.redaction import redacted
+from messagelog.storage.rows import Attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from messagelog.connectors import Credentials
+    from messagelog.storage import RowChange, Sealer
+    from messagelog.storage.rows import LogKey, LogRow
+
+
+@contextmanager
+def during(call: str, credentials: Credentials) -> Iterator[None]:
+    """Says of an error which call it ended, and takes out of the CRM's answer what the call was made with."""
+    try:
+        yield
+    except ConnectorError as error:
+        error.call = call
+        if error.body is not None:
+            error.body = redacted(error.body, _secrets(credentials))
+        raise
+
+
+def attempt_of(
+    sealer: Sealer, log: LogRow, error: ConnectorError | None, changes: Sequence[RowChange]
+) -> Attempt | None:
+    """The attempt that an error ended; `changes` are what its rows became, with the reason.
+
+    None without an error, and for one that held a call back on our side: there was none then.
+    """
+    if error is None or isinstance(error, Paced):
+        return None
+    id_ = uuid.uuid4().hex
+    reason = next((change.reason for change in changes if change.reason), None)
+    body = (
+        None
+        if not error.body
+        else sealer.seal(error.body.encode("utf-8", "replace"), *_context(log.key, id_))
+    )
+    return Attempt(
+        call=error.call or "prepare",
+        error=type(error).__name__,
+        status=error.status,
+        reason=reason and reason.partition(":")[0],
+        body=body,
+        id=id_,
+    )
+
+
+def opened_body(sealer: Sealer, key: LogKey, id_: str, body: bytes) -> str:
+    """What the CRM answered to the call of the attempt with this id."""
+    return sealer.open(body, *_context(key, id_)).decode()
+
+
+def _secrets(credentials: Credentials) -> list[str]:
+    texts = [credentials.api_key, credentials.access_token, credentials.refresh_token]
+    return texts + [value for value in credentials.fields.values() if isinstance(value, str)]
+
+
+def _context(key: LogKey, id_: str) -> tuple[str, ...]:
+    return ("attempts", key.tenant, key.platform, id_)

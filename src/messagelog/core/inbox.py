@@ -1,0 +1,386 @@
+"""The inbox of the person who runs the server: what failed, is parked or waits, why, and what is to be done about it.
+
+Decisions change the journal and call no CRM: whatever is due after them is taken up by any server's next sweep.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from messagelog.core import decisions
+from messagelog.core import payload as payloads
+from messagelog.core.attempts import opened_body
+from messagelog.core.audit import READ_TEXT
+from messagelog.core.inbox_shapes import (
+    Decided,
+    FailedCall,
+    InboxDetails,
+    InboxEntry,
+    InboxExport,
+    InboxPage,
+    InboxRow,
+    Progress,
+    RetriedBatch,
+)
+from messagelog.core.operators import Role
+from messagelog.core.settle import Trouble
+from messagelog.messages import BadRequest
+from messagelog.storage import scripts
+from messagelog.storage.rows import AuditEntry, InboxFilter, InboxPlace, LogKey, LogState, RowState, Undecided
+from messagelog.storage.sealing import SealBroken
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from messagelog.core.operators import Operator
+    from messagelog.storage import LogRow, MessageRow, Sealer, Store
+    from messagelog.storage.rows import Attempt, Cause, Decision, InboxCount, Judge
+
+STATES: Final = ("failed", "parked", "waiting")
+
+_BATCH: Final = 50
+_LOOKS: Final = 5  # how often a log may get new rows between being looked at and being locked
+_LATEST: Final = 2**62
+_DONE: Final = RowState.LOGGED
+
+
+class NotThere(LookupError):
+    """The journal has no such conversation log."""
+
+
+class Refusal(Exception):
+    """What was asked for may not be done; its text is a sentence that says why."""
+
+
+class Inbox:
+    """What is in trouble in a journal, as an operator sees it. To show text it needs a `sealer`.
+
+    What she does, and each text that she looks at, is recorded in the same transaction; `RoleMissing` is raised where
+    she may not. A decision about one log may name the `fence` of the entry that it was made about: it is refused when
+    the server has worked on the log since, so that nobody decides about a call of which she has not seen the outcome.
+    """
+
+    def __init__(self, store: Store, operator: Operator, sealer: Sealer | None = None) -> None:
+        self._store = store
+        self._operator = operator
+        self._sealer = sealer
+
+    # ------------------------------------------------------------------------------------ to look at
+
+    async def entries(
+        self, wanted: InboxFilter | None = None, *, after: str | None = None, limit: int = _BATCH
+    ) -> InboxPage:
+        """Conversation logs in trouble, the last changed first; `after` is the `next` of the page before.
+
+        Raises `BadRequest` for an `after` that no page has had.
+        """
+        wanted, behind = wanted or InboxFilter(), _place(after)
+        places = await self._store.read(lambda: scripts.inbox(wanted, behind, limit))
+        entries = await self._entries(places)
+        return InboxPage(entries=entries, next=_next(places, limit))
+
+    async def entry(self, key: LogKey, *, text: bool = False) -> InboxDetails:
+        """One conversation log, with its messages that are not logged, and the calls that failed.
+
+        `text` adds what is kept of messages and of the CRM's answers, and is recorded. Raises `NotThere`.
+        """
+        if text:
+            self._operator.needs(Role.TEXT)
+        rows = await self._store.read(lambda: scripts.rows_not_logged(key))
+        attempts = await self._store.read(lambda: scripts.attempts_of(key))
+        texts, bodies = await self._looked_at(key) if text else ({}, {})
+        newest = max(rows, key=lambda row: (row.reason is not None, row.updated_at), default=None)
+        place = InboxPlace(key, newest.updated_at if newest else 0, "", (newest and newest.reason) or "")
+        entries = await self._entries([place])
+        if not entries:
+            raise NotThere(key.conversation_log_id)
+        return InboxDetails(
+            entry=entries[0],
+            rows=[_row(row, texts.get(row.id)) for row in rows],
+            attempts=[_attempt(attempt, bodies.get(attempt.id)) for attempt in attempts],
+        )
+
+    async def causes(self, tenant: str | None = None, *, since: int = 0) -> list[Cause]:
+        """How much is in trouble for what, since a time (epoch milliseconds)."""
+        return await self._store.read(lambda: scripts.inbox_causes(tenant, since))
+
+    async def count(self, wanted: InboxFilter) -> int:
+        """About how many logs are wanted: one with several causes is counted for each."""
+        return sum(
+            cause.logs
+            for cause in await self.causes(wanted.tenant)
+            if wanted.platform in {None, cause.platform}
+            and wanted.state in {None, cause.state}
+            and wanted.cause in {None, cause.cause}
+        )
+
+    async def export(
+        self, wanted: InboxFilter | None = None, *, text: bool = False
+    ) -> AsyncIterator[InboxDetails]:
+        """All that `entries` lists, each with its details, as `entry` gives them."""
+        after = None
+        while True:
+            page = await self.export_some(wanted, after=after, text=text)
+            for details in page.logs:
+                yield details
+            after = page.next
+            if after is None:
+                return
+
+    async def export_some(
+        self,
+        wanted: InboxFilter | None = None,
+        *,
+        after: str | None = None,
+        limit: int = _BATCH,
+        text: bool = False,
+    ) -> InboxExport:
+        """Some of it, from behind the `next` of the page before."""
+        if text:
+            self._operator.needs(Role.TEXT)
+        page = await self.entries(wanted, after=after, limit=limit)
+        logs = []
+        for each in page.entries:
+            with suppress(NotThere):  # dropped since the page was read
+                logs.append(await self.entry(key_of(each), text=text))
+        return InboxExport(logs=logs, next=page.next)
+
+    # ---------------------------------------------------------------------------------------- to do
+
+    async def retry(self, key: LogKey, *, not_in_crm: bool = False, fence: int | None = None) -> Decided:
+        """Tries again what failed, and tries now what waits.
+
+        A parked log is tried again when somebody has looked and says that it is `not_in_crm`. Raises `NotThere`, and
+        `Refusal` with the reason.
+        """
+        return await self._decided(key, "retry", partial(decisions.retried, not_in_crm=not_in_crm), fence)
+
+    async def retry_all(self, wanted: InboxFilter, *, not_in_crm: bool = False) -> AsyncIterator[Progress]:
+        """Tries again all that is wanted, and tells after each batch how far it has come."""
+        seen = Progress(done=0, total=await self.count(wanted))
+        after: str | None = None
+        while True:
+            batch = await self.retry_some(wanted, after=after, not_in_crm=not_in_crm)
+            if batch.done:
+                done = seen.done + batch.done
+                seen = Progress(
+                    done=done,
+                    total=max(seen.total, done),
+                    planned=seen.planned + batch.planned,
+                    without_text=seen.without_text + batch.without_text,
+                    refused=seen.refused + batch.refused,
+                )
+                yield seen
+            after = batch.next
+            if after is None:
+                return
+
+    async def retry_some(
+        self, wanted: InboxFilter, *, after: str | None = None, limit: int = _BATCH, not_in_crm: bool = False
+    ) -> RetriedBatch:
+        """Tries again some of what is wanted, from behind the `next` of the batch before."""
+        self._operator.needs(Role.ACT)
+        behind = _place(after)
+        places = await self._store.read(lambda: scripts.inbox(wanted, behind, limit))
+        outcomes = [await self._retried(place.key, not_in_crm=not_in_crm) for place in places]
+        tried = [outcome for outcome in outcomes if outcome is not None]
+        return RetriedBatch(
+            done=len(places),
+            planned=sum(outcome.planned for outcome in tried),
+            without_text=sum(outcome.without_text for outcome in tried),
+            refused=len(places) - len(tried),
+            next=_next(places, limit),
+        )
+
+    async def link(
+        self,
+        key: LogKey,
+        contact_id: str,
+        name: str,
+        type_: str = "contact",
+        *,
+        fence: int | None = None,
+    ) -> Decided:
+        """Gives a log to another contact, if nothing of it is in the CRM. Nothing is sent: `retry` does that."""
+        return await self._decided(
+            key, "link", partial(decisions.linked, contact=(contact_id, name, type_)), fence
+        )
+
+    async def mark_done(
+        self,
+        key: LogKey,
+        third_party_log_id: str | None = None,
+        *,
+        everything: bool = False,
+        fence: int | None = None,
+    ) -> Decided:
+        """Says that the CRM has it, in the activity `third_party_log_id`; without one the next message makes another.
+
+        Only what is in question counts as logged, not what was held back by it, unless it is `everything`.
+        """
+        judge = partial(decisions.marked_done, activity=third_party_log_id, everything=everything)
+        return await self._decided(key, "mark_done", judge, fence)
+
+    # -------------------------------------------------------------------------------------- the rest
+
+    async def _retried(self, key: LogKey, *, not_in_crm: bool) -> Decided | None:
+        try:
+            return await self.retry(key, not_in_crm=not_in_crm)
+        except (NotThere, Refusal):
+            return None
+
+    async def _decided(self, key: LogKey, act: str, judge: Judge, fence: int | None) -> Decided:
+        self._operator.needs(Role.ACT)
+        entry = self._entry(act, Role.ACT, key, key.conversation_log_id)
+        decision = await self._carried_out(key, partial(decisions.unchanged, judge=judge, fence=fence), entry)
+        if decision is None:
+            raise NotThere(key.conversation_log_id)
+        if decision.refused is not None:
+            raise Refusal(decision.refused)
+        states = [change.state for change in decision.changes]
+        return Decided(
+            planned=states.count(RowState.PLANNED),
+            logged=states.count(RowState.LOGGED),
+            without_text=states.count(RowState.FAILED),
+        )
+
+    async def _carried_out(self, key: LogKey, judge: Judge, entry: AuditEntry) -> Decision | None:
+        """Locks the log and its rows by their names, as a request does that brings them again."""
+        for _ in range(_LOOKS):
+            rows = await self._store.read(lambda: scripts.rows_not_logged(key))
+            ids = frozenset(row.id for row in rows)
+            locks = (key, *((key.tenant, key.platform, id_) for id_ in sorted(ids)))
+            try:
+                return await self._store.write(partial(scripts.decide, key, ids, judge, entry), locks=locks)
+            except Undecided:
+                continue
+        raise Refusal("Messages keep coming in: look again in a minute.")
+
+    async def _entries(self, places: Sequence[InboxPlace]) -> list[InboxEntry]:
+        if not places:
+            return []
+        found = await self._store.read(lambda: scripts.inbox_logs([place.key for place in places]))
+        return [_entry(place, *seen) for place, seen in zip(places, found, strict=True) if seen is not None]
+
+    async def _looked_at(self, key: LogKey) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+        """What is kept of each message and of the CRM's answers; the look at each is on disk when this returns.
+
+        What was sealed with another secret key is left out.
+        """
+        sealer = self._unsealing
+        look = partial(self._entry, READ_TEXT, Role.TEXT, key)
+        sealed, bodies = await self._store.write(lambda: scripts.look_at_texts(key, look))
+        texts, answers = {}, {}
+        for id_, payload in sealed.items():
+            with suppress(SealBroken):
+                texts[id_] = payloads.readable(sealer, key, id_, payload)
+        for id_, body in bodies.items():
+            with suppress(SealBroken):
+                answers[id_] = opened_body(sealer, key, id_, body)
+        return texts, answers
+
+    def _entry(self, act: str, role: Role, key: LogKey, subject: str) -> AuditEntry:
+        return AuditEntry(self._operator.name, act, role, key.tenant, key.platform, subject)
+
+    @property
+    def _unsealing(self) -> Sealer:
+        if self._sealer is None:
+            raise TypeError("an inbox without a sealer shows no text")
+        return self._sealer
+
+
+def key_of(entry: InboxEntry) -> LogKey:
+    """The conversation log that an entry is about."""
+    return LogKey(entry.tenant, entry.platform, entry.conversation_log_id)
+
+
+def _entry(place: InboxPlace, log: LogRow, counts: Sequence[InboxCount], attempts: int) -> InboxEntry:
+    states = {count.state: count.rows for count in counts}
+    waiting = [count for count in counts if count.state != _DONE]
+    reason = _first(place.reason or log.reason or "")
+    return InboxEntry(
+        tenant=log.key.tenant,
+        platform=log.key.platform,
+        conversation_log_id=log.key.conversation_log_id,
+        contact_id=log.contact_id,
+        contact_name=log.contact_name,
+        third_party_log_id=log.third_party_log_id,
+        state=_state(log, states),
+        cause=reason.partition(":")[0],
+        reason=reason,
+        states=states,
+        without_text=sum(count.without_text for count in waiting),
+        users=sorted({count.user_id for count in waiting}),
+        attempts=attempts,
+        tries=log.tries,
+        due_at=log.due_at,
+        since=min((count.since for count in waiting), default=None),
+        changed_at=place.at or log.updated_at,
+        fence=log.fence,
+    )
+
+
+def _first(reason: str) -> str:
+    """The reason of what was held back by another: the other's."""
+    if reason.startswith(f"{Trouble.BEHIND}:") and reason.endswith(")"):
+        return reason.partition("(")[2].removesuffix(")")
+    return reason
+
+
+def _state(log: LogRow, states: dict[str, int]) -> str:
+    if log.state is LogState.PARKED:
+        return "parked"
+    if states.get(RowState.FAILED):
+        return "failed"
+    return "waiting" if set(states) - {_DONE} else "logged"
+
+
+def _row(row: MessageRow, text: dict[str, Any] | None) -> InboxRow:
+    return InboxRow(
+        id=row.id,
+        state=row.state,
+        reason=row.reason,
+        user_id=row.user_id,
+        sent_at=row.sent_at,
+        updated_at=row.updated_at,
+        has_text=row.payload is not None,
+        text=text,
+    )
+
+
+def _attempt(attempt: Attempt, body: str | None) -> FailedCall:
+    return FailedCall(
+        at=attempt.at,
+        call=attempt.call,
+        error=attempt.error,
+        status=attempt.status,
+        reason=attempt.reason,
+        body=body,
+    )
+
+
+def _next(places: Sequence[InboxPlace], limit: int) -> str | None:
+    return _cursor(places[-1]) if len(places) == limit else None
+
+
+def _cursor(place: InboxPlace) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode((place.at, place.id, *place.key[:2]))).decode()
+
+
+def _place(cursor: str | None) -> InboxPlace | None:
+    if cursor is None:
+        return None
+    try:
+        decoded = base64.b64decode(cursor, altchars=b"-_", validate=True)
+        at, id_, tenant, platform = msgspec.json.decode(decoded, type=tuple[int, str, str, str])
+    except (binascii.Error, msgspec.DecodeError, ValueError) as error:
+        raise BadRequest("after", "this is no page's next") from error
+    if abs(at) > _LATEST or "\0" in f"{id_}{tenant}{platform}":
+        raise BadRequest("after", "this is no page's next")
+    return InboxPlace(LogKey(tenant, platform, ""), at, id_, "")

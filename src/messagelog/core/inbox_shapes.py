@@ -1,0 +1,121 @@
+"""What the inbox shows: conversation logs in trouble, what is known of each, and what a decision came to.
+
+Names are spelled as in the journal. Times are epoch milliseconds, UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class InboxEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A conversation log in trouble.
+
+    `state` is parked (a person has to decide), failed, or waiting (the server goes on by itself, or when `users` have
+    signed in). `states` counts its messages. `without_text` of them can only be logged when they are sent again.
+    `due_at` is the next try, None when there will be none. `since` is when the oldest of what is not logged was
+    accepted, `changed_at` when something happened last. `fence` grows whenever somebody works on it: a decision that
+    names it is refused when that has happened since.
+    """
+
+    tenant: str
+    platform: str
+    conversation_log_id: str
+    contact_id: str
+    contact_name: str
+    third_party_log_id: str | None
+    state: str
+    cause: str
+    reason: str
+    states: dict[str, int]
+    without_text: int
+    users: list[str]
+    attempts: int
+    tries: int
+    due_at: int | None
+    since: int | None
+    changed_at: int
+    fence: int
+
+
+class InboxPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Some entries, the last changed first. `next` asks for those behind them; None when these are the last."""
+
+    entries: list[InboxEntry]
+    next: str | None = None
+
+
+class InboxRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A message that is not logged. `text` is what is kept of it, where it was asked for and there is some."""
+
+    id: str
+    state: str
+    reason: str | None
+    user_id: str
+    sent_at: int
+    updated_at: int
+    has_text: bool
+    text: dict[str, Any] | None = None
+
+
+class FailedCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that came to nothing. `body` is what the CRM answered, without credentials, where it was asked for.
+
+    `call` is create, update, find (the activity of a lost create), read (the activity) or prepare (whatever is needed
+    before a call: the user's credentials, for one). `error` is the type of the connector's error.
+    """
+
+    at: int
+    call: str
+    error: str
+    status: int | None
+    reason: str | None
+    body: str | None = None
+
+
+class InboxDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry with its messages that are not logged, oldest first, and its failed calls, the last one first."""
+
+    entry: InboxEntry
+    rows: list[InboxRow]
+    attempts: list[FailedCall]
+
+
+class InboxExport(msgspec.Struct, frozen=True, kw_only=True):
+    """Some logs with everything that is known of them. `next` goes on behind them; None when these are the last."""
+
+    logs: list[InboxDetails]
+    next: str | None = None
+
+
+class Decided(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a decision made of a log's messages: how many are to be sent, how many count as logged.
+
+    `without_text` of them stay failed: there is nothing to send, until the client sends them again.
+    """
+
+    planned: int = 0
+    logged: int = 0
+    without_text: int = 0
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """How far a long act has come: `done` of about `total` logs; `refused` of them were left as they are."""
+
+    done: int
+    total: int
+    planned: int = 0
+    without_text: int = 0
+    refused: int = 0
+
+
+class RetriedBatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What became of some logs; `next` goes on behind them, None when these were the last."""
+
+    done: int
+    planned: int
+    without_text: int
+    refused: int
+    next: str | None = None

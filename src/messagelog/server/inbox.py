@@ -1,0 +1,136 @@
+"""`/operators/inbox…`: what failed, is parked or waits, and what an operator decides about it.
+
+What is asked for stands in the body, never in the URL, as everywhere under `/operators`: an id may hold anything, and
+proxies log URLs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request, Response
+
+from messagelog.core.inbox import Inbox, NotThere, Refusal
+from messagelog.core.operators import Role
+from messagelog.server.http import Refused, assembly_of, read_form
+from messagelog.server.operators import operator_of, private
+from messagelog.server.shapes import (
+    CausesAnswer,
+    CausesForm,
+    DoneForm,
+    EntryForm,
+    ExportInboxForm,
+    InboxForm,
+    LinkForm,
+    LogForm,
+    RetryForm,
+    RetrySomeForm,
+)
+from messagelog.storage import LogKey
+from messagelog.storage.rows import InboxFilter
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from typing import Any
+
+router = APIRouter()
+
+_NOT_THERE = "There is no such conversation log."
+
+
+async def inbox_of(request: Request, *roles: Role) -> Inbox:
+    """The inbox as the operator sees it who asks."""
+    operator = await operator_of(request, *roles)
+    assembly = assembly_of(request)
+    return Inbox(assembly.store, operator, assembly.sealer)
+
+
+@router.post("/operators/inbox", response_class=Response)
+async def entries(request: Request) -> Response:
+    """Lists conversation logs that failed, are parked or wait, the last changed first, page by page."""
+    inbox = await inbox_of(request)
+    form = await read_form(request, InboxForm)
+    return private(await inbox.entries(_wanted(form), after=form.after, limit=form.limit))
+
+
+@router.post("/operators/inbox/causes", response_class=Response)
+async def causes(request: Request) -> Response:
+    """Counts what failed, is parked or waits, by tenant, platform, state and cause."""
+    inbox = await inbox_of(request)
+    form = await read_form(request, CausesForm)
+    return private(CausesAnswer(causes=await inbox.causes(form.tenant, since=form.since)))
+
+
+@router.post("/operators/inbox/entry", response_class=Response)
+async def entry(request: Request) -> Response:
+    """Shows a conversation log with its messages that are not logged, and the calls that came to nothing.
+
+    With `text`, which needs the role `text`, it shows what is kept of messages and of the CRM's answers; each look is
+    recorded.
+    """
+    inbox = await inbox_of(request)
+    form = await read_form(request, EntryForm)
+    return await _answered(inbox.entry(_key(form), text=form.text))
+
+
+@router.post("/operators/inbox/export", response_class=Response)
+async def export(request: Request) -> Response:
+    """Everything that is known of what failed, is parked or waits, page by page; with `text` as for an entry."""
+    inbox = await inbox_of(request)
+    form = await read_form(request, ExportInboxForm)
+    page = inbox.export_some(_wanted(form), after=form.after, limit=form.limit, text=form.text)
+    return private(await page)
+
+
+@router.post("/operators/inbox/retry", response_class=Response)
+async def retry(request: Request) -> Response:
+    """Tries again what failed of a conversation log, and now what waits. A parked one needs `notInCrm`."""
+    inbox = await inbox_of(request, Role.ACT)
+    form = await read_form(request, RetryForm)
+    return await _answered(inbox.retry(_key(form), not_in_crm=form.not_in_crm, fence=form.fence))
+
+
+@router.post("/operators/inbox/retry-some", response_class=Response)
+async def retry_some(request: Request) -> Response:
+    """Tries again some of what failed, is parked or waits. Ask again with `next` until there is none."""
+    inbox = await inbox_of(request, Role.ACT)
+    form = await read_form(request, RetrySomeForm)
+    return private(
+        await inbox.retry_some(_wanted(form), after=form.after, limit=form.limit, not_in_crm=form.not_in_crm)
+    )
+
+
+@router.post("/operators/inbox/link", response_class=Response)
+async def link(request: Request) -> Response:
+    """Gives a conversation log to another contact, when nothing of it is in the CRM. Nothing is sent."""
+    inbox = await inbox_of(request, Role.ACT)
+    form = await read_form(request, LinkForm)
+    contact = (form.contact_id, form.contact_name, form.contact_type)
+    return await _answered(inbox.link(_key(form), *contact, fence=form.fence))
+
+
+@router.post("/operators/inbox/done", response_class=Response)
+async def done(request: Request) -> Response:
+    """Says that the CRM has it, in an activity if that is known. Without one, the next message makes a new one."""
+    inbox = await inbox_of(request, Role.ACT)
+    form = await read_form(request, DoneForm)
+    return await _answered(
+        inbox.mark_done(_key(form), form.third_party_log_id, everything=form.everything, fence=form.fence)
+    )
+
+
+async def _answered(decided: Awaitable[Any]) -> Response:
+    try:
+        return private(await decided)
+    except NotThere:
+        raise Refused(404, _NOT_THERE) from None
+    except Refusal as refusal:
+        raise Refused(409, str(refusal)) from None
+
+
+def _wanted(form: InboxForm) -> InboxFilter:
+    return InboxFilter(form.tenant, form.platform, form.state, form.cause)
+
+
+def _key(form: LogForm) -> LogKey:
+    return LogKey(form.tenant, form.platform, form.conversation_log_id)

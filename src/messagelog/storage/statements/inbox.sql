@@ -1,0 +1,169 @@
+-- What people look at and decide about: the calls that failed, the rows in trouble, and how long both are kept. A row
+-- in trouble is one that has a reason. Of three states of the inbox, "waiting" is whatever is neither failed nor
+-- parked: it waits for its next try, for the CRM to be asked, or for a user who has to sign in.
+
+-- name: insert_attempt
+-- A call came to nothing. Each claim makes one call at most, so that its number (the fence) tells their order.
+INSERT INTO "attempts" (
+    "tenant", "platform", "conversationLogId", "fence", "id", "at", "call", "error", "status", "reason",
+    "body")
+VALUES (:tenant, :platform, :log, :fence, :id, {now}, :call, :error, :status, :reason, :body)
+
+-- name: trim_attempts
+-- The newest are kept, as many as :keep.
+DELETE FROM "attempts"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+  AND "fence" <= (SELECT "fence" FROM "attempts"
+                  WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+                  ORDER BY "fence" DESC LIMIT 1 OFFSET :keep)
+
+-- name: attempts_of_log
+-- The calls of a conversation log that came to nothing, the last one first.
+SELECT "fence", "id", "at", "call", "error", "status", "reason", "body"
+FROM "attempts"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+ORDER BY "fence" DESC
+
+-- name: count_attempts
+SELECT COUNT(*)
+FROM "attempts"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: rows_not_logged
+-- The rows of a conversation log that are not done. Of the text it says whether there is any.
+SELECT "id", "conversationId", "conversationLogId", "thirdPartyLogId", "userId", "state", "reason", "sentAt",
+       "version", "entryHash", SUBSTR("payload", 1, 1), "createdAt", "updatedAt"
+FROM "messageLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "state" <> 'logged'
+ORDER BY "sentAt", LENGTH("id"), "id"
+
+-- name: texts_of_log
+-- The sealed texts that a conversation log still has.
+SELECT "id", "payload"
+FROM "messageLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "payload" IS NOT NULL
+ORDER BY "sentAt", LENGTH("id"), "id"
+
+-- name: inbox
+-- Conversation logs that have a row in trouble, the last changed first: each once, by the newest of its rows that are
+-- asked for, from behind the last one of the page before. What is looked for in a log is asked for each by itself, since
+-- a join would leave it to PostgreSQL's planner to read all of them.
+SELECT "tenant", "platform", "conversationLogId", "updatedAt", "id", "reason"
+FROM "messageLogs" AS held
+WHERE "reason" IS NOT NULL AND ("updatedAt", "id", "tenant", "platform") < (:at, :id, :after_tenant, :after_platform)
+  AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+  AND (CAST(:state AS text) IS NULL
+       OR CASE WHEN "state" IN ('failed', 'parked') THEN "state" ELSE 'waiting' END = :state)
+  AND (CAST(:cause AS text) IS NULL OR {cause} = :cause)
+  AND (
+    SELECT newer."id" FROM "messageLogs" AS newer
+    WHERE newer."conversationLogId" = held."conversationLogId" AND newer."tenant" = held."tenant"
+      AND newer."platform" = held."platform" AND "reason" IS NOT NULL
+      AND (newer."updatedAt", newer."id") > (held."updatedAt", held."id")
+      AND (CAST(:state AS text) IS NULL
+           OR CASE WHEN "state" IN ('failed', 'parked') THEN "state" ELSE 'waiting' END = :state)
+      AND (CAST(:cause AS text) IS NULL OR {cause} = :cause)
+    LIMIT 1) IS NULL
+ORDER BY "updatedAt" DESC, "id" DESC, "tenant" DESC, "platform" DESC
+LIMIT :limit
+
+-- name: inbox_of_tenant
+-- The same of one tenant, by an index of its own: another tenant's trouble costs it nothing.
+SELECT "tenant", "platform", "conversationLogId", "updatedAt", "id", "reason"
+FROM "messageLogs" AS held
+WHERE "reason" IS NOT NULL AND "tenant" = :tenant AND ("updatedAt", "id", "platform") < (:at, :id, :after_platform)
+  AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+  AND (CAST(:state AS text) IS NULL
+       OR CASE WHEN "state" IN ('failed', 'parked') THEN "state" ELSE 'waiting' END = :state)
+  AND (CAST(:cause AS text) IS NULL OR {cause} = :cause)
+  AND (
+    SELECT newer."id" FROM "messageLogs" AS newer
+    WHERE newer."conversationLogId" = held."conversationLogId" AND newer."tenant" = held."tenant"
+      AND newer."platform" = held."platform" AND "reason" IS NOT NULL
+      AND (newer."updatedAt", newer."id") > (held."updatedAt", held."id")
+      AND (CAST(:state AS text) IS NULL
+           OR CASE WHEN "state" IN ('failed', 'parked') THEN "state" ELSE 'waiting' END = :state)
+      AND (CAST(:cause AS text) IS NULL OR {cause} = :cause)
+    LIMIT 1) IS NULL
+ORDER BY "updatedAt" DESC, "id" DESC, "platform" DESC
+LIMIT :limit
+
+-- name: inbox_log
+-- What the inbox says of a conversation log's rows in each state: how many, how many of them have lost their text, since
+-- when the oldest is there, and one of the users.
+SELECT "state", COUNT(*), COUNT(*) - COUNT("payload"), MIN("createdAt"), MIN("userId")
+FROM "messageLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+GROUP BY "state"
+
+-- name: inbox_causes
+-- How many messages, of how many conversation logs, came into trouble since :since, for what, and when.
+SELECT "tenant", "platform", CASE WHEN "state" IN ('failed', 'parked') THEN "state" ELSE 'waiting' END, {cause},
+       COUNT(*), COUNT(DISTINCT "conversationLogId"), MIN("updatedAt"), MAX("updatedAt")
+FROM "messageLogs"
+WHERE "reason" IS NOT NULL AND "updatedAt" >= :since AND (CAST(:tenant AS text) IS NULL OR "tenant" = :tenant)
+GROUP BY 1, 2, 3, 4
+ORDER BY 1, 2, 3, 4
+
+-- name: decide_row
+-- A person has decided: failed, parked, waiting -> planned, logged, failed. Only from the state in which it was seen.
+UPDATE "messageLogs"
+SET "state" = :state, "reason" = :reason, "thirdPartyLogId" = COALESCE(:third_party_log_id, "thirdPartyLogId"),
+    "payload" = CASE WHEN :erase THEN NULL ELSE "payload" END, "updatedAt" = {now}
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND "conversationLogId" = :log
+  AND "state" = :was
+
+-- name: logs_to_erase
+-- Conversation logs with sealed text that nobody has worked on for :age_ms.
+SELECT "tenant", "platform", "conversationLogId"
+FROM "messageLogs"
+WHERE "reason" IS NOT NULL AND "payload" IS NOT NULL AND "updatedAt" < (SELECT {now} - :age_ms)
+  AND "state" IN ('failed', 'parked', 'waiting')
+ORDER BY "updatedAt"
+LIMIT :limit
+
+-- name: erase_rows
+-- The text is erased, and the reason says so. Whoever waited for a sign-in waits no more: there is nothing to send.
+UPDATE "messageLogs"
+SET "payload" = NULL, "updatedAt" = {now}, "state" = CASE WHEN "state" = 'waiting' THEN 'failed' ELSE "state" END,
+    "reason" = 'expired: its text was erased; sent again, it can be logged again (' || "reason" || ')'
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+  AND "state" IN ('failed', 'parked', 'waiting') AND "reason" IS NOT NULL AND "payload" IS NOT NULL
+  AND "updatedAt" < (SELECT {now} - :age_ms)
+
+-- name: old_attempts
+SELECT "id", "tenant", "platform"
+FROM "attempts"
+WHERE "at" < (SELECT {now} - :age_ms)
+ORDER BY "at"
+LIMIT :limit
+
+-- name: drop_attempt
+DELETE FROM "attempts"
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: logs_to_drop
+-- Conversation logs that nobody has worked on for :age_ms, and of which all is logged. Never a shared thread: its next
+-- snapshot holds all of it, and would be logged once more.
+SELECT "tenant", "platform", "conversationLogId"
+FROM "conversationLogs" AS log
+WHERE "updatedAt" < (SELECT {now} - :age_ms) AND "dueAt" IS NULL AND "state" = 'open' AND NOT "shared"
+  AND (
+    SELECT held."id" FROM "messageLogs" AS held
+    WHERE held."conversationLogId" = log."conversationLogId" AND held."tenant" = log."tenant"
+      AND held."platform" = log."platform" AND held."state" <> 'logged'
+    LIMIT 1) IS NULL
+ORDER BY "updatedAt"
+LIMIT :limit
+
+-- name: drop_done_rows
+DELETE FROM "messageLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "state" = 'logged'
+
+-- name: drop_attempts
+DELETE FROM "attempts"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+
+-- name: drop_done_log
+DELETE FROM "conversationLogs"
+WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform

@@ -1,0 +1,140 @@
+"""`messagelog logs …` for what failed, is parked or waits: it is seen, explained, exported and decided about."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import os
+import pty
+from typing import TYPE_CHECKING
+
+import pytest
+
+from messagelog.storage.opening import migrate
+from support.process import Done, command, running
+from support.requests import body, message
+from support.site import ADA, OTTO, SECRET, refusal, site
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.site import Site
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A demo's folder in which three conversations failed, and one is parked."""
+    migrate(f"sqlite:///{tmp_path / 'messagelog.sqlite'}")
+    (tmp_path / "secret-key").write_text(SECRET)
+
+    async def log_some(here: Site) -> None:
+        for user in (ADA, OTTO):
+            await here.token(user)
+        here.crm.refuse = lambda _call: refusal(422)
+        for number in (1, 2):
+            await here.log(body(message(number, f"plan {number}"), conversation=f"c{number}"))
+        await here.log(body(message(3), conversation="c1"), user=OTTO)
+
+    here_and_now(tmp_path, log_some)
+    return tmp_path
+
+
+def here_and_now(folder: Path, work: object) -> None:
+    async def done() -> None:
+        async with site(f"sqlite:///{folder / 'messagelog.sqlite'}", folder) as here:
+            assert callable(work)
+            await work(here)
+
+    asyncio.run(done())
+
+
+def logs(folder: Path, *arguments: str) -> Done:
+    return command("logs", *arguments, "--data", str(folder))
+
+
+def lines(done: Done) -> list[dict[str, str]]:
+    """What a list printed, by its heads."""
+    assert done.code == 0, done.err
+    heads, *rows = [line.split("\t") for line in done.out.splitlines()]
+    return [dict(zip(heads, row, strict=True)) for row in rows]
+
+
+def test_what_failed_is_listed_and_counted(folder: Path) -> None:
+    found = lines(logs(folder, "failed"))
+    assert [(row["conversationLogId"], row["tenant"]) for row in found] == [
+        ("c1/7/13/2026", "otto"),
+        ("c2/7/13/2026", "acme"),
+        ("c1/7/13/2026", "acme"),
+    ]
+    assert found[0]["attempts"] == "1"
+    assert found[1]["reason"] == "rejected: The CRM refused it. (HTTP 422)"
+    assert len(lines(logs(folder, "failed", "--tenant", "acme", "--limit", "1"))) == 1
+    assert lines(logs(folder, "parked")) == lines(logs(folder, "waiting")) == []
+    causes = lines(logs(folder, "causes"))
+    assert [(row["cause"], row["tenant"], row["messages"]) for row in causes] == [
+        ("rejected", "acme", "2"),
+        ("rejected", "otto", "1"),
+    ]
+
+
+def test_one_is_explained_and_text_is_shown_when_it_is_asked_for(folder: Path) -> None:
+    several = logs(folder, "why", "c1/7/13/2026")
+    assert (several.code, several.out) == (2, "")
+    assert several.err.startswith("Several have this id: say --tenant and --platform (")
+    shown = logs(folder, "why", "c1/7/13/2026", "--tenant", "acme").out
+    assert "plan 1" not in shown
+    assert "create\tRejected\t422\trejected" in shown
+    text = logs(folder, "why", "1", "--text").out
+    assert "plan 1" in text
+    assert "refused by the test" in text
+    looked = command("audit", "--data", str(folder)).out
+    assert f"local:{getpass.getuser()}\tread_text\ttext\tacme\tdemo\t1" in looked
+
+
+def test_an_export_is_a_line_of_json_for_each(folder: Path) -> None:
+    found = [json.loads(line) for line in logs(folder, "export", "--tenant", "acme").out.splitlines()]
+    assert [each["entry"]["conversationLogId"] for each in found] == ["c2/7/13/2026", "c1/7/13/2026"]
+    assert found[0]["rows"][0]["text"] is None
+    text = logs(folder, "export", "--text", "--state", "failed").out
+    assert text.count("plan ") == 2
+
+
+def test_all_of_a_cause_are_retried_and_the_server_takes_them_up(folder: Path) -> None:
+    assert logs(folder, "retry").err == "Say which: an ID, or all of a --cause or a --state.\n"
+    retried = logs(folder, "retry", "--cause", "rejected")
+    assert retried.out == "3 messages of 3 conversation logs are tried again.\n"
+    assert logs(folder, "retry", "--state", "failed").out == "There is nothing to retry.\n"
+
+    async def work(here: Site) -> None:
+        await here.until_logged("1", "2", "3")
+
+    here_and_now(folder, work)
+    assert lines(logs(folder, "failed")) == []
+
+
+def test_decisions_about_one(folder: Path) -> None:
+    linked = logs(folder, "link", "2", "c-2", "Omar Reyes")
+    assert (linked.code, linked.out) == (0, "It goes to Omar Reyes (c-2) when it is tried again.\n")
+    assert logs(folder, "retry", "2").out == "1 messages are tried again.\n"
+    done = logs(folder, "done", "3", "--activity", "a-7")
+    assert (done.code, done.out) == (0, "1 messages count as logged.\n")
+    again = logs(folder, "done", "3")
+    assert (again.code, again.err) == (2, "Nothing of it is left to be decided.\n")
+    assert logs(folder, "retry", "none").err == "There is no conversation log or message with the id none.\n"
+    acts = command("audit", "--data", str(folder)).out
+    assert [act for act in ("link", "retry", "mark_done") if f"\t{act}\tact\t" not in acts] == []
+
+
+def test_a_terminal_sees_how_far_it_has_come(folder: Path) -> None:
+    master, slave = pty.openpty()
+    try:
+        arguments = ("logs", "retry", "--cause", "rejected", "--data", str(folder))
+        with running(folder, *arguments, env={"TERM": "xterm"}, out_fd=slave, err_fd=slave) as started:
+            assert started.process.wait(timeout=20) == 0
+        text = os.read(master, 100_000).decode()
+    finally:
+        os.close(slave)
+        os.close(master)
+    assert "3/3" in text
+    assert "3 messages of 3 conversation logs are tried again." in text
