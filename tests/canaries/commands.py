@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ from messagelog.cli import app
 from support.process import command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from typer.core import TyperCommand
@@ -38,14 +39,23 @@ CASES: Final[dict[str, Case]] = {
     "manifest": Case(),
     "preview": Case("-", '{"logInfo": {"x": "{text}"}}', 2),
     "logs": Case(),
-    "logs show": Case("{text}", code=2),
+    "logs show": Case("'{failed with 400}'"),
+    "logs failed": Case(),
+    "logs parked": Case(),
+    "logs waiting": Case(),
+    "logs causes": Case(),
+    "logs why": Case("'{failed with 400}' --text", place=TEXT_OUTPUT),
+    "logs export": Case("--text", place=TEXT_OUTPUT),
+    "logs link": Case("'{failed with 400}' c-2 Omar"),
+    "logs retry": Case("'{failed with 400}'"),
+    "logs done": Case("'{failed with 404}' --activity a-7"),
     "settings show": Case(_AT),
     "settings load": Case(f"- {_AT}", '{"x": "{text}"}', 2),
     "settings set": Case(f"note 1 {_AT}"),
     "settings hide": Case(f"note {_AT}"),
     "settings unset": Case(f"note {_AT}"),
     "users list": Case(),
-    "users end-sessions": Case("acme demo u-ada"),
+    "users sign-out": Case("acme demo u-ada"),
     "operators add": Case("grace --role text", "{operator_password}\n"),
     "operators list": Case(),
     "operators password": Case("grace", "new-{operator_password}\n"),
@@ -79,9 +89,11 @@ def _below(found: TyperGroup | TyperCommand, path: str) -> Iterator[str]:
             yield from _below(each, f"{path} {name}".strip())  # type: ignore[arg-type]
 
 
-def run_commands(database_url: str, folder: Path, canaries: Canaries, places: Places, phone: str) -> None:
+def run_commands(
+    database_url: str, folder: Path, canaries: Canaries, places: Places, values: Mapping[str, str]
+) -> None:
     """All commands, with settings of which two are wrong in a way that only `serve` minds; then with a lost database."""
-    assert every_command() == CASES.keys() | SERVERS
+    assert sorted(every_command()) == sorted(CASES.keys() | SERVERS)
     env = {
         "MESSAGELOG_DATABASE_URL": database_url,
         "MESSAGELOG_SECRET_KEY": canaries["secret_key"],
@@ -95,11 +107,14 @@ def run_commands(database_url: str, folder: Path, canaries: Canaries, places: Pl
     def filled(text: str) -> str:
         for name in ("text", "operator_password"):
             text = text.replace(f"{{{name}}}", canaries[name])
-        return text.replace("{phone}", phone)
+        for name, value in values.items():
+            text = text.replace(f"{{{name}}}", value)
+        return text
 
     for name, case in CASES.items():
+        arguments = (filled(each) for each in shlex.split(case.arguments))
         done = command(
-            *name.split(), *map(filled, case.arguments.split()), env=env, stdin=filled(case.stdin).encode()
+            *name.split(), *arguments, env=env, stdin=filled(case.stdin).encode()
         )
         places.note(case.place, done.out, done.err)
         assert done.code == case.code, f"{name}: {done.out} {done.err}"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from canaries.connectors import Quoting, every_error
 from canaries.places import ANSWERS, SIGN_INS, TO_THE_CRM
+from starlette.responses import JSONResponse, Response
+
 from messagelog.connectors import AuthExpired
 from support.oauth_client import values_of
 from support.site import payload, refusal
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from support.authorization import OAuthCrm
     from support.oauth_client import Browser
     from support.plugins import Told
-    from support.site import Reply, Site
+    from support.site import CrmCall, Reply, Site
 
 KINDS: Final = ("01-sms", "05-voicemail", "06-fax", "08-mms", "09-group", "11-shared")
 STATUSES: Final = (302, 400, 401, 403, 404, 409, 410, 422, 429, 500, 502, 503)
@@ -37,15 +39,18 @@ _NUMBER_IN_PAYLOADS: Final = "+14155550142"
 
 @dataclass
 class Driver:
-    """One user who sends canaries, and what she was answered."""
+    """One user who sends canaries, and what she was answered.
+
+    `values` are the canaries that have another form: `phone`, `card`, what the CRM `said`; and, later, what `failed`.
+    """
 
     here: Site
     canaries: Canaries
     places: Places
-    phone: str
-    card: str
+    values: dict[str, str]
     tokens: dict[str, str] = field(default_factory=dict)
     number: int = 0
+    last_log: str = ""
 
     async def sign_in(self, platform: str = "demo") -> None:
         form = {
@@ -69,19 +74,20 @@ class Driver:
     def message(self, kind: str) -> dict[str, Any]:
         """A captured request of a kind as a new one, with canaries in it wherever people or RingCentral write."""
         self.number += 1
-        text = json.dumps(payload(kind)).replace(_NUMBER_IN_PAYLOADS, self.phone)
+        text = json.dumps(payload(kind)).replace(_NUMBER_IN_PAYLOADS, self.values["phone"])
         made: dict[str, Any] = json.loads(text)
         info = made["logInfo"]
         info["conversationLogId"] = f"{info['conversationLogId']}-{self.number}"
         for each in (*info["messages"], *info.get("entities", ())):
             self._written(each)
         info["rcAccessToken"] = self.canaries["rc_token"]
+        self.last_log = info["conversationLogId"]
         made["contactName"] = self.canaries["contact_name"]
         made["additionalSubmission"] = {"topic": f"{self.canaries['form_field']} {self.canaries['redacted']}"}
         return made
 
     def _written(self, each: dict[str, Any]) -> None:
-        hidden = f"{self.card} {self.canaries['redacted']}"
+        hidden = f"{self.values['card']} {self.canaries['redacted']}"
         each["id"] = f"{each['id']}{self.number}"
         each["subject"] = f"{self.canaries['text']} {hidden}"
         if each.get("transcript"):
@@ -107,7 +113,7 @@ class Driver:
 
     async def match(self, platform: str = "demo") -> None:
         """Looks for a contact by a number that nothing else has."""
-        number = f"{self.phone.replace('+', '%2B')}&isForceRefreshAccountData=true"
+        number = f"{self.values['phone'].replace('+', '%2B')}&isForceRefreshAccountData=true"
         await self.ask("GET", f"/contact?phoneNumber={number}", platform)
 
     async def all_goes_well(self, platform: str = "demo") -> None:
@@ -130,11 +136,10 @@ class Driver:
         for status in STATUSES:
             platform = f"crm-{status}"
             await self.sign_in(platform)
-            self.here.crm.refuse = lambda _call, status=status: refusal(  # type: ignore[misc]
-                status, location=f"/x?{self.canaries['api_key']}", x_said=self.canaries["crm_said"]
-            )
+            self.here.crm.refuse = lambda call, status=status: self._quoted(call, status)  # type: ignore[misc]
             before = len(self.here.crm.calls)
             await self.log("01-sms", platform)
+            self.values[f"failed with {status}"] = self.last_log
             await self.match(platform)
             self.here.crm.refuse = lambda _call: None
             assert len(self.here.crm.calls) > before, f"{status} was not answered"
@@ -143,6 +148,12 @@ class Driver:
             await self.here.chaos(**chaos)
             await self.log("05-voicemail", f"crm-{name}")
             await self.here.chaos()
+
+    def _quoted(self, call: CrmCall, status: int) -> Response:
+        """What a CRM says that quotes whatever it was sent."""
+        said = {"error": self.values["said"], "text": self.canaries["text"], "headers": repr(call.headers)}
+        headers = {"location": f"/x?{self.canaries['api_key']}", "x-said": self.canaries["api_key"]}
+        return JSONResponse(said, status, headers)
 
     async def plugin_fails(self, plugin: Told) -> None:
         """Before redaction, with all that it was shown."""
@@ -159,7 +170,7 @@ class Driver:
         """A whole sign-in, one that fails, calls, a refresh before each of them, and a sign-out that takes it back."""
         for attempt in ("fails", "succeeds"):
             crm.before = lambda _kind, attempt=attempt: (  # type: ignore[misc]
-                refusal(500, x_said=self.canaries["crm_said"]) if attempt == "fails" else None
+                refusal(500, x_said=self.values["said"]) if attempt == "fails" else None
             )
             url = await browser.authorization_url(f"&x={self.canaries['query']}")
             self.canaries.learn("state", values_of(url)["state"])

@@ -8,6 +8,7 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from canaries.commands import run_commands
 from canaries.connectors import Quoting, QuotingOAuth
@@ -41,8 +42,7 @@ class World:
     canaries: Canaries
     places: Places = field(default_factory=Places)
     since: float = field(default_factory=lambda: time.time() - 1)
-    phone: str = field(default_factory=lambda: f"+1415{random.randint(2_000_000, 9_999_999)}")  # noqa: S311 - no secret
-    card: str = field(default_factory=lambda: card_number())
+    values: dict[str, str] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
     plugin: Told = field(default_factory=lambda: Told(lambda request: request))
 
@@ -50,12 +50,14 @@ class World:
         """Puts a password into the database's URL, which PostgreSQL on a socket does not ask for."""
         password = self.canaries["database_password"]
         self.database_url = self.database_url.replace("postgres:@", f"postgres:{password}@")
-        self.canaries.learn("phone", self.phone.removeprefix("+1"))
-        self.canaries.learn("card", self.card)
+        number = f"415555{random.randint(2_000, 9_999)}"  # noqa: S311 - no secret
+        self.values["phone"] = f"+1{self.canaries.learn('phone', number)}"
+        self.values["card"] = self.canaries.learn("card", card_number())
+        self.values["said"] = self.canaries.learn("said", f"said{uuid4().hex[:14]}")
         (self.folder / "patterns").write_text(f"canary = redacted-{self.canaries.stem}-redacted-end\n")
 
     def driver(self, here: Site) -> Driver:
-        return Driver(here, self.canaries, self.places, self.phone, self.card, self.tokens)
+        return Driver(here, self.canaries, self.places, self.values, self.tokens)
 
     @asynccontextmanager
     async def served(self, crm: OAuthCrm, secrets: tuple[str, ...], later_ms: int) -> AsyncIterator[Site]:
@@ -112,6 +114,7 @@ async def second_life(world: World) -> None:
     secrets = (world.canaries["secret_key"], world.canaries["old_secret_key"])
     async with world.crm() as crm, world.served(crm, secrets, _LATER_MS) as here:
         driver = world.driver(here)
+        await here.chaos()
         await driver.all_goes_well()
         await ask_everything(driver)
         world.places.database(world.database_url, world.folder, world.since)
@@ -129,5 +132,5 @@ def live(world: World) -> None:
     """Both lives, an operator's commands after them, and the database at its end."""
     asyncio.run(first_life(world), debug=True)
     asyncio.run(second_life(world))
-    run_commands(world.database_url, world.folder, world.canaries, world.places, world.phone)
+    run_commands(world.database_url, world.folder, world.canaries, world.places, world.values)
     world.places.database(world.database_url, world.folder, world.since)

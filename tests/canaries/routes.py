@@ -26,14 +26,15 @@ class Case:
     late: bool = False
 
 
-_CONTACT: Final = {"newContactName": "{form_field}", "newContactType": "contact", "phoneNumber": "{phone}"}
+_CONTACT: Final = {"newContactName": "{contact_name}", "newContactType": "contact", "phoneNumber": "{phone}"}
+_FAILED: Final = {"tenant": "acme", "platform": "crm-422", "conversationLogId": "{failed with 422}"}
 _TENANT: Final = {"tenant": "acme", "platform": "demo"}
 CASES: Final[dict[str, Case]] = {
     # For users
     "POST /apiKeyLogin": Case(SIGN_INS, form={"apiKey": "{api_key}", "platform": "demo"}),
     "GET /contact": Case(query="phoneNumber={phone}"),
     "POST /contact": Case(form=_CONTACT),
-    "GET /custom/contact/search": Case(query="name={form_field}"),
+    "GET /custom/contact/search": Case(query="name={contact_name}"),
     "POST /messageLog": Case(form={"logInfo": {"x": "{text}"}}),
     "GET /user/settings": Case(),
     "POST /user/settings": Case(form={"userSettings": {"note": {"value": 1}}}),
@@ -65,8 +66,16 @@ CASES: Final[dict[str, Case]] = {
     "POST /operators/session": Case(OPERATOR_SIGN_INS, form={"name": NAME, "password": "{operator_password}"}),
     "GET /operators/me": Case(OPERATOR_ANSWERS),
     "POST /operators/export": Case(TEXT_ANSWERS, form={**_TENANT, "phone": "{phone}"}),
-    "POST /operators/erase/user": Case(OPERATOR_ANSWERS, form={**_TENANT, "id": "{text}"}),
-    "POST /operators/erase/tenant": Case(OPERATOR_ANSWERS, form={"tenant": "{text}"}),
+    "POST /operators/erase/user": Case(OPERATOR_ANSWERS, form={**_TENANT, "id": "nobody"}),
+    "POST /operators/erase/tenant": Case(OPERATOR_ANSWERS, form={"tenant": "nobody"}),
+    "POST /operators/inbox": Case(OPERATOR_ANSWERS, form={}),
+    "POST /operators/inbox/causes": Case(OPERATOR_ANSWERS, form={}),
+    "POST /operators/inbox/entry": Case(TEXT_ANSWERS, form={**_FAILED, "text": True}),
+    "POST /operators/inbox/export": Case(TEXT_ANSWERS, form={"text": True}),
+    "POST /operators/inbox/link": Case(OPERATOR_ANSWERS, form={**_FAILED, "contactId": "c-2", "contactName": "Omar"}),
+    "POST /operators/inbox/retry": Case(OPERATOR_ANSWERS, form=_FAILED),
+    "POST /operators/inbox/retry-some": Case(OPERATOR_ANSWERS, form={"state": "failed", "platform": "crm-409"}),
+    "POST /operators/inbox/done": Case(OPERATOR_ANSWERS, form={**_FAILED, "everything": True}),
     "DELETE /operators/session": Case(OPERATOR_ANSWERS, late=True),
     "DELETE /operators/sessions": Case(OPERATOR_ANSWERS, late=True),
 }
@@ -101,7 +110,7 @@ async def ask_everything(driver: Driver) -> None:
             if case.place == OPERATOR_SIGN_INS and right.status == 200:
                 driver.canaries.learn("operator_token", right.body["token"])
             if case.place == SIGN_INS:
-                print("XX", right.status, right.body, token[:5], route); driver.knows_token(right.body["jwtToken"])
+                driver.knows_token(right.body["jwtToken"])
             if case.late and right.status == 200:
                 await driver.sign_in()
                 operator = await _operator_token(driver)
@@ -132,4 +141,6 @@ def _filled(form: Any, driver: Driver) -> Any:
         return form
     for name in (*driver.canaries.known, "query"):
         form = form.replace(f"{{{name}}}", driver.canaries[name])
-    return form.replace("{phone}", driver.phone).replace("{state}", "none")
+    for name, value in driver.values.items():
+        form = form.replace(f"{{{name}}}", value)
+    return form.replace("{state}", "none")
