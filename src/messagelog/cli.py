@@ -128,6 +128,7 @@ def serve() -> None:
         oauth_clients=configuration.oauth_clients(connectors),
         redirect_uri=settings.oauth_redirect_uri,
         bare_state=settings.oauth_bare_state,
+        metrics_token=settings.metrics_token.get_secret_value(),
         plugins=configuration.plugins(settings),
         required_plugins=configuration.names(settings.required_plugins),
     )

@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     demo_crm_url: str = ""
     oauth_redirect_uri: str = REDIRECT_URI
     oauth_bare_state: bool = False
+    metrics_token: SecretStr = SecretStr("")
     plugins: Annotated[str, NoDecode] = ""
     required_plugins: Annotated[str, NoDecode] = ""
 

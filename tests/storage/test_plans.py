@@ -28,6 +28,9 @@ WALKS = {
 }
 """Statements that go through an index from an end, without looking anything up in it."""
 
+SMALL = ("messageLogsInTrouble", "messageLogsInTroubleOf", "messageLogsToErase")
+"""Indexes of what met with trouble, which is little: to read one from end to end is to read that, not the table."""
+
 EITHER_WAY = {
     "logs_of_message": "people ask for it; with next to nothing in the tables it may begin at the logs"
 }
@@ -230,7 +233,11 @@ def test_no_statement_scans_a_table_in_sqlite(database_url: str, analyzed: bool,
 def _is_scan(line: str) -> bool:
     words = line.split()
     # The last is what a recursive query has found so far, one row at a time.
-    return words[0] == "SCAN" and words[1] not in {"CONSTANT", "json_each", "following"}
+    return (
+        words[0] == "SCAN"
+        and words[1] not in {"CONSTANT", "json_each", "following"}
+        and words[-1] not in SMALL
+    )
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -286,6 +293,8 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _is_whole(node: dict[str, Any]) -> bool:
     """Whether a table, or an index from end to end, is read."""
     kind = node["Node Type"]
+    if node.get("Index Name") in SMALL:
+        return False
     return kind == "Seq Scan" or (
         kind.endswith(("Index Scan", "Index Only Scan")) and "Index Cond" not in node
     )

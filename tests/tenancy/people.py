@@ -152,6 +152,9 @@ CASES: Final[dict[str, Callable[[Person], Awaitable[Any]]]] = {
 
 OF_THE_SERVER: Final = {
     "GET /isAlive": "the process runs",
+    "GET /healthz": "the same",
+    "GET /readyz": "whether it can take requests",
+    "GET /metrics": "numbers by platform, for the operator",
     "GET /serverVersionInfo": "the version",
     "GET /releaseNotes": "nothing",
     "GET /crmManifest": "what the connectors declare",

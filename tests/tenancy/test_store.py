@@ -249,6 +249,7 @@ OF_ALL: Final = {
         "of operators, who are the server's",
     ),
     "next_due": "the sweep's: a time",
+    "count_open": "for the metrics: numbers",
     "active_paces": "the sweep's: which tenants' requests need a permit, in every process",
     "list_paces": "for the operator's metrics",
     "list_users": "for the operator's command",

@@ -31,6 +31,7 @@ from messagelog.core import errands
 from messagelog.core import payload as payloads
 from messagelog.core.attempts import during
 from messagelog.core.contacts import ContactMemory
+from messagelog.core.metrics import Metrics
 from messagelog.core.settle import ConnectorBroke, NoLogId, NotPrepared, earlier_activities
 from messagelog.storage import scripts
 
@@ -68,7 +69,16 @@ class Prepared(msgspec.Struct, frozen=True):
 class Caller:
     """Prepares calls from journal rows, and makes them."""
 
-    def __init__(self, store: Store, sealer: Sealer, media: MediaFetcher, *, call_timeout: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sealer: Sealer,
+        media: MediaFetcher,
+        *,
+        call_timeout: float,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.metrics = metrics or Metrics()
         self._store = store
         self._sealer = sealer
         self._media = media
@@ -136,7 +146,10 @@ class Caller:
         """Creates the activity; its id. Raises `ConnectorError` for everything else."""
         with during("create", call.session.credentials):
             made = await self._within_time(
-                connector, call.session, lambda: connector.create_message_log(call.session, call.log)
+                connector,
+                "create",
+                call.session,
+                lambda: connector.create_message_log(call.session, call.log),
             )
             return _log_id(connector, made)
 
@@ -144,14 +157,17 @@ class Caller:
         """Updates the activity. What the connector returns does not matter."""
         with during("update", call.session.credentials):
             await self._within_time(
-                connector, call.session, lambda: connector.update_message_log(call.session, call.log)
+                connector,
+                "update",
+                call.session,
+                lambda: connector.update_message_log(call.session, call.log),
             )
 
     async def find(self, connector: Connector, call: Prepared) -> str | None:
         """The id of an activity that an earlier create made, or None."""
         with during("find", call.session.credentials):
             found = await self._within_time(
-                connector, call.session, lambda: connector.find_message_log(call.session, call.log)
+                connector, "find", call.session, lambda: connector.find_message_log(call.session, call.log)
             )
             return None if found is None else _log_id(connector, found)
 
@@ -163,14 +179,21 @@ class Caller:
         id_ = existing.third_party_log_id
         with during("read", call.session.credentials):
             body = await self._within_time(
-                connector, call.session, lambda: connector.read_message_log(call.session, id_)
+                connector, "read", call.session, lambda: connector.read_message_log(call.session, id_)
             )
         return str(body)
 
     async def _within_time(
+        self, connector: Connector, name: str, session: Session, call: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        """Makes a call with a hard limit on its time, and counts it by what it came to."""
+        with self.metrics.called(connector.name, name):
+            return await self._limited(connector, session, call)
+
+    async def _limited(
         self, connector: Connector, session: Session, call: Callable[[], Awaitable[Any]]
     ) -> Any:
-        """Makes a call with a hard limit on its time. A connector's own mistake leaves the outcome unknown."""
+        """The call within its time. A connector's own mistake leaves the outcome unknown."""
         try:
             with errands.one_call():
                 async with asyncio.timeout(self._call_timeout):

@@ -413,6 +413,11 @@ class Runtime:
             for each in both:
                 each.cancel()
 
+    @property
+    def takes_work(self) -> bool:
+        """Whether requests are taken, and what is due is taken up."""
+        return not self._stopping and self._sweeper is not None and not self._sweeper.done()
+
     async def sweep(self) -> int:
         """Takes up conversation logs that are due, as many as there is room for; how many that were.
 

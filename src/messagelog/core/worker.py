@@ -317,6 +317,7 @@ class Worker:
         except ClaimLost:
             _log.warning("claim_lost", log=settled.log.key.conversation_log_id)
             return Run()
+        self._caller.metrics.settled(settled.log.key.platform, settled.changes)
         await self._told(settled)
         return Run(claim, wait_ms, recreated=settled.anew)
 

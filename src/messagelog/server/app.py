@@ -24,6 +24,7 @@ from messagelog.server import (
     operators,
     privacy,
     user_settings,
+    watching,
 )
 from messagelog.server.assembly import Parts, assembled
 from messagelog.server.cors import Cors
@@ -88,6 +89,7 @@ def create_app(
         operators,
         privacy,
         inbox,
+        watching,
     ):
         app.include_router(module.router)
     for path, mounted in mounts.items():

@@ -15,6 +15,7 @@ from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
 from messagelog.core.contact_book import ContactBook
 from messagelog.core.media import MediaFetcher
+from messagelog.core.metrics import Metrics
 from messagelog.core.operators import Operators
 from messagelog.core.pacer import Pacer
 from messagelog.core.passwords import Passwords
@@ -51,7 +52,8 @@ class Parts:
     `locale` is the operator's language and zone for users who say nothing else. `oauth_clients` are who we are at
     the CRMs' authorization servers, by connector; those send the user back to `redirect_uri`. `bare_state` allows
     the client's own, unsigned state. `plugins` see each request, in this order; without the work of the
-    `required_plugins` nothing is logged. In tests, `clock` (epoch milliseconds) stands in for the database's own
+    `required_plugins` nothing is logged. With a `metrics_token` nobody reads the metrics
+    without it. In tests, `clock` (epoch milliseconds) stands in for the database's own
     clock, and `now` (epoch seconds) for this process's, by which tokens and credentials end; `luck` is where in its
     time each retry lies, from 0 up to 1. `passwords` makes and checks the hashes of operators' passwords; the
     tests' are cheap.
@@ -77,6 +79,7 @@ class Parts:
     oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
     redirect_uri: str = REDIRECT_URI
     bare_state: bool = False
+    metrics_token: str = field(default="", repr=False)
     passwords: Callable[[], Passwords] = Passwords
     old_secret_keys: tuple[str, ...] = field(default=(), repr=False)
     plugins: Sequence[Plugin] = ()
@@ -95,6 +98,7 @@ class Assembly:
     states: States
     contacts: ContactBook
     settings: UserSettings
+    metrics: Metrics
     requests: Buckets
     guesses: Buckets
     sealer: Sealer
@@ -136,13 +140,14 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     )
     media = MediaFetcher(client, parts.media_hosts)
     settings = UserSettings(store, parts.locale)
+    metrics = Metrics()
     passwords = parts.passwords()
     runtime = Runtime(
         store=store,
         sealer=sealer,
         connectors=parts.connectors,
         users=users,
-        caller=Caller(store, sealer, media, call_timeout=parts.times.call),
+        caller=Caller(store, sealer, media, call_timeout=parts.times.call, metrics=metrics),
         settings=settings,
         times=parts.times,
         luck=parts.luck,
@@ -160,6 +165,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
             states=States(sealer.state_keys, store, clock=parts.now),
             contacts=ContactBook(store, sealer, age=parts.contact_seconds, lease=parts.times.lease),
             settings=settings,
+            metrics=metrics,
             requests=Buckets(parts.requests_per_minute, clock=parts.now),
             guesses=Buckets(parts.guesses_per_minute, clock=parts.now),
             sealer=sealer,

@@ -31,6 +31,7 @@ from messagelog.server.shapes import (
     NewContactForm,
     OperatorToken,
     Outcome,
+    Readiness,
     SettingsAnswer,
     SettingsForm,
     SignInForm,
@@ -42,7 +43,7 @@ Schema = dict[str, Any]
 
 _TYPES: Final = (
     *(Answer, LogRequest, ContactsAnswer, NewContactAnswer, NewContactForm, SettingsAnswer, SettingsForm),
-    *(Outcome, CallLogs, UserInfoHash, Version, ManagedAuthState, ManagedOAuthState),
+    *(Outcome, CallLogs, UserInfoHash, Version, ManagedAuthState, ManagedOAuthState, Readiness),
     *INBOX_TYPES,
     *(SignInForm, OperatorToken, Ended, Me, EraseUserForm, EraseTenantForm, ExportForm, Erased, Export),
 )
@@ -116,7 +117,7 @@ _MEANINGS: Final = {
     302: "The way to the CRM.",
     400: _REFUSED,
     401: "The session has ended: the user has logged out, or the CRM has taken back what she granted.",
-    403: "Nobody is an administrator here.",
+    403: "Nobody is an administrator here; or the token of the metrics did not come along.",
     404: "Not done by this server; the client shows nothing.",
     408: "The body took too long to arrive.",
     409: "It may not be done: a text that says why.",
@@ -280,6 +281,14 @@ _RC_ACCOUNT: Final = Parameter("rcAccountId", "Not used.", "0d6fa7a0")
 
 ROUTES: Final[dict[str, Described]] = {
     "GET /isAlive": Described(answer=_TEXT, example="OK", media_type="text/plain"),
+    "GET /healthz": Described(answer=_TEXT, example="OK", media_type="text/plain"),
+    "GET /readyz": Described(answer=Readiness, example={"ready": True, "checks": {"database": "ok"}}),
+    "GET /metrics": Described(
+        answer=_TEXT,
+        example='messagelog_messages_total{platform="demo",outcome="logged"} 1.0',
+        media_type="text/plain",
+        refuses=(403,),
+    ),
     "GET /serverVersionInfo": Described(answer=Version, example={"version": "0.1.0"}),
     "GET /releaseNotes": Described(answer=_OBJECT, example={}),
     "GET /crmManifest": Described(

@@ -97,6 +97,13 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     version: str
 
 
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a server can take requests, and what was looked at."""
+
+    ready: bool
+    checks: dict[str, str]
+
+
 class ManagedAuthState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Which fields of the login page an administrator has filled in for everybody: none."""
 

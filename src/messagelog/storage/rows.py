@@ -298,6 +298,14 @@ class UserSummary(msgspec.Struct, frozen=True):
     updated_at: int
 
 
+class OpenCount(msgspec.Struct, frozen=True):
+    """How many messages of a platform met with trouble, are not logged, and are in this state."""
+
+    platform: str
+    state: str
+    messages: int
+
+
 class LogSummary(msgspec.Struct, frozen=True):
     """A conversation log with the number of its rows in each state, for lists."""
 

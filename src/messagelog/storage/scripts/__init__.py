@@ -50,6 +50,7 @@ from messagelog.storage.scripts.operators import (
 )
 from messagelog.storage.scripts.pacing import active_paces, change_pace, list_paces
 from messagelog.storage.scripts.reading import (
+    count_open,
     due_logs,
     entries_of,
     linked_activities,
@@ -117,6 +118,7 @@ __all__ = [
     "claim",
     "claim_new_contact",
     "claim_refresh",
+    "count_open",
     "count_sealed",
     "decide",
     "drop_contacts",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from messagelog.storage.rows import LogKey, LogState, LogSummary, LookUp, RowReport, RowState
+from messagelog.storage.rows import LogKey, LogState, LogSummary, LookUp, OpenCount, RowReport, RowState
 from messagelog.storage.scripts.asking import Fetch, Together
 from messagelog.storage.scripts.values import key_params, log_from, row_from
 
@@ -78,6 +78,12 @@ def next_due() -> Script[float | None]:
     rows = yield Fetch("next_due", {})
     due, now = rows[0]
     return None if due is None else max(0.0, (due - now) / 1000)
+
+
+def count_open() -> Script[list[OpenCount]]:
+    """How many messages met with trouble and are not logged, by platform and state."""
+    rows = yield Fetch("count_open", {})
+    return [OpenCount(*row) for row in rows]
 
 
 def list_logs(limit: int) -> Script[list[LogSummary]]:

@@ -198,6 +198,14 @@ LIMIT :limit
 -- When the next conversation log is due, and what time it is for the database.
 SELECT MIN("dueAt"), {now} FROM "conversationLogs" WHERE "dueAt" IS NOT NULL
 
+-- name: count_open
+-- How many messages met with trouble and are not logged, by platform and state, for the metrics: by an index of those.
+SELECT "platform", "state", COUNT(*)
+FROM "messageLogs"
+WHERE "reason" IS NOT NULL AND "state" <> 'logged'
+GROUP BY "platform", "state"
+ORDER BY "platform", "state"
+
 -- name: list_logs
 -- Conversation logs, the last changed first, for people.
 SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",

@@ -1,0 +1,71 @@
+"""What watches a server: is it alive, is it ready, what has it done. Nothing here holds a tenant's or a user's name."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from messagelog.core.metrics import OpenLogs
+from messagelog.server.http import Refused, assembly_of, json_response
+from messagelog.server.shapes import Readiness
+from messagelog.storage import scripts
+
+if TYPE_CHECKING:
+    from messagelog.server.assembly import Assembly
+    from messagelog.storage.rows import OpenCount
+
+router = APIRouter()
+
+_PATIENCE: Final = 2.0
+"""How long (seconds) the database may take to answer a probe: less than probes are commonly given."""
+
+_log = structlog.get_logger(__name__)
+
+
+@router.get("/healthz", response_class=Response)
+async def health() -> Response:
+    """`OK`, as text, while the process answers at all. It asks nobody, so that a lost database restarts no server."""
+    return Response("OK", media_type="text/plain")
+
+
+@router.get("/readyz", response_class=Response)
+async def readiness(request: Request) -> Response:
+    """Whether requests can be taken now: the database answers, and what is due is taken up. A 503 otherwise."""
+    assembly = assembly_of(request)
+    if not assembly.runtime.takes_work:
+        raise Refused(503, "Not ready: the server is starting or stopping.")
+    await _open_messages(assembly)
+    return json_response(Readiness(ready=True, checks={"database": "ok", "work": "ok"}))
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Metrics for Prometheus. Where the operator has set a token, it has to come along as a bearer."""
+    assembly = assembly_of(request)
+    expected = assembly.parts.metrics_token
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if expected and not (
+        scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), expected.encode())
+    ):
+        raise Refused(403, "The metrics need the token of MESSAGELOG_METRICS_TOKEN, as a bearer.")
+    momentary = CollectorRegistry()
+    momentary.register(OpenLogs(await _open_messages(assembly)))
+    body = generate_latest(assembly.metrics.registry) + generate_latest(momentary)
+    return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _open_messages(assembly: Assembly) -> list[OpenCount]:
+    """What the journal holds that is not logged; a 503 when the database gives no answer now."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return await assembly.store.read(scripts.count_open)
+    except Exception as error:
+        # Whatever it is that the driver says may name hosts and users: its type is enough to look further.
+        _log.warning("not_ready", error=type(error).__name__)
+        raise Refused(503, "Not ready: the database does not answer.") from error

@@ -1,0 +1,91 @@
+"""Probes and metrics: what a supervisor and a Prometheus are told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from support.requests import body, message
+from support.site import SQLITE_ONLY, refusal, site
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.site import Site
+
+TEXT = "Words that no metric may hold"
+
+
+async def figures(here: Site, **headers: str) -> dict[tuple[str, ...], float]:
+    """All samples: name and labels' values, to the value."""
+    reply = await here.ask("GET", "/metrics", headers=headers)
+    assert (reply.status, reply.body) == (200, reply.raw.decode())
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(reply.body)
+        for sample in family.samples
+    }
+
+
+async def test_what_was_logged_and_how_long_the_crm_took(here: Site) -> None:
+    await here.log(body(message(1, text=TEXT), message(2)))
+    found = await figures(here)
+    assert found["messagelog_messages_total", "logged", "demo"] == 2
+    assert found["messagelog_crm_call_seconds_count", "create", "ok", "demo"] == 1
+    assert found["messagelog_crm_call_seconds_count", "update", "ok", "demo"] == 1
+    assert found["messagelog_crm_call_seconds_sum", "create", "ok", "demo"] > 0
+
+
+async def test_what_failed_stays_open(here: Site) -> None:
+    here.crm.refuse = lambda call: refusal(422) if call.method == "POST" else None
+    await here.log(body(message(1, text=TEXT)))
+    found = await figures(here)
+    assert found["messagelog_messages_total", "failed", "demo"] == 1
+    assert found["messagelog_crm_call_seconds_count", "create", "Rejected", "demo"] == 1
+    assert found["messagelog_messages_open", "demo", "failed"] == 1
+    here.crm.refuse = lambda _call: None
+    await here.log(body(message(1, text=TEXT)))
+    assert ("messagelog_messages_open", "demo", "failed") not in await figures(here)
+
+
+@SQLITE_ONLY
+async def test_metrics_name_nobody(here: Site) -> None:
+    await here.log(body(message(1, text=TEXT)))
+    (log,) = await here.logs()
+    user = await here.assembly.users.find(log.key.tenant, "demo", log.created_by or "")
+    assert user is not None
+    text = (await here.ask("GET", "/metrics")).body
+    assert "demo" in text
+    for secret in (TEXT, user.tenant, user.id, user.name, await here.token()):
+        assert secret not in text
+
+
+@SQLITE_ONLY
+async def test_metrics_behind_a_token(database_url: str, tmp_path: Path) -> None:
+    async with site(database_url, tmp_path, metrics_token="watch-me") as here:
+        for headers in ({}, {"authorization": "Bearer watch-m"}, {"authorization": "Basic watch-me"}):
+            assert (await here.ask("GET", "/metrics", headers=headers)).status == 403
+        assert (await here.ask("GET", "/metrics", headers={"authorization": "bearer watch-me"})).status == 200
+
+
+async def test_alive_and_ready(here: Site) -> None:
+    assert (await here.ask("GET", "/healthz")).raw == b"OK"
+    reply = await here.ask("GET", "/readyz")
+    assert (reply.status, reply.body["ready"]) == (200, True)
+
+
+@SQLITE_ONLY
+async def test_alive_and_not_ready_without_a_database(here: Site) -> None:
+    await here.assembly.store.close()
+    assert (await here.ask("GET", "/healthz")).status == 200
+    for path in ("/readyz", "/metrics"):
+        reply = await here.ask("GET", path)
+        assert (reply.status, reply.body) == (503, "Not ready: the database does not answer.")
+
+
+@SQLITE_ONLY
+async def test_not_ready_while_it_stops(here: Site) -> None:
+    await here.assembly.runtime.stop()
+    reply = await here.ask("GET", "/readyz")
+    assert (reply.status, reply.body) == (503, "Not ready: the server is starting or stopping.")
