@@ -102,6 +102,7 @@ def run_commands(
         "MESSAGELOG_CONNECTORS": "demo",
         "MESSAGELOG_DEMO_CRM_URL": "https://crm.test/demo-crm",
         "MESSAGELOG_PORT": "-1",
+        "MESSAGELOG_METRICS_TOKEN": canaries["metrics_token"],
     }
 
     def filled(text: str) -> str:

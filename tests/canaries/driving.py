@@ -29,7 +29,7 @@ STATUSES: Final = (302, 400, 401, 403, 404, 409, 410, 422, 429, 500, 502, 503)
 CHAOS: Final[dict[str, dict[str, int]]] = {
     "drop": {"drop_request_rate": 1},
     "lose": {"lose_response_rate": 1},
-    "delay": {"delay_ms": 300},
+    "delay": {"delay_ms": 2500},
 }
 TROUBLES: Final = (*(f"crm-{status}" for status in STATUSES), *(f"crm-{name}" for name in CHAOS))
 """Platforms of their own, all with the same CRM: what one of them holds back after a failure holds no other one."""

@@ -44,6 +44,7 @@ class World:
     since: float = field(default_factory=lambda: time.time() - 1)
     values: dict[str, str] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
+    connector: type[Quoting] = Quoting
     plugin: Told = field(default_factory=lambda: Told(lambda request: request))
 
     def __post_init__(self) -> None:
@@ -60,18 +61,21 @@ class World:
         return Driver(here, self.canaries, self.places, self.values, self.tokens)
 
     @asynccontextmanager
-    async def served(self, crm: OAuthCrm, secrets: tuple[str, ...], later_ms: int) -> AsyncIterator[Site]:
-        """A server with these secret keys, for which it is so much later."""
+    async def served(
+        self, crm: OAuthCrm, secrets: tuple[str, ...], later_ms: int, *, answer: float = 5.0
+    ) -> AsyncIterator[Site]:
+        """A server with these secret keys, for which it is so much later, and which answers within so many seconds."""
         troubles = {name: type(name, (Quoting,), {"name": name})("") for name in TROUBLES}
         redaction = Redaction({"patterns_file": str(self.folder / "patterns")})
         async with site(
             self.database_url,
             self.folder,
-            connector=Quoting,
-            times=Times(answer=0.15, call=0.25, lease=60.0, sweep=0.1, drain=0.05),
+            connector=self.connector,
+            times=Times(answer=answer, call=2.0, lease=60.0, sweep=0.1, drain=0.05),
             more={"oauth-crm": QuotingOAuth(crm), **troubles},
             secrets=secrets,
             oauth_clients={"oauth-crm": crm.registered},
+            metrics_token=self.canaries["metrics_token"],
             plugins=(self.plugin, redaction),
             clock=lambda: int(time.time() * 1000) + later_ms,
         ) as here:
@@ -95,7 +99,7 @@ class World:
 
 async def first_life(world: World) -> None:
     """All goes well, and then wrong; it ends with calls under way."""
-    async with world.crm() as crm, world.served(crm, (world.canaries["old_secret_key"],), 0) as here:
+    async with world.crm() as crm, world.served(crm, (world.canaries["old_secret_key"],), 0, answer=0.3) as here:
         driver = world.driver(here)
         await driver.sign_in()
         await driver.all_goes_well()

@@ -54,6 +54,7 @@ BELONGS: Final[dict[str, set[str]]] = {
     "secret_key": set(),
     "old_secret_key": set(),
     "database_password": set(),
+    "metrics_token": set(),
     "operator_password": set(),
     "operator_token": {OPERATOR_SIGN_INS},
     # What people write
@@ -72,6 +73,7 @@ BELONGS: Final[dict[str, set[str]]] = {
 """Where each canary belongs, and is driven to. What is readable in the database is said in docs/security.md."""
 MAY_BE: Final[dict[str, set[str]]] = {
     "access": {TOKEN_REQUESTS},
+    "a part": {DATABASE},  # PostgreSQL's log has of a changed row only the bytes that changed
     "transcript": _WITH_TEXT,
     "note": _WITH_TEXT,
     "form_field": _WITH_TEXT,

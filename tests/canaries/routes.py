@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from canaries.places import ANSWERS, OPERATOR_ANSWERS, OPERATOR_SIGN_INS, SIGN_INS, TEXT_ANSWERS, TO_THE_CRM
+from canaries.places import ANSWERS, METRICS, OPERATOR_ANSWERS, OPERATOR_SIGN_INS, SIGN_INS, TEXT_ANSWERS, TO_THE_CRM
 from messagelog.core.operators import Role, local_operator
 from tenancy.people import routes_of
 
@@ -55,6 +55,9 @@ CASES: Final[dict[str, Case]] = {
     "POST /unAuthorize": Case(late=True),
     # For everybody
     "GET /isAlive": Case(),
+    "GET /healthz": Case(),
+    "GET /readyz": Case(),
+    "GET /metrics": Case(METRICS),
     "GET /serverVersionInfo": Case(),
     "GET /releaseNotes": Case(),
     "GET /crmManifest": Case(query="platformName=demo"),
@@ -98,8 +101,8 @@ async def _operator_token(driver: Driver) -> str:
 
 async def ask_everything(driver: Driver) -> None:
     """At every route of the app, with tokens in the query and in the header, broken ones and those of others."""
-    routes = sorted(routes_of(driver.here.app), key=lambda route: CASES[route].late)
-    assert set(routes) == set(CASES)
+    assert sorted(routes_of(driver.here.app)) == sorted(CASES)
+    routes = sorted(CASES, key=lambda route: CASES[route].late)
     operator = await operator_signs_in(driver)
     for route in (*routes, "POST /messageLog/", "GET /no/such/route"):
         case = CASES.get(route, Case())
@@ -116,6 +119,9 @@ async def ask_everything(driver: Driver) -> None:
                 operator = await _operator_token(driver)
         for query in (f"jwtToken={driver.tokens['demo']}", f"jwtToken={operator}x"):
             await _asked(driver, Case(case.place), method, path, f"{query}&x={driver.canaries['query']}")
+    scraper = {"authorization": f"Bearer {driver.canaries['metrics_token']}"}
+    metrics = await _asked(driver, CASES["GET /metrics"], "GET", "/metrics", headers=scraper)
+    assert metrics.status == 200
     cut = f'{{"logInfo": {{"x": "{driver.canaries["text"]}"'.encode()
     path = f"/messageLog?jwtToken={driver.tokens['demo']}"
     driver.places.answer(ANSWERS, await driver.here.ask("POST", path, data=cut))
