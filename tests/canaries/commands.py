@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from typer.core import TyperGroup
 from typer.main import get_command
@@ -16,8 +16,6 @@ from support.process import command
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-    from typer.core import TyperCommand
 
     from canaries.places import Places
     from canaries.searching import Canaries
@@ -81,18 +79,18 @@ def every_command() -> set[str]:
     return set(_below(get_command(app), ""))
 
 
-def _below(found: TyperGroup | TyperCommand, path: str) -> Iterator[str]:
+def _below(found: Any, path: str) -> Iterator[str]:
     if not isinstance(found, TyperGroup) or (path and found.invoke_without_command):
         yield path
     if isinstance(found, TyperGroup):
         for name, each in found.commands.items():
-            yield from _below(each, f"{path} {name}".strip())  # type: ignore[arg-type]
+            yield from _below(each, f"{path} {name}".strip())
 
 
 def run_commands(
     database_url: str, folder: Path, canaries: Canaries, places: Places, values: Mapping[str, str]
 ) -> None:
-    """All commands, with settings of which two are wrong in a way that only `serve` minds; then with a lost database."""
+    """All commands, with a setting that only `serve` minds, which is to end; then some with a lost database."""
     assert sorted(every_command()) == sorted(CASES.keys() | SERVERS)
     env = {
         "MESSAGELOG_DATABASE_URL": database_url,
@@ -114,9 +112,7 @@ def run_commands(
 
     for name, case in CASES.items():
         arguments = (filled(each) for each in shlex.split(case.arguments))
-        done = command(
-            *name.split(), *arguments, env=env, stdin=filled(case.stdin).encode()
-        )
+        done = command(*name.split(), *arguments, env=env, stdin=filled(case.stdin).encode())
         places.note(case.place, done.out, done.err)
         assert done.code == case.code, f"{name}: {done.out} {done.err}"
     _with_lost_database(env, folder, canaries, places)

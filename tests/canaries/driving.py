@@ -8,10 +8,10 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from canaries.connectors import Quoting, every_error
-from canaries.places import ANSWERS, SIGN_INS, TO_THE_CRM
 from starlette.responses import JSONResponse, Response
 
+from canaries.connectors import Quoting, every_error
+from canaries.places import ANSWERS, SIGN_INS, TO_THE_CRM
 from messagelog.connectors import AuthExpired
 from support.oauth_client import values_of
 from support.site import payload, refusal
@@ -62,10 +62,11 @@ class Driver:
         self.signed_in(platform, reply)
 
     def signed_in(self, platform: str, reply: Reply) -> None:
-        """Keeps the session token of an answer, and looks for it everywhere else."""
+        """Keeps the session token of an answer; those of the client's usual platforms are searched for elsewhere."""
         self.places.answer(SIGN_INS, reply)
         self.tokens[platform] = reply.body["jwtToken"]
-        self.knows_token(reply.body["jwtToken"])
+        if platform not in TROUBLES:
+            self.knows_token(reply.body["jwtToken"])
 
     def knows_token(self, token: str) -> None:
         """A token is searched for by its signature: the rest of it is in the tokens of others as well."""
@@ -122,8 +123,9 @@ class Driver:
         await self.match(platform)
 
     async def connector_fails(self, connector: Quoting, platform: str = "demo") -> None:
-        """With every kind of error there is, and one that nobody foresaw; at last with the one that ends the session."""
-        errors = sorted((RuntimeError, *every_error()), key=lambda error: error is AuthExpired)
+        """With one that nobody foresaw and every kind of error there is: last the one that ends the session."""
+        known: list[type[Exception]] = [RuntimeError, *every_error()]
+        errors = sorted(known, key=lambda error: error is AuthExpired)
         for error in errors:
             connector.raises, before = error, connector.failed
             await self.match(platform)

