@@ -55,7 +55,7 @@ def listed(done: Done) -> dict[str, list[str]]:
     lines = [line.split("\t") for line in done.out.splitlines() if "\t" in line]
     assert lines[0] == [
         *("key id", "secret", "signs tokens"),
-        *("users", "messageLogs", "contacts", "newContacts", "keys"),
+        *("users", "messageLogs", "contacts", "newContacts", "attempts", "keys"),
     ]
     return {line[0]: line[1:] for line in lines[1:]}
 
@@ -63,21 +63,22 @@ def listed(done: Done) -> dict[str, list[str]]:
 def test_a_rotation_from_beginning_to_end(used: str) -> None:
     before = run(used, "keys", "list", secrets=(SECRET, NEW))
     assert listed(before) == {
-        OLD_ID: ["newest", "yes", "1", "0", "0", "0", "2"],
-        NEW_ID: ["old", "no", "0", "0", "0", "0", "0"],
+        OLD_ID: ["newest", "yes", "1", "0", "0", "0", "0", "2"],
+        NEW_ID: ["old", "no", "0", "0", "0", "0", "0", "0"],
     }
     rotated = run(used, "keys", "rotate")
     assert rotated.code == 0, rotated.err
-    assert rotated.out.splitlines()[:5] == [
+    assert rotated.out.splitlines()[:6] == [
         "users: 1 sealed anew",
         "messageLogs: 0 sealed anew",
         "contacts: 0 sealed anew",
         "newContacts: 0 sealed anew",
+        "attempts: 0 sealed anew",
         "keys: 2 sealed anew",
     ]
     assert listed(rotated) == {
-        NEW_ID: ["newest", "yes", "1", "0", "0", "0", "2"],
-        OLD_ID: ["old", "no", "0", "0", "0", "0", "0"],
+        NEW_ID: ["newest", "yes", "1", "0", "0", "0", "0", "2"],
+        OLD_ID: ["old", "no", "0", "0", "0", "0", "0", "0"],
     }
     assert "users: 0 sealed anew" in run(used, "keys", "rotate").out
     assert listed(run(used, "keys", "list", secrets=(NEW,))).keys() == {NEW_ID}
@@ -88,7 +89,7 @@ def test_what_no_key_opens_is_told_and_left_alone(used: str) -> None:
     run_sql(used, f"""UPDATE "users" SET "credentials" = X'{sealed}'""")  # noqa: S608 - our own bytes
     rotated = run(used, "keys", "rotate")
     assert rotated.code == 2
-    assert listed(rotated)[OTHER_ID] == ["unknown", "no", "1", "0", "0", "0", "0"]
+    assert listed(rotated)[OTHER_ID] == ["unknown", "no", "1", "0", "0", "0", "0", "0"]
     assert rotated.err == (
         f"users: 1 sealed under the unknown key {OTHER_ID} still: no secret that is given opens them.\n"
     )
@@ -175,4 +176,4 @@ def test_a_database_that_nobody_has_used_yet(tmp_path: Path) -> None:
             await here.user()
 
     asyncio.run(start())
-    assert listed(run(url, "keys", "list"))[NEW_ID] == ["newest", "yes", "1", "0", "0", "0", "2"]
+    assert listed(run(url, "keys", "list"))[NEW_ID] == ["newest", "yes", "1", "0", "0", "0", "0", "2"]

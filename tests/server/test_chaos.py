@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from support.site import Site
 
 PROVE: Final = bool(os.environ.get("MESSAGELOG_PROVE"))
-SECONDS: Final = 30.0 if PROVE else 0.8
+SECONDS: Final = 30.0 if PROVE else 0.5
 CONVERSATIONS: Final = 4
 PHASES: Final[tuple[dict[str, Any], ...]] = (
     {"failure_rate": 1, "status": 503},
@@ -35,7 +35,7 @@ _PATIENCE: Final = 600.0 if PROVE else 30.0
 @pytest.fixture
 async def shaken(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
     """A server that answers soon and, unless there is time for more, repeats soon."""
-    times = Times(answer=0.2, call=2.0, lease=60.0, sweep=0.05)
+    times = Times(answer=0.1, call=2.0, lease=60.0, sweep=0.05)
     luck = random.random if PROVE else lambda: 0.02
     async with site(database_url, tmp_path, times=times, luck=luck) as running:
         yield running
@@ -57,6 +57,7 @@ async def sent_in(here: Site, phase: int, number: int) -> None:
             assert reply.body["successful"] is True, reply.body
 
 
+@pytest.mark.parametrize("database_url", ["sqlite", "postgres"] if PROVE else ["sqlite"], indirect=True)
 @pytest.mark.timeout(900 if PROVE else 60)
 async def test_everything_arrives_once_without_anyones_help(shaken: Site) -> None:
     for user in (ADA, GRACE, OTTO):
