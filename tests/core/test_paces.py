@@ -222,7 +222,7 @@ def test_a_call_that_has_written_is_never_held_back_half_way(database_url: str) 
             await asyncio.gather(
                 *(here.send("acme/ada", number, conversation=f"c{number}") for number in range(1, 21))
             )
-            await until(lambda: len(crm.texts()) == 40, within=600)
+            await until(lambda: len(crm.texts()) == 40, within=1_800)
             assert crm.statuses() == {200: 41}, "no call was made twice"
 
     run_virtually(main)

@@ -268,3 +268,38 @@ def test_everybody_has_to_ask_while_there_is_something_to_keep_to_and_no_longer(
     assert row.ask().active_ms > 1_000
     row.now += 60_000
     assert row.ask().active_ms == 0
+
+
+# ------------------------------------------------------------------------------------- nothing is for ever
+
+
+def test_a_circuit_that_was_forgotten_opens_again_at_the_next_outage() -> None:
+    row = Row()
+    assert row.ask(tripped=True).opened
+    row.now += 3 * LONGEST_WAIT_MS
+    again = row.ask(tripped=True)
+    assert (again.opened, again.down) == (True, True)
+    assert again.active_ms > 0, "every process asks before it sends"
+
+
+def test_a_clock_that_is_put_back_keeps_nobody_waiting_longer_than_the_longest_wait() -> None:
+    row = Row(Rules(((2, 1_000), (3, 86_400_000)), LONGEST))
+    row.end(row.one(), Verdict.LIMITED, retry_ms=LONGEST_WAIT_MS, left=(0, 60_000, 100))
+    row.now += LONGEST_WAIT_MS
+    row.ask(Urgency.LIVE, tripped=True)
+    row.now -= 30 * 86_400_000
+    waits = row.ask().wait_ms
+    assert max(waits) <= LONGEST_WAIT_MS + 86_400_000
+    row.now += LONGEST_WAIT_MS + 2 * 86_400_000
+    assert row.one() is not None
+
+
+def test_requests_of_a_clock_that_is_put_back_are_still_counted() -> None:
+    row = Row(Rules(((3, 1_000),), LONGEST))
+    for _ in range(3):
+        row.end(row.one())
+        row.now += 20
+    row.now -= 60_000
+    assert row.one() is None
+    row.now += 2_000
+    assert row.one() is not None

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 from messagelog.storage import RowState, scripts
-from messagelog.storage.rows import Terms
+from messagelog.storage.rows import NewContactKey, PaceChange, Terms
 from storage.crowd import log_key
 from storage.journal import LEASE, SETTLE, Clock, Journal, became, opened, plan, run_sql, work
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+
+T = TypeVar("T")
 
 ROUNDS = 8
+ON_POSTGRES = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)  # SQLite has one writer
 
 
 @pytest.fixture
@@ -117,3 +121,72 @@ async def test_rows_are_written_in_the_order_of_their_ids_so_that_no_two_request
     assert [params["id"] for params in written["replan_row"]] == ["5", "6", "7"]
     names = [ask.name for ask in asked]
     assert names.index("lock_log") < names.index("lock_failed") < names.index("insert_row")
+
+
+# ------------------------------------------------------------------------------ erased in the same instant
+
+
+def _erasing_before(
+    lock: str, script: scripts.Script[T], erase: Callable[[], object]
+) -> Callable[[], scripts.Script[T]]:
+    """The script, with something erased between its insert, which finds it there, and its lock, which does not."""
+    erased: list[object] = []
+
+    def run() -> scripts.Script[T]:
+        answer: Any = None
+        while True:
+            try:
+                ask = script.send(answer)
+            except StopIteration as end:
+                value: T = end.value
+                return value
+            answers = []
+            for each in ask.asks if isinstance(ask, scripts.Together) else (ask,):
+                if each.name == lock and not erased:
+                    yield scripts.Fetch("next_due", {})  # all that was to be done is done by now
+                    erased.append(erase())
+                rows = yield each
+                if isinstance(each, scripts.Fetch):
+                    answers.append(rows)
+            answer = answers if isinstance(ask, scripts.Together) else (answers or [None])[0]
+
+    return run
+
+
+@ON_POSTGRES
+async def test_what_is_accepted_while_its_log_is_erased_is_accepted_anew(
+    journal: Journal, database_url: str
+) -> None:
+    await journal.with_logged("1")
+
+    def erase() -> None:
+        run_sql(database_url, 'DELETE FROM "messageLogs"')
+        run_sql(database_url, 'DELETE FROM "conversationLogs"')
+
+    accepting = scripts.accept(work("1", "2"), plan, journal.terms)
+    accepted = await journal.store.write(_erasing_before("lock_log", accepting, erase))
+    assert accepted.claim is not None
+    assert accepted.claim.step is not None
+    assert (accepted.claim.step.call, accepted.claim.step.ids) == ("create", ("1",))
+    assert await journal.states() == {"1": "calling", "2": "planned"}
+
+
+@ON_POSTGRES
+async def test_a_pace_and_a_new_contact_that_are_erased_meanwhile_begin_anew(
+    journal: Journal, database_url: str
+) -> None:
+    def changed(text: str, _now: int) -> tuple[PaceChange, str]:
+        return PaceChange("{}", "closed", None, None, None), text
+
+    write = journal.store.write
+    await write(lambda: scripts.change_pace("acme", "crm", lambda *_: changed("", 0)))
+    asking = scripts.change_pace("acme", "crm", changed)
+    erase = partial(run_sql, database_url, 'DELETE FROM "paces"')
+    assert await write(_erasing_before("lock_pace", asking, erase)) == "{}"
+
+    key = NewContactKey("acme", "crm", "key")
+    await write(lambda: scripts.claim_new_contact(key, "another", 1_000))
+    claiming = scripts.claim_new_contact(key, "me", 1_000)
+    erase = partial(run_sql, database_url, 'DELETE FROM "newContacts"')
+    claim = await write(_erasing_before("lock_new_contact", claiming, erase))
+    assert (claim.mine, claim.ask_first) == (True, False)

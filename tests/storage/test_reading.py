@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from messagelog.storage import LogKey, LogState, LookUp, RowState, UserRow, scripts
-from messagelog.storage.rows import PaceChange
-from storage.journal import KEY, LEASE, SETTLE, START, Journal, everything, logged, payloads, run_sql
+from messagelog.storage import LogKey, LogState, LookUp, RowChange, RowState, UserRow, scripts
+from messagelog.storage.rows import PaceChange, Pause
+from storage.journal import KEY, LEASE, SETTLE, START, Journal, everything, logged, payloads, plan, run_sql
 from storage.outcomes import fail, ids_of, park, wait
 
 if TYPE_CHECKING:
@@ -299,3 +299,27 @@ async def test_the_databases_own_clock_is_in_milliseconds(store: Store, database
     assert due is not None
     assert 50 < due <= 60
     assert payloads(database_url) == {"1": None}
+
+
+async def test_every_list_of_logs_tells_all_of_a_log(journal: Journal) -> None:
+    claim = await journal.claimed("1")
+    told = replace(claim.log, refusals=2, earlier='["a-0"]', body_size=7, tries=3, asks=4)
+    await journal.save(told, wait_ms=1_000)
+    read = journal.store.read
+    ((listed, _),) = await read(lambda: scripts.logs_of_contact("acme", "crm", "c-1"))
+    (summary,) = await read(lambda: scripts.list_logs(5))
+    assert listed == summary.log == await journal.log()
+    assert (listed.refusals, listed.created_at, listed.updated_at) == (2, START, START)
+
+
+async def test_what_stands_behind_a_lost_answer_that_waits_for_a_sign_in_says_so(journal: Journal) -> None:
+    claim = await journal.claimed("1")
+    await journal.accept("2", user="bob")
+    asked = replace(claim.log, reason="no_answer: lost", asks=1)
+    changes = [RowChange("1", RowState.UNKNOWN, "sign_in: no")]
+    pause = Pause("ada", None)
+    await journal.store.write(
+        lambda: scripts.save(asked, changes, plan, journal.terms, wait_ms=1_000, pause=pause)
+    )
+    reports = await journal.store.read(lambda: scripts.report_rows("acme", "crm", ["1", "2"]))
+    assert {report.id: report.reason for report in reports} == {"1": "sign_in: no", "2": "no_answer: lost"}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from messagelog.storage import Claim, LogKey, NewRow, RowChange, RowState, scripts
-from messagelog.storage.rows import WaitingChange
-from storage.journal import KEY, LEASE, SETTLE, Journal, became, everything, logged, new, payloads
+from messagelog.storage import Claim, LogKey, NewRow, RowChange, RowState, UserRow, scripts
+from messagelog.storage.rows import Pause, WaitingChange
+from storage.journal import KEY, LEASE, SETTLE, Journal, became, everything, logged, new, payloads, plan
 from storage.outcomes import fail, ids_of, lose, park, wait
 
 NAME = KEY.conversation_log_id  # a shared thread's row has the id of its log
@@ -77,7 +78,8 @@ async def test_a_newer_snapshot_waits_in_the_state_of_the_older(
     before = (await journal.rows())[NAME]
     assert (await journal.accept(snapshot(6), shared=True, user="bob")).claim is None
     row = (await journal.rows())[NAME]
-    assert (row.state, row.version, row.user_id, row.reason) == (state, 6, "bob", before.reason)
+    user = "ada" if state == "unknown" else "bob"  # only ada can be asked what became of her call
+    assert (row.state, row.version, row.user_id, row.reason) == (state, 6, user, before.reason)
     assert payloads(database_url) == {NAME: b"snapshot 6"}
 
 
@@ -214,3 +216,63 @@ async def test_threads_of_two_tenants_or_platforms_do_not_replace_each_other(
     assert (await journal.rows(other))[NAME].version == 2
     assert await journal.states(other) == {NAME: "calling"}
     assert ((await journal.log()).version, (await journal.log(other)).version) == (5, 0)
+
+
+# ------------------------------------------------------------------------ a colleague's newer snapshot
+
+
+async def signed_in(journal: Journal, user: str) -> bytes:
+    """Signs a user in with credentials of her own; these."""
+    credentials = f"sealed of {user}".encode()
+    row = UserRow("acme", "crm", user, user, "", None, None, credentials, session_id="s")
+    await journal.store.write(lambda: scripts.sign_in(row))
+    return credentials
+
+
+async def test_a_colleagues_newer_snapshot_does_not_wait_for_the_user_of_the_call(journal: Journal) -> None:
+    refused = await signed_in(journal, "ada")
+    await signed_in(journal, "bob")
+    claim = await begun(journal, 1)
+    await journal.accept(snapshot(2), shared=True, user="bob")
+    following = await journal.store.write(
+        lambda: scripts.save(
+            claim.log.without_call(),
+            became(RowState.WAITING, NAME, reason="sign_in: no"),
+            plan,
+            journal.terms,
+            waiting=WaitingChange("ada", RowState.WAITING, "sign_in: no"),
+            pause=Pause("ada", refused),
+        )
+    )
+    assert sent(following) == b"snapshot 2"
+    assert following is not None
+    assert following.log.call_user == "bob"
+
+
+@pytest.mark.parametrize("when", ["during the call", "while it is unknown"])
+async def test_a_lost_call_is_asked_about_when_its_user_signs_in_whoever_brought_a_newer_snapshot(
+    journal: Journal, when: str
+) -> None:
+    refused = await signed_in(journal, "ada")
+    claim: Claim | None = await begun(journal, 1)
+    assert claim is not None
+    if when == "during the call":
+        await journal.accept(snapshot(2), shared=True, user="bob")
+    await lose(journal, claim, ms=0)
+    if when != "during the call":
+        claim = (await journal.accept(snapshot(2), shared=True, user="bob")).claim
+    else:
+        claim = await journal.claim()
+    assert claim is not None
+    asked, changes = replace(claim.log, asks=1), became(RowState.UNKNOWN, NAME, reason="sign_in: no")
+    pause = Pause("ada", refused)
+    await journal.store.write(
+        lambda: scripts.save(asked, changes, plan, journal.terms, wait_ms=1_000, pause=pause)
+    )
+    assert (await journal.log()).due_at is None
+    await signed_in(journal, "bob")
+    assert await journal.claim() is None
+    await signed_in(journal, "ada")
+    again = await journal.claim()
+    assert again is not None
+    assert (again.recover, [row.payload for row in again.rows]) == (True, [b"snapshot 2"])

@@ -19,7 +19,7 @@ from support.waiting import until
 from support.world import world
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from messagelog.connectors import MessageLog, Session
 
@@ -125,10 +125,14 @@ async def test_a_tenant_whose_crm_hangs_takes_no_connection_of_another(database_
 async def test_what_gets_no_place_among_its_tenants_calls_was_not_sent() -> None:
     """Its recovery is that of a call that did not arrive: nothing is unknown about it."""
     async with hanging() as crm, aiohttp.ClientSession() as client:
-        lane = asyncio.Semaphore(1)
+        places = asyncio.Semaphore(1)
         patient, impatient = (
             CrmHttp(
-                client, crm.url, headers={"Authorization": "Bearer acme/ada"}, call_timeout=seconds, lane=lane
+                client,
+                crm.url,
+                headers={"Authorization": "Bearer acme/ada"},
+                call_timeout=seconds,
+                places=places,
             )
             for seconds in (30.0, 0.02)
         )
@@ -140,3 +144,51 @@ async def test_what_gets_no_place_among_its_tenants_calls_was_not_sent() -> None
         crm.let_go.set()
         assert await first == {"id": "a-1"}
         assert await impatient.post("/activities") == {"id": "a-1"}, "the place is free again"
+
+
+class Watched:
+    """A gate that lets everything pass, and notes how each request ended."""
+
+    def __init__(self, *, goes_on: bool) -> None:
+        self.goes_on = goes_on
+        self.ends: list[str] = []
+
+    async def permit(self, *, writes: bool) -> Watched:
+        assert writes
+        return self
+
+    def refused(self, retry_after: float | None) -> None:
+        raise AssertionError(retry_after)
+
+    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+        assert headers
+        self.ends.append(f"answered {status}")
+
+    def unsent(self) -> None:
+        self.ends.append("unsent")
+
+    def unused(self) -> None:
+        self.ends.append("unused")
+
+    def broken(self) -> None:
+        self.ends.append("broken")
+
+    def lost(self) -> None:
+        self.ends.append("lost")
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+async def test_whoever_goes_away_while_it_waits_for_a_place_gives_its_permit_back(goes_on: bool) -> None:
+    """Only a call that has written before waits for as long as it has time: to turn it away would repeat it."""
+    places, gate = asyncio.Semaphore(1), Watched(goes_on=goes_on)
+    await places.acquire()
+    async with hanging() as crm, aiohttp.ClientSession() as client:
+        http = CrmHttp(client, crm.url, call_timeout=0.02, places=places, gate=gate)
+        with pytest.raises(TimeoutError if goes_on else Unavailable):
+            async with asyncio.timeout(0.05):
+                await http.post("/activities")
+        assert gate.ends[0] == "unused", "what is said of its end first counts"
+        places.release()
+        assert await http.post("/activities") == {"id": "a-1"}
+        assert gate.ends[-1] == "answered 200"
+        assert not places.locked()

@@ -20,7 +20,6 @@ import yarl
 
 from messagelog.connectors.errors import (
     AuthExpired,
-    ConnectorError,
     NotFound,
     OutcomeUnknown,
     RateLimited,
@@ -33,7 +32,8 @@ from messagelog.connectors.redaction import READ, redacted
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from messagelog.connectors.limits import Gate
+    from messagelog.connectors.errors import ConnectorError
+    from messagelog.connectors.limits import Gate, Permit
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SECONDS = re.compile(r"[0-9]{1,300}(\.[0-9]{1,300})?")  # with a fraction too, which some CRMs send
@@ -45,8 +45,8 @@ class CrmHttp:
 
     `renewed` is asked once for other headers when the CRM answers 401, which says that it has done nothing, and the
     request is sent again with them. Without it, or when it raises `AuthExpired`, the 401 stands. Each request passes
-    the `gate`, where there is one, before it is sent. `lane` bounds how many requests are under way at once; one that
-    gets no place in it for half the time of a call is `Unavailable`.
+    the `gate`, where there is one, before it is sent. `places` bound how many requests are under way at once; one that
+    gets none for half the time of a call is `Unavailable`, unless its call has written before: then it waits.
 
     Every method answers the decoded JSON body (None when there is none) and raises a `ConnectorError` otherwise:
     401 `AuthExpired`, 404 and 410 `NotFound`, 429 `RateLimited`, other 4xx and redirects `Rejected`, a refused
@@ -63,14 +63,14 @@ class CrmHttp:
         call_timeout: float = 20.0,
         renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
         gate: Gate | None = None,
-        lane: asyncio.Semaphore | None = None,
+        places: asyncio.Semaphore | None = None,
     ) -> None:
         self._client = client
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers or {})
         self._renewed = renewed
         self._gate = gate or _Open()
-        self._lane = lane
+        self._places = places
         self._patience = call_timeout / 2
         self._timeout = aiohttp.ClientTimeout(total=call_timeout)
 
@@ -139,7 +139,7 @@ class CrmHttp:
         permit = await self._gate.permit(writes=method not in _READS)
         try:
             async with (
-                self._in_lane(),
+                self._in_place(permit),
                 self._client.request(
                     method,
                     url,
@@ -168,37 +168,40 @@ class CrmHttp:
             permit.lost() if isinstance(error, TimeoutError) else permit.broken()
             # Past this point the request may have left: only a read is known to have done nothing.
             raise _unanswered(method, f"no answer ({type(error).__name__})") from error
-        except _NoPlace:
-            permit.unused()
-            raise
-        except ConnectorError:
-            raise
         except BaseException:
-            permit.lost()
+            permit.lost()  # unless its end is known already
             raise
 
     @asynccontextmanager
-    async def _in_lane(self) -> AsyncIterator[None]:
-        if self._lane is None:
+    async def _in_place(self, permit: Permit) -> AsyncIterator[None]:
+        """Holds one of the places of the requests under way.
+
+        Whoever waits for it has a permit already: otherwise work that is caught up with would hold the places of live
+        requests, waiting for permits that these are granted first.
+        """
+        if self._places is None:
             yield
             return
         try:
-            async with asyncio.timeout(self._patience):
-                await self._lane.acquire()
+            # To be turned away would leave a call half done, and have it made again.
+            async with asyncio.timeout(None if permit.goes_on else self._patience):
+                await self._places.acquire()
         except TimeoutError as error:
-            raise _NoPlace("too many calls are under way") from error
+            permit.unused()
+            raise Unavailable("too many calls are under way") from error
+        except BaseException:
+            permit.unused()
+            raise
         try:
             yield
         finally:
-            self._lane.release()
-
-
-class _NoPlace(Unavailable):
-    """Our own bound on the requests under way: the CRM has not been asked."""
+            self._places.release()
 
 
 class _Open:
     """A gate that lets everything pass, and a permit that says nothing to anybody."""
+
+    goes_on = False
 
     async def permit(self, *, writes: bool) -> _Open:  # noqa: ARG002 - it is all the same to it
         return self

@@ -50,7 +50,11 @@ class Left:
 
 
 class Permit(Protocol):
-    """The right to send one request. One of these is called, when it is known how the request ended."""
+    """The right to send one request. Of these the first that is called counts: it says how the request ended."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the request is of a call that has written before, so that it must not be turned away any more."""
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         """The CRM has answered."""

@@ -67,6 +67,14 @@ def refusal(message: str, *, message_type: MessageType = "warning") -> Answer:
     )
 
 
+def uncertain() -> Answer:
+    """The database has not answered in time, so that nobody knows whether anything was accepted."""
+    return refusal(
+        "The server is busy, so it is not certain that this was accepted. "
+        "Log again in a moment: nothing is logged twice"
+    )
+
+
 def nothing_to_do() -> Answer:
     """All of it is logged already."""
     notice = ReturnMessage(message="Already logged", message_type="success", ttl=1000)

@@ -37,7 +37,7 @@ from messagelog.storage.rows import PaceChange
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, MutableMapping
 
-    from messagelog.connectors import Connector, Left
+    from messagelog.connectors import Connector
     from messagelog.core.errands import Errand
     from messagelog.core.pacing import Rules
     from messagelog.storage import Store
@@ -135,7 +135,8 @@ class Lane:
     async def permit(self, *, writes: bool) -> LanePermit:
         """Waits until a request may be sent; raises `Paced` when that would take longer than its patience."""
         errand = errands.current()
-        permit = LanePermit(self, await self._waited(errand) if self._paced() else "", errand.work)
+        id_ = await self._waited(errand) if self._paced() else ""
+        permit = LanePermit(self, id_, errand.work, goes_on=errand.wrote)
         self._uncounted_now += not permit.id
         errand.wrote = errand.wrote or writes
         return permit
@@ -195,8 +196,8 @@ class Lane:
 
     # -------------------------------------------------------------------------- what requests came to
 
-    def judged(self, permit: LanePermit, end: End, verdict: Verdict) -> None:
-        """Notes how a request ended, and whether the CRM fails steadily."""
+    def judged(self, permit: LanePermit, end: End, verdict: Verdict, told: Told | None = None) -> None:
+        """Notes how a request ended, what its answer told, and whether the CRM fails steadily."""
         if verdict is Verdict.GOOD:
             self._failing.clear()
         elif verdict is Verdict.FAILED:
@@ -206,31 +207,29 @@ class Lane:
                 self._failing.clear()
                 self._tripped = True
                 self._wake()
-        if permit.id:
-            self.end(Ended(permit.id, end, verdict))
+        if permit.id or told is not None:
+            self.end(Ended(permit.id, end, verdict, left=told))
 
     def answer(self, permit: LanePermit, status: int, headers: Mapping[str, str]) -> None:
         """Notes an answer: what it says of the CRM, and of its limits."""
-        left = self._left(headers)
-        told = None
-        if left is not None and left.requests <= max(_SCARCE, (left.limit or 0) // _SCARCE_SHARE):
-            # Those without a permit may not have been seen by the CRM yet, and nobody else counts them.
-            told = (max(0, left.requests - self._uncounted_now), int(left.seconds * 1000), left.limit)
+        told = self._told(headers)
         if status == _TOO_MANY:
             self._refused(permit.id, retry_after_seconds(headers.get("Retry-After")), told)
-        elif told is not None:
-            verdict = Verdict.FAILED if status >= _SERVER_ERRORS else Verdict.GOOD
-            self.end(Ended(permit.id, End.OVER, verdict, left=told))
         else:
-            self.judged(permit, End.OVER, Verdict.FAILED if status >= _SERVER_ERRORS else Verdict.GOOD)
+            self.judged(permit, End.OVER, Verdict.FAILED if status >= _SERVER_ERRORS else Verdict.GOOD, told)
 
     def over(self, permit: LanePermit) -> None:
         """A request is not under way any more, however it ended."""
         self._uncounted_now -= not permit.id
 
-    def _left(self, headers: Mapping[str, str]) -> Left | None:
+    def _told(self, headers: Mapping[str, str]) -> Told | None:
+        """What an answer says is left, where that is little."""
         try:
-            return self._connector.rate_headers(headers)
+            left = self._connector.rate_headers(headers)
+            if left is None or left.requests > max(_SCARCE, (left.limit or 0) // _SCARCE_SHARE):
+                return None
+            # Those without a permit may not have been seen by the CRM yet, and nobody else counts them.
+            return max(0, left.requests - self._uncounted_now), int(left.seconds * 1000), left.limit
         except Exception as error:  # noqa: BLE001 - a connector's mistake in reading headers must not lose an answer
             _log.error("connector_failed", connector=self._connector.name, error=type(error).__name__)
             return None
@@ -249,7 +248,8 @@ class Lane:
 
     def _refused(self, permit: str, retry_after: float | None, told: Told | None) -> None:
         longest = LONGEST_WAIT_MS / 1000
-        retry_ms = None if retry_after is None else int(min(max(retry_after, 0.0), longest) * 1000)
+        asked = retry_after if retry_after is not None and retry_after > 0 else 0.0  # not a number is nothing
+        retry_ms = None if retry_after is None else int(min(asked, longest) * 1000)
         self._stop(FIRST_WAIT_MS if retry_ms is None else retry_ms)
         self.end(Ended(permit, End.OVER, Verdict.LIMITED, retry_ms, told))
 
@@ -304,17 +304,20 @@ class Lane:
         in_time = loop.time() - started < _DELIVERY_SECONDS
         for want in wants:
             if want.id in answer.granted:
-                self._wants = [each for each in self._wants if each is not want]
                 if want.granted.done() or not in_time:
                     self.end(Ended(want.id, End.UNSENT, Verdict.NOTHING))
-                if not want.granted.done():
-                    self._decide(want, None if in_time else self._refusal(want.urgency))
+                self._decide(want, None if in_time else self._refusal(want.urgency))
             elif started + answer.wait_ms[want.urgency] / 1000 > want.patience_ends:
                 self._decide(want, self._refusal(want.urgency))
         waits = [answer.wait_ms[want.urgency] / 1000 for want in self._wants]
         return max(min(waits), _SHORTEST_WAIT) if waits and not self._ended else 0.0
 
     def _decide(self, want: _Want, refusal: Paced | None) -> None:
+        if refusal is not None and want.urgency is Urgency.FOLLOW_UP and not want.granted.done():
+            want.id = next(
+                self._ids
+            )  # its call has written already: it is asked for again, while the call has time
+            return
         self._wants = [each for each in self._wants if each is not want]
         if want.granted.done():
             return
@@ -354,15 +357,16 @@ class Lane:
 class LanePermit:
     """The right to send one request; without an id nobody has counted it. `work` is what it is sent for.
 
-    What is said of its end first counts.
+    `goes_on` says that its call has written before. What is said of its end first counts.
     """
 
-    __slots__ = ("_lane", "_over", "id", "work")
+    __slots__ = ("_lane", "_over", "goes_on", "id", "work")
 
-    def __init__(self, lane: Lane, id_: str, work: Hashable) -> None:
+    def __init__(self, lane: Lane, id_: str, work: Hashable, *, goes_on: bool) -> None:
         self._lane = lane
         self._over = False
         self.id = id_
+        self.goes_on = goes_on
         self.work = work
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
@@ -399,6 +403,8 @@ class LanePermit:
 
 class Tally:
     """A gate that lets everything pass and counts it: for requests of which nobody knows yet whose they are."""
+
+    goes_on = False
 
     def __init__(self) -> None:
         self.requests = 0

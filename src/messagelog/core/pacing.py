@@ -8,6 +8,7 @@ within a window, the last one was granted while the others had their places, and
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -19,6 +20,7 @@ _SHARE: Final = 5
 _LAST_SHARE: Final = 50
 """One in so many places of a long window is for calls that have written already, and have to go on."""
 _LONG_MS: Final = 60_000
+_DAY_MS: Final = 86_400_000
 _GRAINS: Final = 64
 _POLL_MS: Final = 250
 _PROBE_POLL_MS: Final = 1_000
@@ -150,8 +152,7 @@ class Answered(msgspec.Struct, frozen=True):
 
 def answered(pace: Pace, now: int, rules: Rules, asked: Asked) -> tuple[Pace, Answered]:
     """The pace after a process has asked, and the answer to it."""
-    before = pace
-    pace = _kept_up(pace, now, rules)
+    before = pace = _kept_up(pace, now, rules)
     for ended in asked.ended:
         pace = _after(pace, now, rules, ended, asked.spread)
     if asked.uncounted:
@@ -220,19 +221,46 @@ def _window_wait(pace: Pace, now: int, requests: int, window: int, urgency: Urge
 
 
 def _kept_up(pace: Pace, now: int, rules: Rules) -> Pace:
-    """The pace as time has made it: places that are free again, permits whose requests are over by now."""
+    """The pace as time has made it: places that are free again, permits whose requests are over by now.
+
+    No wait is longer than it may ever be, even when the clock was put back.
+    """
     late = sorted(until for until in pace.taken.values() if until <= now)
-    taken = {permit: until for permit, until in pace.taken.items() if until > now} if late else pace.taken
+    latest = now + rules.longest_ms
+    taken = {permit: min(until, latest) for permit, until in pace.taken.items() if until > now}
     sent = pace.sent
     for until in late:
         sent = _counted(sent, rules, until, 1)
     windows = {window for _, window in rules.limits}
-    sent = {
-        window: [entry for entry in entries if entry[0] + window > now]
-        for window, entries in sent.items()
-        if window in windows
-    }
-    return replace(pace, taken=taken, sent=sent)
+    sent = {window: _within(entries, window, now) for window, entries in sent.items() if window in windows}
+    pace = replace(
+        pace,
+        taken=taken,
+        sent=sent,
+        not_before=min(pace.not_before, now + LONGEST_WAIT_MS),
+        ramp_from=min(pace.ramp_from, now + LONGEST_WAIT_MS),
+        left_until=min(pace.left_until, now + _DAY_MS),
+        probe_at=min(pace.probe_at, now + max(rules.longest_ms, 2 * LONGEST_PAUSE_MS)),
+    )
+    if pace.circuit is not Circuit.CLOSED and pace.probe_at + _FORGOTTEN_MS <= now:
+        pace = replace(pace, circuit=Circuit.CLOSED, probe="")  # otherwise nothing could open it again
+    return pace
+
+
+def _within(entries: list[tuple[int, int]], window: int, now: int) -> list[tuple[int, int]]:
+    """The requests that have their places in a window still."""
+    entries = [entry for entry in entries if entry[0] + window > now]
+    latest = now + _grain(window)
+    if not entries or entries[-1][0] <= latest:
+        return entries
+    counts = Counter[int]()
+    for at, count in entries:
+        counts[min(at, latest)] += count
+    return sorted(counts.items())
+
+
+def _grain(window: int) -> int:
+    return max(1, window // _GRAINS)
 
 
 def _counted(
@@ -241,7 +269,7 @@ def _counted(
     """Notes requests that ended. Those of a short span are one entry, at its end: a little later than they were."""
     noted = dict(sent)
     for _, window in rules.limits:
-        grain = max(1, window // _GRAINS)
+        grain = _grain(window)
         end = -(-at // grain) * grain
         entries = dict(noted.get(window, ()))
         entries[end] = entries.get(end, 0) + count

@@ -11,7 +11,7 @@ import random
 import time
 import uuid
 from collections import Counter, defaultdict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +19,7 @@ import structlog
 
 from messagelog.connectors import ConnectorError, Unavailable
 from messagelog.core import errands
-from messagelog.core.answer import Answer, nothing_to_do, refusal, warned
+from messagelog.core.answer import Answer, nothing_to_do, refusal, uncertain, warned
 from messagelog.core.bulletin import Bulletin, Watch
 from messagelog.core.catching_up import CatchingUp
 from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
@@ -51,6 +51,9 @@ _SOON: Final = 30.0
 """What is due within so many seconds is rung for to the millisecond; the rest is left to the sweep."""
 _SHORTEST_POLL: Final = 0.1
 _LONGEST_POLL: Final = 1.0
+_TO_JOURNAL: Final = 10.0
+"""The least time for the database, where an answer is wanted sooner than that: without it there is none to give."""
+_LAST_MOMENT: Final = 0.1
 _LEFT_BY_PLUGINS: Final = 0.25  # of the time to answer: it is the CRM's
 
 _log = structlog.get_logger(__name__)
@@ -105,6 +108,7 @@ class Runtime:
         self.users = users
         self.connectors = connectors
         self.times = times or Times()
+        self._grace = max(0.0, _TO_JOURNAL - self.times.answer)
         self._settings = settings or UserSettings(store, Locale())
         self._pacer = users.pacer
         self._plugins = plugins
@@ -154,6 +158,13 @@ class Runtime:
             raise Stopping
         connector = self.connector(user.platform)
         until = asyncio.get_running_loop().time() + self.times.answer
+        try:
+            async with asyncio.timeout_at(until + self._grace):
+                return await self._submitted(connector, user, request, until)
+        except TimeoutError:
+            return uncertain()
+
+    async def _submitted(self, connector: Connector, user: User, request: LogRequest, until: float) -> Answer:
         if self._plugins is None:
             return await self._planned(connector, user, request, until)
         crm = connector.display_name or connector.name
@@ -220,9 +231,13 @@ class Runtime:
             acceptance = await asyncio.shield(accepting)
             if acceptance.held_by is not None:
                 return submission.held_by(acceptance.held_by)
-            if acceptance.claim is None:  # others work on it, or nobody will for a while
-                await self._asked(key, watch.open_ids)
-            await self._waited(key, watch, until)
+            with suppress(
+                TimeoutError
+            ):  # it is in the journal, so there is an answer, whatever can be learned now
+                async with asyncio.timeout_at(until + self._grace - _LAST_MOMENT):
+                    if acceptance.claim is None:  # others work on it, or nobody will for a while
+                        await self._asked(key, watch.open_ids)
+                    await self._waited(key, watch, until)
         return submission.answer(wanted, watch.reports, known)
 
     @contextmanager

@@ -274,7 +274,7 @@ def _waiting(log: LogRow, rows: Sequence[MessageRow], error: AuthExpired) -> Set
     """The user has to sign in again: what is hers waits for that, and what is her colleagues' goes on."""
     reason = _reason(Trouble.SIGN_IN, error)
     changes = tuple(RowChange(row.id, RowState.WAITING, reason) for row in rows)
-    waiting = WaitingChange(rows[0].user_id, RowState.WAITING, reason)
+    waiting = WaitingChange(log.call_user or rows[0].user_id, RowState.WAITING, reason)
     return Settled(log.without_call(), changes, waiting, signed_out=True)
 
 

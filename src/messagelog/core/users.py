@@ -147,8 +147,8 @@ class UserDirectory:
         self._endpoint = TokenEndpoint(client, seconds=seconds, clock=clock)
         self._refresher = Refresher(store, self._vault, self._endpoint, self._clients, seconds=seconds)
         self._seen: OrderedDict[tuple[str, str, str], _Seen] = OrderedDict()
-        # A tenant's lane is there for as long as somebody has a session of it.
-        self._lanes: WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = WeakValueDictionary()
+        # A tenant's places are there for as long as somebody has a session of it.
+        self._places: WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = WeakValueDictionary()
         self._changes = 0
 
     async def find(self, tenant: str, platform: str, id_: str) -> User | None:
@@ -284,8 +284,8 @@ class UserDirectory:
         renewed = None if connector.oauth is None else partial(self._renewed, connector, row, credentials)
         try:
             gate = self.pacer.gate(connector, row.tenant)
-            lane = self._lane(row.tenant, row.platform)
-            http = self._http(connector, credentials, row.hostname, gate, renewed, lane=lane)
+            places = self._places_of(row.tenant, row.platform)
+            http = self._http(connector, credentials, row.hostname, gate, renewed, places=places)
         except AuthExpired as error:
             raise SignInNeeded(error.detail, row.credentials) from error
         except ConnectorError:
@@ -305,7 +305,7 @@ class UserDirectory:
         gate: Gate,
         renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
         *,
-        lane: asyncio.Semaphore | None = None,
+        places: asyncio.Semaphore | None = None,
     ) -> CrmHttp:
         return CrmHttp(
             self._client,
@@ -314,14 +314,14 @@ class UserDirectory:
             call_timeout=self._call_timeout,
             renewed=renewed,
             gate=gate,
-            lane=lane,
+            places=places,
         )
 
-    def _lane(self, tenant: str, platform: str) -> asyncio.Semaphore:
-        lane = self._lanes.get((tenant, platform))
-        if lane is None:
-            self._lanes[tenant, platform] = lane = asyncio.Semaphore(CALLS_OF_A_TENANT)
-        return lane
+    def _places_of(self, tenant: str, platform: str) -> asyncio.Semaphore:
+        places = self._places.get((tenant, platform))
+        if places is None:
+            self._places[tenant, platform] = places = asyncio.Semaphore(CALLS_OF_A_TENANT)
+        return places
 
     # ---------------------------------------------------------------------------------------------- rows
 

@@ -84,6 +84,11 @@ class _Job:
         """Whether a newer snapshot of a shared thread took the place of the one that was sent, to be added to only."""
         return self.log.shared and not self.able.amends and self.rows[0].version > self.log.call_version
 
+    @property
+    def caller_id(self) -> str:
+        """The user in whose session the call is made."""
+        return self.log.call_user or self.rows[0].user_id
+
     def of(self, rows: Sequence[MessageRow]) -> _Job:
         """The same call, for these rows only."""
         return dataclasses.replace(self, rows=rows)
@@ -188,7 +193,7 @@ class Worker:
         return job.succeeded(call, job.log.third_party_log_id or "")
 
     async def _prepared(self, job: _Job, *, linked: bool = False) -> Prepared:
-        user_id = job.log.call_user or job.rows[0].user_id
+        user_id = job.caller_id
         try:
             session = await self._users.session(job.connector, job.log.key.tenant, user_id)
         except SignInNeeded as error:
@@ -292,7 +297,7 @@ class Worker:
     ) -> Run:
         key, pause = settled.log.key, None
         if settled.signed_out:
-            user_id = job.rows[0].user_id
+            user_id = job.caller_id
             pause = Pause(user_id, job.shown.credentials)
             self._users.forget(key.tenant, key.platform, user_id)
         anew = tuple(held()) if settled.anew else None

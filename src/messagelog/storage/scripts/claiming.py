@@ -126,10 +126,11 @@ def save(
     paused = pause is not None and (yield from _paused(log.key, pause))
     if pause is not None and not paused:
         changes, waiting, wait_ms = _unpaused(changes), None, None if wait_ms is None else 0
+    whose = None if pause is None else pause.user_id
     # The changes are sent along with the question whether the claim stands: if it does not, they are undone.
     locked, planned = yield Together(
         Fetch("lock_log", key_params(log.key)),
-        Do("change_row", [change_params(log, change) for change in changes]),
+        Do("change_row", [change_params(log, change, whose) for change in changes]),
         *_waiting_changed(log.key, waiting),
         *attempted(log, attempt),
         _waiting(log.key, terms),
@@ -305,10 +306,19 @@ def _accepted(
         if old is None:
             fresh.append(_message_row(work, row, state, reason, now))
         elif _stays(old, row, log):
-            again.append(_message_row(work, row, old.state, old.reason, now))
+            again.append(_in_its_place(work, row, old, now))
         elif _starts_again(old, row, log, work.user_id):
             again.append(_message_row(work, row, state, reason, now))
     return fresh, again
+
+
+def _in_its_place(work: NewWork, row: NewRow, old: MessageRow, now: int) -> MessageRow:
+    """The newer snapshot in the state of the older. A call whose answer was lost stays its user's.
+
+    Only she can be asked about it; when she signs in it is by this row that it is found.
+    """
+    newer = _message_row(work, row, old.state, old.reason, now)
+    return replace(newer, user_id=old.user_id) if old.state is RowState.UNKNOWN else newer
 
 
 def _stays(old: MessageRow, row: NewRow, log: LogRow) -> bool:

@@ -52,6 +52,8 @@ def claim_new_contact(key: NewContactKey, owner: str, lease_ms: int) -> Script[N
         Do("insert_new_contact", [mine]),
         Fetch("lock_new_contact", _key(key)),
     )
+    if not locked:  # it was forgotten between the two, being too old, or of an erased tenant
+        return (yield from claim_new_contact(key, owner, lease_ms))
     state, holder, until, contact, now = locked[0]
     if holder == owner:
         return NewContactClaim(mine=True)

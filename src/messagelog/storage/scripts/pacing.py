@@ -23,6 +23,8 @@ def change_pace(tenant: str, platform: str, change: Callable[[str, int], tuple[P
     """
     key = {"tenant": tenant, "platform": platform}
     (locked,) = yield Together(Do("insert_pace", [key]), Fetch("lock_pace", key))
+    if not locked:  # its tenant was erased between the two
+        return (yield from change_pace(tenant, platform, change))
     changed, value = change(*locked[0])
     yield Do(
         "save_pace",

@@ -106,8 +106,8 @@ def anew_params(log: LogRow, row: NewRow, user_id: str, gone: str | None) -> Par
     }
 
 
-def change_params(log: LogRow, change: RowChange) -> Params:
-    """What becomes of a row after the call that `log` names."""
+def change_params(log: LogRow, change: RowChange, paused: str | None = None) -> Params:
+    """What becomes of a row after the call that `log` names; `paused` is a user who has to sign in after it."""
     return {
         "tenant": log.key.tenant,
         "platform": log.key.platform,
@@ -115,6 +115,7 @@ def change_params(log: LogRow, change: RowChange) -> Params:
         "state": change.state,
         "done": change.state in _DONE,
         "call_version": log.call_version,
+        "user": paused or log.call_user,
         "reason": readable(change.reason),
         "third_party_log_id": change.third_party_log_id,
         "entry_hash": change.entry_hash,

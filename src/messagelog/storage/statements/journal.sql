@@ -92,10 +92,14 @@ WHERE "id" {in_ids} AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: change_row
 -- calling -> logged, failed, planned, waiting, unknown, parked. Erasing drops the sealed text. A shared thread of which a
--- newer snapshot than the one that was sent has arrived is not done: -> planned, with the newer text.
+-- newer snapshot than the one that was sent has arrived is not done: -> planned, with the newer text. A colleague's
+-- does not wait for :user, whose call it was; whose unknown call it is, she can be asked, and is found by her sign-in.
 UPDATE "messageLogs"
-SET "state" = CASE WHEN :done AND "version" > :call_version THEN 'planned' ELSE :state END,
-    "reason" = CASE WHEN :done AND "version" > :call_version THEN NULL ELSE :reason END,
+SET "state" = CASE WHEN :done AND "version" > :call_version THEN 'planned'
+                   WHEN :state = 'waiting' AND "userId" <> CAST(:user AS text) THEN 'planned' ELSE :state END,
+    "reason" = CASE WHEN :done AND "version" > :call_version THEN NULL
+                    WHEN :state = 'waiting' AND "userId" <> CAST(:user AS text) THEN NULL ELSE :reason END,
+    "userId" = CASE WHEN :state = 'unknown' THEN COALESCE(CAST(:user AS text), "userId") ELSE "userId" END,
     "thirdPartyLogId" = COALESCE(:third_party_log_id, "thirdPartyLogId"),
     "entryHash" = COALESCE(:entry_hash, "entryHash"),
     "payload" = CASE WHEN :erase AND "version" <= :call_version THEN NULL ELSE "payload" END,
@@ -138,7 +142,8 @@ WHERE COALESCE(
 -- What became of these ids; of what is not done, why, and how long nobody works on its conversation log: what only
 -- its user can be asked about, not today.
 SELECT known."id", known."state",
-       CASE WHEN known."state" = 'planned' AND log."owner" IS NULL AND log."dueAt" > {now} THEN log."reason"
+       CASE WHEN known."state" = 'planned' AND log."owner" IS NULL
+                 AND (log."dueAt" > {now} OR (log."dueAt" IS NULL AND log."call" IS NOT NULL)) THEN log."reason"
             ELSE known."reason" END,
        log."version",
        CASE WHEN log."owner" IS NULL AND log."dueAt" > {now} THEN log."dueAt" - {now}
@@ -673,7 +678,7 @@ WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :p
 SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
        "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
        "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
-       "bodySize", "earlier", "createdAt", "updatedAt"
+       "bodySize", "earlier", "refusals", "createdAt", "updatedAt"
 FROM "conversationLogs"
 WHERE "contactId" = :contact_id AND "tenant" = :tenant AND "platform" = :platform
 ORDER BY "createdAt", "conversationLogId"

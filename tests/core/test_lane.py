@@ -1,0 +1,146 @@
+"""A lane by itself: a row in memory, time that passes by itself, and a connector that makes mistakes."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import pytest
+
+from messagelog.connectors import Connector, Left, RateLimit
+from messagelog.connectors.errors import Paced
+from messagelog.core import errands
+from messagelog.core.pacer import Pacer
+from support.virtual import VirtualLoop, run_virtually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from messagelog.core.lane import Lane
+    from messagelog.storage.scripts import Script
+
+T = TypeVar("T")
+
+
+class RowStore:
+    """Runs the one script of a pace. It is `away` for so many writes, and takes `seconds` for one."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+        self.away = 0
+        self.seconds = 0.0
+        self.text = "{}"
+        self.circuit = "closed"
+
+    async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Any] = ()) -> T:
+        del locks
+        await asyncio.sleep(self.seconds)
+        if self.away:
+            self.away -= 1
+            raise ConnectionError
+        running = script()
+        next(running)
+        try:
+            saved: Any = running.send([[(self.text, self._loop.clock())]])
+            self.text, self.circuit = saved.params[0]["pace"], saved.params[0]["circuit"]
+            running.send(None)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+        raise AssertionError
+
+    async def read(self, script: Callable[[], Script[T]]) -> T:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        raise NotImplementedError
+
+
+class Slow(Connector):
+    """Declares a limit, so that every request asks."""
+
+    name = "slow"
+    rate_limits: ClassVar[tuple[RateLimit, ...]] = (RateLimit(50, 1),)
+    left: Left | None = None
+
+    def rate_headers(self, headers: Mapping[str, str]) -> Left | None:
+        del headers
+        return self.left
+
+
+def lane_of(loop: VirtualLoop) -> tuple[Lane, RowStore, Slow]:
+    store, connector = RowStore(loop), Slow()
+    pacer = Pacer(store, chance=lambda: 0.5)
+    return pacer.gate(connector, "acme"), store, connector
+
+
+@pytest.mark.parametrize("trouble", ["the database is away", "the database is slow"])
+def test_a_call_that_has_written_outlasts_a_database_that_does_not_answer(trouble: str) -> None:
+    async def main(loop: VirtualLoop) -> None:
+        lane, store, _ = lane_of(loop)
+        with errands.sent_for("c1", live_until=math.inf), errands.one_call():
+            first = await lane.permit(writes=True)
+            first.answered(200, {})
+            await asyncio.sleep(1)
+            store.away, store.seconds = (3, 0.0) if trouble == "the database is away" else (0, 6.0)
+            asking = asyncio.create_task(lane.permit(writes=True))
+            await asyncio.sleep(7)
+            store.seconds = 0.0
+            second = await asking
+        assert (first.goes_on, second.goes_on) == (False, True)
+        second.answered(200, {})
+        await asyncio.sleep(60)
+        assert "taken" not in store.text, "no permit is left behind"
+
+    run_virtually(main)
+
+
+def test_a_call_that_has_not_written_is_held_back_by_a_database_that_does_not_answer() -> None:
+    async def main(loop: VirtualLoop) -> None:
+        lane, store, _ = lane_of(loop)
+        store.away = 1
+        with errands.sent_for("c1", live_until=math.inf), errands.one_call(), pytest.raises(Paced):
+            await lane.permit(writes=True)
+
+    run_virtually(main)
+
+
+@pytest.mark.parametrize("asked_for", [math.nan, -math.inf, -5.0, 0.0, math.inf, 1e300])
+def test_whatever_a_connector_takes_for_a_wait_is_one(asked_for: float) -> None:
+    async def main(loop: VirtualLoop) -> None:
+        lane, store, _ = lane_of(loop)
+        lane.refused(asked_for)
+        await asyncio.sleep(3_700)
+        (await lane.permit(writes=False)).answered(200, {})
+        await asyncio.sleep(1)
+        assert store.circuit == "closed"
+
+    run_virtually(main)
+
+
+@pytest.mark.parametrize("left", [Left(3, math.nan), Left(3, math.inf)])
+def test_a_connectors_mistake_in_reading_headers_loses_no_answer(left: Left) -> None:
+    async def main(loop: VirtualLoop) -> None:
+        lane, store, connector = lane_of(loop)
+        permit = await lane.permit(writes=True)
+        connector.left = left
+        permit.answered(200, {})
+        await asyncio.sleep(60)
+        assert "taken" not in store.text
+
+    run_virtually(main)
+
+
+@pytest.mark.parametrize(("last", "circuit"), [((200, 500), "closed"), ((500,), "open")])
+def test_an_answer_that_tells_what_is_left_counts_as_any_other(last: tuple[int, ...], circuit: str) -> None:
+    async def main(loop: VirtualLoop) -> None:
+        lane, store, connector = lane_of(loop)
+        connector.left = Left(30, 60.0, 30)
+        for number, status in enumerate([500, 500, 500, 500, *last]):
+            with errands.sent_for(number, live_until=math.inf), errands.one_call():
+                (await lane.permit(writes=True)).answered(status, {})
+        await asyncio.sleep(1)
+        assert store.circuit == circuit
+
+    run_virtually(main)
