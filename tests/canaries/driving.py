@@ -1,199 +1,192 @@
-"""Drives canaries through a server: every kind of message, every failure, every route; and notes where they went."""
+"""Drives canaries through a server: every kind of message, every failure, a sign-in with OAuth; and notes what it was
+answered.
+"""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from messagelog.connectors import (
-    AuthExpired,
-    BodyFull,
-    ConnectorError,
-    Contact,
-    Credentials,
-    NotFound,
-    OutcomeUnknown,
-    RateLimited,
-    Rejected,
-    Unavailable,
-)
-from support.site import ADA, Quick, payload, refusal
+from starlette.responses import JSONResponse, Response
+
+from canaries.connectors import Quoting, every_error
+from canaries.places import ANSWERS, SIGN_INS, TO_THE_CRM
+from messagelog.connectors import AuthExpired
+from support.oauth_client import values_of
+from support.site import payload, refusal
 
 if TYPE_CHECKING:
+    from canaries.places import Places
     from canaries.searching import Canaries
-    from messagelog.connectors import MessageLog, Session
-    from support.site import Reply, Site
+    from support.authorization import OAuthCrm
+    from support.oauth_client import Browser
+    from support.plugins import Told
+    from support.site import CrmCall, Reply, Site
 
-KINDS = ("01-sms", "05-voicemail", "06-fax", "08-mms", "09-group", "11-shared")
-ERRORS: tuple[type[ConnectorError], ...] = (
-    AuthExpired,
-    BodyFull,
-    NotFound,
-    OutcomeUnknown,
-    RateLimited,
-    Rejected,
-    Unavailable,
-)
-STATUSES = (302, 400, 401, 403, 404, 409, 410, 422, 429, 500, 502, 503)
-CHAOS = ({"drop_request_rate": 1}, {"lose_response_rate": 1}, {"delay_ms": 700})
-EVERY_ROUTE = (
-    "GET /contact",
-    "GET /custom/contact/search",
-    "POST /contact",
-    "GET /user/settings",
-    "POST /user/settings",
-    "POST /user/refreshInfo",
-    "GET /hostname",
-    "GET /admin/settings",
-    "POST /admin/settings",
-    "GET /callLog",
-    "POST /callLog",
-    "GET /userInfoHash",
-    "GET /crmManifest",
-    "GET /implementedInterfaces",
-    "GET /oauth/start",
-    "GET /oauth-callback",
-    "GET /isAlive",
-    "POST /messageLog",
-    "POST /messageLog/",
-    "GET /no/such/route",
-)
+KINDS: Final = ("01-sms", "05-voicemail", "06-fax", "08-mms", "09-group", "11-shared")
+STATUSES: Final = (302, 400, 401, 403, 404, 409, 410, 422, 429, 500, 502, 503)
+CHAOS: Final[dict[str, dict[str, int]]] = {
+    "drop": {"drop_request_rate": 1},
+    "lose": {"lose_response_rate": 1},
+    "delay": {"delay_ms": 2500},
+}
+TROUBLES: Final = (*(f"crm-{status}" for status in STATUSES), *(f"crm-{name}" for name in CHAOS))
+"""Platforms of their own, all with the same CRM: what one of them holds back after a failure holds no other one."""
 
-
-class Quoting(Quick):
-    """Shows the user's whole key to the CRM, and quotes all that it knows when it fails."""
-
-    raises: type[Exception] | None = None
-
-    def auth_headers(self, credentials: Credentials) -> dict[str, str]:
-        return {"Authorization": f"Bearer {ADA}", "X-Key": credentials.api_key}
-
-    def _fail(self, session: Session, log: MessageLog | None, said: str) -> None:
-        if self.raises is not None and issubclass(self.raises, ConnectorError):
-            raise self.raises("HTTP 418") from ValueError(_all_of(session, log, said))
-        if self.raises is not None:
-            raise RuntimeError(_all_of(session, log, said)) from KeyError(_all_of(session, log, said))
-
-    async def create_message_log(self, session: Session, log: MessageLog) -> str | int | None:
-        self._fail(session, log, "create")
-        return await super().create_message_log(session, log)
-
-    async def update_message_log(self, session: Session, log: MessageLog) -> None:
-        self._fail(session, log, "update")
-        await super().update_message_log(session, log)
-
-    async def find_contact(self, session: Session, phone_number: str) -> list[Contact]:
-        self._fail(session, None, phone_number)
-        return await super().find_contact(session, phone_number)
-
-
-def _all_of(session: Session, log: MessageLog | None, said: str) -> str:
-    """What a careless programmer puts into an error."""
-    known = f"{said} {session.credentials.api_key} {session.credentials.fields}"
-    if log is None:
-        return known
-    return f"{known} {log.content} {[each.record for each in log.messages]} {log.additional_submission}"
+_NUMBER_IN_PAYLOADS: Final = "+14155550142"
 
 
 @dataclass
 class Driver:
-    """One user who sends canaries, and what she was answered."""
+    """One user who sends canaries, and what she was answered.
+
+    `values` are the canaries that have another form: `phone`, `card`, what the CRM `said`; and, later, what `failed`.
+    """
 
     here: Site
     canaries: Canaries
-    token: str = ""
-    replies: list[Reply] = field(default_factory=list)
-    sign_ins: list[Reply] = field(default_factory=list)
+    places: Places
+    values: dict[str, str]
+    tokens: dict[str, str] = field(default_factory=dict)
     number: int = 0
+    last_log: str = ""
 
-    @property
-    def connector(self) -> Quoting:
-        connector = self.here.assembly.parts.connectors["demo"]
-        assert isinstance(connector, Quoting)
-        return connector
-
-    async def sign_in(self) -> None:
+    async def sign_in(self, platform: str = "demo") -> None:
         form = {
             "apiKey": self.canaries["api_key"],
-            "platform": "demo",
+            "platform": platform,
             "additionalInfo": {"apiKey": self.canaries["api_key"], "password": self.canaries["password"]},
         }
         reply = await self.here.ask("POST", "/apiKeyLogin", json=form)
-        self.sign_ins.append(reply)
-        self.token = reply.body["jwtToken"]
+        self.signed_in(platform, reply)
+
+    def signed_in(self, platform: str, reply: Reply) -> None:
+        """Keeps the session token of an answer; those of the client's usual platforms are searched for elsewhere."""
+        self.places.answer(SIGN_INS, reply)
+        self.tokens[platform] = reply.body["jwtToken"]
+        if platform not in TROUBLES:
+            self.knows_token(reply.body["jwtToken"])
+
+    def knows_token(self, token: str) -> None:
+        """A token is searched for by its signature: the rest of it is in the tokens of others as well."""
+        self.canaries.learn("session_token", token.rpartition(".")[2])
 
     def message(self, kind: str) -> dict[str, Any]:
         """A captured request of a kind as a new one, with canaries in it wherever people or RingCentral write."""
         self.number += 1
-        made: dict[str, Any] = payload(kind)
+        text = json.dumps(payload(kind)).replace(_NUMBER_IN_PAYLOADS, self.values["phone"])
+        made: dict[str, Any] = json.loads(text)
         info = made["logInfo"]
         info["conversationLogId"] = f"{info['conversationLogId']}-{self.number}"
         for each in (*info["messages"], *info.get("entities", ())):
             self._written(each)
         info["rcAccessToken"] = self.canaries["rc_token"]
+        self.last_log = info["conversationLogId"]
         made["contactName"] = self.canaries["contact_name"]
-        made["additionalSubmission"] = {"topic": self.canaries["form_field"]}
+        made["additionalSubmission"] = {"topic": f"{self.canaries['form_field']} {self.canaries['redacted']}"}
         return made
 
     def _written(self, each: dict[str, Any]) -> None:
+        hidden = f"{self.values['card']} {self.canaries['redacted']}"
         each["id"] = f"{each['id']}{self.number}"
-        each["subject"] = self.canaries["text"]
+        each["subject"] = f"{self.canaries['text']} {hidden}"
         if each.get("transcript"):
-            each["transcript"] = self.canaries["transcript"]
+            each["transcript"] = f"{self.canaries['transcript']} {hidden}"
         if "text" in each:
-            each["text"] = self.canaries["note" if each.get("recordType") == "AliveNote" else "text"]
+            name = "note" if each.get("recordType") == "AliveNote" else "text"
+            each["text"] = f"{self.canaries[name]} {hidden}"
         for attachment in each.get("attachments", ()):
             if "uri" in attachment:
                 attachment["uri"] += f"?access_token={self.canaries['link_token']}"
             if "link" in attachment:
                 attachment["link"] += f"%3Faccess_token%3D{self.canaries['link_token']}"
 
-    async def log(self, kind: str) -> Reply:
-        reply = await self.here.ask("POST", f"/messageLog?jwtToken={self.token}", json=self.message(kind))
-        self.replies.append(reply)
+    async def ask(self, method: str, path: str, platform: str = "demo", json: Any = None) -> Reply:
+        """Asks with the user's token in the query, as the client does."""
+        joined = f"{path}{'&' if '?' in path else '?'}jwtToken={self.tokens[platform]}"
+        reply = await self.here.ask(method, joined, json=json)
+        self.places.answer(ANSWERS, reply)
         return reply
 
-    async def all_goes_well(self) -> None:
-        for kind in KINDS:
-            await self.log(kind)
+    async def log(self, kind: str, platform: str = "demo") -> Reply:
+        return await self.ask("POST", "/messageLog", platform, self.message(kind))
 
-    async def all_goes_wrong(self) -> None:
-        errors: tuple[type[Exception], ...] = (RuntimeError, *ERRORS)
+    async def match(self, platform: str = "demo") -> None:
+        """Looks for a contact by a number that nothing else has."""
+        number = f"{self.values['phone'].replace('+', '%2B')}&isForceRefreshAccountData=true"
+        await self.ask("GET", f"/contact?phoneNumber={number}", platform)
+
+    async def all_goes_well(self, platform: str = "demo") -> None:
+        for kind in KINDS:
+            await self.log(kind, platform)
+        await self.match(platform)
+
+    async def connector_fails(self, connector: Quoting, platform: str = "demo") -> None:
+        """With one that nobody foresaw and every kind of error there is: last the one that ends the session."""
+        known: list[type[Exception]] = [RuntimeError, *every_error()]
+        errors = sorted(known, key=lambda error: error is AuthExpired)
         for error in errors:
-            self.connector.raises = error
-            await self.log("06-fax")
-            await self._match()
-        self.connector.raises = None
+            connector.raises, before = error, connector.failed
+            await self.match(platform)
+            await self.log("06-fax", platform)
+            assert connector.failed > before + (error is not AuthExpired), f"{error.__name__} was not raised"
+        connector.raises = None
+
+    async def crm_fails(self) -> None:
+        """With all that a CRM may answer instead, and its answer quotes what it was sent."""
         for status in STATUSES:
-            self.here.crm.refuse = lambda _call, status=status: refusal(  # type: ignore[misc]
-                status, location=f"/x?{self.canaries['api_key']}"
-            )
-            await self.log("01-sms")
-            await self._match()
-        self.here.crm.refuse = lambda _call: None
-        for chaos in CHAOS:
+            platform = f"crm-{status}"
+            await self.sign_in(platform)
+            self.here.crm.refuse = lambda call, status=status: self._quoted(call, status)  # type: ignore[misc]
+            before = len(self.here.crm.calls)
+            await self.log("01-sms", platform)
+            self.values[f"failed with {status}"] = self.last_log
+            await self.match(platform)
+            self.here.crm.refuse = lambda _call: None
+            assert len(self.here.crm.calls) > before, f"{status} was not answered"
+        for name, chaos in CHAOS.items():
+            await self.sign_in(f"crm-{name}")
             await self.here.chaos(**chaos)
-            await self.log("05-voicemail")
+            await self.log("05-voicemail", f"crm-{name}")
             await self.here.chaos()
 
-    async def every_route(self) -> None:
-        """Asked rightly and wrongly, with the token in the query and in the header, and with a broken one."""
-        body = {"phoneNumber": [self.canaries["form_field"]], "contactId": [self.canaries["text"]]}
-        for route in EVERY_ROUTE:
-            method, _, path = route.partition(" ")
-            bearer = {"authorization": f"Bearer {self.token}"}
-            sent = None if method == "GET" else body
-            replies = [
-                await self.here.ask(
-                    method, f"{path}?jwtToken={self.token}&x={self.canaries['query']}", json=sent
-                ),
-                await self.here.ask(method, path, json=sent, headers=bearer),
-                await self.here.ask(method, f"{path}?jwtToken={self.token}x", json=sent),
-            ]
-            self.replies += replies
-        cut = f'{{"logInfo": {{"x": "{self.canaries["text"]}"'.encode()
-        self.replies.append(await self.here.ask("POST", f"/messageLog?jwtToken={self.token}", data=cut))
+    def _quoted(self, call: CrmCall, status: int) -> Response:
+        """What a CRM says that quotes whatever it was sent."""
+        said = {"error": self.values["said"], "text": self.canaries["text"], "headers": repr(call.headers)}
+        headers = {"location": f"/x?{self.canaries['api_key']}", "x-said": self.canaries["api_key"]}
+        return JSONResponse(said, status, headers)
 
-    async def _match(self) -> None:
-        path = f"/contact?jwtToken={self.token}&phoneNumber=+14155550142&isForceRefreshAccountData=true"
-        self.replies.append(await self.here.ask("GET", path))
+    async def plugin_fails(self, plugin: Told) -> None:
+        """Before redaction, with all that it was shown."""
+
+        def fails(request: object) -> object:
+            raise RuntimeError(f"{self.canaries['plugin_said']} {request!r}") from KeyError(repr(request))
+
+        before, plugin.does = plugin.does, fails
+        for kind in KINDS:
+            await self.log(kind)
+        plugin.does = before
+
+    async def oauth(self, browser: Browser, crm: OAuthCrm) -> None:
+        """A whole sign-in, one that fails, calls, a refresh before each of them, and a sign-out that takes it back."""
+        for attempt in ("fails", "succeeds"):
+            crm.before = lambda _kind, attempt=attempt: (  # type: ignore[misc]
+                refusal(500, x_said=self.values["said"]) if attempt == "fails" else None
+            )
+            url = await browser.authorization_url(f"&x={self.canaries['query']}")
+            self.canaries.learn("state", values_of(url)["state"])
+            self.places.note(TO_THE_CRM, url)
+            page = await browser.window(url)
+            reply = await browser.back(page)
+            self.canaries.learn("verifier", crm.forms[-1]["code_verifier"])
+            if attempt == "succeeds":
+                self.signed_in("oauth-crm", reply)
+            else:
+                self.places.answer(ANSWERS, reply)
+            self.places.answer(ANSWERS, await browser.back(page))
+        await self.all_goes_well("oauth-crm")
+        connector = self.here.assembly.parts.connectors["oauth-crm"]
+        assert isinstance(connector, Quoting)
+        await self.connector_fails(connector, "oauth-crm")
+        await self.ask("POST", "/unAuthorize", "oauth-crm")

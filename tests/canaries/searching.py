@@ -1,7 +1,8 @@
 """Canaries: secrets and texts that can be recognised wherever they turn up, in whatever spelling.
 
-All begin with one stem that nothing else holds. A place is searched for the stem in every spelling at once, and what
-is found says which canary it was.
+Those that a test may choose have one stem in them that nothing else holds. A place is searched for the stem in every
+spelling, and what is found says which canary it was. What others choose (tokens, states, numbers) is `learned`, and
+searched for one by one.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import base64
 import json
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 from uuid import uuid4
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _REACH: Final = 200
 
@@ -29,6 +31,13 @@ class Canaries:
 
     stem: str = field(default_factory=lambda: f"cnry{uuid4().hex[:12]}")
     known: set[str] = field(default_factory=set)
+    learned: dict[str, set[str]] = field(default_factory=dict)
+
+    def learn(self, name: str, value: str) -> str:
+        """Takes a value that somebody else has chosen for a canary of this name."""
+        assert value, name
+        self.learned.setdefault(name, set()).add(value)
+        return value
 
     def __getitem__(self, name: str) -> str:
         self.known.add(name)
@@ -39,9 +48,16 @@ class Canaries:
         found = set()
         for text in (place, _unwrapped(place)):
             for spelling, stem in _spellings(self.stem):
-                for hit in re.finditer(re.escape(stem), text):
-                    around = text[max(0, hit.start() - _REACH) : hit.end() + _REACH]
+                for at in _all_of(stem, text):
+                    around = text[max(0, at - _REACH) : at + len(stem) + _REACH]
                     found |= {f"{name} ({spelling})" for name in self._names(around, spelling)}
+            found |= {
+                f"{name} ({spelling})"
+                for name, values in self.learned.items()
+                for value in values
+                for spelling, spelt in _spellings(value)
+                if spelt in text
+            }
         return found
 
     def _names(self, around: bytes, spelling: str) -> set[str]:
@@ -79,6 +95,15 @@ def spelled(text: str) -> dict[str, bytes]:
     }
 
 
+def _all_of(stem: bytes, text: bytes) -> Iterator[int]:
+    """Where a stem begins."""
+    at = text.find(stem)
+    while at >= 0:
+        yield at
+        at = text.find(stem, at + len(stem))
+
+
+@cache
 def _spellings(stem: str) -> list[tuple[str, bytes]]:
     """The stem as it begins in each spelling. Of base64 only the characters count that nothing else decides."""
     raw = stem.encode()
@@ -100,7 +125,7 @@ def _base64_core(raw: bytes, shift: int) -> bytes:
 
 def _unwrapped(place: bytes) -> bytes:
     """What wrapped lines were before, in plain text and in JSON."""
-    return re.sub(rb"\\[rn]|[\r\n\t ]", b"", place)
+    return place.translate(None, b"\r\n\t ").replace(b"\\n", b"").replace(b"\\r", b"")
 
 
 def _plain(around: bytes) -> str:

@@ -40,7 +40,7 @@ from messagelog.core.oauth import OAuthClient
 from messagelog.server.assembly import REDIRECT_URI
 from messagelog.testing.demo_crm import create_demo_crm
 from messagelog.testing.demo_crm.serving import _served
-from support.site import ADA, Quick
+from support.site import ADA, Quick, Recorded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -121,6 +121,10 @@ class Grant(TokenMixin):
 
 class _CodeGrant(grants.AuthorizationCodeGrant):
     TOKEN_ENDPOINT_AUTH_METHODS = tuple(ClientAuth)
+
+    def generate_authorization_code(self) -> str:
+        crm: OAuthCrm = self.server.crm
+        return crm.chosen("code", next(crm.numbers))
 
     def save_authorization_code(self, code: str, request: OAuth2Request) -> None:
         asked = request.payload.data
@@ -218,8 +222,8 @@ class _Server(AuthorizationServer):
         crm = self.crm
         number = next(crm.numbers)
         tokens = BearerTokenGenerator(
-            access_token_generator=lambda *_a, **_k: f"access-{number}-{secrets.token_urlsafe(24)}",
-            refresh_token_generator=lambda *_a, **_k: f"refresh-{number}-{secrets.token_urlsafe(24)}",
+            access_token_generator=lambda *_a, **_k: crm.chosen("access", number),
+            refresh_token_generator=lambda *_a, **_k: crm.chosen("refresh", number),
             expires_generator=crm.expires_in or 3600,
         )
         made: dict[str, Any] = tokens(
@@ -255,9 +259,17 @@ class _Server(AuthorizationServer):
 Answered = Callable[[Response], Response | None]
 
 
+def random_text(kind: str, number: int) -> str:
+    """A code or a token that nobody can guess."""
+    return f"{kind}-{number}-{secrets.token_urlsafe(24)}"
+
+
 @dataclass
 class OAuthCrm:
-    """The CRM at `url`. Change what it does by its attributes, look at what it was asked."""
+    """The CRM at `url`. Change what it does by its attributes, look at what it was asked.
+
+    `chosen` makes codes, access and refresh tokens; `recorded` has every request, once it is served.
+    """
 
     registered: OAuthClient = REGISTERED
     client_auth: ClientAuth = ClientAuth.BASIC
@@ -272,7 +284,9 @@ class OAuthCrm:
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     before: Callable[[str], Response | None] = lambda _grant_type: None
     after: Callable[[str, Response], Response] = lambda _grant_type, answer: answer
+    chosen: Callable[[str, int], str] = random_text
     url: str = ""
+    recorded: Recorded = field(init=False)
     codes: dict[str, _Code] = field(default_factory=dict)
     grants: list[Grant] = field(default_factory=list)
     refreshed_with: list[str] = field(default_factory=list)
@@ -310,7 +324,7 @@ class OAuthCrm:
         sent = {form[name] for form in self.forms for name in ("code", "code_verifier") if name in form}
         return handed_out | sent | {self.registered.client_secret}
 
-    def app(self, api: ASGIApp) -> Starlette:
+    def app(self, api: ASGIApp) -> Recorded:
         server = _Server(self)
 
         async def authorize(request: Request) -> Response:
@@ -329,14 +343,14 @@ class OAuthCrm:
                 request, lambda asked: server.create_endpoint_response("revocation", asked)
             )
 
-        return Starlette(
-            routes=[
-                Route("/authorize", authorize),
-                Route("/token", token, methods=["POST"]),
-                Route("/revoke", revoke, methods=["POST"]),
-                Mount("/crm", _Gate(self, api)),
-            ]
-        )
+        routes = [
+            Route("/authorize", authorize),
+            Route("/token", token, methods=["POST"]),
+            Route("/revoke", revoke, methods=["POST"]),
+            Mount("/crm", _Gate(self, api)),
+        ]
+        self.recorded = Recorded(Starlette(routes=routes))
+        return self.recorded
 
     async def _answered(self, request: Request, answer: Callable[[_Asked], Response]) -> Response:
         form = dict(parse_qsl((await request.body()).decode(), keep_blank_values=True))
