@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from messagelog.storage.port import Store
 
-SCHEMA_VERSION: Final = "0008"
+SCHEMA_VERSION: Final = "0009"
 """The newest migration."""
 
 _SQLITE: Final = "sqlite:///"
