@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LONG = os.environ.get("MESSAGELOG_PROVE") == "1"
 """Every schedule of two crashes, rather than a draw of them: for `make prove`."""
 
-PAIRS = 6
+PAIRS = 3
 """How many of the schedules with two crashes are drawn for each scenario and kind of CRM."""
 
 
