@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -37,6 +38,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     log_ids: list[str] = msgspec.field(name="logIds")
     return_message: ReturnMessage = msgspec.field(name="returnMessage")
 
+
+_IN_PARENTHESES: Final = re.compile(r"\([^()]*\)$")
 
 _WORDS = {
     Trouble.UNAVAILABLE: "{crm} cannot be reached at the moment",
@@ -193,9 +196,12 @@ def _why(
 
 
 def _detail(reason: str) -> str:
-    """The part in parentheses of a reason: a status or an error code, never text of a message."""
-    start = reason.rfind("(")
-    return f" {reason[start:]}" if start >= 0 and reason.endswith(")") else ""
+    """The part in parentheses of a reason: a status or an error code, never text of a message.
+
+    What a library calls its error, which stands in parentheses of its own, tells a person nothing.
+    """
+    found = _IN_PARENTHESES.search(reason)
+    return f" {found[0]}" if found else ""
 
 
 def _trouble(report: RowReport) -> Trouble | None:
