@@ -185,6 +185,8 @@ def without(amended: str, pins: Pins, added: Sequence[Entry]) -> str:
 def uncounted(body: str) -> str:
     """Without what amending may change in a heading, and without a heading of its own."""
     body = re.sub(r"\n*(<p><b>|\*\*)?Conversation log\b(?s:.*)", "", body)
+    if "<br>" in body:  # in HTML a line of the heading reads the same however its blanks are broken
+        body = re.sub(r"(Messages|Date):[^<]*", lambda line: " ".join(line[0].split()), body)
     return re.sub(r"(Messages|Date):\s*\d[^\n<]*?(\s*[\n<])", r"\1\2", body)
 
 
