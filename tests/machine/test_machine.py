@@ -32,6 +32,7 @@ from support.campaign import Campaign, Clock, ExternalIds, ReadBackOnly, Search,
 from support.crashing import Crashed, Fuse
 from support.crm import Activity, Crm, Plain
 from support.requests import MAYA, OMAR, body, message, parsed, thread
+from support.settling import settled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -260,17 +261,7 @@ class Machine(RuleBasedStateMachine):
         await self.runtime.idle()
 
     async def _settled(self) -> None:
-        held = 1
-        for _ in range(60):
-            await self.runtime.idle()
-            left = await self.store.read(scripts.next_due)
-            if left is None:
-                return
-            # What stays due belongs to a tenant that its CRM has asked for patience.
-            held = 1 if left else min(2 * held, 60_000)
-            self.clock.now += int(left * 1000) + held
-            await self._swept()
-        raise AssertionError("it never settles")
+        await settled(self.runtime, self.store, self.clock, self._swept)
 
     def _before(self, call: Call) -> ConnectorError | None:
         self.fuse.point(f"crm:{call.kind}:before")

@@ -15,11 +15,12 @@ from messagelog.connectors import AuthExpired, ConnectorError, Credentials, Rate
 from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
 from messagelog.core.media import MediaFetcher
-from messagelog.storage import Sealer, Store, scripts
+from messagelog.storage import Sealer, Store
 from messagelog.storage.scripts import Fetch, Script
 from support.crashing import CrashingStore, Fuse, wired
 from support.crm import Appending, Crm, Finding, Plain, ReadingBack, Upserting
 from support.requests import MAYA, OMAR, body, message, parsed, thread
+from support.settling import settled
 from support.world import SECRET
 
 if TYPE_CHECKING:
@@ -253,17 +254,7 @@ class Campaign:
 
     async def _settled(self, runtime: Runtime) -> None:
         """Lets time pass until nothing is due any more: leases end, searches settle, retries come."""
-        held = 1
-        for _ in range(60):
-            await runtime.idle()
-            left = await self.store.read(scripts.next_due)
-            if left is None:
-                return
-            # What stays due belongs to a tenant that its CRM has asked for patience.
-            held = 1 if left else min(2 * held, 60_000)
-            self.clock.now += int(left * 1000) + held
-            await runtime.sweep()
-        raise AssertionError("it never settles")
+        await settled(runtime, self.store, self.clock, runtime.sweep)
 
     def runtime(self, connector: Plain, fuse: Fuse) -> Runtime:
         store = CrashingStore(self.store, fuse)

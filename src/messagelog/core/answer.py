@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from messagelog.core.settle import Trouble, trouble_of
+from messagelog.core.settle import Trouble, first_reason, trouble_of
 from messagelog.storage.rows import RowState
 
 if TYPE_CHECKING:
@@ -209,8 +209,4 @@ def _trouble(report: RowReport) -> Trouble | None:
 
 
 def _cause(report: RowReport) -> str:
-    """The reason of a row; of one that was held back by another, the other's."""
-    reason = report.reason or ""
-    if reason.startswith(f"{Trouble.BEHIND}:") and reason.endswith(")"):
-        return reason.partition("(")[2].removesuffix(")")
-    return reason
+    return first_reason(report.reason or "")

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import hashlib
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from messagelog.core.operators import Role
 from messagelog.storage import AuditEntry, LogKey, scripts
 from messagelog.storage.rows import ErasedAccounts, ErasedInLog, RowKey
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from messagelog.core.operators import Operator
     from messagelog.storage import Sealer, Store
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 _PAGE: Final = 500
 _MOST_PASSES: Final = 10  # each but the last one erased what had come in behind the one before
@@ -44,9 +47,7 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     def and_then(self, later: Erased) -> Erased:
         """What was erased by two attempts; under way is what the later one says."""
-        names = self.__struct_fields__
-        sums = {name: getattr(self, name) + getattr(later, name) for name in names}
-        return Erased(**{**sums, "under_way": later.under_way})
+        return replace(_sum(self, later), under_way=later.under_way)
 
 
 class Eraser:
@@ -81,7 +82,7 @@ class Eraser:
         for _ in range(_MOST_PASSES):
             gone = await self._store.write(partial(scripts.erase_tenant, tenant, platform, entry))
             passed = await self._pass_of_tenant(tenant, platform)
-            erased, found, entry = _sum_of_accounts(erased, gone), _sum(found, passed), None
+            erased, found, entry = _sum(erased, gone), _sum(found, passed), None
             if gone == ErasedAccounts() and not passed.dropped:
                 break
         return _told(erased, found)
@@ -109,19 +110,21 @@ class Eraser:
         """Drops each conversation log of a tenant, with its messages; then messages that are in none."""
         found = ErasedInLog()
         async for keys in self._logs():
-            for key in keys:
-                if key.tenant == tenant and platform in {None, key.platform}:
-                    done = await self._store.write(partial(scripts.erase_log, key), locks=(key,))
-                    found = _sum(found, done)
+            theirs = [key for key in keys if key.tenant == tenant and platform in {None, key.platform}]
+            found = _sum(found, await self._erased_logs(theirs))
         async for page in self._rows():
             rest = {
                 LogKey(row.tenant, row.platform, row.conversation_log_id)
                 for row in page
                 if row.tenant == tenant and platform in {None, row.platform}
             }
-            for key in sorted(rest):
-                done = await self._store.write(partial(scripts.erase_log, key), locks=(key,))
-                found = _sum(found, done)
+            found = _sum(found, await self._erased_logs(sorted(rest)))
+        return found
+
+    async def _erased_logs(self, keys: Iterable[LogKey]) -> ErasedInLog:
+        found = ErasedInLog()
+        for key in keys:
+            found = _sum(found, await self._store.write(partial(scripts.erase_log, key), locks=(key,)))
         return found
 
     async def _rows(self) -> AsyncIterator[list[RowKey]]:
@@ -137,19 +140,10 @@ class Eraser:
             after = page[-1]
 
 
-def _sum(one: ErasedInLog, other: ErasedInLog) -> ErasedInLog:
-    return ErasedInLog(
-        one.dropped + other.dropped,
-        one.parked + other.parked,
-        one.unlinked + other.unlinked,
-        one.under_way + other.under_way,
-    )
-
-
-def _sum_of_accounts(one: ErasedAccounts, other: ErasedAccounts) -> ErasedAccounts:
-    return ErasedAccounts(
-        one.users + other.users, one.settings + other.settings, one.contacts + other.contacts
-    )
+def _sum(one: T, other: T) -> T:
+    """Counts of one kind, added up field by field."""
+    names = one.__struct_fields__
+    return type(one)(**{name: getattr(one, name) + getattr(other, name) for name in names})
 
 
 def _told(accounts: ErasedAccounts, found: ErasedInLog, under_way: int = 0) -> Erased:

@@ -29,7 +29,7 @@ from messagelog.core.inbox_shapes import (
     RetriedBatch,
 )
 from messagelog.core.operators import Role
-from messagelog.core.settle import Trouble
+from messagelog.core.settle import first_reason
 from messagelog.messages import BadRequest
 from messagelog.storage import scripts
 from messagelog.storage.rows import AuditEntry, InboxFilter, InboxPlace, LogKey, LogState, RowState, Undecided
@@ -303,7 +303,7 @@ def key_of(entry: InboxEntry) -> LogKey:
 def _entry(place: InboxPlace, log: LogRow, counts: Sequence[InboxCount], attempts: int) -> InboxEntry:
     states = {count.state: count.rows for count in counts}
     waiting = [count for count in counts if count.state != _DONE]
-    reason = _first(place.reason or log.reason or "")
+    reason = first_reason(place.reason or log.reason or "")
     return InboxEntry(
         tenant=log.key.tenant,
         platform=log.key.platform,
@@ -324,13 +324,6 @@ def _entry(place: InboxPlace, log: LogRow, counts: Sequence[InboxCount], attempt
         changed_at=place.at or log.updated_at,
         fence=log.fence,
     )
-
-
-def _first(reason: str) -> str:
-    """The reason of what was held back by another: the other's."""
-    if reason.startswith(f"{Trouble.BEHIND}:") and reason.endswith(")"):
-        return reason.partition("(")[2].removesuffix(")")
-    return reason
 
 
 def _state(log: LogRow, states: dict[str, int]) -> str:

@@ -21,14 +21,6 @@ if TYPE_CHECKING:
     from messagelog.storage.rows import OpenCount, RowChange
 
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
-_OUTCOMES: Final = {
-    RowState.LOGGED: "logged",
-    RowState.FAILED: "failed",
-    RowState.PARKED: "parked",
-    RowState.UNKNOWN: "unknown",
-    RowState.PLANNED: "retried",
-    RowState.WAITING: "waiting",
-}
 
 
 class Metrics:
@@ -54,9 +46,8 @@ class Metrics:
     def settled(self, platform: str, changes: Iterable[RowChange]) -> None:
         """Counts what became of the messages of a call, once it is in the journal."""
         for change in changes:
-            outcome = _OUTCOMES.get(change.state)
-            if outcome is not None:
-                self._messages.labels(platform, outcome).inc()
+            outcome = "retried" if change.state is RowState.PLANNED else str(change.state)
+            self._messages.labels(platform, outcome).inc()
 
     @contextmanager
     def called(self, platform: str, call: str) -> Iterator[None]:

@@ -367,6 +367,13 @@ def trouble_of(reason: str | None) -> Trouble | None:
     return Trouble(word) if word in _WORDS else None
 
 
+def first_reason(reason: str) -> str:
+    """The reason itself; of what was held back by another, the other's."""
+    if reason.startswith(f"{Trouble.BEHIND}:") and reason.endswith(")"):
+        return reason.partition("(")[2].removesuffix(")")
+    return reason
+
+
 def _reason(trouble: Trouble, error: ConnectorError) -> str:
     detail = f" ({error.detail})" if error.detail else ""
     return f"{trouble}: {error.meaning}{detail}"

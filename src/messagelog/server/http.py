@@ -79,6 +79,12 @@ def query_values(request: Request) -> dict[str, str]:
     return values
 
 
+def bearer_of(request: Request) -> str | None:
+    """The bearer's token that came along in the header; None where the header is another's, or none."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
 async def signed_in(request: Request, *, connected: bool = True) -> User:
     """The user whose token came along, as a bearer or in the query. Nothing of a body is read before this.
 
@@ -86,8 +92,8 @@ async def signed_in(request: Request, *, connected: bool = True) -> User:
     that is about to end is replaced: whatever the answer is, it brings the new one in a header.
     Raises `Refused` when the user asks too often, or the address brings too many wrong tokens.
     """
-    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-    token = bearer.strip() if scheme.lower() == "bearer" else query_values(request).get("jwtToken", "")
+    token = bearer_of(request)
+    token = query_values(request).get("jwtToken", "") if token is None else token
     assembly = assembly_of(request)
     claims = assembly.tokens.read(token) if token else None
     if claims is None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from messagelog.core.passwords import TooBusy
 from messagelog.server.buckets import address_of
-from messagelog.server.http import Refused, assembly_of, json_response, read_form
+from messagelog.server.http import Refused, assembly_of, bearer_of, json_response, read_form
 from messagelog.server.shapes import Ended, Me, OperatorToken, SignInForm
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ async def operator_of(request: Request, *roles: Role) -> Operator:
 
     Nothing of a body is read before this. A token in the query is not looked at: URLs are logged by others.
     """
-    operator = await assembly_of(request).operators.find(_bearer(request))
+    operator = await assembly_of(request).operators.find(bearer_of(request) or "")
     if operator is None:
         raise HTTPException(401, _SIGN_IN, {"WWW-Authenticate": "Bearer"})
     for role in roles:
@@ -74,7 +74,7 @@ async def sign_in(request: Request) -> Response:
 async def sign_out(request: Request) -> Response:
     """Ends the session of the token that comes along, at once."""
     await operator_of(request)
-    await assembly_of(request).operators.sign_out(_bearer(request))
+    await assembly_of(request).operators.sign_out(bearer_of(request) or "")
     return private(Ended(ended=1))
 
 
@@ -90,8 +90,3 @@ async def me(request: Request) -> Response:
     """Who the operator is, and her roles as they are now."""
     operator = await operator_of(request)
     return private(Me(name=operator.name, roles=[*map(str, sorted(operator.roles))]))
-
-
-def _bearer(request: Request) -> str:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""

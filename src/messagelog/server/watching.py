@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 from fastapi import APIRouter, Request, Response
@@ -12,13 +12,17 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from messagelog.core.metrics import OpenLogs
-from messagelog.server.http import Refused, assembly_of, json_response
+from messagelog.server.http import Refused, assembly_of, bearer_of, json_response
 from messagelog.server.shapes import Readiness
 from messagelog.storage import scripts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from messagelog.server.assembly import Assembly
-    from messagelog.storage.rows import OpenCount
+    from messagelog.storage.scripts import Script
+
+T = TypeVar("T")
 
 router = APIRouter()
 
@@ -40,7 +44,7 @@ async def readiness(request: Request) -> Response:
     assembly = assembly_of(request)
     if not assembly.runtime.takes_work:
         raise Refused(503, "Not ready: the server is starting or stopping.")
-    await _open_messages(assembly)
+    await _asked(assembly, scripts.next_due)
     return json_response(Readiness(ready=True, checks={"database": "ok", "work": "ok"}))
 
 
@@ -49,22 +53,20 @@ async def metrics(request: Request) -> Response:
     """Metrics for Prometheus. Where the operator has set a token, it has to come along as a bearer."""
     assembly = assembly_of(request)
     expected = assembly.parts.metrics_token
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if expected and not (
-        scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), expected.encode())
-    ):
+    given = bearer_of(request) or ""
+    if expected and not hmac.compare_digest(given.encode(), expected.encode()):
         raise Refused(403, "The metrics need the token of MESSAGELOG_METRICS_TOKEN, as a bearer.")
     momentary = CollectorRegistry()
-    momentary.register(OpenLogs(await _open_messages(assembly)))
+    momentary.register(OpenLogs(await _asked(assembly, scripts.count_open)))
     body = generate_latest(assembly.metrics.registry) + generate_latest(momentary)
     return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _open_messages(assembly: Assembly) -> list[OpenCount]:
-    """What the journal holds that is not logged; a 503 when the database gives no answer now."""
+async def _asked(assembly: Assembly, script: Callable[[], Script[T]]) -> T:
+    """What the journal says; a 503 when the database gives no answer now."""
     try:
         async with asyncio.timeout(_PATIENCE):
-            return await assembly.store.read(scripts.count_open)
+            return await assembly.store.read(script)
     except Exception as error:
         # Whatever it is that the driver says may name hosts and users: its type is enough to look further.
         _log.warning("not_ready", error=type(error).__name__)
