@@ -10,7 +10,6 @@ import asyncio
 import datetime as dt
 import email.utils
 import re
-from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +30,7 @@ from messagelog.connectors.outbound import refused_in
 from messagelog.connectors.redaction import READ, redacted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from messagelog.connectors.errors import ConnectorError
     from messagelog.connectors.limits import Gate, Permit
@@ -141,19 +140,19 @@ class CrmHttp:
         headers: Mapping[str, str],
     ) -> Any:
         permit = await self._gate.permit(writes=method not in _READS)
+        places = self._places
+        if places is not None:
+            await (self._place_for(permit, places) if places.locked() else places.acquire())
         try:
-            async with (
-                self._in_place(permit),
-                self._client.request(
-                    method,
-                    url,
-                    params=params,
-                    data=data,
-                    headers=headers,
-                    timeout=self._timeout,
-                    allow_redirects=False,  # the credentials are for this host
-                ) as answer,
-            ):
+            async with await self._client.request(
+                method,
+                url,
+                params=params,
+                data=data,
+                headers=headers,
+                timeout=self._timeout,
+                allow_redirects=False,  # the credentials are for this host
+            ) as answer:
                 body = await read_answer(answer, self._longest)
                 permit.answered(answer.status, answer.headers)
                 return _decoded(method, answer, body, headers)
@@ -178,31 +177,26 @@ class CrmHttp:
         except BaseException:
             permit.lost()  # unless its end is known already
             raise
+        finally:
+            if places is not None:
+                places.release()
 
-    @asynccontextmanager
-    async def _in_place(self, permit: Permit) -> AsyncIterator[None]:
-        """Holds one of the places of the requests under way.
+    async def _place_for(self, permit: Permit, places: asyncio.Semaphore) -> None:
+        """Waits for one of the places of the requests under way.
 
         Whoever waits for it has a permit already: otherwise work that is caught up with would hold the places of live
         requests, waiting for permits that these are granted first.
         """
-        if self._places is None:
-            yield
-            return
         try:
             # To be turned away would leave a call half done, and have it made again.
             async with asyncio.timeout(None if permit.goes_on else self._patience):
-                await self._places.acquire()
+                await places.acquire()
         except TimeoutError as error:
             permit.unused()
             raise Unavailable("too many calls are under way") from error
         except BaseException:
             permit.unused()
             raise
-        try:
-            yield
-        finally:
-            self._places.release()
 
 
 class _Open:
