@@ -6,13 +6,13 @@ A session is shared by all that is done for its user at the same time, so this g
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable
+    from contextlib import AbstractContextManager
 
 
 @dataclass(slots=True)
@@ -36,21 +36,27 @@ def current() -> Errand:
     return _errand.get() or Errand()
 
 
-@contextmanager
-def sent_for(work: Hashable, *, live_until: float) -> Iterator[None]:
+class _On:
+    """All requests within are for this errand. A class, as each call enters two: a generator takes thrice as long."""
+
+    __slots__ = ("_before", "_errand")
+
+    def __init__(self, errand: Errand) -> None:
+        self._errand = errand
+
+    def __enter__(self) -> None:
+        self._before = _errand.set(self._errand)
+
+    def __exit__(self, *_: object) -> None:
+        _errand.reset(self._before)
+
+
+def sent_for(work: Hashable, *, live_until: float) -> AbstractContextManager[None]:
     """All requests within are for this work."""
-    token = _errand.set(Errand(live_until, work))
-    try:
-        yield
-    finally:
-        _errand.reset(token)
+    return _On(Errand(live_until, work))
 
 
-@contextmanager
-def one_call() -> Iterator[None]:
+def one_call() -> AbstractContextManager[None]:
     """The requests within are those of one call of a connector, which succeeds or fails as a whole."""
-    token = _errand.set(replace(current(), wrote=False))
-    try:
-        yield
-    finally:
-        _errand.reset(token)
+    errand = current()
+    return _On(Errand(errand.live_until, errand.work))
