@@ -310,15 +310,21 @@ class MessageLog:
 
     def holds(self, body: str) -> bool:
         """Whether `body` has all new entries, counted beyond those that stood in it before."""
-        new = Counter(entry.hash for entry in (self.entries if self.thread is None else self._unsent))
-        others = self._journal.known_hashes
-        found = compose.count_entries(body, self._pins, new.keys(), self._key, others)
-        if self.thread is not None:
-            return all(found.get(hash_, 0) > 0 for hash_ in new)
+        if self.thread is None:
+            new = Counter(entry.hash for entry in self.entries)
+            return bool(new) and new <= self.standing(body)
+        wanted = {entry.hash for entry in self._unsent}
+        found = compose.count_entries(body, self._pins, wanted, self._key, self._journal.known_hashes)
+        return all(found.get(hash_, 0) > 0 for hash_ in wanted)
+
+    def standing(self, body: str) -> Counter[bytes]:
+        """How often each new entry stands in `body`, by its hash, beyond those that stood in it before."""
+        wanted = {entry.hash for entry in self.entries}
+        found = compose.count_entries(body, self._pins, wanted, self._key, self._journal.known_hashes)
         before = self._journal.before
         if before is None:
             before = Counter(each[1] for each in self._journal.known)
-        return bool(new) and all(found.get(hash_, 0) >= before.get(hash_, 0) + n for hash_, n in new.items())
+        return Counter({hash_: found.get(hash_, 0) - before.get(hash_, 0) for hash_ in wanted})
 
     def recognises(self, third_party_log_id: str, body: str) -> bool:
         """Whether this activity of the contact is one that an earlier create of this log made."""

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from messagelog.storage.rows import PaceRow, Planner
 
 _BATCH: Final = 200
+_RUN: Final = 20
 _DUE_OF_EACH: Final = 16
 _TENANTS: Final = 64
 _SOON: Final = 30.0
@@ -336,7 +337,7 @@ class Runtime:
         able = Abilities.of(connector)
         recreated = False
         while claim is not None:
-            run = await self._worker.run(
+            done = await self._worker.run(
                 connector,
                 able,
                 claim,
@@ -345,10 +346,10 @@ class Runtime:
                 held=lambda: [row for each in self._submissions.get(key, ()) for row in each.rows()],
                 may_recreate=not recreated,
             )
-            recreated = recreated or run.recreated
-            if run.wait_ms is not None:
-                self._ring_later(key, run.wait_ms / 1000)
-            claim = run.claim
+            recreated = recreated or done.recreated
+            if done.wait_ms is not None:
+                self._ring_later(key, done.wait_ms / 1000)
+            claim = done.claim
 
     def _ring_later(self, key: LogKey, seconds: float) -> None:
         timer = self._timers.pop(key, None)
@@ -366,14 +367,14 @@ class Runtime:
         self._timers[key] = loop.call_later(seconds + 0.005, due)
 
     def _planner(self, connector: Connector) -> Planner:
-        return next_step(takes_batches=connector.takes_batches)
+        return next_step(takes_batches=connector.takes_batches, in_runs=Abilities.of(connector).in_runs)
 
     def _terms(self, connector: Connector) -> Terms:
         return Terms(
             owner=self._owner,
             lease_ms=int(self.times.lease * 1000),
             settle_ms=int(connector.settle_seconds * 1000),
-            batch=_BATCH if connector.takes_batches else 1,
+            batch=_BATCH if connector.takes_batches else _RUN if Abilities.of(connector).in_runs else 1,
         )
 
     # ------------------------------------------------------------------------------------ life cycle
