@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
-from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from messagelog import compose
 from messagelog.compose import People, Pins
@@ -37,7 +36,7 @@ from messagelog.storage import scripts
 from messagelog.storage.rows import MessageRow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from messagelog.core.media import MediaFetcher
     from messagelog.core.payload import Payload
@@ -322,11 +321,14 @@ def ambiguous(call: Prepared) -> bool:
     return call.journal.before is None and any(entry.hash in known for entry in call.log.entries)
 
 
-def counted(body: str, pins: Pins, call: Prepared, key: bytes) -> str:
-    """How often the new entries stand in a body, for the journal."""
-    hashes = Counter(entry.hash for entry in call.log.entries)
-    others = call.journal.known_hashes
-    counts = compose.count_entries(body, pins, hashes.keys(), key, others)
+def counted(body: str, pins: Pins, call: Prepared, key: bytes) -> dict[bytes, int]:
+    """How often the new entries stand in a body, by hash."""
+    hashes = {entry.hash: 0 for entry in call.log.entries}
+    return hashes | compose.count_entries(body, pins, hashes.keys(), key, call.journal.known_hashes)
+
+
+def counts_noted(counts: Mapping[bytes, int]) -> str:
+    """Such counts for the journal."""
     return msgspec.json.encode({hash_.hex(): n for hash_, n in counts.items()}).decode()
 
 

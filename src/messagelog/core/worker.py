@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import random
 import time
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 
 from messagelog.connectors import (
     AuthExpired,
+    Connector,
     ConnectorError,
     NotFound,
     OutcomeUnknown,
@@ -23,7 +25,15 @@ from messagelog.connectors import (
     Unavailable,
 )
 from messagelog.core.attempts import attempt_of
-from messagelog.core.calls import NOTHING_COUNTED, ambiguous, blocks_noted, counted, read_pins, written_size
+from messagelog.core.calls import (
+    NOTHING_COUNTED,
+    ambiguous,
+    blocks_noted,
+    counted,
+    counts_noted,
+    read_pins,
+    written_size,
+)
 from messagelog.core.settle import (
     Abilities,
     ConnectorBroke,
@@ -39,19 +49,17 @@ from messagelog.core.settle import (
 )
 from messagelog.core.users import SignInNeeded
 from messagelog.storage import ClaimLost, scripts
-from messagelog.storage.rows import Pause, RowChange, RowReport, RowState
+from messagelog.storage.rows import LogRow, MessageRow, Pause, RowChange, RowReport, RowState, Terms
 from messagelog.storage.sealing import SealBroken
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
-    from messagelog.connectors import Connector
     from messagelog.core.bulletin import Bulletin
     from messagelog.core.calls import Caller, Prepared
     from messagelog.core.users import UserDirectory
     from messagelog.storage import Claim, NewRow, Sealer, Store
-    from messagelog.storage.rows import LogRow, MessageRow, Planner, Terms
+    from messagelog.storage.rows import Planner
 
 _RUN_SECONDS: Final = 1.0
 """No further call of a run begins after so long: what was done is written down, and who waits for it is told."""
@@ -96,8 +104,7 @@ class _Shown:
     credentials: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(msgspec.Struct, frozen=True):
     """One step of a claim: the connector and its abilities, the log as it is claimed, the rows that it brings."""
 
     connector: Connector
@@ -107,7 +114,7 @@ class _Job:
     terms: Terms
     may_recreate: bool
     luck: float
-    shown: _Shown = field(default_factory=_Shown)
+    shown: _Shown
 
     @property
     def outgrown(self) -> bool:
@@ -126,11 +133,11 @@ class _Job:
 
     def of(self, rows: Sequence[MessageRow]) -> _Job:
         """The same call, for these rows only."""
-        return dataclasses.replace(self, rows=rows)
+        return replace(self, rows=rows)
 
     def about(self, log: LogRow) -> _Job:
         """The same call, with other values of its log."""
-        return dataclasses.replace(self, log=log)
+        return replace(self, log=log)
 
     def succeeded(self, call: Prepared, third_party_log_id: str) -> Settled:
         return succeeded(
@@ -196,7 +203,7 @@ class Worker:
         made anew from.
         """
         rows = claim.rows if claim.recover else claim.step.rows if claim.step else ()
-        job = _Job(connector, able, claim.log, rows, terms, may_recreate=may_recreate, luck=self._luck())
+        job = _Job(connector, able, claim.log, rows, terms, may_recreate, self._luck(), _Shown())
         try:
             if not claim.recover:
                 settled = await self._stepped(job)
@@ -297,7 +304,7 @@ class Worker:
             return job, calls
         body = await self._caller.read(job.connector, call)
         before = counted(body, read_pins(log.pins), call, self._sealer.entry_key)
-        counting = replace(log, call_before=before)
+        counting = replace(log, call_before=counts_noted(before))
         await self._store.write(lambda: scripts.note(counting, job.terms), locks=(job.log.key,))
         job = job.about(counting)
         return job, [await self._prepared(job)]
@@ -357,12 +364,23 @@ class Worker:
         body = await self._caller.read(job.connector, call)
         if call.log.holds(body):
             return job.is_there(call)
-        found = () if job.log.shared else _found(job.rows, call.hashes, call.log.standing(body))
+        found = () if job.log.shared else self._found(job, call, body)
         if not found:
             return recovered(job.log, job.rows, Finding.NOT_THERE)
         there = job.of(found)
         settled = there.is_there(await self._prepared(there))
         return found_in_part(settled, [row for row in job.rows if row not in found])
+
+    def _found(self, job: _Job, call: Prepared, body: str) -> list[MessageRow]:
+        """The rows whose entries stand in a body; of two that read alike and one entry, the first."""
+        counts = counted(body, read_pins(job.log.pins), call, self._sealer.entry_key)
+        standing, found = call.journal.beyond(counts), []
+        for row in job.rows:
+            hash_ = call.hashes.get(row.id, b"")
+            if standing[hash_] > 0:
+                standing[hash_] -= 1
+                found.append(row)
+        return found
 
     # ---------------------------------------------------------------------------------------- journal
 
@@ -424,19 +442,6 @@ class Worker:
 
 def _no_plan(_log: LogRow, _waiting: Sequence[MessageRow]) -> None:
     """Plans nothing, for a claim that is let go."""
-
-
-def _found(
-    rows: Sequence[MessageRow], hashes: Mapping[str, bytes], standing: Counter[bytes]
-) -> list[MessageRow]:
-    """The rows whose entries stand in a body; of two that read alike and one entry, the first."""
-    found = []
-    for row in rows:
-        hash_ = hashes.get(row.id, b"")
-        if standing[hash_] > 0:
-            standing[hash_] -= 1
-            found.append(row)
-    return found
 
 
 def _not_sent(rows: Sequence[MessageRow], changes: Sequence[RowChange]) -> list[RowChange]:
