@@ -64,19 +64,20 @@ _log = structlog.get_logger(__name__)
 class Times:
     """How long things take, in seconds.
 
-    `lease` must outlast a call and all that is read before it, which never takes longer than a call either. What it
-    has beyond that is the margin for a slow machine.
+    `lease` must outlast a call and all that is read before it, which never takes longer than a call either, and the
+    calls of a run, of which none begins after `run`. What it has beyond that is the margin for a slow machine.
     """
 
     answer: float = 12.0
     call: float = 20.0
+    run: float = 1.0
     lease: float = 45.0
     sweep: float = 1.0
     drain: float = 30.0
 
     def __post_init__(self) -> None:
-        if self.lease <= 2 * self.call:
-            raise ValueError("the lease must outlast two calls")
+        if self.lease <= 2 * self.call + self.run:
+            raise ValueError("the lease must outlast two calls and a run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,8 @@ class Runtime:
         self._catching_up = CatchingUp()
         self._more_is_due = False
         self._woken = asyncio.Event()
-        self._worker = Worker(store, sealer, users, caller, self._bulletin, luck)
+        parts = (store, sealer, users, caller, self._bulletin, luck)
+        self._worker = Worker(*parts, run_seconds=self.times.run, clock=clock)
 
     # ------------------------------------------------------------------------------------- requests
 

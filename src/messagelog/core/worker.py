@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -61,9 +61,6 @@ if TYPE_CHECKING:
     from messagelog.storage import Claim, NewRow, Sealer, Store
     from messagelog.storage.rows import Planner
 
-_RUN_SECONDS: Final = 1.0
-"""No further call of a run begins after so long: what was done is written down, and who waits for it is told."""
-
 _log = structlog.get_logger(__name__)
 
 
@@ -74,27 +71,6 @@ class Done:
     claim: Claim | None = None
     wait_ms: int | None = None
     recreated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Until:
-    """A time until which something may begin, by the event loop's clock and by the calendar's.
-
-    The one stands still while a virtual machine is frozen, the other may be set back; it is over for whichever says so.
-    """
-
-    by_loop: float
-    by_calendar: float
-
-    @classmethod
-    def after(cls, seconds: float) -> Until:
-        """That many seconds from now on."""
-        return cls(asyncio.get_running_loop().time() + seconds, time.time() + seconds)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has passed."""
-        return asyncio.get_running_loop().time() >= self.by_loop or time.time() >= self.by_calendar
 
 
 @dataclass(slots=True)
@@ -167,7 +143,9 @@ class _Job(msgspec.Struct, frozen=True):
 class Worker:
     """Does the steps of claims. It keeps nothing between them: the journal is the truth.
 
-    `luck` draws a number from 0 up to 1 for each step: where in its time the next try lies.
+    `luck` draws a number from 0 up to 1 for each step: where in its time the next try lies. No further call of a run
+    begins after `run_seconds`: what was done is written down, and who waits for it is told. `clock` gives epoch
+    seconds.
     """
 
     def __init__(  # noqa: PLR0917 - the parts that it needs
@@ -178,8 +156,13 @@ class Worker:
         caller: Caller,
         bulletin: Bulletin,
         luck: Callable[[], float] = random.random,
+        *,
+        run_seconds: float = 1.0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._luck = luck
+        self._run_seconds = run_seconds
+        self._clock = clock
         self._store = store
         self._sealer = sealer
         self._users = users
@@ -219,12 +202,8 @@ class Worker:
     # ------------------------------------------------------------------------------------------ steps
 
     async def _stepped(self, job: _Job) -> Settled:
-        """Makes the journalled call, of a run one for each row.
-
-        The clocks are asked before each further one, so that whoever was paused meanwhile does not go on with a claim
-        that may be another's by now.
-        """
-        until = Until.after(_RUN_SECONDS)
+        """Makes the journalled call, of a run one for each row."""
+        began = self._now()
         try:
             job, calls = await self._noted(job, await self._all_prepared(job))
         except ConnectorError as error:
@@ -234,10 +213,18 @@ class Worker:
             return job.troubled(Rejected(f"the stored text cannot be read: {error}"))
         settled = await self._tried(job.of(calls[0].rows), calls[0])
         for call in calls[1:]:
-            if settled.error is not None or until.is_over:
+            if settled.error is not None or self._is_late(began):
                 break
             settled = followed(settled, await self._tried(job.about(settled.log).of(call.rows), call))
         return settled
+
+    def _now(self) -> tuple[float, float]:
+        """The event loop's clock, which stands still while a machine is frozen, and the calendar's."""
+        return asyncio.get_running_loop().time(), self._clock()
+
+    def _is_late(self, began: tuple[float, float]) -> bool:
+        """Whether a run has to end, by either clock: for whoever was paused meanwhile the claim may be another's."""
+        return any(now - then >= self._run_seconds for now, then in zip(self._now(), began, strict=True))
 
     async def _tried(self, job: _Job, call: Prepared) -> Settled:
         try:
