@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SECONDS = re.compile(r"[0-9]{1,300}(\.[0-9]{1,300})?")  # with a fraction too, which some CRMs send
 _LONGEST_RETRY_AFTER = 86_400.0
+_NO_CLOCK = aiohttp.ClientTimeout(total=None)
+_GOOD = range(HTTPStatus.OK, HTTPStatus.MULTIPLE_CHOICES)
 
 
 class CrmHttp:
@@ -47,6 +49,7 @@ class CrmHttp:
     request is sent again with them. Without it, or when it raises `AuthExpired`, the 401 stands. Each request passes
     the `gate`, where there is one, before it is sent. `places` bound how many requests are under way at once; one that
     gets none for half the time of a call is `Unavailable`, unless its call has written before: then it waits.
+    `cut_off_within` says whether its task ends in time by itself; a request that does needs no clock of its own.
 
     Every method answers the decoded JSON body (None when there is none) and raises a `ConnectorError` otherwise:
     401 `AuthExpired`, 404 and 410 `NotFound`, 429 `RateLimited`, other 4xx and redirects `Rejected`, a refused
@@ -65,6 +68,7 @@ class CrmHttp:
         renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
         gate: Gate | None = None,
         places: asyncio.Semaphore | None = None,
+        cut_off_within: Callable[[float], bool] = lambda _: False,
         longest: int = LONGEST,
     ) -> None:
         self._longest = longest
@@ -74,7 +78,8 @@ class CrmHttp:
         self._renewed = renewed
         self._gate = gate or _Open()
         self._places = places
-        self._patience = call_timeout / 2
+        self._call_timeout = call_timeout
+        self._cut_off_within = cut_off_within
         self._timeout = aiohttp.ClientTimeout(total=call_timeout)
 
     async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Any:
@@ -150,7 +155,7 @@ class CrmHttp:
                 params=params,
                 data=data,
                 headers=headers,
-                timeout=self._timeout,
+                timeout=_NO_CLOCK if self._cut_off_within(self._call_timeout) else self._timeout,
                 allow_redirects=False,  # the credentials are for this host
             ) as answer:
                 body = await read_answer(answer, self._longest)
@@ -189,7 +194,7 @@ class CrmHttp:
         """
         try:
             # To be turned away would leave a call half done, and have it made again.
-            async with asyncio.timeout(None if permit.goes_on else self._patience):
+            async with asyncio.timeout(None if permit.goes_on else self._call_timeout / 2):
                 await places.acquire()
         except TimeoutError as error:
             permit.unused()
@@ -243,7 +248,7 @@ def _said(body: bytes, headers: Mapping[str, str]) -> str:
 def _decoded(method: str, answer: aiohttp.ClientResponse, body: bytes, headers: Mapping[str, str]) -> Any:
     """The JSON of a good answer; the error that a status stands for otherwise."""
     status = answer.status
-    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+    if status in _GOOD:
         if not body:
             return None
         try:

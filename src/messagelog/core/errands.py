@@ -5,10 +5,11 @@ A session is shared by all that is done for its user at the same time, so this g
 
 from __future__ import annotations
 
+import asyncio
 import math
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -20,12 +21,15 @@ class Errand:
     """What requests are sent for. `work` tells one piece of work from another; None where it has no name.
 
     Somebody waits for it until `live_until`, by the event loop's clock. `wrote` says that this call of the connector
-    has sent a write already. Then it has to go on: to be held back would leave half of it done.
+    has sent a write already. Then it has to go on: to be held back would leave half of it done. `task` is cut off after
+    `seconds`; a task that it starts may outlive it.
     """
 
     live_until: float = math.inf
     work: Hashable = None
     wrote: bool = False
+    seconds: float = math.inf
+    task: asyncio.Task[Any] | None = None
 
 
 _errand: ContextVar[Errand | None] = ContextVar("messagelog_errand", default=None)
@@ -34,6 +38,12 @@ _errand: ContextVar[Errand | None] = ContextVar("messagelog_errand", default=Non
 def current() -> Errand:
     """The errand of this task; a live one where nobody has said anything."""
     return _errand.get() or Errand()
+
+
+def cut_off_within(seconds: float) -> bool:
+    """Whether this task ends within so many seconds, whatever it waits for: its requests need no clock of their own."""
+    errand = current()
+    return errand.seconds <= seconds and errand.task is asyncio.current_task()
 
 
 class _On:
@@ -56,7 +66,10 @@ def sent_for(work: Hashable, *, live_until: float) -> AbstractContextManager[Non
     return _On(Errand(live_until, work))
 
 
-def one_call() -> AbstractContextManager[None]:
-    """The requests within are those of one call of a connector, which succeeds or fails as a whole."""
-    errand = current()
-    return _On(Errand(errand.live_until, errand.work))
+def one_call(seconds: float = math.inf) -> AbstractContextManager[None]:
+    """The requests within are those of one call of a connector, which succeeds or fails as a whole.
+
+    Whoever says `seconds` cuts this task off after them.
+    """
+    errand, task = current(), asyncio.current_task()
+    return _On(Errand(errand.live_until, errand.work, seconds=seconds, task=task))
