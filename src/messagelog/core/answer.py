@@ -55,6 +55,9 @@ _WORDS = {
 }
 
 
+_LOGGED: Final = ReturnMessage(message="Message logged", message_type="success", ttl=1000)
+_ALREADY_LOGGED: Final = ReturnMessage(message="Already logged", message_type="success", ttl=1000)
+
 _FAILED = frozenset({RowState.FAILED})
 _UNDER_WAY = frozenset({RowState.PLANNED, RowState.CALLING, RowState.UNKNOWN})
 _AS_IT_IS = frozenset({Trouble.REJECTED, Trouble.TOO_LONG, Trouble.MISTAKE})
@@ -80,8 +83,7 @@ def uncertain() -> Answer:
 
 def nothing_to_do() -> Answer:
     """All of it is logged already."""
-    notice = ReturnMessage(message="Already logged", message_type="success", ttl=1000)
-    return Answer(successful=True, log_ids=[], return_message=notice)
+    return Answer(successful=True, log_ids=[], return_message=_ALREADY_LOGGED)
 
 
 def warned(answer: Answer, warnings: Sequence[str]) -> Answer:
@@ -115,7 +117,7 @@ def answer(
     states = {id_: _state(reports.get(id_)) for id_ in ids}
     kept = [id_ for id_ in ids if states[id_] is not RowState.FAILED]
     if refused == 0 and all(state is RowState.LOGGED for state in states.values()):
-        notice = ReturnMessage(message="Message logged", message_type="success", ttl=1000)
+        notice = _LOGGED
     else:
         notice = _notice(states, reports, crm=crm, refused=refused)
     return Answer(
