@@ -284,7 +284,7 @@ class MessageLog:
         """Whether a shared thread has more than this activity can hold: then it goes on in another one."""
         return self.thread is not None and len(self.entries) < len(self._blocks)
 
-    @property
+    @cached_property
     def text(self) -> str:
         """Only the new entries, for CRMs whose activities can be added to but not changed.
 

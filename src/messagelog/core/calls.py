@@ -321,6 +321,11 @@ def ambiguous(call: Prepared) -> bool:
     return call.journal.before is None and any(entry.hash in known for entry in call.log.entries)
 
 
+def alike(call: Prepared) -> bool:
+    """Whether two new entries read alike."""
+    return len({entry.hash for entry in call.log.entries}) < len(call.log.entries)
+
+
 def counted(body: str, pins: Pins, call: Prepared, key: bytes) -> dict[bytes, int]:
     """How often the new entries stand in a body, by hash."""
     hashes = {entry.hash: 0 for entry in call.log.entries}

@@ -27,6 +27,7 @@ from messagelog.connectors import (
 from messagelog.core.attempts import attempt_of
 from messagelog.core.calls import (
     NOTHING_COUNTED,
+    alike,
     ambiguous,
     blocks_noted,
     counted,
@@ -348,6 +349,9 @@ class Worker:
         if not job.able.reads_back:
             finding = Finding.REPEATABLE if job.able.amends else Finding.NOBODY_KNOWS
             return recovered(job.log, job.rows, finding)
+        if ambiguous(call) or (job.in_run and alike(call)):
+            # It is counted and noted before such a call leaves, and a run ends before one: this one never left.
+            return recovered(job.log, job.rows, Finding.NOT_THERE)
         body = await self._caller.read(job.connector, call)
         if call.log.holds(body):
             return job.is_there(call)
@@ -359,15 +363,10 @@ class Worker:
         return found_in_part(settled, [row for row in job.rows if row not in found])
 
     def _found(self, job: _Job, call: Prepared, body: str) -> list[MessageRow]:
-        """The rows whose entries stand in a body; of two that read alike and one entry, the first."""
+        """The rows whose entries stand in a body."""
         counts = counted(body, read_pins(job.log.pins), call, self._sealer.entry_key)
-        standing, found = call.journal.beyond(counts), []
-        for row in job.rows:
-            hash_ = call.hashes.get(row.id, b"")
-            if standing[hash_] > 0:
-                standing[hash_] -= 1
-                found.append(row)
-        return found
+        standing = call.journal.beyond(counts)
+        return [row for row in job.rows if standing[call.hashes.get(row.id, b"")] > 0]
 
     # ---------------------------------------------------------------------------------------- journal
 
