@@ -27,9 +27,9 @@ from messagelog.server import (
     watching,
 )
 from messagelog.server.assembly import Parts, assembled
-from messagelog.server.cors import Cors
-from messagelog.server.description import DescribedApp
+from messagelog.server.cors import Cors, CorsHeaders
 from messagelog.server.guard import Guard
+from messagelog.server.hot import HotRoutesApp
 from messagelog.server.http import RESTARTING, Refused, SessionEnded, json_response
 
 if TYPE_CHECKING:
@@ -71,7 +71,9 @@ def create_app(
                 await app.state.assembly.runtime.start()
             yield
 
-    app = DescribedApp(
+    app = HotRoutesApp(
+        hot={("POST", "/messageLog"): _log_messages},
+        cors=CorsHeaders(parts.cors_origins),
         title="messagelog",
         version=messagelog.__version__,
         summary=messagelog.__doc__,
@@ -96,7 +98,7 @@ def create_app(
         app.mount(path, mounted)
     for refusal in _REFUSALS:
         app.add_exception_handler(refusal, _refusal)
-    app.add_middleware(Guard, hot={("POST", "/messageLog"): _log_messages})
+    app.add_middleware(Guard)
     app.add_middleware(Cors, origins=parts.cors_origins, without=_WITHOUT_CORS)
     return app
 
