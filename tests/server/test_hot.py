@@ -40,7 +40,7 @@ async def asked(ending: BaseException | None, *, sent_whole: bool = True) -> lis
         if not sent_whole:
             raise Lost("SECRET")
 
-    app = HotRoutesApp(hot={("POST", "/hot"): hot}, cors=CorsHeaders(["*"]))
+    app = HotRoutesApp([], None, hot={("POST", "/hot"): hot}, cors=CorsHeaders(["*"]))
     head = [(b"origin", b"chrome-extension://abc")]
     await app({"type": "http", "method": "POST", "path": "/hot", "headers": head}, receive, send)
     return sent
@@ -87,7 +87,7 @@ async def test_other_methods_and_paths_are_the_frameworks() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    app = HotRoutesApp(hot={("POST", "/hot"): hot}, cors=CorsHeaders(["*"]))
+    app = HotRoutesApp([], None, hot={("POST", "/hot"): hot}, cors=CorsHeaders(["*"]))
     for method, path in (("GET", "/hot"), ("POST", "/hot/"), ("POST", "/")):
         await app({"type": "http", "method": method, "path": path, "headers": []}, receive, send)
     assert [message["status"] for message in sent if "status" in message] == [404, 404, 404]

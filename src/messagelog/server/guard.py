@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from fastapi import Response
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from messagelog.core.asking import place_of
 from messagelog.server.http import RENEWED, RESTARTING, json_response

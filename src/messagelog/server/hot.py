@@ -9,29 +9,35 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from fastapi import Request
+from starlette.requests import Request
 
-from messagelog.server.description import DescribedApp
 from messagelog.server.guard import answer_to, renewed_token
+from messagelog.server.routes import DescribedApp
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from fastapi import Response
-    from starlette.types import Receive, Scope, Send
+    from starlette.responses import Response
+    from starlette.types import Lifespan, Receive, Scope, Send
 
     from messagelog.server.cors import CorsHeaders
+    from messagelog.server.routes import Router
 
     Answering = Callable[[Request], Awaitable[Response]]
 
 
 class HotRoutesApp(DescribedApp):
-    """An application that answers its `hot` routes, by method and path, itself; all others are FastAPI's."""
+    """An application that answers its `hot` routes, by method and path, itself; all others are its routes'."""
 
     def __init__(
-        self, *, hot: Mapping[tuple[str, str], Answering], cors: CorsHeaders, **settings: Any
+        self,
+        routers: list[Router],
+        lifespan: Lifespan[Any] | None,
+        *,
+        hot: Mapping[tuple[str, str], Answering],
+        cors: CorsHeaders,
     ) -> None:
-        super().__init__(**settings)
+        super().__init__(routers, lifespan)
         self._hot = hot
         self._cors = cors
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote_plus
 
 import msgspec
-from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from messagelog.connectors import Unavailable
 from messagelog.core import asking
@@ -19,6 +19,8 @@ from messagelog.server.buckets import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+
+    from starlette.requests import Request
 
     from messagelog.connectors import Connector, Session
     from messagelog.core import User
