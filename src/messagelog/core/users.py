@@ -107,13 +107,14 @@ class KeptSession(Session):
 
 @dataclass(slots=True)
 class _Seen:
-    """A user's row as it was read, when (by the event loop's clock), and the session that was opened with it.
+    """A user's row as it was read, when (by the event loop's clock), and the user and the session that it makes.
 
     `fresh_until` (epoch ms) is when the session's credentials are to be refreshed, None when they are not.
     """
 
     row: UserRow | None
     at: float
+    user: User | None = None
     session: KeptSession | None = None
     fresh_until: float | None = None
 
@@ -154,8 +155,10 @@ class UserDirectory:
 
     async def find(self, tenant: str, platform: str, id_: str) -> User | None:
         """The user, or None when nobody of that name has ever signed in."""
-        row = (await self._read(tenant, platform, id_)).row
-        return None if row is None else _user(row)
+        seen = await self._read(tenant, platform, id_)
+        if seen.user is None and seen.row is not None:
+            seen.user = _user(seen.row)
+        return seen.user
 
     # ----------------------------------------------------------------------------------- sign in and out
 
