@@ -149,17 +149,17 @@ class PostgresStore:
         alone: Callable[[Job], Awaitable[Any]],
     ) -> None:
         """Ends the jobs: in one go, or each by itself when there is one, or when they came to nothing."""
-        if len(jobs) > 1:
-            try:
-                async with self._connection() as connection:
-                    values = await run(connection, jobs)
-            except _Unshared:
-                pass
-            else:
-                for job, value in zip(jobs, values, strict=True):
-                    job.ends(value)
-                return
-        await asyncio.gather(*(_ended_alone(job, alone) for job in jobs))
+        if len(jobs) == 1:  # without a task of its own, which costs as much as a statement
+            await _ended_alone(jobs[0], alone)
+            return
+        try:
+            async with self._connection() as connection:
+                values = await run(connection, jobs)
+        except _Unshared:
+            await asyncio.gather(*(_ended_alone(job, alone) for job in jobs))
+        else:
+            for job, value in zip(jobs, values, strict=True):
+                job.ends(value)
 
     async def _read_all(self, connection: Connection, jobs: list[Job]) -> list[Any]:
         try:
