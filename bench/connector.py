@@ -1,6 +1,7 @@
 """Our connector for the stub CRM: an ordinary one, for a CRM whose activities can be added to.
 
-It makes the same calls as the peer's in `peer_server.js`: one POST for an activity, one PATCH for an addition.
+It makes the same calls as the peer's in `peer_server.js`: one POST for an activity, one PATCH for an addition. An
+activity can be read, which is done when an answer was lost.
 """
 
 from __future__ import annotations
@@ -53,3 +54,8 @@ class BenchConnector(Connector):
         if log.existing is None:
             raise ValueError("an update has an existing activity")
         await session.http.patch(f"/activities/{log.existing.third_party_log_id}", json={"append": log.text})
+
+    async def read_message_log(self, session: Session, third_party_log_id: str) -> str:
+        """What stands in the activity."""
+        body: str = (await session.http.get(f"/activities/{third_party_log_id}"))["body"]
+        return body

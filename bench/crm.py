@@ -3,6 +3,7 @@
     GET   /me                who has the API key
     POST  /activities        makes an activity: 201 {"id"}
     PATCH /activities/ID     adds to it: 200 {"id"}
+    GET   /activities/ID     what was written into it: {"id", "body"}
     GET   /seen              {"activities": {ID: [number, ...]}, "created", "updated", "unknown"}
     POST  /forget            begins anew
 
@@ -31,6 +32,7 @@ class Record:
 
     def __init__(self) -> None:
         self.activities: dict[str, list[int]] = {}
+        self.texts: dict[str, list[bytes]] = {}
         self.created = self.updated = self.unknown = 0
 
     def create(self, body: bytes) -> bytes:
@@ -38,6 +40,7 @@ class Record:
         self.created += 1
         id_ = str(len(self.activities) + 1)
         self.activities[id_] = _numbers(body)
+        self.texts[id_] = [body]
         return _answer(201, b'{"id":"%s"}' % id_.encode())
 
     def update(self, id_: str, body: bytes) -> bytes:
@@ -50,7 +53,16 @@ class Record:
             return _answer(404, b'{"error":"no such activity"}')
         self.updated += 1
         held += _numbers(body)
+        self.texts.setdefault(id_, []).append(body)
         return _answer(200, b'{"id":"%s"}' % id_.encode())
+
+    def read(self, id_: str) -> bytes:
+        """An activity's text; the answer."""
+        if id_ not in self.texts:
+            return _answer(404, b'{"error":"no such activity"}')
+        written = [json.loads(each) for each in self.texts[id_]]
+        body = "\n".join(each.get("body") or each.get("append") or "" for each in written)
+        return _answer(200, json.dumps({"id": id_, "body": body}).encode())
 
     def told(self) -> dict[str, Any]:
         """All of it, as JSON."""
@@ -88,14 +100,19 @@ class Connection(asyncio.Protocol):
                 return self.record.create(body)
             case b"PATCH", _ if path.startswith(b"/activities/"):
                 return self.record.update(path.removeprefix(b"/activities/").decode(), body)
-            case b"GET", b"/me":
-                return _answer(200, json.dumps(_ME).encode())
-            case b"GET", b"/seen":
-                return _answer(200, json.dumps(self.record.told()).encode())
+            case b"GET", _:
+                return self._read(path)
             case b"POST", b"/forget":
                 Connection.record = Record()
                 return _answer(200, b"{}")
         return _answer(404, b"{}")
+
+    def _read(self, path: bytes) -> bytes:
+        if path == b"/me":
+            return _answer(200, json.dumps(_ME).encode())
+        if path == b"/seen":
+            return _answer(200, json.dumps(self.record.told()).encode())
+        return self.record.read(path.removeprefix(b"/activities/").decode())
 
 
 def _numbers(body: bytes) -> list[int]:

@@ -181,4 +181,34 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         (("server/http.py", "user.session_id != claims.session_id or ", ""),),
         ("tests/server/test_sessions.py",),
     ),
+    Mutant(
+        "the clock of a run",
+        (
+            (
+                "core/worker.py",
+                "settled.error is not None or self._is_late(began)",
+                "settled.error is not None",
+            ),
+        ),
+        ("tests/core/test_runs.py", "-k", "paused"),
+    ),
+    Mutant(
+        "the rows of a run that are there",
+        (
+            (
+                "core/worker.py",
+                "found = () if job.log.shared else self._found(job, call, body)",
+                "found = ()",
+            ),
+        ),
+        ("tests/core/test_runs.py", "-k", "cut_off"),
+    ),
+    Mutant(
+        "a run ends before equal texts",
+        (
+            ("core/worker.py", "                if ambiguous(call):\n                    break\n", ""),
+            ("core/worker.py", "() if ambiguous(call) else job.rows[1:]", "job.rows[1:]"),
+        ),
+        ("tests/core/test_runs.py", "-k", "copy"),
+    ),
 )

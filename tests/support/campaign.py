@@ -87,8 +87,8 @@ class Scenario:
     """What a client sends, in order, and the texts that the CRM must hold in the end, each once.
 
     The process may crash during the last request; those before are the past. From then on the next writes end with
-    `faults`. With `signs_in` the user signs in again after her request. In the end the client sends `later`, or the
-    last request again.
+    `faults` (None: one that does not). With `signs_in` the user signs in again after her request. In the end the
+    client sends `later`, or the last request again.
     """
 
     name: str
@@ -98,13 +98,14 @@ class Scenario:
     limit: int | None = None
     activities: int = 1
     later: dict[str, Any] | None = None
-    faults: tuple[ConnectorError, ...] = ()
+    faults: tuple[ConnectorError | None, ...] = ()
     signs_in: bool = False
 
 
-ONE, TWO, THREE = (message(n, f"text-{n:02}.") for n in (1, 2, 3))
+ONE, TWO, THREE, FOUR = (message(n, f"text-{n:02}.") for n in (1, 2, 3, 4))
 LONG = [message(n, f"text-{n:02}. " + "x" * 200) for n in (1, 2, 3)]
 SAME = message(2, "text-01.", at=ONE["creationTime"] + 1000)
+TWICE = message(3, "text-02.", at=TWO["creationTime"] + 1000)
 
 AWAY = Unavailable("no connection")
 PATIENCE = RateLimited("HTTP 429", retry_after=7, status=429)
@@ -159,6 +160,36 @@ SCENARIOS = (
         (body(ONE), body(ONE, TWO)),
         ("text-01.", "text-02."),
         faults=(SIGN_IN,),
+        signs_in=True,
+    ),
+    Scenario(
+        "run",
+        (body(ONE), body(ONE, TWO, THREE, FOUR)),
+        ("text-01.", "text-02.", "text-03.", "text-04."),
+    ),
+    Scenario(
+        "run with equal texts",
+        (body(ONE), body(ONE, TWO, TWICE, FOUR)),
+        ("text-01.", "text-02.", "text-02.", "text-04."),
+    ),
+    Scenario(
+        "run goes on",
+        (body(LONG[0]), body(*LONG)),
+        ("text-01.", "text-02.", "text-03."),
+        limit=700,
+        activities=2,
+    ),
+    Scenario(
+        "run away",
+        (body(ONE), body(ONE, TWO, THREE)),
+        ("text-01.", "text-02.", "text-03."),
+        faults=(None, AWAY),
+    ),
+    Scenario(
+        "run with a sign-in",
+        (body(ONE), body(ONE, TWO, THREE)),
+        ("text-01.", "text-02.", "text-03."),
+        faults=(None, SIGN_IN),
         signs_in=True,
     ),
     Scenario("group", (body(ONE, TWO, correspondents=(MAYA, OMAR)),), ("text-01.", "text-02.")),
@@ -221,7 +252,7 @@ class Campaign:
         fuse: Fuse,
         request: dict[str, Any],
         *,
-        faults: list[ConnectorError] | None = None,
+        faults: list[ConnectorError | None] | None = None,
         settle: bool = False,
         signs_in: bool = False,
     ) -> None:

@@ -85,8 +85,11 @@ class CrashingStore:
         """The store is shared by all incarnations, so it stays open."""
 
 
-def wired(crm: Crm, fuse: Fuse, faults: list[ConnectorError]) -> None:
-    """Lets the process die around the CRM's work, and fails the next writes with these errors, which are used up."""
+def wired(crm: Crm, fuse: Fuse, faults: list[ConnectorError | None]) -> None:
+    """Lets the process die around the CRM's work, and fails the next writes with these errors, which are used up.
+
+    None stands for a write that does not fail.
+    """
 
     def before(call: Call) -> ConnectorError | None:
         fuse.point(f"crm:{call.kind}:before")

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from messagelog import compose
+from messagelog.compose import Known
 from messagelog.connectors.errors import BodyFull
 from messagelog.messages import Media, Message, MessageKind, Thread
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-
-    from messagelog.compose import Content, Entry, Known, People, Pins
+    from messagelog.compose import Content, Entry, People, Pins
     from messagelog.connectors.models import Contact
     from messagelog.messages import Conversation, Opener
 
@@ -170,8 +172,7 @@ class SentBlocks:
 NONE_SENT = SentBlocks()
 
 
-@dataclass(frozen=True, slots=True)
-class JournalView:
+class JournalView(msgspec.Struct, frozen=True):
     """What the journal knows of the activity's text, so that adding to it is idempotent.
 
     `known`: time, hash and id of each entry logged before; `before`: how often the new entries' hashes stood in the
@@ -192,6 +193,11 @@ class JournalView:
     def known_hashes(self) -> set[bytes]:
         """The hashes of the entries logged before."""
         return {each[1] for each in self.known}
+
+    def beyond(self, found: Mapping[bytes, int]) -> Counter[bytes]:
+        """How often entries stand in a body that `found` counts, by hash, beyond those that stood in it before."""
+        before = Counter(each[1] for each in self.known) if self.before is None else self.before
+        return Counter({hash_: count - before.get(hash_, 0) for hash_, count in found.items()})
 
 
 class MessageLog:
@@ -278,7 +284,7 @@ class MessageLog:
         """Whether a shared thread has more than this activity can hold: then it goes on in another one."""
         return self.thread is not None and len(self.entries) < len(self._blocks)
 
-    @property
+    @cached_property
     def text(self) -> str:
         """Only the new entries, for CRMs whose activities can be added to but not changed.
 
@@ -315,10 +321,7 @@ class MessageLog:
         found = compose.count_entries(body, self._pins, new.keys(), self._key, others)
         if self.thread is not None:
             return all(found.get(hash_, 0) > 0 for hash_ in new)
-        before = self._journal.before
-        if before is None:
-            before = Counter(each[1] for each in self._journal.known)
-        return bool(new) and all(found.get(hash_, 0) >= before.get(hash_, 0) + n for hash_, n in new.items())
+        return bool(new) and new <= self._journal.beyond(found)
 
     def recognises(self, third_party_log_id: str, body: str) -> bool:
         """Whether this activity of the contact is one that an earlier create of this log made."""

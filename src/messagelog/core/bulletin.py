@@ -50,12 +50,12 @@ class Watch:
 
     async def changed(self, seconds: float) -> None:
         """Waits until nothing is open any more, or somebody wakes it, for so many seconds at most."""
+        in_time = asyncio.get_running_loop().call_later(seconds, self.wake)
         try:
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        except TimeoutError:
-            return
-        self._changed.clear()
+            await self._changed.wait()
+        finally:
+            in_time.cancel()
+            self._changed.clear()
 
     def wake(self) -> None:
         """Ends a wait without a report."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
-from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from messagelog import compose
 from messagelog.compose import People, Pins
@@ -34,14 +33,15 @@ from messagelog.core.contacts import ContactMemory
 from messagelog.core.metrics import Metrics
 from messagelog.core.settle import ConnectorBroke, NoLogId, NotPrepared, earlier_activities
 from messagelog.storage import scripts
+from messagelog.storage.rows import MessageRow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from messagelog.core.media import MediaFetcher
     from messagelog.core.payload import Payload
     from messagelog.storage import Sealer, Store
-    from messagelog.storage.rows import LogRow, MessageRow
+    from messagelog.storage.rows import LogRow
 
 _MOST_CORRESPONDENTS: Final = 10
 _LOOK_UP_SECONDS: Final = 5.0
@@ -56,11 +56,13 @@ _log = structlog.get_logger(__name__)
 class Prepared(msgspec.Struct, frozen=True):
     """A call that is ready to be made: the session it is made in and what the connector is given.
 
-    `hashes` are the entries' by row id. `fitting` is how many of the rows a new activity has room for.
+    `rows` are what it brings, `hashes` their entries' by row id. `fitting` is how many of the rows a new activity has
+    room for.
     """
 
     session: Session
     log: MessageLog
+    rows: tuple[MessageRow, ...]
     hashes: dict[str, bytes]
     journal: JournalView
     fitting: int
@@ -93,13 +95,18 @@ class Caller:
         rows: Sequence[MessageRow],
         *,
         linked: bool = False,
+        behind: Prepared | None = None,
     ) -> Prepared:
         """Unseals the rows and puts together what the connector is given, with the journal's view of the activity.
 
         `linked` asks for the contact's activities that belong to other logs too, for a search through all of them.
+        `behind` is the call that will have been made just before this one, of which the journal knows nothing yet.
         """
         contents = [payloads.opened(self._sealer, log.key, row) for row in rows]
-        journal = await self._journal(connector, log, linked=linked)
+        if behind is None:
+            journal = await self._journal(connector, log, linked=linked)
+        else:
+            journal = _after(log, behind)
         correspondents = await self._correspondents(connector, session, log, contents[0])
         try:
             return self._composed(session, log, rows, contents, journal, correspondents)
@@ -140,7 +147,9 @@ class Caller:
             records = [content.message for content in contents if content.message is not None]
             given = (pins, people, records, first.conversation, self._sealer.entry_key)
             fitting = compose.fit_log(*given, continued=journal.continued)
-        return Prepared(session, message_log, _hashes(rows, contents, message_log), journal, fitting)
+        return Prepared(
+            session, message_log, tuple(rows), _hashes(rows, contents, message_log), journal, fitting
+        )
 
     async def create(self, connector: Connector, call: Prepared) -> str:
         """Creates the activity; its id. Raises `ConnectorError` for everything else."""
@@ -257,6 +266,15 @@ class Caller:
         return LoggedMessage(content.message, self._media.opener(content.rc_access_token))
 
 
+def _after(log: LogRow, call: Prepared) -> JournalView:
+    """The journal's view of an activity once this call, of one message, is done."""
+    journal = call.journal
+    (row,), (message,), (entry,) = call.rows, call.log.messages, call.log.entries
+    known = [*journal.known, (row.sent_at, entry.hash, message.id)]
+    size = written_size(log, call) if journal.appends else None
+    return replace(journal, known=known, before=None, size=size)
+
+
 def written_size(log: LogRow, call: Prepared) -> int:
     """How much stands in an activity that can only be added to, once this call is done; 0 for all others."""
     if not call.journal.appends:
@@ -265,7 +283,7 @@ def written_size(log: LogRow, call: Prepared) -> int:
     if log.third_party_log_id is None:
         return pins.measure.of(_body(call.log))
     # What stands between is a connector's own, and short.
-    return log.body_size + pins.measure.of(call.log.text) + _BETWEEN
+    return (call.journal.size or 0) + pins.measure.of(call.log.text) + _BETWEEN
 
 
 def _body(log: MessageLog) -> str:
@@ -303,11 +321,19 @@ def ambiguous(call: Prepared) -> bool:
     return call.journal.before is None and any(entry.hash in known for entry in call.log.entries)
 
 
-def counted(body: str, pins: Pins, call: Prepared, key: bytes) -> str:
-    """How often the new entries stand in a body, for the journal."""
-    hashes = Counter(entry.hash for entry in call.log.entries)
-    others = call.journal.known_hashes
-    counts = compose.count_entries(body, pins, hashes.keys(), key, others)
+def alike(call: Prepared) -> bool:
+    """Whether two new entries read alike."""
+    return len({entry.hash for entry in call.log.entries}) < len(call.log.entries)
+
+
+def counted(body: str, pins: Pins, call: Prepared, key: bytes) -> dict[bytes, int]:
+    """How often the new entries stand in a body, by hash."""
+    hashes = {entry.hash: 0 for entry in call.log.entries}
+    return hashes | compose.count_entries(body, pins, hashes.keys(), key, call.journal.known_hashes)
+
+
+def counts_noted(counts: Mapping[bytes, int]) -> str:
+    """Such counts for the journal."""
     return msgspec.json.encode({hash_.hex(): n for hash_, n in counts.items()}).decode()
 
 

@@ -113,11 +113,12 @@ def day_in(zone: dt.tzinfo) -> Callable[[int], str]:
     return name
 
 
-def next_step(*, takes_batches: bool) -> Planner:
-    """Decides the next call: the oldest waiting message, with those behind it where the connector takes batches.
+def next_step(*, takes_batches: bool, in_runs: bool = False) -> Planner:
+    """Decides the next step: the oldest waiting message, with those behind it where the connector takes batches.
 
     One step belongs to one user, since it is made in her session. The first message of a conversation log creates
-    its activity, all others update it. After a refusal they go one by one, until one is taken.
+    its activity, all others update it: `in_runs`, several updates with a call each are one step. After a refusal they
+    go one by one, until one is taken; so they do after any trouble where each has its own call.
     """
 
     def plan(log: LogRow, waiting: Sequence[MessageRow]) -> Step | None:
@@ -125,12 +126,13 @@ def next_step(*, takes_batches: bool) -> Planner:
             return None
         first = waiting[0]
         rows = [first]
-        if takes_batches and not log.shared and not log.refusals:
+        call = "update" if log.third_party_log_id is not None else "create"
+        together = takes_batches or (in_runs and call == "update" and not log.tries)
+        if together and not log.shared and not log.refusals:
             for row in waiting[1:]:
                 if row.user_id != first.user_id:
                     break
                 rows.append(row)
-        call = "update" if log.third_party_log_id is not None else "create"
         return Step(call, first.user_id, tuple(rows), first.version)
 
     return plan

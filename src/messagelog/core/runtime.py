@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from messagelog.storage.rows import PaceRow, Planner
 
 _BATCH: Final = 200
+_RUN: Final = 20
 _DUE_OF_EACH: Final = 16
 _TENANTS: Final = 64
 _SOON: Final = 30.0
@@ -63,19 +64,29 @@ _log = structlog.get_logger(__name__)
 class Times:
     """How long things take, in seconds.
 
-    `lease` must outlast a call and all that is read before it, which never takes longer than a call either. What it
-    has beyond that is the margin for a slow machine.
+    `lease` must outlast a call and all that is read before it, which never takes longer than a call either, and the
+    calls of a run, of which none begins after `run`. What it has beyond that is the margin for a slow machine.
     """
 
     answer: float = 12.0
     call: float = 20.0
+    run: float = 1.0
     lease: float = 45.0
     sweep: float = 1.0
     drain: float = 30.0
 
     def __post_init__(self) -> None:
-        if self.lease <= 2 * self.call:
-            raise ValueError("the lease must outlast two calls")
+        if self.lease <= 2 * self.call + self.run:
+            raise ValueError("the lease must outlast two calls and a run")
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How the logs of a connector are worked on."""
+
+    able: Abilities
+    planner: Planner
+    terms: Terms
 
 
 class UnknownPlatform(LookupError):
@@ -121,13 +132,15 @@ class Runtime:
         self._working: dict[LogKey, asyncio.Task[None]] = {}
         self._timers: dict[LogKey, asyncio.TimerHandle] = {}
         self._submissions: defaultdict[LogKey, list[Submission]] = defaultdict(list)
+        self._ways: dict[Connector, _Way] = {}
         self._swept_to = ""
         self._sweeper: asyncio.Task[None] | None = None
         self._stopping = False
         self._catching_up = CatchingUp()
         self._more_is_due = False
         self._woken = asyncio.Event()
-        self._worker = Worker(store, sealer, users, caller, self._bulletin, luck)
+        parts = (store, sealer, users, caller, self._bulletin, luck)
+        self._worker = Worker(*parts, run_seconds=self.times.run, clock=clock)
 
     # ------------------------------------------------------------------------------------- requests
 
@@ -231,13 +244,10 @@ class Runtime:
             acceptance = await asyncio.shield(accepting)
             if acceptance.held_by is not None:
                 return submission.held_by(acceptance.held_by)
-            with suppress(
-                TimeoutError
-            ):  # it is in the journal, so there is an answer, whatever can be learned now
-                async with asyncio.timeout_at(until + self._grace - _LAST_MOMENT):
-                    if acceptance.claim is None:  # others work on it, or nobody will for a while
-                        await self._asked(key, watch.open_ids)
-                    await self._waited(key, watch, until)
+            last = until + self._grace - _LAST_MOMENT
+            if acceptance.claim is None:  # others work on it, or nobody will for a while
+                await self._asked(key, watch.open_ids, last)
+            await self._waited(key, watch, until, last)
         return submission.answer(wanted, watch.reports, known)
 
     @contextmanager
@@ -253,33 +263,36 @@ class Runtime:
                 self._submissions.pop(submission.plan.key, None)
 
     async def _accepted(self, submission: Submission, wanted: Sequence[Item]) -> Acceptance:
-        connector = submission.connector
         work = submission.work(wanted, await self._settings.locale(submission.user))
+        way = self._way(submission.connector)
         acceptance = await self.store.write(
-            lambda: scripts.accept(work, self._planner(connector), self._terms(connector)), locks=work.locks
+            lambda: scripts.accept(work, way.planner, way.terms), locks=work.locks
         )
         if acceptance.claim is not None:
             self._start(work.key, acceptance.claim)
         return acceptance
 
-    async def _waited(self, key: LogKey, watch: Watch, until: float) -> None:
+    async def _waited(self, key: LogKey, watch: Watch, until: float, last: float) -> None:
         """Waits until every row has an outcome or the time is over. Rows that others work on are asked for."""
         loop = asyncio.get_running_loop()
         poll = _SHORTEST_POLL
         while (open_ids := watch.open_ids) and not self._stopping:
-            left = until - loop.time()
+            left = min(until, last) - loop.time()
             if left <= 0:
                 return
             await watch.changed(min(left, poll))
             if key not in self._working and watch.open_ids:
-                await self._asked(key, open_ids)
+                await self._asked(key, open_ids, last)
                 if self._pacer.held(key.tenant, key.platform) > until - loop.time():
                     return  # nothing will happen before that
             poll = min(poll * 1.5, _LONGEST_POLL)
 
-    async def _asked(self, key: LogKey, ids: list[str]) -> None:
-        reports = await self.store.read(lambda: scripts.report_rows(key.tenant, key.platform, ids))
-        self._bulletin.post(key, reports)
+    async def _asked(self, key: LogKey, ids: list[str], last: float) -> None:
+        """Asks the database for the outcomes, until the `last` moment: without them there is an answer as well."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(last):
+                reports = await self.store.read(lambda: scripts.report_rows(key.tenant, key.platform, ids))
+                self._bulletin.post(key, reports)
 
     # ----------------------------------------------------------------------------------------- work
 
@@ -330,25 +343,25 @@ class Runtime:
 
     async def _worked(self, key: LogKey, claim: Claim | None) -> None:
         connector = self.connector(key.platform)
-        planner, terms = self._planner(connector), self._terms(connector)
+        way = self._way(connector)
+        planner, terms = way.planner, way.terms
         if claim is None:
             claim = await self.store.write(lambda: scripts.claim(key, planner, terms), locks=(key,))
-        able = Abilities.of(connector)
         recreated = False
         while claim is not None:
-            run = await self._worker.run(
+            done = await self._worker.run(
                 connector,
-                able,
+                way.able,
                 claim,
                 planner=lambda: None if self._stopping else planner,
                 terms=terms,
                 held=lambda: [row for each in self._submissions.get(key, ()) for row in each.rows()],
                 may_recreate=not recreated,
             )
-            recreated = recreated or run.recreated
-            if run.wait_ms is not None:
-                self._ring_later(key, run.wait_ms / 1000)
-            claim = run.claim
+            recreated = recreated or done.recreated
+            if done.wait_ms is not None:
+                self._ring_later(key, done.wait_ms / 1000)
+            claim = done.claim
 
     def _ring_later(self, key: LogKey, seconds: float) -> None:
         timer = self._timers.pop(key, None)
@@ -365,16 +378,17 @@ class Runtime:
         # A little late rather than early: a ring before the time finds nothing due.
         self._timers[key] = loop.call_later(seconds + 0.005, due)
 
-    def _planner(self, connector: Connector) -> Planner:
-        return next_step(takes_batches=connector.takes_batches)
-
-    def _terms(self, connector: Connector) -> Terms:
-        return Terms(
-            owner=self._owner,
-            lease_ms=int(self.times.lease * 1000),
-            settle_ms=int(connector.settle_seconds * 1000),
-            batch=_BATCH if connector.takes_batches else 1,
-        )
+    def _way(self, connector: Connector) -> _Way:
+        """How a connector is worked with, found out once."""
+        way = self._ways.get(connector)
+        if way is None:
+            able = Abilities.of(connector)
+            batch = _BATCH if connector.takes_batches else _RUN if able.in_runs else 1
+            lease_ms, settle_ms = int(self.times.lease * 1000), int(connector.settle_seconds * 1000)
+            planner = next_step(takes_batches=connector.takes_batches, in_runs=able.in_runs)
+            way = _Way(able, planner, Terms(self._owner, lease_ms, settle_ms, batch))
+            self._ways[connector] = way
+        return way
 
     # ------------------------------------------------------------------------------------ life cycle
 

@@ -69,18 +69,25 @@ class Abilities(msgspec.Struct, frozen=True):
     amends: bool
     settle_ms: int
     not_found_means_gone: bool
+    in_runs: bool = False
+    """Whether several updates are journalled as one step: where each of them can be found out about, and no limit makes
+    their CRM slower than the journal is."""
 
     @classmethod
     def of(cls, connector: Connector) -> Abilities:
         """The abilities that a connector declares, or shows by the methods it has."""
+        known_by_text = connector.log_format is not LogFormat.CUSTOM
+        reads_back = connector.can("read_message_log") and known_by_text
+        amends = not connector.append_only and known_by_text
         return cls(
             name=connector.display_name or connector.name,
             upserts=connector.upserts,
             finds=connector.can("find_message_log"),
-            reads_back=connector.can("read_message_log") and connector.log_format is not LogFormat.CUSTOM,
-            amends=not connector.append_only and connector.log_format is not LogFormat.CUSTOM,
+            reads_back=reads_back,
+            amends=amends,
             settle_ms=int(connector.settle_seconds * 1000),
             not_found_means_gone=connector.not_found_means_gone,
+            in_runs=(reads_back or amends) and not connector.takes_batches and not connector.rate_limits,
         )
 
 
@@ -182,6 +189,24 @@ def troubled(  # noqa: PLR0911 - one for each type of error
             return _failed(log, rows, _reason(Trouble.NOT_FOUND, error), behind=True)
         case _:
             return _unknown(log, rows, error, able, luck)
+
+
+def followed(before: Settled, after: Settled) -> Settled:
+    """What two calls of one step came to, one after the other.
+
+    What the first had brought into an activity that the second found gone is planned again.
+    """
+    changes = before.changes
+    if after.anew:
+        changes = tuple(RowChange(change.id, RowState.PLANNED) for change in changes)
+    return replace(after, changes=changes + after.changes)
+
+
+def found_in_part(settled: Settled, missing: Sequence[MessageRow]) -> Settled:
+    """Of a step whose answers were lost some rows are there: the others were not sent, or are sent again."""
+    reason = f"{Trouble.NO_ANSWER}: the answer was lost"
+    changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in missing)
+    return replace(settled, changes=settled.changes + changes)
 
 
 def _is_gone(log: LogRow, error: NotFound, able: Abilities) -> bool:

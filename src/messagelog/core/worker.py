@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
+import asyncio
 import random
-from dataclasses import dataclass, field
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 
 from messagelog.connectors import (
     AuthExpired,
+    Connector,
     ConnectorError,
     NotFound,
     OutcomeUnknown,
@@ -20,13 +25,24 @@ from messagelog.connectors import (
     Unavailable,
 )
 from messagelog.core.attempts import attempt_of
-from messagelog.core.calls import NOTHING_COUNTED, ambiguous, blocks_noted, counted, read_pins, written_size
+from messagelog.core.calls import (
+    NOTHING_COUNTED,
+    alike,
+    ambiguous,
+    blocks_noted,
+    counted,
+    counts_noted,
+    read_pins,
+    written_size,
+)
 from messagelog.core.settle import (
     Abilities,
     ConnectorBroke,
     Finding,
     NotPrepared,
     Settled,
+    followed,
+    found_in_part,
     recovered,
     succeeded,
     troubled,
@@ -34,24 +50,23 @@ from messagelog.core.settle import (
 )
 from messagelog.core.users import SignInNeeded
 from messagelog.storage import ClaimLost, scripts
-from messagelog.storage.rows import Pause, RowReport, RowState
+from messagelog.storage.rows import LogRow, MessageRow, Pause, RowChange, RowReport, RowState, Terms
 from messagelog.storage.sealing import SealBroken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from messagelog.connectors import Connector
     from messagelog.core.bulletin import Bulletin
     from messagelog.core.calls import Caller, Prepared
     from messagelog.core.users import UserDirectory
     from messagelog.storage import Claim, NewRow, Sealer, Store
-    from messagelog.storage.rows import LogRow, MessageRow, Planner, Terms
+    from messagelog.storage.rows import Planner
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Done:
     """What a step led to: the claim of the next one, or the time (ms) after which to go on, or neither."""
 
     claim: Claim | None = None
@@ -66,9 +81,8 @@ class _Shown:
     credentials: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One call of a claim: the connector and its abilities, the log as it is claimed, the rows that it brings."""
+class _Job(msgspec.Struct, frozen=True):
+    """One step of a claim: the connector and its abilities, the log as it is claimed, the rows that it brings."""
 
     connector: Connector
     able: Abilities
@@ -77,12 +91,17 @@ class _Job:
     terms: Terms
     may_recreate: bool
     luck: float
-    shown: _Shown = field(default_factory=_Shown)
+    shown: _Shown
 
     @property
     def outgrown(self) -> bool:
         """Whether a newer snapshot of a shared thread took the place of the one that was sent, to be added to only."""
         return self.log.shared and not self.able.amends and self.rows[0].version > self.log.call_version
+
+    @property
+    def in_run(self) -> bool:
+        """Whether each of the rows has a call of its own."""
+        return self.able.in_runs and len(self.rows) > 1
 
     @property
     def caller_id(self) -> str:
@@ -91,11 +110,11 @@ class _Job:
 
     def of(self, rows: Sequence[MessageRow]) -> _Job:
         """The same call, for these rows only."""
-        return dataclasses.replace(self, rows=rows)
+        return replace(self, rows=rows)
 
     def about(self, log: LogRow) -> _Job:
         """The same call, with other values of its log."""
-        return dataclasses.replace(self, log=log)
+        return replace(self, log=log)
 
     def succeeded(self, call: Prepared, third_party_log_id: str) -> Settled:
         return succeeded(
@@ -107,6 +126,11 @@ class _Job:
             written_size(self.log, call),
             has_more=self.log.call == "create" and call.log.has_more,
         )
+
+    def is_there(self, call: Prepared) -> Settled:
+        """The activity was read, and holds what an update brought."""
+        log_id, version = self.log.third_party_log_id or "", self.rows[0].version if self.log.shared else 0
+        return succeeded(self.log, self.rows, log_id, call.hashes, version, written_size(self.log, call))
 
     def troubled(self, error: ConnectorError) -> Settled:
         may_recreate = self.may_recreate
@@ -120,7 +144,9 @@ class _Job:
 class Worker:
     """Does the steps of claims. It keeps nothing between them: the journal is the truth.
 
-    `luck` draws a number from 0 up to 1 for each step: where in its time the next try lies.
+    `luck` draws a number from 0 up to 1 for each step: where in its time the next try lies. No further call of a run
+    begins after `run_seconds`: what was done is written down, and who waits for it is told. `clock` gives epoch
+    seconds.
     """
 
     def __init__(  # noqa: PLR0917 - the parts that it needs
@@ -131,8 +157,13 @@ class Worker:
         caller: Caller,
         bulletin: Bulletin,
         luck: Callable[[], float] = random.random,
+        *,
+        run_seconds: float = 1.0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._luck = luck
+        self._run_seconds = run_seconds
+        self._clock = clock
         self._store = store
         self._sealer = sealer
         self._users = users
@@ -149,14 +180,14 @@ class Worker:
         terms: Terms,
         held: Callable[[], Sequence[NewRow]],
         may_recreate: bool,
-    ) -> Run:
+    ) -> Done:
         """Does one step, or finds out about a call of before. Without a planner by then the claim is let go.
 
         `held` gives all rows that the waiting requests hold of this conversation log: what a deleted activity is
         made anew from.
         """
         rows = claim.rows if claim.recover else claim.step.rows if claim.step else ()
-        job = _Job(connector, able, claim.log, rows, terms, may_recreate=may_recreate, luck=self._luck())
+        job = _Job(connector, able, claim.log, rows, terms, may_recreate, self._luck(), _Shown())
         try:
             if not claim.recover:
                 settled = await self._stepped(job)
@@ -166,20 +197,37 @@ class Worker:
                 settled = Settled(claim.log, ())
         except ClaimLost:
             _log.warning("claim_lost", log=claim.key.conversation_log_id)
-            return Run()
+            return Done()
         return await self._saved(settled, planner(), job, held)
 
     # ------------------------------------------------------------------------------------------ steps
 
     async def _stepped(self, job: _Job) -> Settled:
-        """Makes the journalled call."""
+        """Makes the journalled call, of a run one for each row."""
+        began = self._now()
         try:
-            job, call = await self._noted(job, await self._prepared(job))
+            job, calls = await self._noted(job, await self._all_prepared(job))
         except ConnectorError as error:
             # Nothing has been written yet, whatever reading came to: it is known not to be done.
             return job.troubled(_harmless(error))
         except (SealBroken, LookupError) as error:
             return job.troubled(Rejected(f"the stored text cannot be read: {error}"))
+        settled = await self._tried(job.of(calls[0].rows), calls[0])
+        for call in calls[1:]:
+            if settled.error is not None or self._is_late(began):
+                break
+            settled = followed(settled, await self._tried(job.about(settled.log).of(call.rows), call))
+        return settled
+
+    def _now(self) -> tuple[float, float]:
+        """The event loop's clock, which stands still while a machine is frozen, and the calendar's."""
+        return asyncio.get_running_loop().time(), self._clock()
+
+    def _is_late(self, began: tuple[float, float]) -> bool:
+        """Whether a run has to end, by either clock: for whoever was paused meanwhile the claim may be another's."""
+        return any(now - then >= self._run_seconds for now, then in zip(self._now(), began, strict=True))
+
+    async def _tried(self, job: _Job, call: Prepared) -> Settled:
         try:
             return await self._called(job, call)
         except ConnectorError as error:
@@ -192,6 +240,25 @@ class Worker:
         await self._caller.update(job.connector, call)
         return job.succeeded(call, job.log.third_party_log_id or "")
 
+    async def _all_prepared(self, job: _Job) -> list[Prepared]:
+        """The calls of a step: one, or of a run one for each row.
+
+        A run ends before an entry that reads like another one: that one's outcome could not be told from the other's.
+        So it does before one that cannot be prepared, which is told of when its turn comes.
+        """
+        if not job.in_run:
+            return [await self._prepared(job)]
+        call = await self._prepared(job.of(job.rows[:1]))
+        calls = [call]
+        with suppress(ConnectorError, SealBroken, LookupError):
+            for row in () if ambiguous(call) else job.rows[1:]:
+                given = (job.connector, call.session, job.log, [row])
+                call = await self._caller.prepare(*given, behind=call)
+                if ambiguous(call):
+                    break
+                calls.append(call)
+        return calls
+
     async def _prepared(self, job: _Job, *, linked: bool = False) -> Prepared:
         user_id = job.caller_id
         try:
@@ -202,30 +269,33 @@ class Worker:
         job.shown.credentials = session.sealed
         return await self._caller.prepare(job.connector, session, job.log, job.rows, linked=linked)
 
-    async def _noted(self, job: _Job, call: Prepared) -> tuple[_Job, Prepared]:
-        """Journals, before the call leaves, what only then can be known and a lost answer would make necessary.
+    async def _noted(self, job: _Job, calls: list[Prepared]) -> tuple[_Job, list[Prepared]]:
+        """Journals, before a call leaves, what only then can be known and a lost answer would make necessary.
 
-        For a shared thread: the blocks that may stand in the activity from now on. For an update whose text stands
-        there already (two equal messages in one minute): how often it does. For a new activity that has no room for
-        all rows: which of them wait.
+        Which of the rows it does not bring after all: they wait. For a shared thread: the blocks that may stand in the
+        activity from now on. For an update whose text stands there already (two equal messages in one minute): how
+        often it does.
         """
-        log = job.log
-        if call.fitting < len(job.rows):
-            job, back = job.of(job.rows[: call.fitting]), [row.id for row in job.rows[call.fitting :]]
+        log, call = job.log, calls[0]
+        fitting = sum(each.fitting for each in calls)
+        if fitting < len(job.rows):
+            job, back = job.of(job.rows[:fitting]), [row.id for row in job.rows[fitting:]]
             await self._store.write(lambda: scripts.note(log, job.terms, back), locks=(log.key,))
-            call = await self._prepared(job)
+            if call.fitting < len(call.rows):
+                call = await self._prepared(job)
+                calls = [call]
         if log.shared:
             noted = replace(log, blocks=blocks_noted(call), call_before=NOTHING_COUNTED)
             await self._store.write(lambda: scripts.note(noted, job.terms), locks=(job.log.key,))
-            return job.about(noted), call
+            return job.about(noted), calls
         if log.call != "update" or not job.able.reads_back or not ambiguous(call):
-            return job, call
+            return job, calls
         body = await self._caller.read(job.connector, call)
         before = counted(body, read_pins(log.pins), call, self._sealer.entry_key)
-        counting = replace(log, call_before=before)
+        counting = replace(log, call_before=counts_noted(before))
         await self._store.write(lambda: scripts.note(counting, job.terms), locks=(job.log.key,))
         job = job.about(counting)
-        return job, await self._prepared(job)
+        return job, [await self._prepared(job)]
 
     # --------------------------------------------------------------------------------------- recovery
 
@@ -265,8 +335,8 @@ class Worker:
         try:
             if not job.log.shared:  # asking took its time: the lease is renewed before the call leaves again
                 await self._store.write(lambda: scripts.note(job.log, job.terms), locks=(job.log.key,))
-            job, call = await self._noted(job, call)
-            return await self._called(job, call)
+            job, calls = await self._noted(job, [call])
+            return await self._called(job, calls[0])
         except (Unavailable, RateLimited, AuthExpired) as error:
             # The repeat was not done; of a call that was only repeatable, the first may have been.
             if finding is Finding.REPEATABLE:
@@ -279,12 +349,24 @@ class Worker:
         if not job.able.reads_back:
             finding = Finding.REPEATABLE if job.able.amends else Finding.NOBODY_KNOWS
             return recovered(job.log, job.rows, finding)
-        if call.log.holds(await self._caller.read(job.connector, call)):
-            log_id, version = job.log.third_party_log_id or "", job.rows[0].version
-            version = version if job.log.shared else 0
-            size = written_size(job.log, call)
-            return succeeded(job.log, job.rows, log_id, call.hashes, version, size)
-        return recovered(job.log, job.rows, Finding.NOT_THERE)
+        if ambiguous(call) or (job.in_run and alike(call)):
+            # It is counted and noted before such a call leaves, and a run ends before one: this one never left.
+            return recovered(job.log, job.rows, Finding.NOT_THERE)
+        body = await self._caller.read(job.connector, call)
+        if call.log.holds(body):
+            return job.is_there(call)
+        found = () if job.log.shared else self._found(job, call, body)
+        if not found:
+            return recovered(job.log, job.rows, Finding.NOT_THERE)
+        there = job.of(found)
+        settled = there.is_there(await self._prepared(there))
+        return found_in_part(settled, [row for row in job.rows if row not in found])
+
+    def _found(self, job: _Job, call: Prepared, body: str) -> list[MessageRow]:
+        """The rows whose entries stand in a body."""
+        counts = counted(body, read_pins(job.log.pins), call, self._sealer.entry_key)
+        standing = call.journal.beyond(counts)
+        return [row for row in job.rows if standing[call.hashes.get(row.id, b"")] > 0]
 
     # ---------------------------------------------------------------------------------------- journal
 
@@ -294,7 +376,7 @@ class Worker:
         planner: Planner | None,
         job: _Job,
         held: Callable[[], Sequence[NewRow]],
-    ) -> Run:
+    ) -> Done:
         key, pause = settled.log.key, None
         if settled.signed_out:
             user_id = job.caller_id
@@ -304,11 +386,12 @@ class Worker:
         # A shutdown lets the claim go, due at once: the next start goes on.
         wait_ms = settled.wait_ms if settled.wait_ms is not None or planner is not None else 0
         attempt = attempt_of(self._sealer, settled.log, settled.error, settled.changes)
+        changes = (*settled.changes, *_not_sent(job.rows, settled.changes))
         try:
             claim = await self._store.write(
                 lambda: scripts.save(
                     settled.log,
-                    settled.changes,
+                    changes,
                     planner or _no_plan,
                     job.terms,
                     waiting=settled.waiting,
@@ -321,10 +404,10 @@ class Worker:
             )
         except ClaimLost:
             _log.warning("claim_lost", log=settled.log.key.conversation_log_id)
-            return Run()
+            return Done()
         self._caller.metrics.settled(settled.log.key.platform, settled.changes)
         await self._told(settled)
-        return Run(claim, wait_ms, recreated=settled.anew)
+        return Done(claim, wait_ms, recreated=settled.anew)
 
     async def _told(self, settled: Settled) -> None:
         """Tells the requests of this process what became of their rows."""
@@ -345,6 +428,12 @@ class Worker:
 
 def _no_plan(_log: LogRow, _waiting: Sequence[MessageRow]) -> None:
     """Plans nothing, for a claim that is let go."""
+
+
+def _not_sent(rows: Sequence[MessageRow], changes: Sequence[RowChange]) -> list[RowChange]:
+    """The rows of a run that has ended before their calls: they wait for the next step."""
+    done = {change.id for change in changes}
+    return [RowChange(row.id, RowState.PLANNED) for row in rows if row.id not in done]
 
 
 def _harmless(error: ConnectorError) -> ConnectorError:
