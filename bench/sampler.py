@@ -64,11 +64,11 @@ class Sampler:
 
 def main() -> None:
     """Runs the command."""
-    from messagelog import cli  # noqa: PLC0415 - whoever only reads samples needs no server
+    from messagelog import __main__ as command  # noqa: PLC0415 - whoever only reads samples needs no server
 
     Sampler(Path(sys.argv[1])).install()
     sys.argv = ["messagelog", *sys.argv[2:]]
-    cli.main()
+    command.main()
 
 
 if __name__ == "__main__":

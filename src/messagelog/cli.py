@@ -1,9 +1,8 @@
-"""The command `messagelog`."""
+"""The commands of `messagelog`. A server loads none of this: `__main__.py` knows the command `serve` by itself."""
 
 from __future__ import annotations
 
 import json
-import logging
 import re
 import sys
 from enum import StrEnum
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-import structlog
 import typer
 
 import messagelog
@@ -21,24 +19,17 @@ from messagelog.commands import decide, inbox
 from messagelog.commands.audit import audit
 from messagelog.commands.erase import erase_app
 from messagelog.commands.export import export_app
-from messagelog.commands.keys import check_keys, keys_app
+from messagelog.commands.keys import keys_app
 from messagelog.commands.operators import operators_app
-from messagelog.commands.shared import (
-    DataOption,
-    checked,
-    database_url_of,
-    in_store,
-    refuse,
-    with_database,
-)
+from messagelog.commands.options import DataOption
+from messagelog.commands.serve import serve
+from messagelog.commands.shared import checked, database_url_of, in_store, refuse, with_database
 from messagelog.commands.users import users_app
 from messagelog.core.user_settings import AdminSetting, Locale, UserSettings, read_admin_settings
 from messagelog.listing import print_log, print_logs
 from messagelog.messages import BadRequest, parse_log_request
-from messagelog.server import create_app
-from messagelog.server.assembly import Parts
 from messagelog.server.manifest import build_manifest
-from messagelog.server.serving import CannotListen, Serving, bound_socket, run, url_host
+from messagelog.server.serving import CannotListen
 from messagelog.storage import scripts
 from messagelog.storage.opening import migrate
 
@@ -73,12 +64,6 @@ HostOption = Annotated[str, typer.Option(help="The address to listen at.")]
 PortOption = Annotated[int, typer.Option(min=0, max=65_535, help="The port to listen at; 0: a free one.")]
 
 
-def main() -> None:
-    """The entry point of the command."""
-    _configure_log()
-    app()
-
-
 @app.command()
 def demo(
     host: HostOption = "127.0.0.1",
@@ -103,44 +88,7 @@ def demo_crm(
     _demonstrate(serve_demo_crm, host, port, data)
 
 
-@app.command()
-def serve() -> None:
-    """Serves for real use, configured by MESSAGELOG_* settings."""
-    settings, connectors = checked(configuration.checked_for_serving)
-    database_url = settings.database_url.get_secret_value()
-    check_keys(database_url, settings)
-    parts = Parts(
-        database_url=database_url,
-        secret_key=settings.secret_key.get_secret_value(),
-        old_secret_keys=settings.old_secrets,
-        connectors=connectors,
-        public_url=settings.public_url,
-        times=settings.times,
-        body_limit=settings.body_limit,
-        media_hosts=configuration.names(settings.media_hosts),
-        private_hosts=settings.reached_hosts,
-        cors_origins=configuration.names(settings.cors_origins),
-        requests_per_minute=settings.requests_per_minute,
-        guesses_per_minute=settings.guesses_per_minute,
-        contact_seconds=settings.contact_seconds,
-        kept=settings.kept,
-        locale=settings.locale,
-        oauth_clients=configuration.oauth_clients(connectors),
-        redirect_uri=settings.oauth_redirect_uri,
-        bare_state=settings.oauth_bare_state,
-        metrics_token=settings.metrics_token.get_secret_value(),
-        plugins=configuration.plugins(settings),
-        required_plugins=configuration.names(settings.required_plugins),
-    )
-    try:
-        listener = bound_socket(settings.host, settings.port)
-    except CannotListen as error:
-        refuse(f"{error} Set MESSAGELOG_HOST and MESSAGELOG_PORT to another one.")
-    port = listener.getsockname()[1]
-    names = ", ".join(sorted(connectors))
-    print(f"messagelog serves {names} at {url_host(settings.host)}:{port}", flush=True)  # noqa: T201 - the output
-    proxies = configuration.names(settings.trusted_proxies)
-    run(Serving(create_app(parts, start_at_once=False), trusted_proxies=proxies), listener)
+app.command()(serve)
 
 
 @app.command()
@@ -333,17 +281,3 @@ def _demonstrate(work: Callable[[str, int, Path], None], host: str, port: int, d
 def _read(data: Path | None, script: Any) -> Any:
     """What a script reads from the database."""
     return in_store(database_url_of(data), lambda store: store.read(script))
-
-
-def _configure_log() -> None:
-    """Log lines are JSON on standard error; libraries only speak up when something is wrong."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )

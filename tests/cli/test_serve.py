@@ -109,6 +109,34 @@ async def test_a_server_whose_users_sign_in_with_oauth(tmp_path: Path) -> None:
     assert "hidden" not in told
 
 
+OF_COMMANDS = {"typer", "rich.console", "pygments", "messagelog.cli", "messagelog.listing", "messagelog.demo"}
+OF_DESCRIPTIONS = {"fastapi", "messagelog.server.description"}
+OF_MIGRATIONS = {"alembic", "sqlalchemy", "messagelog.storage.schema"}
+
+
+async def test_a_server_keeps_nothing_in_memory_that_it_does_not_need(
+    tmp_path: Path, database_url: str
+) -> None:
+    env = {
+        "PYTHONPROFILEIMPORTTIME": "1",
+        "MESSAGELOG_DATABASE_URL": database_url,
+        "MESSAGELOG_SECRET_KEY": SECRET,
+        "MESSAGELOG_PUBLIC_URL": "https://log.example.com",
+        "MESSAGELOG_CONNECTORS": "demo",
+        "MESSAGELOG_DEMO_CRM_URL": "http://127.0.0.1:9/api",
+        "MESSAGELOG_PORT": "0",
+    }
+    with running(tmp_path, "serve", env=env) as server:
+        url = f"http://{(await server.printed('messagelog serves demo at ')).split()[-1]}"
+        for method, path, status in (("GET", "/crmManifest", 200), ("POST", "/messageLog", 400)):
+            assert (await request(method, f"{url}{path}", None, CLIENT_HEADERS)).status == status
+        await server.end(signal.SIGTERM)
+    loaded = set(re.findall(r"^import time:.*\| +(\S+)$", server.err.read_text(), re.MULTILINE))
+    ours, other = ("sqlite3", "psycopg") if database_url.startswith("sqlite") else ("psycopg", "sqlite3")
+    assert {"structlog", "messagelog.server", ours} <= loaded
+    assert loaded & {*OF_COMMANDS, *OF_DESCRIPTIONS, *OF_MIGRATIONS, other} == set()
+
+
 async def signed_in(url: str, crm_url: str) -> Remote:
     """A user who connects to a server that is just starting."""
     form = {"apiKey": ADA, "platform": "demo", "hostname": "crm.test", "additionalInfo": {"apiKey": ADA}}

@@ -135,9 +135,12 @@ async def test_an_answer_without_end_is_not_read_on(status: int, packed: bool) -
             await http.post("/x", json={})
 
 
-async def test_the_longest_answer_is_read() -> None:
+async def test_the_longest_answer_is_read_and_no_longer_one() -> None:
     async with crm(answering(200, '"' + "x" * 98 + '"'), longest=100) as http:
         assert await http.get("/x") == "x" * 98
+    async with crm(answering(200, '"' + "x" * 99 + '"'), longest=100) as http:
+        with pytest.raises(Unavailable, match="longer than 100 bytes"):
+            await http.get("/x")
 
 
 async def test_a_connection_that_breaks_before_the_answer() -> None:

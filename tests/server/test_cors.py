@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from starlette.responses import Response
 
-from messagelog.server.cors import is_origin
+from messagelog.server.cors import Cors, CorsHeaders, is_origin
 from support.requests import body, message
 from support.site import ADA, SQLITE_ONLY, Quick, site
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from starlette.types import Message
 
     from support.site import Reply, Site
 
@@ -201,3 +204,34 @@ async def test_what_nobody_expected_is_a_500_that_can_be_read(
     assert "customer" not in line
     assert "jwtToken" not in line
     assert [record.getMessage() for record in caplog.records] == []
+
+
+@pytest.mark.parametrize("allowed", [["*"], ["https://crm.example", "https://two.example:8443"], []])
+async def test_a_hot_route_has_the_headers_of_all_others(allowed: list[str]) -> None:
+    """Both for those who ask first and for those of whom it is remembered, and after many others have asked."""
+    hot, cold = CorsHeaders(allowed), Cors(Response(), origins=allowed)
+    many = [f"chrome-extension://{number}" for number in range(200)]
+    for origin in [
+        None,
+        "https://crm.example",
+        "https://crm.example",
+        "null",
+        "",
+        *many,
+        "https://crm.example",
+    ]:
+        sent: list[Message] = []
+
+        async def send(message: Message, sent: list[Message] = sent) -> None:
+            sent.append(message)
+
+        headers = [] if origin is None else [(b"origin", origin.encode())]
+        scope = {"type": "http", "method": "POST", "path": "/contact", "headers": headers}
+        await cold(scope, _no_body, send)
+        added = sent[0]["headers"][len(Response().raw_headers) :]
+        assert added
+        assert await hot.of(origin) == added
+
+
+async def _no_body() -> Message:
+    return {"type": "http.request"}

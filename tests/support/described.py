@@ -13,7 +13,7 @@ from messagelog.server.description import ROUTES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fastapi import FastAPI
+    from messagelog.server.routes import DescribedApp
 
 RENEWED = "x-refreshed-jwt-token"
 NEVER_DESCRIBED = {404, 405}
@@ -29,7 +29,7 @@ def validator(schema_of: str) -> Any:
 class Description:
     """The description of an application."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: DescribedApp) -> None:
         self.whole: dict[str, Any] = app.openapi()
 
     def check_answer(

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from messagelog.connectors import Connector, Contact, Credentials, MessageLog, RateLimit, Session, UserInfo
 from messagelog.core import Runtime, Times, UserDirectory
@@ -138,6 +138,9 @@ class LimitedCrm:
 class _Body:
     whole: bytes
 
+    def is_eof(self) -> bool:
+        return False
+
     async def iter_any(self) -> AsyncIterator[bytes]:
         yield self.whole
 
@@ -148,6 +151,12 @@ class _Answer:
     content: _Body
     headers: Mapping[str, str]
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """There is no connection."""
+
 
 class Transport:
     """Stands in for an HTTP client: requests go to a CRM in memory."""
@@ -155,11 +164,10 @@ class Transport:
     def __init__(self, crm: LimitedCrm) -> None:
         self._crm = crm
 
-    @asynccontextmanager
-    async def request(self, method: str, url: Any, **sent: Any) -> AsyncIterator[_Answer]:
+    async def request(self, method: str, url: Any, **sent: Any) -> _Answer:
         data = json.loads(sent["data"]) if sent.get("data") else {}
         tenant = sent["headers"]["Authorization"].removeprefix("Bearer ").partition("/")[0]
-        yield await self._crm.answered(method, url.path, tenant, data)
+        return await self._crm.answered(method, url.path, tenant, data)
 
 
 class Paced(Connector):

@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 
-    from fastapi import FastAPI
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from messagelog.connectors import Connector
     from messagelog.server import Assembly
+    from messagelog.server.routes import DescribedApp
     from messagelog.storage import LogRow, MessageRow
 
 SQLITE_ONLY = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -143,7 +143,7 @@ def refusal(status: int, **headers: str) -> Response:
 class InLoop(Serving):
     """The server in a test's own event loop: it leaves signals alone and ends as soon as it is told to."""
 
-    def __init__(self, app: FastAPI, *, trusted_proxies: Collection[str] = ()) -> None:
+    def __init__(self, app: DescribedApp, *, trusted_proxies: Collection[str] = ()) -> None:
         super().__init__(app, trusted_proxies=trusted_proxies)
         self.listens, self.leave = asyncio.Event(), asyncio.Event()
 
@@ -175,7 +175,7 @@ class Site:
     """A server that answers at `url`, and what a test asks of it."""
 
     url: str
-    app: FastAPI
+    app: DescribedApp
     server: InLoop
     crm: Recorded
     client: aiohttp.ClientSession

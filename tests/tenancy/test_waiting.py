@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from messagelog.connectors import CrmHttp, Unavailable
-from messagelog.core import Times
+from messagelog.connectors import CrmHttp, OutcomeUnknown, Unavailable
+from messagelog.core import Times, errands
 from messagelog.core.users import CALLS_OF_A_TENANT
 from support.crm import Crm, Plain
 from support.requests import body, message
@@ -192,3 +192,32 @@ async def test_whoever_goes_away_while_it_waits_for_a_place_gives_its_permit_bac
         assert await http.post("/activities") == {"id": "a-1"}
         assert gate.ends[-1] == "answered 200"
         assert not places.locked()
+
+
+async def test_a_request_has_a_clock_of_its_own_unless_its_task_is_cut_off() -> None:
+    """Either way its place is free again, and its permit has come to its end."""
+    places, gate = asyncio.Semaphore(1), Watched(goes_on=False)
+    async with hanging() as crm, aiohttp.ClientSession() as client:
+        http = CrmHttp(
+            client,
+            crm.url,
+            headers={"Authorization": "Bearer acme/ada"},
+            call_timeout=0.05,
+            gate=gate,
+            places=places,
+            cut_off_within=errands.cut_off_within,
+        )
+        for seconds in (0.05, 0.06):  # nobody cuts it off here: what ends it is its own clock, or nothing
+            with (
+                errands.one_call(seconds),
+                pytest.raises(TimeoutError if seconds == 0.05 else OutcomeUnknown),
+            ):
+                async with asyncio.timeout(0.1):
+                    await http.post("/activities")
+        with errands.one_call(0.05):
+            started = asyncio.create_task(http.post("/activities"))
+        with pytest.raises(OutcomeUnknown):
+            async with asyncio.timeout(5):
+                await started
+    assert gate.ends == ["lost"] * 3
+    assert not places.locked()

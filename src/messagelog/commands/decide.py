@@ -14,8 +14,9 @@ from messagelog.commands.inbox import (
     TenantOption,
     found_log,
 )
+from messagelog.commands.options import DataOption
 from messagelog.commands.people import whoever_runs_this
-from messagelog.commands.shared import DataOption, database_url_of, in_store, printed, refuse
+from messagelog.commands.shared import database_url_of, in_store, printed, refuse
 from messagelog.core.inbox import Inbox, NotThere, Refusal
 from messagelog.storage.rows import InboxFilter
 

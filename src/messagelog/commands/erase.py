@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 import typer
 
+from messagelog.commands.options import DataOption
 from messagelog.commands.people import sealed_database, whoever_runs_this
-from messagelog.commands.shared import DataOption, in_store, printed, refuse, with_database
+from messagelog.commands.shared import in_store, printed, refuse, with_database
 from messagelog.core.erasing import Erased, Eraser
 from messagelog.storage.scrubbing import scrub
 

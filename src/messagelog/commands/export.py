@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from messagelog.commands.options import DataOption
 from messagelog.commands.people import sealed_database, whoever_runs_this
-from messagelog.commands.shared import DataOption, in_store, refuse
+from messagelog.commands.shared import in_store, refuse
 from messagelog.core.exporting import Export, export_contact
 from messagelog.messages import BadRequest
 from messagelog.storage.sealing import SealBroken

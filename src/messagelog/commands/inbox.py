@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 import typer
 
+from messagelog.commands.options import DataOption
 from messagelog.commands.people import sealed_database, whoever_runs_this
-from messagelog.commands.shared import DataOption, database_url_of, in_store, refuse
+from messagelog.commands.shared import database_url_of, in_store, refuse
 from messagelog.core.inbox import Inbox, NotThere
 from messagelog.listing import print_table
 from messagelog.storage import scripts

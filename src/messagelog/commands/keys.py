@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
 from messagelog import settings as configuration
+from messagelog.commands.keyed import opened, sealer_of
 from messagelog.commands.shared import checked, in_store, printed, refuse
 from messagelog.listing import print_table
-from messagelog.storage import KeysDamaged, KeysLocked, Sealer, with_stored_keys
+from messagelog.storage import Sealer, with_stored_keys
 from messagelog.storage.rotating import counted, rotate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from messagelog.settings import Settings
     from messagelog.storage import Store
     from messagelog.storage.rotating import Rotated
 
@@ -25,7 +25,6 @@ keys_app = typer.Typer(
     help="Shows what is sealed under which secret key, and seals it anew.", no_args_is_help=True
 )
 
-T = TypeVar("T")
 Counts = dict[str, dict[bytes, int]]
 
 
@@ -40,7 +39,7 @@ def list_keys() -> None:
 def rotate_keys() -> None:
     """Seals everything anew that is under an old key. Servers may run; it may be broken off, and repeated."""
     database_url, sealer = _settings()
-    rotated, counts = _told(lambda: in_store(database_url, lambda store: _rotated(store, sealer)))
+    rotated, counts = opened(lambda: in_store(database_url, lambda store: _rotated(store, sealer)))
     for each in rotated:
         printed(f"{each.table}: {each.resealed} sealed anew")
     _print_keys(sealer, counts)
@@ -62,41 +61,9 @@ async def _rotated(store: Store, sealer: Sealer) -> tuple[list[Rotated], Counts]
     return rotated, await counted(store)
 
 
-def check_keys(database_url: str, settings: Settings) -> None:
-    """Refuses to go on when the database was used with other secret keys than these."""
-    keyed(database_url, sealer_of(settings))
-
-
-def keyed(database_url: str, sealer: Sealer) -> Sealer:
-    """A sealer with the keys that a database keeps; refused when it was used with other secret keys."""
-    return _told(lambda: in_store(database_url, lambda store: with_stored_keys(store, sealer)))
-
-
-def _told(work: Callable[[], T]) -> T:
-    """What `work` comes to; refused with what to do where the stored keys do not open."""
-    try:
-        return work()
-    except KeysLocked as error:
-        refuse(
-            f"The database was used with another secret key (key id {', '.join(error.key_ids)}), and without it"
-            " nothing that is stored can be opened.",
-            "Add that secret to MESSAGELOG_OLD_SECRET_KEYS, and remove it when `messagelog keys rotate` is done.",
-        )
-    except KeysDamaged as error:
-        refuse(f"The database is damaged: {error}. Restore the table keys from a backup.")
-
-
 def _settings() -> tuple[str, Sealer]:
     settings, database_url = checked(configuration.checked_for_keys)
     return database_url, sealer_of(settings)
-
-
-def sealer_of(settings: Settings) -> Sealer:
-    """What the secret keys of the settings open; refused when two of them cannot be told apart."""
-    try:
-        return Sealer(settings.secret_key.get_secret_value(), settings.old_secrets)
-    except ValueError as error:
-        refuse(f"MESSAGELOG_OLD_SECRET_KEYS: {error}.")
 
 
 def _print_keys(sealer: Sealer, counts: Counts) -> None:

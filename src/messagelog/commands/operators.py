@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from messagelog.commands.options import DataOption
 from messagelog.commands.people import whoever_runs_this
-from messagelog.commands.shared import DataOption, database_url_of, in_store, printed, refuse
+from messagelog.commands.shared import database_url_of, in_store, printed, refuse
 from messagelog.core.operators import Operators, OperatorTaken, OperatorUnknown, Role, checked_name
 from messagelog.core.passwords import Passwords, check_password
 from messagelog.listing import print_table

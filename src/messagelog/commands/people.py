@@ -6,7 +6,7 @@ import getpass
 from typing import TYPE_CHECKING
 
 from messagelog import settings as configuration
-from messagelog.commands.keys import keyed, sealer_of
+from messagelog.commands.keyed import keyed, sealer_of
 from messagelog.commands.shared import checked, database_url_of, refuse
 from messagelog.core.operators import Operator, local_operator
 from messagelog.storage import Sealer

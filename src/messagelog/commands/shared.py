@@ -1,13 +1,14 @@
-"""What commands have in common: settings that are checked, a database that is up to date, refusals as sentences."""
+"""What commands have in common: settings that are checked, a database that is up to date, refusals as sentences.
+
+`serve` has it in common too, and does without the command line's libraries: nothing here imports them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
-
-import typer
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from messagelog import settings as configuration
 from messagelog.storage import open_store
@@ -20,16 +21,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DataOption = Annotated[
-    Path | None, typer.Option("--data", help="The demo's folder, instead of MESSAGELOG_DATABASE_URL.")
-]
-
 
 def refuse(*sentences: str) -> NoReturn:
     """Ends the command with the reasons on standard error."""
     for sentence in sentences:
         print(sentence, file=sys.stderr)  # noqa: T201 - the command's answer
-    raise typer.Exit(2)
+    raise SystemExit(2)
 
 
 def checked(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from messagelog.commands.shared import DataOption, database_url_of, in_store, printed, refuse
+from messagelog.commands.options import DataOption
+from messagelog.commands.shared import database_url_of, in_store, printed, refuse
 from messagelog.listing import print_table
 from messagelog.storage import scripts
 

@@ -17,8 +17,11 @@ class AnswerTooLong(Exception):
 
 async def read_answer(answer: aiohttp.ClientResponse, limit: int = LONGEST) -> bytes:
     """The body of an answer. Raises `AnswerTooLong`, and what `answer.read()` raises."""
+    content = answer.content
+    if content.is_eof() and content.total_bytes <= limit:  # most answers come in one piece, with their head
+        return content.read_nowait()
     chunks, size = [], 0
-    async for chunk in answer.content.iter_any():
+    async for chunk in content.iter_any():
         size += len(chunk)
         if size > limit:
             raise AnswerTooLong(f"the answer is longer than {limit:,} bytes")

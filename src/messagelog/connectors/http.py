@@ -10,7 +10,6 @@ import asyncio
 import datetime as dt
 import email.utils
 import re
-from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +30,7 @@ from messagelog.connectors.outbound import refused_in
 from messagelog.connectors.redaction import READ, redacted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from messagelog.connectors.errors import ConnectorError
     from messagelog.connectors.limits import Gate, Permit
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SECONDS = re.compile(r"[0-9]{1,300}(\.[0-9]{1,300})?")  # with a fraction too, which some CRMs send
 _LONGEST_RETRY_AFTER = 86_400.0
+_NO_CLOCK = aiohttp.ClientTimeout(total=None)
+_GOOD = range(HTTPStatus.OK, HTTPStatus.MULTIPLE_CHOICES)
 
 
 class CrmHttp:
@@ -48,6 +49,7 @@ class CrmHttp:
     request is sent again with them. Without it, or when it raises `AuthExpired`, the 401 stands. Each request passes
     the `gate`, where there is one, before it is sent. `places` bound how many requests are under way at once; one that
     gets none for half the time of a call is `Unavailable`, unless its call has written before: then it waits.
+    `cut_off_within` says whether its task ends in time by itself; a request that does needs no clock of its own.
 
     Every method answers the decoded JSON body (None when there is none) and raises a `ConnectorError` otherwise:
     401 `AuthExpired`, 404 and 410 `NotFound`, 429 `RateLimited`, other 4xx and redirects `Rejected`, a refused
@@ -66,6 +68,7 @@ class CrmHttp:
         renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
         gate: Gate | None = None,
         places: asyncio.Semaphore | None = None,
+        cut_off_within: Callable[[float], bool] = lambda _: False,
         longest: int = LONGEST,
     ) -> None:
         self._longest = longest
@@ -75,7 +78,8 @@ class CrmHttp:
         self._renewed = renewed
         self._gate = gate or _Open()
         self._places = places
-        self._patience = call_timeout / 2
+        self._call_timeout = call_timeout
+        self._cut_off_within = cut_off_within
         self._timeout = aiohttp.ClientTimeout(total=call_timeout)
 
     async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Any:
@@ -141,19 +145,19 @@ class CrmHttp:
         headers: Mapping[str, str],
     ) -> Any:
         permit = await self._gate.permit(writes=method not in _READS)
+        places = self._places
+        if places is not None:
+            await (self._place_for(permit, places) if places.locked() else places.acquire())
         try:
-            async with (
-                self._in_place(permit),
-                self._client.request(
-                    method,
-                    url,
-                    params=params,
-                    data=data,
-                    headers=headers,
-                    timeout=self._timeout,
-                    allow_redirects=False,  # the credentials are for this host
-                ) as answer,
-            ):
+            async with await self._client.request(
+                method,
+                url,
+                params=params,
+                data=data,
+                headers=headers,
+                timeout=_NO_CLOCK if self._cut_off_within(self._call_timeout) else self._timeout,
+                allow_redirects=False,  # the credentials are for this host
+            ) as answer:
                 body = await read_answer(answer, self._longest)
                 permit.answered(answer.status, answer.headers)
                 return _decoded(method, answer, body, headers)
@@ -178,31 +182,26 @@ class CrmHttp:
         except BaseException:
             permit.lost()  # unless its end is known already
             raise
+        finally:
+            if places is not None:
+                places.release()
 
-    @asynccontextmanager
-    async def _in_place(self, permit: Permit) -> AsyncIterator[None]:
-        """Holds one of the places of the requests under way.
+    async def _place_for(self, permit: Permit, places: asyncio.Semaphore) -> None:
+        """Waits for one of the places of the requests under way.
 
         Whoever waits for it has a permit already: otherwise work that is caught up with would hold the places of live
         requests, waiting for permits that these are granted first.
         """
-        if self._places is None:
-            yield
-            return
         try:
             # To be turned away would leave a call half done, and have it made again.
-            async with asyncio.timeout(None if permit.goes_on else self._patience):
-                await self._places.acquire()
+            async with asyncio.timeout(None if permit.goes_on else self._call_timeout / 2):
+                await places.acquire()
         except TimeoutError as error:
             permit.unused()
             raise Unavailable("too many calls are under way") from error
         except BaseException:
             permit.unused()
             raise
-        try:
-            yield
-        finally:
-            self._places.release()
 
 
 class _Open:
@@ -249,7 +248,7 @@ def _said(body: bytes, headers: Mapping[str, str]) -> str:
 def _decoded(method: str, answer: aiohttp.ClientResponse, body: bytes, headers: Mapping[str, str]) -> Any:
     """The JSON of a good answer; the error that a status stands for otherwise."""
     status = answer.status
-    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+    if status in _GOOD:
         if not body:
             return None
         try:

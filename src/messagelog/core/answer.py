@@ -55,7 +55,13 @@ _WORDS = {
 }
 
 
+_LOGGED: Final = ReturnMessage(message="Message logged", message_type="success", ttl=1000)
+_ALREADY_LOGGED: Final = ReturnMessage(message="Already logged", message_type="success", ttl=1000)
+
+# Sets also where they hold one state: to name an enum's member costs Python 3.11 five times as much as to look in one.
 _FAILED = frozenset({RowState.FAILED})
+_DONE = frozenset({RowState.LOGGED})
+_IN_DOUBT = frozenset({RowState.PARKED, RowState.UNKNOWN})
 _UNDER_WAY = frozenset({RowState.PLANNED, RowState.CALLING, RowState.UNKNOWN})
 _AS_IT_IS = frozenset({Trouble.REJECTED, Trouble.TOO_LONG, Trouble.MISTAKE})
 """What would be refused again."""
@@ -80,8 +86,7 @@ def uncertain() -> Answer:
 
 def nothing_to_do() -> Answer:
     """All of it is logged already."""
-    notice = ReturnMessage(message="Already logged", message_type="success", ttl=1000)
-    return Answer(successful=True, log_ids=[], return_message=notice)
+    return Answer(successful=True, log_ids=[], return_message=_ALREADY_LOGGED)
 
 
 def warned(answer: Answer, warnings: Sequence[str]) -> Answer:
@@ -113,9 +118,9 @@ def answer(
     `fresh` limits `logIds` to the ids that were unlogged before (a newer snapshot of a logged thread is not).
     """
     states = {id_: _state(reports.get(id_)) for id_ in ids}
-    kept = [id_ for id_ in ids if states[id_] is not RowState.FAILED]
-    if refused == 0 and all(state is RowState.LOGGED for state in states.values()):
-        notice = ReturnMessage(message="Message logged", message_type="success", ttl=1000)
+    kept = [id_ for id_ in ids if states[id_] not in _FAILED]
+    if refused == 0 and _DONE.issuperset(states.values()):
+        notice = _LOGGED
     else:
         notice = _notice(states, reports, crm=crm, refused=refused)
     return Answer(
@@ -132,6 +137,8 @@ def _state(report: RowReport | None) -> RowState:
     """
     if report is None:
         return RowState.PLANNED
+    if report.state not in _IN_DOUBT:
+        return report.state
     if report.state is RowState.PARKED and _trouble(report) is Trouble.NO_LOG_ID:
         return RowState.FAILED
     if report.state is RowState.UNKNOWN and _trouble(report) is Trouble.SIGN_IN:

@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 async def asked(connector: Connector, call: Awaitable[T], seconds: float) -> T:
     """What the CRM answers within `seconds`. Raises `ConnectorError` for everything else."""
     try:
-        with errands.one_call():
+        with errands.one_call(seconds):
             async with asyncio.timeout(seconds):
                 return await call
     except ConnectorError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from messagelog.connectors import ConnectorError
@@ -12,23 +11,30 @@ from messagelog.connectors.redaction import redacted
 from messagelog.storage.rows import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from messagelog.connectors import Credentials
     from messagelog.storage import RowChange, Sealer
     from messagelog.storage.rows import LogKey, LogRow
 
 
-@contextmanager
-def during(call: str, credentials: Credentials) -> Iterator[None]:
+class during:  # noqa: N801 - named as the context managers of the standard library are
     """Says of an error which call it ended, and takes out of the CRM's answer what the call was made with."""
-    try:
-        yield
-    except ConnectorError as error:
-        error.call = call
-        if error.body is not None:
-            error.body = redacted(error.body, _secrets(credentials))
-        raise
+
+    __slots__ = ("_call", "_credentials")
+
+    def __init__(self, call: str, credentials: Credentials) -> None:
+        self._call = call
+        self._credentials = credentials
+
+    def __enter__(self) -> None:
+        """Nothing is kept."""
+
+    def __exit__(self, _: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, ConnectorError):
+            error.call = self._call
+            if error.body is not None:
+                error.body = redacted(error.body, _secrets(self._credentials))
 
 
 def attempt_of(

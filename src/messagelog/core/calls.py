@@ -195,28 +195,27 @@ class Caller:
     async def _within_time(
         self, connector: Connector, name: str, session: Session, call: Callable[[], Awaitable[Any]]
     ) -> Any:
-        """Makes a call with a hard limit on its time, and counts it by what it came to."""
-        with self.metrics.called(connector.name, name):
-            return await self._limited(connector, session, call)
+        """Makes a call with a hard limit on its time, and counts it by what it came to.
 
-    async def _limited(
-        self, connector: Connector, session: Session, call: Callable[[], Awaitable[Any]]
-    ) -> Any:
-        """The call within its time. A connector's own mistake leaves the outcome unknown."""
-        try:
-            with errands.one_call():
-                async with asyncio.timeout(self._call_timeout):
-                    return await call()
-        except ConnectorError as error:
-            if isinstance(error, RateLimited) and not isinstance(error, Paced):
-                session.http.refused(error.retry_after)
-            raise
-        except TimeoutError as error:
-            raise OutcomeUnknown(f"no answer within {self._call_timeout:g} s") from error
-        except Exception as error:
-            # The text of such an error may quote a message: only its type and place are told.
-            _log.error("connector_failed", connector=connector.name, error=_place(error))
-            raise ConnectorBroke(f"the connector {connector.name} raised {type(error).__name__}") from error
+        A connector's own mistake leaves the outcome unknown.
+        """
+        seconds = self._call_timeout
+        with self.metrics.called(connector.name, name):
+            try:
+                with errands.one_call(seconds):
+                    async with asyncio.timeout(seconds):
+                        return await call()
+            except ConnectorError as error:
+                if isinstance(error, RateLimited) and not isinstance(error, Paced):
+                    session.http.refused(error.retry_after)
+                raise
+            except TimeoutError as error:
+                raise OutcomeUnknown(f"no answer within {seconds:g} s") from error
+            except Exception as error:
+                # The text of such an error may quote a message: only its type and place are told.
+                _log.error("connector_failed", connector=connector.name, error=_place(error))
+                broke = f"the connector {connector.name} raised {type(error).__name__}"
+                raise ConnectorBroke(broke) from error
 
     async def _journal(self, connector: Connector, log: LogRow, *, linked: bool) -> JournalView:
         """What of the journal this call needs: little for a create, the entries for an update that is amended."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from messagelog.connectors import ConnectorError, Contact
 from messagelog.core.plan import CREATE_NEW_CONTACT
@@ -21,8 +22,7 @@ _REMEMBERED_SECONDS: Final = 60.0
 _REMEMBERED_NUMBERS: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class ChosenContact:
+class ChosenContact(msgspec.Struct, frozen=True):
     """The contact that a conversation is to be logged for."""
 
     id: str

@@ -5,14 +5,15 @@ A session is shared by all that is done for its user at the same time, so this g
 
 from __future__ import annotations
 
+import asyncio
 import math
-from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable
+    from contextlib import AbstractContextManager
 
 
 @dataclass(slots=True)
@@ -20,12 +21,15 @@ class Errand:
     """What requests are sent for. `work` tells one piece of work from another; None where it has no name.
 
     Somebody waits for it until `live_until`, by the event loop's clock. `wrote` says that this call of the connector
-    has sent a write already. Then it has to go on: to be held back would leave half of it done.
+    has sent a write already. Then it has to go on: to be held back would leave half of it done. `task` is cut off after
+    `seconds`; a task that it starts may outlive it.
     """
 
     live_until: float = math.inf
     work: Hashable = None
     wrote: bool = False
+    seconds: float = math.inf
+    task: asyncio.Task[Any] | None = None
 
 
 _errand: ContextVar[Errand | None] = ContextVar("messagelog_errand", default=None)
@@ -36,21 +40,36 @@ def current() -> Errand:
     return _errand.get() or Errand()
 
 
-@contextmanager
-def sent_for(work: Hashable, *, live_until: float) -> Iterator[None]:
+def cut_off_within(seconds: float) -> bool:
+    """Whether this task ends within so many seconds, whatever it waits for: its requests need no clock of their own."""
+    errand = current()
+    return errand.seconds <= seconds and errand.task is asyncio.current_task()
+
+
+class _On:
+    """All requests within are for this errand. A class, as each call enters two: a generator takes thrice as long."""
+
+    __slots__ = ("_before", "_errand")
+
+    def __init__(self, errand: Errand) -> None:
+        self._errand = errand
+
+    def __enter__(self) -> None:
+        self._before = _errand.set(self._errand)
+
+    def __exit__(self, *_: object) -> None:
+        _errand.reset(self._before)
+
+
+def sent_for(work: Hashable, *, live_until: float) -> AbstractContextManager[None]:
     """All requests within are for this work."""
-    token = _errand.set(Errand(live_until, work))
-    try:
-        yield
-    finally:
-        _errand.reset(token)
+    return _On(Errand(live_until, work))
 
 
-@contextmanager
-def one_call() -> Iterator[None]:
-    """The requests within are those of one call of a connector, which succeeds or fails as a whole."""
-    token = _errand.set(replace(current(), wrote=False))
-    try:
-        yield
-    finally:
-        _errand.reset(token)
+def one_call(seconds: float = math.inf) -> AbstractContextManager[None]:
+    """The requests within are those of one call of a connector, which succeeds or fails as a whole.
+
+    Whoever says `seconds` cuts this task off after them.
+    """
+    errand, task = current(), asyncio.current_task()
+    return _On(Errand(errand.live_until, errand.work, seconds=seconds, task=task))

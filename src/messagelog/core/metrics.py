@@ -5,8 +5,8 @@ No name here holds a tenant, a user or a conversation: whoever may read the metr
 
 from __future__ import annotations
 
+import functools
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -17,6 +17,7 @@ from messagelog.storage.rows import RowState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from messagelog.storage.rows import OpenCount, RowChange
 
@@ -42,27 +43,38 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        # There are a handful of each: what the library does to find one anew takes longer than the counting.
+        self._message = functools.cache(self._messages.labels)
+        self._call = functools.cache(self._calls.labels)
 
     def settled(self, platform: str, changes: Iterable[RowChange]) -> None:
         """Counts what became of the messages of a call, once it is in the journal."""
         for change in changes:
             outcome = "retried" if change.state is RowState.PLANNED else str(change.state)
-            self._messages.labels(platform, outcome).inc()
+            self._message(platform, outcome).inc()
 
-    @contextmanager
-    def called(self, platform: str, call: str) -> Iterator[None]:
+    def called(self, platform: str, call: str) -> AbstractContextManager[None]:
         """Times a call, whatever it ends with."""
-        began, outcome = self._monotonic(), "ok"
-        try:
-            yield
-        except ConnectorError as error:
-            outcome = type(error).__name__
-            raise
-        except BaseException:
-            outcome = "cut_off"
-            raise
-        finally:
-            self._calls.labels(platform, call, outcome).observe(self._monotonic() - began)
+        return _Timed(self._monotonic, functools.partial(self._call, platform, call))
+
+
+class _Timed:
+    """Times what happens within, by its outcome."""
+
+    __slots__ = ("_began", "_monotonic", "_outcomes")
+
+    def __init__(self, monotonic: Callable[[], float], outcomes: Callable[[str], Histogram]) -> None:
+        self._monotonic = monotonic
+        self._outcomes = outcomes
+
+    def __enter__(self) -> None:
+        self._began = self._monotonic()
+
+    def __exit__(self, _: object, error: BaseException | None, _traceback: object) -> None:
+        outcome = "ok"
+        if error is not None:
+            outcome = type(error).__name__ if isinstance(error, ConnectorError) else "cut_off"
+        self._outcomes(outcome).observe(self._monotonic() - self._began)
 
 
 class OpenLogs:

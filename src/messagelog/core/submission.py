@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from messagelog.compose import Pins
+from messagelog.connectors import Connector
 from messagelog.core.answer import Answer, answer, nothing_to_do, refusal
 from messagelog.core.calls import write_pins
+from messagelog.core.contacts import ChosenContact
 from messagelog.core.payload import sealed_rows
-from messagelog.storage import LogState, NewWork
+from messagelog.core.plan import RequestPlan
+from messagelog.core.users import User
+from messagelog.messages import LogRequest
+from messagelog.storage import LogState, NewWork, Sealer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from messagelog.connectors import Connector
-    from messagelog.core.contacts import ChosenContact
-    from messagelog.core.plan import Item, RequestPlan
+    from messagelog.core.plan import Item
     from messagelog.core.user_settings import Locale
-    from messagelog.core.users import User
-    from messagelog.messages import LogRequest
-    from messagelog.storage import LookUp, NewRow, Sealer
+    from messagelog.storage import LookUp, NewRow
     from messagelog.storage.rows import RowReport
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Submission:
+class Submission(msgspec.Struct, frozen=True, eq=False):
     """A request that has been understood: `plan` says what it means, `contact` whom it is logged for."""
 
     connector: Connector

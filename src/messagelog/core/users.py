@@ -27,6 +27,7 @@ from messagelog.connectors import (
     Unavailable,
     UserInfo,
 )
+from messagelog.core import errands
 from messagelog.core.lane import Tally
 from messagelog.core.oauth import OAuthClient, TokenEndpoint
 from messagelog.core.pacer import Pacer
@@ -321,6 +322,7 @@ class UserDirectory:
             renewed=renewed,
             gate=gate,
             places=places,
+            cut_off_within=errands.cut_off_within,
         )
 
     def _places_of(self, tenant: str, platform: str) -> asyncio.Semaphore:

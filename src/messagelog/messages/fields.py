@@ -11,7 +11,7 @@ The checks raise `ValueError("<field>: <problem>")`; `messages.parse` puts the p
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import msgspec
 
@@ -124,12 +124,16 @@ def _read_text(text: str, field: str) -> int:
 
 def compact(items: Iterable[T | None] | None) -> tuple[T, ...]:
     """A list without its nulls; null for a whole list is an empty one."""
-    return () if items is None else tuple(item for item in items if item is not None)
+    kept = () if items is None else tuple(items)
+    return tuple(item for item in kept if item is not None) if None in kept else cast("tuple[T, ...]", kept)
 
 
 def distinct(records: tuple[T, ...], ids: Iterable[str]) -> tuple[T, ...]:
     """The records without those whose id came before: the first of an id is kept."""
+    keys = list(ids)
+    if len(set(keys)) == len(records):
+        return records
     first: dict[str, T] = {}
-    for key, record in zip(ids, records, strict=True):
+    for key, record in zip(keys, records, strict=True):
         first.setdefault(key, record)
-    return records if len(first) == len(records) else tuple(first.values())
+    return tuple(first.values())

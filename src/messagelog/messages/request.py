@@ -97,11 +97,12 @@ class LogInfo(Record, frozen=True, kw_only=True):
             raise ValueError("correspondents: expected at least one correspondent")
 
     def _find_conversation_id(self) -> str:
-        given = optional_identifier(self.conversation_id or None, "conversationId")
+        if (given := optional_identifier(self.conversation_id or None, "conversationId")) is not None:
+            return given
         told = (message.conversation_id for message in self.messages if message.conversation_id)
         # Voicemails and faxes belong to no conversation: there it is the message's own id.
         own = (m.id for m in self.messages if m.kind in {MessageKind.VOICEMAIL, MessageKind.FAX})
-        found = given or next(told, None) or next(own, None)
+        found = next(told, None) or next(own, None)
         if found is None:
             raise ValueError("conversationId: is missing")
         return found

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
 
-import messagelog
 from messagelog.core.answer import ReturnMessage
 from messagelog.core.operators import RoleMissing
 from messagelog.core.plugins import NotTaken, RefusedByPlugin
@@ -27,16 +26,17 @@ from messagelog.server import (
     watching,
 )
 from messagelog.server.assembly import Parts, assembled
-from messagelog.server.cors import Cors
-from messagelog.server.description import DescribedApp
+from messagelog.server.cors import Cors, CorsHeaders
 from messagelog.server.guard import Guard
+from messagelog.server.hot import HotRoutesApp
 from messagelog.server.http import RESTARTING, Refused, SessionEnded, json_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from fastapi import FastAPI, Request, Response
     from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
 
 _SESSION_ENDED: Final = {
     "successful": False,
@@ -48,12 +48,25 @@ _SESSION_ENDED: Final = {
 _WITHOUT_CORS: Final = (operators.PREFIX,)
 """Where paths begin that no page of another origin may ask: operators are no users of the client."""
 
+_MODULES: Final = (
+    message_log,
+    contacts,
+    login,
+    oauth,
+    user_settings,
+    manifest,
+    information,
+    operators,
+    privacy,
+    inbox,
+    watching,
+)
 _REFUSALS: Final = (Refused, SessionEnded, BadRequest, NotTaken, Stopping, HTTPException, RoleMissing)
 
 
 def create_app(
     parts: Parts, *, mounts: Mapping[str, Starlette] | None = None, start_at_once: bool = True
-) -> FastAPI:
+) -> HotRoutesApp:
     """The server as an ASGI application.
 
     `mounts` are further applications by path (the demo's CRM), which begin and end with this one. With
@@ -62,7 +75,7 @@ def create_app(
     mounts = mounts or {}
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             for mounted in mounts.values():
                 await stack.enter_async_context(mounted.router.lifespan_context(mounted))
@@ -71,32 +84,17 @@ def create_app(
                 await app.state.assembly.runtime.start()
             yield
 
-    app = DescribedApp(
-        title="messagelog",
-        version=messagelog.__version__,
-        summary=messagelog.__doc__,
-        lifespan=lifespan,
-        redirect_slashes=False,  # a redirect would repeat the query, and the query holds the client's token
+    app = HotRoutesApp(
+        [module.router for module in _MODULES],
+        lifespan,
+        hot={("POST", "/messageLog"): _log_messages},
+        cors=CorsHeaders(parts.cors_origins),
     )
-    for module in (
-        message_log,
-        contacts,
-        login,
-        oauth,
-        user_settings,
-        manifest,
-        information,
-        operators,
-        privacy,
-        inbox,
-        watching,
-    ):
-        app.include_router(module.router)
     for path, mounted in mounts.items():
         app.mount(path, mounted)
     for refusal in _REFUSALS:
         app.add_exception_handler(refusal, _refusal)
-    app.add_middleware(Guard, hot={("POST", "/messageLog"): _log_messages})
+    app.add_middleware(Guard)
     app.add_middleware(Cors, origins=parts.cors_origins, without=_WITHOUT_CORS)
     return app
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from fastapi import Request
+    from starlette.requests import Request
 
 _MINUTE: Final = 60.0
 _MOST: Final = 10_000

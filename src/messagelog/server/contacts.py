@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from fastapi import APIRouter, Request, Response
 from msgspec import UNSET
 
 from messagelog.connectors import ConnectorError, NewContact, OutcomeUnknown
@@ -24,17 +23,21 @@ from messagelog.server.http import (
     signed_in,
 )
 from messagelog.server.manifest import contact_types
+from messagelog.server.routes import Router
 from messagelog.server.shapes import ContactRow, ContactsAnswer, NewContactAnswer, NewContactForm
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
     from messagelog.connectors import Connector, Contact
 
-router = APIRouter()
+router = Router()
 
 _LONGEST_NAME: Final = 255
 
 
-@router.get("/contact", response_class=Response)
+@router.get("/contact")
 async def find_contact(request: Request) -> Response:
     """The contacts that have a number, and the row that offers a new one where the CRM can make it.
 
@@ -65,7 +68,7 @@ async def find_contact(request: Request) -> Response:
     return json_response(ContactsAnswer(successful=True, return_message=notice, contact=rows + offer))
 
 
-@router.get("/custom/contact/search", response_class=Response)
+@router.get("/custom/contact/search")
 async def find_contact_with_name(request: Request) -> Response:
     """The contacts with a name. `returnMessage` is there whenever there are none: the client reads it then."""
     user = await signed_in(request)
@@ -85,7 +88,7 @@ async def find_contact_with_name(request: Request) -> Response:
     return json_response(ContactsAnswer(successful=True, return_message=notice, contact=rows))
 
 
-@router.post("/contact", response_class=Response)
+@router.post("/contact")
 async def create_contact(request: Request) -> Response:
     """Makes a contact in the CRM, once, however often and wherever the same form arrives at the same time.
 

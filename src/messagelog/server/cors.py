@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ANY: Final = "*"
+
+_MOST_ORIGINS: Final = 64
 
 
 class Cors:
@@ -25,20 +29,55 @@ class Cors:
     def __init__(self, app: ASGIApp, *, origins: Collection[str], without: Collection[str] = ()) -> None:
         self._app = app
         self._without = tuple(without)
-        self._with = CORSMiddleware(
-            app,
-            allow_origins=list(origins),
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=["x-refreshed-jwt-token"],
-            allow_private_network=True,  # the extension may speak to a server on the user's own machine or network
-            max_age=600,
-        )
+        self._with = _middleware(app, origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes requests on, with CORS or without."""
         bare = scope["type"] == "http" and scope["path"].startswith(self._without)
         await (self._app if bare else self._with)(scope, receive, send)
+
+
+class CorsHeaders:
+    """What Starlette's CORS adds to an answer: asked once for each origin, and remembered for those that came last.
+
+    It holds for answers that have no `Vary` of their own.
+    """
+
+    def __init__(self, origins: Collection[str]) -> None:
+        self._with = _middleware(Response(), origins)
+        self._known: dict[str | None, list[tuple[bytes, bytes]]] = {}
+
+    async def of(self, origin: str | None) -> list[tuple[bytes, bytes]]:
+        """The headers of an answer to a page of this origin; None where the request names none."""
+        known = self._known.get(origin)
+        if known is None:
+            known = await self._asked(origin)
+            if len(self._known) >= _MOST_ORIGINS:
+                self._known.clear()
+            self._known[origin] = known
+        return known
+
+    async def _asked(self, origin: str | None) -> list[tuple[bytes, bytes]]:
+        answer: Message = {"type": "http.response.start", "headers": []}
+        request = Headers({} if origin is None else {"origin": origin})
+        await self._with.send(answer, _kept_here, request)
+        return list(answer["headers"])
+
+
+async def _kept_here(_message: Message) -> None:
+    """Sends nothing: what CORS adds stands in the message."""
+
+
+def _middleware(app: ASGIApp, origins: Collection[str]) -> CORSMiddleware:
+    return CORSMiddleware(
+        app,
+        allow_origins=list(origins),
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["x-refreshed-jwt-token"],
+        allow_private_network=True,  # the extension may speak to a server on the user's own machine or network
+        max_age=600,
+    )
 
 
 def is_origin(text: str) -> bool:

@@ -1,17 +1,20 @@
 """The OpenAPI description: the shapes of bodies and answers, from the types that read and write them.
 
 The routes read their bodies themselves, so that FastAPI knows nothing of them. What is said here stands beside the
-paths and docstrings that it does know. The tests hold every answer that they are given to it.
+paths and docstrings that it is given. The tests hold every answer that they are given to it. A server loads this
+module, and FastAPI with it, when somebody asks for the description.
 """
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 
+import messagelog
 from messagelog.core.answer import Answer
 from messagelog.core.erasing import Erased
 from messagelog.core.exporting import Export
@@ -38,6 +41,11 @@ from messagelog.server.shapes import (
     UserInfoHash,
     Version,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.routing import Route
 
 Schema = dict[str, Any]
 
@@ -506,7 +514,7 @@ ROUTES: Final[dict[str, Described]] = {
 """What is said of each route, by its method and path."""
 
 
-class DescribedApp(FastAPI):
+class _Describing(FastAPI):
     """An application that describes bodies and answers."""
 
     def openapi(self) -> Schema:
@@ -528,3 +536,22 @@ class DescribedApp(FastAPI):
                 },
             }
         return self.openapi_schema or {}
+
+
+def describing(routes: Sequence[Route]) -> FastAPI:
+    """An application that describes these routes, and has the pages that show this. It answers none of them itself."""
+    app = _Describing(title="messagelog", version=messagelog.__version__, summary=messagelog.__doc__)
+    for route in routes:
+        app.add_api_route(
+            route.path,
+            _answered_elsewhere,
+            methods=sorted(route.methods or ()),
+            name=route.name,
+            description=inspect.getdoc(route.endpoint),
+            response_class=Response,
+        )
+    return app
+
+
+async def _answered_elsewhere() -> None:
+    """What stands in the place of a route's function, of which FastAPI would want to know more."""

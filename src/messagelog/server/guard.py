@@ -6,15 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from messagelog.core.asking import place_of
 from messagelog.server.http import RENEWED, RESTARTING, json_response
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 _ALLOW: Final = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
@@ -25,20 +23,10 @@ _log = structlog.get_logger(__name__)
 
 
 class Guard:
-    """Answers OPTIONS and HEAD on every path, brings renewed tokens, and answers errors that nobody caught.
+    """Answers OPTIONS and HEAD on every path, brings renewed tokens, and answers errors that nobody caught."""
 
-    Such an error is told of by its type and place, in one line: its text may quote a message or a secret. It goes no
-    further, since those outside (Starlette, uvicorn) would print it whole.
-
-    `hot` are functions by method and path that answer without the way through the routes, which costs more than
-    many an answer. The routes have them too, for the description of the API.
-    """
-
-    def __init__(
-        self, app: ASGIApp, hot: Mapping[tuple[str, str], Callable[[Request], Awaitable[Response]]]
-    ) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._hot = hot
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes requests on, and sees to it that each has an answer."""
@@ -59,27 +47,34 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                if (token := scope.get(RENEWED)) is not None:
-                    message["headers"] = [*message["headers"], (_RENEWED_HEADER, token.encode())]
+                message["headers"] = [*message["headers"], *renewed_token(scope)]
             await send(message)
 
-        hot = self._hot.get((scope["method"], scope["path"]))
         try:
-            if hot is None:
-                await self._app(scope, receive, watched)
-            else:
-                await (await hot(Request(scope, receive)))(scope, receive, watched)
-        except ClientDisconnect:
-            return  # she left before her request was whole: nobody waits for an answer
-        except asyncio.CancelledError:
-            # The server ends and waits no longer. This is the task's outermost layer, so it ends here as it should.
-            answer = json_response(RESTARTING, 503)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not be printed with its text
-            _log.error(
-                "request_failed", path=scope["path"], error=type(error).__name__, place=place_of(error)
-            )
-            answer = json_response(_FAILED, 500)
-        else:
-            return
-        if not started:  # otherwise the server sees that the answer is not whole, and closes the connection
-            await answer(scope, receive, send)
+            await self._app(scope, receive, watched)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, see `answer_to`
+            answer = answer_to(error, scope["path"])
+            if answer is not None and not started:
+                await answer(scope, receive, send)
+
+
+def renewed_token(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """The header with the token that takes the place of the one that came along; most answers have none."""
+    token: str | None = scope.get(RENEWED)
+    return [] if token is None else [(_RENEWED_HEADER, token.encode())]
+
+
+def answer_to(error: BaseException, path: str) -> Response | None:
+    """The answer to a request that ended with an error which nobody caught; None where nobody waits for one.
+
+    Such an error is told of by its type and place, in one line: its text may quote a message or a secret. It goes no
+    further, since those outside (Starlette, uvicorn) would print it whole. Where an answer has begun already, the
+    server sees that it is not whole, and closes the connection.
+    """
+    if isinstance(error, ClientDisconnect):
+        return None  # she left before her request was whole
+    if isinstance(error, asyncio.CancelledError):
+        # The server ends and waits no longer. This is the task's outermost layer, so it ends here as it should.
+        return json_response(RESTARTING, 503)
+    _log.error("request_failed", path=path, error=type(error).__name__, place=place_of(error))
+    return json_response(_FAILED, 500)

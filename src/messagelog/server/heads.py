@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from messagelog.server.http import WHOLE
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -63,6 +65,7 @@ class BoundedHeads(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The parser says that the body is whole."""
         self._in_message = False
+        self.scope["state"][WHOLE] = True
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

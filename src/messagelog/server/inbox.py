@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Request, Response
-
 from messagelog.core.inbox import Inbox, NotThere, Refusal
 from messagelog.core.operators import Role
 from messagelog.server.http import Refused, assembly_of, read_form
 from messagelog.server.operators import operator_of, private
+from messagelog.server.routes import Router
 from messagelog.server.shapes import (
     CausesAnswer,
     CausesForm,
@@ -33,7 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from typing import Any
 
-router = APIRouter()
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+router = Router()
 
 _NOT_THERE = "There is no such conversation log."
 
@@ -45,7 +47,7 @@ async def inbox_of(request: Request, *roles: Role) -> Inbox:
     return Inbox(assembly.store, operator, assembly.sealer)
 
 
-@router.post("/operators/inbox", response_class=Response)
+@router.post("/operators/inbox")
 async def entries(request: Request) -> Response:
     """Lists conversation logs that failed, are parked or wait, the last changed first, page by page."""
     inbox = await inbox_of(request)
@@ -53,7 +55,7 @@ async def entries(request: Request) -> Response:
     return private(await inbox.entries(_wanted(form), after=form.after, limit=form.limit))
 
 
-@router.post("/operators/inbox/causes", response_class=Response)
+@router.post("/operators/inbox/causes")
 async def causes(request: Request) -> Response:
     """Counts what failed, is parked or waits, by tenant, platform, state and cause."""
     inbox = await inbox_of(request)
@@ -61,7 +63,7 @@ async def causes(request: Request) -> Response:
     return private(CausesAnswer(causes=await inbox.causes(form.tenant, since=form.since)))
 
 
-@router.post("/operators/inbox/entry", response_class=Response)
+@router.post("/operators/inbox/entry")
 async def entry(request: Request) -> Response:
     """Shows a conversation log with its messages that are not logged, and the calls that came to nothing.
 
@@ -73,7 +75,7 @@ async def entry(request: Request) -> Response:
     return await _answered(inbox.entry(_key(form), text=form.text))
 
 
-@router.post("/operators/inbox/export", response_class=Response)
+@router.post("/operators/inbox/export")
 async def export(request: Request) -> Response:
     """Everything that is known of what failed, is parked or waits, page by page; with `text` as for an entry."""
     inbox = await inbox_of(request)
@@ -82,7 +84,7 @@ async def export(request: Request) -> Response:
     return private(await page)
 
 
-@router.post("/operators/inbox/retry", response_class=Response)
+@router.post("/operators/inbox/retry")
 async def retry(request: Request) -> Response:
     """Tries again what failed of a conversation log, and now what waits. A parked one needs `notInCrm`."""
     inbox = await inbox_of(request, Role.ACT)
@@ -90,7 +92,7 @@ async def retry(request: Request) -> Response:
     return await _answered(inbox.retry(_key(form), not_in_crm=form.not_in_crm, fence=form.fence))
 
 
-@router.post("/operators/inbox/retry-some", response_class=Response)
+@router.post("/operators/inbox/retry-some")
 async def retry_some(request: Request) -> Response:
     """Tries again some of what failed, is parked or waits. Ask again with `next` until there is none."""
     inbox = await inbox_of(request, Role.ACT)
@@ -100,7 +102,7 @@ async def retry_some(request: Request) -> Response:
     )
 
 
-@router.post("/operators/inbox/link", response_class=Response)
+@router.post("/operators/inbox/link")
 async def link(request: Request) -> Response:
     """Gives a conversation log to another contact, when nothing of it is in the CRM. Nothing is sent."""
     inbox = await inbox_of(request, Role.ACT)
@@ -109,7 +111,7 @@ async def link(request: Request) -> Response:
     return await _answered(inbox.link(_key(form), *contact, fence=form.fence))
 
 
-@router.post("/operators/inbox/done", response_class=Response)
+@router.post("/operators/inbox/done")
 async def done(request: Request) -> Response:
     """Says that the CRM has it, in an activity if that is known. Without one, the next message makes a new one."""
     inbox = await inbox_of(request, Role.ACT)

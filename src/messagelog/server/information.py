@@ -6,18 +6,21 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING, Final
 
-from fastapi import APIRouter, Request, Response
+from starlette.responses import Response
 
 import messagelog
 from messagelog.messages import BadRequest
 from messagelog.server.http import Refused, assembly_of, json_response, query_values, signed_in
 from messagelog.server.manifest import platform_manifest
+from messagelog.server.routes import Router
 from messagelog.server.shapes import CallLogs, ManagedAuthState, ManagedOAuthState, UserInfoHash, Version
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+
     from messagelog.connectors import Connector
 
-router = APIRouter()
+router = Router()
 
 _LONGEST_ID: Final = 64
 
@@ -41,25 +44,25 @@ _NOT_DONE: Final = (
 )
 
 
-@router.get("/isAlive", response_class=Response)
-async def is_alive() -> Response:
+@router.get("/isAlive")
+async def is_alive(_request: Request) -> Response:
     """`OK`, as text, while the server runs."""
     return Response("OK", media_type="text/plain")
 
 
-@router.get("/serverVersionInfo", response_class=Response)
-async def server_version() -> Response:
+@router.get("/serverVersionInfo")
+async def server_version(_request: Request) -> Response:
     """The server's version."""
     return json_response(Version(version=messagelog.__version__))
 
 
-@router.get("/releaseNotes", response_class=Response)
-async def release_notes() -> Response:
+@router.get("/releaseNotes")
+async def release_notes(_request: Request) -> Response:
     """What is new for users, by version: nothing that the client would have to tell them."""
     return json_response({})
 
 
-@router.get("/userInfoHash", response_class=Response)
+@router.get("/userInfoHash")
 async def user_info_hash(request: Request) -> Response:
     """RingCentral's ids of a user and her account as hashes, which the client sends along from then on.
 
@@ -77,14 +80,14 @@ async def user_info_hash(request: Request) -> Response:
     return json_response(UserInfoHash(extension_id=hashes["extensionId"], account_id=hashes["accountId"]))
 
 
-@router.get("/hostname", response_class=Response)
+@router.get("/hostname")
 async def hostname(request: Request) -> Response:
     """The host of the user's CRM, as text."""
     user = await signed_in(request)
     return Response(user.hostname, media_type="text/plain")
 
 
-@router.get("/implementedInterfaces", response_class=Response)
+@router.get("/implementedInterfaces")
 async def implemented_interfaces(request: Request) -> Response:
     """What a platform's connector can do, by the reference's names."""
     platform = query_values(request).get("platform", "")
@@ -96,27 +99,27 @@ async def implemented_interfaces(request: Request) -> Response:
     return json_response(_interfaces(connector))
 
 
-@router.get("/apiKeyManagedAuthState", response_class=Response)
-async def managed_auth_state() -> Response:
+@router.get("/apiKeyManagedAuthState")
+async def managed_auth_state(_request: Request) -> Response:
     """Whether an administrator has filled in the login page for everybody: never."""
     return json_response(ManagedAuthState())
 
 
-@router.get("/oauthManagedAuthState", response_class=Response)
-async def managed_oauth_state() -> Response:
+@router.get("/oauthManagedAuthState")
+async def managed_oauth_state(_request: Request) -> Response:
     """Whether an administrator has connected the account for everybody: never."""
     return json_response(ManagedOAuthState())
 
 
-@router.get("/callLog", response_class=Response)
-async def call_logs() -> Response:
+@router.get("/callLog")
+async def call_logs(_request: Request) -> Response:
     """No call is logged. The client asks this for its list of calls, whoever is signed in."""
     return json_response(CallLogs())
 
 
-@router.post("/callLog", response_class=Response)
-@router.patch("/callLog", response_class=Response)
-async def log_call() -> Response:
+@router.post("/callLog")
+@router.patch("/callLog")
+async def log_call(_request: Request) -> Response:
     """Calls are not logged: a 404, the one refusal that the client does not show after every call."""
     raise Refused(404, "Calls are not logged by this server.")
 

@@ -8,7 +8,6 @@ from urllib.parse import parse_qs
 
 import msgspec
 import structlog
-from fastapi import APIRouter, Request, Response
 
 from messagelog.connectors import AuthExpired, ConnectorError, Credentials, NotFound, Rejected
 from messagelog.connectors.hostname import is_hostname
@@ -25,13 +24,17 @@ from messagelog.server.http import (
     read_form,
     signed_in,
 )
+from messagelog.server.routes import Router
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
     from messagelog.connectors import Connector
     from messagelog.core import User
     from messagelog.server.assembly import Assembly
 
-router = APIRouter()
+router = Router()
 
 _log = structlog.get_logger(__name__)
 
@@ -48,7 +51,7 @@ class _LoginForm(msgspec.Struct, rename="camel"):
         return f"_LoginForm(platform={self.platform!r})"
 
 
-@router.post("/apiKeyLogin", response_class=Response)
+@router.post("/apiKeyLogin")
 async def log_in(request: Request) -> Response:
     """Asks the CRM whose key it is, and answers with a session token; a refusal is a 400, as the client expects."""
     form = await read_form(request, _LoginForm)
@@ -78,7 +81,7 @@ async def log_in(request: Request) -> Response:
     return connected(assembly, connector, user)
 
 
-@router.post("/unAuthorize", response_class=Response)
+@router.post("/unAuthorize")
 async def log_out(request: Request) -> Response:
     """Ends the user's session at once, in every browser, and then her credentials at the CRM where that can be done.
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from fastapi import APIRouter, Request, Response
-
 import messagelog
 from messagelog.core.user_settings import LANGUAGE, TIMEZONE
 from messagelog.server.assembly import REDIRECT_URI
 from messagelog.server.http import Refused, assembly_of, json_response, query_values
+from messagelog.server.routes import Router
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from starlette.requests import Request
+    from starlette.responses import Response
+
     from messagelog.connectors import Connector
 
-router = APIRouter()
+router = Router()
 
 _FORMS: Final = ("callLog", "messageLog", "newContact")
 
@@ -37,7 +39,7 @@ _SETTINGS: Final[dict[str, Any]] = {
 """The settings that every user has, whatever her CRM is."""
 
 
-@router.get("/crmManifest", response_class=Response)
+@router.get("/crmManifest")
 async def crm_manifest(request: Request) -> Response:
     """The client's manifest: one platform by `platformName`, or all that this server has."""
     parts = assembly_of(request).parts

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from typing import TYPE_CHECKING
 
 from messagelog.messages import glance, parse_log_request
 from messagelog.server.http import assembly_of, json_response, read_body, signed_in
+from messagelog.server.routes import Router
 
-router = APIRouter()
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+router = Router()
 
 
-@router.post("/messageLog", response_class=Response)
+@router.post("/messageLog")
 async def log_messages(request: Request) -> Response:
     """Logs the messages of a conversation into the CRM.
 

@@ -11,18 +11,21 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
-from fastapi import APIRouter, Request, Response
+from starlette.responses import Response
 
 from messagelog.connectors import AuthExpired, ConnectorError, NotFound, Rejected
 from messagelog.server.http import Refused, assembly_of, count_guess, forget_guess, query_values
 from messagelog.server.login import checked_hostname, connected, notice, platform_in
+from messagelog.server.routes import Router
 from messagelog.server.states import BadState, StaleState
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+
     from messagelog.connectors import Connector, OAuth
     from messagelog.server.assembly import Assembly
 
-router = APIRouter()
+router = Router()
 
 _ERRORS: Final = frozenset(
     {
@@ -38,7 +41,7 @@ _ERRORS: Final = frozenset(
 _PRIVATE: Final = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 
-@router.get("/oauth/start", response_class=Response)
+@router.get("/oauth/start")
 async def start(request: Request) -> Response:
     """Leads to the CRM's authorization server, with a state that only we can have made.
 
@@ -65,7 +68,7 @@ async def start(request: Request) -> Response:
     return Response(status_code=HTTPStatus.FOUND, headers={"Location": location, **_PRIVATE})
 
 
-@router.get("/oauth-callback", response_class=Response)
+@router.get("/oauth-callback")
 async def callback(request: Request) -> Response:
     """Signs the user in with the code that the CRM has sent the client's window back with.
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from starlette.exceptions import HTTPException
 
 from messagelog.core.passwords import TooBusy
 from messagelog.server.buckets import address_of
 from messagelog.server.http import Refused, assembly_of, bearer_of, json_response, read_form
+from messagelog.server.routes import Router
 from messagelog.server.shapes import Ended, Me, OperatorToken, SignInForm
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
     from messagelog.core.operators import Operator, Role
 
-router = APIRouter()
+router = Router()
 
 PREFIX: Final = "/operators"
 """Where all routes of operators are. No other origin's page may read them: they have no CORS headers."""
@@ -46,7 +50,7 @@ def private(value: Any, status: int = 200) -> Response:
     return answer
 
 
-@router.post("/operators/session", response_class=Response)
+@router.post("/operators/session")
 async def sign_in(request: Request) -> Response:
     """Begins a session: a token for at most twelve hours, and for one hour without being used.
 
@@ -70,7 +74,7 @@ async def sign_in(request: Request) -> Response:
     return private(OperatorToken(token=session.token, expires_at=session.expires_at, roles=roles))
 
 
-@router.delete("/operators/session", response_class=Response)
+@router.delete("/operators/session")
 async def sign_out(request: Request) -> Response:
     """Ends the session of the token that comes along, at once."""
     await operator_of(request)
@@ -78,14 +82,14 @@ async def sign_out(request: Request) -> Response:
     return private(Ended(ended=1))
 
 
-@router.delete("/operators/sessions", response_class=Response)
+@router.delete("/operators/sessions")
 async def end_sessions(request: Request) -> Response:
     """Ends all sessions of the operator, in every browser and every process, at once."""
     operator = await operator_of(request)
     return private(Ended(ended=await assembly_of(request).operators.end_sessions(operator, operator.name)))
 
 
-@router.get("/operators/me", response_class=Response)
+@router.get("/operators/me")
 async def me(request: Request) -> Response:
     """Who the operator is, and her roles as they are now."""
     operator = await operator_of(request)

@@ -5,24 +5,29 @@ Whom it is about stands in the body and never in the URL: proxies log URLs, and 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from starlette.exceptions import HTTPException
 
 from messagelog.core.erasing import Eraser
 from messagelog.core.exporting import export_contact
 from messagelog.core.operators import Role
 from messagelog.server.http import assembly_of, read_form
 from messagelog.server.operators import operator_of, private
+from messagelog.server.routes import Router
 from messagelog.server.shapes import EraseTenantForm, EraseUserForm, ExportForm
 from messagelog.storage.sealing import SealBroken
 
-router = APIRouter()
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+router = Router()
 
 _SEALED: Final = "The contacts of this number are sealed with another secret key."
 
 
-@router.post("/operators/erase/user", response_class=Response)
+@router.post("/operators/erase/user")
 async def erase_user(request: Request) -> Response:
     """Erases a user of a connector: credentials, session, settings, and what waits for her.
 
@@ -35,7 +40,7 @@ async def erase_user(request: Request) -> Response:
     return private(await eraser.user(operator, form.tenant, form.platform, form.id))
 
 
-@router.post("/operators/erase/tenant", response_class=Response)
+@router.post("/operators/erase/tenant")
 async def erase_tenant(request: Request) -> Response:
     """Erases a tenant, at one platform or at all: every row of every table that is theirs."""
     operator = await operator_of(request, Role.ADMINISTER)
@@ -45,7 +50,7 @@ async def erase_tenant(request: Request) -> Response:
     return private(await eraser.tenant(operator, form.tenant, form.platform))
 
 
-@router.post("/operators/export", response_class=Response)
+@router.post("/operators/export")
 async def export(request: Request) -> Response:
     """Everything that is held about a contact, by her id in the CRM or by a phone number, waiting text included."""
     operator = await operator_of(request, Role.ADMINISTER, Role.TEXT)

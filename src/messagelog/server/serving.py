@@ -19,7 +19,7 @@ from messagelog.server.heads import BoundedHeads
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
-    from fastapi import FastAPI
+    from starlette.applications import Starlette
 
 _GRACE_SECONDS: Final = 5
 
@@ -61,7 +61,7 @@ class Serving(uvicorn.Server):
 
     def __init__(
         self,
-        app: FastAPI,
+        app: Starlette,
         on_ready: Callable[[], Awaitable[None]] | None = None,
         *,
         trusted_proxies: Collection[str] = (),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from fastapi import APIRouter, Request, Response
-
 from messagelog.connectors import ConnectorError
 from messagelog.core.answer import ReturnMessage
 from messagelog.server.http import (
@@ -17,24 +15,28 @@ from messagelog.server.http import (
     session_of,
     signed_in,
 )
+from messagelog.server.routes import Router
 from messagelog.server.shapes import Outcome, SettingsAnswer, SettingsForm
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
     from messagelog.core.answer import MessageType
 
-router = APIRouter()
+router = Router()
 
 _NO_ADMIN: Final = "Admin validation failed"
 
 
-@router.get("/user/settings", response_class=Response)
+@router.get("/user/settings")
 async def read_settings(request: Request) -> Response:
     """The settings that are in force for the user: a bare object, by id."""
     user = await signed_in(request, connected=False)  # the client asks this before it logs out
     return json_response(await assembly_of(request).settings.effective(user))
 
 
-@router.post("/user/settings", response_class=Response)
+@router.post("/user/settings")
 async def change_settings(request: Request) -> Response:
     """Changes the settings that the body names and leaves others alone; answers with those in force then.
 
@@ -48,13 +50,13 @@ async def change_settings(request: Request) -> Response:
     return json_response(SettingsAnswer(user_settings=settings))
 
 
-@router.get("/user/preloadSettings", response_class=Response)
-async def preload_settings() -> Response:
+@router.get("/user/preloadSettings")
+async def preload_settings(_request: Request) -> Response:
     """What is known of an account before anybody has signed in: nothing. Whoever knows a hash may ask this."""
     return json_response({})
 
 
-@router.post("/user/refreshInfo", response_class=Response)
+@router.post("/user/refreshInfo")
 async def refresh_info(request: Request) -> Response:
     """Asks the CRM anew for the user's name and time zone."""
     user = await signed_in(request)
@@ -72,9 +74,9 @@ async def refresh_info(request: Request) -> Response:
     return json_response(_outcome("User information refreshed", "success"))
 
 
-@router.get("/admin/settings", response_class=Response)
-@router.post("/admin/settings", response_class=Response)
-async def admin_settings() -> Response:
+@router.get("/admin/settings")
+@router.post("/admin/settings")
+async def admin_settings(_request: Request) -> Response:
     """Nobody is an administrator here: what holds for all users is said by the operator, at the server.
 
     The client takes any refusal as "not an administrator" and shows nothing.

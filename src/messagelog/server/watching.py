@@ -7,24 +7,27 @@ import hmac
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
-from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import Response
 
 from messagelog.core.metrics import OpenLogs
 from messagelog.server.http import Refused, assembly_of, bearer_of, json_response
+from messagelog.server.routes import Router
 from messagelog.server.shapes import Readiness
 from messagelog.storage import scripts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from starlette.requests import Request
+
     from messagelog.server.assembly import Assembly
     from messagelog.storage.scripts import Script
 
 T = TypeVar("T")
 
-router = APIRouter()
+router = Router()
 
 _PATIENCE: Final = 2.0
 """How long (seconds) the database may take to answer a probe: less than probes are commonly given."""
@@ -32,13 +35,13 @@ _PATIENCE: Final = 2.0
 _log = structlog.get_logger(__name__)
 
 
-@router.get("/healthz", response_class=Response)
-async def health() -> Response:
+@router.get("/healthz")
+async def health(_request: Request) -> Response:
     """`OK`, as text, while the process answers at all. It asks nobody, so that a lost database restarts no server."""
     return Response("OK", media_type="text/plain")
 
 
-@router.get("/readyz", response_class=Response)
+@router.get("/readyz")
 async def readiness(request: Request) -> Response:
     """Whether requests can be taken now: the database answers, and what is due is taken up. A 503 otherwise."""
     assembly = assembly_of(request)
@@ -48,7 +51,7 @@ async def readiness(request: Request) -> Response:
     return json_response(Readiness(ready=True, checks={"database": "ok", "work": "ok"}))
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """Metrics for Prometheus. Where the operator has set a token, it has to come along as a bearer."""
     assembly = assembly_of(request)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 if TYPE_CHECKING:
@@ -57,7 +58,10 @@ def with_tls(url: str) -> str:
 
 def weak_mode(url: str) -> str | None:
     """The `sslmode` that a URL asks for, when it does not check the server and the server is not on this machine."""
-    said = conninfo_to_dict(url)
+    try:
+        said = conninfo_to_dict(url)
+    except ProgrammingError:  # it cannot be read, which is told when it is opened
+        return None
     mode = str(said.get("sslmode", VERIFIED))
     return None if mode == VERIFIED or _is_local(said) else mode
 

@@ -1,21 +1,13 @@
 """Opens a database by its URL, and tells whether its schema is up to date.
 
-Alembic and SQLAlchemy, which only a migration needs, are left alone here: they take a fifth of a server's memory.
+What a process does not need is left alone here, since it would keep it in its memory: the driver of the other database,
+and Alembic and SQLAlchemy, which only a migration needs.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-import psycopg
-from psycopg.errors import UndefinedTable
-
-from messagelog.storage import database_tls
-from messagelog.storage.postgres import PostgresStore
-from messagelog.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +19,6 @@ SCHEMA_VERSION: Final = "0009"
 
 _SQLITE: Final = "sqlite:///"
 _POSTGRES: Final = ("postgresql://", "postgres://")
-_ASK_VERSION: Final = "SELECT version_num FROM alembic_version"
-_WAIT_SECONDS: Final = 10
 
 
 class UnknownDatabase(ValueError):
@@ -41,7 +31,11 @@ async def open_store(url: str, *, clock: Callable[[], int] | None = None) -> Sto
     `clock` (epoch milliseconds) stands in for the database's own clock in tests.
     """
     if is_sqlite(url):
+        from messagelog.storage.sqlite import SqliteStore  # noqa: PLC0415 - one of the two databases
+
         return SqliteStore(sqlite_path(url), clock=clock)
+    from messagelog.storage.postgres import PostgresStore  # noqa: PLC0415 - as above
+
     store = PostgresStore(postgres_url(url), clock=clock)
     await store.open()
     return store
@@ -76,34 +70,27 @@ def postgres_url(url: str) -> str:
     """A PostgreSQL URL as its driver takes it, with how its server is checked; `UnknownDatabase` when it is none."""
     if not url.startswith(_POSTGRES):
         raise UnknownDatabase("the database URL must begin with sqlite:/// or postgresql://")
-    return database_tls.with_tls("postgresql://" + url.partition("://")[2])
+    from messagelog.storage.database_tls import with_tls  # noqa: PLC0415 - it asks PostgreSQL's driver
+
+    return with_tls("postgresql://" + url.partition("://")[2])
 
 
 def weak_mode(url: str) -> str | None:
     """The `sslmode` that a PostgreSQL URL asks for, when it leaves a server of another machine unchecked."""
     if is_sqlite(url):
         return None
-    try:
-        return database_tls.weak_mode(url)
-    except psycopg.ProgrammingError:  # it cannot be read, which is told when it is opened
-        return None
+    from messagelog.storage import database_tls  # noqa: PLC0415 - as above
+
+    return database_tls.weak_mode(url)
 
 
 def _version(url: str) -> str | None:
     """The schema's version, None where there is none."""
     if is_sqlite(url):
+        from messagelog.storage.sqlite import version_of  # noqa: PLC0415 - one of the two databases
+
         path = sqlite_path(url)
-        return _sqlite_version(path) if path.exists() else None
-    with psycopg.connect(postgres_url(url), connect_timeout=_WAIT_SECONDS) as connection:
-        try:
-            row = connection.execute(_ASK_VERSION).fetchone()
-        except UndefinedTable:
-            return None
-    return None if row is None else str(row[0])
+        return version_of(path) if path.exists() else None
+    from messagelog.storage import postgres  # noqa: PLC0415 - as above
 
-
-def _sqlite_version(path: Path) -> str | None:
-    with closing(sqlite3.connect(path, timeout=_WAIT_SECONDS)) as connection:
-        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
-        row = connection.execute(_ASK_VERSION).fetchone() if known else None
-    return None if row is None else str(row[0])
+    return postgres.version_of(postgres_url(url))

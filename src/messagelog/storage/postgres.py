@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import psycopg
 import structlog
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.errors import DeadlockDetected, SerializationFailure, UniqueViolation
+from psycopg.errors import DeadlockDetected, SerializationFailure, UndefinedTable, UniqueViolation
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
 from messagelog.storage.exchange import Connection, Exchange, Rows
@@ -334,3 +334,13 @@ async def _undone(connection: Connection) -> None:
     exchange.add(_ROLLBACK, {})
     with suppress(psycopg.OperationalError):  # the connection is lost, so the server undoes it by itself
         await exchange.send()
+
+
+def version_of(url: str) -> str | None:
+    """The schema's version in a database, None where there is none."""
+    with psycopg.connect(url, connect_timeout=_WAIT_SECONDS) as connection:
+        try:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        except UndefinedTable:
+            return None
+    return None if row is None else str(row[0])

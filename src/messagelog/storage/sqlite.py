@@ -13,7 +13,7 @@ import queue
 import sqlite3
 import threading
 from collections import defaultdict
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -33,6 +33,7 @@ T = TypeVar("T")
 _GROUP: Final = 64  # transactions that share a commit, at most
 _BUSY_SECONDS: Final = 30
 _READER_BUSY_SECONDS: Final = 2  # it waits on the event loop's thread, and only for the repair after a crash
+_VERSION_SECONDS: Final = 10
 _WAL_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -209,3 +210,11 @@ def _tell(outcomes: Iterable[_Outcome]) -> None:
             done.set_exception(RuntimeError("a script ended before it began"))
         else:
             done.set_exception(outcome.error)
+
+
+def version_of(path: Path) -> str | None:
+    """The schema's version in a file, None where there is none."""
+    with closing(sqlite3.connect(path, timeout=_VERSION_SECONDS)) as connection:
+        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if known else None
+    return None if row is None else str(row[0])

@@ -1,0 +1,47 @@
+"""The secret keys of the settings, held against those that the database was used with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from messagelog.commands.shared import in_store, refuse
+from messagelog.storage import KeysDamaged, KeysLocked, Sealer, with_stored_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from messagelog.settings import Settings
+
+T = TypeVar("T")
+
+
+def check_keys(database_url: str, settings: Settings) -> None:
+    """Refuses to go on when the database was used with other secret keys than these."""
+    keyed(database_url, sealer_of(settings))
+
+
+def keyed(database_url: str, sealer: Sealer) -> Sealer:
+    """A sealer with the keys that a database keeps; refused when it was used with other secret keys."""
+    return opened(lambda: in_store(database_url, lambda store: with_stored_keys(store, sealer)))
+
+
+def opened(work: Callable[[], T]) -> T:
+    """What `work` comes to; refused with what to do where the stored keys do not open."""
+    try:
+        return work()
+    except KeysLocked as error:
+        refuse(
+            f"The database was used with another secret key (key id {', '.join(error.key_ids)}), and without it"
+            " nothing that is stored can be opened.",
+            "Add that secret to MESSAGELOG_OLD_SECRET_KEYS, and remove it when `messagelog keys rotate` is done.",
+        )
+    except KeysDamaged as error:
+        refuse(f"The database is damaged: {error}. Restore the table keys from a backup.")
+
+
+def sealer_of(settings: Settings) -> Sealer:
+    """What the secret keys of the settings open; refused when two of them cannot be told apart."""
+    try:
+        return Sealer(settings.secret_key.get_secret_value(), settings.old_secrets)
+    except ValueError as error:
+        refuse(f"MESSAGELOG_OLD_SECRET_KEYS: {error}.")

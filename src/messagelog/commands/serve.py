@@ -1,0 +1,49 @@
+"""`messagelog serve`: the server, for real use. A process that serves loads neither Typer nor the other commands."""
+
+from __future__ import annotations
+
+from messagelog import settings as configuration
+from messagelog.commands.keyed import check_keys
+from messagelog.commands.shared import checked, printed, refuse
+from messagelog.server import create_app
+from messagelog.server.assembly import Parts
+from messagelog.server.serving import CannotListen, Serving, bound_socket, run, url_host
+
+
+def serve() -> None:
+    """Serves for real use, configured by MESSAGELOG_* settings."""
+    settings, connectors = checked(configuration.checked_for_serving)
+    database_url = settings.database_url.get_secret_value()
+    check_keys(database_url, settings)
+    parts = Parts(
+        database_url=database_url,
+        secret_key=settings.secret_key.get_secret_value(),
+        old_secret_keys=settings.old_secrets,
+        connectors=connectors,
+        public_url=settings.public_url,
+        times=settings.times,
+        body_limit=settings.body_limit,
+        media_hosts=configuration.names(settings.media_hosts),
+        private_hosts=settings.reached_hosts,
+        cors_origins=configuration.names(settings.cors_origins),
+        requests_per_minute=settings.requests_per_minute,
+        guesses_per_minute=settings.guesses_per_minute,
+        contact_seconds=settings.contact_seconds,
+        kept=settings.kept,
+        locale=settings.locale,
+        oauth_clients=configuration.oauth_clients(connectors),
+        redirect_uri=settings.oauth_redirect_uri,
+        bare_state=settings.oauth_bare_state,
+        metrics_token=settings.metrics_token.get_secret_value(),
+        plugins=configuration.plugins(settings),
+        required_plugins=configuration.names(settings.required_plugins),
+    )
+    try:
+        listener = bound_socket(settings.host, settings.port)
+    except CannotListen as error:
+        refuse(f"{error} Set MESSAGELOG_HOST and MESSAGELOG_PORT to another one.")
+    port = listener.getsockname()[1]
+    names = ", ".join(sorted(connectors))
+    printed(f"messagelog serves {names} at {url_host(settings.host)}:{port}")
+    proxies = configuration.names(settings.trusted_proxies)
+    run(Serving(create_app(parts, start_at_once=False), trusted_proxies=proxies), listener)

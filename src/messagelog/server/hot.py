@@ -1,0 +1,66 @@
+"""Routes that are answered in front of all layers, which cost more than many an answer.
+
+What the layers do for a request (CORS, renewed tokens, errors that nobody caught) is done here in one place, with the
+same code. The routes have these paths too, for the description of the API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+
+from messagelog.server.guard import answer_to, renewed_token
+from messagelog.server.routes import DescribedApp
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from starlette.responses import Response
+    from starlette.types import Lifespan, Receive, Scope, Send
+
+    from messagelog.server.cors import CorsHeaders
+    from messagelog.server.routes import Router
+
+    Answering = Callable[[Request], Awaitable[Response]]
+
+
+class HotRoutesApp(DescribedApp):
+    """An application that answers its `hot` routes, by method and path, itself; all others are its routes'."""
+
+    def __init__(
+        self,
+        routers: list[Router],
+        lifespan: Lifespan[Any] | None,
+        *,
+        hot: Mapping[tuple[str, str], Answering],
+        cors: CorsHeaders,
+    ) -> None:
+        super().__init__(routers, lifespan)
+        self._hot = hot
+        self._cors = cors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request, or passes it on."""
+        hot = self._hot.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if hot is None:
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = self
+        request = Request(scope, receive)
+        started = False
+        try:
+            answer = await hot(request)
+            started = True
+            await self._send(answer, request, send)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, see `answer_to`
+            instead = answer_to(error, scope["path"])
+            if instead is not None and not started:
+                await self._send(instead, request, send)
+
+    async def _send(self, answer: Response, request: Request, send: Send) -> None:
+        cors = await self._cors.of(request.headers.get("origin"))
+        headers = [*answer.raw_headers, *renewed_token(request.scope), *cors]
+        await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})

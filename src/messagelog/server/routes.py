@@ -1,0 +1,97 @@
+"""Routes, and the application that has them. Starlette serves them, and FastAPI describes them when somebody asks.
+
+FastAPI and Pydantic take a sixth of a server's memory. A server whose description is never looked at does without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from fastapi import FastAPI
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
+
+Answering = TypeVar("Answering", bound="Callable[[Request], Awaitable[Response]]")
+
+_PAGES = ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc")
+
+
+class Router:
+    """The routes of a module, by method and path."""
+
+    def __init__(self) -> None:
+        self.routes: list[Route] = []
+
+    def get(self, path: str) -> Callable[[Answering], Answering]:
+        """Answers GET."""
+        return self._at(path, "GET")
+
+    def post(self, path: str) -> Callable[[Answering], Answering]:
+        """Answers POST."""
+        return self._at(path, "POST")
+
+    def patch(self, path: str) -> Callable[[Answering], Answering]:
+        """Answers PATCH."""
+        return self._at(path, "PATCH")
+
+    def delete(self, path: str) -> Callable[[Answering], Answering]:
+        """Answers DELETE."""
+        return self._at(path, "DELETE")
+
+    def _at(self, path: str, method: str) -> Callable[[Answering], Answering]:
+        def added(answering: Answering) -> Answering:
+            self.routes.append(route_of(path, answering, method))
+            return answering
+
+        return added
+
+
+def route_of(path: str, answering: Callable[..., Any], method: str) -> Route:
+    """A route for one method alone: HEAD, which Starlette adds to GET, is answered in front of all routes."""
+    route = Route(path, answering, methods=[method])
+    route.methods = {method}
+    return route
+
+
+class DescribedApp(Starlette):
+    """An application that answers what its routes and pages of description are asked."""
+
+    def __init__(self, routers: list[Router], lifespan: Lifespan[Any] | None = None) -> None:
+        self._described = [route for router in routers for route in router.routes]
+        self._description: FastAPI | None = None
+        pages = [route_of(path, _Page(self), "GET") for path in _PAGES]
+        super().__init__(routes=[*pages, *self._described], lifespan=lifespan)
+        self.router.redirect_slashes = (
+            False  # a redirect would repeat the query, and the query holds the token
+        )
+
+    def openapi(self) -> dict[str, Any]:
+        """The description of the routes."""
+        return self.description().openapi()
+
+    def description(self) -> FastAPI:
+        """The application that describes the routes and has the pages that show this. Made when it is first asked."""
+        if self._description is None:
+            from messagelog.server.description import describing  # noqa: PLC0415 - FastAPI and Pydantic
+
+            self._description = describing(self._described)
+        return self._description
+
+
+class _Page:
+    """A page of the description. It is made aside, since loading FastAPI takes the processor a while."""
+
+    def __init__(self, app: DescribedApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answering: ASGIApp = await asyncio.to_thread(self._app.description)
+        await answering(scope, receive, send)

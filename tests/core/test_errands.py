@@ -1,0 +1,22 @@
+"""Whether the task of a call is cut off in time, so that its requests need no clock of their own."""
+
+from __future__ import annotations
+
+import asyncio
+
+from messagelog.core.errands import cut_off_within, one_call, sent_for
+
+
+async def test_only_the_task_of_a_call_is_cut_off_with_it() -> None:
+    async def in_another_task() -> bool:
+        return cut_off_within(5.0)
+
+    with sent_for("c1", live_until=0.0), one_call(5.0):
+        assert cut_off_within(5.0)
+        assert cut_off_within(6.0)
+        assert not cut_off_within(4.9), "a request that has less time looks after itself"
+        assert not await asyncio.create_task(in_another_task()), "it may outlive the call"
+        with one_call():
+            assert not cut_off_within(5.0)
+        assert cut_off_within(5.0)
+    assert not cut_off_within(5.0)
