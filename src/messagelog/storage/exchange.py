@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from psycopg import abc
-    from psycopg.pq.abc import PGconn, PGresult
+    from psycopg.pq.abc import PGresult
 
     from messagelog.storage.scripts import Params
     from messagelog.storage.statements import Statement
@@ -41,11 +41,72 @@ class Connection(psycopg.AsyncConnection[Any]):
         super().__init__(*args, **kwargs)
         self.prepared: set[str] = set()
         self.transformer = Transformer.from_context(self)
+        self.arrivals = _Arrivals()
 
     @property
     def in_transaction(self) -> bool:
         """Whether a transaction is open, failed ones too."""
         return self.pgconn.transaction_status in {pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR}
+
+    async def ready(self, *, to_write: bool = False) -> None:
+        """Waits until there is something to read, or (with `to_write`) room to write, and takes in what there is."""
+        await self.arrivals.next(self.pgconn.socket, to_write=to_write)
+        self.pgconn.consume_input()
+
+    async def wait(self, *args: Any, **kwargs: Any) -> Any:
+        """Waits as psycopg does, which takes the socket's place in the event loop."""
+        self.arrivals.end()
+        return await super().wait(*args, **kwargs)
+
+    async def close(self) -> None:
+        """Closes it. The event loop forgets the socket first: another may get its number."""
+        self.arrivals.end()
+        await super().close()
+
+
+class _Arrivals:
+    """Wakes whoever waits for a connection's socket, which the event loop watches from the first wait on.
+
+    It stops when something comes that nobody waits for (the server has ended an idle connection, say), and is watched
+    anew with the next wait.
+    """
+
+    def __init__(self) -> None:
+        self._watched: tuple[asyncio.AbstractEventLoop, int] | None = None
+        self._waiting: asyncio.Future[None] | None = None
+
+    @property
+    def watched(self) -> bool:
+        """Whether the event loop has an eye on the socket."""
+        return self._watched is not None
+
+    async def next(self, socket: int, *, to_write: bool) -> None:
+        loop = asyncio.get_running_loop()
+        if not self.watched:
+            loop.add_reader(socket, self._wake)
+            self._watched = loop, socket
+        if to_write:
+            loop.add_writer(socket, self._wake)
+        self._waiting = loop.create_future()
+        try:
+            await self._waiting
+        finally:
+            self._waiting = None
+            if to_write:
+                loop.remove_writer(socket)
+
+    def end(self) -> None:
+        """Has the event loop forget the socket."""
+        if self._watched is not None:
+            loop, socket = self._watched
+            self._watched = None
+            loop.remove_reader(socket)
+
+    def _wake(self) -> None:
+        if self._waiting is None:
+            self.end()
+        elif not self._waiting.done():
+            self._waiting.set_result(None)
 
 
 class Exchange:
@@ -72,7 +133,7 @@ class Exchange:
         try:
             connection.pgconn.enter_pipeline_mode()
             names = _sent(connection, waiting)
-            results = await _received(connection.pgconn, len(names))
+            results = await _received(connection, len(names))
             connection.pgconn.exit_pipeline_mode()
         except BaseException:
             await connection.close()
@@ -105,50 +166,25 @@ def _sent(connection: Connection, waiting: Iterable[_Sent]) -> list[str | None]:
     return names
 
 
-async def _received(pgconn: PGconn, count: int) -> list[PGresult]:
+async def _received(connection: Connection, count: int) -> list[PGresult]:
     """One result for each command, the first of them as soon as the server has them all."""
-    while pgconn.flush():
-        await _ready(pgconn.socket, to_write=True)
-        pgconn.consume_input()
+    while connection.pgconn.flush():
+        await connection.ready(to_write=True)
     results = []
     for _ in range(count):
-        while pgconn.is_busy():
-            await _ready(pgconn.socket, to_write=False)
-            pgconn.consume_input()
-        result = pgconn.get_result()
+        result = await _next(connection)
         # Each result is followed by an end; libpq gives none at all when the connection is lost.
-        if result is None or await _next(pgconn) is not None:
+        if result is None or await _next(connection) is not None:
             raise psycopg.OperationalError("the answers of the database are out of step")
         results.append(result)
-    await _next(pgconn)
+    await _next(connection)
     return results
 
 
-async def _next(pgconn: PGconn) -> PGresult | None:
-    while pgconn.is_busy():
-        await _ready(pgconn.socket, to_write=False)
-        pgconn.consume_input()
-    return pgconn.get_result()
-
-
-async def _ready(socket: int, *, to_write: bool) -> None:
-    """Waits until there is something to read from a socket, or (with `to_write`) room to write."""
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-
-    def wake() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_reader(socket, wake)
-    if to_write:
-        loop.add_writer(socket, wake)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(socket)
-        if to_write:
-            loop.remove_writer(socket)
+async def _next(connection: Connection) -> PGresult | None:
+    while connection.pgconn.is_busy():
+        await connection.ready()
+    return connection.pgconn.get_result()
 
 
 def _rows(transformer: abc.Transformer, result: PGresult) -> Rows:
