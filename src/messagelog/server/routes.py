@@ -87,7 +87,7 @@ class DescribedApp(Starlette):
 
 
 class _Page:
-    """A page of the description. It is made aside, since loading FastAPI takes half a second of the processor's."""
+    """A page of the description. It is made aside, since loading FastAPI takes the processor a while."""
 
     def __init__(self, app: DescribedApp) -> None:
         self._app = app
