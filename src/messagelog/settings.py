@@ -7,11 +7,10 @@ import ipaddress
 import math
 import os
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+import msgspec
 
 from messagelog.connectors import ClientAuth, Connector
 from messagelog.connectors.demo import DemoConnector
@@ -35,6 +34,11 @@ if TYPE_CHECKING:
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9]")
 _SECRET_CHARACTERS: Final = 32
 _SECRET_DISTINCT: Final = 10
+_EXPECTED: Final = {int: "a whole number", float: "a number", bool: "true or false"}
+_FLAGS: Final = {
+    **dict.fromkeys(("yes", "y", "on", "t"), "true"),
+    **dict.fromkeys(("no", "n", "off", "f"), "false"),
+}
 _HIGHEST_PORT: Final = 65_535
 _MOST_DAYS: Final = 36_500
 
@@ -48,20 +52,18 @@ class BadSettings(Exception):
         return tuple(str(argument) for argument in self.args)
 
 
-class Settings(BaseSettings):
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What `messagelog serve` is configured by; each name in upper case after `MESSAGELOG_`.
 
     Times are in seconds. `connectors` are names of built-in connectors or `package.module:Class`, with commas. Client
     ids and secrets of OAuth have names with the connector's in them: see `oauth_clients`.
     """
 
-    model_config = SettingsConfigDict(env_prefix="MESSAGELOG_", extra="ignore")
-
-    database_url: SecretStr = SecretStr("")
-    secret_key: SecretStr = SecretStr("")
-    old_secret_keys: SecretStr = SecretStr("")
+    database_url: str = ""
+    secret_key: str = ""
+    old_secret_keys: str = ""
     public_url: str = ""
-    connectors: Annotated[str, NoDecode] = ""
+    connectors: str = ""
     host: str = "127.0.0.1"
     port: int = 8787
     body_limit: int = 10_000_000
@@ -74,24 +76,28 @@ class Settings(BaseSettings):
     row_days: float = 0.0
     language: str = "en"
     timezone: str = "UTC"
-    media_hosts: Annotated[str, NoDecode] = ""
-    private_hosts: Annotated[str, NoDecode] = ""
-    cors_origins: Annotated[str, NoDecode] = ANY
+    media_hosts: str = ""
+    private_hosts: str = ""
+    cors_origins: str = ANY
     requests_per_minute: int = 0
     guesses_per_minute: int = 0
-    trusted_proxies: Annotated[str, NoDecode] = ""
+    trusted_proxies: str = ""
     database_insecure: bool = False
     demo_crm_url: str = ""
     oauth_redirect_uri: str = REDIRECT_URI
     oauth_bare_state: bool = False
-    metrics_token: SecretStr = SecretStr("")
-    plugins: Annotated[str, NoDecode] = ""
-    required_plugins: Annotated[str, NoDecode] = ""
+    metrics_token: str = ""
+    plugins: str = ""
+    required_plugins: str = ""
+
+    def __repr__(self) -> str:
+        """No value: some are secrets, and one may stand in the wrong place."""
+        return "Settings(…)"
 
     @property
     def old_secrets(self) -> tuple[str, ...]:
         """The secret keys of before the present one."""
-        listed = self.old_secret_keys.get_secret_value().split(",")
+        listed = self.old_secret_keys.split(",")
         return tuple(secret.strip() for secret in listed if secret.strip())
 
     @property
@@ -123,13 +129,27 @@ class Settings(BaseSettings):
 
 def read_settings() -> Settings:
     """The settings of the environment; `BadSettings` when a value is of the wrong type."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        # The values are not quoted: one of them may be a secret in the wrong place.
-        raise BadSettings(
-            *(f"MESSAGELOG_{str(each['loc'][0]).upper()}: {each['msg']}." for each in error.errors())
-        ) from None
+    said = {name.upper(): value for name, value in os.environ.items()}
+    values: dict[str, Any] = {}
+    problems = []
+    for field in msgspec.structs.fields(Settings):
+        name = f"MESSAGELOG_{field.name.upper()}"
+        if name not in said:
+            continue
+        try:
+            values[field.name] = _typed(said[name], field.type)
+        except msgspec.ValidationError:
+            # The value is not quoted: it may be a secret in the wrong place.
+            problems.append(f"{name}: expected {_EXPECTED[field.type]}.")
+    if problems:
+        raise BadSettings(*problems)
+    return Settings(**values)
+
+
+def _typed(text: str, type_: type) -> Any:
+    if type_ is bool:
+        text = _FLAGS.get(text.lower(), text)
+    return msgspec.convert(text if type_ is str else text.strip(), type_, strict=False)
 
 
 def checked_for_database(settings: Settings) -> str:
@@ -137,7 +157,7 @@ def checked_for_database(settings: Settings) -> str:
     problems = _database_problems(settings)
     if problems:
         raise BadSettings(*problems)
-    return settings.database_url.get_secret_value()
+    return settings.database_url
 
 
 def checked_for_keys(settings: Settings) -> str:
@@ -145,7 +165,7 @@ def checked_for_keys(settings: Settings) -> str:
     problems = [*_database_problems(settings), *_secret_problems(settings)]
     if problems:
         raise BadSettings(*problems)
-    return settings.database_url.get_secret_value()
+    return settings.database_url
 
 
 def checked_for_serving(settings: Settings) -> dict[str, Connector]:
@@ -274,7 +294,7 @@ def _connectors(settings: Settings) -> tuple[dict[str, Connector], list[str]]:
 
 
 def _database_problems(settings: Settings) -> list[str]:
-    url = settings.database_url.get_secret_value()
+    url = settings.database_url
     if not url:
         return [
             "MESSAGELOG_DATABASE_URL is missing: set it to sqlite:///FILE or postgresql://USER@HOST/DATABASE."
@@ -291,7 +311,7 @@ def _database_problems(settings: Settings) -> list[str]:
 
 
 def _secret_problems(settings: Settings) -> list[str]:
-    secret, old = settings.secret_key.get_secret_value(), settings.old_secrets
+    secret, old = settings.secret_key, settings.old_secrets
     if not secret:
         return [
             "MESSAGELOG_SECRET_KEY is missing: set it to a random text, such as `openssl rand -hex 32` prints."

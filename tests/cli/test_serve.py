@@ -110,7 +110,7 @@ async def test_a_server_whose_users_sign_in_with_oauth(tmp_path: Path) -> None:
 
 
 OF_COMMANDS = {"typer", "rich.console", "pygments", "messagelog.cli", "messagelog.listing", "messagelog.demo"}
-OF_DESCRIPTIONS = {"fastapi", "messagelog.server.description"}
+OF_DESCRIPTIONS = {"fastapi", "pydantic", "messagelog.server.description"}
 OF_MIGRATIONS = {"alembic", "sqlalchemy", "messagelog.storage.schema"}
 
 

@@ -129,7 +129,7 @@ def serve(**changes: str) -> Done:
             "postgresql://u:hidden@db.test/db?sslmode=require",
             "MESSAGELOG_DATABASE_URL is unsafe: with sslmode=require nobody checks which server gets the password.",
         ),
-        ("PORT", "hidden", "MESSAGELOG_PORT: "),
+        ("PORT", "hidden", "MESSAGELOG_PORT: expected a whole number."),
         ("PORT", "70000", "MESSAGELOG_PORT must be a number from 0 to 65535."),
         ("BODY_LIMIT", "0", "MESSAGELOG_BODY_LIMIT must be a number of bytes above zero."),
         ("ANSWER_SECONDS", "0", "MESSAGELOG_ANSWER_SECONDS must be a number of seconds above zero."),
@@ -147,7 +147,8 @@ def serve(**changes: str) -> Done:
             "https://a.test/?hidden",
             "MESSAGELOG_OAUTH_REDIRECT_URI must hold neither a query",
         ),
-        ("OAUTH_BARE_STATE", "hidden", "MESSAGELOG_OAUTH_BARE_STATE: "),
+        ("OAUTH_BARE_STATE", "hidden", "MESSAGELOG_OAUTH_BARE_STATE: expected true or false."),
+        ("SWEEP_SECONDS", "1,5", "MESSAGELOG_SWEEP_SECONDS: expected a number."),
     ],
 )
 def test_a_setting_that_is_missing_or_unsafe(name: str, value: str, sentence: str) -> None:
@@ -278,15 +279,34 @@ def test_a_database_that_nobody_checks_has_to_be_asked_for(name: str) -> None:
 
 
 def test_the_hosts_that_may_be_reached_are_those_that_are_named() -> None:
-    assert Settings.model_validate({}).reached_hosts == frozenset()
-    named = {"private_hosts": " crm.test, 10.0.0.0/8", "demo_crm_url": "http://127.0.0.1:8788/demo-crm/api"}
-    assert Settings.model_validate(named).reached_hosts == {"crm.test", "10.0.0.0/8", "127.0.0.1"}
+    assert Settings().reached_hosts == frozenset()
+    named = Settings(private_hosts=" crm.test, 10.0.0.0/8", demo_crm_url="http://127.0.0.1:8788/demo-crm/api")
+    assert named.reached_hosts == {"crm.test", "10.0.0.0/8", "127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [(" 8000 ", 8000), ("8000.0", 8000), ("0", 0)],
+)
+def test_numbers_as_people_write_them(text: str, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("messagelog_port", text)
+    assert read_settings().port == value
+
+
+@pytest.mark.parametrize("text", ["true", "True", "1", "yes", "Y", "on", "t"])
+def test_true_as_people_write_it(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESSAGELOG_OAUTH_BARE_STATE", text)
+    assert read_settings().oauth_bare_state is True
+
+
+@pytest.mark.parametrize("text", ["false", "FALSE", "0", "no", "n", "off", "f"])
+def test_false_as_people_write_it(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESSAGELOG_DATABASE_INSECURE", text)
+    assert read_settings().database_insecure is False
 
 
 def test_no_secret_is_shown_with_the_settings() -> None:
-    settings = Settings.model_validate(
-        {"secret_key": SECRET, "database_url": "postgresql://u:hidden@host/db"}
-    )
+    settings = Settings(secret_key=SECRET, database_url="postgresql://u:hidden@host/db")
     assert SECRET not in repr(settings)
     assert "hidden" not in repr(settings)
 

@@ -9,6 +9,7 @@ import re
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 import messagelog
@@ -50,16 +51,17 @@ def listed(page: Path, heading: str) -> list[str]:
 
 
 def test_all_settings_are_listed_with_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"MESSAGELOG_{name.upper()}", raising=False)
+    fields = msgspec.structs.fields(Settings)
+    for field in fields:
+        monkeypatch.delenv(f"MESSAGELOG_{field.name.upper()}", raising=False)
     with pytest.raises(BadSettings) as refused:
         checked_for_serving(Settings())
     missing = {
         match[1] for match in re.finditer(r"(MESSAGELOG_\w+) is missing", " ".join(refused.value.sentences))
     }
     expected = {}
-    for name, field in Settings.model_fields.items():
-        setting = f"MESSAGELOG_{name.upper()}"
+    for field in fields:
+        setting = f"MESSAGELOG_{field.name.upper()}"
         default = f"`{field.default}`" if str(field.default) else "none"
         expected[setting] = "required" if setting in missing else default
     assert {code(row[0])[0]: row[1] for row in table(SERVER, "Settings")} == expected

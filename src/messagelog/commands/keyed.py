@@ -42,6 +42,6 @@ def opened(work: Callable[[], T]) -> T:
 def sealer_of(settings: Settings) -> Sealer:
     """What the secret keys of the settings open; refused when two of them cannot be told apart."""
     try:
-        return Sealer(settings.secret_key.get_secret_value(), settings.old_secrets)
+        return Sealer(settings.secret_key, settings.old_secrets)
     except ValueError as error:
         refuse(f"MESSAGELOG_OLD_SECRET_KEYS: {error}.")

@@ -13,11 +13,11 @@ from messagelog.server.serving import CannotListen, Serving, bound_socket, run, 
 def serve() -> None:
     """Serves for real use, configured by MESSAGELOG_* settings."""
     settings, connectors = checked(configuration.checked_for_serving)
-    database_url = settings.database_url.get_secret_value()
+    database_url = settings.database_url
     check_keys(database_url, settings)
     parts = Parts(
         database_url=database_url,
-        secret_key=settings.secret_key.get_secret_value(),
+        secret_key=settings.secret_key,
         old_secret_keys=settings.old_secrets,
         connectors=connectors,
         public_url=settings.public_url,
@@ -34,7 +34,7 @@ def serve() -> None:
         oauth_clients=configuration.oauth_clients(connectors),
         redirect_uri=settings.oauth_redirect_uri,
         bare_state=settings.oauth_bare_state,
-        metrics_token=settings.metrics_token.get_secret_value(),
+        metrics_token=settings.metrics_token,
         plugins=configuration.plugins(settings),
         required_plugins=configuration.names(settings.required_plugins),
     )
