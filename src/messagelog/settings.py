@@ -36,9 +36,10 @@ _SECRET_CHARACTERS: Final = 32
 _SECRET_DISTINCT: Final = 10
 _EXPECTED: Final = {int: "a whole number", float: "a number", bool: "true or false"}
 _FLAGS: Final = {
-    **dict.fromkeys(("yes", "y", "on", "t"), "true"),
-    **dict.fromkeys(("no", "n", "off", "f"), "false"),
+    **dict.fromkeys(("true", "1", "yes", "y", "on", "t"), True),
+    **dict.fromkeys(("false", "0", "no", "n", "off", "f"), False),
 }
+_NO_FRACTION: Final = re.compile(r"\.0+\Z")
 _HIGHEST_PORT: Final = 65_535
 _MOST_DAYS: Final = 36_500
 
@@ -138,7 +139,7 @@ def read_settings() -> Settings:
             continue
         try:
             values[field.name] = _typed(said[name], field.type)
-        except msgspec.ValidationError:
+        except ValueError:
             # The value is not quoted: it may be a secret in the wrong place.
             problems.append(f"{name}: expected {_EXPECTED[field.type]}.")
     if problems:
@@ -146,10 +147,16 @@ def read_settings() -> Settings:
     return Settings(**values)
 
 
-def _typed(text: str, type_: type) -> Any:
-    if type_ is bool:
-        text = _FLAGS.get(text.lower(), text)
-    return msgspec.convert(text if type_ is str else text.strip(), type_, strict=False)
+def _typed(text: str, type_: type) -> str | int | float | bool:
+    """A text as a value of this type, in any spelling that Python reads; `ValueError` when it is none."""
+    if type_ is str:
+        return text
+    text = text.strip()
+    if type_ is not bool:
+        return int(_NO_FRACTION.sub("", text)) if type_ is int else float(text)
+    if (flag := _FLAGS.get(text.lower())) is None:
+        raise ValueError
+    return flag
 
 
 def checked_for_database(settings: Settings) -> str:

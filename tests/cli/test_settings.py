@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 from typing import TYPE_CHECKING, ClassVar
@@ -286,11 +287,26 @@ def test_the_hosts_that_may_be_reached_are_those_that_are_named() -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [(" 8000 ", 8000), ("8000.0", 8000), ("0", 0)],
+    [(" 8000 ", 8000), ("8000.0", 8000), ("0", 0), ("8_000", 8000), ("+80", 80), ("0080", 80)],
 )
 def test_numbers_as_people_write_them(text: str, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("messagelog_port", text)
     assert read_settings().port == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [(".5", 0.5), ("5.", 5.0), ("+1", 1.0), ("1e1", 10.0), ("02", 2.0)]
+)
+def test_fractions_as_people_write_them(text: str, value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESSAGELOG_SWEEP_SECONDS", text)
+    assert read_settings().sweep_seconds == value
+
+
+@pytest.mark.parametrize("name", ["PORT", "SWEEP_SECONDS", "DATABASE_INSECURE"])
+def test_bytes_that_are_no_text_are_refused_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"MESSAGELOG_{name}", os.fsdecode(b"1\xff"))
+    with pytest.raises(BadSettings, match=f"MESSAGELOG_{name}: expected "):
+        read_settings()
 
 
 @pytest.mark.parametrize("text", ["true", "True", "1", "yes", "Y", "on", "t"])
