@@ -29,6 +29,7 @@ from messagelog.storage.scripts.values import (
     key_params,
     log_from,
     log_params,
+    new_log,
     new_log_params,
     readable,
     row_from,
@@ -64,21 +65,19 @@ def accept(work: NewWork, planner: Planner, terms: Terms) -> Script[Acceptance]:
     """
     ids = sorted({row.id for row in work.rows})
     locked, found, waiting = yield Together(
-        Do("insert_log", [new_log_params(work)]),
         Fetch("lock_log", key_params(work.key)),
         Fetch("find_rows", {"tenant": work.key.tenant, "platform": work.key.platform, "ids": ids}),
         _waiting(work.key, terms),
     )
-    if not locked:  # what was there when we wanted to make it was dropped while we waited for it
-        return (yield from accept(work, planner, terms))
+    known = {row.id: row for row in map(row_from, found)}
+    if not locked:
+        return (yield from _accepted_first(work, known, planner, terms))
     log, now = log_from(work.key, locked[0][:-1]), locked[0][-1]
     if log.contact_id != work.contact_id:
         if log.third_party_log_id or log.earlier or log.due_at is not None or log.state is LogState.PARKED:
             return Acceptance(held_by=(log.contact_id, log.contact_name))
         log = _repointed(log, work)
-    known = {row.id: row for row in map(row_from, found)}
-    wanted = yield from _wanted(work, known)
-    fresh, again = _accepted(work, wanted, log, known, now)
+    fresh, again = _accepted(work, (yield from _wanted(work, known)), log, known)
     free = log.state is LogState.OPEN and (log.due_at is None or log.due_at <= now)
     if not free or log.call is not None:
         yield Together(*_written(log, fresh, again))
@@ -87,6 +86,19 @@ def accept(work: NewWork, planner: Planner, terms: Terms) -> Script[Acceptance]:
     begun = _freed(log) if step is None else _begun(log, step, now, terms)
     yield Together(*_written(log, fresh, again, step), Do("save_log", [log_params(begun)]))
     return Acceptance(claim=None if step is None else Claim(begun, step))
+
+
+def _accepted_first(
+    work: NewWork, known: Mapping[str, MessageRow], planner: Planner, terms: Terms
+) -> Script[Acceptance]:
+    """The same with a conversation log that is new. If somebody else makes it now, all of this is done once more."""
+    log = new_log(work)
+    fresh, again = _accepted(work, (yield from _wanted(work, known)), log, known)
+    step = planner(log, _oldest([*fresh, *again], terms.batch))
+    begun = log if step is None else _begun(log, step, 0, terms)
+    yield Together(Do("insert_log", [new_log_params(begun)]), *_written(log, fresh, again, step))
+    # When the claim ends the database knows.
+    return Acceptance(claim=None if step is None else Claim(replace(begun, due_at=None), step))
 
 
 def claim(key: LogKey, planner: Planner, terms: Terms) -> Script[Claim | None]:
@@ -294,7 +306,7 @@ def _wanted(work: NewWork, known: Mapping[str, MessageRow]) -> Script[list[NewRo
 
 
 def _accepted(
-    work: NewWork, wanted: Iterable[NewRow], log: LogRow, known: Mapping[str, MessageRow], now: int
+    work: NewWork, wanted: Iterable[NewRow], log: LogRow, known: Mapping[str, MessageRow]
 ) -> tuple[list[MessageRow], list[MessageRow]]:
     """The rows that are to be written: those that are new, and those that failed or have a newer snapshot."""
     fresh, again = [], []
@@ -304,20 +316,20 @@ def _accepted(
     for row in wanted:
         old = known.get(row.id)
         if old is None:
-            fresh.append(_message_row(work, row, state, reason, now))
+            fresh.append(_message_row(work, row, state, reason))
         elif _stays(old, row, log):
-            again.append(_in_its_place(work, row, old, now))
+            again.append(_in_its_place(work, row, old))
         elif _starts_again(old, row, log, work.user_id):
-            again.append(_message_row(work, row, state, reason, now))
+            again.append(_message_row(work, row, state, reason))
     return fresh, again
 
 
-def _in_its_place(work: NewWork, row: NewRow, old: MessageRow, now: int) -> MessageRow:
+def _in_its_place(work: NewWork, row: NewRow, old: MessageRow) -> MessageRow:
     """The newer snapshot in the state of the older. A call whose answer was lost stays its user's.
 
     Only she can be asked about it; when she signs in it is by this row that it is found.
     """
-    newer = _message_row(work, row, old.state, old.reason, now)
+    newer = _message_row(work, row, old.state, old.reason)
     return replace(newer, user_id=old.user_id) if old.state is RowState.UNKNOWN else newer
 
 
@@ -352,7 +364,8 @@ def _newer(old: MessageRow, row: NewRow, log: LogRow) -> bool:
     return log.shared and ours and row.version > log.version
 
 
-def _message_row(work: NewWork, row: NewRow, state: RowState, reason: str | None, now: int) -> MessageRow:
+def _message_row(work: NewWork, row: NewRow, state: RowState, reason: str | None) -> MessageRow:
+    """A row that is to be written; when, the database knows."""
     return MessageRow(
         id=row.id,
         conversation_id=work.conversation_id,
@@ -365,8 +378,8 @@ def _message_row(work: NewWork, row: NewRow, state: RowState, reason: str | None
         version=row.version,
         entry_hash=None,
         payload=row.payload,
-        created_at=now,
-        updated_at=now,
+        created_at=0,
+        updated_at=0,
     )
 
 
