@@ -7,7 +7,7 @@ locked too, in the order of their ids.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -141,15 +141,15 @@ def save(
     whose = None if pause is None else pause.user_id
     # The changes are sent along with the question whether the claim stands: if it does not, they are undone.
     locked, planned = yield Together(
-        Fetch("lock_log", key_params(log.key)),
+        Fetch("lock_claim", key_params(log.key)),
         Do("change_row", [change_params(log, change, whose) for change in changes]),
         *_waiting_changed(log.key, waiting),
         *attempted(log, attempt),
         _waiting(log.key, terms),
     )
-    current, now = _held(log, locked)
+    held = _held(log, locked)
     if anew is not None:
-        user_id, gone = current.call_user or "", current.third_party_log_id
+        user_id, gone = held.call_user or "", held.third_party_log_id
         planned_anew = [anew_params(log, row, user_id, gone) for row in sorted(anew, key=lambda row: row.id)]
         left = {**key_params(log.key), "gone": gone, "reason": _DELETED}
         (planned,) = yield Together(
@@ -160,10 +160,10 @@ def save(
         return None
     if wait_ms is not None:
         # What only she can be asked about waits for her sign-in, which makes it due.
-        due_at = None if paused and log.call is not None else now + wait_ms
+        due_at = None if paused and log.call is not None else held.now + wait_ms
         yield Do("save_log", [log_params(replace(log, owner=None, due_at=due_at))])
         return None
-    return (yield from _next(log.without_call(), now, planned, planner, terms))
+    return (yield from _next(log.without_call(), held.now, planned, planner, terms))
 
 
 def note(log: LogRow, terms: Terms, back: Sequence[str] = ()) -> Script[None]:
@@ -171,8 +171,8 @@ def note(log: LogRow, terms: Terms, back: Sequence[str] = ()) -> Script[None]:
 
     `back` are rows of the step that the call does not bring after all: they wait for the next one.
     """
-    _, now = _held(log, (yield Fetch("lock_log", key_params(log.key))))
-    due_at = now + terms.lease_ms + terms.settle_ms
+    held = _held(log, (yield Fetch("lock_claim", key_params(log.key))))
+    due_at = held.now + terms.lease_ms + terms.settle_ms
     waiting = [change_params(log, RowChange(id_, RowState.PLANNED)) for id_ in back]
     yield Together(Do("change_row", waiting), Do("save_log", [log_params(replace(log, due_at=due_at))]))
 
@@ -206,12 +206,22 @@ def _unpaused(changes: Sequence[RowChange]) -> list[RowChange]:
 # ------------------------------------------------------------------------------------------- the claim
 
 
-def _held(log: LogRow, locked: Sequence[Sequence[Any]]) -> tuple[LogRow, int]:
-    """The claimed log as the database has it, and the time; `ClaimLost` when the claim does not stand any more."""
-    current = log_from(log.key, locked[0][:-1]) if locked else None
-    if current is None or current.fence != log.fence or current.owner != log.owner:
+class _Held(NamedTuple):
+    """What the database says of a claimed log, and the time."""
+
+    call_user: str | None
+    third_party_log_id: str | None
+    now: int
+
+
+def _held(log: LogRow, locked: Sequence[Sequence[Any]]) -> _Held:
+    """What the database says of the claimed log; `ClaimLost` when the claim does not stand any more."""
+    if not locked:
         raise ClaimLost
-    return current, locked[0][-1]
+    owner, fence, *held = locked[0]
+    if fence != log.fence or owner != log.owner:
+        raise ClaimLost
+    return _Held(*held)
 
 
 def _next(

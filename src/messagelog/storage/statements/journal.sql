@@ -14,6 +14,14 @@ FROM (SELECT * FROM "conversationLogs"
       WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
       {lock}) AS log
 
+-- name: lock_claim
+-- Whose a conversation log is and what is called for it, for the transaction that ends the call; and what time it is,
+-- as in lock_log.
+SELECT "owner", "fence", "callUser", "thirdPartyLogId", {now}
+FROM (SELECT * FROM "conversationLogs"
+      WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+      {lock}) AS log
+
 -- name: insert_log
 -- A new conversation log, claimed already; :due_in is how long (ms) the claim lasts. There is no ON CONFLICT: whoever
 -- finds that somebody was faster has to look again.
