@@ -44,8 +44,8 @@ CATALOGUE = (
         (
             (
                 "storage/scripts/claiming.py",
-                "if current is None or current.fence != log.fence or current.owner != log.owner:",
-                "if current is None:",
+                "if fence != log.fence or owner != log.owner:",
+                "if False:",
             ),
         ),
         ("tests/storage", "-k", "lost or fence or claim"),

@@ -25,6 +25,8 @@ def test_a_lease_that_two_calls_outlast_is_refused(call: float, lease: float) ->
 
 def test_what_a_lease_has_beyond_two_calls_is_its_margin() -> None:
     assert Times(call=1.0, lease=2.5).lease == 2.5
+    assert Times(call=1.0, lease=2.5).run_within_lease == 0.25, "a run leaves half of it"
+    assert Times().run_within_lease == 1.0
 
 
 class SlowSearch(Plain):

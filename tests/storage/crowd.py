@@ -12,7 +12,7 @@ import pytest
 from messagelog.storage import LogKey, scripts
 from messagelog.storage.rows import Terms
 from messagelog.storage.scripts import Do, Fetch
-from messagelog.storage.scripts.values import new_log_params
+from messagelog.storage.scripts.values import new_log, new_log_params
 from storage.journal import KEY, LEASE, SETTLE, plan, work
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def blocking(reached: threading.Event, gate: threading.Event) -> Callable[[], Sc
     """A transaction that has written a log and then stands still until the gate opens."""
 
     def script() -> Script[None]:
-        yield Do("insert_log", [new_log_params(work(key=log_key(0)))])
+        yield Do("insert_log", [new_log_params(new_log(work(key=log_key(0))))])
         yield Fetch("next_due", {})
         reached.set()
         assert gate.wait(20)

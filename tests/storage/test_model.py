@@ -104,8 +104,9 @@ class Model:
         if log in self.holders:
             assert self.holders[log][1] <= now, "two valid claims for one log"
         assert claim.log.fence > self.fences.get(log, 0)
-        assert claim.log.due_at is not None
-        self.holders[log] = (claim.log.fence, claim.log.due_at)
+        first = claim.log.due_at is None  # when that ends only the database has written down
+        assert not first or log not in self.fences
+        self.holders[log] = (claim.log.fence, now + LEASE + SETTLE if first else claim.log.due_at or 0)
         self.fences[log] = claim.log.fence
         self.claims.append(claim)
         if claim.step is None:

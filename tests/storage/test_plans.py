@@ -97,6 +97,7 @@ VALUES: dict[str, Any] = {
             "generation",
             "fence",
             "due_at",
+            "due_in",
             "tries",
             "asks",
             "body_size",

@@ -338,7 +338,7 @@ _CALLING = frozenset(
         "claim:done",
         "save:lock_user",
         "save:pause_user",
-        "save:lock_log",
+        "save:lock_claim",
         "save:find_rows",
         "save:change_row",
         "save:rows_in_state",

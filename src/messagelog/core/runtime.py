@@ -64,8 +64,8 @@ _log = structlog.get_logger(__name__)
 class Times:
     """How long things take, in seconds.
 
-    `lease` must outlast a call and all that is read before it, which never takes longer than a call either, and the
-    calls of a run, of which none begins after `run`. What it has beyond that is the margin for a slow machine.
+    `lease` must outlast a call and all that is read before it, which never takes longer than a call either. What it
+    has beyond that is the margin for a slow machine, and for the calls of a run, of which none begins after `run`.
     """
 
     answer: float = 12.0
@@ -76,8 +76,13 @@ class Times:
     drain: float = 30.0
 
     def __post_init__(self) -> None:
-        if self.lease <= 2 * self.call + self.run:
-            raise ValueError("the lease must outlast two calls and a run")
+        if self.lease <= 2 * self.call:
+            raise ValueError("the lease must outlast two calls")
+
+    @property
+    def run_within_lease(self) -> float:
+        """`run`, or half of the margin where that is less."""
+        return min(self.run, (self.lease - 2 * self.call) / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,7 @@ class Runtime:
         self._more_is_due = False
         self._woken = asyncio.Event()
         parts = (store, sealer, users, caller, self._bulletin, luck)
-        self._worker = Worker(*parts, run_seconds=self.times.run, clock=clock)
+        self._worker = Worker(*parts, run_seconds=self.times.run_within_lease, clock=clock)
 
     # ------------------------------------------------------------------------------------- requests
 

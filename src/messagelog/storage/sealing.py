@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import os
 from dataclasses import dataclass, field
@@ -126,6 +127,7 @@ def _key_id(secret: str) -> bytes:
     return _derived(secret, b"messagelog key id", _KEY_ID_BYTES)
 
 
+@functools.lru_cache(maxsize=1024)  # what is sealed is mostly opened a moment later
 def _bound(context: tuple[str, ...]) -> bytes:
     """One text that no other context shares: each part with its length before it."""
     return b"".join(b"%d:%s" % (len(part := text.encode()), part) for text in context)

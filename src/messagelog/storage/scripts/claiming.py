@@ -7,7 +7,7 @@ locked too, in the order of their ids.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -29,6 +29,7 @@ from messagelog.storage.scripts.values import (
     key_params,
     log_from,
     log_params,
+    new_log,
     new_log_params,
     readable,
     row_from,
@@ -64,21 +65,19 @@ def accept(work: NewWork, planner: Planner, terms: Terms) -> Script[Acceptance]:
     """
     ids = sorted({row.id for row in work.rows})
     locked, found, waiting = yield Together(
-        Do("insert_log", [new_log_params(work)]),
         Fetch("lock_log", key_params(work.key)),
         Fetch("find_rows", {"tenant": work.key.tenant, "platform": work.key.platform, "ids": ids}),
         _waiting(work.key, terms),
     )
-    if not locked:  # what was there when we wanted to make it was dropped while we waited for it
-        return (yield from accept(work, planner, terms))
+    known = {row.id: row for row in map(row_from, found)}
+    if not locked:
+        return (yield from _accepted_first(work, known, planner, terms))
     log, now = log_from(work.key, locked[0][:-1]), locked[0][-1]
     if log.contact_id != work.contact_id:
         if log.third_party_log_id or log.earlier or log.due_at is not None or log.state is LogState.PARKED:
             return Acceptance(held_by=(log.contact_id, log.contact_name))
         log = _repointed(log, work)
-    known = {row.id: row for row in map(row_from, found)}
-    wanted = yield from _wanted(work, known)
-    fresh, again = _accepted(work, wanted, log, known, now)
+    fresh, again = _accepted(work, (yield from _wanted(work, known)), log, known)
     free = log.state is LogState.OPEN and (log.due_at is None or log.due_at <= now)
     if not free or log.call is not None:
         yield Together(*_written(log, fresh, again))
@@ -87,6 +86,19 @@ def accept(work: NewWork, planner: Planner, terms: Terms) -> Script[Acceptance]:
     begun = _freed(log) if step is None else _begun(log, step, now, terms)
     yield Together(*_written(log, fresh, again, step), Do("save_log", [log_params(begun)]))
     return Acceptance(claim=None if step is None else Claim(begun, step))
+
+
+def _accepted_first(
+    work: NewWork, known: Mapping[str, MessageRow], planner: Planner, terms: Terms
+) -> Script[Acceptance]:
+    """The same with a conversation log that is new. If somebody else makes it now, all of this is done once more."""
+    log = new_log(work)
+    fresh, again = _accepted(work, (yield from _wanted(work, known)), log, known)
+    step = planner(log, _oldest([*fresh, *again], terms.batch))
+    begun = log if step is None else _begun(log, step, 0, terms)
+    yield Together(Do("insert_log", [new_log_params(begun)]), *_written(log, fresh, again, step))
+    # When the claim ends the database knows.
+    return Acceptance(claim=None if step is None else Claim(replace(begun, due_at=None), step))
 
 
 def claim(key: LogKey, planner: Planner, terms: Terms) -> Script[Claim | None]:
@@ -129,15 +141,15 @@ def save(
     whose = None if pause is None else pause.user_id
     # The changes are sent along with the question whether the claim stands: if it does not, they are undone.
     locked, planned = yield Together(
-        Fetch("lock_log", key_params(log.key)),
+        Fetch("lock_claim", key_params(log.key)),
         Do("change_row", [change_params(log, change, whose) for change in changes]),
         *_waiting_changed(log.key, waiting),
         *attempted(log, attempt),
         _waiting(log.key, terms),
     )
-    current, now = _held(log, locked)
+    held = _held(log, locked)
     if anew is not None:
-        user_id, gone = current.call_user or "", current.third_party_log_id
+        user_id, gone = held.call_user or "", held.third_party_log_id
         planned_anew = [anew_params(log, row, user_id, gone) for row in sorted(anew, key=lambda row: row.id)]
         left = {**key_params(log.key), "gone": gone, "reason": _DELETED}
         (planned,) = yield Together(
@@ -148,10 +160,10 @@ def save(
         return None
     if wait_ms is not None:
         # What only she can be asked about waits for her sign-in, which makes it due.
-        due_at = None if paused and log.call is not None else now + wait_ms
+        due_at = None if paused and log.call is not None else held.now + wait_ms
         yield Do("save_log", [log_params(replace(log, owner=None, due_at=due_at))])
         return None
-    return (yield from _next(log.without_call(), now, planned, planner, terms))
+    return (yield from _next(log.without_call(), held.now, planned, planner, terms))
 
 
 def note(log: LogRow, terms: Terms, back: Sequence[str] = ()) -> Script[None]:
@@ -159,8 +171,8 @@ def note(log: LogRow, terms: Terms, back: Sequence[str] = ()) -> Script[None]:
 
     `back` are rows of the step that the call does not bring after all: they wait for the next one.
     """
-    _, now = _held(log, (yield Fetch("lock_log", key_params(log.key))))
-    due_at = now + terms.lease_ms + terms.settle_ms
+    held = _held(log, (yield Fetch("lock_claim", key_params(log.key))))
+    due_at = held.now + terms.lease_ms + terms.settle_ms
     waiting = [change_params(log, RowChange(id_, RowState.PLANNED)) for id_ in back]
     yield Together(Do("change_row", waiting), Do("save_log", [log_params(replace(log, due_at=due_at))]))
 
@@ -194,12 +206,22 @@ def _unpaused(changes: Sequence[RowChange]) -> list[RowChange]:
 # ------------------------------------------------------------------------------------------- the claim
 
 
-def _held(log: LogRow, locked: Sequence[Sequence[Any]]) -> tuple[LogRow, int]:
-    """The claimed log as the database has it, and the time; `ClaimLost` when the claim does not stand any more."""
-    current = log_from(log.key, locked[0][:-1]) if locked else None
-    if current is None or current.fence != log.fence or current.owner != log.owner:
+class _Held(NamedTuple):
+    """What the database says of a claimed log, and the time."""
+
+    call_user: str | None
+    third_party_log_id: str | None
+    now: int
+
+
+def _held(log: LogRow, locked: Sequence[Sequence[Any]]) -> _Held:
+    """What the database says of the claimed log; `ClaimLost` when the claim does not stand any more."""
+    if not locked:
         raise ClaimLost
-    return current, locked[0][-1]
+    owner, fence, *held = locked[0]
+    if fence != log.fence or owner != log.owner:
+        raise ClaimLost
+    return _Held(*held)
 
 
 def _next(
@@ -294,7 +316,7 @@ def _wanted(work: NewWork, known: Mapping[str, MessageRow]) -> Script[list[NewRo
 
 
 def _accepted(
-    work: NewWork, wanted: Iterable[NewRow], log: LogRow, known: Mapping[str, MessageRow], now: int
+    work: NewWork, wanted: Iterable[NewRow], log: LogRow, known: Mapping[str, MessageRow]
 ) -> tuple[list[MessageRow], list[MessageRow]]:
     """The rows that are to be written: those that are new, and those that failed or have a newer snapshot."""
     fresh, again = [], []
@@ -304,20 +326,20 @@ def _accepted(
     for row in wanted:
         old = known.get(row.id)
         if old is None:
-            fresh.append(_message_row(work, row, state, reason, now))
+            fresh.append(_message_row(work, row, state, reason))
         elif _stays(old, row, log):
-            again.append(_in_its_place(work, row, old, now))
+            again.append(_in_its_place(work, row, old))
         elif _starts_again(old, row, log, work.user_id):
-            again.append(_message_row(work, row, state, reason, now))
+            again.append(_message_row(work, row, state, reason))
     return fresh, again
 
 
-def _in_its_place(work: NewWork, row: NewRow, old: MessageRow, now: int) -> MessageRow:
+def _in_its_place(work: NewWork, row: NewRow, old: MessageRow) -> MessageRow:
     """The newer snapshot in the state of the older. A call whose answer was lost stays its user's.
 
     Only she can be asked about it; when she signs in it is by this row that it is found.
     """
-    newer = _message_row(work, row, old.state, old.reason, now)
+    newer = _message_row(work, row, old.state, old.reason)
     return replace(newer, user_id=old.user_id) if old.state is RowState.UNKNOWN else newer
 
 
@@ -352,7 +374,8 @@ def _newer(old: MessageRow, row: NewRow, log: LogRow) -> bool:
     return log.shared and ours and row.version > log.version
 
 
-def _message_row(work: NewWork, row: NewRow, state: RowState, reason: str | None, now: int) -> MessageRow:
+def _message_row(work: NewWork, row: NewRow, state: RowState, reason: str | None) -> MessageRow:
+    """A row that is to be written; when, the database knows."""
     return MessageRow(
         id=row.id,
         conversation_id=work.conversation_id,
@@ -365,8 +388,8 @@ def _message_row(work: NewWork, row: NewRow, state: RowState, reason: str | None
         version=row.version,
         entry_hash=None,
         payload=row.payload,
-        created_at=now,
-        updated_at=now,
+        created_at=0,
+        updated_at=0,
     )
 
 

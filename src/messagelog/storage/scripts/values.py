@@ -34,17 +34,29 @@ def row_from(values: Sequence[Any]) -> MessageRow:
     return MessageRow(id_, conversation_id, log_id, third_party_log_id, user_id, RowState(state), *others)
 
 
-def new_log_params(work: NewWork) -> Params:
-    """The conversation log of a request, for the case that it is new."""
+def new_log(work: NewWork) -> LogRow:
+    """The conversation log of a request, when it is new."""
+    contact = (work.contact_id, work.contact_type, work.contact_name)
+    return LogRow(work.key, work.conversation_id, work.shared, *contact, work.pins)
+
+
+def new_log_params(log: LogRow) -> Params:
+    """A new conversation log; its `due_at` counts from the moment in which it is written."""
     return {
-        **key_params(work.key),
-        "conversation": work.conversation_id,
-        "shared": work.shared,
-        "contact_id": work.contact_id,
-        "contact_type": work.contact_type,
-        "contact_name": work.contact_name,
-        "pins": work.pins,
-        "blocks": b"",
+        **key_params(log.key),
+        "conversation": log.conversation_id,
+        "shared": log.shared,
+        "contact_id": log.contact_id,
+        "contact_type": log.contact_type,
+        "contact_name": log.contact_name,
+        "pins": log.pins,
+        "blocks": log.blocks,
+        "owner": log.owner,
+        "fence": log.fence,
+        "due_in": log.due_at,
+        "call": log.call,
+        "call_user": log.call_user,
+        "call_version": log.call_version,
     }
 
 

@@ -14,15 +14,24 @@ FROM (SELECT * FROM "conversationLogs"
       WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
       {lock}) AS log
 
+-- name: lock_claim
+-- Whose a conversation log is and what is called for it, for the transaction that ends the call; and what time it is,
+-- as in lock_log.
+SELECT "owner", "fence", "callUser", "thirdPartyLogId", {now}
+FROM (SELECT * FROM "conversationLogs"
+      WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+      {lock}) AS log
+
 -- name: insert_log
--- A new conversation log; nothing when it is there, or when somebody is faster.
+-- A new conversation log, claimed already; :due_in is how long (ms) the claim lasts. There is no ON CONFLICT: whoever
+-- finds that somebody was faster has to look again.
 INSERT INTO "conversationLogs" (
     "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
-    "contactName", "pins", "state", "generation", "version", "blocks", "fence", "callVersion", "tries", "asks",
-    "bodySize", "createdAt", "updatedAt")
+    "contactName", "pins", "state", "generation", "version", "blocks", "owner", "fence", "dueAt", "call", "callUser",
+    "callVersion", "tries", "asks", "bodySize", "createdAt", "updatedAt")
 VALUES (:tenant, :platform, :log, :conversation, :shared, :contact_id, :contact_type, :contact_name, :pins,
-    'open', 1, 0, :blocks, 0, 0, 0, 0, 0, {now}, {now})
-ON CONFLICT ("conversationLogId", "tenant", "platform") DO NOTHING
+    'open', 1, 0, :blocks, :owner, :fence, {now} + CAST(:due_in AS bigint), :call, :call_user, :call_version, 0, 0, 0,
+    {now}, {now})
 
 -- name: save_log
 -- Everything of a conversation log that may change. Whoever saves has locked it, and has seen the fence stand.
