@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from messagelog.core.errands import cut_off_within, one_call, sent_for
 
 
@@ -20,3 +22,19 @@ async def test_only_the_task_of_a_call_is_cut_off_with_it() -> None:
             assert not cut_off_within(5.0)
         assert cut_off_within(5.0)
     assert not cut_off_within(5.0)
+
+
+async def test_what_is_done_after_the_cut_needs_a_clock_of_its_own() -> None:
+    """A connector tidies up once its call was cut off: nobody does that twice."""
+    tidying = []
+
+    async def call() -> None:
+        with one_call(5.0):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                tidying.append(cut_off_within(5.0))
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(call(), 0.001)
+    assert tidying == [False]

@@ -13,20 +13,25 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from messagelog import compose
+from messagelog.compose import LogFormat
 from messagelog.connectors import (
     AuthExpired,
     ConnectorError,
+    Contact,
+    MessageLog,
     NotFound,
     OutcomeUnknown,
     RateLimit,
     RateLimited,
     Rejected,
+    Session,
     Unavailable,
 )
 from messagelog.core import Times
 from messagelog.core.settle import Abilities
 from support.crm import Appending, Batches, Call, Crm, Finding, Html, Plain, ReadingBack
-from support.requests import START, body, message
+from support.requests import JORDAN, MAYA, OMAR, START, body, message
 from support.waiting import until
 from support.world import World, world
 
@@ -322,3 +327,170 @@ async def test_whoever_was_paused_does_not_go_on_with_a_run(
         assert (await waiting).successful
         await paused.runtime.idle()
         assert texts(crm, 5) == [1] * 5
+
+
+class BatchesReadBack(Finding):
+    """All new messages in a call, and the activity can be read."""
+
+    takes_batches = True
+
+
+class Own(Plain):
+    """Each text is written by the connector itself."""
+
+    async def update_message_log(self, session: Session, log: MessageLog) -> None:
+        def do() -> None:
+            self._activity(log).body += "".join(str(each.record.subject) for each in log.messages)
+
+        await self.crm.work(Call("update", session.user_id, log), do)
+
+
+class Custom(Own):
+    """And it says so."""
+
+    log_format = LogFormat.CUSTOM
+
+
+class Unsearchable(AppendingReadBack):
+    """Nobody can be looked up now."""
+
+    looked_up = 0
+
+    async def find_contact(self, session: Session, phone_number: str) -> list[Contact]:
+        self.looked_up += 1
+        raise Unavailable("HTTP 503", status=503)
+
+
+async def die(here: World) -> None:
+    """The process goes away, whatever it does."""
+    tasks = list(here.runtime._working.values())
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def hangs_at(crm: Crm, number: int) -> Callable[[Call], None]:
+    """Keeps back the answer to the update with this number, with its work done."""
+
+    def fault(call: Call) -> None:
+        if call.kind == "update" and crm.count("update") == number:
+            crm.gate = asyncio.Event()
+
+    return fault
+
+
+async def test_each_message_of_a_run_is_looked_for_as_it_was_written(database_url: str) -> None:
+    """The user has another name since then: that is in the text of the later ones."""
+    clock, crm = Clock(), Crm()
+    ours: dict[str, Any] = {
+        "direction": "Outbound",
+        "from": {"phoneNumber": JORDAN["phoneNumber"]},
+        "to": [MAYA],
+    }
+    renamed: dict[str, Any] = {"self": {**JORDAN, "name": "Jordan Singh"}}
+    first, times = asyncio.Event(), Times(answer=0.1, call=5, lease=60)
+    async with world(database_url, AppendingReadBack, crm=crm, settings=times, clock=clock) as here:
+        await here.send(body(message(1, "text-01.")))
+        crm.before = lambda _call: setattr(crm, "gate", first)
+        await here.send(body(message(2, "text-02.", **ours)))
+        await here.send(body(message(3, "text-03.", **ours)))
+        await here.send(body(message(4, "text-04.", **ours), message(5, "text-05.", **ours), **renamed))
+        crm.before = hangs_at(crm, 4)
+        first.set()
+        await until(lambda: crm.count("update") == 4)
+        await asyncio.sleep(0)
+        assert list((await here.states()).values()).count("calling") == 3
+        assert "Jordan Singh" in crm.only.body
+        await die(here)
+    crm.before = crm.gate = None
+    async with world(database_url, AppendingReadBack, crm=crm, settings=FAST, clock=clock) as again:
+        await taken_up(again, clock)
+        assert set((await again.states()).values()) == {"logged"}
+    assert texts(crm, 5) == [1] * 5
+
+
+async def test_of_two_that_read_alike_the_one_that_is_there_is_not_taken_for_both(database_url: str) -> None:
+    """A lost call has brought one of them only."""
+    clock, crm = Clock(), Crm()
+
+    def halved(call: Call) -> ConnectorError | None:
+        if call.kind != "update":
+            return None
+        activity = crm.only
+        activity.body = activity.body.replace("alike.", "", 1)
+        crm.after = None
+        return OutcomeUnknown("no answer")
+
+    async with world(database_url, BatchesReadBack, crm=crm, settings=FAST, clock=clock) as here:
+        await here.send(body(message(1, "first.")))
+        crm.after = halved
+        at = START + 120_000
+        await here.send(body(message(2, "alike.", at=at), message(3, "alike.", at=at + 1)))
+        await taken_up(here, clock)
+        assert set((await here.states()).values()) == {"logged"}
+    assert crm.only.body.count("alike.") == 2
+
+
+async def test_a_lost_batch_is_found_also_by_a_connector_that_takes_none_by_now(database_url: str) -> None:
+    """Two of its messages read alike, which no run has."""
+    clock, crm = Clock(), Crm()
+    at = START + 120_000
+    async with world(database_url, BatchesReadBack, crm=crm, settings=FAST, clock=clock) as here:
+        await here.send(body(message(1, "first.")))
+        crm.before = hangs_at(crm, 1)
+        await here.send(body(message(2, "alike.", at=at), message(3, "alike.", at=at + 1)))
+        await die(here)
+    crm.before = crm.gate = None
+    async with world(database_url, AppendingReadBack, crm=crm, settings=FAST, clock=clock) as again:
+        await taken_up(again, clock)
+        assert set((await again.states()).values()) == {"logged"}
+    assert crm.only.body.count("alike.") == 2
+
+
+async def test_a_text_that_cannot_be_written_is_refused_once(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once for the run that it began and once by itself: a third one would be told to those behind it."""
+    clock, crm = Clock(), Crm()
+    entries = compose.entries
+
+    def broken(*given: Any) -> Any:
+        if any(record.subject in {"text-02.", "text-03."} for record in given[2]):
+            raise ZeroDivisionError
+        return entries(*given)
+
+    async with world(database_url, AppendingReadBack, crm=crm, settings=FAST, clock=clock) as here:
+        await here.send(body(message(1, "text-01.")))
+        monkeypatch.setattr(compose, "entries", broken)
+        await here.send(body(*messages(5)))
+        await taken_up(here, clock)
+        states = await here.states()
+        assert [states[str(n)] for n in range(1, 6)] == ["logged", "failed", "failed", "logged", "logged"]
+    assert texts(crm, 5) == [1, 0, 0, 1, 1]
+
+
+async def test_a_run_looks_up_the_others_of_a_group_once(database_url: str) -> None:
+    """Each look-up may take seconds, and before the first call a run has no more of them than its lease allows."""
+    crm = Crm()
+    async with world(database_url, Unsearchable, crm=crm) as here:
+        connector = here.runtime.connectors["memory"]
+        assert isinstance(connector, Unsearchable)
+        group: dict[str, Any] = {"correspondents": (MAYA, OMAR)}
+        await here.send(body(message(1, "text-01."), **group))
+        before = connector.looked_up
+        assert before > 0
+        await here.send(body(*messages(5), **group))
+        assert set((await here.states()).values()) == {"logged"}
+        assert connector.looked_up - before == 1
+    assert texts(crm, 5) == [1] * 5
+
+
+async def test_a_text_of_the_connectors_own_is_in_no_run(database_url: str) -> None:
+    """It has no entries that its messages could be known by, also when the connector writes ours by now."""
+    crm = Crm()
+    async with world(database_url, Custom, crm=crm) as before:
+        await before.send(body(message(1, "text-01.")))
+    async with world(database_url, Own, crm=crm) as here:
+        await here.send(body(*messages(4)))
+        assert set((await here.states()).values()) == {"logged"}
+    assert texts(crm, 4)[1:] == [1] * 3

@@ -36,6 +36,7 @@ from messagelog.storage import scripts
 from messagelog.storage.rows import MessageRow
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from messagelog.core.media import MediaFetcher
@@ -107,7 +108,11 @@ class Caller:
             journal = await self._journal(connector, log, linked=linked)
         else:
             journal = _after(log, behind)
-        correspondents = await self._correspondents(connector, session, log, contents[0])
+        parties = contents[0].conversation.correspondents
+        if behind is None or behind.log.conversation.correspondents != parties:
+            correspondents = await self._correspondents(connector, session, log, contents[0])
+        else:  # each look-up may take seconds, of which a run has few
+            correspondents = behind.log.correspondents
         try:
             return self._composed(session, log, rows, contents, journal, correspondents)
         except Exception as error:
@@ -268,8 +273,8 @@ class Caller:
 def _after(log: LogRow, call: Prepared) -> JournalView:
     """The journal's view of an activity once this call, of one message, is done."""
     journal = call.journal
-    (row,), (message,), (entry,) = call.rows, call.log.messages, call.log.entries
-    known = [*journal.known, (row.sent_at, entry.hash, message.id)]
+    (row,), (message,) = call.rows, call.log.messages
+    known = [*journal.known, *((row.sent_at, entry.hash, message.id) for entry in call.log.entries)]
     size = written_size(log, call) if journal.appends else None
     return replace(journal, known=known, before=None, size=size)
 
@@ -320,15 +325,17 @@ def ambiguous(call: Prepared) -> bool:
     return call.journal.before is None and any(entry.hash in known for entry in call.log.entries)
 
 
-def alike(call: Prepared) -> bool:
-    """Whether two new entries read alike."""
-    return len({entry.hash for entry in call.log.entries}) < len(call.log.entries)
-
-
 def counted(body: str, pins: Pins, call: Prepared, key: bytes) -> dict[bytes, int]:
     """How often the new entries stand in a body, by hash."""
     hashes = {entry.hash: 0 for entry in call.log.entries}
     return hashes | compose.count_entries(body, pins, hashes.keys(), key, call.journal.known_hashes)
+
+
+def standing(body: str, pins: Pins, calls: Sequence[Prepared], key: bytes) -> Counter[bytes]:
+    """How often the new entries of calls stand in a body, by hash, beyond what stood there before the first."""
+    journal = calls[0].journal
+    hashes = {hash_ for call in calls for hash_ in call.hashes.values()}
+    return journal.beyond(compose.count_entries(body, pins, hashes, key, journal.known_hashes))
 
 
 def counts_noted(counts: Mapping[bytes, int]) -> str:

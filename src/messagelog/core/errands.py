@@ -41,9 +41,12 @@ def current() -> Errand:
 
 
 def cut_off_within(seconds: float) -> bool:
-    """Whether this task ends within so many seconds, whatever it waits for: its requests need no clock of their own."""
-    errand = current()
-    return errand.seconds <= seconds and errand.task is asyncio.current_task()
+    """Whether this task ends within so many seconds, whatever it waits for: its requests need no clock of their own.
+
+    What was cut off already is not cut off again, whatever it does in the end.
+    """
+    errand, task = current(), asyncio.current_task()
+    return errand.seconds <= seconds and task is not None and errand.task is task and not task.cancelling()
 
 
 class _On:

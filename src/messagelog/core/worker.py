@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from messagelog.connectors import (
     AuthExpired,
+    BodyFull,
     Connector,
     ConnectorError,
     NotFound,
@@ -27,12 +28,12 @@ from messagelog.connectors import (
 from messagelog.core.attempts import attempt_of
 from messagelog.core.calls import (
     NOTHING_COUNTED,
-    alike,
     ambiguous,
     blocks_noted,
     counted,
     counts_noted,
     read_pins,
+    standing,
     written_size,
 )
 from messagelog.core.settle import (
@@ -54,7 +55,7 @@ from messagelog.storage.rows import LogRow, MessageRow, Pause, RowChange, RowRep
 from messagelog.storage.sealing import SealBroken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from messagelog.core.bulletin import Bulletin
     from messagelog.core.calls import Caller, Prepared
@@ -108,6 +109,11 @@ class _Job(msgspec.Struct, frozen=True):
         """The user in whose session the call is made."""
         return self.log.call_user or self.rows[0].user_id
 
+    @property
+    def first(self) -> _Job:
+        """The first call: of a run that of its oldest row."""
+        return self.of(self.rows[:1]) if self.in_run else self
+
     def of(self, rows: Sequence[MessageRow]) -> _Job:
         """The same call, for these rows only."""
         return replace(self, rows=rows)
@@ -127,10 +133,10 @@ class _Job(msgspec.Struct, frozen=True):
             has_more=self.log.call == "create" and call.log.has_more,
         )
 
-    def is_there(self, call: Prepared) -> Settled:
-        """The activity was read, and holds what an update brought."""
+    def is_there(self, call: Prepared, hashes: Mapping[str, bytes]) -> Settled:
+        """The activity was read, and holds what an update brought; `call` is the last one."""
         log_id, version = self.log.third_party_log_id or "", self.rows[0].version if self.log.shared else 0
-        return succeeded(self.log, self.rows, log_id, call.hashes, version, written_size(self.log, call))
+        return succeeded(self.log, self.rows, log_id, hashes, version, written_size(self.log, call))
 
     def troubled(self, error: ConnectorError) -> Settled:
         may_recreate = self.may_recreate
@@ -209,9 +215,9 @@ class Worker:
             job, calls = await self._noted(job, await self._all_prepared(job))
         except ConnectorError as error:
             # Nothing has been written yet, whatever reading came to: it is known not to be done.
-            return job.troubled(_harmless(error))
+            return job.first.troubled(_harmless(error))
         except (SealBroken, LookupError) as error:
-            return job.troubled(Rejected(f"the stored text cannot be read: {error}"))
+            return job.first.troubled(Rejected(f"the stored text cannot be read: {error}"))
         settled = await self._tried(job.of(calls[0].rows), calls[0])
         for call in calls[1:]:
             if settled.error is not None or self._is_late(began):
@@ -244,16 +250,16 @@ class Worker:
         """The calls of a step: one, or of a run one for each row.
 
         A run ends before an entry that reads like another one: that one's outcome could not be told from the other's.
-        So it does before one that cannot be prepared, which is told of when its turn comes.
+        So it does before one that cannot be prepared, which is told of when its turn comes. There is none where the
+        activity has a text of the connector's own, in which nothing could be told from anything.
         """
-        if not job.in_run:
-            return [await self._prepared(job)]
-        call = await self._prepared(job.of(job.rows[:1]))
+        call = await self._prepared(job.first)
         calls = [call]
+        if not job.in_run or not call.hashes or ambiguous(call):
+            return calls
         with suppress(ConnectorError, SealBroken, LookupError):
-            for row in () if ambiguous(call) else job.rows[1:]:
-                given = (job.connector, call.session, job.log, [row])
-                call = await self._caller.prepare(*given, behind=call)
+            for row in job.rows[1:]:
+                call = await self._behind(call, job, row)
                 if ambiguous(call):
                     break
                 calls.append(call)
@@ -268,6 +274,10 @@ class Worker:
             raise
         job.shown.credentials = session.sealed
         return await self._caller.prepare(job.connector, session, job.log, job.rows, linked=linked)
+
+    async def _behind(self, call: Prepared, job: _Job, row: MessageRow) -> Prepared:
+        """The call of a run that is made next."""
+        return await self._caller.prepare(job.connector, call.session, job.log, [row], behind=call)
 
     async def _noted(self, job: _Job, calls: list[Prepared]) -> tuple[_Job, list[Prepared]]:
         """Journals, before a call leaves, what only then can be known and a lost answer would make necessary.
@@ -349,24 +359,47 @@ class Worker:
         if not job.able.reads_back:
             finding = Finding.REPEATABLE if job.able.amends else Finding.NOBODY_KNOWS
             return recovered(job.log, job.rows, finding)
-        if ambiguous(call) or (job.in_run and alike(call)):
+        calls = await self._lost(job, call)
+        hashes = {id_: hash_ for each in calls for id_, hash_ in each.hashes.items()}
+        if call.journal.before is None and not call.journal.known_hashes.isdisjoint(hashes.values()):
             # It is counted and noted before such a call leaves, and a run ends before one: this one never left.
             return recovered(job.log, job.rows, Finding.NOT_THERE)
         body = await self._caller.read(job.connector, call)
-        if call.log.holds(body):
-            return job.is_there(call)
-        found = () if job.log.shared else self._found(job, call, body)
-        if not found:
+        if job.log.shared:
+            whole = call.log.holds(body)
+            return job.is_there(call, {}) if whole else recovered(job.log, job.rows, Finding.NOT_THERE)
+        there = self._found(job, calls, hashes, body)
+        if not there.rows:
             return recovered(job.log, job.rows, Finding.NOT_THERE)
-        there = job.of(found)
-        settled = there.is_there(await self._prepared(there))
-        return found_in_part(settled, [row for row in job.rows if row not in found])
+        if len(there.rows) < len(job.rows):
+            calls = await self._lost(there, await self._prepared(there))
+        return found_in_part(
+            there.is_there(calls[-1], hashes), [row for row in job.rows if row not in there.rows]
+        )
 
-    def _found(self, job: _Job, call: Prepared, body: str) -> list[MessageRow]:
-        """The rows whose entries stand in a body."""
-        counts = counted(body, read_pins(job.log.pins), call, self._sealer.entry_key)
-        standing = call.journal.beyond(counts)
-        return [row for row in job.rows if standing[call.hashes.get(row.id, b"")] > 0]
+    async def _lost(self, job: _Job, call: Prepared) -> list[Prepared]:
+        """The calls whose answers were lost, each as it was made; `call` holds all of it.
+
+        Each message of a run was written with what its own request said of who speaks.
+        """
+        if not job.in_run:
+            return [call]
+        calls = [await self._prepared(job.first)]
+        with suppress(BodyFull):  # what is behind the one that had no room never left
+            for row in job.rows[1:]:
+                calls.append(await self._behind(calls[-1], job, row))
+        return calls
+
+    def _found(self, job: _Job, calls: list[Prepared], hashes: Mapping[str, bytes], body: str) -> _Job:
+        """The rows whose entries stand in a body: of two that read alike each has one of its own."""
+        left = standing(body, read_pins(job.log.pins), calls, self._sealer.entry_key)
+        found = []
+        for row in job.rows:
+            hash_ = hashes.get(row.id)
+            if hash_ is not None and left[hash_] > 0:
+                left[hash_] -= 1
+                found.append(row)
+        return job.of(found)
 
     # ---------------------------------------------------------------------------------------- journal
 
