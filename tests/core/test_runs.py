@@ -298,6 +298,22 @@ async def test_a_copy_that_people_have_made_is_not_taken_for_a_later_message(
     assert crm.only.body.count("something else.") == 1
 
 
+async def test_a_user_who_signs_out_during_a_run(database_url: str) -> None:
+    """No further call is made in her name."""
+    crm = Crm()
+    async with world(database_url, crm=crm) as here:
+        gate = asyncio.Event()
+        crm.before = lambda _call: setattr(crm, "gate", gate if crm.count("update") == 1 else None)
+        waiting = asyncio.create_task(here.send(body(*messages(4))))
+        await until(lambda: crm.count("update") == 1)
+        await here.assembly.users.sign_out(here.runtime.connector("memory"), await here.user())
+        gate.set()
+        await waiting
+        await here.runtime.idle()
+        assert crm.count("update") == 1
+        assert await here.states() == {"1": "logged", "2": "logged", "3": "waiting", "4": "waiting"}
+
+
 @pytest.mark.parametrize("which", ["loop", "calendar"])
 async def test_whoever_was_paused_does_not_go_on_with_a_run(
     database_url: str, which: str, monkeypatch: pytest.MonkeyPatch

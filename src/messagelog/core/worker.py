@@ -220,7 +220,7 @@ class Worker:
             return job.first.troubled(Rejected(f"the stored text cannot be read: {error}"))
         settled = await self._tried(job.of(calls[0].rows), calls[0])
         for call in calls[1:]:
-            if settled.error is not None or self._is_late(began):
+            if settled.error is not None or self._is_late(began) or not await self._goes_on(job, call):
                 break
             settled = followed(settled, await self._tried(job.about(settled.log).of(call.rows), call))
         return settled
@@ -232,6 +232,13 @@ class Worker:
     def _is_late(self, began: tuple[float, float]) -> bool:
         """Whether a run has to end, by either clock: for whoever was paused meanwhile the claim may be another's."""
         return any(now - then >= self._run_seconds for now, then in zip(self._now(), began, strict=True))
+
+    async def _goes_on(self, job: _Job, call: Prepared) -> bool:
+        """Whether the user's session is the one that a call was prepared with: she may have signed out meanwhile."""
+        try:
+            return call.session is await self._users.session(job.connector, job.log.key.tenant, job.caller_id)
+        except ConnectorError:
+            return False
 
     async def _tried(self, job: _Job, call: Prepared) -> Settled:
         try:
