@@ -12,8 +12,6 @@ import pytest
 from messagelog.storage import open_store
 from support import COUNTS
 from support.campaign import (
-    FAILING_KINDS,
-    KINDS,
     RESOLVABLE,
     SCENARIOS,
     Campaign,
@@ -50,8 +48,7 @@ async def here(database_url: str) -> AsyncIterator[Campaign]:
     [
         pytest.param(scenario, kind, id=f"{scenario.name}-{kind.__name__}")
         for scenario in SCENARIOS
-        for kind in KINDS
-        if not scenario.faults or kind in FAILING_KINDS
+        for kind in scenario.goes_to
     ],
 )
 async def test_every_schedule_of_one_crash_and_a_draw_of_two(

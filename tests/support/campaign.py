@@ -73,8 +73,10 @@ class Nothing(Plain):
 
 
 KINDS: tuple[type[Plain], ...] = (ExternalIds, Search, ReadBackOnly, AppendOnlyReadBack, AppendOnly, Nothing)
-FAILING_KINDS = frozenset({ExternalIds, Search, AppendOnly})
+FAILING_KINDS = frozenset({ExternalIds, Search, AppendOnlyReadBack, AppendOnly})
 """Those that go through a scenario with faults: one for each way of finding out."""
+RUNNING = (ExternalIds, ReadBackOnly, AppendOnlyReadBack, Nothing)
+"""Those whose updates are made in runs, one for each way of finding out."""
 RESOLVABLE = frozenset({ExternalIds, Search, ReadBackOnly, AppendOnlyReadBack})
 """With these nothing is ever parked."""
 
@@ -100,6 +102,12 @@ class Scenario:
     later: dict[str, Any] | None = None
     faults: tuple[ConnectorError | None, ...] = ()
     signs_in: bool = False
+    kinds: tuple[type[Plain], ...] = KINDS
+
+    @property
+    def goes_to(self) -> list[type[Plain]]:
+        """The kinds of CRM that it is sent to: with faults one for each way of finding out, of `kinds`."""
+        return [kind for kind in self.kinds if not self.faults or kind in FAILING_KINDS]
 
 
 ONE, TWO, THREE, FOUR = (message(n, f"text-{n:02}.") for n in (1, 2, 3, 4))
@@ -166,11 +174,13 @@ SCENARIOS = (
         "run",
         (body(ONE), body(ONE, TWO, THREE, FOUR)),
         ("text-01.", "text-02.", "text-03.", "text-04."),
+        kinds=RUNNING,
     ),
     Scenario(
         "run with equal texts",
         (body(ONE), body(ONE, TWO, TWICE, FOUR)),
         ("text-01.", "text-02.", "text-02.", "text-04."),
+        kinds=RUNNING,
     ),
     Scenario(
         "run goes on",
@@ -178,12 +188,14 @@ SCENARIOS = (
         ("text-01.", "text-02.", "text-03."),
         limit=700,
         activities=2,
+        kinds=RUNNING,
     ),
     Scenario(
         "run away",
         (body(ONE), body(ONE, TWO, THREE)),
         ("text-01.", "text-02.", "text-03."),
         faults=(None, AWAY),
+        kinds=RUNNING,
     ),
     Scenario(
         "run with a sign-in",
@@ -191,6 +203,7 @@ SCENARIOS = (
         ("text-01.", "text-02.", "text-03."),
         faults=(None, SIGN_IN),
         signs_in=True,
+        kinds=RUNNING,
     ),
     Scenario("group", (body(ONE, TWO, correspondents=(MAYA, OMAR)),), ("text-01.", "text-02.")),
 )
