@@ -65,9 +65,9 @@ CATALOGUE = (
         "the read-back",
         (
             (
-                "core/worker.py",
-                "if call.log.holds(await self._caller.read(job.connector, call)):",
-                "if await self._caller.read(job.connector, call) is None:",
+                "core/recovery.py",
+                "        if not there.rows:\n",
+                "        if True:\n",
             ),
         ),
         ("tests/crash/test_campaign.py", "-k", "sqlite-update-AppendOnlyReadBack"),
@@ -185,7 +185,7 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         "the clock of a run",
         (
             (
-                "core/worker.py",
+                "core/steps.py",
                 "settled.error is not None or self._is_late(began)",
                 "settled.error is not None",
             ),
@@ -196,9 +196,9 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         "the rows of a run that are there",
         (
             (
-                "core/worker.py",
-                "found = () if job.log.shared else self._found(job, call, body)",
-                "found = ()",
+                "core/recovery.py",
+                "        if not there.rows:\n",
+                "        if len(there.rows) < len(job.rows):\n",
             ),
         ),
         ("tests/core/test_runs.py", "-k", "cut_off"),
@@ -206,8 +206,8 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
     Mutant(
         "a run ends before equal texts",
         (
-            ("core/worker.py", "                if ambiguous(call):\n                    break\n", ""),
-            ("core/worker.py", "() if ambiguous(call) else job.rows[1:]", "job.rows[1:]"),
+            ("core/steps.py", "                if ambiguous(call):\n                    break\n", ""),
+            ("core/steps.py", "not call.hashes or ambiguous(call):", "not call.hashes:"),
         ),
         ("tests/core/test_runs.py", "-k", "copy"),
     ),

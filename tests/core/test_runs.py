@@ -336,9 +336,9 @@ async def test_whoever_was_paused_does_not_go_on_with_a_run(
         await other.runtime.idle()
         assert texts(crm, 5) == [1] * 5
         loop, ahead = asyncio.get_running_loop(), 61.0
-        worker = paused.runtime._worker
+        steps = paused.runtime._worker._steps
         late = (loop.time() + ahead, time.time()) if which == "loop" else (loop.time(), time.time() + ahead)
-        monkeypatch.setattr(worker, "_now", lambda: late)
+        monkeypatch.setattr(steps, "_now", lambda: late)
         gate.set()
         assert (await waiting).successful
         await paused.runtime.idle()

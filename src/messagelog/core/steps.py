@@ -1,0 +1,178 @@
+"""Makes the calls of a step, and journals before each what only then can be known."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from messagelog.connectors import ConnectorError, OutcomeUnknown, Rejected, Unavailable
+from messagelog.core.calls import (
+    NOTHING_COUNTED,
+    ambiguous,
+    blocks_noted,
+    counted,
+    counts_noted,
+    read_pins,
+)
+from messagelog.core.settle import ConnectorBroke, NotPrepared, followed
+from messagelog.core.users import SignInNeeded
+from messagelog.storage import scripts
+from messagelog.storage.sealing import SealBroken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from messagelog.core.calls import Caller, Prepared
+    from messagelog.core.job import Job
+    from messagelog.core.settle import Settled
+    from messagelog.core.users import UserDirectory
+    from messagelog.storage import Sealer, Store
+    from messagelog.storage.rows import MessageRow
+
+
+class Steps:
+    """Makes the calls of steps, each in its user's session.
+
+    No further call of a run begins after `run_seconds`: what was done is written down, and who waits for it is told.
+    `clock` gives epoch seconds.
+    """
+
+    def __init__(  # noqa: PLR0917 - the parts that it needs
+        self,
+        store: Store,
+        sealer: Sealer,
+        users: UserDirectory,
+        caller: Caller,
+        run_seconds: float = 1.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._run_seconds = run_seconds
+        self._clock = clock
+        self._store = store
+        self._sealer = sealer
+        self._users = users
+        self._caller = caller
+
+    async def made(self, job: Job) -> Settled:
+        """Makes the journalled call, of a run one for each row."""
+        began = self._now()
+        try:
+            job, calls = await self.noted(job, await self._all_prepared(job))
+        except ConnectorError as error:
+            # Nothing has been written yet, whatever reading came to: it is known not to be done.
+            return job.first.troubled(_harmless(error))
+        except (SealBroken, LookupError) as error:
+            return job.first.troubled(Rejected(f"the stored text cannot be read: {error}"))
+        settled = await self._tried(job.of(calls[0].rows), calls[0])
+        for call in calls[1:]:
+            if settled.error is not None or self._is_late(began) or not await self._goes_on(job, call):
+                break
+            settled = followed(settled, await self._tried(job.about(settled.log).of(call.rows), call))
+        return settled
+
+    def _now(self) -> tuple[float, float]:
+        """The event loop's clock, which stands still while a machine is frozen, and the calendar's."""
+        return asyncio.get_running_loop().time(), self._clock()
+
+    def _is_late(self, began: tuple[float, float]) -> bool:
+        """Whether a run has to end, by either clock: for whoever was paused meanwhile the claim may be another's."""
+        return any(now - then >= self._run_seconds for now, then in zip(self._now(), began, strict=True))
+
+    async def _goes_on(self, job: Job, call: Prepared) -> bool:
+        """Whether the user's session is the one that a call was prepared with: she may have signed out meanwhile."""
+        try:
+            return call.session is await self._users.session(job.connector, job.log.key.tenant, job.caller_id)
+        except ConnectorError:
+            return False
+
+    async def _tried(self, job: Job, call: Prepared) -> Settled:
+        try:
+            return await self.called(job, call)
+        except ConnectorError as error:
+            return job.troubled(error)
+
+    async def called(self, job: Job, call: Prepared) -> Settled:
+        """Makes the call, which from here on may have been done whatever comes back."""
+        if job.log.call == "create":
+            return job.succeeded(call, await self._caller.create(job.connector, call))
+        await self._caller.update(job.connector, call)
+        return job.succeeded(call, job.log.third_party_log_id or "")
+
+    async def _all_prepared(self, job: Job) -> list[Prepared]:
+        """The calls of a step: one, or of a run one for each row.
+
+        A run ends before an entry that reads like another one: that one's outcome could not be told from the other's.
+        So it does before one that cannot be prepared, which is told of when its turn comes. There is none where the
+        activity has a text of the connector's own, in which nothing could be told from anything.
+        """
+        call = await self.prepared(job.first)
+        calls = [call]
+        if not job.in_run or not call.hashes or ambiguous(call):
+            return calls
+        with suppress(ConnectorError, SealBroken, LookupError):
+            for row in job.rows[1:]:
+                call = await self.behind(call, job, row)
+                if ambiguous(call):
+                    break
+                calls.append(call)
+        return calls
+
+    async def prepared(self, job: Job, *, linked: bool = False) -> Prepared:
+        """One call with all of the rows, in the session of its user; `linked` as for `Caller.prepare`."""
+        user_id = job.caller_id
+        try:
+            session = await self._users.session(job.connector, job.log.key.tenant, user_id)
+        except SignInNeeded as error:
+            job.shown.credentials = error.refused
+            raise
+        job.shown.credentials = session.sealed
+        return await self._caller.prepare(job.connector, session, job.log, job.rows, linked=linked)
+
+    async def behind(self, call: Prepared, job: Job, row: MessageRow) -> Prepared:
+        """The call of a run that is made next."""
+        return await self._caller.prepare(job.connector, call.session, job.log, [row], behind=call)
+
+    async def noted(self, job: Job, calls: list[Prepared]) -> tuple[Job, list[Prepared]]:
+        """Journals, before a call leaves, what only then can be known and a lost answer would make necessary.
+
+        Which of the rows it does not bring after all: they wait. For a shared thread: the blocks that may stand in the
+        activity from now on. For an update whose text stands there already (two equal messages in one minute): how
+        often it does.
+        """
+        log, call = job.log, calls[0]
+        fitting = sum(each.fitting for each in calls)
+        if fitting < len(job.rows):
+            job, back = job.of(job.rows[:fitting]), [row.id for row in job.rows[fitting:]]
+            await self._store.write(lambda: scripts.note(log, job.terms, back), locks=(log.key,))
+            if call.fitting < len(call.rows):
+                call = await self.prepared(job)
+                calls = [call]
+        if log.shared:
+            noted = replace(log, blocks=blocks_noted(call), call_before=NOTHING_COUNTED)
+            await self._store.write(lambda: scripts.note(noted, job.terms), locks=(job.log.key,))
+            return job.about(noted), calls
+        if log.call != "update" or not job.able.reads_back or not ambiguous(call):
+            return job, calls
+        body = await self._caller.read(job.connector, call)
+        before = counted(body, read_pins(log.pins), call, self._sealer.entry_key)
+        counting = replace(log, call_before=counts_noted(before))
+        await self._store.write(lambda: scripts.note(counting, job.terms), locks=(job.log.key,))
+        job = job.about(counting)
+        return job, [await self.prepared(job)]
+
+
+def _harmless(error: ConnectorError) -> ConnectorError:
+    """An error before anything was written, as one that says so."""
+    made: ConnectorError
+    if isinstance(error, ConnectorBroke):
+        made = NotPrepared(error.detail)
+    elif isinstance(error, OutcomeUnknown):
+        made = Unavailable(error.detail, status=error.status, body=error.body)
+    else:
+        return error
+    made.call = error.call
+    return made
