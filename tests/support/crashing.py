@@ -8,7 +8,7 @@ it has done it but not answered. A point is reached each time that it is passed,
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,6 +64,10 @@ class CrashingStore:
 
         def watched() -> Script[T]:
             nonlocal name
+            if (
+                self._fuse.dead
+            ):  # it was waiting when its process died; to fail would fail its neighbours with it
+                return cast("T", None)
             inner = script()
             name = str(getattr(inner, "__name__", "script"))
             answer: Any = None
