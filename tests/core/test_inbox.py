@@ -201,6 +201,7 @@ async def test_what_waits_is_tried_now(database_url: str) -> None:
     async with world(database_url, Plain, settings=FAST, clock=Clock()) as here:
         here.crm.before = lambda _call: Unavailable("no connection")
         await here.send(body(message(1)))
+        await here.runtime.idle()
         (entry,) = (await inbox(here).entries(InboxFilter(state="waiting"))).entries
         assert (entry.cause, entry.tries) == ("unavailable", 1)
         assert entry.due_at is not None

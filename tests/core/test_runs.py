@@ -30,6 +30,7 @@ from messagelog.connectors import (
 )
 from messagelog.core import Times
 from messagelog.core.settle import Abilities
+from support.campaign import Clock, buried
 from support.crm import Appending, Batches, Call, Crm, Finding, Html, Plain, ReadingBack
 from support.requests import JORDAN, MAYA, OMAR, START, body, message
 from support.waiting import until
@@ -87,16 +88,6 @@ async def taken_up(here: World, clock: Clock) -> None:
         clock.now += 61_000
         await here.runtime.sweep()
     await here.runtime.idle()
-
-
-class Clock:
-    """The database's clock, in a test's hands."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000_000
-
-    def __call__(self) -> int:
-        return self.now
 
 
 @pytest.mark.parametrize(
@@ -262,10 +253,7 @@ async def _cut_off(  # noqa: PLR0917 - what was drawn
         await here.send(body(message(1, "the first.")))
         crm.before, crm.after = hangs, loses
         await here.send(body(message(1, "the first."), *sent))
-        tasks = list(here.runtime._working.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await buried(here.runtime)
     crm.before = crm.after = crm.gate = None
     async with world(url, connector, crm=crm, settings=FAST, clock=clock) as again:
         await taken_up(again, clock)
@@ -286,10 +274,7 @@ async def test_a_copy_that_people_have_made_is_not_taken_for_a_later_message(
         crm.only.body += "\n" + "\n".join(crm.only.body.splitlines()[-2:])
         crm.before = lambda call: setattr(crm, "gate", asyncio.Event() if call.kind == held else None)
         await here.send(body(first, *others))
-        tasks = list(here.runtime._working.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await buried(here.runtime)
     crm.before = crm.gate = None
     async with world(database_url, AppendingReadBack, crm=crm, settings=FAST, clock=clock) as again:
         await taken_up(again, clock)
@@ -379,10 +364,7 @@ class Unsearchable(AppendingReadBack):
 
 async def die(here: World) -> None:
     """The process goes away, whatever it does."""
-    tasks = list(here.runtime._working.values())
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await buried(here.runtime)
 
 
 def hangs_at(crm: Crm, number: int) -> Callable[[Call], None]:

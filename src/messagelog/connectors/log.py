@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -193,6 +193,10 @@ class JournalView(msgspec.Struct, frozen=True):
     def known_hashes(self) -> set[bytes]:
         """The hashes of the entries logged before."""
         return {each[1] for each in self.known}
+
+    def is_ambiguous(self, hashes: Iterable[bytes]) -> bool:
+        """Whether one of these reads like an entry of before, and nobody has counted how often that stands."""
+        return self.before is None and not self.known_hashes.isdisjoint(hashes)
 
     def beyond(self, found: Mapping[bytes, int]) -> Counter[bytes]:
         """How often entries stand in a body that `found` counts, by hash, beyond those that stood in it before."""

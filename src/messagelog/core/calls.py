@@ -36,7 +36,6 @@ from messagelog.storage import scripts
 from messagelog.storage.rows import MessageRow
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from messagelog.core.media import MediaFetcher
@@ -197,6 +196,15 @@ class Caller:
             )
         return str(body)
 
+    async def counted(self, connector: Connector, log: LogRow, calls: Sequence[Prepared]) -> dict[bytes, int]:
+        """How often the new entries of calls stand in the existing activity, by hash. It is read for the first one."""
+        first = calls[0]
+        body = await self.read(connector, first)
+        hashes = dict.fromkeys((hash_ for call in calls for hash_ in call.hashes.values()), 0)
+        others = first.journal.known_hashes
+        pins, key = read_pins(log.pins), self._sealer.entry_key
+        return hashes | compose.count_entries(body, pins, hashes.keys(), key, others)
+
     async def _within_time(
         self, connector: Connector, name: str, session: Session, call: Callable[[], Awaitable[Any]]
     ) -> Any:
@@ -321,21 +329,7 @@ def idempotency_key(log: LogRow, rows: Sequence[MessageRow]) -> str:
 
 def ambiguous(call: Prepared) -> bool:
     """Whether a new entry reads like one that is there: then how often it stood there before has to be known."""
-    known = call.journal.known_hashes
-    return call.journal.before is None and any(entry.hash in known for entry in call.log.entries)
-
-
-def counted(body: str, pins: Pins, call: Prepared, key: bytes) -> dict[bytes, int]:
-    """How often the new entries stand in a body, by hash."""
-    hashes = {entry.hash: 0 for entry in call.log.entries}
-    return hashes | compose.count_entries(body, pins, hashes.keys(), key, call.journal.known_hashes)
-
-
-def standing(body: str, pins: Pins, calls: Sequence[Prepared], key: bytes) -> Counter[bytes]:
-    """How often the new entries of calls stand in a body, by hash, beyond what stood there before the first."""
-    journal = calls[0].journal
-    hashes = {hash_ for call in calls for hash_ in call.hashes.values()}
-    return journal.beyond(compose.count_entries(body, pins, hashes, key, journal.known_hashes))
+    return call.journal.is_ambiguous(call.hashes.values())
 
 
 def counts_noted(counts: Mapping[bytes, int]) -> str:

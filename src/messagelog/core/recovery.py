@@ -15,28 +15,25 @@ from messagelog.connectors import (
     RateLimited,
     Unavailable,
 )
-from messagelog.core.calls import read_pins, standing
 from messagelog.core.settle import Finding, found_in_part, recovered
-from messagelog.storage import scripts
 from messagelog.storage.rows import RowState
 from messagelog.storage.sealing import SealBroken
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections import Counter
+    from collections.abc import Mapping, Sequence
 
     from messagelog.core.calls import Caller, Prepared
     from messagelog.core.job import Job
     from messagelog.core.settle import Settled
     from messagelog.core.steps import Steps
-    from messagelog.storage import Sealer, Store
+    from messagelog.storage.rows import MessageRow
 
 
 class Recovery:
     """Asks the CRM about lost calls, as far as its connector can; what is known not to be done is made again."""
 
-    def __init__(self, store: Store, sealer: Sealer, caller: Caller, steps: Steps) -> None:
-        self._store = store
-        self._sealer = sealer
+    def __init__(self, caller: Caller, steps: Steps) -> None:
         self._caller = caller
         self._steps = steps
 
@@ -45,10 +42,10 @@ class Recovery:
         if job.log.shared and job.log.call_before is None:  # noted before every call: this one never left
             return recovered(job.log, job.rows, Finding.NOT_THERE)
         try:
-            call = await self._steps.prepared(job, linked=job.able.finds)
             if job.log.call == "create":
+                call = await self._steps.prepared(job, linked=job.able.finds)
                 return await self._recovered_create(job, call)
-            return await self._recovered_update(job, call)
+            return await self._recovered_update(job, await self._lost(job))
         except ConnectorError as error:
             if isinstance(error, NotFound) and job.log.call == "update":
                 return job.troubled(error)
@@ -75,7 +72,7 @@ class Recovery:
     async def _repeated(self, job: Job, call: Prepared, finding: Finding) -> Settled:
         try:
             if not job.log.shared:  # asking took its time: the lease is renewed before the call leaves again
-                await self._store.write(lambda: scripts.note(job.log, job.terms), locks=(job.log.key,))
+                await self._steps.note(job)
             job, calls = await self._steps.noted(job, [call])
             return await self._steps.called(job, calls[0])
         except (Unavailable, RateLimited, AuthExpired) as error:
@@ -86,48 +83,51 @@ class Recovery:
         except ConnectorError as error:
             return job.troubled(error)
 
-    async def _recovered_update(self, job: Job, call: Prepared) -> Settled:
+    async def _recovered_update(self, job: Job, calls: list[Prepared]) -> Settled:
         if not job.able.reads_back:
             finding = Finding.REPEATABLE if job.able.amends else Finding.NOBODY_KNOWS
             return recovered(job.log, job.rows, finding)
-        calls = await self._lost(job, call)
-        hashes = {id_: hash_ for each in calls for id_, hash_ in each.hashes.items()}
-        if call.journal.before is None and not call.journal.known_hashes.isdisjoint(hashes.values()):
+        if job.log.shared:
+            (call,) = calls
+            whole = call.log.holds(await self._caller.read(job.connector, call))
+            return job.is_there(call, {}) if whole else recovered(job.log, job.rows, Finding.NOT_THERE)
+        hashes = {id_: hash_ for call in calls for id_, hash_ in call.hashes.items()}
+        journal = calls[0].journal
+        if journal.is_ambiguous(hashes.values()):
             # It is counted and noted before such a call leaves, and a run ends before one: this one never left.
             return recovered(job.log, job.rows, Finding.NOT_THERE)
-        body = await self._caller.read(job.connector, call)
-        if job.log.shared:
-            whole = call.log.holds(body)
-            return job.is_there(call, {}) if whole else recovered(job.log, job.rows, Finding.NOT_THERE)
-        there = self._found(job, calls, hashes, body)
+        found = await self._caller.counted(job.connector, job.log, calls)
+        there = job.of(_standing(job.rows, hashes, journal.beyond(found)))
         if not there.rows:
             return recovered(job.log, job.rows, Finding.NOT_THERE)
         if len(there.rows) < len(job.rows):
-            calls = await self._lost(there, await self._steps.prepared(there))
+            calls = await self._lost(there)
         return found_in_part(
             there.is_there(calls[-1], hashes), [row for row in job.rows if row not in there.rows]
         )
 
-    async def _lost(self, job: Job, call: Prepared) -> list[Prepared]:
-        """The calls whose answers were lost, each as it was made; `call` holds all of it.
+    async def _lost(self, job: Job) -> list[Prepared]:
+        """The updates whose answers were lost, each as it was made.
 
         Each message of a run was written with what its own request said of who speaks.
         """
-        if not job.in_run:
-            return [call]
         calls = [await self._steps.prepared(job.first)]
+        if not job.in_run:
+            return calls
         with suppress(BodyFull):  # what is behind the one that had no room never left
             for row in job.rows[1:]:
                 calls.append(await self._steps.behind(calls[-1], job, row))
         return calls
 
-    def _found(self, job: Job, calls: list[Prepared], hashes: Mapping[str, bytes], body: str) -> Job:
-        """The rows whose entries stand in a body: of two that read alike each has one of its own."""
-        left = standing(body, read_pins(job.log.pins), calls, self._sealer.entry_key)
-        found = []
-        for row in job.rows:
-            hash_ = hashes.get(row.id)
-            if hash_ is not None and left[hash_] > 0:
-                left[hash_] -= 1
-                found.append(row)
-        return job.of(found)
+
+def _standing(
+    rows: Sequence[MessageRow], hashes: Mapping[str, bytes], left: Counter[bytes]
+) -> list[MessageRow]:
+    """The rows whose entries stand in a body: of two that read alike each has one of its own."""
+    found = []
+    for row in rows:
+        hash_ = hashes.get(row.id)
+        if hash_ is not None and left[hash_] > 0:
+            left[hash_] -= 1
+            found.append(row)
+    return found

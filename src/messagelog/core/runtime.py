@@ -25,6 +25,7 @@ from messagelog.core.catching_up import CatchingUp
 from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
 from messagelog.core.plan import CREATE_NEW_CONTACT, day_in, next_step, plan_request
 from messagelog.core.settle import Abilities
+from messagelog.core.steps import Steps
 from messagelog.core.submission import Submission
 from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.core.worker import Worker
@@ -144,8 +145,8 @@ class Runtime:
         self._catching_up = CatchingUp()
         self._more_is_due = False
         self._woken = asyncio.Event()
-        parts = (store, sealer, users, caller, self._bulletin, luck)
-        self._worker = Worker(*parts, run_seconds=self.times.run_within_lease, clock=clock)
+        steps = Steps(store, users, caller, run_seconds=self.times.run_within_lease, clock=clock)
+        self._worker = Worker(store, sealer, users, caller, self._bulletin, luck, steps)
 
     # ------------------------------------------------------------------------------------- requests
 

@@ -57,6 +57,7 @@ class Trouble(enum.StrEnum):
 
 
 _WORDS: Final = frozenset(Trouble)
+_LOST: Final = f"{Trouble.NO_ANSWER}: the answer was lost"
 
 
 class Abilities(msgspec.Struct, frozen=True):
@@ -69,7 +70,7 @@ class Abilities(msgspec.Struct, frozen=True):
     amends: bool
     settle_ms: int
     not_found_means_gone: bool
-    in_runs: bool = False
+    in_runs: bool
     """Whether several updates are journalled as one step: where each of them can be found out about, and no limit makes
     their CRM slower than the journal is."""
 
@@ -204,8 +205,7 @@ def followed(before: Settled, after: Settled) -> Settled:
 
 def found_in_part(settled: Settled, missing: Sequence[MessageRow]) -> Settled:
     """Of a step whose answers were lost some rows are there: the others were not sent, or are sent again."""
-    reason = f"{Trouble.NO_ANSWER}: the answer was lost"
-    changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in missing)
+    changes = tuple(RowChange(row.id, RowState.PLANNED, _LOST) for row in missing)
     return replace(settled, changes=settled.changes + changes)
 
 
@@ -225,7 +225,7 @@ class Finding(enum.Enum):
 
 def recovered(log: LogRow, rows: Sequence[MessageRow], finding: Finding) -> Settled:
     """What becomes of a call whose answer was lost, when it is not known to have been done."""
-    reason = log.reason or f"{Trouble.NO_ANSWER}: the answer was lost"
+    reason = log.reason or _LOST
     if finding is Finding.NOBODY_KNOWS:
         return _parked(log, rows, reason)
     log = replace(log, asks=0)
@@ -243,7 +243,7 @@ def recovered(log: LogRow, rows: Sequence[MessageRow], finding: Finding) -> Sett
 def undecided(log: LogRow, rows: Sequence[MessageRow], error: ConnectorError, *, luck: float) -> Settled:
     """The question itself failed: it is asked again later, for ever; where she has to sign in, when she has."""
     if isinstance(error, Paced):  # it was not even asked
-        reason = log.reason or f"{Trouble.NO_ANSWER}: the answer was lost"
+        reason = log.reason or _LOST
         held = tuple(RowChange(row.id, RowState.UNKNOWN, reason) for row in rows)
         return Settled(replace(log, reason=reason), held, wait_ms=_held_ms(error))
     reason = log.reason or _reason(Trouble.NO_ANSWER, error)

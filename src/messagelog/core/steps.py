@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,9 +13,7 @@ from messagelog.core.calls import (
     NOTHING_COUNTED,
     ambiguous,
     blocks_noted,
-    counted,
     counts_noted,
-    read_pins,
 )
 from messagelog.core.settle import ConnectorBroke, NotPrepared, followed
 from messagelog.core.users import SignInNeeded
@@ -24,13 +21,13 @@ from messagelog.storage import scripts
 from messagelog.storage.sealing import SealBroken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from messagelog.core.calls import Caller, Prepared
     from messagelog.core.job import Job
     from messagelog.core.settle import Settled
-    from messagelog.core.users import UserDirectory
-    from messagelog.storage import Sealer, Store
+    from messagelog.core.users import KeptSession, UserDirectory
+    from messagelog.storage import Store
     from messagelog.storage.rows import MessageRow
 
 
@@ -41,19 +38,18 @@ class Steps:
     `clock` gives epoch seconds.
     """
 
-    def __init__(  # noqa: PLR0917 - the parts that it needs
+    def __init__(
         self,
         store: Store,
-        sealer: Sealer,
         users: UserDirectory,
         caller: Caller,
-        run_seconds: float = 1.0,
-        clock: Callable[[], float] = time.time,
+        *,
+        run_seconds: float,
+        clock: Callable[[], float],
     ) -> None:
         self._run_seconds = run_seconds
         self._clock = clock
         self._store = store
-        self._sealer = sealer
         self._users = users
         self._caller = caller
 
@@ -85,7 +81,7 @@ class Steps:
     async def _goes_on(self, job: Job, call: Prepared) -> bool:
         """Whether the user's session is the one that a call was prepared with: she may have signed out meanwhile."""
         try:
-            return call.session is await self._users.session(job.connector, job.log.key.tenant, job.caller_id)
+            return call.session is await self._session(job)
         except ConnectorError:
             return False
 
@@ -123,14 +119,16 @@ class Steps:
 
     async def prepared(self, job: Job, *, linked: bool = False) -> Prepared:
         """One call with all of the rows, in the session of its user; `linked` as for `Caller.prepare`."""
-        user_id = job.caller_id
         try:
-            session = await self._users.session(job.connector, job.log.key.tenant, user_id)
+            session = await self._session(job)
         except SignInNeeded as error:
             job.shown.credentials = error.refused
             raise
         job.shown.credentials = session.sealed
         return await self._caller.prepare(job.connector, session, job.log, job.rows, linked=linked)
+
+    async def _session(self, job: Job) -> KeptSession:
+        return await self._users.session(job.connector, job.log.key.tenant, job.caller_id)
 
     async def behind(self, call: Prepared, job: Job, row: MessageRow) -> Prepared:
         """The call of a run that is made next."""
@@ -146,23 +144,24 @@ class Steps:
         log, call = job.log, calls[0]
         fitting = sum(each.fitting for each in calls)
         if fitting < len(job.rows):
-            job, back = job.of(job.rows[:fitting]), [row.id for row in job.rows[fitting:]]
-            await self._store.write(lambda: scripts.note(log, job.terms, back), locks=(log.key,))
+            back = [row.id for row in job.rows[fitting:]]
+            job = await self.note(job.of(job.rows[:fitting]), back)
             if call.fitting < len(call.rows):
                 call = await self.prepared(job)
                 calls = [call]
         if log.shared:
             noted = replace(log, blocks=blocks_noted(call), call_before=NOTHING_COUNTED)
-            await self._store.write(lambda: scripts.note(noted, job.terms), locks=(job.log.key,))
-            return job.about(noted), calls
+            return await self.note(job.about(noted)), calls
         if log.call != "update" or not job.able.reads_back or not ambiguous(call):
             return job, calls
-        body = await self._caller.read(job.connector, call)
-        before = counted(body, read_pins(log.pins), call, self._sealer.entry_key)
-        counting = replace(log, call_before=counts_noted(before))
-        await self._store.write(lambda: scripts.note(counting, job.terms), locks=(job.log.key,))
-        job = job.about(counting)
+        before = await self._caller.counted(job.connector, log, [call])
+        job = await self.note(job.about(replace(log, call_before=counts_noted(before))))
         return job, [await self.prepared(job)]
+
+    async def note(self, job: Job, back: Sequence[str] = ()) -> Job:
+        """Journals the log of a call that is about to leave, and renews the lease; rows to be put `back` wait."""
+        await self._store.write(lambda: scripts.note(job.log, job.terms, back), locks=(job.log.key,))
+        return job
 
 
 def _harmless(error: ConnectorError) -> ConnectorError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +11,6 @@ from messagelog.core.attempts import attempt_of
 from messagelog.core.job import Job, Shown
 from messagelog.core.recovery import Recovery
 from messagelog.core.settle import Settled
-from messagelog.core.steps import Steps
 from messagelog.storage import ClaimLost, scripts
 from messagelog.storage.rows import Pause, RowChange, RowReport, RowState
 
@@ -24,6 +21,7 @@ if TYPE_CHECKING:
     from messagelog.core.bulletin import Bulletin
     from messagelog.core.calls import Caller
     from messagelog.core.settle import Abilities
+    from messagelog.core.steps import Steps
     from messagelog.core.users import UserDirectory
     from messagelog.storage import Claim, NewRow, Sealer, Store
     from messagelog.storage.rows import LogRow, MessageRow, Planner, Terms
@@ -43,8 +41,7 @@ class Done:
 class Worker:
     """Does the steps of claims. It keeps nothing between them: the journal is the truth.
 
-    `luck` draws a number from 0 up to 1 for each step: where in its time the next try lies. `run_seconds` and `clock`
-    are those of `Steps`.
+    `luck` draws a number from 0 up to 1 for each step: where in its time the next try lies.
     """
 
     def __init__(  # noqa: PLR0917 - the parts that it needs
@@ -54,10 +51,8 @@ class Worker:
         users: UserDirectory,
         caller: Caller,
         bulletin: Bulletin,
-        luck: Callable[[], float] = random.random,
-        *,
-        run_seconds: float = 1.0,
-        clock: Callable[[], float] = time.time,
+        luck: Callable[[], float],
+        steps: Steps,
     ) -> None:
         self._luck = luck
         self._store = store
@@ -65,8 +60,8 @@ class Worker:
         self._users = users
         self._caller = caller
         self._bulletin = bulletin
-        self._steps = Steps(store, sealer, users, caller, run_seconds, clock)
-        self._recovery = Recovery(store, sealer, caller, self._steps)
+        self._steps = steps
+        self._recovery = Recovery(caller, steps)
 
     async def run(
         self,
