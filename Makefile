@@ -5,17 +5,21 @@ BIN := $(VENV)/bin
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name) 2>/dev/null)))
 ARGS ?=
 
-.PHONY: demo test prove mutants bench check audit format requirements clean
+.PHONY: demo test test-system prove mutants bench check audit format requirements clean
 
 demo: $(VENV)/.run
 	$(BIN)/messagelog demo $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest -n 2 --ignore=tests/system $(ARGS)
+
+# What is real and slower: processes that are killed, several servers, a browser.
+test-system: $(VENV)/.dev
+	$(BIN)/pytest -n 2 tests/system $(ARGS)
 
 # Every schedule of two crashes, and long runs of the state machine: about an hour on two cores.
 prove: $(VENV)/.dev
-	MESSAGELOG_PROVE=1 MESSAGELOG_ROUNDS=20 $(BIN)/pytest -n 2 tests/crash tests/machine tests/processes tests/kill tests/server/test_chaos.py $(ARGS)
+	MESSAGELOG_PROVE=1 MESSAGELOG_ROUNDS=20 $(BIN)/pytest -n 2 tests/crash tests/machine tests/system $(ARGS)
 
 # Takes the safeguards out one at a time: each must make a named test red.
 mutants: $(VENV)/.dev

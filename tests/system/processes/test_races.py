@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from processes.cluster import SERVERS
+from system.processes.cluster import SERVERS
 from support.processes import ROUNDS, journal, until
 from support.requests import START, body, message, thread
 from support.site import ADA
@@ -17,7 +17,7 @@ from support.site import ADA
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from processes.cluster import Cluster
+    from system.processes.cluster import Cluster
 
 SLOW = 200
 DELAYS = pytest.mark.parametrize("delay_ms", [0, 20, SLOW])

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from processes.cluster import started
+from system.processes.cluster import started
 from support.processes import Machine, postgres_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from processes.cluster import Cluster
+    from system.processes.cluster import Cluster
 
 
 @pytest.fixture(scope="module")

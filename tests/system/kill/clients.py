@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from kill.conversations import ABILITIES, KEYS, is_settled, problems
+from system.kill.conversations import ABILITIES, KEYS, is_settled, problems
 from support.processes import journal, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from random import Random
 
-    from kill.conversations import Conversation
+    from system.kill.conversations import Conversation
     from support.processes import Crm, Server
 
     Moment = Callable[["Clients", Sequence[Conversation], Random], Awaitable[None]]

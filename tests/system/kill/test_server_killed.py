@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kill.clients import Clients, answered, at_work, held
-from kill.conversations import conversations
+from system.kill.clients import Clients, answered, at_work, held
+from system.kill.conversations import conversations
 from support.processes import ROUNDS, Times
 
 if TYPE_CHECKING:
-    from kill.clients import Moment
-    from kill.conversations import Conversation
+    from system.kill.clients import Moment
+    from system.kill.conversations import Conversation
     from support.processes import Machine
 
 MOMENTS: tuple[Moment, ...] = (held, answered, at_work)
