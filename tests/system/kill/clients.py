@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from system.kill.conversations import ABILITIES, KEYS, is_settled, problems
 from support.processes import journal, until
+from system.kill.conversations import ABILITIES, KEYS, is_settled, problems
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from random import Random
 
-    from system.kill.conversations import Conversation
     from support.processes import Crm, Server
+    from system.kill.conversations import Conversation
 
     Moment = Callable[["Clients", Sequence[Conversation], Random], Awaitable[None]]
 

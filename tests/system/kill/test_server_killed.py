@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.processes import ROUNDS, Times
 from system.kill.clients import Clients, answered, at_work, held
 from system.kill.conversations import conversations
-from support.processes import ROUNDS, Times
 
 if TYPE_CHECKING:
+    from support.processes import Machine
     from system.kill.clients import Moment
     from system.kill.conversations import Conversation
-    from support.processes import Machine
 
 MOMENTS: tuple[Moment, ...] = (held, answered, at_work)
 TIMES = Times(call=1.5, lease=3.5)

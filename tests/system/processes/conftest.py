@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from system.processes.cluster import started
 from support.processes import Machine, postgres_database
+from system.processes.cluster import started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

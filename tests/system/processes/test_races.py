@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from system.processes.cluster import SERVERS
 from support.processes import ROUNDS, journal, until
 from support.requests import START, body, message, thread
 from support.site import ADA
+from system.processes.cluster import SERVERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
