@@ -19,7 +19,7 @@ import structlog
 
 from messagelog.connectors import ConnectorError, Unavailable
 from messagelog.core import errands
-from messagelog.core.answer import Answer, nothing_to_do, refusal, uncertain, warned
+from messagelog.core.answer import Answer, nothing_to_do, nothing_to_log, refusal, uncertain, warned
 from messagelog.core.bulletin import Bulletin, Watch
 from messagelog.core.catching_up import CatchingUp
 from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
@@ -176,6 +176,8 @@ class Runtime:
         if self._stopping:
             raise Stopping
         connector = self.connector(user.platform)
+        if request.info.is_empty:
+            return nothing_to_log()
         until = asyncio.get_running_loop().time() + self.times.answer
         try:
             async with asyncio.timeout_at(until + self._grace):

@@ -30,6 +30,7 @@ from messagelog.server.cors import Cors, CorsHeaders
 from messagelog.server.guard import Guard
 from messagelog.server.hot import HotRoutesApp
 from messagelog.server.http import RESTARTING, Refused, SessionEnded, json_response
+from messagelog.server.refusals import refusal_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -106,28 +107,24 @@ async def _log_messages(request: Request) -> Response:
         return await _refusal(request, error)
 
 
-def _refused(error: Refused) -> Response:
-    answer = json_response(error.text, error.status)
-    if error.retry_after is not None:
-        answer.headers["Retry-After"] = str(error.retry_after)
-    return answer
-
-
-async def _refusal(_request: Request, error: Exception) -> Response:
-    """A refusal as the client takes it: a status, and a text as JSON."""
+async def _refusal(request: Request, error: Exception) -> Response:
+    """A refusal as the client takes it: a status, and a text or an object with it."""
+    headers: Mapping[str, str] = {}
     match error:
-        case Refused():
-            return _refused(error)
         case SessionEnded():
             return json_response(_SESSION_ENDED, 401)
+        case Refused():
+            status, text = error.status, error.text
+            headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
         case BadRequest() | RoleMissing():
-            return json_response(str(error), 403 if isinstance(error, RoleMissing) else 400)
+            status, text = 403 if isinstance(error, RoleMissing) else 400, str(error)
         case NotTaken():
-            # A text with an error's status, since the client shows nothing of an answer that says `successful: false`.
-            return json_response(str(error), 422 if isinstance(error, RefusedByPlugin) else 503)
+            # With an error's status, since the client shows nothing of an answer that says `successful: false`.
+            status, text = 422 if isinstance(error, RefusedByPlugin) else 503, str(error)
         case HTTPException():
-            answer = json_response(error.detail, error.status_code)
-            answer.headers.update(error.headers or {})
-            return answer
+            status, text, headers = error.status_code, error.detail, error.headers or {}
         case _:
-            return json_response(RESTARTING, 503)
+            status, text = 503, RESTARTING
+    answer = refusal_response(request.scope, status, text)
+    answer.headers.update(headers)
+    return answer

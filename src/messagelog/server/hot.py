@@ -55,7 +55,7 @@ class HotRoutesApp(DescribedApp):
             started = True
             await self._send(answer, request, send)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, see `answer_to`
-            instead = answer_to(error, scope["path"])
+            instead = answer_to(error, scope)
             if instead is not None and not started:
                 await self._send(instead, request, send)
 
