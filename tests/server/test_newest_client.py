@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+import structlog
 
 from messagelog.core import Times
 from messagelog.server.http import SIGN_IN
 from support.requests import body, message
-from support.site import SQLITE_ONLY, payload, refusal, site
+from support.site import SQLITE_ONLY, Quick, payload, refusal, site
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from starlette.responses import Response
 
+    from messagelog.connectors import MessageLog, Session
     from support.site import CrmCall, Reply, Site
 
 
@@ -184,3 +187,35 @@ async def test_operators_are_refused_with_a_text(here: Site, path: str) -> None:
     reply = await here.ask(method, path, json={}, headers={"authorization": "Bearer nonsense"})
     assert reply.status == 401
     assert isinstance(reply.body, str)
+
+
+@SQLITE_ONLY
+async def test_a_platform_without_contact_pages_is_named_at_the_start(
+    database_url: str, tmp_path: Path
+) -> None:
+    class Pageless(Quick):
+        manifest: ClassVar[Mapping[str, Any]] = {}
+
+    with structlog.testing.capture_logs() as events:
+        async with site(database_url, tmp_path, connector=Pageless):
+            pass
+    (event,) = [each for each in events if each["event"] == "contact_page_missing"]
+    assert (event["platform"], event["log_level"]) == ("demo", "warning")
+    with structlog.testing.capture_logs() as events:
+        async with site(database_url, tmp_path):
+            pass
+    assert not [each for each in events if each["event"] == "contact_page_missing"]
+
+
+@SQLITE_ONLY
+async def test_how_long_the_user_wrote_reaches_the_connector(database_url: str, tmp_path: Path) -> None:
+    written: list[float | None] = []
+
+    class Billing(Quick):
+        async def create_message_log(self, session: Session, log: MessageLog) -> str | int | None:
+            written.extend(each.typing_duration_ms for each in log.messages)
+            return await super().create_message_log(session, log)
+
+    async with site(database_url, tmp_path, connector=Billing) as here:
+        await ask(here, "POST", "/messageLog", body({**message(1), "typingDurationMs": 4200}))
+    assert written == [4200]

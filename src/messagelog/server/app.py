@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+import structlog
 from starlette.exceptions import HTTPException
 
 from messagelog.core.answer import ReturnMessage
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+
+_log = structlog.get_logger(__name__)
 
 _SESSION_ENDED: Final = {
     "successful": False,
@@ -81,6 +84,9 @@ def create_app(
             for mounted in mounts.values():
                 await stack.enter_async_context(mounted.router.lifespan_context(mounted))
             app.state.assembly = await stack.enter_async_context(assembled(parts))
+            for name, connector in parts.connectors.items():
+                if not connector.manifest.get("contactPageUrl"):
+                    _log.warning("contact_page_missing", platform=name)
             if start_at_once:
                 await app.state.assembly.runtime.start()
             yield

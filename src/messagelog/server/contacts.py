@@ -27,6 +27,7 @@ from messagelog.server.routes import Router
 from messagelog.server.shapes import ContactRow, ContactsAnswer, NewContactAnswer, NewContactForm
 
 if TYPE_CHECKING:
+    from msgspec import UnsetType
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -62,8 +63,7 @@ async def find_contact(request: Request) -> Response:
         )
     except ConnectorError as error:
         return json_response(_not_searched(error, offer))
-    noun = "contact" if len(found) == 1 else "contacts"
-    notice = ReturnMessage(message=f"Found {len(found)} {noun}", message_type="success", ttl=3000)
+    notice = _found(len(found)) if found else _not_found(connector, number)
     rows = [_row(connector, contact) for contact in found]
     return json_response(ContactsAnswer(successful=True, return_message=notice, contact=rows + offer))
 
@@ -170,15 +170,40 @@ def _warning(message: str) -> ReturnMessage:
     return ReturnMessage(message=message, message_type="warning", ttl=5000)
 
 
+def _found(count: int) -> ReturnMessage:
+    noun = "contact" if count == 1 else "contacts"
+    return ReturnMessage(message=f"Found {count} {noun}", message_type="success", ttl=3000)
+
+
+def _not_found(connector: Connector, number: str) -> ReturnMessage:
+    """The answer of the reference: a warning, whose details name the number."""
+    crm = connector.display_name or connector.name
+    text = f"A contact with the phone number {number} could not be found in your {crm} account."
+    return ReturnMessage(
+        message="Contact not found",
+        message_type="warning",
+        ttl=5000,
+        details=[{"title": "Details", "items": [{"id": "1", "type": "text", "text": text}]}],
+    )
+
+
 def _row(connector: Connector, contact: Contact) -> ContactRow:
     return ContactRow(
         id=contact.id,
         name=contact.name,
         type=contact.type,
         phone=contact.phone_number,
-        created_date=UNSET if contact.created_at is None else contact.created_at,
+        created_date=_known(contact.created_at),
+        most_recent_activity_date=_known(contact.most_recent_activity_at),
+        title=_known(contact.title),
+        company=_known(contact.company),
+        email=_known(contact.email),
         additional_info=row_info(connector, contact.additional_info or {}),
     )
+
+
+def _known(value: str | None) -> str | UnsetType:
+    return UNSET if value is None else value
 
 
 def _new_contact_row(connector: Connector) -> ContactRow:

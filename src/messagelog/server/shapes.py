@@ -48,6 +48,10 @@ class ContactRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     default_contact_type: str | UnsetType = UNSET
     additional_info: dict[str, Any] | UnsetType = UNSET
     created_date: str | UnsetType = UNSET
+    most_recent_activity_date: str | UnsetType = UNSET
+    title: str | UnsetType = UNSET
+    company: str | UnsetType = UNSET
+    email: str | UnsetType = UNSET
 
 
 class ContactsAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
