@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import sys
+
+from messagelog.log_lines import configure_log, report_crashes
 
 
 def main() -> None:
     """The entry point of the command. What it loads besides is what the process needs that it becomes."""
-    _configure_log()
+    configure_log()
     if sys.argv[1:] == ["serve"]:
         _serve()
     else:
@@ -21,29 +22,11 @@ def _serve() -> None:
     """Serves until a signal ends it; Ctrl-C ends it as it ends every other command, with nothing said."""
     from messagelog.commands.serve import serve  # noqa: PLC0415 - the server, which most commands do without
 
+    report_crashes()
     try:
         serve()
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _configure_log() -> None:
-    """Log lines are JSON on standard error; libraries only speak up when something is wrong."""
-    # structlog loads Rich where it is there, for tracebacks in colour that no line of ours has. None is not there.
-    sys.modules["rich"] = None  # type: ignore[assignment]
-    import structlog  # noqa: PLC0415 - without Rich
-
-    del sys.modules["rich"]
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def serve() -> None:
         redirect_uri=settings.oauth_redirect_uri,
         bare_state=settings.oauth_bare_state,
         refused_logs_as_text=settings.refused_logs_as_text,
+        access_log=settings.access_log,
         metrics_token=settings.metrics_token,
         plugins=configuration.plugins(settings),
         required_plugins=configuration.names(settings.required_plugins),

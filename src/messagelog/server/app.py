@@ -96,6 +96,7 @@ def create_app(
         lifespan,
         hot={("POST", "/messageLog"): _log_messages},
         cors=CorsHeaders(parts.cors_origins),
+        access_log=parts.access_log,
     )
     for path, mounted in mounts.items():
         app.mount(path, mounted)

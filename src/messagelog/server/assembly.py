@@ -52,8 +52,8 @@ class Parts:
     `locale` is the operator's language and zone for users who say nothing else. `oauth_clients` are who we are at
     the CRMs' authorization servers, by connector; those send the user back to `redirect_uri`. `bare_state` allows
     the client's own, unsigned state. `refused_logs_as_text` answers a log that was refused with a text that clients
-    before the newest show. `plugins` see each request, in this order; without the work of the
-    `required_plugins` nothing is logged. With a `metrics_token` nobody reads the metrics
+    before the newest show. `access_log` writes a line for each answer. `plugins` see each request, in this order;
+    without the work of the `required_plugins` nothing is logged. With a `metrics_token` nobody reads the metrics
     without it. In tests, `clock` (epoch milliseconds) stands in for the database's own
     clock, and `now` (epoch seconds) for this process's, by which tokens and credentials end; `luck` is where in its
     time each retry lies, from 0 up to 1. `passwords` makes and checks the hashes of operators' passwords; the
@@ -81,6 +81,7 @@ class Parts:
     redirect_uri: str = REDIRECT_URI
     bare_state: bool = False
     refused_logs_as_text: bool = False
+    access_log: bool = False
     metrics_token: str = field(default="", repr=False)
     passwords: Callable[[], Passwords] = Passwords
     old_secret_keys: tuple[str, ...] = field(default=(), repr=False)

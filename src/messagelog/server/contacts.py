@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import structlog
 from msgspec import UNSET
 
 from messagelog.connectors import ConnectorError, NewContact, OutcomeUnknown
@@ -32,10 +33,13 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from messagelog.connectors import Connector, Contact
+    from messagelog.server.assembly import Assembly
 
 router = Router()
 
 _LONGEST_NAME: Final = 255
+
+_log = structlog.get_logger(__name__)
 
 
 @router.get("/contact")
@@ -62,7 +66,8 @@ async def find_contact(request: Request) -> Response:
             seconds=assembly.parts.times.answer,
         )
     except ConnectorError as error:
-        return json_response(_not_searched(error, offer))
+        return json_response(_not_searched(assembly, connector, error, offer))
+    assembly.metrics.count_look_up(connector.name)
     notice = _found(len(found)) if found else _not_found(connector, number)
     rows = [_row(connector, contact) for contact in found]
     return json_response(ContactsAnswer(successful=True, return_message=notice, contact=rows + offer))
@@ -82,7 +87,8 @@ async def find_contact_with_name(request: Request) -> Response:
         session = await session_of(request, connector, user)
         found = await asked(request, connector, connector.find_contact_with_name(session, name))
     except ConnectorError as error:
-        return json_response(_not_searched(error, []))
+        return json_response(_not_searched(assembly, connector, error, []))
+    assembly.metrics.count_look_up(connector.name)
     rows = [_row(connector, contact) for contact in found if contact.id != CREATE_NEW_CONTACT]
     notice = None if rows else _warning("No contact has a name like this.")
     return json_response(ContactsAnswer(successful=True, return_message=notice, contact=rows))
@@ -159,7 +165,13 @@ def _new_contact(form: NewContactForm) -> NewContact:
     )
 
 
-def _not_searched(error: ConnectorError, offer: list[ContactRow]) -> ContactsAnswer:
+def _not_searched(
+    assembly: Assembly, connector: Connector, error: ConnectorError, offer: list[ContactRow]
+) -> ContactsAnswer:
+    assembly.metrics.count_look_up(connector.name, error)
+    _log.warning(
+        "contacts_not_found", platform=connector.name, error=type(error).__name__, status=error.status
+    )
     # A look-up changes nothing, so a lost answer is no more than that.
     why = "The CRM did not answer." if isinstance(error, OutcomeUnknown) else error.meaning
     notice = _warning(f"Contacts could not be looked up. {why}")
