@@ -49,6 +49,8 @@ _PEER_ROWS: Final = {
 _OUR_ROWS: Final = {
     "tenant": "'bench'",
     "platform": "'bench'",
+    "messageId": "'7' || n",
+    "clientLogId": "c || '/7/13/2026'",
     "id": "'7' || n",
     "conversationId": "'' || c",
     "conversationLogId": "c || '/7/13/2026'",
@@ -62,6 +64,7 @@ _OUR_ROWS: Final = {
 _OUR_LOGS: Final = {
     "tenant": "'bench'",
     "platform": "'bench'",
+    "clientLogId": "c || '/7/13/2026'",
     "conversationLogId": "c || '/7/13/2026'",
     "conversationId": "'' || c",
     "contactId": "'c-1'",

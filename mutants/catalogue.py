@@ -82,8 +82,8 @@ CATALOGUE = (
             ),
             (
                 "storage/scripts/claiming.py",
-                "return log.shared and ours and row.version > log.version",
-                "return log.shared and ours",
+                "return log.shared and row.version > log.version",
+                "return log.shared",
             ),
         ),
         ("tests/core/test_requests.py", "-k", "shared or snapshot"),

@@ -38,7 +38,7 @@ def print_log(log: LogRow, rows: Sequence[MessageRow]) -> None:
     for row in rows:
         counts[row.state] = counts.get(row.state, 0) + 1
     print_table(_LOG_HEADS, [_log_values(log, counts)])
-    print_table(_ROW_HEADS, [_row_values(row) for row in rows])
+    print_table(_ROW_HEADS, [_row_values(log, row) for row in rows])
 
 
 def _log_values(log: LogRow, counts: dict[str, int]) -> tuple[str, ...]:
@@ -54,10 +54,10 @@ def _log_values(log: LogRow, counts: dict[str, int]) -> tuple[str, ...]:
     )
 
 
-def _row_values(row: MessageRow) -> tuple[str, ...]:
+def _row_values(log: LogRow, row: MessageRow) -> tuple[str, ...]:
     updated = dt.datetime.fromtimestamp(row.updated_at / 1000, tz=dt.UTC)
     return (
-        row.id,
+        log.key.shown(row.id),
         row.state,
         row.third_party_log_id or "",
         row.user_id,

@@ -81,7 +81,9 @@ def test_what_failed_is_listed_and_counted(folder: Path) -> None:
 def test_one_is_explained_and_text_is_shown_when_it_is_asked_for(folder: Path) -> None:
     several = logs(folder, "why", "c1/7/13/2026")
     assert (several.code, several.out) == (2, "")
-    assert several.err.startswith("Several have this id: say --tenant and --platform (")
+    assert several.err.startswith(
+        "Several have this id: say --tenant (acme at demo, a conversation; otto at demo, a conversation)"
+    )
     shown = logs(folder, "why", "c1/7/13/2026", "--tenant", "acme").out
     assert "plan 1" not in shown
     assert "create\tRejected\t422\trejected" in shown
@@ -115,7 +117,10 @@ def test_all_of_a_cause_are_retried_and_the_server_takes_them_up(folder: Path) -
 
 def test_decisions_about_one(folder: Path) -> None:
     linked = logs(folder, "link", "2", "c-2", "Omar Reyes")
-    assert (linked.code, linked.out) == (0, "It goes to Omar Reyes (c-2) when it is tried again.\n")
+    assert (linked.code, linked.out) == (
+        0,
+        "c2/7/13/2026 goes to Omar Reyes (c-2) when it is tried again.\n",
+    )
     assert logs(folder, "retry", "2").out == "1 messages are tried again.\n"
     done = logs(folder, "done", "3", "--activity", "a-7")
     assert (done.code, done.out) == (0, "1 messages count as logged.\n")

@@ -9,7 +9,7 @@ import pytest
 
 from messagelog.connectors import Rejected, Unavailable
 from messagelog.core import Times
-from messagelog.core.inbox import Inbox, NotThere, Refusal
+from messagelog.core.inbox import Inbox, NotThere, Refusal, key_of
 from messagelog.core.operators import Operator, Role, RoleMissing, local_operator
 from messagelog.core.retention import Kept, Retention
 from messagelog.messages import BadRequest
@@ -381,7 +381,7 @@ async def test_a_parked_thread_is_brought_up_to_date_in_its_activity(database_ur
         await here.send(thread("hello"))
         here.crm.after = None
         (entry,) = (await inbox(here).entries()).entries
-        key = KEY._replace(conversation_log_id=entry.conversation_log_id)
+        key = key_of(entry)
         with pytest.raises(Refusal, match="Say which activity"):
             await inbox(here).mark_done(key)
         assert (await inbox(here).mark_done(key, here.crm.only.id)).planned == 1

@@ -144,7 +144,6 @@ def outcomes(error: ConnectorError, call: str) -> set[str]:
         log = LogRow(
             LogKey("acme", "memory", "conv/1"),
             conversation_id="conv",
-            shared=False,
             contact_id="c-1",
             contact_type="contact",
             contact_name="Maya Patel",
@@ -155,7 +154,7 @@ def outcomes(error: ConnectorError, call: str) -> set[str]:
             call_user=user,
             tries=tries,
         )
-        row = MessageRow("1", "conv", "conv/1", None, user, RowState.CALLING, None, 1, 0, None, b"", 0, 0)
+        row = MessageRow("1", "conv", "conv/1", None, user, RowState.CALLING, None, 1, 0, None, 0, 0, b"")
         settled = troubled(log, [row], error, each, may_recreate=True, luck=0.5)
         found |= {str(change.state) for change in settled.changes}
     return found

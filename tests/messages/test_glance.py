@@ -46,7 +46,7 @@ def agrees(sent: bytes) -> bool:
     )
     assert seen.conversation_log_id == plan.key.conversation_log_id
     assert seen.contact_id == plan.contact_id
-    assert not plan.shared
+    assert not plan.key.shared
     assert set(seen.message_ids) == {item.id for item in plan.items}
     return True
 

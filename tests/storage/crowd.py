@@ -13,7 +13,7 @@ from messagelog.storage import LogKey, scripts
 from messagelog.storage.rows import Terms
 from messagelog.storage.scripts import Do, Fetch
 from messagelog.storage.scripts.values import new_log, new_log_params
-from storage.journal import KEY, LEASE, SETTLE, plan, work
+from storage.journal import ID, KEY, LEASE, SETTLE, plan, work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SQLITE_ONLY = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 POSTGRES_ONLY = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-TERMS = Terms("me", LEASE, SETTLE, batch=200)
+TERMS = Terms("me", LEASE, SETTLE, batch=200, journal=ID)
 
 
 def log_key(number: int) -> LogKey:
@@ -39,7 +39,7 @@ def blocking(reached: threading.Event, gate: threading.Event) -> Callable[[], Sc
     """A transaction that has written a log and then stands still until the gate opens."""
 
     def script() -> Script[None]:
-        yield Do("insert_log", [new_log_params(new_log(work(key=log_key(0))))])
+        yield Do("insert_log", [new_log_params(new_log(work(key=log_key(0)), ID))])
         yield Fetch("next_due", {})
         reached.set()
         assert gate.wait(20)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from messagelog.storage import Acceptance, Claim, LogRow, MessageRow, Store
 
 KEY = LogKey("acme", "crm", "conv/7/13/2026")
+ID = "5eed0001"
+"""The id of the journal, as the terms have it."""
 LEASE, SETTLE = 60_000, 1_000
 START = 1_800_000_000_000
 
@@ -62,14 +64,12 @@ def work(
     key: LogKey = KEY,
     contact: str = "c-1",
     user: str = "ada",
-    shared: bool = False,
     pins: str = "{}",
 ) -> NewWork:
     """What a request wants logged."""
     return NewWork(
         key=key,
-        conversation_id=key.conversation_log_id.partition("/")[0],
-        shared=shared,
+        conversation_id=key.shown(key.client_log_id.partition("/")[0]),
         contact_id=contact,
         contact_type="contact",
         contact_name=f"name of {contact}",
@@ -96,11 +96,12 @@ def became(state: RowState, *ids: str, reason: str | None = None) -> tuple[RowCh
 
 @dataclass
 class Journal:
-    """A store, who works with it, and the steps of a claim in one word each."""
+    """A store, who works with it, and the steps of a claim in one word each: of `key`, or a log that is named."""
 
     store: Store
     clock: Clock = field(default_factory=Clock)
-    terms: Terms = field(default_factory=lambda: Terms("me", LEASE, SETTLE, batch=1))
+    terms: Terms = field(default_factory=lambda: Terms("me", LEASE, SETTLE, batch=1, journal=ID))
+    key: LogKey = KEY
 
     def as_owner(self, owner: str) -> Journal:
         """The same journal, for another process."""
@@ -110,7 +111,7 @@ class Journal:
         return replace(self, terms=msgspec.structs.replace(self.terms, batch=200))
 
     async def accept(self, *rows: str | NewRow, **more: Any) -> Acceptance:
-        made = work(*rows, **more)
+        made = work(*rows, **{"key": self.key, **more})
         return await self.store.write(lambda: scripts.accept(made, plan, self.terms), locks=made.locks)
 
     async def claimed(self, *rows: str | NewRow, **more: Any) -> Claim:
@@ -119,8 +120,9 @@ class Journal:
         assert claim is not None
         return claim
 
-    async def claim(self, key: LogKey = KEY) -> Claim | None:
-        return await self.store.write(lambda: scripts.claim(key, plan, self.terms), locks=(key,))
+    async def claim(self, key: LogKey | None = None) -> Claim | None:
+        of = key or self.key
+        return await self.store.write(lambda: scripts.claim(of, plan, self.terms), locks=(of,))
 
     async def save(self, log: LogRow, changes: Sequence[RowChange] = (), **more: Any) -> Claim | None:
         planner = more.pop("planner", plan)
@@ -157,14 +159,14 @@ class Journal:
         log = msgspec.structs.replace(claim.log, state=LogState.PARKED, reason="no_answer: lost")
         await self.save(log, became(RowState.PARKED, *claim.step.ids, reason="no_answer: lost"))
 
-    async def log(self, key: LogKey = KEY) -> LogRow:
-        return (await self._shown(key))[0]
+    async def log(self, key: LogKey | None = None) -> LogRow:
+        return (await self._shown(key or self.key))[0]
 
-    async def rows(self, key: LogKey = KEY) -> dict[str, MessageRow]:
+    async def rows(self, key: LogKey | None = None) -> dict[str, MessageRow]:
         """All rows of a log by id, without their text."""
-        return {row.id: row for row in (await self._shown(key))[1]}
+        return {row.id: row for row in (await self._shown(key or self.key))[1]}
 
-    async def states(self, key: LogKey = KEY) -> dict[str, str]:
+    async def states(self, key: LogKey | None = None) -> dict[str, str]:
         return {id_: str(row.state) for id_, row in (await self.rows(key)).items()}
 
     async def _shown(self, key: LogKey) -> tuple[LogRow, list[MessageRow]]:
@@ -201,7 +203,7 @@ def everything(url: str) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def payloads(url: str) -> dict[str, bytes | None]:
-    """The stored text of every row, by id."""
+    """The stored text of every row, by the id that is shown."""
     return dict(run_sql(url, 'SELECT "id", "payload" FROM "messageLogs"'))
 
 

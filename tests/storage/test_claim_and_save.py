@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from messagelog.storage import ClaimLost, LogKey, LogState, RowChange, RowState, scripts
 from messagelog.storage.rows import Terms, WaitingChange
 from storage.journal import (
+    ID,
     LEASE,
     SETTLE,
     START,
@@ -157,7 +158,7 @@ async def test_wait_ms_lets_the_claim_go_until_then(journal: Journal) -> None:
 
 
 async def test_a_claim_and_its_end_on_the_databases_own_clock(store: Store) -> None:
-    short = Journal(store, terms=Terms("me", lease_ms=0, settle_ms=0, batch=1))
+    short = Journal(store, terms=Terms("me", lease_ms=0, settle_ms=0, batch=1, journal=ID))
     mine = await short.claimed("1")
     theirs = await short.as_owner("other").claim()
     assert theirs is not None

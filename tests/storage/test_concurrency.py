@@ -15,7 +15,7 @@ from messagelog.storage import open_store, scripts
 from messagelog.storage.scripts import Do, Fetch
 from messagelog.storage.scripts.values import new_log, new_log_params
 from storage.crowd import POSTGRES_ONLY, SQLITE_ONLY, TERMS, accepting, blocking, held_up, log_key
-from storage.journal import LEASE, SETTLE, Clock, Journal, everything, opened, plan, run_sql, work
+from storage.journal import ID, LEASE, SETTLE, Clock, Journal, everything, opened, plan, run_sql, work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,7 +195,7 @@ def _breaks_after_writing() -> Script[None]:
 
 def _breaks_the_schema() -> Script[None]:
     yield from scripts.accept(work("bad", key=log_key(51)), plan, TERMS)
-    yield Do("insert_log", [{**new_log_params(new_log(work(key=log_key(52)))), "contact_id": None}])
+    yield Do("insert_log", [{**new_log_params(new_log(work(key=log_key(52)), ID)), "contact_id": None}])
     yield Fetch("next_due", {})
 
 

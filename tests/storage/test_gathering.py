@@ -15,7 +15,7 @@ from psycopg.errors import NotNullViolation
 from messagelog.storage import scripts
 from messagelog.storage.gathering import Gathering, Job
 from messagelog.storage.postgres import PostgresStore
-from messagelog.storage.rows import UserRow
+from messagelog.storage.rows import LogKey, UserRow
 from storage.journal import end_all_connections, run_sql
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ async def test_a_script_that_nobody_waits_for_any_more_is_done_all_the_same(
 
 async def test_a_read_that_fails_takes_no_other_with_it(store: PostgresStore) -> None:
     def bad() -> Script[Any]:
-        return scripts.report_rows("acme", "crm", ["a\0b"])
+        return scripts.report_rows(LogKey("acme", "crm", "log"), ["a\0b"])
 
     outcomes = await asyncio.gather(
         store.read(scripts.next_due), store.read(bad), store.read(scripts.next_due), return_exceptions=True

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from messagelog.storage.rows import Seen
 
 EVERYTHING = InboxFilter()
-ENTRY = AuditEntry("grace", "retry", "act", *KEY)
+ENTRY = AuditEntry("grace", "retry", "act", KEY.tenant, KEY.platform, KEY.conversation_log_id)
 
 
 def log_key(number: int, tenant: str = "acme", platform: str = "crm") -> LogKey:
@@ -174,7 +174,7 @@ def plan_all(seen: Seen) -> Decision:
 
 
 async def decided(journal: Journal, *ids: str) -> Decision | None:
-    locks = (KEY, *((KEY.tenant, KEY.platform, id_) for id_ in sorted(ids)))
+    locks = (KEY, *(KEY.row(id_) for id_ in sorted(ids)))
     return await journal.store.write(lambda: scripts.decide(KEY, ids, plan_all, ENTRY), locks=locks)
 
 
@@ -220,7 +220,7 @@ async def test_a_row_that_another_log_takes_meanwhile_is_left_to_it(
         await other.execute("""SELECT 1 FROM "messageLogs" WHERE "id" = '1' FOR UPDATE""")
         deciding = asyncio.create_task(decided(journal, "1"))
         await waits_for_a_lock(database_url)
-        await other.execute("""UPDATE "messageLogs" SET "conversationLogId" = 'log-9', "state" = 'planned'""")
+        await other.execute("""UPDATE "messageLogs" SET "clientLogId" = 'log-9', "state" = 'planned'""")
         await other.commit()
         await deciding
     rows = await journal.store.read(lambda: scripts.rows_not_logged(log_key(9)))

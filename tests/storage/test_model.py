@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from messagelog.storage import ClaimLost, LogKey, LogState, NewRow, RowChange, RowState, open_store, scripts
 from messagelog.storage.rows import Terms, WaitingChange
-from storage.journal import LEASE, SETTLE, Clock, Journal, became, logged, new
+from storage.journal import ID, LEASE, SETTLE, Clock, Journal, became, logged, new
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -128,7 +128,7 @@ class World:
         self.clock = clock
         self.model = Model()
         self.journals = {
-            owner: Journal(store, clock, Terms(owner, LEASE, SETTLE, batch=2)) for owner in OWNERS
+            owner: Journal(store, clock, Terms(owner, LEASE, SETTLE, batch=2, journal=ID)) for owner in OWNERS
         }
         self.journal = self.journals["one"]
 
@@ -146,14 +146,14 @@ class World:
         await self._check()
 
     def _key(self, log: str) -> LogKey:
-        return LogKey(self.tenant, "crm", f"{self.tenant}/{log}")
+        return LogKey(self.tenant, "crm", f"{self.tenant}/{log}", shared=log == "thread")
 
     async def _accept(self, request: Accept) -> None:
         shared = request.log == "thread"
         ids = ("thread",) if shared else request.ids
         rows = [new(id_, version=request.version if shared else 0) for id_ in ids]
         accepted: Acceptance = await self.journals[request.owner].accept(
-            *rows, key=self._key(request.log), shared=shared, user=request.user, contact=request.contact
+            *rows, key=self._key(request.log), user=request.user, contact=request.contact
         )
         if accepted.held_by is None:
             self.model.accepted |= set(ids)

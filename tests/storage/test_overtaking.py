@@ -11,7 +11,7 @@ import pytest
 from messagelog.storage import RowState, scripts
 from messagelog.storage.rows import NewContactKey, PaceChange, Terms
 from storage.crowd import log_key
-from storage.journal import LEASE, SETTLE, Clock, Journal, became, opened, plan, run_sql, work
+from storage.journal import ID, LEASE, SETTLE, Clock, Journal, became, opened, plan, run_sql, work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -26,7 +26,7 @@ ON_POSTGRES = pytest.mark.parametrize("database_url", ["postgres"], indirect=Tru
 async def other(database_url: str, clock: Clock) -> AsyncIterator[Journal]:
     """Another process on the same database, as far as the database can tell."""
     async with opened(database_url, clock) as store:
-        yield Journal(store, clock, Terms("other", LEASE, SETTLE, batch=1))
+        yield Journal(store, clock, Terms("other", LEASE, SETTLE, batch=1, journal=ID))
 
 
 async def test_two_contacts_of_one_new_log_are_not_mixed(journal: Journal, other: Journal) -> None:

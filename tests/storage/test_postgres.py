@@ -15,7 +15,7 @@ from psycopg_pool import PoolTimeout
 
 from messagelog.storage import scripts
 from messagelog.storage.postgres import PostgresStore
-from messagelog.storage.rows import UserRow
+from messagelog.storage.rows import LogKey, UserRow
 from storage.journal import KEY, Journal, end_all_connections, new, plan, run_sql, work
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ async def test_text_that_cannot_be_stored_is_refused_and_not_cut(store: Postgres
     with pytest.raises(DataError):
         await store.write(_saved("a\0b"))
     with pytest.raises(DataError):
-        await store.read(lambda: scripts.report_rows("acme", "crm", ["a\0b"]))
+        await store.read(lambda: scripts.report_rows(LogKey("acme", "crm", "log"), ["a\0b"]))
     assert users(url) == set()
 
 

@@ -54,10 +54,10 @@ async def test_nothing_is_told_of_another_tenant_or_platform(
 ) -> None:
     await journal.with_logged("1")
     assert await journal.store.read(lambda: scripts.look_up(other, ["1"])) == LookUp(frozenset("1"))
-    assert await journal.store.read(lambda: scripts.report_rows(*other[:2], ["1"])) == []
+    assert await journal.store.read(lambda: scripts.report_rows(other, ["1"])) == []
     elsewhere = replace(await journal.log(), key=other)
     assert await journal.store.read(lambda: scripts.entries_of(elsewhere)) == []
-    elsewhere = replace(elsewhere, key=other._replace(conversation_log_id="another"))
+    elsewhere = replace(elsewhere, key=other._replace(client_log_id="another"))
     assert await journal.store.read(lambda: scripts.linked_activities(elsewhere)) == frozenset()
     before = everything(database_url)
     assert await journal.claim(other) is None
@@ -97,13 +97,13 @@ async def test_report_rows_tells_the_states_of_those_it_knows(journal: Journal) 
     await fail(journal, await journal.claimed("2"))
     await journal.claimed("3", key=log_key(3))
     ids = ["1", "2", "3", "unknown"]
-    reports = await journal.store.read(lambda: scripts.report_rows("acme", "crm", ids))
+    reports = await journal.store.read(lambda: scripts.report_rows(KEY, ids))
     assert {report.id: (report.state, report.reason, report.version) for report in reports} == {
         "1": (RowState.LOGGED, None, 0),
         "2": (RowState.FAILED, "rejected: no", 0),
         "3": (RowState.CALLING, None, 0),
     }
-    assert await journal.store.read(lambda: scripts.report_rows("acme", "crm", [])) == []
+    assert await journal.store.read(lambda: scripts.report_rows(KEY, [])) == []
 
 
 async def test_entries_are_those_of_the_activity_only(journal: Journal) -> None:
@@ -321,5 +321,5 @@ async def test_what_stands_behind_a_lost_answer_that_waits_for_a_sign_in_says_so
     await journal.store.write(
         lambda: scripts.save(asked, changes, plan, journal.terms, wait_ms=1_000, pause=pause)
     )
-    reports = await journal.store.read(lambda: scripts.report_rows("acme", "crm", ["1", "2"]))
+    reports = await journal.store.read(lambda: scripts.report_rows(KEY, ["1", "2"]))
     assert {report.id: report.reason for report in reports} == {"1": "sign_in: no", "2": "no_answer: lost"}

@@ -131,7 +131,7 @@ async def test_what_is_not_done_is_not_forgotten(journal: Journal, why: str) -> 
     elif why == "claimed":
         await journal.claimed("1")
     else:
-        await journal.with_logged(new("thread", version=1), shared=True)
+        await journal.with_logged(new("thread", version=1), key=KEY._replace(shared=True))
     journal.clock.forward(1000 * DAY)
     await keeping(journal, text_days=0, row_days=90).forget()
     assert await left(journal) == [KEY.conversation_log_id]

@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from msgspec.structs import replace
 
 from messagelog.storage import Claim, LogKey, NewRow, RowChange, RowState, UserRow, scripts
 from messagelog.storage.rows import Pause, WaitingChange
-from storage.journal import KEY, LEASE, SETTLE, Journal, became, everything, logged, new, payloads, plan
+from storage import journal as journals
+from storage.journal import (
+    LEASE,
+    SETTLE,
+    Clock,
+    Journal,
+    became,
+    everything,
+    logged,
+    new,
+    opened,
+    payloads,
+    plan,
+    run_sql,
+)
 from storage.outcomes import fail, ids_of, lose, park, wait
 
-NAME = KEY.conversation_log_id  # a shared thread's row has the id of its log
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+KEY = journals.KEY._replace(shared=True)
+NAME = KEY.client_log_id  # a shared thread's row has the id of its log
+
+
+@pytest.fixture
+async def journal(database_url: str, clock: Clock) -> AsyncIterator[Journal]:
+    """The journal, of which a thread is looked at."""
+    async with opened(database_url, clock) as store:
+        yield Journal(store, clock, key=KEY)
 
 
 def snapshot(version: int) -> NewRow:
@@ -18,7 +45,7 @@ def snapshot(version: int) -> NewRow:
 
 
 async def begun(journal: Journal, version: int) -> Claim:
-    return await journal.claimed(snapshot(version), shared=True)
+    return await journal.claimed(snapshot(version))
 
 
 async def in_state(journal: Journal, state: str) -> None:
@@ -47,7 +74,7 @@ async def test_an_older_or_equal_snapshot_changes_nothing(
 ) -> None:
     await in_state(journal, state)
     before = everything(database_url)
-    answer = await journal.accept(snapshot(version), shared=True, user="bob")
+    answer = await journal.accept(snapshot(version), user="bob")
     assert (answer.claim, answer.held_by) == (None, None)
     assert everything(database_url) == before
 
@@ -66,7 +93,7 @@ async def test_a_snapshot_that_the_crm_has_does_not_replace_one_that_failed(jour
     await journal.done(await begun(journal, 3))
     await fail(journal, await begun(journal, 5))
     before = await journal.rows()
-    assert (await journal.accept(snapshot(3), shared=True)).claim is None
+    assert (await journal.accept(snapshot(3))).claim is None
     assert await journal.rows() == before
 
 
@@ -76,7 +103,7 @@ async def test_a_newer_snapshot_waits_in_the_state_of_the_older(
 ) -> None:
     await in_state(journal, state)
     before = (await journal.rows())[NAME]
-    assert (await journal.accept(snapshot(6), shared=True, user="bob")).claim is None
+    assert (await journal.accept(snapshot(6), user="bob")).claim is None
     row = (await journal.rows())[NAME]
     user = "ada" if state == "unknown" else "bob"  # only ada can be asked what became of her call
     assert (row.state, row.version, row.user_id, row.reason) == (state, 6, user, before.reason)
@@ -97,7 +124,7 @@ async def test_a_newer_snapshot_than_the_logged_is_an_update(journal: Journal) -
 async def test_of_several_that_wait_only_the_newest_is_sent(journal: Journal, database_url: str) -> None:
     claim = await begun(journal, 1)
     for version in (3, 7, 5, 2):
-        await journal.accept(snapshot(version), shared=True)
+        await journal.accept(snapshot(version))
     following = await journal.done(claim)
     assert sent(following) == b"snapshot 7"
     assert following is not None
@@ -111,7 +138,7 @@ async def test_a_newer_one_that_arrives_during_a_call_outlives_its_end(
     journal: Journal, database_url: str, state: RowState
 ) -> None:
     claim = await begun(journal, 1)
-    await journal.accept(snapshot(2), shared=True, user="bob")
+    await journal.accept(snapshot(2), user="bob")
     following = await (journal.done(claim) if state is RowState.LOGGED else fail(journal, claim))
     assert sent(following) == b"snapshot 2"
     assert following is not None
@@ -126,7 +153,7 @@ async def test_a_newer_one_that_arrives_during_a_call_outlives_it_though_the_cla
     journal: Journal, database_url: str
 ) -> None:
     claim = await begun(journal, 1)
-    await journal.accept(snapshot(2), shared=True)
+    await journal.accept(snapshot(2))
     assert await journal.save(*logged(claim.log, NAME), wait_ms=0) is None
     assert await journal.states() == {NAME: "planned"}
     assert payloads(database_url) == {NAME: b"snapshot 2"}
@@ -137,7 +164,7 @@ async def test_a_newer_one_that_arrives_during_a_call_shares_an_outcome_that_is_
     journal: Journal, state: RowState
 ) -> None:
     claim = await begun(journal, 1)
-    await journal.accept(snapshot(2), shared=True)
+    await journal.accept(snapshot(2))
     await journal.save(claim.log, became(state, NAME, reason="why"), wait_ms=1_000)
     row = (await journal.rows())[NAME]
     assert (row.state, row.version, row.reason) == (state, 2, "why")
@@ -147,15 +174,15 @@ async def test_an_equal_or_older_one_that_arrives_during_a_call_is_done_with_it(
     journal: Journal, database_url: str
 ) -> None:
     claim = await begun(journal, 2)
-    await journal.accept(snapshot(2), shared=True)
-    await journal.accept(snapshot(1), shared=True)
+    await journal.accept(snapshot(2))
+    await journal.accept(snapshot(1))
     assert await journal.done(claim) is None
     assert payloads(database_url) == {NAME: None}
 
 
 async def test_a_newer_one_of_another_user_does_not_fail_with_the_older(journal: Journal) -> None:
     claim = await begun(journal, 1)
-    await journal.accept(snapshot(2), shared=True, user="bob")
+    await journal.accept(snapshot(2), user="bob")
     waiting = WaitingChange("ada", RowState.FAILED, "behind: sign in")
     following = await journal.save(claim.log, became(RowState.FAILED, NAME), waiting=waiting)
     assert sent(following) == b"snapshot 2"
@@ -175,9 +202,9 @@ async def test_a_newer_one_that_takes_over_a_lost_call_waits_until_it_is_found_o
 
 async def test_a_parked_thread_keeps_its_newest_text(journal: Journal, database_url: str) -> None:
     claim = await begun(journal, 1)
-    await journal.accept(snapshot(2), shared=True)
+    await journal.accept(snapshot(2))
     await park(journal, claim)
-    await journal.accept(snapshot(3), shared=True)
+    await journal.accept(snapshot(3))
     row = (await journal.rows())[NAME]
     assert (row.state, row.reason) == (RowState.PARKED, "no_answer: lost")
     assert payloads(database_url) == {NAME: b"snapshot 3"}
@@ -189,27 +216,28 @@ async def test_a_message_that_has_a_threads_id_is_not_its_snapshot(
     other = LogKey("acme", "crm", "another")
     await journal.claimed(new(NAME, text="a message"), key=other)
     before = await journal.rows(other)
-    assert (await journal.accept(snapshot(9), shared=True)).claim is None
+    assert sent(await begun(journal, 9)) == b"snapshot 9"
     assert await journal.rows(other) == before
-    assert payloads(database_url) == {NAME: b"a message"}
+    kept = run_sql(database_url, 'SELECT "clientLogId", "payload" FROM "messageLogs"')
+    assert dict(kept) == {"another": b"a message", NAME: b"snapshot 9"}
 
 
 async def test_who_waits_is_told_the_version_that_the_crm_has(journal: Journal) -> None:
     claim = await begun(journal, 4)
-    await journal.accept(snapshot(6), shared=True)
+    await journal.accept(snapshot(6))
     await journal.done(claim)
-    (report,) = await journal.store.read(lambda: scripts.report_rows("acme", "crm", [NAME]))
+    (report,) = await journal.store.read(lambda: scripts.report_rows(KEY, [NAME]))
     assert (report.id, report.state, report.version) == (NAME, RowState.CALLING, 4)
     found = await journal.store.read(lambda: scripts.look_up(KEY, [NAME]))
     assert (found.unlogged, found.version, found.linked) == (frozenset([NAME]), 4, True)
 
 
-@pytest.mark.parametrize("other", [LogKey("globex", "crm", NAME), LogKey("acme", "other", NAME)])
+@pytest.mark.parametrize("other", [KEY._replace(tenant="globex"), KEY._replace(platform="other")])
 async def test_threads_of_two_tenants_or_platforms_do_not_replace_each_other(
     journal: Journal, other: LogKey
 ) -> None:
     first = await begun(journal, 5)
-    second = await journal.claimed(snapshot(2), key=other, shared=True)
+    second = await journal.claimed(snapshot(2), key=other)
     assert sent(second) == b"snapshot 2"
     await journal.done(first)
     assert await journal.states() == {NAME: "logged"}
@@ -233,7 +261,7 @@ async def test_a_colleagues_newer_snapshot_does_not_wait_for_the_user_of_the_cal
     refused = await signed_in(journal, "ada")
     await signed_in(journal, "bob")
     claim = await begun(journal, 1)
-    await journal.accept(snapshot(2), shared=True, user="bob")
+    await journal.accept(snapshot(2), user="bob")
     following = await journal.store.write(
         lambda: scripts.save(
             claim.log.without_call(),
@@ -257,10 +285,10 @@ async def test_a_lost_call_is_asked_about_when_its_user_signs_in_whoever_brought
     claim: Claim | None = await begun(journal, 1)
     assert claim is not None
     if when == "during the call":
-        await journal.accept(snapshot(2), shared=True, user="bob")
+        await journal.accept(snapshot(2), user="bob")
     await lose(journal, claim, ms=0)
     if when != "during the call":
-        claim = (await journal.accept(snapshot(2), shared=True, user="bob")).claim
+        claim = (await journal.accept(snapshot(2), user="bob")).claim
     else:
         claim = await journal.claim()
     assert claim is not None

@@ -23,7 +23,7 @@ NEXT = "conv/7/14/2026"
 async def _furnished(journal: Journal, key: LogKey) -> Claim:
     """The same for everybody: 1 is logged, 2 failed in a log of the next day, 3 is being called, 4 waits."""
     await journal.with_logged("1", key=key)
-    await journal.with_failed("2", "5", key=key._replace(conversation_log_id=NEXT))
+    await journal.with_failed("2", "5", key=key._replace(client_log_id=NEXT))
     claim = await journal.claimed("3", "4", key=key)
     user = UserRow(key.tenant, key.platform, "ada", "Ada", "", None, None, b"x")
     await journal.store.write(lambda: scripts.save_user(user))
@@ -43,11 +43,11 @@ async def _accepted(journal: Journal, _claim: Claim) -> None:
 
 
 async def _replanned(journal: Journal, _claim: Claim) -> None:
-    assert (await journal.accept("2", key=KEY._replace(conversation_log_id="a third"))).claim
+    assert (await journal.accept("2", key=KEY._replace(client_log_id="a third"))).claim
 
 
 async def _repointed(journal: Journal, _claim: Claim) -> None:
-    assert (await journal.accept("2", contact="c-2", key=KEY._replace(conversation_log_id=NEXT))).claim
+    assert (await journal.accept("2", contact="c-2", key=KEY._replace(client_log_id=NEXT))).claim
 
 
 async def _taken_over(journal: Journal, _claim: Claim) -> None:
@@ -82,12 +82,12 @@ async def _noted(journal: Journal, claim: Claim) -> None:
 
 
 async def _signed_out(journal: Journal, _claim: Claim) -> None:
-    tenant, platform, _ = KEY
+    tenant, platform, *_ = KEY
     await journal.store.write(lambda: scripts.sign_out(tenant, platform, "ada", session_id="another"))
 
 
 async def _refreshed(journal: Journal, _claim: Claim) -> None:
-    tenant, platform, _ = KEY
+    tenant, platform, *_ = KEY
     user = await journal.store.read(lambda: scripts.find_user(tenant, platform, "ada"))
     assert user is not None
     assert await journal.store.write(lambda: scripts.claim_refresh(user, owner="me", lease_ms=LEASE))
@@ -134,7 +134,7 @@ async def test_what_is_read_is_ones_own(journal: Journal) -> None:
     read = journal.store.read
     found = await read(lambda: scripts.look_up(stranger, ["1", "2", "3"]))
     assert found == LookUp(frozenset({"1", "2", "3"}))
-    assert await read(lambda: scripts.report_rows(stranger.tenant, stranger.platform, ["1", "2", "3"])) == []
+    assert await read(lambda: scripts.report_rows(stranger, ["1", "2", "3"])) == []
     assert await read(lambda: scripts.find_user(stranger.tenant, stranger.platform, "ada")) is None
     assert await journal.claim(stranger) is None
     claim = await _furnished(journal, KEY)
@@ -142,7 +142,7 @@ async def test_what_is_read_is_ones_own(journal: Journal) -> None:
     assert await read(lambda: scripts.linked_activities(claim.log)) == set(), (
         "the others' contact is not ours"
     )
-    reports = await read(lambda: scripts.report_rows(KEY.tenant, KEY.platform, ["1", "2", "3"]))
+    reports = await read(lambda: scripts.report_rows(KEY, ["1", "2", "3"]))
     assert len(reports) == 3
 
 

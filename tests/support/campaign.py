@@ -15,8 +15,9 @@ from messagelog.connectors import AuthExpired, ConnectorError, Credentials, Rate
 from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
 from messagelog.core.media import MediaFetcher
-from messagelog.storage import Sealer, Store
+from messagelog.storage import LogKey, Sealer, Store
 from messagelog.storage.scripts import Fetch, Script
+from messagelog.storage.scripts.values import key_params
 from support.crashing import CrashingStore, Fuse, wired
 from support.crm import Appending, Crm, Finding, Plain, ReadingBack, Upserting
 from support.requests import MAYA, OMAR, body, message, parsed, thread
@@ -103,6 +104,13 @@ class Scenario:
     faults: tuple[ConnectorError | None, ...] = ()
     signs_in: bool = False
     kinds: tuple[type[Plain], ...] = KINDS
+
+    def key(self, tenant: str, contact: str = "c-1") -> LogKey:
+        """The log that the last request is about, or a group's for another contact."""
+        info = self.requests[-1]["logInfo"]
+        shared = "owner" in info
+        group = contact if len(info["correspondents"]) > 1 and not shared else ""
+        return LogKey(tenant, "memory", info["conversationLogId"], shared, group)
 
     @property
     def goes_to(self) -> list[type[Plain]]:
@@ -310,6 +318,7 @@ class Campaign:
             connectors={connector.name: connector},
             users=users,
             caller=Caller(store, sealer, MediaFetcher(self.client), call_timeout=2),
+            journal="5eed0002",
             times=TIMES,
             luck=lambda: 1.0,  # the first wait is longer than a request's, which is answered at once
         )
@@ -365,10 +374,7 @@ _CALLING = frozenset(
 
 def _rows(tenant: str, scenario: Scenario) -> Script[list[str]]:
     """The states of the scenario's rows."""
-    info = scenario.requests[-1]["logInfo"]
-    suffix = "-c-1" if len(info["correspondents"]) > 1 else ""
-    key = {"tenant": tenant, "platform": "memory", "log": info["conversationLogId"] + suffix}
-    rows = yield Fetch("rows_of_log", key)
+    rows = yield Fetch("rows_of_log", key_params(scenario.key(tenant)))
     return [row[5] for row in rows]
 
 

@@ -263,6 +263,7 @@ async def process(
         connectors={connector.name: connector},
         users=users,
         caller=caller,
+        journal="5eed0003",
         times=times,
         sleep=sleep,
         luck=Random(5).random,

@@ -8,6 +8,7 @@ import json
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -277,15 +278,12 @@ class Site:
         return [each.log for each in await self.assembly.store.read(lambda: scripts.list_logs(1000))]
 
     async def rows(self) -> dict[str, MessageRow]:
-        """All `messageLogs` rows, by id."""
+        """All `messageLogs` rows, by the id that is shown."""
         found: dict[str, MessageRow] = {}
         for log in await self.logs():
-            found |= {row.id: row for row in await self._rows_of(log.key.conversation_log_id)}
+            shown = await self.assembly.store.read(partial(scripts.show_logs, log.key.conversation_log_id))
+            found |= {held.key.shown(row.id): row for held, rows in shown for row in rows}
         return found
-
-    async def _rows_of(self, id_: str) -> list[MessageRow]:
-        shown = await self.assembly.store.read(lambda: scripts.show_logs(id_))
-        return [row for _, rows in shown for row in rows]
 
     async def states(self) -> dict[str, str]:
         """The state of every row, by id."""

@@ -55,11 +55,11 @@ class World:
         return [summary.log for summary in await self.store.read(lambda: scripts.list_logs(1000))]
 
     async def rows(self) -> dict[str, MessageRow]:
-        """All `messageLogs` rows by id (the last one of an id that several tenants have)."""
+        """All `messageLogs` rows by the id that is shown (the last one of an id that several tenants have)."""
         found = {}
         for log in await self.logs():
-            for _, rows in await self.store.read(partial(scripts.show_logs, log.key.conversation_log_id)):
-                found.update({row.id: row for row in rows})
+            for held, rows in await self.store.read(partial(scripts.show_logs, log.key.conversation_log_id)):
+                found.update({held.key.shown(row.id): row for row in rows})
         return found
 
     async def states(self) -> dict[str, str]:

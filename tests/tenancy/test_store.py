@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -29,8 +30,10 @@ from tenancy.neighbours import (
     TENANT,
     THEIRS,
     copy_to_neighbours,
+    copy_to_other_kinds,
     empty,
     rows_of_neighbours,
+    rows_of_other_kinds,
     rows_of_ours,
 )
 
@@ -132,7 +135,7 @@ async def _reseal(we: Ours) -> Any:
     user = await we.read(lambda: scripts.find_user(*OURS, "ada"))
     if user is None or user.credentials is None:
         return
-    value = scripts.SealedValue((*OURS, "ada"), user.credentials)
+    value = scripts.SealedValue((*OURS, "ada"), ("ada", *OURS), user.credentials)
     (column,) = (each for each in SEALED if each.table == "users")
     await we.write(lambda: scripts.reseal(column, [(value, b"z%d" % we.pick)]))
 
@@ -212,7 +215,7 @@ WRITES: Final[dict[str, Any]] = {
 
 READS: Final[dict[str, Any]] = {
     "look_up": lambda we: we.read(lambda: scripts.look_up(we.key, IDS)),
-    "report_rows": lambda we: we.read(lambda: scripts.report_rows(*OURS, IDS)),
+    "report_rows": lambda we: we.read(lambda: scripts.report_rows(we.key, IDS)),
     "entries_of": lambda we: _of_a_log(we, scripts.entries_of),
     "linked_activities": lambda we: _of_a_log(we, scripts.linked_activities),
     "find_user": lambda we: we.read(lambda: scripts.find_user(*OURS, "ada")),
@@ -256,10 +259,12 @@ OF_ALL: Final = {
     "find_sealed": "for the operator's command, which writes each value back to where it was",
     "count_sealed": "for the operator's command: numbers",
     "find_keys": "the server's own keys of hashes",
+    "journal_id": "the journal's own",
+    "logs_shown_as": "for operators: keys of logs, of which the one is taken that they name",
 }
 """What reads of all tenants, and why that shows no user anything."""
 
-NO_SCRIPTS: Final = {"Ask", "Do", "Fetch", "Params", "Script", "SealedValue", "Together"}
+NO_SCRIPTS: Final = {"Ask", "Do", "Fetch", "Params", "Script", "NoJournalId", "SealedValue", "Together"}
 
 
 def test_it_is_known_of_every_script_whose_rows_it_reads_and_writes() -> None:
@@ -274,7 +279,15 @@ async def _furnished(we: Ours) -> None:
             await {**WRITES, **READS}[name](we)
 
 
-async def _played(url: str, steps: list[tuple[str, int]], more: dict[str, Any] | None = None) -> None:
+async def _played(
+    url: str,
+    steps: list[tuple[str, int]],
+    more: dict[str, Any] | None = None,
+    *,
+    copy: Callable[[str], None] = copy_to_neighbours,
+    rows: Callable[[str], dict[str, Any]] = rows_of_neighbours,
+) -> None:
+    """Plays steps of ours beside `copy`, whose `rows` must stay as they are and be shown to nobody."""
     cases = {**WRITES, **READS, **(more or {})}
     clock = Clock()
     store = await open_store(url, clock=clock)
@@ -283,8 +296,9 @@ async def _played(url: str, steps: list[tuple[str, int]], more: dict[str, Any] |
         await _furnished(we)
         held = rows_of_ours(url)
         assert [name for name, rows in held.items() if not rows] == [], "every table is tried"
-        copy_to_neighbours(url)
-        before = rows_of_neighbours(url)
+        copy(url)
+        before = rows(url)
+        assert all(before.values())
         for name, pick in steps:
             we.pick = pick
             if name == "time":
@@ -292,7 +306,7 @@ async def _played(url: str, steps: list[tuple[str, int]], more: dict[str, Any] |
                 continue
             shown = await cases[name](we)
             assert THEIRS not in repr(shown), f"{name} showed a neighbour's row"
-            assert rows_of_neighbours(url) == before, f"{name} changed a neighbour's row"
+            assert rows(url) == before, f"{name} changed a neighbour's row"
     finally:
         await store.close()
         empty(url)
@@ -313,11 +327,36 @@ def test_every_script_leaves_the_neighbours_rows_alone(database_url: str) -> Non
     asyncio.run(_played(database_url, [(name, 1) for name in (*WRITES, *READS)]))
 
 
+OF_ALL_KINDS: Final = {
+    "sign_in": "all that waits for a user goes on",
+    "erase_tenant": "all of a tenant's is erased",
+    "linked_activities": "what the other logs of a contact have, whatever they are",
+    "logs_of_contact": "what is held of a contact, as above",
+}
+"""What a script does in a tenant's conversations, threads and groups alike."""
+
+OF_ONE_KIND: Final = [name for name in (*WRITES, *READS) if name not in OF_ALL_KINDS]
+
+
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from(OF_ONE_KIND), st.integers(0, 9)), min_size=1, max_size=10))
+def test_no_order_of_scripts_touches_or_shows_a_row_of_another_kind(
+    database_url: str, steps: list[tuple[str, int]]
+) -> None:
+    """A conversation, a thread and a group with the same ids are three logs, and so are their messages."""
+    asyncio.run(_played(database_url, steps, copy=copy_to_other_kinds, rows=rows_of_other_kinds))
+
+
+def test_every_script_leaves_rows_of_other_kinds_alone(database_url: str) -> None:
+    steps = [(name, 1) for name in OF_ONE_KIND]
+    asyncio.run(_played(database_url, steps, copy=copy_to_other_kinds, rows=rows_of_other_kinds))
+
+
 def test_a_write_and_a_read_without_a_tenant_are_found(database_url: str) -> None:
     """That the tests above can fail."""
 
     async def forgetful_write(_we: Ours) -> None:
-        run_sql(database_url, """UPDATE "messageLogs" SET "state" = 'logged' WHERE "id" = '1'""")
+        run_sql(database_url, """UPDATE "messageLogs" SET "reason" = 'changed' WHERE "messageId" = '1'""")
 
     async def forgetful_read(_we: Ours) -> list[tuple[Any, ...]]:
         return run_sql(database_url, """SELECT * FROM "users" WHERE "id" = 'ada'""")
@@ -326,3 +365,6 @@ def test_a_write_and_a_read_without_a_tenant_are_found(database_url: str) -> Non
         asyncio.run(_played(database_url, [("written", 0)], {"written": forgetful_write}))
     with pytest.raises(AssertionError, match="read showed"):
         asyncio.run(_played(database_url, [("read", 0)], {"read": forgetful_read}))
+    of_kinds = partial(_played, copy=copy_to_other_kinds, rows=rows_of_other_kinds)
+    with pytest.raises(AssertionError, match="written changed"):
+        asyncio.run(of_kinds(database_url, [("written", 0)], {"written": forgetful_write}))

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from messagelog.commands.inbox import (
     CauseOption,
+    GroupContactOption,
     IdArgument,
+    KindOption,
     PlatformOption,
     StateOption,
     TenantOption,
+    Which,
     found_log,
 )
 from messagelog.commands.options import DataOption
-from messagelog.commands.people import whoever_runs_this
+from messagelog.commands.people import sealed_database, whoever_runs_this
 from messagelog.commands.shared import database_url_of, in_store, printed, refuse
 from messagelog.core.inbox import Inbox, NotThere, Refusal
-from messagelog.storage.rows import InboxFilter
+from messagelog.storage.rows import InboxFilter, LogKind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -45,15 +48,16 @@ def retry(
     state: StateOption = None,
     tenant: TenantOption = None,
     platform: PlatformOption = None,
+    kind: KindOption = None,
+    group_contact: GroupContactOption = None,
     not_in_crm: NotInCrmOption = False,
     data: DataOption = None,
 ) -> None:
     """Tries again what failed, and now what waits: one conversation log, or all of a cause or state."""
     data = data or context.obj
     if id_ is not None:
-        outcome = _decided(
-            data, (id_, tenant, platform), lambda inbox, key: inbox.retry(key, not_in_crm=not_in_crm)
-        )
+        which = Which(id_, tenant, platform, kind, group_contact)
+        outcome = _decided(data, which, lambda inbox, key: inbox.retry(key, not_in_crm=not_in_crm))
         _print_outcome(outcome)
     elif cause is None and state is None:
         refuse("Say which: an ID, or all of a --cause or a --state.")
@@ -74,15 +78,21 @@ def link(
     ] = "contact",
     tenant: TenantOption = None,
     platform: PlatformOption = None,
+    kind: KindOption = None,
+    group_contact: GroupContactOption = None,
     data: DataOption = None,
 ) -> None:
-    """Gives a conversation log to another contact, when nothing of it is in the CRM. Nothing is sent: see retry."""
-    _decided(
+    """Gives a conversation log to another contact, when nothing of it is in the CRM. Nothing is sent: see retry.
+
+    A group's log has another id then. Its texts are sealed for its contact, so that this needs the secret key.
+    """
+    outcome = _decided(
         data or context.obj,
-        (id_, tenant, platform),
+        Which(id_, tenant, platform, kind, group_contact),
         lambda inbox, key: inbox.link(key, contact_id, name, type_),
+        moves=True,
     )
-    printed(f"It goes to {name} ({contact_id}) when it is tried again.")
+    printed(f"{outcome.conversation_log_id} goes to {name} ({contact_id}) when it is tried again.")
 
 
 def done(
@@ -97,12 +107,14 @@ def done(
     ] = False,
     tenant: TenantOption = None,
     platform: PlatformOption = None,
+    kind: KindOption = None,
+    group_contact: GroupContactOption = None,
     data: DataOption = None,
 ) -> None:
     """Says that the CRM has it. Without an activity, the next message makes a new one."""
     outcome = _decided(
         data or context.obj,
-        (id_, tenant, platform),
+        Which(id_, tenant, platform, kind, group_contact),
         lambda inbox, key: inbox.mark_done(key, activity, everything=everything),
     )
     _print_outcome(outcome)
@@ -110,19 +122,21 @@ def done(
 
 def _decided(
     data: Path | None,
-    which: tuple[str, str | None, str | None],
-    decide: Callable[[Inbox, LogKey], Awaitable[Any]],
-) -> Any:
-    async def decided(store: Store) -> Any:
-        key = await found_log(store, *which)
-        return await decide(Inbox(store, whoever_runs_this()), key)
-
+    which: Which,
+    decide: Callable[[Inbox, LogKey], Awaitable[Decided]],
+    *,
+    moves: bool = False,
+) -> Decided:
+    """What is decided about a log. What `moves` one needs to seal its texts anew, where it is a group's."""
+    database_url = database_url_of(data)
+    key = in_store(database_url, lambda store: found_log(store, which))
+    sealer = sealed_database(data)[1] if moves and key.kind is LogKind.GROUP else None
     try:
-        return in_store(database_url_of(data), decided)
+        return in_store(database_url, lambda store: decide(Inbox(store, whoever_runs_this(), sealer), key))
     except Refusal as error:
         refuse(f"{error}")
     except NotThere:
-        refuse(f"There is no conversation log with the id {which[0]} any more.")
+        refuse(f"There is no conversation log with the id {which.id} any more.")
 
 
 def _retry_all(data: Path | None, wanted: InboxFilter, *, not_in_crm: bool) -> None:

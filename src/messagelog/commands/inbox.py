@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import msgspec
 import typer
@@ -16,13 +16,13 @@ from messagelog.commands.shared import database_url_of, in_store, refuse
 from messagelog.core.inbox import Inbox, NotThere
 from messagelog.listing import print_table
 from messagelog.storage import scripts
-from messagelog.storage.rows import InboxFilter, LogKey
+from messagelog.storage.rows import InboxFilter, LogKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from messagelog.core.inbox_shapes import FailedCall, InboxEntry, InboxRow
-    from messagelog.storage import Store
+    from messagelog.storage import LogKey, Store
 
 _HEADS: Final = (
     *("conversationLogId", "tenant", "platform", "contact", "state", "rows", "users", "attempts", "nextTry"),
@@ -41,10 +41,33 @@ class State(StrEnum):
     WAITING = "waiting"
 
 
+class Which(NamedTuple):
+    """The conversation log that somebody means: its id or a message's, and what she says to tell it from others."""
+
+    id: str
+    tenant: str | None = None
+    platform: str | None = None
+    kind: LogKind | None = None
+    group_contact: str | None = None
+
+    def may_be(self, key: LogKey) -> bool:
+        """Whether this may be the one."""
+        said = (self.tenant, self.platform, self.kind, self.group_contact)
+        found = (key.tenant, key.platform, key.kind, key.group_contact_id)
+        return all(each in {None, of_key} for each, of_key in zip(said, found, strict=True))
+
+
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A conversation log's id, or a message's.")]
 TenantOption = Annotated[str | None, typer.Option(help="Of this tenant alone.")]
 PlatformOption = Annotated[str | None, typer.Option(help="Of this connector alone.")]
 CauseOption = Annotated[str | None, typer.Option(help="The first word of the reason, such as rejected.")]
+KindOption = Annotated[
+    LogKind | None,
+    typer.Option(help="Of this kind, where several have the id: a conversation, group or thread."),
+]
+GroupContactOption = Annotated[
+    str | None, typer.Option(help="Of a group, for this contact, where several have the id.")
+]
 StateOption = Annotated[State | None, typer.Option(help="In this state alone.")]
 LimitOption = Annotated[int, typer.Option(min=1, help="How many, the last changed first.")]
 TextOption = Annotated[bool, typer.Option("--text", help="Shows text too. It is recorded who looked at it.")]
@@ -102,6 +125,8 @@ def why(
     *,
     tenant: TenantOption = None,
     platform: PlatformOption = None,
+    kind: KindOption = None,
+    group_contact: GroupContactOption = None,
     text: TextOption = False,
     data: DataOption = None,
 ) -> None:
@@ -110,7 +135,7 @@ def why(
     database_url, sealer = sealed_database(data) if text else (database_url_of(data), None)
 
     async def read(store: Store) -> None:
-        key = await found_log(store, id_, tenant, platform)
+        key = await found_log(store, Which(id_, tenant, platform, kind, group_contact))
         try:
             details = await Inbox(store, whoever_runs_this(), sealer).entry(key, text=text)
         except NotThere:
@@ -151,16 +176,33 @@ def export(
     in_store(database_url, read)
 
 
-async def found_log(store: Store, id_: str, tenant: str | None, platform: str | None) -> LogKey:
-    """The conversation log that is meant: by its own id or a message's, in one tenant and platform."""
-    keys = [log.key for log, _ in await store.read(lambda: scripts.show_logs(id_))]
-    keys = [key for key in keys if tenant in {None, key.tenant} and platform in {None, key.platform}]
+async def found_log(store: Store, which: Which) -> LogKey:
+    """The conversation log that is meant: by its own id or a message's, and by what else is said of it."""
+    keys = [
+        log.key for log, _ in await store.read(lambda: scripts.show_logs(which.id)) if which.may_be(log.key)
+    ]
     if not keys:
-        refuse(f"There is no conversation log or message with the id {id_}.")
+        refuse(f"There is no conversation log or message with the id {which.id}.")
     if len(keys) > 1:
-        several = ", ".join(f"{key.tenant} at {key.platform}" for key in keys)
-        refuse(f"Several have this id: say --tenant and --platform ({several}).")
+        several = "; ".join(_said_of(key) for key in keys)
+        telling = [option for option, values in _told_apart_by(keys).items() if len(values) > 1]
+        refuse(f"Several have this id: say {' and '.join(telling)} ({several}).")
     return keys[0]
+
+
+def _told_apart_by(keys: Sequence[LogKey]) -> dict[str, set[str]]:
+    """What each option may be, for one of these."""
+    return {
+        "--tenant": {key.tenant for key in keys},
+        "--platform": {key.platform for key in keys},
+        "--kind": {key.kind for key in keys},
+        "--group-contact": {key.group_contact_id for key in keys if key.group_contact_id},
+    }
+
+
+def _said_of(key: LogKey) -> str:
+    contact = f" for {key.group_contact_id}" if key.group_contact_id else ""
+    return f"{key.tenant} at {key.platform}, a {key.kind}{contact}"
 
 
 def _entry_values(entry: InboxEntry) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from messagelog.core.settle import Trouble, first_reason, trouble_of
 from messagelog.storage.rows import RowState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from messagelog.storage.rows import RowReport
 
@@ -127,10 +127,12 @@ def answer(
     crm: str,
     refused: int = 0,
     fresh: frozenset[str] | None = None,
+    shown: Callable[[str], str] = str,
 ) -> Answer:
     """The answer for these ids, oldest first. `refused` counts messages of kinds that the CRM does not log.
 
-    `fresh` limits `logIds` to the ids that were unlogged before (a newer snapshot of a logged thread is not).
+    `fresh` limits `logIds` to the ids that were unlogged before (a newer snapshot of a logged thread is not). `shown`
+    makes of each what the client is to see.
     """
     states = {id_: _state(reports.get(id_)) for id_ in ids}
     kept = [id_ for id_ in ids if states[id_] not in _FAILED]
@@ -140,7 +142,7 @@ def answer(
         notice = _notice(states, reports, crm=crm, refused=refused)
     return Answer(
         successful=bool(kept),
-        log_ids=[id_ for id_ in kept if fresh is None or id_ in fresh],
+        log_ids=[shown(id_) for id_ in kept if fresh is None or id_ in fresh],
         return_message=notice,
     )
 

@@ -43,7 +43,7 @@ async def audited_text(
     operator.needs(Role.TEXT)
 
     def look(row: MessageRow) -> AuditEntry:
-        return AuditEntry(operator.name, act, Role.TEXT, key.tenant, key.platform, row.id)
+        return AuditEntry(operator.name, act, Role.TEXT, key.tenant, key.platform, key.shown(row.id))
 
     rows = await store.write(lambda: scripts.look_at_rows(key, ids, look))
     return [_seen(sealer, key, row) for row in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
 import hashlib
 from typing import TYPE_CHECKING, Any, Final
@@ -248,9 +249,7 @@ class Caller:
             connector.append_only and not connector.can("read_message_log")
         ):
             return view
-        entries = await self._store.read(lambda: scripts.entries_of(log))
-        suffix = f"-{log.contact_id}"  # of a group's rows; its entries go by their messages' ids
-        known = [(sent_at, hash_, id_.removesuffix(suffix)) for sent_at, hash_, id_ in entries]
+        known = await self._store.read(lambda: scripts.entries_of(log))
         return replace(view, known=known, before=_counts(log.call_before))
 
     async def _correspondents(
@@ -319,12 +318,20 @@ def idempotency_key(log: LogRow, rows: Sequence[MessageRow]) -> str:
     """A key that is the same whenever this call is repeated, and no other call's: 43 characters of [a-z0-9-].
 
     A create's key belongs to the conversation log (and to how often its activity had to be made anew), so that
-    whichever message is first, there is one activity.
+    whichever message is first, there is one activity. It shows the id of the journal that the log was begun in.
     """
-    parts = ["create", *log.key, str(log.generation)]
+    key, call = log.key, "create"
+    messages: list[str] = []
     if log.third_party_log_id is not None:
-        parts = ["update", *log.key, str(log.generation), *(f"{row.id}@{row.version}" for row in rows)]
-    return "messagelog-" + hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+        call = "update"
+        messages = [f"{row.id if log.journal else key.shown(row.id)}@{row.version}" for row in rows]
+    if not log.journal:  # as it was when it was begun, before a journal had an id
+        parts = [call, key.tenant, key.platform, key.conversation_log_id, str(log.generation), *messages]
+        return "messagelog-" + hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+    ids = (key.tenant, key.platform, key.kind, key.client_log_id, key.group_contact_id)
+    parts = [log.journal, call, *ids, str(log.generation), *messages]
+    digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=14).digest()
+    return f"messagelog-{log.journal}-{base64.b32encode(digest).decode().rstrip('=').lower()}"
 
 
 def ambiguous(call: Prepared) -> bool:

@@ -32,6 +32,7 @@ _PARKED = (
 )
 _IN_CRM = "It is in the CRM already, in the activity {id}, where it cannot be moved from here."
 _SAID_TO_BE_IN_CRM = "A part of it is in the CRM already: it cannot go to another contact."
+_TAKEN = "The contact {name} ({id}) has a log of this conversation already, or messages of it in another one."
 _OTHER_ACTIVITY = "It belongs to the activity {id}, and cannot be linked to another one."
 _WHICH_ACTIVITY = "Say which activity it is: the thread goes on, and would be made once more."
 _CHANGED = "The server has worked on it since you looked: look again."
@@ -70,18 +71,32 @@ def retried(seen: Seen, *, not_in_crm: bool) -> Decision:
 
 
 def linked(seen: Seen, contact: tuple[str, str, str]) -> Decision:
-    """The log goes to another contact (id, name, type), if nothing of it is or may be in the CRM."""
+    """The log goes to another contact (id, name, type), if nothing of it is or may be in the CRM.
+
+    A group's gets another key with that, for there is one for each contact.
+    """
     refused = _immovable(seen)
     if refused is not None:
         return Decision(refused=refused)
     log = seen.log
     contact_id, name, type_ = contact
+    if log.key.group_contact_id and log.key.group_contact_id != contact_id:
+        if seen.taken:
+            return Decision(refused=_TAKEN.format(name=name, id=contact_id))
+        log = _moved(log, contact_id)
     # A key of its own: the CRM may know the old one from a call that it refused for the contact.
     return Decision(
         replace(
             log, contact_id=contact_id, contact_name=name, contact_type=type_, generation=log.generation + 1
         )
     )
+
+
+def _moved(log: LogRow, contact_id: str) -> LogRow:
+    """A group's log as that of another contact."""
+    conversation_id = log.conversation_id.removesuffix(f"-{log.key.group_contact_id}")
+    key = log.key._replace(group_contact_id=contact_id)
+    return replace(log, key=key, conversation_id=key.shown(conversation_id))
 
 
 def _immovable(seen: Seen) -> str | None:

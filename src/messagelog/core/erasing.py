@@ -97,9 +97,9 @@ class Eraser:
         found = ErasedInLog()
         async for page in self._rows():
             keys = {
-                LogKey(tenant, platform, row.conversation_log_id)
+                row.log
                 for row in page
-                if (row.tenant, row.platform, row.user_id) == (tenant, platform, id_)
+                if (row.log.tenant, row.log.platform, row.user_id) == (tenant, platform, id_)
             }
             for key in sorted(keys):
                 done = await self._store.write(partial(scripts.erase_in_log, key, id_), locks=(key,))
@@ -113,11 +113,8 @@ class Eraser:
             theirs = [key for key in keys if key.tenant == tenant and platform in {None, key.platform}]
             found = _sum(found, await self._erased_logs(theirs))
         async for page in self._rows():
-            rest = {
-                LogKey(row.tenant, row.platform, row.conversation_log_id)
-                for row in page
-                if row.tenant == tenant and platform in {None, row.platform}
-            }
+            logs = {row.log for row in page}
+            rest = [key for key in logs if key.tenant == tenant and platform in {None, key.platform}]
             found = _sum(found, await self._erased_logs(sorted(rest)))
         return found
 
@@ -128,7 +125,7 @@ class Eraser:
         return found
 
     async def _rows(self) -> AsyncIterator[list[RowKey]]:
-        after = RowKey("", "", "")
+        after = RowKey("", LogKey("", "", ""))
         while page := await self._store.read(partial(scripts.walk_rows, after, _PAGE)):
             yield page
             after = page[-1]

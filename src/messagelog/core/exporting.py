@@ -123,7 +123,7 @@ async def _exported(
     seen = await audited_text(store, sealer, operator, log.key, ids, act=EXPORT)
     messages = [
         ExportedMessage(
-            id=each.row.id,
+            id=log.key.shown(each.row.id),
             state=each.row.state,
             reason=each.row.reason,
             third_party_log_id=each.row.third_party_log_id,

@@ -32,7 +32,17 @@ from messagelog.core.operators import Role
 from messagelog.core.settle import first_reason
 from messagelog.messages import BadRequest
 from messagelog.storage import scripts
-from messagelog.storage.rows import AuditEntry, InboxFilter, InboxPlace, LogKey, LogState, RowState, Undecided
+from messagelog.storage.rows import (
+    AuditEntry,
+    InboxFilter,
+    InboxPlace,
+    LogKey,
+    LogKind,
+    LogState,
+    Move,
+    RowState,
+    Undecided,
+)
 from messagelog.storage.sealing import SealBroken
 
 if TYPE_CHECKING:
@@ -48,6 +58,11 @@ _BATCH: Final = 50
 _LOOKS: Final = 5  # how often a log may get new rows between being looked at and being locked
 _LATEST: Final = 2**62
 _DONE: Final = RowState.LOGGED
+
+
+_WHICH_CONTACT: Final = "Say which contact it is to go to."
+_SEALED: Final = "Its text was sealed with a secret key that is not given: it cannot be moved."
+_SEVERAL: Final = "Several conversation logs have this id: say which kind, and of a group which contact."
 
 
 class NotThere(LookupError):
@@ -72,6 +87,31 @@ class Inbox:
         self._sealer = sealer
 
     # ------------------------------------------------------------------------------------ to look at
+
+    async def find(
+        self,
+        tenant: str,
+        platform: str,
+        conversation_log_id: str,
+        kind: str | None = None,
+        group_contact_id: str | None = None,
+    ) -> LogKey:
+        """The conversation log that is shown with this id; of several the one of a kind, and of a group's contact.
+
+        Raises `NotThere`, and `Refusal` where there are several still.
+        """
+        keys = [
+            key
+            for key in await self._store.read(lambda: scripts.logs_shown_as(conversation_log_id))
+            if (key.tenant, key.platform) == (tenant, platform)
+            and kind in {None, key.kind}
+            and group_contact_id in {None, key.group_contact_id}
+        ]
+        if not keys:
+            raise NotThere(conversation_log_id)
+        if len(keys) > 1:
+            raise Refusal(_SEVERAL)
+        return keys[0]
 
     async def entries(
         self, wanted: InboxFilter | None = None, *, after: str | None = None, limit: int = _BATCH
@@ -102,7 +142,7 @@ class Inbox:
             raise NotThere(key.conversation_log_id)
         return InboxDetails(
             entry=entries[0],
-            rows=[_row(row, texts.get(row.id)) for row in rows],
+            rows=[_row(key, row, texts.get(row.id)) for row in rows],
             attempts=[_attempt(attempt, bodies.get(attempt.id)) for attempt in attempts],
         )
 
@@ -207,10 +247,21 @@ class Inbox:
         *,
         fence: int | None = None,
     ) -> Decided:
-        """Gives a log to another contact, if nothing of it is in the CRM. Nothing is sent: `retry` does that."""
-        return await self._decided(
-            key, "link", partial(decisions.linked, contact=(contact_id, name, type_)), fence
-        )
+        """Gives a log to another contact, if nothing of it is in the CRM. Nothing is sent: `retry` does that.
+
+        A group's is moved, since each contact has one: it has another id then. That needs the inbox's sealer.
+        """
+        if not contact_id:
+            raise Refusal(_WHICH_CONTACT)
+        judge = partial(decisions.linked, contact=(contact_id, name, type_))
+        if key.kind is not LogKind.GROUP or key.group_contact_id == contact_id:
+            return await self._decided(key, "link", judge, fence)
+        to = key._replace(group_contact_id=contact_id)
+        move = Move(to, partial(payloads.moved, self._unsealing, key, to))
+        try:
+            return await self._decided(key, "link", judge, fence, move)
+        except SealBroken:
+            raise Refusal(_SEALED) from None
 
     async def mark_done(
         self,
@@ -235,29 +286,37 @@ class Inbox:
         except (NotThere, Refusal):
             return None
 
-    async def _decided(self, key: LogKey, act: str, judge: Judge, fence: int | None) -> Decided:
+    async def _decided(
+        self, key: LogKey, act: str, judge: Judge, fence: int | None, move: Move | None = None
+    ) -> Decided:
         self._operator.needs(Role.ACT)
         entry = self._entry(act, Role.ACT, key, key.conversation_log_id)
-        decision = await self._carried_out(key, partial(decisions.unchanged, judge=judge, fence=fence), entry)
+        judge = partial(decisions.unchanged, judge=judge, fence=fence)
+        decision = await self._carried_out(key, judge, entry, move)
         if decision is None:
             raise NotThere(key.conversation_log_id)
         if decision.refused is not None:
             raise Refusal(decision.refused)
         states = [change.state for change in decision.changes]
         return Decided(
+            conversation_log_id=(key if move is None else move.to).conversation_log_id,
             planned=states.count(RowState.PLANNED),
             logged=states.count(RowState.LOGGED),
             without_text=states.count(RowState.FAILED),
         )
 
-    async def _carried_out(self, key: LogKey, judge: Judge, entry: AuditEntry) -> Decision | None:
+    async def _carried_out(
+        self, key: LogKey, judge: Judge, entry: AuditEntry, move: Move | None
+    ) -> Decision | None:
         """Locks the log and its rows by their names, as a request does that brings them again."""
+        keys = (key,) if move is None else (key, move.to)
         for _ in range(_LOOKS):
             rows = await self._store.read(lambda: scripts.rows_not_logged(key))
             ids = frozenset(row.id for row in rows)
-            locks = (key, *((key.tenant, key.platform, id_) for id_ in sorted(ids)))
+            locks = (*keys, *(each.row(id_) for each in keys for id_ in sorted(ids)))
+            deciding = partial(scripts.decide, key, ids, judge, entry, move)
             try:
-                return await self._store.write(partial(scripts.decide, key, ids, judge, entry), locks=locks)
+                return await self._store.write(deciding, locks=locks)
             except Undecided:
                 continue
         raise Refusal("Messages keep coming in: look again in a minute.")
@@ -297,7 +356,9 @@ class Inbox:
 
 def key_of(entry: InboxEntry) -> LogKey:
     """The conversation log that an entry is about."""
-    return LogKey(entry.tenant, entry.platform, entry.conversation_log_id)
+    contact = entry.group_contact_id or ""
+    id_ = entry.conversation_log_id.removesuffix(f"-{contact}") if contact else entry.conversation_log_id
+    return LogKey(entry.tenant, entry.platform, id_, entry.kind == LogKind.THREAD, contact)
 
 
 def _entry(place: InboxPlace, log: LogRow, counts: Sequence[InboxCount], attempts: int) -> InboxEntry:
@@ -308,6 +369,8 @@ def _entry(place: InboxPlace, log: LogRow, counts: Sequence[InboxCount], attempt
         tenant=log.key.tenant,
         platform=log.key.platform,
         conversation_log_id=log.key.conversation_log_id,
+        kind=log.key.kind,
+        group_contact_id=log.key.group_contact_id or None,
         contact_id=log.contact_id,
         contact_name=log.contact_name,
         third_party_log_id=log.third_party_log_id,
@@ -334,9 +397,9 @@ def _state(log: LogRow, states: dict[str, int]) -> str:
     return "waiting" if set(states) - {_DONE} else "logged"
 
 
-def _row(row: MessageRow, text: dict[str, Any] | None) -> InboxRow:
+def _row(key: LogKey, row: MessageRow, text: dict[str, Any] | None) -> InboxRow:
     return InboxRow(
-        id=row.id,
+        id=key.shown(row.id),
         state=row.state,
         reason=row.reason,
         user_id=row.user_id,
@@ -363,7 +426,9 @@ def _next(places: Sequence[InboxPlace], limit: int) -> str | None:
 
 
 def _cursor(place: InboxPlace) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode((place.at, place.id, *place.key[:2]))).decode()
+    key = place.key
+    where = (place.at, place.id, key.group_contact_id, key.shared, key.tenant, key.platform)
+    return base64.urlsafe_b64encode(msgspec.json.encode(where)).decode()
 
 
 def _place(cursor: str | None) -> InboxPlace | None:
@@ -371,9 +436,10 @@ def _place(cursor: str | None) -> InboxPlace | None:
         return None
     try:
         decoded = base64.b64decode(cursor, altchars=b"-_", validate=True)
-        at, id_, tenant, platform = msgspec.json.decode(decoded, type=tuple[int, str, str, str])
+        where = msgspec.json.decode(decoded, type=tuple[int, str, str, bool, str, str])
     except (binascii.Error, msgspec.DecodeError, ValueError) as error:
         raise BadRequest("after", "this is no page's next") from error
-    if abs(at) > _LATEST or "\0" in f"{id_}{tenant}{platform}":
+    at, id_, contact, shared, tenant, platform = where
+    if abs(at) > _LATEST or "\0" in f"{id_}{contact}{tenant}{platform}":
         raise BadRequest("after", "this is no page's next")
-    return InboxPlace(LogKey(tenant, platform, ""), at, id_, "")
+    return InboxPlace(LogKey(tenant, platform, "", shared, contact), at, id_, "")

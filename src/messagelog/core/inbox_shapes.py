@@ -11,7 +11,7 @@ import msgspec
 
 
 class InboxEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A conversation log in trouble.
+    """A conversation log in trouble. `kind` is conversation, group or thread; a group has one for each contact.
 
     `state` is parked (a person has to decide), failed, or waiting (the server goes on by itself, or when `users` have
     signed in). `states` counts its messages. `without_text` of them can only be logged when they are sent again.
@@ -23,6 +23,8 @@ class InboxEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     tenant: str
     platform: str
     conversation_log_id: str
+    kind: str
+    group_contact_id: str | None
     contact_id: str
     contact_name: str
     third_party_log_id: str | None
@@ -94,8 +96,10 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What a decision made of a log's messages: how many are to be sent, how many count as logged.
 
     `without_text` of them stay failed: there is nothing to send, until the client sends them again.
+    `conversation_log_id` is the log's from now on.
     """
 
+    conversation_log_id: str
     planned: int = 0
     logged: int = 0
     without_text: int = 0

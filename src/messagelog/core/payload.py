@@ -79,5 +79,11 @@ def _payload(request: LogRequest, contact: tuple[str, str], item: Item) -> Paylo
     )
 
 
+def moved(sealer: Sealer, before: LogKey, after: LogKey, id_: str, sealed: bytes) -> bytes:
+    """A row's payload, sealed for the log that it goes to."""
+    return sealer.seal(sealer.open(sealed, *_context(before, id_)), *_context(after, id_))
+
+
 def _context(key: LogKey, id_: str) -> tuple[str, ...]:
-    return ("messageLogs", key.tenant, key.platform, id_)
+    """What a payload is bound to: the row as it is shown, so that what older releases have sealed opens too."""
+    return ("messageLogs", key.tenant, key.platform, key.shown(id_))

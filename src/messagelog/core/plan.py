@@ -37,7 +37,6 @@ class RequestPlan(msgspec.Struct, frozen=True):
 
     key: LogKey
     conversation_id: str
-    shared: bool
     contact_id: str
     items: tuple[Item, ...]
     refused: tuple[Message, ...]
@@ -55,37 +54,34 @@ def plan_request(
 ) -> RequestPlan:
     """The plan of a request. `contact_id` is the resolved one; `day_of` names the day of a time (epoch ms).
 
-    A group's ids get `-<contactId>` appended, so that it can be logged against several contacts. An owner wins over
-    a group: a shared thread is one log whatever the number of its correspondents.
+    A group can be logged for several contacts: the contact is a part of its log's key, and stands behind the ids that
+    are shown. An owner wins over a group: a shared thread is one log whatever the number of its correspondents.
     """
     info = request.info
-    suffix = f"-{contact_id}" if request.is_group else ""
-    conversation_id = info.conversation_id + suffix
     if request.is_shared:
         log_id = info.conversation_log_id or info.conversation_id
         thread = info.thread
         logged = MessageKind.THREAD in kinds
         return RequestPlan(
-            key=LogKey(tenant, platform, log_id),
-            conversation_id=conversation_id,
-            shared=True,
+            key=LogKey(tenant, platform, log_id, shared=True),
+            conversation_id=info.conversation_id,
             contact_id=contact_id,
             items=(Item(log_id, arrived_at, thread.version, None, thread),) if logged else (),
             refused=() if logged else info.messages,
         )
     messages = sorted(info.messages, key=message_order)
-    log_id = _log_id(request, messages, day_of, arrived_at) + suffix
+    log_id = _log_id(request, messages, day_of, arrived_at)
+    key = LogKey(tenant, platform, log_id, group_contact_id=contact_id if request.is_group else "")
     items: list[Item] = []
     refused: list[Message] = []
     for message in messages:
         if message.kind in kinds:
-            items.append(Item(message.id + suffix, message.sent_at or arrived_at, 0, message, None))
+            items.append(Item(message.id, message.sent_at or arrived_at, 0, message, None))
         else:
             refused.append(message)
     return RequestPlan(
-        key=LogKey(tenant, platform, log_id),
-        conversation_id=conversation_id,
-        shared=False,
+        key=key,
+        conversation_id=key.shown(info.conversation_id),
         contact_id=contact_id,
         items=tuple(items),
         refused=tuple(refused),

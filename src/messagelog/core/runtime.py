@@ -105,7 +105,10 @@ class Stopping(Exception):
 
 
 class Runtime:
-    """Everything that one process does with conversation logs. Make one, `start` it, `stop` it."""
+    """Everything that one process does with conversation logs. Make one, `start` it, `stop` it.
+
+    `journal` is the id of the journal in the `store`.
+    """
 
     def __init__(
         self,
@@ -115,6 +118,7 @@ class Runtime:
         connectors: Mapping[str, Connector],
         users: UserDirectory,
         caller: Caller,
+        journal: str,
         settings: UserSettings | None = None,
         times: Times | None = None,
         plugins: Plugins | None = None,
@@ -135,6 +139,7 @@ class Runtime:
         self._clock = clock
         self._sleep = sleep
         self._owner = uuid.uuid4().hex
+        self._journal = journal
         self._bulletin = Bulletin()
         self._accepting: set[asyncio.Task[Acceptance]] = set()
         self._working: dict[LogKey, asyncio.Task[None]] = {}
@@ -302,7 +307,7 @@ class Runtime:
         """Asks the database for the outcomes, until the `last` moment: without them there is an answer as well."""
         with suppress(TimeoutError):
             async with asyncio.timeout_at(last):
-                reports = await self.store.read(lambda: scripts.report_rows(key.tenant, key.platform, ids))
+                reports = await self.store.read(lambda: scripts.report_rows(key, ids))
                 self._bulletin.post(key, reports)
 
     # ----------------------------------------------------------------------------------------- work
@@ -397,7 +402,7 @@ class Runtime:
             batch = _BATCH if connector.takes_batches else _RUN if able.in_runs else 1
             lease_ms, settle_ms = int(self.times.lease * 1000), int(connector.settle_seconds * 1000)
             planner = next_step(takes_batches=connector.takes_batches, in_runs=able.in_runs)
-            way = _Way(able, planner, Terms(self._owner, lease_ms, settle_ms, batch))
+            way = _Way(able, planner, Terms(self._owner, lease_ms, settle_ms, batch, self._journal))
             self._ways[connector] = way
         return way
 

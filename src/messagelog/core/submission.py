@@ -38,12 +38,12 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def ids(self) -> list[str]:
-        """The row ids of everything that it holds, oldest first."""
+        """The ids of everything that it holds, oldest first."""
         return [item.id for item in self.plan.items]
 
     def wanted(self, known: LookUp) -> list[Item]:
         """What of it is not logged yet: unknown messages, or a newer snapshot of a shared thread."""
-        if self.plan.shared:
+        if self.plan.key.shared:
             return [item for item in self.plan.items if known.version is None or item.version > known.version]
         return [item for item in self.plan.items if item.id in known.unlogged]
 
@@ -65,7 +65,6 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
         return NewWork(
             key=self.plan.key,
             conversation_id=self.plan.conversation_id,
-            shared=self.plan.shared,
             contact_id=self.contact.id,
             contact_type=self.contact.type,
             contact_name=self.contact.name,
@@ -102,9 +101,10 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
 
     def answer(self, wanted: Sequence[Item], reports: Mapping[str, RowReport], known: LookUp) -> Answer:
         """What became of the wanted items. A newer snapshot of a thread that is logged brings no new log id."""
-        fresh = frozenset[str]() if self.plan.shared and known.linked else None
+        key, refused = self.plan.key, len(self.plan.refused)
+        fresh = frozenset[str]() if key.shared and known.linked else None
         ids = [item.id for item in wanted]
-        return answer(ids, reports, crm=self._crm, refused=len(self.plan.refused), fresh=fresh)
+        return answer(ids, reports, crm=self._crm, refused=refused, fresh=fresh, shown=key.shown)
 
     @property
     def _crm(self) -> str:

@@ -144,9 +144,7 @@ class Worker:
             return
         ids = sorted(self._bulletin.awaited(log.key))
         if ids:
-            reports = await self._store.read(
-                lambda: scripts.report_rows(log.key.tenant, log.key.platform, ids)
-            )
+            reports = await self._store.read(lambda: scripts.report_rows(log.key, ids))
             self._bulletin.post(log.key, reports)
 
 

@@ -27,7 +27,7 @@ from messagelog.server.cors import ANY
 from messagelog.server.states import States
 from messagelog.server.throttle import Throttle
 from messagelog.server.tokens import Tokens
-from messagelog.storage import Sealer, open_store, with_stored_keys
+from messagelog.storage import Sealer, open_store, scripts, with_stored_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -124,6 +124,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     store = await open_store(parts.database_url, clock=parts.clock)
     try:
         sealer = await with_stored_keys(store, Sealer(parts.secret_key, parts.old_secret_keys))
+        journal = await store.read(scripts.journal_id)
     except BaseException:
         await store.close()
         raise
@@ -151,6 +152,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
         connectors=parts.connectors,
         users=users,
         caller=Caller(store, sealer, media, call_timeout=parts.times.call, metrics=metrics),
+        journal=journal,
         settings=settings,
         times=parts.times,
         luck=parts.luck,

@@ -21,19 +21,20 @@ from messagelog.server.shapes import (
     ExportInboxForm,
     InboxForm,
     LinkForm,
-    LogForm,
     RetryForm,
     RetrySomeForm,
 )
-from messagelog.storage import LogKey
 from messagelog.storage.rows import InboxFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
     from typing import Any
 
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from messagelog.server.shapes import LogForm
+    from messagelog.storage import LogKey
 
 router = Router()
 
@@ -72,7 +73,7 @@ async def entry(request: Request) -> Response:
     """
     inbox = await inbox_of(request)
     form = await read_form(request, EntryForm)
-    return await _answered(inbox.entry(_key(form), text=form.text))
+    return await _answered(inbox, form, lambda key: inbox.entry(key, text=form.text))
 
 
 @router.post("/operators/inbox/export")
@@ -89,7 +90,9 @@ async def retry(request: Request) -> Response:
     """Tries again what failed of a conversation log, and now what waits. A parked one needs `notInCrm`."""
     inbox = await inbox_of(request, Role.ACT)
     form = await read_form(request, RetryForm)
-    return await _answered(inbox.retry(_key(form), not_in_crm=form.not_in_crm, fence=form.fence))
+    return await _answered(
+        inbox, form, lambda key: inbox.retry(key, not_in_crm=form.not_in_crm, fence=form.fence)
+    )
 
 
 @router.post("/operators/inbox/retry-some")
@@ -108,7 +111,7 @@ async def link(request: Request) -> Response:
     inbox = await inbox_of(request, Role.ACT)
     form = await read_form(request, LinkForm)
     contact = (form.contact_id, form.contact_name, form.contact_type)
-    return await _answered(inbox.link(_key(form), *contact, fence=form.fence))
+    return await _answered(inbox, form, lambda key: inbox.link(key, *contact, fence=form.fence))
 
 
 @router.post("/operators/inbox/done")
@@ -117,13 +120,19 @@ async def done(request: Request) -> Response:
     inbox = await inbox_of(request, Role.ACT)
     form = await read_form(request, DoneForm)
     return await _answered(
-        inbox.mark_done(_key(form), form.third_party_log_id, everything=form.everything, fence=form.fence)
+        inbox,
+        form,
+        lambda key: inbox.mark_done(
+            key, form.third_party_log_id, everything=form.everything, fence=form.fence
+        ),
     )
 
 
-async def _answered(decided: Awaitable[Any]) -> Response:
+async def _answered(inbox: Inbox, form: LogForm, asked: Callable[[LogKey], Awaitable[Any]]) -> Response:
+    """What is said about the conversation log that a form names."""
+    which = (form.conversation_log_id, form.kind, form.group_contact_id)
     try:
-        return private(await decided)
+        return private(await asked(await inbox.find(form.tenant, form.platform, *which)))
     except NotThere:
         raise Refused(404, _NOT_THERE) from None
     except Refusal as refusal:
@@ -132,7 +141,3 @@ async def _answered(decided: Awaitable[Any]) -> Response:
 
 def _wanted(form: InboxForm) -> InboxFilter:
     return InboxFilter(form.tenant, form.platform, form.state, form.cause)
-
-
-def _key(form: LogForm) -> LogKey:
-    return LogKey(form.tenant, form.platform, form.conversation_log_id)

@@ -25,6 +25,8 @@ INBOX_TYPES: Final = (
 _KEY: Final = {"tenant": "acme", "platform": "demo", "conversationLogId": "8031152018338945839/7/13/2026"}
 _ENTRY: Final = {
     **_KEY,
+    "kind": "conversation",
+    "groupContactId": None,
     "contactId": "c-1",
     "contactName": "Maya Patel",
     "thirdPartyLogId": None,
@@ -76,7 +78,12 @@ _CAUSE: Final = {
     "firstAt": 1_783_998_001_000,
     "lastAt": 1_783_998_001_000,
 }
-_NONE: Final = {"planned": 0, "logged": 0, "withoutText": 0}
+_NONE: Final = {
+    "conversationLogId": _KEY["conversationLogId"],
+    "planned": 0,
+    "logged": 0,
+    "withoutText": 0,
+}
 _DECIDED: Final = (404, 409)
 
 INBOX: Final[dict[str, dict[str, Any]]] = {

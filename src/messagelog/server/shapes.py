@@ -224,11 +224,13 @@ class CausesForm(msgspec.Struct, rename="camel"):
 
 
 class LogForm(msgspec.Struct, rename="camel", kw_only=True):
-    """Which conversation log."""
+    """Which conversation log. `kind` and `groupContactId` are asked for where several are shown with one id."""
 
     tenant: Name
     platform: Name
     conversation_log_id: Name
+    kind: Literal["conversation", "group", "thread"] | None = None
+    group_contact_id: Name | None = None
 
 
 class EntryForm(LogForm, kw_only=True):

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Lock = tuple[str, str, str]
-"""What a transaction locks: a conversation log or a row, by tenant, platform and id."""
+Lock = tuple[str | bool, ...]
+"""What a transaction locks: a conversation log or a row, by all columns of its key, tenant and platform first."""
 
 
 class StoreClosed(Exception):

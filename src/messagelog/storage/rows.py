@@ -12,11 +12,45 @@ from msgspec.structs import replace
 
 
 class LogKey(NamedTuple):
-    """What makes a conversation log ours: the owner of the CRM data, the CRM, the client's (or group's) id."""
+    """What makes a conversation log ours: the owner of the CRM data, the CRM, and the client's id for it.
+
+    A shared thread, a conversation and a group may have the same id, and be three logs. A group has one for each
+    contact: `group_contact_id` is empty where it is no group.
+    """
 
     tenant: str
     platform: str
-    conversation_log_id: str
+    client_log_id: str
+    shared: bool = False
+    group_contact_id: str = ""
+
+    @property
+    def kind(self) -> LogKind:
+        """What it is a log of."""
+        if self.shared:
+            return LogKind.THREAD
+        return LogKind.GROUP if self.group_contact_id else LogKind.CONVERSATION
+
+    @property
+    def conversation_log_id(self) -> str:
+        """The id that people see, which is the reference's."""
+        return self.shown(self.client_log_id)
+
+    def shown(self, id_: str) -> str:
+        """An id of this log, or of one of its messages, as people see it: of a group, with the contact behind it."""
+        return f"{id_}-{self.group_contact_id}" if self.group_contact_id else id_
+
+    def row(self, id_: str) -> tuple[str | bool, ...]:
+        """The key of one of its rows, to be locked by."""
+        return (self.tenant, self.platform, id_, self.shared, self.group_contact_id)
+
+
+class LogKind(enum.StrEnum):
+    """What a conversation log is a log of. Two of different kinds never meet, whatever their ids are."""
+
+    CONVERSATION = "conversation"
+    GROUP = "group"
+    THREAD = "thread"
 
 
 class RowState(enum.StrEnum):
@@ -46,12 +80,12 @@ class LogRow(msgspec.Struct):
     `tries` counts the calls that came to nothing since the last good one, `asks` how often in vain the CRM was asked
     what became of one, `refusals` the calls in a row that were refused for what they hold. `body_size` is what we have
     written into an activity that can only be added to, as its CRM counts; `earlier` the ids (a JSON list) of the
-    activities that are full, which this one goes on from.
+    activities that are full, which this one goes on from. `journal` is the id of the journal that its external ids
+    carry; empty for a log that is older than these ids.
     """
 
     key: LogKey
     conversation_id: str
-    shared: bool
     contact_id: str
     contact_type: str
     contact_name: str
@@ -77,6 +111,12 @@ class LogRow(msgspec.Struct):
     refusals: int = 0
     created_at: int = 0
     updated_at: int = 0
+    journal: str = ""
+
+    @property
+    def shared(self) -> bool:
+        """Whether it is a thread of a shared inbox."""
+        return self.key.shared
 
     def without_call(self) -> LogRow:
         """The log with nothing under way."""
@@ -84,7 +124,10 @@ class LogRow(msgspec.Struct):
 
 
 class NewRow(msgspec.Struct, frozen=True):
-    """A message (or the snapshot of a shared thread) that a request wants logged; `payload` is sealed."""
+    """A message (or the snapshot of a shared thread) that a request wants logged; `payload` is sealed.
+
+    `id` is the message's own, as in all values here: how it is shown, its log's key knows.
+    """
 
     id: str
     sent_at: int
@@ -97,7 +140,7 @@ class MessageRow(msgspec.Struct, frozen=True):
 
     id: str
     conversation_id: str
-    conversation_log_id: str
+    client_log_id: str
     third_party_log_id: str | None
     user_id: str
     state: RowState
@@ -105,9 +148,9 @@ class MessageRow(msgspec.Struct, frozen=True):
     sent_at: int
     version: int
     entry_hash: bytes | None
-    payload: bytes | None
     created_at: int
     updated_at: int
+    payload: bytes | None
 
 
 class RowChange(msgspec.Struct, frozen=True):
@@ -183,7 +226,6 @@ class NewWork(msgspec.Struct, frozen=True):
 
     key: LogKey
     conversation_id: str
-    shared: bool
     contact_id: str
     contact_type: str
     contact_name: str
@@ -192,22 +234,23 @@ class NewWork(msgspec.Struct, frozen=True):
     rows: tuple[NewRow, ...]
 
     @property
-    def locks(self) -> tuple[tuple[str, str, str], ...]:
+    def locks(self) -> tuple[tuple[str | bool, ...], ...]:
         """What journalling it locks: the conversation log, and each of its rows."""
-        tenant, platform, _ = self.key
-        return (self.key, *((tenant, platform, row.id) for row in self.rows))
+        return (self.key, *(self.key.row(row.id) for row in self.rows))
 
 
 class Terms(msgspec.Struct, frozen=True):
     """How claims are made: who claims, for how long, how many rows a step may need.
 
-    `lease_ms` outlasts any call; `settle_ms` is how long a CRM may need until its search shows what it has.
+    `lease_ms` outlasts any call; `settle_ms` is how long a CRM may need until its search shows what it has. `journal`
+    is the id of the journal, which new logs keep.
     """
 
     owner: str
     lease_ms: int
     settle_ms: int
     batch: int
+    journal: str
 
 
 class Claim(msgspec.Struct):
@@ -400,7 +443,8 @@ class Cause(msgspec.Struct, frozen=True, rename="camel"):
 class Decision(msgspec.Struct, frozen=True):
     """What a person's decision makes of a conversation log: its new values, and what becomes of its rows.
 
-    `refused` says why nothing may be done. Without a `log` the log itself is left to whoever works on it.
+    A log with another key is moved there, its rows too. `refused` says why nothing may be done. Without a `log` the log
+    itself is left to whoever works on it.
     """
 
     log: LogRow | None = None
@@ -413,12 +457,24 @@ class Undecided(Exception):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What a decision is made from: the log, its rows that are not logged, how many are, and the database's time."""
+    """What a decision is made from: the log, its rows that are not logged, how many are, and the database's time.
+
+    `taken` says, where the log is to go to another contact with all that belongs to it, that this contact has it, or
+    messages of it.
+    """
 
     log: LogRow
     rows: tuple[MessageRow, ...]
     logged: int
     now: int
+    taken: bool = False
+
+
+class Move(msgspec.Struct, frozen=True):
+    """Where a log goes if a decision gives it another key. `resealed` seals the text of a row, by its id, for there."""
+
+    to: LogKey
+    resealed: Callable[[str, bytes], bytes]
 
 
 Judge = Callable[[Seen], Decision]
@@ -490,12 +546,10 @@ class AuditRow(msgspec.Struct, frozen=True):
 
 
 class RowKey(NamedTuple):
-    """A message wherever it is: its key, its conversation log, and its user."""
+    """A message wherever it is: its id, its conversation log, and its user."""
 
     id: str
-    tenant: str
-    platform: str
-    conversation_log_id: str = ""
+    log: LogKey
     user_id: str = ""
 
 

@@ -2,7 +2,11 @@
 
 Times are epoch milliseconds (UTC) in both databases, so that they compare and sort alike. So do ids: by their bytes,
 in PostgreSQL too, whatever its locale; an index that follows a locale breaks when the operating system's changes.
-Keys begin with the id, which tells rows apart best and is all that a person knows.
+Keys begin with the id, which tells rows apart best.
+
+`id`, `conversationLogId` and `conversationId` are what people see, as the reference has them: a group's end in
+`-<contactId>`. What is unique, and looked up, is made of `messageId` and `clientLogId` (the ids without that), of
+`shared` (whether it is a thread), and of `groupContactId`, which is empty where it is no group.
 """
 
 from __future__ import annotations
@@ -25,9 +29,12 @@ conversation_logs = sa.Table(
     metadata,
     sa.Column("tenant", _id, nullable=False),
     sa.Column("platform", _id, nullable=False),
+    sa.Column("clientLogId", _id, nullable=False),
+    sa.Column("shared", sa.Boolean, nullable=False),
+    sa.Column("groupContactId", _id, nullable=False),
     sa.Column("conversationLogId", _id, nullable=False),
     sa.Column("conversationId", sa.Text, nullable=False),
-    sa.Column("shared", sa.Boolean, nullable=False),
+    sa.Column("journal", sa.Text, nullable=False),
     sa.Column("contactId", _id, nullable=False),
     sa.Column("contactType", sa.Text, nullable=False),
     sa.Column("contactName", sa.Text, nullable=False),
@@ -53,7 +60,7 @@ conversation_logs = sa.Table(
     sa.Column("refusals", sa.Integer, nullable=False, server_default="0"),
     sa.Column("createdAt", sa.BigInteger, nullable=False),
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
-    sa.PrimaryKeyConstraint("conversationLogId", "tenant", "platform"),
+    sa.PrimaryKeyConstraint("clientLogId", "groupContactId", "shared", "tenant", "platform"),
     _partial("conversationLogsDue", '"dueAt" IS NOT NULL', "dueAt"),
     _partial("conversationLogsDueByTenant", '"dueAt" IS NOT NULL', "platform", "tenant", "dueAt"),
     sa.Index("conversationLogsByContact", "contactId", "tenant", "platform"),
@@ -68,6 +75,10 @@ message_logs = sa.Table(
     metadata,
     sa.Column("tenant", _id, nullable=False),
     sa.Column("platform", _id, nullable=False),
+    sa.Column("messageId", _id, nullable=False),
+    sa.Column("clientLogId", _id, nullable=False),
+    sa.Column("shared", sa.Boolean, nullable=False),
+    sa.Column("groupContactId", _id, nullable=False),
     sa.Column("id", _id, nullable=False),
     sa.Column("conversationId", sa.Text, nullable=False),
     sa.Column("conversationLogId", _id, nullable=False),
@@ -81,18 +92,27 @@ message_logs = sa.Table(
     sa.Column("payload", sa.LargeBinary),
     sa.Column("createdAt", sa.BigInteger, nullable=False),
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
-    sa.PrimaryKeyConstraint("id", "tenant", "platform"),
-    sa.Index("messageLogsByLog", "conversationLogId", "tenant", "platform", "state", "sentAt"),
+    sa.PrimaryKeyConstraint("messageId", "groupContactId", "shared", "tenant", "platform"),
+    sa.Index(
+        "messageLogsByLog",
+        *("clientLogId", "groupContactId", "shared", "tenant", "platform"),
+        *("state", "sentAt"),
+    ),
     # What is logged without trouble has no reason, so that these three are small, and cost the good way nothing.
-    _partial("messageLogsInTrouble", '"reason" IS NOT NULL', "updatedAt", "id", "tenant", "platform"),
-    _partial("messageLogsInTroubleOf", '"reason" IS NOT NULL', "tenant", "updatedAt", "id", "platform"),
+    _partial(
+        "messageLogsInTrouble",
+        '"reason" IS NOT NULL',
+        *("updatedAt", "messageId", "groupContactId", "shared", "tenant", "platform"),
+    ),
+    _partial(
+        "messageLogsInTroubleOf",
+        '"reason" IS NOT NULL',
+        *("tenant", "updatedAt", "messageId", "groupContactId", "shared", "platform"),
+    ),
     _partial("messageLogsToErase", '"reason" IS NOT NULL AND "payload" IS NOT NULL', "updatedAt"),
     sa.Index(
         "messageLogsByUser",
-        "userId",
-        "tenant",
-        "platform",
-        "conversationLogId",
+        *("userId", "tenant", "platform", "clientLogId", "shared", "groupContactId"),
         postgresql_where=_WAITING_FOR_USER,
         sqlite_where=_WAITING_FOR_USER,
     ),
@@ -181,7 +201,9 @@ attempts = sa.Table(
     metadata,
     sa.Column("tenant", _id, nullable=False),
     sa.Column("platform", _id, nullable=False),
-    sa.Column("conversationLogId", _id, nullable=False),
+    sa.Column("clientLogId", _id, nullable=False),
+    sa.Column("shared", sa.Boolean, nullable=False),
+    sa.Column("groupContactId", _id, nullable=False),
     sa.Column("fence", sa.BigInteger, nullable=False),
     sa.Column("id", _id, nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
@@ -191,7 +213,7 @@ attempts = sa.Table(
     sa.Column("reason", sa.Text),
     sa.Column("body", sa.LargeBinary),
     sa.PrimaryKeyConstraint("id", "tenant", "platform"),
-    sa.Index("attemptsByLog", "conversationLogId", "tenant", "platform", "fence"),
+    sa.Index("attemptsByLog", "clientLogId", "groupContactId", "shared", "tenant", "platform", "fence"),
     sa.Index("attemptsByTime", "at"),
 )
 
@@ -262,4 +284,13 @@ keys = sa.Table(
     sa.Column("sealed", sa.LargeBinary, nullable=False),
     sa.Column("createdAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("purpose"),
+)
+
+# One row: the id that this journal's external ids carry.
+journal = sa.Table(
+    "journal",
+    metadata,
+    sa.Column("id", _id, nullable=False),
+    sa.Column("createdAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("id"),
 )

@@ -10,7 +10,7 @@ from typing import Final
 class SealedColumn:
     """A column of sealed values. A value's context is the table's name and its row's `key`; NULL or nothing is none.
 
-    `order` is the primary key, in the order of its index.
+    `order` is the primary key, in the order of its index; `key` is what people see of it.
     """
 
     table: str
@@ -23,6 +23,11 @@ class SealedColumn:
         return (self.table, *key)
 
     @property
+    def start(self) -> tuple[str | bool, ...]:
+        """A place in the order that is in front of all rows."""
+        return tuple(False if name == "shared" else "" for name in self.order)
+
+    @property
     def names(self) -> dict[str, str]:
         """What stands in braces in `statements/sealed.sql`."""
         return {
@@ -31,13 +36,17 @@ class SealedColumn:
             "{key}": ", ".join(f'"{name}"' for name in self.key),
             "{order}": ", ".join(f'"{name}"' for name in self.order),
             "{start}": ", ".join(f":{name}" for name in self.order),
-            "{row}": " AND ".join(f'"{name}" = :{name}' for name in self.key),
+            "{row}": " AND ".join(f'"{name}" = :{name}' for name in self.order),
         }
 
 
 SEALED: Final = (
     SealedColumn("users", "credentials"),
-    SealedColumn("messageLogs", "payload"),
+    SealedColumn(
+        "messageLogs",
+        "payload",
+        order=("messageId", "groupContactId", "shared", "tenant", "platform"),
+    ),
     SealedColumn(
         "contacts",
         "contacts",

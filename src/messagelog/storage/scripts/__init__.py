@@ -34,6 +34,7 @@ from messagelog.storage.scripts.inbox import (
     look_at_texts,
     rows_not_logged,
 )
+from messagelog.storage.scripts.journal import NoJournalId, journal_id
 from messagelog.storage.scripts.operators import (
     add_operator,
     begin_session,
@@ -56,6 +57,7 @@ from messagelog.storage.scripts.reading import (
     linked_activities,
     list_logs,
     logs_of_contact,
+    logs_shown_as,
     look_up,
     next_due,
     report_rows,
@@ -100,6 +102,7 @@ __all__ = [
     "Ask",
     "Do",
     "Fetch",
+    "NoJournalId",
     "Params",
     "Script",
     "SealedValue",
@@ -145,6 +148,7 @@ __all__ = [
     "inbox",
     "inbox_causes",
     "inbox_logs",
+    "journal_id",
     "keep_contacts",
     "keep_keys",
     "linked_activities",
@@ -153,6 +157,7 @@ __all__ = [
     "list_paces",
     "list_users",
     "logs_of_contact",
+    "logs_shown_as",
     "logs_to_drop",
     "logs_to_erase",
     "look_at_rows",

@@ -66,7 +66,7 @@ def accept(work: NewWork, planner: Planner, terms: Terms) -> Script[Acceptance]:
     ids = sorted({row.id for row in work.rows})
     locked, found, waiting = yield Together(
         Fetch("lock_log", key_params(work.key)),
-        Fetch("find_rows", {"tenant": work.key.tenant, "platform": work.key.platform, "ids": ids}),
+        Fetch("find_rows", {**key_params(work.key), "ids": ids}),
         _waiting(work.key, terms),
     )
     known = {row.id: row for row in map(row_from, found)}
@@ -92,7 +92,7 @@ def _accepted_first(
     work: NewWork, known: Mapping[str, MessageRow], planner: Planner, terms: Terms
 ) -> Script[Acceptance]:
     """The same with a conversation log that is new. If somebody else makes it now, all of this is done once more."""
-    log = new_log(work)
+    log = new_log(work, terms.journal)
     fresh, again = _accepted(work, (yield from _wanted(work, known)), log, known)
     step = planner(log, _oldest([*fresh, *again], terms.batch))
     begun = log if step is None else _begun(log, step, 0, terms)
@@ -295,7 +295,7 @@ def _oldest(rows: Iterable[MessageRow], limit: int) -> list[MessageRow]:
 
 
 def _called(key: LogKey, ids: Iterable[str]) -> Do:
-    return Do("call_rows", [{"tenant": key.tenant, "platform": key.platform, "ids": list(ids)}])
+    return Do("call_rows", [{**key_params(key), "ids": list(ids)}])
 
 
 def _waiting_changed(key: LogKey, waiting: WaitingChange | None) -> tuple[Do, ...]:
@@ -309,7 +309,7 @@ def _wanted(work: NewWork, known: Mapping[str, MessageRow]) -> Script[list[NewRo
     """The request's rows in the order of their ids, but for failed ones that a request for another log takes now."""
     failed = {id_ for id_, row in known.items() if row.state is RowState.FAILED}
     if failed:
-        params = {"tenant": work.key.tenant, "platform": work.key.platform, "ids": sorted(failed)}
+        params = {**key_params(work.key), "ids": sorted(failed)}
         failed.difference_update(id_ for (id_,) in (yield Fetch("lock_failed", params)))
     rows = {row.id: row for row in work.rows if row.id not in failed}
     return sorted(rows.values(), key=lambda row: row.id)
@@ -345,7 +345,7 @@ def _in_its_place(work: NewWork, row: NewRow, old: MessageRow) -> MessageRow:
 
 def _stays(old: MessageRow, row: NewRow, log: LogRow) -> bool:
     """Whether a newer snapshot of a shared thread takes the place of one that is not done yet, in its state."""
-    return _newer(old, row, log) and old.state in _PENDING and row.version > old.version
+    return _newer(row, log) and old.state in _PENDING and row.version > old.version
 
 
 def _starts_again(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bool:
@@ -357,21 +357,20 @@ def _starts_again(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bo
         return _taken_over(old, row, log, user_id)
     if not log.shared:
         return old.state is RowState.FAILED
-    return _newer(old, row, log) and old.state not in _PENDING
+    return _newer(row, log) and old.state not in _PENDING
 
 
 def _taken_over(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bool:
     """Whether what waits for its user to sign in need not wait for her: somebody else brings it, or newer text."""
-    ours = old.conversation_log_id == log.key.conversation_log_id
+    ours = old.client_log_id == log.key.client_log_id
     if not ours or row.version < old.version:
         return False
     return user_id != old.user_id or (log.shared and row.version > old.version)
 
 
-def _newer(old: MessageRow, row: NewRow, log: LogRow) -> bool:
-    """Whether the CRM has only an older snapshot of a shared thread. A message that has its id is none."""
-    ours = old.conversation_log_id == log.key.conversation_log_id
-    return log.shared and ours and row.version > log.version
+def _newer(row: NewRow, log: LogRow) -> bool:
+    """Whether the CRM has only an older snapshot of a shared thread."""
+    return log.shared and row.version > log.version
 
 
 def _message_row(work: NewWork, row: NewRow, state: RowState, reason: str | None) -> MessageRow:
@@ -379,7 +378,7 @@ def _message_row(work: NewWork, row: NewRow, state: RowState, reason: str | None
     return MessageRow(
         id=row.id,
         conversation_id=work.conversation_id,
-        conversation_log_id=work.key.conversation_log_id,
+        client_log_id=work.key.client_log_id,
         third_party_log_id=None,
         user_id=work.user_id,
         state=state,
@@ -387,9 +386,9 @@ def _message_row(work: NewWork, row: NewRow, state: RowState, reason: str | None
         sent_at=row.sent_at,
         version=row.version,
         entry_hash=None,
-        payload=row.payload,
         created_at=0,
         updated_at=0,
+        payload=row.payload,
     )
 
 

@@ -14,16 +14,15 @@ from messagelog.storage.rows import (
     AuditEntry,
     ErasedAccounts,
     ErasedInLog,
-    LogKey,
     LogState,
     RowKey,
 )
 from messagelog.storage.scripts.asking import Do, Fetch, Together
 from messagelog.storage.scripts.audit import record_audit
-from messagelog.storage.scripts.values import key_params, log_from, log_params
+from messagelog.storage.scripts.values import key_from, key_params, log_from, log_params
 
 if TYPE_CHECKING:
-    from messagelog.storage.rows import LogRow
+    from messagelog.storage.rows import LogKey, LogRow
     from messagelog.storage.scripts.asking import Params, Script
 
 _ERASED: Final = "no_answer: its user was erased before anybody knew whether the CRM has it"
@@ -39,14 +38,14 @@ def erase_account(tenant: str, platform: str, id_: str, entry: AuditEntry) -> Sc
 
 def walk_rows(after: RowKey, limit: int) -> Script[list[RowKey]]:
     """The messages of everybody behind one of them, in the order of their keys."""
-    params = {"id": after.id, "tenant": after.tenant, "platform": after.platform, "limit": limit}
-    return [RowKey(*row) for row in (yield Fetch("walk_rows", params))]
+    rows = yield Fetch("walk_rows", {**key_params(after.log), "id": after.id, "limit": limit})
+    return [RowKey(id_, key_from(key), user_id) for id_, *key, user_id in rows]
 
 
 def walk_logs(after: LogKey, limit: int) -> Script[list[LogKey]]:
     """The conversation logs of everybody behind one of them, in the order of their keys."""
     rows = yield Fetch("walk_logs", {**key_params(after), "limit": limit})
-    return [LogKey(tenant, platform, id_) for id_, tenant, platform in rows]
+    return [key_from(row) for row in rows]
 
 
 def erase_in_log(key: LogKey, user: str) -> Script[ErasedInLog]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from messagelog.storage.rows import LogKey, LogState, LogSummary, LookUp, OpenCount, RowReport, RowState
+from messagelog.storage.rows import LogState, LogSummary, LookUp, OpenCount, RowReport, RowState
 from messagelog.storage.scripts.asking import Fetch, Together
-from messagelog.storage.scripts.values import key_params, log_from, row_from
+from messagelog.storage.scripts.values import KEY_COLUMNS, key_from, key_params, keyed_log_from, row_from
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from messagelog.storage.rows import LogRow, MessageRow
+    from messagelog.storage.rows import LogKey, LogRow, MessageRow
     from messagelog.storage.scripts.asking import Script
 
 
@@ -25,14 +25,17 @@ def look_up(key: LogKey, ids: Sequence[str]) -> Script[LookUp]:
     return LookUp(unlogged)
 
 
-def report_rows(tenant: str, platform: str, ids: Sequence[str]) -> Script[list[RowReport]]:
-    """The states of these rows; ids that the journal does not know are left out."""
-    rows = yield Fetch("report_rows", {"tenant": tenant, "platform": platform, "ids": ids})
+def report_rows(key: LogKey, ids: Sequence[str]) -> Script[list[RowReport]]:
+    """The states of these rows; ids that the journal does not know are left out.
+
+    They may be in another log than this one, of its kind and its group's contact.
+    """
+    rows = yield Fetch("report_rows", {**key_params(key), "ids": ids})
     return [RowReport(id_, RowState(state), *others) for id_, state, *others in rows]
 
 
 def entries_of(log: LogRow) -> Script[list[tuple[int, bytes, str]]]:
-    """Time, hash and row id of every entry that the log's activity holds by the journal."""
+    """Time, hash and message id of every entry that the log's activity holds by the journal."""
     params = {**key_params(log.key), "third_party_log_id": log.third_party_log_id}
     rows = yield Fetch("entries_of_activity", params)
     return [(sent_at, entry_hash, id_) for sent_at, entry_hash, id_ in rows]
@@ -70,7 +73,7 @@ def due_logs(platforms: Sequence[str], *, each: int, tenants: int, after: str = 
             for tenant, platform in chosen
         )
     )
-    return [LogKey(*row) for rows in logs for row in rows]
+    return [key_from(row) for rows in logs for row in rows]
 
 
 def next_due() -> Script[float | None]:
@@ -88,20 +91,26 @@ def count_open() -> Script[list[OpenCount]]:
 
 def list_logs(limit: int) -> Script[list[LogSummary]]:
     """Conversation logs of all tenants, the last changed first, with the number of rows in each state."""
-    rows = yield Fetch("list_logs", {"limit": limit})
-    logs = [log_from(LogKey(*row[:3]), row[3:]) for row in rows]
+    logs = [keyed_log_from(row) for row in (yield Fetch("list_logs", {"limit": limit}))]
     counts = yield Together(*(Fetch("count_states", key_params(log.key)) for log in logs))
     return [LogSummary(log, dict(states)) for log, states in zip(logs, counts, strict=True)]
 
 
 def show_logs(id_: str) -> Script[list[tuple[LogRow, list[MessageRow]]]]:
-    """The conversation logs with this id, or that hold a message with this id, each with all its rows."""
-    found = yield Fetch("logs_by_id", {"log": id_})
+    """The conversation logs that are shown with this id, or hold a message that is, each with all its rows."""
+    params = {"shown": id_, "ids": _without_contact(id_)}
+    found = yield Fetch("logs_by_id", params)
     if not found:
-        found = yield Fetch("logs_of_message", {"id": id_})
-    logs = [log_from(LogKey(*row[:3]), row[3:]) for row in found]
+        found = yield Fetch("logs_of_message", params)
+    logs = [keyed_log_from(row) for row in found]
     rows = yield Together(*(Fetch("rows_of_log", key_params(log.key)) for log in logs))
     return [(log, [row_from(values) for values in held]) for log, held in zip(logs, rows, strict=True)]
+
+
+def logs_shown_as(id_: str) -> Script[list[LogKey]]:
+    """The keys of the conversation logs that are shown with this id."""
+    rows = yield Fetch("logs_by_id", {"shown": id_, "ids": _without_contact(id_)})
+    return [key_from(row[:KEY_COLUMNS]) for row in rows]
 
 
 def logs_of_contact(
@@ -109,7 +118,11 @@ def logs_of_contact(
 ) -> Script[list[tuple[LogRow, list[MessageRow]]]]:
     """The conversation logs of a contact, the oldest first, each with all its rows (without their text)."""
     params = {"tenant": tenant, "platform": platform, "contact_id": contact_id}
-    found = yield Fetch("logs_of_contact", params)
-    logs = [log_from(LogKey(*row[:3]), row[3:]) for row in found]
+    logs = [keyed_log_from(row) for row in (yield Fetch("logs_of_contact", params))]
     rows = yield Together(*(Fetch("rows_of_log", key_params(log.key)) for log in logs))
     return [(log, [row_from(values) for values in held]) for log, held in zip(logs, rows, strict=True)]
+
+
+def _without_contact(shown: str) -> list[str]:
+    """The ids that a shown one may be: itself, and what stands before each of its hyphens."""
+    return [shown, *(shown[:at] for at, character in enumerate(shown) if character == "-")]

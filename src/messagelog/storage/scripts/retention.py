@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from messagelog.storage.rows import LogKey, LogState
+from messagelog.storage.rows import LogState
 from messagelog.storage.scripts.asking import Do, Fetch, Together
-from messagelog.storage.scripts.values import key_params, log_from
+from messagelog.storage.scripts.values import key_from, key_params, log_from
 
 if TYPE_CHECKING:
+    from messagelog.storage.rows import LogKey
     from messagelog.storage.scripts.asking import Script
 
 
 def logs_to_erase(age_ms: int, limit: int) -> Script[list[LogKey]]:
     """Conversation logs with text that nobody has worked on for so long. One may be named several times."""
     rows = yield Fetch("logs_to_erase", {"age_ms": age_ms, "limit": limit})
-    return [LogKey(*row) for row in rows]
+    return [key_from(row) for row in rows]
 
 
 def erase_texts(key: LogKey, age_ms: int) -> Script[None]:
@@ -37,7 +38,7 @@ def drop_old_attempts(age_ms: int, limit: int) -> Script[int]:
 def logs_to_drop(age_ms: int, limit: int) -> Script[list[LogKey]]:
     """Conversation logs that have been done for so long."""
     rows = yield Fetch("logs_to_drop", {"age_ms": age_ms, "limit": limit})
-    return [LogKey(*row) for row in rows]
+    return [key_from(row) for row in rows]
 
 
 def drop_log(key: LogKey, age_ms: int) -> Script[bool]:

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SealedValue:
-    """A sealed value as it was read, and the key of its row."""
+    """A sealed value as it was read: the key that it is bound to, and the place of its row in the order of all."""
 
     key: tuple[str, ...]
+    place: tuple[str | bool, ...]
     sealed: bytes = field(repr=False)
 
 
@@ -26,10 +27,13 @@ def find_sealed(
     column: SealedColumn, after: SealedValue | None, *, not_under: bytes, limit: int
 ) -> Script[list[SealedValue]]:
     """The next values that are sealed under other keys than this one."""
-    key = after.key if after is not None else ("",) * len(column.key)
-    start = dict(zip(column.key, key, strict=True))
+    place = after.place if after is not None else column.start
+    start = dict(zip(column.order, place, strict=True))
     rows = yield Fetch(f"find_sealed_{column.table}", {**start, "key_id": not_under, "limit": limit})
-    return [SealedValue(tuple(key), bytes(sealed)) for *key, sealed in rows]
+    parts = len(column.key)
+    return [
+        SealedValue(tuple(values[:parts]), tuple(values[parts:]), bytes(sealed)) for *values, sealed in rows
+    ]
 
 
 def reseal(column: SealedColumn, changes: Sequence[tuple[SealedValue, bytes]]) -> Script[None]:
@@ -37,7 +41,7 @@ def reseal(column: SealedColumn, changes: Sequence[tuple[SealedValue, bytes]]) -
     yield Do(
         f"reseal_{column.table}",
         [
-            {**dict(zip(column.key, value.key, strict=True)), "before": value.sealed, "sealed": sealed}
+            {**dict(zip(column.order, value.place, strict=True)), "before": value.sealed, "sealed": sealed}
             for value, sealed in changes
         ],
     )

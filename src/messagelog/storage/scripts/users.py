@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from messagelog.storage.rows import UserRow, UserSummary
 from messagelog.storage.scripts.asking import Do, Fetch, Params, Together
+from messagelog.storage.scripts.values import key_from
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,9 +123,15 @@ def use_state(id_: str, expires_at: int) -> Script[bool]:
 
 def _resumed(key: Params) -> Script[None]:
     """Plans again what waits for this user, who is locked, and lets the CRM be asked about what is unknown."""
-    logs = {**key, "ids": sorted(log_id for (log_id,) in (yield Fetch("logs_of_user", key)))}
-    if logs["ids"]:
-        yield Together(Fetch("lock_logs", logs), Do("resume_rows", [logs]), Do("wake_logs", [logs]))
+    keys = sorted(key_from(row) for row in (yield Fetch("logs_of_user", key)))
+    # In the order of everybody who locks several; those of one kind that follow each other are one statement.
+    logs = [
+        {**key, "shared": shared, "group_contact": contact, "ids": [each.client_log_id for each in of_kind]}
+        for (shared, contact), of_kind in groupby(keys, lambda each: (each.shared, each.group_contact_id))
+    ]
+    if logs:
+        locking = (Fetch("lock_logs", each) for each in logs)
+        yield Together(*locking, Do("resume_rows", logs), Do("wake_logs", logs))
 
 
 def _key(tenant: str, platform: str, id_: str) -> Params:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from messagelog.storage.rows import LogRow, LogState, MessageRow, RowState
+from messagelog.storage.rows import LogKey, LogRow, LogState, MessageRow, RowState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from messagelog.storage.rows import LogKey, NewRow, NewWork, RowChange
+    from messagelog.storage.rows import NewRow, NewWork, RowChange
     from messagelog.storage.scripts.asking import Params
 
 _DONE = frozenset({RowState.LOGGED, RowState.FAILED})
@@ -17,15 +17,34 @@ _DONE = frozenset({RowState.LOGGED, RowState.FAILED})
 
 def key_params(key: LogKey) -> Params:
     """What finds a conversation log and its rows."""
-    return {"tenant": key.tenant, "platform": key.platform, "log": key.conversation_log_id}
+    return {
+        "tenant": key.tenant,
+        "platform": key.platform,
+        "log": key.client_log_id,
+        "shared": key.shared,
+        "group_contact": key.group_contact_id,
+    }
+
+
+KEY_COLUMNS: Final = 5
+
+
+def key_from(values: Sequence[Any]) -> LogKey:
+    """The key of a conversation log, from its columns."""
+    tenant, platform, client_log_id, shared, group_contact_id = values
+    return LogKey(tenant, platform, client_log_id, bool(shared), group_contact_id)
 
 
 def log_from(key: LogKey, values: Sequence[Any]) -> LogRow:
     """A conversation log, from the columns behind its key."""
     log = LogRow(key, *values)
     log.state = LogState(log.state)
-    log.shared = bool(log.shared)
     return log
+
+
+def keyed_log_from(values: Sequence[Any]) -> LogRow:
+    """A conversation log, from the columns of its key and those behind it."""
+    return log_from(key_from(values[:KEY_COLUMNS]), values[KEY_COLUMNS:])
 
 
 def row_from(values: Sequence[Any]) -> MessageRow:
@@ -34,18 +53,19 @@ def row_from(values: Sequence[Any]) -> MessageRow:
     return MessageRow(id_, conversation_id, log_id, third_party_log_id, user_id, RowState(state), *others)
 
 
-def new_log(work: NewWork) -> LogRow:
-    """The conversation log of a request, when it is new."""
+def new_log(work: NewWork, journal: str) -> LogRow:
+    """The conversation log of a request, when it is new to the journal with this id."""
     contact = (work.contact_id, work.contact_type, work.contact_name)
-    return LogRow(work.key, work.conversation_id, work.shared, *contact, work.pins)
+    return LogRow(work.key, work.conversation_id, *contact, work.pins, journal=journal)
 
 
 def new_log_params(log: LogRow) -> Params:
     """A new conversation log; its `due_at` counts from the moment in which it is written."""
     return {
         **key_params(log.key),
+        "shown_log": log.key.conversation_log_id,
         "conversation": log.conversation_id,
-        "shared": log.shared,
+        "journal": log.journal,
         "contact_id": log.contact_id,
         "contact_type": log.contact_type,
         "contact_name": log.contact_name,
@@ -95,6 +115,8 @@ def row_params(row: MessageRow, key: LogKey) -> Params:
     return {
         **key_params(key),
         "id": row.id,
+        "shown": key.shown(row.id),
+        "shown_log": key.conversation_log_id,
         "conversation": row.conversation_id,
         "user": row.user_id,
         "state": row.state,
@@ -121,8 +143,7 @@ def anew_params(log: LogRow, row: NewRow, user_id: str, gone: str | None) -> Par
 def change_params(log: LogRow, change: RowChange, paused: str | None = None) -> Params:
     """What becomes of a row after the call that `log` names; `paused` is a user who has to sign in after it."""
     return {
-        "tenant": log.key.tenant,
-        "platform": log.key.platform,
+        **key_params(log.key),
         "id": change.id,
         "state": change.state,
         "done": change.state in _DONE,

@@ -17,6 +17,32 @@ _HEAD = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^--.*$\n?", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 
+_SAME_IN_KEY = (
+    '"groupContactId" = :group_contact AND "shared" = :shared'
+    ' AND "tenant" = :tenant AND "platform" = :platform'
+)
+_SHARED: dict[str, str] = {
+    "{this_log}": f'"clientLogId" = :log AND {_SAME_IN_KEY}',
+    "{these_logs}": f'"clientLogId" {{in_ids}} AND {_SAME_IN_KEY}',
+    "{this_row}": f'"messageId" = :id AND {_SAME_IN_KEY}',
+    "{these_rows}": f'"messageId" {{in_ids}} AND {_SAME_IN_KEY}',
+    "{log_key}": '"tenant", "platform", "clientLogId", "shared", "groupContactId"',
+    # Within a tenant and platform, a text for each conversation log.
+    "{one_log}": (
+        """LENGTH("clientLogId") || '/' || "clientLogId" || "groupContactId" || CAST("shared" AS text)"""
+    ),
+    "{log_values}": """
+       "conversationId", "contactId", "contactType", "contactName", "pins", "state", "reason", "thirdPartyLogId",
+       "generation", "createdBy", "version", "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion",
+       "callBefore", "tries", "asks", "bodySize", "earlier", "refusals", "createdAt", "updatedAt", "journal"
+    """.strip(),
+    "{row_values}": """
+       "messageId", "conversationId", "clientLogId", "thirdPartyLogId", "userId", "state", "reason", "sentAt",
+       "version", "entryHash", "createdAt", "updatedAt"
+    """.strip(),
+}
+"""What statements share, and both databases spell alike."""
+
 _SPELLINGS: dict[Dialect, dict[str, str]] = {
     "sqlite": {
         # SQLite 3.40 has no unixepoch with fractions yet.
@@ -53,7 +79,7 @@ class Statement:
 
 def load(dialect: Dialect, *, given_clock: bool) -> dict[str, Statement]:
     """The statements by name: with `:name` for SQLite, with `$1` for PostgreSQL."""
-    spelling = dict(_SPELLINGS[dialect])
+    spelling = _SHARED | _SPELLINGS[dialect]
     if given_clock:
         spelling["{now}"] = _GIVEN_CLOCK[dialect]
     of_columns = [_spelled(_file("sealed.sql"), column.names) for column in SEALED]

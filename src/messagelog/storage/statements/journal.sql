@@ -1,17 +1,16 @@
 -- Named statements of the journal, one text for both databases. ":name" is a parameter. What the databases spell
 -- differently stands in braces: {now} is the database's clock in epoch milliseconds; {lock} locks the rows that
 -- are read until the transaction ends; {in_ids} and {ids} are the list :ids, as a condition and as a table; {cause} is
--- the first word of "reason".
+-- the first word of "reason". So does what all of them share: {log_key}, {log_values} and {row_values} are columns in the
+-- order of `scripts/values.py`; {this_log} finds a conversation log, or what belongs to it, and {this_row} a message, by
+-- all columns of the key; {these_logs} and {these_rows} find those of the list :ids that have the rest of it in common.
 
 -- name: lock_log
 -- The conversation log as it is, for the transaction that changes it, and what time it is once it is ours: the
 -- clock stands outside, so that it is read after the lock was waited for.
-SELECT "conversationId", "shared", "contactId", "contactType", "contactName", "pins", "state", "reason",
-       "thirdPartyLogId", "generation", "createdBy", "version", "blocks", "owner", "fence", "dueAt",
-       "call", "callUser", "callVersion", "callBefore", "tries", "asks", "bodySize", "earlier", "refusals",
-       "createdAt", "updatedAt", {now}
+SELECT {log_values}, {now}
 FROM (SELECT * FROM "conversationLogs"
-      WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+      WHERE {this_log}
       {lock}) AS log
 
 -- name: lock_claim
@@ -19,17 +18,18 @@ FROM (SELECT * FROM "conversationLogs"
 -- as in lock_log.
 SELECT "owner", "fence", "callUser", "thirdPartyLogId", {now}
 FROM (SELECT * FROM "conversationLogs"
-      WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+      WHERE {this_log}
       {lock}) AS log
 
 -- name: insert_log
 -- A new conversation log, claimed already; :due_in is how long (ms) the claim lasts. There is no ON CONFLICT: whoever
 -- finds that somebody was faster has to look again.
 INSERT INTO "conversationLogs" (
-    "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
-    "contactName", "pins", "state", "generation", "version", "blocks", "owner", "fence", "dueAt", "call", "callUser",
-    "callVersion", "tries", "asks", "bodySize", "createdAt", "updatedAt")
-VALUES (:tenant, :platform, :log, :conversation, :shared, :contact_id, :contact_type, :contact_name, :pins,
+    "tenant", "platform", "clientLogId", "shared", "groupContactId", "conversationLogId", "conversationId", "journal",
+    "contactId", "contactType", "contactName", "pins", "state", "generation", "version", "blocks", "owner", "fence",
+    "dueAt", "call", "callUser", "callVersion", "tries", "asks", "bodySize", "createdAt", "updatedAt")
+VALUES (:tenant, :platform, :log, :shared, :group_contact, :shown_log, :conversation, :journal,
+    :contact_id, :contact_type, :contact_name, :pins,
     'open', 1, 0, :blocks, :owner, :fence, {now} + CAST(:due_in AS bigint), :call, :call_user, :call_version, 0, 0, 0,
     {now}, {now})
 
@@ -42,62 +42,61 @@ SET "contactId" = :contact_id, "contactType" = :contact_type, "contactName" = :c
     "dueAt" = :due_at, "call" = :call, "callUser" = :call_user, "callVersion" = :call_version,
     "callBefore" = :call_before, "tries" = :tries, "asks" = :asks, "bodySize" = :body_size,
     "earlier" = :earlier, "refusals" = :refusals, "updatedAt" = {now}
-WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+WHERE {this_log}
 
 -- name: find_rows
--- The rows of these ids, whatever conversation log they are in.
-SELECT "id", "conversationId", "conversationLogId", "thirdPartyLogId", "userId", "state", "reason", "sentAt",
-       "version", "entryHash", NULL, "createdAt", "updatedAt"
+-- The rows of these ids, whatever conversation log of their kind they are in.
+SELECT {row_values}, NULL
 FROM "messageLogs"
-WHERE "id" {in_ids} AND "tenant" = :tenant AND "platform" = :platform
+WHERE {these_rows}
 
 -- name: lock_failed
 -- Which of these ids are failed still. A failed row is the only one that a request for another conversation log
 -- may take: it is locked, in the order of all requests, so that two cannot.
-SELECT "id"
+SELECT "messageId"
 FROM "messageLogs"
-WHERE "id" {in_ids} AND "tenant" = :tenant AND "platform" = :platform AND "state" = 'failed'
-ORDER BY "id"
+WHERE {these_rows} AND "state" = 'failed'
+ORDER BY "messageId"
 {lock}
 
 -- name: insert_row
 -- A message is accepted -> planned; calling, when its call is next; parked, where its conversation log is. There
 -- is no ON CONFLICT: whoever was overtaken by a request for another conversation log has to look again.
 INSERT INTO "messageLogs" (
-    "tenant", "platform", "id", "conversationId", "conversationLogId", "userId", "state", "reason", "sentAt",
-    "version", "payload", "createdAt", "updatedAt")
-VALUES (:tenant, :platform, :id, :conversation, :log, :user, :state, :reason, :sent_at, :version, :payload,
-    {now}, {now})
+    "tenant", "platform", "messageId", "clientLogId", "shared", "groupContactId", "id", "conversationId",
+    "conversationLogId", "userId", "state", "reason", "sentAt", "version", "payload", "createdAt", "updatedAt")
+VALUES (:tenant, :platform, :id, :log, :shared, :group_contact, :shown, :conversation,
+    :shown_log, :user, :state, :reason, :sent_at, :version, :payload, {now}, {now})
 
 -- name: replan_row
 -- failed, a colleague's that waits for her, or an older snapshot in whatever state -> planned or calling (or as it
 -- is), with new text.
 UPDATE "messageLogs"
-SET "conversationId" = :conversation, "conversationLogId" = :log, "userId" = :user, "state" = :state,
-    "reason" = :reason, "sentAt" = :sent_at, "version" = :version, "entryHash" = NULL, "payload" = :payload,
-    "thirdPartyLogId" = NULL, "updatedAt" = {now}
-WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
+SET "conversationId" = :conversation, "clientLogId" = :log, "conversationLogId" = :shown_log, "userId" = :user,
+    "state" = :state, "reason" = :reason, "sentAt" = :sent_at, "version" = :version, "entryHash" = NULL,
+    "payload" = :payload, "thirdPartyLogId" = NULL, "updatedAt" = {now}
+WHERE {this_row}
 
 -- name: replan_gone
 -- logged in an activity that is gone -> planned, with new text.
 UPDATE "messageLogs"
 SET "userId" = :user, "state" = 'planned', "reason" = NULL, "sentAt" = :sent_at, "version" = :version,
     "entryHash" = NULL, "payload" = :payload, "thirdPartyLogId" = NULL, "updatedAt" = {now}
-WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND "conversationLogId" = :log
+WHERE {this_row} AND "clientLogId" = :log
   AND "state" = 'logged' AND "thirdPartyLogId" = :gone
 
 -- name: fail_gone
 -- logged in an activity that is gone, and in no request at hand -> failed, so that sending it again logs it again.
 UPDATE "messageLogs"
 SET "state" = 'failed', "reason" = :reason, "entryHash" = NULL, "updatedAt" = {now}
-WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+WHERE {this_log}
   AND "state" = 'logged' AND "thirdPartyLogId" = :gone
 
 -- name: call_rows
 -- planned -> calling.
 UPDATE "messageLogs"
 SET "state" = 'calling', "reason" = NULL, "updatedAt" = {now}
-WHERE "id" {in_ids} AND "tenant" = :tenant AND "platform" = :platform
+WHERE {these_rows}
 
 -- name: change_row
 -- calling -> logged, failed, planned, waiting, unknown, parked. Erasing drops the sealed text. A shared thread of which a
@@ -113,24 +112,23 @@ SET "state" = CASE WHEN :done AND "version" > :call_version THEN 'planned'
     "entryHash" = COALESCE(:entry_hash, "entryHash"),
     "payload" = CASE WHEN :erase AND "version" <= :call_version THEN NULL ELSE "payload" END,
     "updatedAt" = {now}
-WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
+WHERE {this_row}
 
 -- name: change_waiting
 -- planned -> failed, waiting or parked, for the rows behind one that was: a user's, or everybody's. Those that wait
 -- for their user are parked with the others.
 UPDATE "messageLogs"
 SET "state" = :state, "reason" = :reason, "updatedAt" = {now}
-WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+WHERE {this_log}
   AND ("state" = 'planned' OR ("state" = 'waiting' AND :state = 'parked'))
   AND (CAST(:user AS text) IS NULL OR "userId" = :user)
 
 -- name: rows_in_state
 -- The oldest rows of a conversation log in a state.
-SELECT "id", "conversationId", "conversationLogId", "thirdPartyLogId", "userId", "state", "reason", "sentAt",
-       "version", "entryHash", "payload", "createdAt", "updatedAt"
+SELECT {row_values}, "payload"
 FROM "messageLogs"
-WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "state" = :state
-ORDER BY "sentAt", LENGTH("id"), "id"
+WHERE {this_log} AND "state" = :state
+ORDER BY "sentAt", LENGTH("messageId"), "messageId"
 LIMIT :limit
 
 -- name: look_up
@@ -139,18 +137,18 @@ LIMIT :limit
 SELECT CAST(NULL AS text), "contactId", "contactName", "version", "state",
        "thirdPartyLogId" IS NOT NULL OR "earlier" IS NOT NULL
 FROM "conversationLogs"
-WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+WHERE {this_log}
 UNION ALL
 SELECT wanted.id, NULL, NULL, NULL, NULL, NULL
 FROM {ids} AS wanted
 WHERE wanted.id NOT IN (
-    SELECT "id" FROM "messageLogs"
-    WHERE "id" {in_ids} AND "tenant" = :tenant AND "platform" = :platform AND "state" = 'logged')
+    SELECT "messageId" FROM "messageLogs"
+    WHERE {these_rows} AND "state" = 'logged')
 
 -- name: report_rows
 -- What became of these ids; of what is not done, why, and how long nobody works on its conversation log: what only
 -- its user can be asked about, not today.
-SELECT known."id", known."state",
+SELECT known."messageId", known."state",
        CASE WHEN known."state" = 'planned' AND log."owner" IS NULL
                  AND (log."dueAt" > {now} OR (log."dueAt" IS NULL AND log."call" IS NOT NULL)) THEN log."reason"
             ELSE known."reason" END,
@@ -159,15 +157,16 @@ SELECT known."id", known."state",
             WHEN log."owner" IS NULL AND log."dueAt" IS NULL AND log."call" IS NOT NULL THEN 86400000 END
 FROM "messageLogs" AS known
 JOIN "conversationLogs" AS log
-  ON log."conversationLogId" = known."conversationLogId"
- AND log."tenant" = known."tenant" AND log."platform" = known."platform"
-WHERE known."id" {in_ids} AND known."tenant" = :tenant AND known."platform" = :platform
+  ON log."clientLogId" = known."clientLogId" AND log."groupContactId" = known."groupContactId"
+ AND log."shared" = known."shared" AND log."tenant" = known."tenant" AND log."platform" = known."platform"
+WHERE known."messageId" {in_ids} AND known."groupContactId" = :group_contact AND known."shared" = :shared
+  AND known."tenant" = :tenant AND known."platform" = :platform
 
 -- name: entries_of_activity
 -- What an activity holds by the journal: time, hash and id of each entry.
-SELECT "sentAt", "entryHash", "id"
+SELECT "sentAt", "entryHash", "messageId"
 FROM "messageLogs"
-WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+WHERE {this_log}
   AND "state" = 'logged' AND "thirdPartyLogId" = :third_party_log_id AND "entryHash" IS NOT NULL
 
 -- name: linked_activities
@@ -175,7 +174,7 @@ WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platfo
 SELECT "thirdPartyLogId"
 FROM "conversationLogs"
 WHERE "contactId" = :contact_id AND "tenant" = :tenant AND "platform" = :platform
-  AND "conversationLogId" <> :log AND "thirdPartyLogId" IS NOT NULL
+  AND NOT ({this_log}) AND "thirdPartyLogId" IS NOT NULL
 
 -- name: due_tenants
 -- Tenants of a platform that have a log somebody may take up now, but for those whose CRM must not be called yet;
@@ -202,7 +201,7 @@ LIMIT :limit
 -- name: due_logs
 -- Conversation logs of a tenant that somebody may take up now: a lease that ran out, a retry, a reconciliation.
 -- The clock is read once, in a query of its own, so that the index can be asked.
-SELECT "tenant", "platform", "conversationLogId"
+SELECT {log_key}
 FROM "conversationLogs"
 WHERE "platform" = :platform AND "tenant" = :tenant AND "dueAt" IS NOT NULL AND "dueAt" <= (SELECT {now})
 ORDER BY "dueAt"
@@ -223,51 +222,47 @@ ORDER BY "platform", "state"
 
 -- name: list_logs
 -- Conversation logs, the last changed first, for people.
-SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
-       "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
-       "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
-       "bodySize", "earlier", "refusals", "createdAt", "updatedAt"
+SELECT {log_key}, {log_values}
 FROM "conversationLogs"
 ORDER BY "updatedAt" DESC
 LIMIT :limit
 
--- name: logs_by_id
--- Conversation logs with this id, of whatever tenant and platform, for people.
-SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
-       "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
-       "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
-       "bodySize", "earlier", "refusals", "createdAt", "updatedAt"
+-- name: find_log
+-- One conversation log.
+SELECT {log_values}
 FROM "conversationLogs"
-WHERE "conversationLogId" = :log
-ORDER BY "tenant", "platform"
+WHERE {this_log}
+
+-- name: logs_by_id
+-- Conversation logs that are shown with the id :shown, of whatever tenant and platform, for people: :ids are those that
+-- they may have without a group's contact.
+SELECT {log_key}, {log_values}
+FROM "conversationLogs"
+WHERE "clientLogId" {in_ids} AND "conversationLogId" = :shown
+ORDER BY {log_key}
 
 -- name: logs_of_message
--- The conversation logs that hold a message with this id, of whatever tenant and platform, for people.
-SELECT log."tenant", log."platform", log."conversationLogId", log."conversationId", log."shared",
-       log."contactId", log."contactType", log."contactName", log."pins", log."state", log."reason",
-       log."thirdPartyLogId", log."generation", log."createdBy", log."version", log."blocks", log."owner",
-       log."fence", log."dueAt", log."call", log."callUser", log."callVersion", log."callBefore", log."tries",
-       log."asks", log."bodySize", log."earlier", log."refusals", log."createdAt", log."updatedAt"
-FROM "messageLogs" AS held
-JOIN "conversationLogs" AS log
-  ON log."conversationLogId" = held."conversationLogId"
- AND log."tenant" = held."tenant" AND log."platform" = held."platform"
-WHERE held."id" = :id
-ORDER BY log."tenant", log."platform"
+-- The conversation logs that hold a message that is shown with the id :shown, in the same way.
+SELECT {log_key}, {log_values}
+FROM "conversationLogs" AS log
+WHERE ("clientLogId", "groupContactId", "shared", "tenant", "platform") IN (
+    SELECT held."clientLogId", held."groupContactId", held."shared", held."tenant", held."platform"
+    FROM "messageLogs" AS held
+    WHERE held."messageId" {in_ids} AND held."id" = :shown)
+ORDER BY {log_key}
 
 -- name: rows_of_log
 -- All rows of a conversation log, for people.
-SELECT "id", "conversationId", "conversationLogId", "thirdPartyLogId", "userId", "state", "reason", "sentAt",
-       "version", "entryHash", NULL, "createdAt", "updatedAt"
+SELECT {row_values}, NULL
 FROM "messageLogs"
-WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
-ORDER BY "sentAt", LENGTH("id"), "id"
+WHERE {this_log}
+ORDER BY "sentAt", LENGTH("messageId"), "messageId"
 
 -- name: count_states
 -- How many rows of a conversation log are in each state.
 SELECT "state", COUNT(*)
 FROM "messageLogs"
-WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+WHERE {this_log}
 GROUP BY "state"
 
 -- name: find_user
@@ -311,24 +306,24 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: logs_of_user
 -- The conversation logs in which something waits for a user to sign in: a call, or the question what became of one.
-SELECT DISTINCT "conversationLogId"
+SELECT DISTINCT {log_key}
 FROM "messageLogs"
 WHERE "userId" = :id AND "tenant" = :tenant AND "platform" = :platform
   AND ("state" = 'waiting' OR "state" = 'unknown')
 
 -- name: lock_logs
 -- Several conversation logs, in the order of everybody who locks more than one.
-SELECT "conversationLogId"
+SELECT "clientLogId"
 FROM "conversationLogs"
-WHERE "conversationLogId" {in_ids} AND "tenant" = :tenant AND "platform" = :platform
-ORDER BY "conversationLogId"
+WHERE {these_logs}
+ORDER BY "clientLogId"
 {lock}
 
 -- name: resume_rows
 -- waiting -> planned: she has signed in. The conversation logs are locked.
 UPDATE "messageLogs"
 SET "state" = 'planned', "reason" = NULL, "updatedAt" = {now}
-WHERE "conversationLogId" {in_ids} AND "tenant" = :tenant AND "platform" = :platform AND "state" = 'waiting'
+WHERE {these_logs} AND "state" = 'waiting'
   AND "userId" = :id
 
 -- name: wake_logs
@@ -336,7 +331,7 @@ WHERE "conversationLogId" {in_ids} AND "tenant" = :tenant AND "platform" = :plat
 -- of it is left alone: the CRM's search may still lag behind.
 UPDATE "conversationLogs"
 SET "dueAt" = {now}
-WHERE "conversationLogId" {in_ids} AND "tenant" = :tenant AND "platform" = :platform AND "state" = 'open'
+WHERE {these_logs} AND "state" = 'open'
   AND "owner" IS NULL AND ("dueAt" IS NULL OR "dueAt" > {now}) AND ("call" IS NULL OR "asks" > 0)
 
 -- name: claim_refresh
@@ -591,11 +586,10 @@ LIMIT :limit
 
 -- name: sealed_rows
 -- Rows of a conversation log with their sealed text, for an operator whose look is recorded in the same transaction.
-SELECT "id", "conversationId", "conversationLogId", "thirdPartyLogId", "userId", "state", "reason", "sentAt",
-       "version", "entryHash", "payload", "createdAt", "updatedAt"
+SELECT {row_values}, "payload"
 FROM "messageLogs"
-WHERE "id" {in_ids} AND "tenant" = :tenant AND "platform" = :platform AND "conversationLogId" = :log
-ORDER BY "sentAt", LENGTH("id"), "id"
+WHERE {these_rows} AND "clientLogId" = :log
+ORDER BY "sentAt", LENGTH("messageId"), "messageId"
 
 -- name: drop_user
 DELETE FROM "users" WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform RETURNING "id"
@@ -606,24 +600,26 @@ RETURNING "settingId"
 
 -- name: walk_rows
 -- All messages by their key, a page at a time: what is erased is erased so seldom that no index waits for it.
-SELECT "id", "tenant", "platform", "conversationLogId", "userId"
+SELECT "messageId", {log_key}, "userId"
 FROM "messageLogs"
-WHERE ("id", "tenant", "platform") > (:id, :tenant, :platform)
-ORDER BY "id", "tenant", "platform"
+WHERE ("messageId", "groupContactId", "shared", "tenant", "platform")
+      > (:id, :group_contact, :shared, :tenant, :platform)
+ORDER BY "messageId", "groupContactId", "shared", "tenant", "platform"
 LIMIT :limit
 
 -- name: walk_logs
 -- All conversation logs by their key, a page at a time.
-SELECT "conversationLogId", "tenant", "platform"
+SELECT {log_key}
 FROM "conversationLogs"
-WHERE ("conversationLogId", "tenant", "platform") > (:log, :tenant, :platform)
-ORDER BY "conversationLogId", "tenant", "platform"
+WHERE ("clientLogId", "groupContactId", "shared", "tenant", "platform")
+      > (:log, :group_contact, :shared, :tenant, :platform)
+ORDER BY "clientLogId", "groupContactId", "shared", "tenant", "platform"
 LIMIT :limit
 
 -- name: drop_unsent_of_user
 -- What is known not to be in the CRM, and waits for an erased user -> gone. A colleague may send it again.
 DELETE FROM "messageLogs"
-WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "userId" = :user
+WHERE {this_log} AND "userId" = :user
   AND "state" NOT IN ('calling', 'unknown', 'parked', 'logged')
 RETURNING "id"
 
@@ -631,7 +627,7 @@ RETURNING "id"
 -- What may be in the CRM, and nobody can ask for an erased user: calling, unknown, parked -> parked, without text.
 UPDATE "messageLogs"
 SET "state" = 'parked', "reason" = COALESCE("reason", :reason), "payload" = NULL, "userId" = '', "updatedAt" = {now}
-WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "userId" = :user
+WHERE {this_log} AND "userId" = :user
   AND "state" IN ('calling', 'unknown', 'parked')
 RETURNING "id"
 
@@ -639,19 +635,19 @@ RETURNING "id"
 -- What is in the CRM stays logged, so that nobody logs it again; not who logged it.
 UPDATE "messageLogs"
 SET "userId" = '', "payload" = NULL
-WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform AND "userId" = :user
+WHERE {this_log} AND "userId" = :user
   AND "state" = 'logged'
 RETURNING "id"
 
 -- name: drop_rows_of_log
 DELETE FROM "messageLogs"
-WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
+WHERE {this_log}
 RETURNING "id"
 
 -- name: drop_log
 DELETE FROM "conversationLogs"
-WHERE "conversationLogId" = :log AND "tenant" = :tenant AND "platform" = :platform
-RETURNING "conversationLogId"
+WHERE {this_log}
+RETURNING "clientLogId"
 
 -- name: drop_users_of_tenant
 DELETE FROM "users"
@@ -685,13 +681,10 @@ WHERE "tenant" = :tenant AND (CAST(:platform AS text) IS NULL OR "platform" = :p
 
 -- name: logs_of_contact
 -- The conversation logs of a contact, the oldest first.
-SELECT "tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId", "contactType",
-       "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy", "version",
-       "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries", "asks",
-       "bodySize", "earlier", "refusals", "createdAt", "updatedAt"
+SELECT {log_key}, {log_values}
 FROM "conversationLogs"
 WHERE "contactId" = :contact_id AND "tenant" = :tenant AND "platform" = :platform
-ORDER BY "createdAt", "conversationLogId"
+ORDER BY "createdAt", {log_key}
 -- name: find_keys
 -- The keys of hashes: a handful, whatever is logged.
 SELECT "purpose", "sealed"
@@ -720,3 +713,7 @@ SET "sessionId" = :session_id, "credentials" = CASE WHEN :forget THEN NULL ELSE 
     "refreshUntil" = CASE WHEN :forget THEN NULL ELSE "refreshUntil" END, "updatedAt" = {now}
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
 RETURNING "id"
+
+-- name: journal_id
+-- The id of this journal: the table has one row.
+SELECT "id" FROM "journal"

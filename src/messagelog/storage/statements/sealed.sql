@@ -1,10 +1,11 @@
 -- What a rotation of secret keys asks of each column that holds sealed values: {table} and {column} are its names,
--- {key} its row's key, {order} the primary key in the order of its index, {start} and {row} parameters for these two.
+-- {key} what its values are bound to, {order} the primary key in the order of its index, {start} a place in that order
+-- as parameters, and {row} the row that is there.
 -- A value begins with one byte for its format and four for the id of the key that it is sealed under.
 
 -- name: find_sealed_{table}
 -- The values under other keys than one, after a row.
-SELECT {key}, "{column}"
+SELECT {key}, {order}, "{column}"
 FROM "{table}"
 WHERE ({order}) > ({start}) AND length("{column}") > 0 AND substr("{column}", 2, 4) <> :key_id
 ORDER BY {order}

@@ -1,0 +1,299 @@
+"""A database of the release before is upgraded while calls are under way: rows keep their meaning, and work goes on.
+
+The dumps were written by that release: `support/releases.py` says how.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from contextlib import asynccontextmanager, closing
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import msgspec
+import psycopg
+import pytest
+from psycopg import sql
+
+from messagelog.core import payload as payloads
+from messagelog.core.attempts import opened_body
+from messagelog.core.calls import idempotency_key
+from messagelog.core.inbox import Inbox
+from messagelog.core.operators import local_operator
+from messagelog.storage import LogKey, Sealer, open_store, scripts
+from messagelog.storage.migrating import upgrade
+from messagelog.storage.opening import sqlite_path
+from messagelog.storage.rows import LogKind, LogState, RowState
+from messagelog.storage.scripts.values import key_params, row_from
+from storage.journal import run_sql
+from support.campaign import Clock
+from support.crm import Activity, Crm
+from support.releases import CONNECTORS, FOLDER, GROUP, HAPPENS, THREAD, Release, Scene, text_of
+from support.settling import settled
+from support.world import SECRET, World, world
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from messagelog.connectors import Connector
+    from messagelog.storage import LogRow, MessageRow, Store
+
+BEFORE = "0009"
+
+SHOWN = {
+    "messageLogs": '"tenant", "platform", "id", "conversationId", "conversationLogId", "thirdPartyLogId", "userId",'
+    ' "state", "reason", "sentAt", "version", "entryHash", "payload", "createdAt", "updatedAt"',
+    "conversationLogs": '"tenant", "platform", "conversationLogId", "conversationId", "shared", "contactId",'
+    ' "contactType", "contactName", "pins", "state", "reason", "thirdPartyLogId", "generation", "createdBy",'
+    ' "version", "blocks", "owner", "fence", "dueAt", "call", "callUser", "callVersion", "callBefore", "tries",'
+    ' "asks", "bodySize", "earlier", "refusals", "createdAt", "updatedAt"',
+    "attempts": '"tenant", "platform", "fence", "id", "at", "call", "error", "status", "reason", "body"',
+}
+"""What a table held before, which is all there afterwards."""
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def dumped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Release]]:
+    """A database as the release before has left it, and what belongs to it."""
+    dump = (FOLDER / f"{BEFORE}.{request.param}.sql").read_text()
+    release = msgspec.json.decode((FOLDER / f"{BEFORE}.{request.param}.json").read_bytes(), type=Release)
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'journal.sqlite'}"
+        with closing(sqlite3.connect(sqlite_path(url))) as connection:
+            connection.executescript(dump)
+        yield url, release
+        return
+    server: str = request.getfixturevalue("postgres_url")
+    name = f"release_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        url = server.replace("/postgres?", f"/{name}?")
+        with psycopg.connect(url, autocommit=True) as fresh:
+            fresh.execute(dump.encode())
+        yield url, release
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def held(url: str) -> dict[str, list[tuple[Any, ...]]]:
+    return {
+        table: sorted(run_sql(url, f'SELECT {columns} FROM "{table}"'), key=repr)  # noqa: S608 - our own names
+        for table, columns in SHOWN.items()
+    }
+
+
+@asynccontextmanager
+async def upgraded(url: str) -> AsyncIterator[Store]:
+    upgrade(url)
+    store = await open_store(url)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def logs_of(store: Store, release: Release) -> dict[str, tuple[Scene, LogRow, list[MessageRow]]]:
+    """The one log of each scene, by the scene's name, its rows with their text."""
+    logs = {each.log.key.tenant: each.log for each in await store.read(lambda: scripts.list_logs(1000))}
+    found = {}
+    for scene in release.scenes:
+        log = logs[scene.name]
+        reading = partial(scripts.logs_of_contact, scene.name, scene.platform, log.contact_id)
+        ((log, rows),) = await store.read(reading)
+        found[scene.name] = scene, log, rows
+    return found
+
+
+# ------------------------------------------------------------------------------------- what stays as it was
+
+
+def test_everything_that_was_there_is_there(dumped: tuple[str, Release]) -> None:
+    url, release = dumped
+    before = held(url)
+    states = Counter(row[7] for row in before["messageLogs"])
+    assert states.keys() == set(RowState), "rows in every state"
+    assert {scene.texts[-1].partition(":")[0] for scene in release.scenes} >= set(HAPPENS)
+    upgrade(url)
+    assert held(url) == before
+
+
+async def test_each_row_is_known_by_its_kind_and_contact(dumped: tuple[str, Release]) -> None:
+    url, release = dumped
+    async with upgraded(url) as store:
+        for scene, log, rows in (await logs_of(store, release)).values():
+            assert log.key == key_of(scene)
+            assert log.key.conversation_log_id == log.key.shown(log.key.client_log_id)
+            assert rows
+            assert all(row.client_log_id == log.key.client_log_id for row in rows)
+            known = await store.read(partial(scripts.look_up, log.key, [row.id for row in rows]))
+            assert known.contact_id == log.contact_id, "looked up by the columns"
+            assert known.unlogged == {row.id for row in rows if row.state is not RowState.LOGGED}
+    kept = run_sql(url, 'SELECT "id", "messageId", "groupContactId" FROM "messageLogs"')
+    assert all(id_ == (f"{message}-{contact}" if contact else message) for id_, message, contact in kept)
+    of_logs = run_sql(
+        url,
+        """SELECT COUNT(*) FROM "attempts" AS held
+           JOIN "conversationLogs" AS log
+             ON log."clientLogId" = held."clientLogId" AND log."groupContactId" = held."groupContactId"
+            AND log."shared" = held."shared" AND log."tenant" = held."tenant" AND log."platform" = held."platform" """,
+    )
+    assert of_logs == run_sql(url, 'SELECT COUNT(*) FROM "attempts"')
+
+
+def key_of(scene: Scene) -> LogKey:
+    """The key of a scene's log."""
+    info = scene.requests[-1]["logInfo"]
+    # One that was linked before is still called by the contact that it was sent for.
+    contact = "c-1" if scene.kind == GROUP else ""
+    return LogKey(scene.name, scene.platform, info["conversationLogId"], scene.kind == THREAD, contact)
+
+
+async def test_what_was_sealed_opens(dumped: tuple[str, Release]) -> None:
+    url, release = dumped
+    sealer, opened = Sealer(SECRET), 0
+    async with upgraded(url) as store:
+        for _, log, _ in (await logs_of(store, release)).values():
+            for state in RowState:
+                for row in await store.read(partial(_rows_in, log.key, state)):
+                    if row.payload is not None:
+                        assert payloads.opened(sealer, log.key, row).contact_type == "contact"
+                        opened += 1
+            for attempt in await store.read(partial(scripts.attempts_of, log.key)):
+                if attempt.body is not None:
+                    assert opened_body(sealer, log.key, attempt.id, attempt.body)
+    assert opened == sum(row[12] is not None for row in held(url)["messageLogs"])
+
+
+def _rows_in(key: LogKey, state: RowState) -> scripts.Script[list[MessageRow]]:
+    rows = yield scripts.Fetch("rows_in_state", {**key_params(key), "state": state, "limit": 100})
+    return [row_from(row) for row in rows]
+
+
+async def test_a_call_that_was_under_way_keeps_its_key(dumped: tuple[str, Release]) -> None:
+    url, release = dumped
+    compared = 0
+    async with upgraded(url) as store:
+        for scene, log, rows in (await logs_of(store, release)).values():
+            assert log.journal == ""
+            under_way = [row for row in rows if row.state in {RowState.CALLING, RowState.UNKNOWN}]
+            if under_way:
+                texts = [text for text in scene.texts if text in release.keys]
+                assert idempotency_key(log, under_way) == release.keys[texts[-1]]
+                compared += 1
+    assert compared > 50
+
+
+async def test_the_journal_has_an_id_of_its_own(dumped: tuple[str, Release]) -> None:
+    url, _ = dumped
+    async with upgraded(url) as store:
+        assert len(await store.read(scripts.journal_id)) == 8
+
+
+# ----------------------------------------------------------------------------------------- what goes on
+
+
+@asynccontextmanager
+async def going_on(url: str, release: Release) -> AsyncIterator[tuple[World, Clock]]:
+    """A server on the upgraded database, half an hour later, and the CRM as it was."""
+    upgrade(url)
+    clock = Clock()
+    clock.now = release.now + 1_800_000
+    activities = [Activity(**each) for each in release.activities]
+    crm = Crm({each.id: each for each in activities}, now=clock, _ids=count(len(activities) + 1))
+    first, *others = (each(crm) for each in CONNECTORS)
+    more: dict[str, Connector] = {each.name: each for each in others}
+    async with world(url, lambda _: first, crm=crm, clock=clock, more=more) as here:
+        yield here, clock
+
+
+PARKED = ("plain",)
+"""Where nothing can be found out about a lost create."""
+
+
+async def test_what_was_under_way_goes_on_once(dumped: tuple[str, Release]) -> None:
+    url, release = dumped
+    async with going_on(url, release) as (here, clock):
+        await settled(here.runtime, here.store, clock, here.runtime.sweep)
+        for scene in release.scenes:
+            await here.user(f"{scene.name}/ada", scene.platform)
+        await settled(here.runtime, here.store, clock, here.runtime.sweep)
+        for scene, log, rows in (await logs_of(here.store, release)).values():
+            states = {row.state for row in rows}
+            if "refused" in scene.texts[-1].partition(":")[0]:
+                assert RowState.FAILED in states or scene.link == "linked and retried"
+            elif scene.platform in PARKED and scene.texts[0].startswith(("lost", "calling")):
+                assert states == {RowState.PARKED}
+                assert log.state is LogState.PARKED
+            else:
+                assert states == {RowState.LOGGED}, scene.name
+        keys = {text_of(call): call.log.idempotency_key for call in here.crm.calls if call.log is not None}
+        assert {
+            text: key for text, key in keys.items() if text in release.keys
+        }.items() <= release.keys.items()
+        assert_once(here.crm, release, unsure=True)
+
+
+async def test_what_is_sent_again_is_known(dumped: tuple[str, Release]) -> None:
+    """The client sends all of it again: nothing is logged a second time, and what had failed is logged."""
+    url, release = dumped
+    async with going_on(url, release) as (here, clock):
+        for scene in release.scenes:
+            await here.user(f"{scene.name}/ada", scene.platform)
+        await settled(here.runtime, here.store, clock, here.runtime.sweep)
+        for scene in release.scenes:
+            for request in scene.requests:
+                if not scene.link:
+                    await here.send(request, f"{scene.name}/ada", scene.platform)
+        await settled(here.runtime, here.store, clock, here.runtime.sweep)
+        assert_once(here.crm, release, unsure=False)
+        states = Counter(str(row.state) for row in (await logged_rows(here)))
+        assert states.keys() == {"logged", "parked", "failed"}, (
+            "of those that were linked, one has failed still"
+        )
+        assert states["failed"] == 2
+
+
+async def logged_rows(here: World) -> list[MessageRow]:
+    held = [
+        await here.store.read(
+            partial(scripts.logs_of_contact, log.key.tenant, log.key.platform, log.contact_id)
+        )
+        for log in await here.logs()
+    ]
+    return [row for logs in held for _, rows in logs for row in rows]
+
+
+def assert_once(crm: Crm, release: Release, *, unsure: bool) -> None:
+    """Each text stands in the CRM once; what was refused, or is parked, perhaps not."""
+    for scene in release.scenes:
+        bodies = "\n".join(each.body for each in crm.activities.values() if each.tenant == scene.name)
+        for text in scene.texts:
+            happens = text.partition(":")[0]
+            found = bodies.count(text)
+            if (happens == "refused" and (unsure or scene.link == "linked")) or scene.platform in PARKED:
+                assert found <= 1, text
+            else:
+                assert found == 1, text
+        made = [each for each in crm.activities.values() if each.tenant == scene.name]
+        assert len(made) <= 1, scene.name
+
+
+async def test_a_group_that_was_linked_before_is_moved_when_it_is_linked_again(
+    dumped: tuple[str, Release],
+) -> None:
+    url, release = dumped
+    (scene,) = (each for each in release.scenes if each.link == "linked" and each.kind == GROUP)
+    async with going_on(url, release) as (here, clock):
+        inbox = Inbox(here.store, local_operator("maintainer"), here.assembly.sealer)
+        before = key_of(scene)
+        assert before.kind is LogKind.GROUP
+        decided = await inbox.link(before, "c-2", "Omar Reyes")
+        after = before._replace(group_contact_id="c-2")
+        assert decided.conversation_log_id == after.conversation_log_id
+        await inbox.retry(after)
+        await settled(here.runtime, here.store, clock, here.runtime.sweep)
+        (activity,) = (each for each in here.crm.activities.values() if each.tenant == scene.name)
+        assert (activity.contact_id, scene.texts[0] in activity.body) == ("c-2", True)
