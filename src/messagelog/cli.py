@@ -24,6 +24,7 @@ from messagelog.commands.operators import operators_app
 from messagelog.commands.options import DataOption
 from messagelog.commands.serve import serve
 from messagelog.commands.shared import checked, database_url_of, in_store, refuse, with_database
+from messagelog.commands.tenants import tenants_app
 from messagelog.commands.users import users_app
 from messagelog.core.user_settings import AdminSetting, Locale, UserSettings, read_admin_settings
 from messagelog.listing import print_log, print_logs
@@ -57,6 +58,7 @@ app.add_typer(export_app, name="export")
 app.command("audit")(audit)
 app.add_typer(keys_app, name="keys")
 app.add_typer(users_app, name="users")
+app.add_typer(tenants_app, name="tenants")
 
 _DATA = Path("messagelog-data")
 

@@ -205,6 +205,15 @@ def checked_for_serving(settings: Settings) -> dict[str, Connector]:
     return connectors
 
 
+def checked_for_moving(settings: Settings) -> tuple[str, dict[str, Connector]]:
+    """Return the database URL and the connectors, which know which host a user's `hostname` stands for."""
+    connectors, connector_problems = _connectors(settings)
+    problems = [*_database_problems(settings), *connector_problems]
+    if problems:
+        raise BadSettings(*problems)
+    return settings.database_url, connectors
+
+
 def checked_for_manifest(settings: Settings) -> dict[str, Connector]:
     """The connectors of settings that a manifest can be made of; `BadSettings` with every problem otherwise."""
     connectors, connector_problems = _connectors(settings)
@@ -298,6 +307,11 @@ def _connectors(settings: Settings) -> tuple[dict[str, Connector], list[str]]:
         else:
             if connector.name in connectors:
                 problems.append(f"MESSAGELOG_CONNECTORS names two connectors called {connector.name}.")
+            if not (connector.base_url or connector.can("base_url_for") or connector.checks_host):
+                problems.append(
+                    f"The connector {connector.name} names no host of its CRM: it needs base_url or base_url_for, or"
+                    " checks_host = True where it asks its CRM with a client of its own."
+                )
             connectors[connector.name] = connector
     return connectors, problems
 

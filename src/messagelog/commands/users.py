@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 users_app = typer.Typer(help="Lists users, and ends their sessions.", no_args_is_help=True)
 
 _BATCH: Final = 200
-_HEADS: Final = ("tenant", "platform", "id", "name", "connected", "updatedAt")
+_HEADS: Final = ("tenant", "platform", "id", "name", "connected", "updatedAt", "hostname")
 
 _Key = tuple[str, str, str]
 
@@ -107,4 +107,5 @@ def _values(user: UserSummary) -> tuple[str, ...]:
         user.name,
         "yes" if user.connected else "no",
         updated.isoformat(timespec="seconds"),
+        user.hostname,
     )

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 class Session:
     """One user at one CRM: what a connector's methods are called with.
 
-    `http` speaks to the CRM with the user's credentials. `user_id` and `tenant` are empty during `get_user_info`,
-    which finds them out.
+    `http` speaks to the CRM with the user's credentials. `user_id`, `tenant` and `crm_tenant` are empty during
+    `get_user_info`, which finds them out. `crm_tenant` is what that said. `tenant` is the server's own name for it: two
+    hosts that say the same are two tenants, so whatever a connector keeps for a tenant it keeps under this one.
     """
 
     http: CrmHttp
@@ -37,6 +38,7 @@ class Session:
     user_id: str = ""
     user_name: str = ""
     tenant: str = ""
+    crm_tenant: str = ""
 
 
 class Connector:
@@ -54,6 +56,11 @@ class Connector:
 
     base_url: str = ""
     """What the paths of `session.http` are appended to."""
+
+    checks_host: ClassVar[bool] = False
+    """Whether every host that `base_url_for` takes belongs to the CRM's maker, so that what it says of tenants is true.
+
+    Without it the host is part of who the tenant is, unless `base_url` is the same for everybody."""
 
     oauth: OAuth | None = None
     """The CRM's authorization server, where users sign in with OAuth; None where they have an API key."""
@@ -97,7 +104,10 @@ class Connector:
     # ------------------------------------------------------------------------------------ who speaks
 
     def base_url_for(self, hostname: str) -> str:  # noqa: ARG002 - for connectors whose CRM has many hosts
-        """The base URL for a user of `hostname` (what the client says the CRM's page is at)."""
+        """The base URL for a user of `hostname` (what the client says the CRM's page is at).
+
+        Raise `Rejected` for a host that is none of the CRM's.
+        """
         return self.base_url
 
     def auth_headers(self, credentials: Credentials) -> dict[str, str]:

@@ -30,13 +30,15 @@ class UserInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Who the CRM says has logged in.
 
     `id` is the CRM's id of the user, `tenant` names who owns the CRM's data (the organisation, the database): what
-    one user of a tenant logs is logged for all of them, and nothing is ever shared between tenants.
+    one user of a tenant logs is logged for all of them, and nothing is ever shared between tenants. Both are texts of 1
+    to 255 characters, or whole numbers. Where the user says which host the CRM is at, the host tells tenants apart too,
+    unless the connector `checks_host`.
     `timezone` is an IANA name; `timezone_offset` (hours, "-7", "-07:00") is used where there is none.
     """
 
-    id: str
+    id: str | int
     name: str
-    tenant: str
+    tenant: str | int
     timezone: str | None = None
     timezone_offset: str | float | None = None
 

@@ -33,7 +33,9 @@ from messagelog.core.oauth import OAuthClient, TokenEndpoint
 from messagelog.core.pacer import Pacer
 from messagelog.core.refreshing import Refresher, Vault
 from messagelog.core.settle import NotPrepared
-from messagelog.storage import Sealer, Store, UserRow, scripts
+from messagelog.core.tenants import Tenants, host_that_answers, identity_of
+from messagelog.storage import Sealer, Store, TenantPlace, UserRow, scripts
+from messagelog.storage.rows import TenantMoved
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -51,6 +53,9 @@ _MOMENT_SECONDS: Final = 2.0
 _MOST_SEEN: Final = 10_000
 _LONGEST_TOKEN_REQUEST: Final = 10.0
 _YOUNG_MS: Final = 60_000
+_MOST_MOVES: Final = 3
+
+_Key = tuple[str, str, str]
 
 CALLS_OF_A_TENANT: Final = 32
 """How many requests of one tenant to its CRM are under way at once, in one process. A CRM that hangs holds no more
@@ -62,7 +67,7 @@ class User:
     """A user who is signed in: what a session token stands for.
 
     `session_id` is the session of hers that may be used; `connected` is False when there are no credentials to use it
-    with, since the CRM has taken them back.
+    with, since the CRM has taken them back. `crm_tenant` is what the CRM calls the tenant.
     """
 
     tenant: str
@@ -74,6 +79,7 @@ class User:
     timezone_offset: str | None
     session_id: str = ""
     connected: bool = True
+    crm_tenant: str = ""
 
     @cached_property
     def zone(self) -> str:
@@ -148,7 +154,8 @@ class UserDirectory:
         seconds = min(_LONGEST_TOKEN_REQUEST, call_timeout / 4)
         self._endpoint = TokenEndpoint(client, seconds=seconds, clock=clock)
         self._refresher = Refresher(store, self._vault, self._endpoint, self._clients, seconds=seconds)
-        self._seen: OrderedDict[tuple[str, str, str], _Seen] = OrderedDict()
+        self._tenants = Tenants(store)
+        self._seen: OrderedDict[_Key, _Seen] = OrderedDict()
         # A tenant's places are there for as long as somebody has a session of it.
         self._places: WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = WeakValueDictionary()
         self._changes = 0
@@ -164,11 +171,22 @@ class UserDirectory:
 
     async def sign_in(self, connector: Connector, credentials: Credentials, hostname: str) -> User:
         """Asks the CRM who has these credentials, and keeps them. Raises the connector's errors."""
+        host = host_that_answers(connector, hostname)
         tally = Tally()  # whose requests these are is known only when they are answered
         candidate = Session(self._http(connector, credentials, hostname, tally), credentials, hostname)
         info = await connector.get_user_info(candidate)
-        self.pacer.gate(connector, info.tenant).sent(tally.requests)
-        return await self._kept(connector, credentials, hostname, info)
+        who = identity_of(connector, info)
+        place = TenantPlace(who.crm_tenant, connector.name, host)
+        for _ in range(_MOST_MOVES):
+            tenant = await self._tenants.tenant_of(connector, place)
+            row = self._new_row((tenant, connector.name, who.user_id), credentials, hostname, info)
+            try:
+                written = await self._changed(partial(scripts.sign_in, row, place), _user(row))
+            except TenantMoved:
+                continue  # whoever signs in at this host belongs to another tenant now
+            self.pacer.gate(connector, tenant).sent(tally.requests)
+            return _user(written)
+        raise Unavailable("the tenant is being moved")
 
     async def sign_in_with_code(
         self, connector: Connector, code: str, hostname: str, *, redirect_uri: str, verifier: str | None
@@ -198,19 +216,22 @@ class UserDirectory:
         credentials = self._vault.open(before)
         gate = self.pacer.gate(connector, before.tenant)
         http = self._http(connector, credentials, before.hostname, gate)
-        return Session(http, credentials, before.hostname, before.id, before.name, before.tenant)
+        return Session(
+            http, credentials, before.hostname, before.id, before.name, before.tenant, _crm_tenant(before)
+        )
 
     async def revoke(self, connector: Connector, session: Session) -> None:
         """Ends a session's credentials at the CRM, as far as that can be done. Raises the connector's errors."""
         await self._refresher.revoke(connector, session.credentials)
         await connector.unauthorize(session)
 
-    async def refresh_profile(self, user: User, info: UserInfo) -> bool:
+    async def refresh_profile(self, connector: Connector, user: User, info: UserInfo) -> bool:
         """Keeps the name and the time zone that the CRM says now; False, and nothing kept, when it means somebody else.
 
-        Credentials stay as they are: somebody may be refreshing them.
+        Credentials stay as they are: somebody may be refreshing them. Raises `Rejected` for an answer that says nobody.
         """
-        if (info.tenant, info.id) != (user.tenant, user.id):
+        who = identity_of(connector, info)
+        if (who.crm_tenant, who.user_id) != (user.crm_tenant, user.id):
             return False
         row = UserRow(
             user.tenant, user.platform, user.id, info.name, user.hostname, info.timezone, _offset(info), None
@@ -288,6 +309,10 @@ class UserDirectory:
         if not ended and (young or not credentials.refresh_token):
             raise AuthExpired("HTTP 401", status=401)
         seen = await self._refreshed(connector, row)
+        if seen.row is not None and seen.row.hostname != row.hostname:
+            raise Unavailable(
+                "the user's CRM is at another host now"
+            )  # whose credentials this one must not see
         return connector.auth_headers(self._opened(connector, seen).credentials)
 
     def _session(self, connector: Connector, credentials: Credentials, row: UserRow) -> KeptSession:
@@ -304,7 +329,14 @@ class UserDirectory:
             _log.error("connector_failed", connector=connector.name, error=type(error).__name__)
             raise NotPrepared(f"the connector {connector.name} raised {type(error).__name__}") from error
         return KeptSession(
-            http, credentials, row.hostname, row.id, row.name, row.tenant, sealed=row.credentials
+            http,
+            credentials,
+            row.hostname,
+            row.id,
+            row.name,
+            row.tenant,
+            _crm_tenant(row),
+            sealed=row.credentials,
         )
 
     def _http(
@@ -366,21 +398,20 @@ class UserDirectory:
         self._changes += 1
         self._seen.pop((tenant, platform, id_), None)
 
-    async def _kept(
-        self, connector: Connector, credentials: Credentials, hostname: str, info: UserInfo
-    ) -> User:
-        row = UserRow(
-            tenant=info.tenant,
-            platform=connector.name,
-            id=info.id,
+    def _new_row(self, key: _Key, credentials: Credentials, hostname: str, info: UserInfo) -> UserRow:
+        """The row of a user who signs in, with a new session: one that there is already goes on."""
+        tenant, platform, id_ = key
+        return UserRow(
+            tenant=tenant,
+            platform=platform,
+            id=id_,
             name=info.name,
             hostname=hostname,
             timezone=info.timezone,
             timezone_offset=_offset(info),
-            credentials=self._vault.seal((info.tenant, connector.name, info.id), credentials),
+            credentials=self._vault.seal(key, credentials),
             session_id=uuid.uuid4().hex,
         )
-        return _user(await self._changed(lambda: scripts.sign_in(row), _user(row)))
 
 
 def _offset(info: UserInfo) -> str | None:
@@ -398,7 +429,13 @@ def _user(row: UserRow) -> User:
         row.timezone_offset,
         row.session_id or "",
         row.credentials is not None,
+        _crm_tenant(row),
     )
+
+
+def _crm_tenant(row: UserRow) -> str:
+    """What the CRM calls a user's tenant: its name here, where nothing else is recorded."""
+    return row.tenant if row.crm_tenant is None else row.crm_tenant
 
 
 def _fresh_until(connector: Connector, credentials: Credentials) -> float | None:

@@ -23,6 +23,7 @@ from messagelog.server import (
     oauth,
     operators,
     privacy,
+    tenants,
     user_settings,
     watching,
 )
@@ -62,6 +63,7 @@ _MODULES: Final = (
     information,
     operators,
     privacy,
+    tenants,
     inbox,
     watching,
 )

@@ -18,6 +18,7 @@ import messagelog
 from messagelog.core.answer import Answer
 from messagelog.core.erasing import Erased
 from messagelog.core.exporting import Export
+from messagelog.core.tenants import TenantMove, TenantPage
 from messagelog.messages import LogRequest
 from messagelog.server.inbox_description import INBOX, INBOX_TYPES
 from messagelog.server.shapes import (
@@ -30,6 +31,7 @@ from messagelog.server.shapes import (
     ManagedAuthState,
     ManagedOAuthState,
     Me,
+    MoveTenantForm,
     NewContactAnswer,
     NewContactForm,
     OperatorToken,
@@ -38,6 +40,7 @@ from messagelog.server.shapes import (
     SettingsAnswer,
     SettingsForm,
     SignInForm,
+    TenantsForm,
     UserInfoHash,
     Version,
 )
@@ -54,6 +57,7 @@ _TYPES: Final = (
     *(Outcome, CallLogs, UserInfoHash, Version, ManagedAuthState, ManagedOAuthState, Readiness),
     *INBOX_TYPES,
     *(SignInForm, OperatorToken, Ended, Me, EraseUserForm, EraseTenantForm, ExportForm, Erased, Export),
+    *(TenantsForm, TenantPage, MoveTenantForm, TenantMove),
 )
 _REF: Final = "#/components/schemas/{name}"
 
@@ -510,6 +514,36 @@ ROUTES: Final[dict[str, Described]] = {
         },
         operator=True,
         refuses=(409,),
+    ),
+    "POST /operators/tenants": Described(
+        body=TenantsForm,
+        body_example={"platform": "ticket-crm"},
+        answer=TenantPage,
+        example={
+            "tenants": [
+                {
+                    "tenant": "acme@crm.example.com",
+                    "platform": "ticket-crm",
+                    "host": "https://crm.example.com",
+                    "crmTenant": "acme",
+                    "createdAt": 1_783_998_001_000,
+                }
+            ],
+            "next": None,
+        },
+        operator=True,
+    ),
+    "POST /operators/tenants/move": Described(
+        body=MoveTenantForm,
+        body_example={
+            "tenant": "acme@crm.example.com",
+            "platform": "ticket-crm",
+            "hostname": "crm.example.org",
+        },
+        answer=TenantMove,
+        example={"before": ["https://crm.example.com"], "host": "https://crm.example.org", "users": 12},
+        operator=True,
+        refuses=(404, 409),
     ),
     **{route: Described(**each, operator=True) for route, each in INBOX.items()},
     "POST /callLog": Described(refuses=(404,)),

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from messagelog.connectors import AuthExpired, ConnectorError, Credentials, NotFound, Rejected
-from messagelog.connectors.hostname import is_hostname
+from messagelog.connectors.hostname import normal_hostname
 from messagelog.core.answer import ReturnMessage
 from messagelog.server.http import (
     RENEWED,
@@ -143,10 +143,11 @@ def checked_hostname(text: str | None) -> str:
 
     Connectors put it into the URL that credentials are sent to: nothing in it may stand for a path, a user or a port.
     """
-    hostname = (text or "").strip()
-    if hostname and not is_hostname(hostname):
+    said = (text or "").strip()
+    hostname = normal_hostname(said) if said else ""
+    if hostname is None:
         raise Refused(400, "hostname: expected the name of a host, such as crm.example.com")
-    return hostname.lower()
+    return hostname
 
 
 def _credentials(form: _LoginForm) -> Credentials | None:

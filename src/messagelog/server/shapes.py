@@ -179,6 +179,23 @@ class EraseTenantForm(msgspec.Struct):
     platform: Name | None = None
 
 
+class TenantsForm(msgspec.Struct):
+    """Which tenants are to be listed. `after` is the `next` of the page before."""
+
+    tenant: Name | None = None
+    platform: Name | None = None
+    after: Annotated[str, Meta(max_length=10_000)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+
+
+class MoveTenantForm(msgspec.Struct):
+    """The body of `POST /operators/tenants/move`; `hostname` as users say it."""
+
+    tenant: Name
+    platform: Name
+    hostname: Name
+
+
 class ExportForm(msgspec.Struct):
     """The body of `POST /operators/export`: one of a contact's `id` and a `phone` number."""
 

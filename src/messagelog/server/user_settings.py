@@ -72,9 +72,10 @@ async def refresh_info(request: Request) -> Response:
     try:
         session = await session_of(request, connector, user)
         info = await asked(request, connector, connector.get_user_info(session))
+        same = await assembly.users.refresh_profile(connector, user, info)
     except ConnectorError as error:
         return json_response(_outcome(f"Your details could not be read. {error.meaning}", "warning"))
-    if not await assembly.users.refresh_profile(user, info):
+    if not same:
         return json_response(
             _outcome("The CRM knows you as somebody else now. Please connect again.", "warning")
         )

@@ -20,6 +20,8 @@ from messagelog.storage.rows import (
     RowChange,
     RowState,
     Step,
+    TenantHost,
+    TenantPlace,
     UserRow,
     UserSummary,
 )
@@ -48,6 +50,8 @@ __all__ = [
     "Step",
     "Store",
     "StoreClosed",
+    "TenantHost",
+    "TenantPlace",
     "UserRow",
     "UserSummary",
     "open_store",

@@ -138,6 +138,20 @@ users = sa.Table(
     sa.PrimaryKeyConstraint("id", "tenant", "platform"),
 )
 
+# Which tenant a name at a CRM stands for, by the host that says it: its scheme, name and port; empty where any host of
+# the connector's is to be believed; without a scheme where it is what users typed before hosts were recorded.
+tenants = sa.Table(
+    "tenants",
+    metadata,
+    sa.Column("crmTenant", _id, nullable=False),
+    sa.Column("platform", _id, nullable=False),
+    sa.Column("host", _id, nullable=False),
+    sa.Column("tenant", _id, nullable=False),
+    sa.Column("createdAt", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("crmTenant", "platform", "host"),
+    sa.Index("tenantsByTenant", "tenant", "platform"),
+)
+
 user_settings = sa.Table(
     "userSettings",
     metadata,

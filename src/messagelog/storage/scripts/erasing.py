@@ -89,7 +89,7 @@ def erase_log(key: LogKey) -> Script[ErasedInLog]:
 
 
 def erase_tenant(tenant: str, platform: str | None, entry: AuditEntry | None) -> Script[ErasedAccounts]:
-    """Drops a tenant's users, settings and contacts (at one platform, or at all), and records it."""
+    """Drops a tenant's users, settings, contacts and hosts (at one platform, or at all), and records it."""
     whose: Params = {"tenant": tenant, "platform": platform}
     users, contacts = yield Together(
         Fetch("drop_users_of_tenant", whose),
@@ -98,6 +98,7 @@ def erase_tenant(tenant: str, platform: str | None, entry: AuditEntry | None) ->
         Fetch("drop_contacts_of_tenant", whose),
         Do("drop_new_contacts_of_tenant", [whose]),
         Do("drop_paces_of_tenant", [whose]),
+        Do("drop_tenants_of_tenant", [whose]),
         Do("blank_audit_of_tenant", [whose]),
     )
     if entry is not None:

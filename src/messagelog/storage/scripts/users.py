@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from messagelog.storage.rows import UserRow, UserSummary
 from messagelog.storage.scripts.asking import Do, Fetch, Params, Together
+from messagelog.storage.scripts.tenants import check_tenant
 from messagelog.storage.scripts.values import key_from
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from messagelog.storage.rows import TenantPlace
     from messagelog.storage.scripts.asking import Script
 
 
@@ -33,11 +35,14 @@ def refresh_user(user: UserRow) -> Script[None]:
     yield Do("refresh_user", [{name: params[name] for name in told}])
 
 
-def sign_in(user: UserRow) -> Script[UserRow]:
+def sign_in(user: UserRow, place: TenantPlace | None = None) -> Script[UserRow]:
     """Writes the user as `save_user` does; the row as it is then, with the session that her tokens have to name.
 
-    What has waited for her goes on: its conversation logs are due now.
+    What has waited for her goes on: its conversation logs are due now. Raises `TenantMoved`, and writes nothing, when
+    `place`, where the user has signed in, is not the tenant's any more.
     """
+    if place is not None:
+        yield from check_tenant(place, user.tenant)
     yield from save_user(user)
     yield from _resumed(_key(user.tenant, user.platform, user.id))
     found = yield from find_user(user.tenant, user.platform, user.id)
@@ -69,8 +74,8 @@ def list_users(tenant: str | None, after: UserSummary | None, *, limit: int) -> 
         },
     )
     return [
-        UserSummary(tenant_, platform, id_, name, bool(connected), updated_at)
-        for tenant_, platform, id_, name, connected, updated_at in rows
+        UserSummary(tenant_, platform, id_, name, bool(connected), updated_at, hostname)
+        for tenant_, platform, id_, name, connected, updated_at, hostname in rows
     ]
 
 

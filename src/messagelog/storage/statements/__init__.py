@@ -1,5 +1,5 @@
-"""The named SQL statements beside this file, fitted to a database: `journal.sql`, `inbox.sql`, and `sealed.sql` once
-for each column of sealed values.
+"""The named SQL statements beside this file, fitted to a database: `journal.sql`, `inbox.sql`, `tenants.sql`, and
+`sealed.sql` once for each column of sealed values.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def load(dialect: Dialect, *, given_clock: bool) -> dict[str, Statement]:
     if given_clock:
         spelling["{now}"] = _GIVEN_CLOCK[dialect]
     of_columns = [_spelled(_file("sealed.sql"), column.names) for column in SEALED]
-    files = (_file("journal.sql"), _file("inbox.sql"), *of_columns)
+    files = (_file("journal.sql"), _file("inbox.sql"), _file("tenants.sql"), *of_columns)
     parts = [part for text in files for part in _HEAD.split(text)[1:]]
     found: dict[str, Statement] = {}
     for name, body in zip(parts[::2], parts[1::2], strict=True):

@@ -267,7 +267,7 @@ GROUP BY "state"
 
 -- name: find_user
 SELECT "name", "hostname", "timezone", "timezoneOffset", "credentials", "sessionId", "signInSince", "createdAt",
-       "updatedAt"
+       "updatedAt", (SELECT "crmTenant" FROM "tenants" WHERE "tenant" = :tenant AND "platform" = :platform LIMIT 1)
 FROM "users"
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
 
@@ -699,7 +699,7 @@ ON CONFLICT ("purpose") DO NOTHING
 
 -- name: list_users
 -- Users in the order of their ids, after one of them, for people.
-SELECT "tenant", "platform", "id", "name", "credentials" IS NOT NULL, "updatedAt"
+SELECT "tenant", "platform", "id", "name", "credentials" IS NOT NULL, "updatedAt", "hostname"
 FROM "users"
 WHERE ("id", "tenant", "platform") > (:id, :after_tenant, :platform) AND ("tenant" = :tenant OR :all_tenants)
 ORDER BY "id", "tenant", "platform"

@@ -1,0 +1,99 @@
+"""`messagelog tenants`: which tenants there are, which hosts are theirs, and a CRM that has moved to another host."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from messagelog import settings as configuration
+from messagelog.commands.options import DataOption
+from messagelog.commands.people import whoever_runs_this
+from messagelog.commands.shared import checked, database_url_of, in_store, printed, refuse
+from messagelog.connectors.demo import DemoConnector
+from messagelog.core.tenants import HostTaken, Tenants, TenantUnknown
+from messagelog.listing import print_table
+from messagelog.messages import BadRequest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from messagelog.connectors import Connector
+    from messagelog.storage import Store, TenantHost
+
+tenants_app = typer.Typer(help="Lists tenants with their hosts, and moves them.", no_args_is_help=True)
+
+_HEADS: Final = ("tenant", "platform", "host", "crmTenant", "createdAt")
+
+
+@tenants_app.command("list")
+def list_tenants(
+    tenant: Annotated[str | None, typer.Argument(help="One tenant alone; all when it is left out.")] = None,
+    *,
+    platform: Annotated[str | None, typer.Option(help="At this platform alone.")] = None,
+    data: DataOption = None,
+) -> None:
+    """Lists tenants in the order of their names, a line for each host that is theirs."""
+
+    async def listed(store: Store) -> list[TenantHost]:
+        page = await Tenants(store).page(tenant, platform)
+        found = page.tenants
+        while page.next is not None:
+            page = await Tenants(store).page(tenant, platform, after=page.next)
+            found += page.tenants
+        return found
+
+    print_table(_HEADS, [_values(each) for each in in_store(database_url_of(data), listed)])
+
+
+@tenants_app.command("move")
+def move(
+    tenant: Annotated[str, typer.Argument(metavar="TENANT", help="The tenant, as `list` shows it.")],
+    platform: Annotated[str, typer.Argument(metavar="PLATFORM", help="The connector's name.")],
+    hostname: Annotated[
+        str, typer.Argument(metavar="HOST", help="The host where its CRM is now, as users say it.")
+    ],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Does not ask whether it is meant.")] = False,
+    data: DataOption = None,
+) -> None:
+    """Says that a tenant's CRM is at another host now, and at no other: nothing is logged again for it."""
+    database_url, connector = _connector(data, platform)
+    if not yes:
+        question = (
+            f"Send the credentials of all users of {tenant} at {platform}, and what waits, to {hostname}?"
+        )
+        typer.confirm(question, abort=True)
+    by = whoever_runs_this()
+    try:
+        moved = in_store(database_url, lambda store: Tenants(store).move(by, connector, tenant, hostname))
+    except TenantUnknown:
+        refuse(f"There is no tenant {tenant} at {platform}: `messagelog tenants list` shows which there are.")
+    except HostTaken as error:
+        refuse(
+            f"{hostname} is the host of another tenant, {error}: its users have signed in there.",
+            f"If that is the same CRM, erase what is held of {error} first: `messagelog erase tenant`.",
+        )
+    except BadRequest as error:
+        refuse(f"{error}.")
+    printed(f"{tenant} at {platform} is at {moved.host or 'whichever host its users say'} now.")
+    printed(f"users\t{moved.users}")
+
+
+def _connector(data: Path | None, platform: str) -> tuple[str, Connector]:
+    """The database, and the connector that knows which host is meant: the demo's, or one of the environment's."""
+    if data is not None:
+        # Its host is the demo itself, whatever the port: no user says another one.
+        database_url = database_url_of(data)
+        connectors: dict[str, Connector] = {"demo": DemoConnector("http://127.0.0.1")}
+    else:
+        _, (database_url, connectors) = checked(configuration.checked_for_moving)
+    if platform not in connectors:
+        refuse(f"There is no platform {platform}: this server has {', '.join(sorted(connectors))}.")
+    return database_url, connectors[platform]
+
+
+def _values(each: TenantHost) -> tuple[str, ...]:
+    made = dt.datetime.fromtimestamp(each.created_at / 1000, tz=dt.UTC)
+    return each.tenant, each.platform, each.host, each.crm_tenant, made.isoformat(timespec="seconds")

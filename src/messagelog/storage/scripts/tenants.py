@@ -1,0 +1,88 @@
+"""Reads and writes which tenant a CRM's users belong to, by the host that says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from messagelog.storage.rows import Moved, TenantHost, TenantMoved
+from messagelog.storage.scripts.asking import Do, Fetch, Together
+from messagelog.storage.scripts.audit import record_audit
+
+if TYPE_CHECKING:
+    from messagelog.storage.rows import AuditEntry, TenantPlace
+    from messagelog.storage.scripts.asking import Params, Script
+
+
+def find_tenant(place: TenantPlace) -> Script[str | None]:
+    """Return the tenant of a place, None when nobody of it has signed in."""
+    rows = yield Fetch("find_tenant", _params(place))
+    return rows[0][0] if rows else None
+
+
+def hostnames_of_tenant(place: TenantPlace) -> Script[list[tuple[str, str]]]:
+    """Return what users typed as the host of a CRM of this name before hosts were recorded, and of which tenant."""
+    named = {"crm_tenant": place.crm_tenant, "platform": place.platform}
+    return [(hostname, tenant) for hostname, tenant in (yield Fetch("hostnames_of_tenant", named))]
+
+
+def keep_tenant(place: TenantPlace, tenant: str, *, spare: str | None = None) -> Script[str]:
+    """Record the tenant of a place, where nobody of it has signed in before; return it.
+
+    Another process may have been faster: what it recorded counts. With `spare` the tenant is a new one, and is called
+    that where another one has its name.
+    """
+    params = _params(place)
+    if spare is not None and (yield Fetch("tenant_taken", {**params, "tenant": tenant})):
+        tenant = spare
+    yield Do("add_tenant", [{**params, "tenant": tenant}])
+    ((kept,),) = yield Fetch("find_tenant", params)
+    return str(kept)
+
+
+def check_tenant(place: TenantPlace, tenant: str) -> Script[None]:
+    """Raise `TenantMoved` unless a place is still the tenant's. As a part of another script, it holds to its end."""
+    rows = yield Fetch("lock_tenant", _params(place))
+    if not rows or rows[0][0] != tenant:
+        raise TenantMoved
+
+
+def list_tenants(
+    tenant: str | None, platform: str | None, after: TenantHost | None, *, limit: int
+) -> Script[list[TenantHost]]:
+    """Return the next hosts of tenants, of one tenant and platform or of all, in the order of their names."""
+    rows = yield Fetch(
+        "list_tenants",
+        {
+            "after_tenant": after.tenant if after else "",
+            "after_platform": after.platform if after else "",
+            "after_crm_tenant": after.crm_tenant if after else "",
+            "after_host": after.host if after else "",
+            "tenant": tenant,
+            "platform": platform,
+            "limit": limit,
+        },
+    )
+    return [TenantHost(*row) for row in rows]
+
+
+def move_tenant(place: TenantPlace, tenant: str, hostname: str, entry: AuditEntry) -> Script[Moved]:
+    """Leave a tenant one host, that of `place`, have its users called at `hostname`, and record it.
+
+    Nothing is changed where another tenant is at that host (`taken_by`), or this one is unknown (no `hosts`).
+    """
+    whose: Params = {"tenant": tenant, "platform": place.platform}
+    hosts = tuple(host for host, _ in (yield Fetch("hosts_of_tenant", whose)))
+    there = yield Fetch("lock_tenant", _params(place))
+    if not hosts or (there and there[0][0] != tenant):
+        return Moved(hosts=hosts, taken_by=there[0][0] if there else None)
+    _, _, users = yield Together(
+        Do("drop_hosts_of_tenant", [whose]),
+        Do("add_tenant", [{**_params(place), "tenant": tenant}]),
+        Fetch("move_users", {**whose, "hostname": hostname}),
+    )
+    yield from record_audit([entry])
+    return Moved(hosts=hosts, users=len(users))
+
+
+def _params(place: TenantPlace) -> Params:
+    return {"crm_tenant": place.crm_tenant, "platform": place.platform, "host": place.host}
