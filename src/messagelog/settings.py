@@ -20,6 +20,7 @@ from messagelog.core.asking import place_of
 from messagelog.core.oauth import OAuthClient
 from messagelog.core.plugin_loading import BadPlugins, installed_plugins, load_plugins
 from messagelog.core.retention import Kept
+from messagelog.core.tenants import has_many_hosts
 from messagelog.core.user_settings import Locale, is_language, is_zone
 from messagelog.server.assembly import REDIRECT_URI
 from messagelog.server.cors import ANY, is_origin
@@ -307,7 +308,7 @@ def _connectors(settings: Settings) -> tuple[dict[str, Connector], list[str]]:
         else:
             if connector.name in connectors:
                 problems.append(f"MESSAGELOG_CONNECTORS names two connectors called {connector.name}.")
-            if not (connector.base_url or connector.can("base_url_for") or connector.checks_host):
+            if not (connector.base_url or has_many_hosts(connector) or connector.checks_host):
                 problems.append(
                     f"The connector {connector.name} names no host of its CRM: it needs base_url or base_url_for, or"
                     " checks_host = True where it asks its CRM with a client of its own."

@@ -54,6 +54,8 @@ CASES: Final[dict[str, Case]] = {
     "settings unset": Case(f"note {_AT}"),
     "users list": Case(),
     "users sign-out": Case("acme demo u-ada"),
+    "tenants list": Case(),
+    "tenants move": Case("acme demo crm.test --yes"),
     "operators add": Case("grace --role text", "{operator_password}\n"),
     "operators list": Case(),
     "operators password": Case("grace", "new-{operator_password}\n"),

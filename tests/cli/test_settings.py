@@ -218,6 +218,7 @@ class Granting(Connector):
     """A CRM whose users sign in with OAuth."""
 
     name: ClassVar[str] = "ticket-crm.eu"
+    base_url = "https://crm.test/api"
     oauth = OAuth(authorization_url="https://crm.test/authorize", token_url="https://crm.test/token")
 
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 USERS = [
-    UserRow(tenant, platform, id_, f"name of {id_}", "", None, None, b"sealed", f"session of {id_}")
+    UserRow(
+        tenant, platform, id_, f"name of {id_}", f"{id_}.test", None, None, b"sealed", f"session of {id_}"
+    )
     for tenant, platform, id_ in (
         ("acme", "crm", "ada"),
         ("acme", "crm", "bob"),
@@ -50,7 +52,7 @@ def listed(url: str, *arguments: str) -> list[list[str]]:
     done = users(url, "list", *arguments)
     assert done.code == 0, done.err
     heads, *lines = (line.split("\t") for line in done.out.splitlines())
-    assert heads == ["tenant", "platform", "id", "name", "connected", "updatedAt"]
+    assert heads == ["tenant", "platform", "id", "name", "connected", "updatedAt", "hostname"]
     return lines
 
 
@@ -67,6 +69,7 @@ def test_users_are_listed(url: str) -> None:
         ["otto", "crm", "ada", "name of ada", "yes"],
         ["acme", "crm", "bob", "name of bob", "yes"],
     ]
+    assert [line[6] for line in listed(url)] == ["ada.test", "ada.test", "ada.test", "bob.test"]
     assert [line[:3] for line in listed(url, "otto")] == [["otto", "crm", "ada"]]
     assert listed(url, "nobody") == []
 

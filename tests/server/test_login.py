@@ -124,7 +124,8 @@ async def test_a_key_that_no_header_can_hold_is_refused_unasked(here: Site, key:
                 "evil.test%2f.crm.test",
                 "crm..test",
                 "evil.test/",
-                "évil.test",
+                "évil.test/",
+                "é" * 300,
             )
         ),
     ],

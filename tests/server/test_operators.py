@@ -36,6 +36,8 @@ NEEDED: dict[str, set[Role]] = {
     "DELETE /operators/sessions": set(),
     "POST /operators/erase/user": {Role.ADMINISTER},
     "POST /operators/erase/tenant": {Role.ADMINISTER},
+    "POST /operators/tenants": set(),
+    "POST /operators/tenants/move": {Role.ADMINISTER},
     "POST /operators/export": {Role.ADMINISTER, Role.TEXT},
     "POST /operators/inbox": set(),
     "POST /operators/inbox/causes": set(),

@@ -117,7 +117,9 @@ async def test_users_of_before_there_were_sessions_stay_signed_in(fresh_url: str
     store = await open_store(fresh_url)
     ada = await store.read(lambda: scripts.find_user("acme", "crm", "ada"))
     await store.close()
-    assert ada == UserRow("acme", "crm", "ada", "Ada", "", None, None, None, created_at=1, updated_at=1)
+    assert ada == UserRow(
+        "acme", "crm", "ada", "Ada", "", None, None, None, created_at=1, updated_at=1, crm_tenant="acme"
+    )
 
 
 async def test_settings_of_language_and_zone_are_taken_over_under_our_ids(fresh_url: str) -> None:

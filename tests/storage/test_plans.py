@@ -46,10 +46,11 @@ SCANS: dict[str, str] = {
     "drop_user_settings_of_tenant": _OF_TENANT,
     "drop_contacts_of_tenant": _OF_TENANT,
     "drop_new_contacts_of_tenant": _OF_TENANT,
+    "move_users": "a CRM moves so seldom that no index waits for it",
 }
 """Statements that read a whole table, and why they may."""
 
-FOR_PEOPLE = ("count_sealed_", "list_users")
+FOR_PEOPLE = ("count_sealed_", "list_users", "list_tenants")
 """How statements begin that the command line asks and no server does, but once in a database's life. They read a whole
 table, or all users for those of one tenant, and the databases differ in how they do.
 """
@@ -154,6 +155,11 @@ FILL = (
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
     INSERT INTO "users" ("tenant", "platform", "id", "name", "hostname", "createdAt", "updatedAt")
     SELECT 'tenant-' || (i % 20), 'crm', 'user-' || i, 'a name', '', 1, 1 FROM n
+    """,
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+    INSERT INTO "tenants" ("crmTenant", "platform", "host", "tenant", "createdAt")
+    SELECT 'tenant-' || i, 'crm', 'https://crm-' || i || '.test', 'tenant-' || i, 1 FROM n
     """,
     """
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)

@@ -107,6 +107,7 @@ class Plain(Connector):
 
     name = "memory"
     display_name = "Memory CRM"
+    base_url = "https://memory.test"
     settle_seconds = 0.0
 
     def __init__(self, crm: Crm) -> None:

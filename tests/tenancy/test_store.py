@@ -12,7 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from messagelog.storage import AuditEntry, ClaimLost, LogKey, LogState, RowState, UserRow, open_store, scripts
+from messagelog.storage import (
+    AuditEntry,
+    ClaimLost,
+    LogKey,
+    LogState,
+    RowState,
+    TenantPlace,
+    UserRow,
+    open_store,
+    scripts,
+)
 from messagelog.storage.rows import (
     Attempt,
     Decision,
@@ -47,6 +57,7 @@ LOGS: Final = tuple(LogKey(TENANT, PLATFORM, id_) for id_ in ("log-a", "log-b"))
 IDS: Final = ("1", "2", "3", "4")
 NUMBER: Final = "+14155550142"
 NEW: Final = NewContactKey(TENANT, PLATFORM, "a key")
+PLACE: Final = TenantPlace(TENANT, PLATFORM, "https://crm.test")
 DAY_MS: Final = 24 * 3600 * 1000
 
 
@@ -209,6 +220,14 @@ WRITES: Final[dict[str, Any]] = {
         lambda: scripts.look_at_texts(we.key, lambda _id: AuditEntry(*ENTRY))
     ),
     "erase_texts": lambda we: we.write(lambda: scripts.erase_texts(we.key, we.pick * LEASE)),
+    "keep_tenant": lambda we: we.write(
+        lambda: scripts.keep_tenant(
+            PLACE._replace(host=f"https://{we.pick}.test"), TENANT, spare=TENANT if we.pick % 2 else None
+        )
+    ),
+    "move_tenant": lambda we: we.write(
+        lambda: scripts.move_tenant(PLACE, TENANT, f"{we.pick}.test", AuditEntry(*ENTRY))
+    ),
     **ERASE,
 }
 """What writes, by the script's name, as our tenant runs it."""
@@ -219,6 +238,8 @@ READS: Final[dict[str, Any]] = {
     "entries_of": lambda we: _of_a_log(we, scripts.entries_of),
     "linked_activities": lambda we: _of_a_log(we, scripts.linked_activities),
     "find_user": lambda we: we.read(lambda: scripts.find_user(*OURS, "ada")),
+    "find_tenant": lambda we: we.read(lambda: scripts.find_tenant(PLACE)),
+    "hostnames_of_tenant": lambda we: we.read(lambda: scripts.hostnames_of_tenant(PLACE)),
     "find_contacts": lambda we: we.read(lambda: scripts.find_contacts(*OURS, NUMBER)),
     "read_settings": lambda we: we.read(lambda: scripts.read_settings(*OURS, "ada")),
     "logs_of_contact": lambda we: we.read(lambda: scripts.logs_of_contact(*OURS, f"c-{we.pick % 2}")),
@@ -256,6 +277,7 @@ OF_ALL: Final = {
     "active_paces": "the sweep's: which tenants' requests need a permit, in every process",
     "list_paces": "for the operator's metrics",
     "list_users": "for the operator's command",
+    "list_tenants": "for operators, who see all tenants",
     "find_sealed": "for the operator's command, which writes each value back to where it was",
     "count_sealed": "for the operator's command: numbers",
     "find_keys": "the server's own keys of hashes",

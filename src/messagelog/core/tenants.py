@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
-from messagelog.connectors import ConnectorError, Rejected, UserInfo
+from messagelog.connectors import Connector, ConnectorError, Rejected, UserInfo
 from messagelog.connectors.hostname import host_of, normal_hostname
 from messagelog.core.operators import Role
 from messagelog.messages import BadRequest
@@ -24,7 +24,6 @@ from messagelog.storage import AuditEntry, TenantHost, TenantPlace, scripts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from messagelog.connectors import Connector
     from messagelog.core.operators import Operator
     from messagelog.storage import Store
 
@@ -72,6 +71,11 @@ def identity_of(connector: Connector, info: UserInfo) -> Identity:
     if not isinstance(info.name, str):
         raise _unusable(connector, f"UserInfo.name: expected a text, not {type(info.name).__name__}")
     return Identity(_id(connector, "tenant", info.tenant), _id(connector, "id", info.id))
+
+
+def has_many_hosts(connector: Connector) -> bool:
+    """Whether users say which host of the CRM is asked."""
+    return type(connector).base_url_for is not Connector.base_url_for
 
 
 def host_that_answers(connector: Connector, hostname: str) -> str:
@@ -172,7 +176,7 @@ class _NoHost(Exception):
 
 
 def _host(connector: Connector, hostname: str) -> str:
-    if connector.checks_host or (connector.base_url and not connector.can("base_url_for")):
+    if connector.checks_host or (connector.base_url and not has_many_hosts(connector)):
         return ""
     base_url = connector.base_url_for(hostname)
     try:

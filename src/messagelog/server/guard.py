@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from messagelog.core.asking import place_of
-from messagelog.server.http import RENEWED, RESTARTING
+from messagelog.server.http import HEAD, RENEWED, RESTARTING
 from messagelog.server.refusals import refusal_response
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Guard:
             await Response(status_code=204, headers={"Allow": _ALLOW})(scope, receive, send)
         elif scope["method"] == "HEAD":
             # Of the answer to a GET the server sends the head alone.
-            await self._answered({**scope, "method": "GET"}, receive, send)
+            await self._answered({**scope, "method": "GET", HEAD: True}, receive, send)
         else:
             await self._answered(scope, receive, send)
 

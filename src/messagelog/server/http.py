@@ -34,6 +34,9 @@ RESTARTING: Final = "The server is restarting. Please try again in a moment."
 RENEWED: Final = "messagelog.renewed"
 """Where a request's scope holds the token that its answer brings in the header `x-refreshed-jwt-token`."""
 
+HEAD: Final = "messagelog.head"
+"""Where a request's scope says that only the head of the answer is wanted, by a HEAD: it must use nothing up."""
+
 WHOLE: Final = "messagelog.whole"
 """Where a request's `state` says that its body is there to its end: then nobody has to look at the clock for it."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
 import messagelog
 from messagelog.messages import BadRequest
+from messagelog.server.hashed_ids import LONGEST_ID, hashed_id
 from messagelog.server.http import Refused, assembly_of, json_response, query_values, signed_in
 from messagelog.server.manifest import platform_manifest
 from messagelog.server.routes import Router
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from messagelog.connectors import Connector
 
 router = Router()
-
-_LONGEST_ID: Final = 64
 
 _ASKED_OF_CONNECTORS: Final = {
     "getUserInfo": "get_user_info",
@@ -66,17 +63,16 @@ async def release_notes(_request: Request) -> Response:
 async def user_info_hash(request: Request) -> Response:
     """RingCentral's ids of a user and her account as hashes, which the client sends along from then on.
 
-    They are keyed with the server's secret, so that they tell nobody the ids. Nothing here depends on them.
+    They are keyed with the server's secret, so that they tell nobody the ids. They open nothing.
     """
     query = query_values(request)
     key = assembly_of(request).account_key
     hashes = {}
     for name in ("extensionId", "accountId"):
         value = query.get(name, "")
-        if not value or len(value) > _LONGEST_ID:
-            raise BadRequest(name, f"expected 1 to {_LONGEST_ID} characters")
-        text = f"{name}:{value}".encode("utf-8", "replace")
-        hashes[name] = hmac.new(key, text, hashlib.sha256).hexdigest()
+        if not value or len(value) > LONGEST_ID:
+            raise BadRequest(name, f"expected 1 to {LONGEST_ID} characters")
+        hashes[name] = hashed_id(key, name, value)
     return json_response(UserInfoHash(extension_id=hashes["extensionId"], account_id=hashes["accountId"]))
 
 

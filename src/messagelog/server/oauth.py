@@ -14,16 +14,18 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsp
 from starlette.responses import Response
 
 from messagelog.connectors import AuthExpired, ConnectorError, NotFound, Rejected
-from messagelog.server.http import Refused, assembly_of, count_guess, forget_guess, query_values
+from messagelog.server.hashed_ids import named_user
+from messagelog.server.http import HEAD, Refused, assembly_of, count_guess, forget_guess, query_values
 from messagelog.server.login import checked_hostname, connected, notice, platform_in, report_login
 from messagelog.server.routes import Router
-from messagelog.server.states import BadState, StaleState
+from messagelog.server.states import BadState, SignInRefused
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from messagelog.connectors import Connector, OAuth
     from messagelog.server.assembly import Assembly
+    from messagelog.server.states import RingCentralUser
 
 router = Router()
 
@@ -45,12 +47,13 @@ _PRIVATE: Final = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"
 async def start(request: Request) -> Response:
     """Leads to the CRM's authorization server, with a state that only we can have made.
 
-    Of what the client adds to this URL only `state=platform=NAME` is looked at: which of our connectors it is. Scopes
-    and the page to return to are the connector's and the server's, whatever a query says.
+    Of what the client adds to this URL two things are looked at: `state=platform=NAME`, which of our connectors it is,
+    and `rcExtensionId` and `rcAccountId`, who begins. Scopes and the page to return to are the connector's and the
+    server's, whatever a query says.
     """
     assembly = assembly_of(request)
     connector, oauth = _oauth_of(assembly, platform_in(query_values(request).get("state", "")))
-    text, state = assembly.states.issue(connector.name)
+    text, state = assembly.states.issue(connector.name, named_user(request))
     asked = {
         **oauth.authorization_params,
         "response_type": "code",
@@ -73,21 +76,22 @@ async def callback(request: Request) -> Response:
     """Signs the user in with the code that the CRM has sent the client's window back with.
 
     A refusal that the user can do something about is a 200 with a `returnMessage` and without `jwtToken`: that is what
-    the client shows. What no client of ours sends is a 400 text.
+    the client shows. What no client of ours sends is a 400 text. A HEAD uses up neither the state nor the code.
     """
     assembly = assembly_of(request)
     page, values = _returned(request)
-    if not page:
-        raise Refused(400, "Missing callbackUri")
     if page != assembly.parts.redirect_uri:
-        raise Refused(400, "callbackUri: expected the page that the CRM returns to")
+        wrong = "callbackUri: expected the page that the CRM returns to"
+        raise Refused(400, wrong if page else "Missing callbackUri")
+    if request.scope.get(HEAD):
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers=_PRIVATE)
     count_guess(request)
     try:
-        platform, verifier = await _begun(assembly, values.get("state", ""))
+        platform, verifier = await _begun(assembly, values.get("state", ""), named_user(request))
     except BadState:
         raise Refused(400, "state: expected one of this server's. Please connect again.") from None
-    except StaleState:
-        return notice("This sign-in took too long, or was used before. Please connect again.", 200)
+    except SignInRefused as error:
+        return notice(error.words, 200)
     connector, oauth = _oauth_of(assembly, platform)
     hostname = checked_hostname(values.get("hostname"))
     crm = connector.display_name or connector.name
@@ -129,7 +133,7 @@ def _oauth_of(assembly: Assembly, platform: str) -> tuple[Connector, OAuth]:
     return connector, connector.oauth
 
 
-async def _begun(assembly: Assembly, state: str) -> tuple[str, str | None]:
+async def _begun(assembly: Assembly, state: str, user: RingCentralUser) -> tuple[str, str | None]:
     """The platform of a sign-in that was begun here, and PKCE's secret.
 
     Where the operator allows it the client's own state will do, `platform=NAME`: then it began at the CRM.
@@ -137,7 +141,7 @@ async def _begun(assembly: Assembly, state: str) -> tuple[str, str | None]:
     platform = platform_in(state)
     if platform and assembly.parts.bare_state:
         return platform, None
-    begun = await assembly.states.take(state)
+    begun = await assembly.states.take(state, user)
     return begun.platform, begun.verifier
 
 

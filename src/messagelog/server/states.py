@@ -10,7 +10,7 @@ import hashlib
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from messagelog.server.signing import sign, verified
 from messagelog.storage import scripts
@@ -29,8 +29,35 @@ class BadState(Exception):
     """The state is none of ours."""
 
 
-class StaleState(Exception):
-    """The state was ours, and has ended or was used before."""
+class SignInRefused(Exception):
+    """The state is ours, and the sign-in cannot be ended with it; `words` tell the user why."""
+
+    words: ClassVar[str]
+
+
+class StaleState(SignInRefused):
+    """The state has ended or was used before."""
+
+    words = "This sign-in took too long, or was used before. Please connect again."
+
+
+class OtherUser(SignInRefused):
+    """The sign-in was begun by another RingCentral user than the one who ends it."""
+
+    words = "This sign-in was begun by another RingCentral user. Please connect again."
+
+
+@dataclass(frozen=True, slots=True)
+class RingCentralUser:
+    """The user and the account that a client names, as the hashes of `GET /userInfoHash`; empty where it names none."""
+
+    extension: str = ""
+    account: str = ""
+
+    def is_other_than(self, other: RingCentralUser) -> bool:
+        """Whether these are two: whatever only one of them names tells nothing."""
+        pairs = ((self.extension, other.extension), (self.account, other.account))
+        return any(one and another and one != another for one, another in pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +82,8 @@ class States:
         self._store = store
         self._clock = clock
 
-    def issue(self, platform: str) -> tuple[str, State]:
-        """A state for the authorization URL, and what it stands for."""
+    def issue(self, platform: str, user: RingCentralUser | None = None) -> tuple[str, State]:
+        """A state for the authorization URL, and what it stands for. `user` is who begins, as far as that is named."""
         id_ = secrets.token_urlsafe(16)
         claims = {
             "iss": _ISSUER,
@@ -64,16 +91,26 @@ class States:
             "platform": platform,
             "exp": int(self._clock()) + _SECONDS,
         }
+        if user is not None and user.extension:
+            claims["extension"] = user.extension
+        if user is not None and user.account:
+            claims["account"] = user.account
         return sign(claims, self._keys), self._state(platform, id_, self._keys.newest)
 
-    async def take(self, text: str) -> State:
-        """What a state stands for, for the first and only time. Raises `BadState` and `StaleState`."""
+    async def take(self, text: str, user: RingCentralUser | None = None) -> State:
+        """What a state stands for, for the first and only time. `user` is who ends the sign-in.
+
+        Raises `BadState`, `StaleState`, and `OtherUser`, which uses the state up no more than `BadState` does.
+        """
         signed = verified(text, self._keys, issuer=_ISSUER, required=("jti",))
         if signed is None:
             raise BadState
         claims = signed.claims
         if claims["exp"] <= self._clock():
             raise StaleState
+        begun_by = RingCentralUser(claims.get("extension", ""), claims.get("account", ""))
+        if begun_by.is_other_than(user or RingCentralUser()):
+            raise OtherUser
         remembered = int((claims["exp"] + _REMEMBERED_SECONDS) * 1000)
         if not await self._store.write(lambda: scripts.use_state(claims["jti"], remembered)):
             raise StaleState

@@ -75,7 +75,7 @@ def move_tenant(place: TenantPlace, tenant: str, hostname: str, entry: AuditEntr
     there = yield Fetch("lock_tenant", _params(place))
     if not hosts or (there and there[0][0] != tenant):
         return Moved(hosts=hosts, taken_by=there[0][0] if there else None)
-    _, _, users = yield Together(
+    (users,) = yield Together(
         Do("drop_hosts_of_tenant", [whose]),
         Do("add_tenant", [{**_params(place), "tenant": tenant}]),
         Fetch("move_users", {**whose, "hostname": hostname}),
