@@ -1,4 +1,4 @@
-"""Users with the same ids in two tenants and on two platforms, and what one of them does at every route."""
+"""Users with the same ids in two tenants, on two platforms and at two hosts, and what each does at every route."""
 
 from __future__ import annotations
 
@@ -44,6 +44,19 @@ class Second(Namesakes):
     name = "second"
 
 
+class Hosted(Namesakes):
+    """A platform whose users say where their CRM is: at two hosts that answer alike."""
+
+    name = "hosted"
+
+    def __init__(self, urls: dict[str, str]) -> None:
+        super().__init__("")
+        self.urls = urls
+
+    def base_url_for(self, hostname: str) -> str:
+        return self.urls[hostname.removesuffix(".test").rpartition("-")[2]]
+
+
 @dataclass
 class Person:
     """A user, with words that only she uses. `gone` are her session tokens that have ended."""
@@ -53,11 +66,12 @@ class Person:
     key: str
     id: str = "u-1"
     token: str = ""
+    host: str = ""
     told: list[tuple[str, int, Any]] = field(default_factory=list)
 
     @property
     def tag(self) -> str:
-        return f"words-of-{self.platform}-{self.key}-{self.id}"
+        return "-".join(filter(None, (f"words-of-{self.platform}-{self.key}-{self.id}", self.host)))
 
     async def ask(self, route: str, query: str = "", json: Any = None) -> Reply:
         """Asks as the client does, and notes what she was told, without what must differ."""
@@ -185,8 +199,15 @@ def routes_of(app: DescribedApp) -> set[str]:
 
 @asynccontextmanager
 async def neighbourhood(database_url: str, folder: Path) -> AsyncIterator[Site]:
-    """A server with two platforms, each with a CRM of its own, in which there are the tenants acme and otto."""
-    async with serve_demo_crm(folder / "second.sqlite") as crm:
-        second: DemoConnector = Second(f"{crm.url}/api")
-        async with site(database_url, folder, connector=Namesakes, more={"second": second}) as here:
+    """A server with three platforms, one of them with two CRMs, in all of which are the tenants acme and otto."""
+    async with (
+        serve_demo_crm(folder / "second.sqlite") as crm,
+        serve_demo_crm(folder / "north.sqlite") as north,
+        serve_demo_crm(folder / "south.sqlite") as south,
+    ):
+        more: dict[str, DemoConnector] = {
+            "second": Second(f"{crm.url}/api"),
+            "hosted": Hosted({"north": f"{north.url}/api", "south": f"{south.url}/api"}),
+        }
+        async with site(database_url, folder, connector=Namesakes, more=more) as here:
             yield here
