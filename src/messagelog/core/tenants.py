@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 200
 _LONGEST_ID: Final = 255
+_NO_ID: Final = 10**_LONGEST_ID
 _CONTROL: Final = frozenset(map(chr, (*range(32), *range(127, 160))))
 
 _log = structlog.get_logger(__name__)
@@ -200,11 +201,11 @@ def _place(cursor: str | None) -> TenantHost | None:
 def _id(connector: Connector, field: str, value: object) -> str:
     """An id as text; a number is one in another spelling."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+        value = str(value) if abs(value) < _NO_ID else ""
     if not isinstance(value, str):
         detail = f"expected a text or a whole number, not {type(value).__name__}"
     elif not 0 < len(value) <= _LONGEST_ID:
-        detail = f"expected 1 to {_LONGEST_ID} characters, not {len(value)}"
+        detail = f"expected 1 to {_LONGEST_ID} characters"
     elif not _CONTROL.isdisjoint(value) or not _is_unicode(value):
         detail = "expected no control characters"
     else:
