@@ -14,15 +14,17 @@ import jwt
 import pytest
 import structlog
 from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from messagelog.connectors import ClientAuth
 from messagelog.core import Times
+from messagelog.core.operators import Role
 from messagelog.server.assembly import REDIRECT_URI, Parts, assembled
 from messagelog.storage import Sealer
-from storage.journal import run_sql
+from storage.journal import everything, run_sql
 from support.authorization import REGISTERED, SCOPES, lost, oauth_crm, refusing, registered
 from support.oauth_client import BEHIND, browser, encoded, values_of
-from support.site import SECRET, SQLITE_ONLY, payload
+from support.site import CLIENT_HEADERS, SECRET, SQLITE_ONLY, payload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -275,6 +277,123 @@ async def test_a_signed_state_is_as_good_where_the_clients_own_is_allowed(
         page = await there.window()
         assert "jwtToken" in (await there.back(page)).body
         assert "used before" in told(await there.back(page))
+
+
+# ------------------------------------------------------------------------------- who begins, and who ends it
+
+ADAS = {name: CLIENT_HEADERS[name] for name in ("rc-extension-id", "rc-account-id")}
+EVES = {"rc-extension-id": "e" * 64, "rc-account-id": ADAS["rc-account-id"]}
+OTHERS = {"rc-extension-id": ADAS["rc-extension-id"], "rc-account-id": "f" * 64}
+NAMED = f"&rcExtensionId={ADAS['rc-extension-id']}&rcAccountId={ADAS['rc-account-id']}"
+
+
+async def end(there: Browser, page: str, headers: dict[str, str]) -> Reply:
+    """The end of a sign-in, from a client with these headers alone."""
+    nobody = {"rc-extension-id": "", "rc-account-id": ""}
+    path = f"/oauth-callback?callbackUri={page}&hostname=crm.test"
+    return await there.here.ask("GET", path, headers={**nobody, **headers})
+
+
+@SQLITE_ONLY
+@pytest.mark.parametrize("stranger", [EVES, OTHERS], ids=["of the same account", "of another account"])
+async def test_a_sign_in_is_ended_by_the_user_who_began_it(
+    database_url: str, tmp_path: Path, stranger: dict[str, str]
+) -> None:
+    async with browser(database_url, tmp_path) as there:
+        page = await there.window(await there.authorization_url(NAMED))
+        assert "begun by another RingCentral user" in told(await end(there, page, stranger))
+        assert there.crm.forms == []
+        assert "jwtToken" in (await end(there, page, ADAS)).body, "and is not used up by that"
+        assert "used before" in told(await end(there, page, ADAS))
+
+
+@SQLITE_ONLY
+@pytest.mark.parametrize(
+    ("begins", "ends"),
+    [
+        ("", EVES),
+        (NAMED, {}),
+        (NAMED, {"rc-extension-id": ADAS["rc-extension-id"]}),
+        (f"&rcAccountId={ADAS['rc-account-id']}", EVES),
+    ],
+    ids=[
+        "only at the end",
+        "only at the start",
+        "the account at the start only",
+        "the extension at the end only",
+    ],
+)
+async def test_who_is_named_once_alone_is_not_compared(
+    database_url: str, tmp_path: Path, begins: str, ends: dict[str, str]
+) -> None:
+    async with browser(database_url, tmp_path) as there:
+        page = await there.window(await there.authorization_url(begins))
+        assert "jwtToken" in (await end(there, page, ends)).body
+
+
+@SQLITE_ONLY
+async def test_ids_that_are_not_hashed_are_compared_as_hashes(database_url: str, tmp_path: Path) -> None:
+    async with browser(database_url, tmp_path) as there:
+        hashes = (await there.here.ask("GET", "/userInfoHash?extensionId=17801&accountId=17800")).body
+        ours = {"rc-extension-id": hashes["extensionId"], "rc-account-id": hashes["accountId"]}
+        page = await there.window(await there.authorization_url("&rcExtensionId=17801&rcAccountId=17800"))
+        assert "begun by another" in told(await end(there, page, EVES))
+        assert "jwtToken" in (await end(there, page, ours)).body
+
+
+@SQLITE_ONLY
+async def test_a_state_tells_the_crm_nobody(database_url: str, tmp_path: Path) -> None:
+    """Whatever a query says, the state holds a mark of it that is another one in every state."""
+    async with browser(database_url, tmp_path) as there:
+        seen = set()
+        for named in (NAMED, NAMED, "&rcExtensionId=" + "e" * 5000 + "&rcAccountId=%00%E2%80%AE"):
+            url = await there.authorization_url(named)
+            claims = jwt.decode(values_of(url)["state"], options={"verify_signature": False})
+            seen |= {claims["extension"], claims["account"]}
+        assert len(seen) == 6
+        assert {len(mark) for mark in seen} == {32}
+        assert not [value for value in ADAS.values() if value in url]
+
+
+# ----------------------------------------------------------------------------------------------------- HEAD
+
+
+async def test_a_head_uses_nothing_up(database_url: str, tmp_path: Path) -> None:
+    async with browser(database_url, tmp_path) as there:
+        page = await there.window()
+        for _ in range(2):
+            reply = await there.here.ask("HEAD", f"/oauth-callback?callbackUri={page}{BEHIND}")
+            assert (reply.status, reply.raw) == (204, b"")
+            assert reply.headers["cache-control"] == "no-store"
+        assert there.crm.forms == [], "the CRM is not asked"
+        assert run_sql(database_url, 'SELECT COUNT(*) FROM "oauthStates"') == [(0,)]
+        assert "jwtToken" in (await there.back(page)).body
+        wrong = await there.here.ask("HEAD", "/oauth-callback?callbackUri=https://evil.test/?code=1")
+        assert wrong.status == 400
+
+
+@SQLITE_ONLY
+async def test_a_head_changes_nothing_at_any_route(database_url: str, tmp_path: Path) -> None:
+    async with browser(database_url, tmp_path) as there:
+        token = await there.sign_in()
+        operator = await there.here.operator("grace", *Role)
+        page = await there.window()
+        sessions = 'SELECT "id", "createdAt" FROM "operatorSessions"'  # a look at the clock is noted there
+        before, begun = everything(database_url), run_sql(database_url, sessions)
+        asked = sorted(
+            route.path
+            for route in there.here.app.routes
+            if isinstance(route, Route) and "GET" in (route.methods or ())
+        )
+        assert "/oauth-callback" in asked
+        query = f"callbackUri={page}&jwtToken={token}&phoneNumber=+14155550142&name=maya&platform=oauth-crm"
+        for path in asked:
+            headers = operator if path.startswith("/operators") else {}
+            assert (await there.here.ask("HEAD", f"{path}?{query}", headers=headers)).raw == b""
+        after = everything(database_url)
+        assert run_sql(database_url, sessions) == begun
+        assert {name for name in before if before[name] != after[name]} <= {"contacts", "operatorSessions"}
+        assert "jwtToken" in (await there.back(page)).body
 
 
 # --------------------------------------------------------------------------------------------- refusals

@@ -154,6 +154,48 @@ async def test_settings_of_language_and_zone_are_taken_over_under_our_ids(fresh_
     assert admins == {"messagelogLanguage": '{"value": "ja"}'}
 
 
+def _row_of(table: sa.Table, tenant: str) -> dict[str, object]:
+    """A row of a tenant's, with something in every column."""
+    values: dict[str, object] = {}
+    for column in table.columns:
+        number = isinstance(column.type, sa.Integer)
+        filler: object = 1 if number else b"x" if isinstance(column.type, sa.LargeBinary) else "x"
+        values[column.name] = False if isinstance(column.type, sa.Boolean) else filler
+    return values | {"tenant": tenant, "platform": "crm"}
+
+
+def test_tenants_of_before_take_the_hosts_of_their_users(fresh_url: str) -> None:
+    before_it = ScriptDirectory(str(MIGRATIONS)).get_revision("0011").down_revision
+    assert isinstance(before_it, str)
+    upgrade(fresh_url, before_it)
+    engine = sa.create_engine(alchemy_url(fresh_url), poolclass=sa.NullPool)
+    before = sa.MetaData()
+    before.reflect(engine)
+    owned = [table for table in before.sorted_tables if {"tenant", "platform"} <= set(table.columns.keys())]
+    assert len(owned) > 8
+    with engine.begin() as connection:
+        for table in owned:
+            row = _row_of(table, f"only in {table.name}")
+            connection.execute(table.insert().values(row))
+        users = before.tables["users"]
+        for id_, hostname in (("ada", "crm.test"), ("ben", "crm.test"), ("eve", "other.test"), ("max", "")):
+            row = _row_of(users, "acme") | {"id": id_, "hostname": hostname}
+            connection.execute(users.insert().values(row))
+    held = {table.name: run_sql(fresh_url, f'SELECT * FROM "{table.name}"') for table in owned}  # noqa: S608 - our own names
+    engine.dispose()
+    upgrade(fresh_url, "0011")
+    found = run_sql(fresh_url, 'SELECT "tenant", "crmTenant", "host", "platform" FROM "tenants"')
+    # The record names tenants that were erased as well.
+    unseen = {f"only in {table.name}" for table in owned} - {"only in users", "only in audit"}
+    assert sorted(found) == sorted(
+        [("acme", "acme", host, "crm") for host in ("crm.test", "other.test", "")]
+        + [("only in users", "only in users", "x", "crm")]
+        + [(name, name, "?", "crm") for name in unseen]
+    )
+    for name, rows in held.items():
+        assert run_sql(fresh_url, f'SELECT * FROM "{name}"') == rows, "and nothing else is changed"  # noqa: S608 - our own names
+
+
 def test_several_may_migrate_at_once(fresh_url: str) -> None:
     with ThreadPoolExecutor(4) as threads:
         for each in [threads.submit(migrate, fresh_url) for _ in range(4)]:

@@ -1,4 +1,7 @@
-"""RingCentral's ids of a user and an account, as keyed hashes: how the client names both, and how it is read."""
+"""RingCentral's ids of a user and an account, as keyed hashes: how the client names both, and how they are read.
+
+Nobody has proved them: they are good for telling two users apart, and for nothing else.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +26,22 @@ def hashed_id(key: bytes, name: str, value: str) -> str:
     return hmac.new(key, f"{name}:{value}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
 
-def named_user(request: Request) -> RingCentralUser:
-    """Return who a request says it is of, by its headers or else by its query, where an id may stand unhashed.
+def user_at_start(request: Request) -> RingCentralUser:
+    """Return who begins a sign-in, by the query, where ids may stand unhashed: a window sends no headers of ours."""
+    query, key = query_values(request), assembly_of(request).account_key
 
-    Nobody has proved it: it is good for telling two users apart, and for nothing else.
-    """
-    query = query_values(request)
+    def named(name: str, value: str) -> str:
+        if not value or _HASH.fullmatch(value) is not None or len(value) > LONGEST_ID:
+            return value[:LONGEST_ID]
+        return hashed_id(key, name, value)
 
-    def named(what: str) -> str:
-        said = request.headers.get(f"rc-{what}-id") or query.get(f"rc{what.capitalize()}Id", "")
-        if not said or _HASH.fullmatch(said) is not None or len(said) > LONGEST_ID:
-            return said[:LONGEST_ID]
-        return hashed_id(assembly_of(request).account_key, f"{what}Id", said)
+    return RingCentralUser(
+        named("extensionId", query.get("rcExtensionId", "")), named("accountId", query.get("rcAccountId", ""))
+    )
 
-    return RingCentralUser(named("extension"), named("account"))
+
+def user_at_end(request: Request) -> RingCentralUser:
+    """Return who ends a sign-in, by the headers that the client sends along with everything."""
+    return RingCentralUser(
+        request.headers.get("rc-extension-id", ""), request.headers.get("rc-account-id", "")
+    )

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsp
 from starlette.responses import Response
 
 from messagelog.connectors import AuthExpired, ConnectorError, NotFound, Rejected
-from messagelog.server.hashed_ids import named_user
+from messagelog.server.hashed_ids import user_at_end, user_at_start
 from messagelog.server.http import HEAD, Refused, assembly_of, count_guess, forget_guess, query_values
 from messagelog.server.login import checked_hostname, connected, notice, platform_in, report_login
 from messagelog.server.routes import Router
@@ -53,7 +53,7 @@ async def start(request: Request) -> Response:
     """
     assembly = assembly_of(request)
     connector, oauth = _oauth_of(assembly, platform_in(query_values(request).get("state", "")))
-    text, state = assembly.states.issue(connector.name, named_user(request))
+    text, state = assembly.states.issue(connector.name, user_at_start(request))
     asked = {
         **oauth.authorization_params,
         "response_type": "code",
@@ -87,7 +87,7 @@ async def callback(request: Request) -> Response:
         return Response(status_code=HTTPStatus.NO_CONTENT, headers=_PRIVATE)
     count_guess(request)
     try:
-        platform, verifier = await _begun(assembly, values.get("state", ""), named_user(request))
+        platform, verifier = await _begun(assembly, values.get("state", ""), user_at_end(request))
     except BadState:
         raise Refused(400, "state: expected one of this server's. Please connect again.") from None
     except SignInRefused as error:

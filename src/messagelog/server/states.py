@@ -54,11 +54,6 @@ class RingCentralUser:
     extension: str = ""
     account: str = ""
 
-    def is_other_than(self, other: RingCentralUser) -> bool:
-        """Whether these are two: whatever only one of them names tells nothing."""
-        pairs = ((self.extension, other.extension), (self.account, other.account))
-        return any(one and another and one != another for one, another in pairs)
-
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -91,10 +86,7 @@ class States:
             "platform": platform,
             "exp": int(self._clock()) + _SECONDS,
         }
-        if user is not None and user.extension:
-            claims["extension"] = user.extension
-        if user is not None and user.account:
-            claims["account"] = user.account
+        claims |= self._marks(user or RingCentralUser(), id_, self._keys.newest)
         return sign(claims, self._keys), self._state(platform, id_, self._keys.newest)
 
     async def take(self, text: str, user: RingCentralUser | None = None) -> State:
@@ -108,13 +100,28 @@ class States:
         claims = signed.claims
         if claims["exp"] <= self._clock():
             raise StaleState
-        begun_by = RingCentralUser(claims.get("extension", ""), claims.get("account", ""))
-        if begun_by.is_other_than(user or RingCentralUser()):
-            raise OtherUser
+        marks = self._marks(user or RingCentralUser(), claims["jti"], signed.key_id)
+        if any(claims.get(name, mark) != mark for name, mark in marks.items()):
+            raise OtherUser  # whoever is named once alone cannot be compared
         remembered = int((claims["exp"] + _REMEMBERED_SECONDS) * 1000)
         if not await self._store.write(lambda: scripts.use_state(claims["jti"], remembered)):
             raise StaleState
         return self._state(claims["platform"], claims["jti"], signed.key_id)
+
+    def _marks(self, user: RingCentralUser, id_: str, key_id: str) -> dict[str, str]:
+        """What a state holds of a user who is named: other values in every state, since the CRM sees it."""
+        named = {"extension": user.extension, "account": user.account}
+        key = self._keys.by_id[key_id]
+        return {
+            name: hashlib.blake2b(
+                f"{id_}:{name}:{value}".encode("utf-8", "replace"),
+                key=key,
+                person=b"who begins",
+                digest_size=16,
+            ).hexdigest()
+            for name, value in named.items()
+            if value
+        }
 
     def _state(self, platform: str, id_: str, key_id: str) -> State:
         # Derived, so that it need be neither stored nor sent through the browser.
