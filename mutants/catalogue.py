@@ -62,6 +62,27 @@ CATALOGUE = (
         ("tests/core/test_tenancy.py",),
     ),
     Mutant(
+        "the host of a tenant",
+        (("core/tenants.py", "        return host_of(base_url)\n", '        return ""\n'),),
+        ("tests/tenancy/test_hosts.py", "-k", "alike or squats or waits"),
+    ),
+    Mutant(
+        "the check of a tenant's host when a sign-in is written",
+        (
+            (
+                "storage/scripts/tenants.py",
+                "    if not rows or rows[0][0] != tenant:\n        raise TenantMoved\n",
+                "    if not rows:\n        return\n",
+            ),
+        ),
+        ("tests/core/test_tenants.py", "-k", "old_host or overtakes"),
+    ),
+    Mutant(
+        "the name of a tenant's own",
+        (("storage/scripts/tenants.py", "        tenant = spare\n", "        pass\n"),),
+        ("tests/core/test_tenants.py", "-k", "looks_like or share_a_tenant"),
+    ),
+    Mutant(
         "the read-back",
         (
             (

@@ -259,6 +259,41 @@ def test_an_oauth_client_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> Non
     )
 
 
+class Nowhere(Connector):
+    """A connector that names no host of its CRM, and asks it with a client of its own."""
+
+    name: ClassVar[str] = "nowhere"
+
+
+class Checking(Nowhere):
+    """The same, with its word for the hosts that it asks."""
+
+    name: ClassVar[str] = "checking"
+    checks_host = True
+
+
+class Asking(Nowhere):
+    """A connector whose users say where their CRM is."""
+
+    name: ClassVar[str] = "asking"
+
+    def base_url_for(self, hostname: str) -> str:
+        return f"https://{hostname}/api"
+
+
+def test_a_connector_has_to_say_where_its_crm_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    named = ",".join(f"{__name__}:{each}" for each in ("Checking", "Asking"))
+    monkeypatch.setenv("MESSAGELOG_CONNECTORS", named)
+    assert set(checked_for_serving(read_settings())) == {"checking", "asking"}
+    monkeypatch.setenv("MESSAGELOG_CONNECTORS", f"{named},{__name__}:Nowhere")
+    with pytest.raises(BadSettings) as refused:
+        checked_for_serving(read_settings())
+    (sentence,) = refused.value.sentences
+    assert sentence.startswith("The connector nowhere names no host of its CRM: it needs base_url")
+
+
 def test_two_connectors_whose_oauth_clients_would_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MESSAGELOG_OAUTH_TICKET_CRM_EU_CLIENT_ID", "client-1")
     monkeypatch.setenv("MESSAGELOG_OAUTH_TICKET_CRM_EU_CLIENT_SECRET", "hidden")

@@ -221,10 +221,9 @@ WRITES: Final[dict[str, Any]] = {
     ),
     "erase_texts": lambda we: we.write(lambda: scripts.erase_texts(we.key, we.pick * LEASE)),
     "keep_tenant": lambda we: we.write(
-        lambda: scripts.keep_tenant(
-            PLACE._replace(host=f"https://{we.pick}.test"), TENANT, spare=TENANT if we.pick % 2 else None
-        )
+        lambda: scripts.keep_tenant(PLACE._replace(host=f"https://{we.pick}.test"), TENANT, spare=TENANT)
     ),
+    "join_tenant": lambda we: we.write(lambda: scripts.join_tenant(PLACE, [f"https://{we.pick}.test"])),
     "move_tenant": lambda we: we.write(
         lambda: scripts.move_tenant(PLACE, TENANT, f"{we.pick}.test", AuditEntry(*ENTRY))
     ),

@@ -11,15 +11,11 @@ from messagelog import settings as configuration
 from messagelog.commands.options import DataOption
 from messagelog.commands.people import whoever_runs_this
 from messagelog.commands.shared import checked, database_url_of, in_store, printed, refuse
-from messagelog.connectors.demo import DemoConnector
 from messagelog.core.tenants import HostTaken, Tenants, TenantUnknown
 from messagelog.listing import print_table
 from messagelog.messages import BadRequest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from messagelog.connectors import Connector
     from messagelog.storage import Store, TenantHost
 
 tenants_app = typer.Typer(help="Lists tenants with their hosts, and moves them.", no_args_is_help=True)
@@ -59,13 +55,19 @@ def move(
     data: DataOption = None,
 ) -> None:
     """Says that a tenant's CRM is at another host now, and at no other: nothing is logged again for it."""
-    database_url, connector = _connector(data, platform)
+    if data is None:
+        _, (database_url, connectors) = checked(configuration.checked_for_moving)
+    else:  # the demo's CRM is the demo itself, at whichever port it is served
+        database_url = database_url_of(data)
+        connectors = {"demo": configuration.load_connector("demo", demo_crm_url="http://127.0.0.1")}
+    if platform not in connectors:
+        refuse(f"There is no platform {platform}: this server has {', '.join(sorted(connectors))}.")
     if not yes:
         question = (
             f"Send the credentials of all users of {tenant} at {platform}, and what waits, to {hostname}?"
         )
         typer.confirm(question, abort=True)
-    by = whoever_runs_this()
+    by, connector = whoever_runs_this(), connectors[platform]
     try:
         moved = in_store(database_url, lambda store: Tenants(store).move(by, connector, tenant, hostname))
     except TenantUnknown:
@@ -79,19 +81,6 @@ def move(
         refuse(f"{error}.")
     printed(f"{tenant} at {platform} is at {moved.host or 'whichever host its users say'} now.")
     printed(f"users\t{moved.users}")
-
-
-def _connector(data: Path | None, platform: str) -> tuple[str, Connector]:
-    """The database, and the connector that knows which host is meant: the demo's, or one of the environment's."""
-    if data is not None:
-        # Its host is the demo itself, whatever the port: no user says another one.
-        database_url = database_url_of(data)
-        connectors: dict[str, Connector] = {"demo": DemoConnector("http://127.0.0.1")}
-    else:
-        _, (database_url, connectors) = checked(configuration.checked_for_moving)
-    if platform not in connectors:
-        refuse(f"There is no platform {platform}: this server has {', '.join(sorted(connectors))}.")
-    return database_url, connectors[platform]
 
 
 def _values(each: TenantHost) -> tuple[str, ...]:

@@ -105,23 +105,26 @@ class Tenants:
         known = await self._store.read(lambda: scripts.find_tenant(place))
         if known is not None:
             return known
-        if place.host and (known := await self._of_before(connector, place)) is not None:
-            return await self._store.write(lambda: scripts.keep_tenant(place, known))
+        if before := [hostname for hostname, _ in await self._of_before(connector, place)]:
+            known = await self._store.write(lambda: scripts.join_tenant(place, before))
+            if known is not None:
+                return known
         # Nobody else can have such a name, neither now nor later: a name at a CRM says nothing of its host.
         shown = place.host.removeprefix("https://")
         tenant = f"{place.crm_tenant}@{shown}" if shown else place.crm_tenant
         spare = f"{tenant}~{self._random_text()}"
         return await self._store.write(lambda: scripts.keep_tenant(place, tenant, spare=spare))
 
-    async def _of_before(self, connector: Connector, place: TenantPlace) -> str | None:
-        """The tenant whose users have typed a name of this host before hosts were recorded."""
+    async def _of_before(self, connector: Connector, place: TenantPlace) -> list[tuple[str, str]]:
+        """The names of this host that users had typed before hosts were recorded, each with their tenant."""
+        found = []
         for hostname, tenant in await self._store.read(lambda: scripts.hostnames_of_tenant(place)):
-            if hostname and normal_hostname(hostname) is None:
+            if place.host and hostname and normal_hostname(hostname) is None:
                 continue  # that of a tenant without users, of whom nobody knows the host
             with suppress(Exception):  # the connector takes this host no longer
                 if _host(connector, hostname) == place.host:
-                    return tenant
-        return None
+                    found.append((hostname, tenant))
+        return found
 
     async def page(
         self,
@@ -160,9 +163,9 @@ class Tenants:
         if not known:
             raise TenantUnknown
         place = TenantPlace(known[0].crm_tenant, connector.name, host)
-        before = await self._of_before(connector, place) if host else None
-        if before not in {None, tenant}:
-            raise HostTaken(before)
+        for _, other in await self._of_before(connector, place):
+            if other != tenant:
+                raise HostTaken(other)
         entry = AuditEntry(by.name, "move_tenant", Role.ADMINISTER, tenant, connector.name, host or name)
         moved = await self._store.write(partial(scripts.move_tenant, place, tenant, name, entry))
         if moved.taken_by not in {None, tenant}:

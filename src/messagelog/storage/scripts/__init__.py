@@ -87,6 +87,7 @@ from messagelog.storage.scripts.settings import (
 from messagelog.storage.scripts.tenants import (
     find_tenant,
     hostnames_of_tenant,
+    join_tenant,
     keep_tenant,
     list_tenants,
     move_tenant,
@@ -157,6 +158,7 @@ __all__ = [
     "inbox",
     "inbox_causes",
     "inbox_logs",
+    "join_tenant",
     "journal_id",
     "keep_contacts",
     "keep_keys",

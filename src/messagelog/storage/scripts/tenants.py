@@ -9,6 +9,8 @@ from messagelog.storage.scripts.asking import Do, Fetch, Together
 from messagelog.storage.scripts.audit import record_audit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from messagelog.storage.rows import AuditEntry, TenantPlace
     from messagelog.storage.scripts.asking import Params, Script
 
@@ -25,18 +27,30 @@ def hostnames_of_tenant(place: TenantPlace) -> Script[list[tuple[str, str]]]:
     return [(hostname, tenant) for hostname, tenant in (yield Fetch("hostnames_of_tenant", named))]
 
 
-def keep_tenant(place: TenantPlace, tenant: str, *, spare: str | None = None) -> Script[str]:
-    """Record the tenant of a place, where nobody of it has signed in before; return it.
+def keep_tenant(place: TenantPlace, tenant: str, *, spare: str) -> Script[str]:
+    """Record a new tenant, called `spare` where another one has its name; return the tenant of the place.
 
-    Another process may have been faster: what it recorded counts. With `spare` the tenant is a new one, and is called
-    that where another one has its name.
+    Another process may have been faster: what it recorded counts.
     """
     params = _params(place)
-    if spare is not None and (yield Fetch("tenant_taken", {**params, "tenant": tenant})):
+    if (yield Fetch("tenant_taken", {**params, "tenant": tenant})):
         tenant = spare
     yield Do("add_tenant", [{**params, "tenant": tenant}])
     ((kept,),) = yield Fetch("find_tenant", params)
     return str(kept)
+
+
+def join_tenant(place: TenantPlace, hostnames: Sequence[str]) -> Script[str | None]:
+    """Record the host that these names stand for, which users had typed, in their place; return whose it is.
+
+    None: the names are not recorded any more, since the tenant has moved, and nobody of the place has signed in.
+    """
+    params = _params(place)
+    dropped = yield Together(*(Fetch("drop_hostname", {**params, "host": each}) for each in hostnames))
+    tenants = [tenant for rows in dropped for (tenant,) in rows]
+    if tenants:
+        yield Do("add_tenant", [{**params, "tenant": tenants[0]}])
+    return (yield from find_tenant(place))
 
 
 def check_tenant(place: TenantPlace, tenant: str) -> Script[None]:

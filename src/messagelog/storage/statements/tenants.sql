@@ -29,6 +29,10 @@ INSERT INTO "tenants" ("crmTenant", "platform", "host", "tenant", "createdAt")
 VALUES (:crm_tenant, :platform, :host, :tenant, {now})
 ON CONFLICT ("crmTenant", "platform", "host") DO NOTHING
 
+-- name: drop_hostname
+DELETE FROM "tenants" WHERE "crmTenant" = :crm_tenant AND "platform" = :platform AND "host" = :host
+RETURNING "tenant"
+
 -- name: hosts_of_tenant
 -- The hosts of a tenant, and what the CRM calls it. The rows are locked against sign-ins.
 SELECT "host", "crmTenant"
