@@ -299,7 +299,7 @@ async def test_who_says_nothing_that_can_be_used_is_not_signed_in(
             await here.user()
         assert refused.value.detail == words
         assert events == [
-            {"event": "sign_in_failed", "log_level": "error", "connector": "memory", "detail": words}
+            {"event": "connector_unusable", "log_level": "error", "connector": "memory", "detail": words}
         ]
     assert run_sql(database_url, 'SELECT * FROM "users"') == []
     assert run_sql(database_url, 'SELECT * FROM "tenants"') == []

@@ -226,5 +226,5 @@ def _is_unicode(text: str) -> bool:
 
 def _unusable(connector: Connector, detail: str) -> Rejected:
     """The error of a connector whose answer says nothing that can be used; the operator reads why."""
-    _log.error("sign_in_failed", connector=connector.name, detail=detail)
+    _log.error("connector_unusable", connector=connector.name, detail=detail)
     return Rejected(detail)
