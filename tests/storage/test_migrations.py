@@ -165,7 +165,7 @@ def _row_of(table: sa.Table, tenant: str) -> dict[str, object]:
 
 
 def test_tenants_of_before_take_the_hosts_of_their_users(fresh_url: str) -> None:
-    before_it = ScriptDirectory(str(MIGRATIONS)).get_revision("0011").down_revision
+    before_it = ScriptDirectory(str(MIGRATIONS)).get_revision("0012").down_revision
     assert isinstance(before_it, str)
     upgrade(fresh_url, before_it)
     engine = sa.create_engine(alchemy_url(fresh_url), poolclass=sa.NullPool)
@@ -183,7 +183,7 @@ def test_tenants_of_before_take_the_hosts_of_their_users(fresh_url: str) -> None
             connection.execute(users.insert().values(row))
     held = {table.name: run_sql(fresh_url, f'SELECT * FROM "{table.name}"') for table in owned}  # noqa: S608 - our own names
     engine.dispose()
-    upgrade(fresh_url, "0011")
+    upgrade(fresh_url, "0012")
     found = run_sql(fresh_url, 'SELECT "tenant", "crmTenant", "host", "platform" FROM "tenants"')
     # The record names tenants that were erased as well.
     unseen = {f"only in {table.name}" for table in owned} - {"only in users", "only in audit"}
