@@ -17,6 +17,7 @@ from messagelog import compose
 from messagelog import settings as configuration
 from messagelog.commands import decide, inbox
 from messagelog.commands.audit import audit
+from messagelog.commands.backup import backup, restore
 from messagelog.commands.erase import erase_app
 from messagelog.commands.export import export_app
 from messagelog.commands.keys import keys_app
@@ -32,6 +33,7 @@ from messagelog.server.manifest import build_manifest
 from messagelog.server.serving import CannotListen
 from messagelog.storage import scripts
 from messagelog.storage.opening import migrate
+from messagelog.storage.port import UnusableFile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,6 +57,8 @@ app.add_typer(operators_app, name="operators")
 app.add_typer(erase_app, name="erase")
 app.add_typer(export_app, name="export")
 app.command("audit")(audit)
+app.command()(backup)
+app.command()(restore)
 app.add_typer(keys_app, name="keys")
 app.add_typer(users_app, name="users")
 
@@ -276,6 +280,8 @@ def _demonstrate(work: Callable[[str, int, Path], None], host: str, port: int, d
         refuse(f"{error} Choose another one with --host and --port.")
     except UnusableFolder as error:
         refuse(f"{error} Choose another one with --data.")
+    except UnusableFile as error:
+        refuse(f"{error}", "Or choose another folder with --data.")
 
 
 def _read(data: Path | None, script: Any) -> Any:

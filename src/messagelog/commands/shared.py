@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from messagelog import settings as configuration
 from messagelog.storage import open_store
 from messagelog.storage.opening import is_current
+from messagelog.storage.port import UnusableFile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -59,6 +60,8 @@ def with_database(work: Callable[[str], T], database_url: str) -> T:
     """What `work` comes to with a database; refused where it cannot be used."""
     try:
         return work(database_url)
+    except UnusableFile as error:
+        refuse(f"{error}")
     except Exception as error:  # noqa: BLE001 - of either driver, or of SQLAlchemy, which wraps them
         # What drivers say may quote parts of the URL, and a password may be among them.
         cause = type(getattr(error, "orig", None) or error).__name__
@@ -76,7 +79,10 @@ def in_store(database_url: str, work: Callable[[Store], Awaitable[T]]) -> T:
         finally:
             await store.close()
 
-    return asyncio.run(done())
+    try:
+        return asyncio.run(done())
+    except UnusableFile as error:
+        refuse(f"{error}")
 
 
 def printed(*values: Any) -> None:

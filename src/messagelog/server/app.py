@@ -29,7 +29,8 @@ from messagelog.server.assembly import Parts, assembled
 from messagelog.server.cors import Cors, CorsHeaders
 from messagelog.server.guard import Guard
 from messagelog.server.hot import HotRoutesApp
-from messagelog.server.http import RESTARTING, Refused, SessionEnded, json_response
+from messagelog.server.http import DATABASE_GONE, RESTARTING, Refused, SessionEnded, json_response
+from messagelog.storage.port import UnusableFile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -61,7 +62,10 @@ _MODULES: Final = (
     inbox,
     watching,
 )
-_REFUSALS: Final = (Refused, SessionEnded, BadRequest, NotTaken, Stopping, HTTPException, RoleMissing)
+_REFUSALS: Final = (
+    *(Refused, SessionEnded, BadRequest, NotTaken, Stopping, HTTPException, RoleMissing),
+    UnusableFile,
+)
 
 
 def create_app(
@@ -129,5 +133,7 @@ async def _refusal(_request: Request, error: Exception) -> Response:
             answer = json_response(error.detail, error.status_code)
             answer.headers.update(error.headers or {})
             return answer
+        case UnusableFile():
+            return json_response(DATABASE_GONE, 503)
         case _:
             return json_response(RESTARTING, 503)
