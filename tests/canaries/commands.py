@@ -34,6 +34,10 @@ class Case:
 _AT: Final = "--tenant acme --platform demo"
 CASES: Final[dict[str, Case]] = {
     "migrate": Case(),
+    "backup": Case(
+        "/dev/null", code=2
+    ),  # it is there already, or it is PostgreSQL's to do; see `places.backup`
+    "restore": Case("/dev/null --yes", code=2),
     "manifest": Case(),
     "preview": Case("-", '{"logInfo": {"x": "{text}"}}', 2),
     "logs": Case(),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from messagelog import settings as configuration
 from messagelog.commands.keyed import check_keys
 from messagelog.commands.shared import checked, printed, refuse, with_database
@@ -12,31 +10,12 @@ from messagelog.server.assembly import Parts
 from messagelog.server.serving import CannotListen, Serving, bound_socket, run, url_host
 from messagelog.storage.opening import serve_alone
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from messagelog.connectors import Connector
-
 
 def serve() -> None:
     """Serves for real use, configured by MESSAGELOG_* settings."""
     settings, connectors = checked(configuration.checked_for_serving)
     check_keys(settings.database_url, settings)
-    with with_database(serve_alone, settings.database_url):
-        try:
-            listener = bound_socket(settings.host, settings.port)
-        except CannotListen as error:
-            refuse(f"{error} Set MESSAGELOG_HOST and MESSAGELOG_PORT to another one.")
-        port = listener.getsockname()[1]
-        names = ", ".join(sorted(connectors))
-        printed(f"messagelog serves {names} at {url_host(settings.host)}:{port}")
-        app = create_app(_parts(settings, connectors), start_at_once=False)
-        proxies = configuration.names(settings.trusted_proxies)
-        run(Serving(app, trusted_proxies=proxies), listener)
-
-
-def _parts(settings: configuration.Settings, connectors: Mapping[str, Connector]) -> Parts:
-    return Parts(
+    parts = Parts(
         database_url=settings.database_url,
         secret_key=settings.secret_key,
         old_secret_keys=settings.old_secrets,
@@ -59,3 +38,14 @@ def _parts(settings: configuration.Settings, connectors: Mapping[str, Connector]
         plugins=configuration.plugins(settings),
         required_plugins=configuration.names(settings.required_plugins),
     )
+    with with_database(serve_alone, settings.database_url):
+        try:
+            listener = bound_socket(settings.host, settings.port)
+        except CannotListen as error:
+            refuse(f"{error} Set MESSAGELOG_HOST and MESSAGELOG_PORT to another one.")
+        port = listener.getsockname()[1]
+        names = ", ".join(sorted(connectors))
+        printed(f"messagelog serves {names} at {url_host(settings.host)}:{port}")
+        app = create_app(parts, start_at_once=False)
+        proxies = configuration.names(settings.trusted_proxies)
+        run(Serving(app, trusted_proxies=proxies), listener)

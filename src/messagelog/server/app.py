@@ -133,7 +133,5 @@ async def _refusal(_request: Request, error: Exception) -> Response:
             answer = json_response(error.detail, error.status_code)
             answer.headers.update(error.headers or {})
             return answer
-        case UnusableFile():
-            return json_response(DATABASE_GONE, 503)
         case _:
-            return json_response(RESTARTING, 503)
+            return json_response(DATABASE_GONE if isinstance(error, UnusableFile) else RESTARTING, 503)
