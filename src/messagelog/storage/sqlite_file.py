@@ -199,17 +199,11 @@ def make_private(path: Path) -> None:
 
     SQLite gives the files that it makes beside a database the database's mode.
     """
-    if not path.exists():
-        with contextlib.suppress(FileExistsError):
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE)
-            try:
-                os.fchmod(file, PRIVATE)
-                give_to_owner(file, path.parent)
-            finally:
-                os.close(file)
+    if not path.exists():  # to open and close it would end the locks that this process has on it
+        os.close(_made(path, path.parent))
     for each in (path, *(beside(path, suffix) for suffix in BESIDE)):
         with contextlib.suppress(FileNotFoundError, PermissionError):  # not there, or another user's
-            if each.stat().st_mode & 0o077:
+            if each.stat().st_mode & 0o777 != PRIVATE:
                 each.chmod(PRIVATE)
 
 
@@ -222,6 +216,8 @@ def make_private_folder(folder: Path) -> None:
 
 def flush_folder(folder: Path) -> None:
     """Write the names in a folder to disk: without that a crash may undo a rename."""
+    if sys.platform == "win32":
+        return
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -250,17 +246,28 @@ def _identity(path: Path) -> str | None:
 
 def _opened(lock_file: Path, path: Path) -> int:
     """A file to be locked, which is made where there is none, and belongs to whom the database belongs."""
-    lock = os.open(lock_file, os.O_RDWR | os.O_CREAT, PRIVATE)
-    try:
-        give_to_owner(lock, path if path.exists() else path.parent)
-    except BaseException:
-        os.close(lock)
-        raise
+    lock = _made(lock_file, path if path.exists() else path.parent)
+    with contextlib.suppress(PermissionError):  # another user's
+        lock_file.chmod(PRIVATE)
     return lock
 
 
+def _made(path: Path, like: Path) -> int:
+    """An open file, which is made where there is none, for the owner of another."""
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE)
+    except FileExistsError:
+        return os.open(path, os.O_RDWR)
+    try:
+        give_to_owner(file, like)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
 def give_to_owner(file: int, of: Path) -> None:
-    """Give what root has made to the user who owns the database, so that the server can open it."""
+    """Give what root has made to the user who owns the database or its folder, so that the server can open it."""
     if sys.platform != "win32" and os.geteuid() == 0:
         owner = of.stat()
         os.fchown(file, owner.st_uid, owner.st_gid)
@@ -279,8 +286,10 @@ def _lock(lock: int, *, alone: bool) -> bool:
 
 def _write(lock: int, text: str) -> None:
     os.ftruncate(lock, 0)
-    os.pwrite(lock, text.encode(), 0)
+    os.lseek(lock, 0, os.SEEK_SET)
+    os.write(lock, text.encode())
 
 
 def _read(lock: int) -> str:
-    return os.pread(lock, 100, 0).decode()
+    os.lseek(lock, 0, os.SEEK_SET)
+    return os.read(lock, 100).decode()

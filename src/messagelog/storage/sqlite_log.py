@@ -112,7 +112,10 @@ def _beginning(path: Path) -> bytes:
 
 
 def _committed(path: Path) -> _Log | None:
-    """The commits of a log, as SQLite recovers them: up to the first frame whose salts or sums are not right."""
+    """The commits of a log, as SQLite recovers them: up to the first frame whose sums are not right.
+
+    Each frame's sums are of all that stands before it, so that frames of an earlier use of the log are none of these.
+    """
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -121,7 +124,7 @@ def _committed(path: Path) -> _Log | None:
         header = file.read(_LOG_HEADER.size)
         if len(header) < _LOG_HEADER.size:
             return None
-        magic, _, page_size, _, *salts, first_sum, second_sum = _LOG_HEADER.unpack(header)
+        magic, _, page_size, _, _, _, first_sum, second_sum = _LOG_HEADER.unpack(header)
         order = ">" if magic & 1 else "<"
         sums = _added(header[:24], order, (0, 0))
         if magic & ~1 != _MAGIC or sums != (first_sum, second_sum):
@@ -131,10 +134,10 @@ def _committed(path: Path) -> _Log | None:
         of_this_commit: list[_Mark] = []
         commits = 0
         while len(frame := file.read(size)) == size:
-            number, pages, *found, first_sum, second_sum = _FRAME_HEADER.unpack_from(frame)
+            number, pages, _, _, first_sum, second_sum = _FRAME_HEADER.unpack_from(frame)
             page = frame[_FRAME_HEADER.size :]
             sums = _added(frame[:8] + page, order, sums)
-            if found != salts or sums != (first_sum, second_sum):
+            if sums != (first_sum, second_sum):
                 break
             if number == 1:
                 of_this_commit.append(_Mark.of(page))
