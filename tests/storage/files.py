@@ -19,9 +19,11 @@ def journal_file(path: Path, *operators: str) -> Path:
     return path
 
 
-def add_operators(path: Path, *names: str) -> None:
-    """Writes rows of a small table."""
+def add_operators(path: Path, *names: str, version: str | None = None) -> None:
+    """Writes rows of a small table, or that the schema is of another version."""
     with closing(sqlite3.connect(path)) as connection, connection:
+        if version is not None:
+            connection.execute("UPDATE alembic_version SET version_num = ?", (version,))
         connection.executemany(
             "INSERT INTO operators VALUES (?, '', '[]', 0, 0)", [(name,) for name in names]
         )

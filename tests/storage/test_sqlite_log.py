@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from messagelog.storage.sqlite_copy import make_copy
-from messagelog.storage.sqlite_log import ForeignLog, check_log, count_transaction
+from messagelog.storage.sqlite_log import ForeignLog, begin_counting, check_log, count_transaction
 from storage.files import journal_file
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def connected(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def journal(seed: int, *, first_count: int = 0) -> Iterator[Journal]:
+def journal(seed: int, *, first_count: int = 7) -> Iterator[Journal]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "journal.sqlite"
         connection = connected(path)
@@ -131,7 +131,7 @@ COPIES = st.tuples(st.just("copy"), st.sampled_from(("messagelog backup", ".back
 @given(
     seed=st.integers(0, 1000),
     steps=st.lists(WRITES | CHECKPOINTS | COPIES, min_size=3, max_size=12),
-    first_count=st.sampled_from((0, 2**31 - 3, -3)),
+    first_count=st.sampled_from((7, 2**31 - 3, -3)),
 )
 def test_a_copy_takes_no_harm_from_a_left_over_log(
     seed: int, steps: list[tuple[str, object]], first_count: int
@@ -161,7 +161,7 @@ def test_a_copy_takes_no_harm_from_a_left_over_log(
 @given(
     seed=st.integers(0, 1000),
     steps=st.lists(WRITES | CHECKPOINTS, min_size=1, max_size=8),
-    first_count=st.sampled_from((0, 2**31 - 3, -3)),
+    first_count=st.sampled_from((7, 2**31 - 3, -3)),
     cut=st.floats(0, 1),
     garbled=st.none() | st.floats(0, 1, exclude_max=True),
 )
@@ -275,7 +275,7 @@ def test_a_log_of_another_program_that_does_harm_is_refused(tmp_path: Path) -> N
         made.connection.execute("VACUUM")
         made.connection.close()
         with closing(quick(made.path)) as other:
-            assert other.execute("PRAGMA user_version").fetchone() == (0,), "as in the copy"
+            assert other.execute("PRAGMA user_version").fetchone() == (7,), "as in the copy"
         uncounted(made.path, range(0, 40, 2))
         image = made.crashed(tmp_path)
         check_log(image)
@@ -309,6 +309,39 @@ def test_a_log_of_an_earlier_time_is_refused(tmp_path: Path) -> None:
         image.with_name("crashed.sqlite-wal").write_bytes(earlier)
         with pytest.raises(ForeignLog):
             check_log(image)
+
+
+def test_a_log_of_another_journal_is_refused(tmp_path: Path) -> None:
+    """However alike they are: each begins to count with a number of its own."""
+    for name in ("one", "other"):
+        path = journal_file(tmp_path / name)
+        with closing(connected(path)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            count_transaction(connection)
+            connection.execute("COMMIT")
+            shutil.copy(path, tmp_path / f"{name}-crashed")
+            shutil.copy(tmp_path / f"{name}-wal", tmp_path / f"{name}-crashed-wal")
+    check_log(tmp_path / "one-crashed")
+    shutil.copy(tmp_path / "one-crashed", tmp_path / "other-crashed")
+    with pytest.raises(ForeignLog):
+        check_log(tmp_path / "other-crashed")
+
+
+def test_a_crash_in_the_migration_that_begins_to_count(tmp_path: Path) -> None:
+    """The file has no count yet, and its log has one."""
+    with journal(1, first_count=0) as made:
+        made.connection.execute("INSERT INTO rows VALUES (1, X'')")
+        made.copy("cp")
+        made.connection.execute("BEGIN IMMEDIATE")
+        begin_counting(made.connection)
+        count_transaction(made.connection)
+        made.connection.execute("CREATE TABLE more (id)")
+        made.connection.execute("COMMIT")
+        image = made.crashed(tmp_path)
+        check_log(image)
+        with closing(quick(image)) as connection:
+            assert content(connection) == [(1, b"")]
+            assert connection.execute("SELECT COUNT(*) FROM more").fetchone() == (0,)
 
 
 def test_the_count_goes_on_after_the_highest(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from alembic.config import Config
 
 from messagelog.storage.opening import is_sqlite, postgres_url, sqlite_path
 from messagelog.storage.sqlite_file import holding, make_private_folder
-from messagelog.storage.sqlite_log import count_transaction
+from messagelog.storage.sqlite_log import begin_counting, count_transaction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -65,4 +65,6 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-    count_transaction(cast("sqlite3.Connection", connection.connection.dbapi_connection))
+    dbapi_connection = cast("sqlite3.Connection", connection.connection.dbapi_connection)
+    begin_counting(dbapi_connection)
+    count_transaction(dbapi_connection)

@@ -7,11 +7,10 @@ database as it was, or is marked as begun; from then on no process opens the fil
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import sqlite3
-import tempfile
-from contextlib import closing, contextmanager, suppress
-from pathlib import Path
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from messagelog.storage.opening import SCHEMA_VERSION
@@ -19,15 +18,16 @@ from messagelog.storage.sqlite_file import (
     BESIDE,
     beside,
     flush_folder,
-    give_to_owner,
     holding,
     locked_alone,
+    make_private,
     make_private_folder,
     real_path,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 class BadCopy(Exception):
@@ -52,7 +52,8 @@ def make_copy(path: Path, to: Path) -> Copy:
         raise BadCopy(f"The database {path} does not exist.")
     if to.exists():
         raise BadCopy(f"{to} exists already: give the copy another name.")
-    with _part_of(to) as part:
+    unfinished = beside(to, f".{secrets.token_hex(4)}.part")
+    with _unfinished(unfinished, like=to.parent) as part:
         with holding(path), closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(part)) as copy:
             copy.execute("PRAGMA synchronous=OFF")  # it is written to disk below, once
             source.backup(copy)  # of one moment: it reads all in one transaction, while others write
@@ -82,7 +83,8 @@ def restore_copy(path: Path, file: Path, *, confirm: Callable[[Copy], None]) -> 
         )
     make_private_folder(path.parent)
     real = real_path(path)
-    with locked_alone(path), _part_of(real) as part:
+    like = real if real.exists() else real.parent
+    with locked_alone(path), _unfinished(beside(real, "-restoring"), like=like) as part:
         shutil.copyfile(file, part)
         found = _inspected(part, name=file, mode="WAL")
         if found.version > SCHEMA_VERSION:
@@ -108,20 +110,20 @@ def _put_in_place(path: Path, part: Path) -> None:
 
 
 @contextmanager
-def _part_of(whole: Path) -> Iterator[Path]:
-    """A new private file beside the one that it is to become; it is gone in the end, if it still has its name."""
-    file, name = tempfile.mkstemp(dir=whole.parent, prefix=f"{whole.name}.", suffix=".part")
-    part = Path(name)
+def _unfinished(part: Path, *, like: Path) -> Iterator[Path]:
+    """A new private file of the user who owns another; it is gone in the end, if it still has its name."""
+    _remove(part)
+    make_private(part, like=like)
     try:
-        try:
-            give_to_owner(file, whole if whole.exists() else whole.parent)
-        finally:
-            os.close(file)
         yield part
     finally:
-        for each in (part, *(beside(part, suffix) for suffix in BESIDE)):
-            with suppress(FileNotFoundError):
-                each.unlink()
+        _remove(part)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file and what SQLite keeps beside it."""
+    for each in (path, *(beside(path, suffix) for suffix in BESIDE)):
+        each.unlink(missing_ok=True)
 
 
 def _inspected(part: Path, *, name: Path, mode: str) -> Copy:

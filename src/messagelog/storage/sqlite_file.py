@@ -194,13 +194,13 @@ def _lock_out_programs(file: int, path: Path) -> None:
         raise FileInUse(f"Another program has the database {path} open, such as sqlite3.") from error
 
 
-def make_private(path: Path) -> None:
+def make_private(path: Path, *, like: Path | None = None) -> None:
     """Make a file that only its owner can read and write, or make it so, whatever the umask is.
 
-    SQLite gives the files that it makes beside a database the database's mode.
+    What root makes belongs to the owner of `like`, or else of the folder. SQLite gives the files that it makes beside a database the database's mode.
     """
     if not path.exists():  # to open and close it would end the locks that this process has on it
-        os.close(_made(path, path.parent))
+        os.close(_made(path, like or path.parent))
     for each in (path, *(beside(path, suffix) for suffix in BESIDE)):
         with contextlib.suppress(FileNotFoundError, PermissionError):  # not there, or another user's
             if each.stat().st_mode & 0o777 != PRIVATE:

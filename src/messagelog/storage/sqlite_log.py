@@ -8,6 +8,7 @@ found, or more: such a file holds all that was written before the log began. A c
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import sqlite3
 import struct
@@ -61,6 +62,12 @@ def count_transaction(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA user_version={following}")
 
 
+def begin_counting(connection: sqlite3.Connection) -> None:
+    """Begin the count of a file that has none, with a number that is unlikely to be another file's."""
+    if connection.execute("PRAGMA user_version").fetchone() == (0,):
+        connection.execute(f"PRAGMA user_version={1 + secrets.randbelow(_HALF - 1)}")
+
+
 def check_log(path: Path) -> None:
     """Raise `ForeignLog` when the log beside a file, which no process has open, does not belong to it."""
     beside = path.with_name(f"{path.name}-wal")
@@ -70,7 +77,8 @@ def check_log(path: Path) -> None:
     header = _beginning(path)
     if len(header) < _FILE_HEADER_BYTES:
         raise ForeignLog(f"The database {path} is gone, and its log {beside.name} is there. {_REMEDY}")
-    if not _fits(header, log) or (not log.marks and _is_malformed(path, beside)):
+    known = log.marks and _Mark.of(header).transactions
+    if not _fits(header, log) or (not known and _is_malformed(path, beside)):
         raise ForeignLog(
             f"The log {beside.name} beside the database {path} belongs to another file, or to another time of"
             f" this one: used together they would be damaged. {_REMEDY}"
@@ -84,13 +92,14 @@ _REMEDY: Final = (
 
 
 def _fits(header: bytes, log: _Log) -> bool:
-    """Whether a log was begun on the file with this header, or on one that was the same but for the log's commits."""
+    """Whether a log was begun on the file with this header, as far as both tell."""
     page_size = int.from_bytes(header[16:18], "big")
     if header[18] != _WAL_MODE or log.page_size != (65_536 if page_size == 1 else page_size):
         return False  # such as a finished copy, which is left in another mode
-    if not log.marks:
+    file = _Mark.of(header)
+    if not log.marks or not file.transactions:
         return True
-    file, first, last = _Mark.of(header), log.marks[0], log.marks[-1]
+    first, last = log.marks[0], log.marks[-1]
     return (
         _at_most(first.transactions - 1, file.transactions)
         and _at_most(file.transactions, last.transactions)
@@ -159,9 +168,10 @@ def _added(data: bytes, order: str, sums: _Sums) -> _Sums:
 
 
 def _is_malformed(path: Path, log: Path) -> bool:
-    """Whether a file and a log without a mark, written by another program, make a malformed database.
+    """Whether a file and a log make a malformed database, where one of them has no count.
 
-    That is tried on copies: to open a database replays its log.
+    Another program wrote it, or an earlier version of this one. It is tried on copies: to open a database replays its
+    log.
     """
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}-check-") as folder:
         copy = Path(folder) / path.name
