@@ -197,7 +197,8 @@ def _lock_out_programs(file: int, path: Path) -> None:
 def make_private(path: Path, *, like: Path | None = None) -> None:
     """Make a file that only its owner can read and write, or make it so, whatever the umask is.
 
-    What root makes belongs to the owner of `like`, or else of the folder. SQLite gives the files that it makes beside a database the database's mode.
+    What root makes belongs to the owner of `like`, or else of the folder. SQLite gives the files that it makes beside
+    a database the database's mode.
     """
     if not path.exists():  # to open and close it would end the locks that this process has on it
         os.close(_made(path, like or path.parent))
