@@ -22,7 +22,7 @@ from messagelog.server.assembly import Parts
 from messagelog.server.serving import Serving, bound_socket, run, url_host
 from messagelog.storage import KeysLocked, Sealer, open_store, with_stored_keys
 from messagelog.storage.opening import migrate, serve_alone
-from messagelog.storage.sqlite_file import PRIVATE_FOLDER, make_private_folder
+from messagelog.storage.sqlite_file import PRIVATE_FOLDER, make_private, make_private_folder
 from messagelog.testing.demo_crm import API_KEYS, create_demo_crm
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ def _kept_secret(path: Path) -> str:
             file.flush()
             os.fsync(file.fileno())
         made.replace(path)
+    make_private(path)
     return path.read_text().strip()
 
 
