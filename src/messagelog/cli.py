@@ -18,13 +18,21 @@ from messagelog import settings as configuration
 from messagelog.commands import decide, inbox
 from messagelog.commands.audit import audit
 from messagelog.commands.backup import backup, restore
+from messagelog.commands.config import config_app
 from messagelog.commands.erase import erase_app
 from messagelog.commands.export import export_app
 from messagelog.commands.keys import keys_app
 from messagelog.commands.operators import operators_app
 from messagelog.commands.options import DataOption
 from messagelog.commands.serve import serve
-from messagelog.commands.shared import checked, database_url_of, in_store, refuse, with_database
+from messagelog.commands.shared import (
+    checked,
+    database_url_of,
+    in_store,
+    load_settings_file,
+    refuse,
+    with_database,
+)
 from messagelog.commands.users import users_app
 from messagelog.core.user_settings import AdminSetting, Locale, UserSettings, read_admin_settings
 from messagelog.listing import print_log, print_logs
@@ -41,6 +49,20 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help=messagelog.__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
 )
+
+
+EnvFileOption = Annotated[
+    Path | None,
+    typer.Option(help="A file of settings, NAME=value in each line; MESSAGELOG_ENV_FILE names one as well."),
+]
+
+
+@app.callback(help=messagelog.__doc__)
+def main(env_file: EnvFileOption = None) -> None:
+    """Reads a file of settings, whatever the command is. What the environment says goes before what the file says."""
+    load_settings_file(env_file)
+
+
 logs_app = typer.Typer(
     help="Shows conversation logs and their messageLogs rows.", invoke_without_command=True
 )
@@ -59,6 +81,7 @@ app.add_typer(export_app, name="export")
 app.command("audit")(audit)
 app.command()(backup)
 app.command()(restore)
+app.add_typer(config_app, name="config")
 app.add_typer(keys_app, name="keys")
 app.add_typer(users_app, name="users")
 
@@ -92,7 +115,18 @@ def demo_crm(
     _demonstrate(serve_demo_crm, host, port, data)
 
 
-app.command()(serve)
+@app.command("serve")
+def serve_command(
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65_535, help="The port to listen at, instead of MESSAGELOG_PORT; 0: a free one."
+        ),
+    ] = None,
+    env_file: EnvFileOption = None,
+) -> None:
+    """Serves for real use, configured by MESSAGELOG_* settings."""
+    serve(port, env_file)
 
 
 @app.command()

@@ -64,6 +64,7 @@ CASES: Final[dict[str, Case]] = {
     "operators roles": Case("grace"),
     "operators end-sessions": Case("grace"),
     "operators remove": Case("grace"),
+    "config check": Case(code=2),  # as for `serve`
     "keys list": Case(),
     "keys rotate": Case(),
     "export contact": Case("acme demo --phone {phone}", place=TEXT_OUTPUT),

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from messagelog import environment
 from messagelog import settings as configuration
 from messagelog.storage import open_store
 from messagelog.storage.opening import is_current
@@ -30,15 +32,29 @@ def refuse(*sentences: str) -> NoReturn:
     raise SystemExit(2)
 
 
+def load_settings_file(path: Path | str | None) -> None:
+    """Add a file's settings to the environment: this one's, or the one that MESSAGELOG_ENV_FILE names, or none."""
+    named = path or os.environ.get(environment.ENV_FILE)
+    if not named:
+        return
+    try:
+        environment.load_env_file(named)
+    except configuration.BadSettings as error:
+        refuse(*error.sentences)
+
+
 def checked(
     check: Callable[[configuration.Settings], T],
 ) -> tuple[configuration.Settings, T]:
     """The settings of the environment, and what `check` makes of them; refused with every problem."""
+    settings, problems = configuration.readable_settings()
     try:
-        settings = configuration.read_settings()
-        return settings, check(settings)
+        value = check(settings)
     except configuration.BadSettings as error:
-        refuse(*error.sentences)
+        refuse(*problems, *error.sentences)
+    if problems:
+        refuse(*problems)
+    return settings, value
 
 
 def database_url_of(data: Path | None) -> str:
