@@ -70,7 +70,6 @@ def restore_copy(path: Path, file: Path, *, confirm: Callable[[Copy], None]) -> 
     `confirm` is called with what the copy holds, before anything is changed; what it raises ends the restore.
     Raises `BadCopy`, and `FileInUse` while any process has the database open.
     """
-    path = path.absolute()
     if not file.is_file():
         raise BadCopy(f"{file} is not a file.")
     if path.exists() and path.samefile(file):
