@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import Final
+
+from messagelog.log_lines import configure_log, report_crashes
 
 _HIGHEST_PORT: Final = 65_535
 
 
 def main() -> None:
     """The entry point of the command. What it loads besides is what the process needs that it becomes."""
-    _configure_log()
+    configure_log()
     options = _serve_options(sys.argv[1:])
     if options is None:
         from messagelog.cli import app  # noqa: PLC0415 - all commands and their libraries: a server keeps them not
@@ -39,29 +40,11 @@ def _serve(port: str | None, env_file: str | None) -> None:
     """Serves until a signal ends it; Ctrl-C ends it as it ends every other command, with nothing said."""
     from messagelog.commands.serve import serve  # noqa: PLC0415 - the server, which most commands do without
 
+    report_crashes()
     try:
         serve(None if port is None else int(port), env_file)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _configure_log() -> None:
-    """Log lines are JSON on standard error; libraries only speak up when something is wrong."""
-    # structlog loads Rich where it is there, for tracebacks in colour that no line of ours has. None is not there.
-    sys.modules["rich"] = None  # type: ignore[assignment]
-    import structlog  # noqa: PLC0415 - without Rich
-
-    del sys.modules["rich"]
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 if __name__ == "__main__":

@@ -180,6 +180,8 @@ def preview(
         refuse(f"{file} cannot be read: {error.strerror}.")
     except BadRequest as error:
         refuse(f"{error}.")
+    if request.info.is_empty:
+        refuse("logInfo.messages: there are no messages to log.")
     content = compose.compose_request(compose.Pins(_FORMATS[format_], picked, language), request)
     sys.stdout.buffer.write(f"{content.subject}\n\n{content.body}\n".encode())
 

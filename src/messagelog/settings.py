@@ -87,6 +87,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     demo_crm_url: str = ""
     oauth_redirect_uri: str = REDIRECT_URI
     oauth_bare_state: bool = False
+    refused_logs_as_text: bool = False
+    access_log: bool = False
     metrics_token: str = ""
     plugins: str = ""
     required_plugins: str = ""

@@ -38,21 +38,21 @@ def shown(env: dict[str, str]) -> Any:
 def test_settings_are_set_hidden_and_left_to_the_users_again(env: dict[str, str]) -> None:
     assert shown(env) == {}
     assert settings(env, "set", "autoLogSMS", "true").code == 0
-    assert settings(env, "set", "timezone", "Europe/Berlin", "--customizable").code == 0
+    assert settings(env, "set", "messagelogTimezone", "Europe/Berlin", "--customizable").code == 0
     assert settings(env, "hide", "autoLogCall").code == 0
     assert shown(env) == {
         "autoLogCall": {"isRemoved": True},
         "autoLogSMS": {"value": True},
-        "timezone": {"value": "Europe/Berlin", "customizable": True},
+        "messagelogTimezone": {"value": "Europe/Berlin", "customizable": True},
     }
     assert settings(env, "unset", "autoLogSMS").code == 0
-    assert shown(env).keys() == {"autoLogCall", "timezone"}
+    assert shown(env).keys() == {"autoLogCall", "messagelogTimezone"}
 
 
 def test_a_file_replaces_all_of_them_and_users_see_it(env: dict[str, str], tmp_path: Path) -> None:
     settings(env, "set", "before", "1")
     file = tmp_path / "settings.json"
-    wanted = {"autoLogSMS": {"value": True}, "language": {"value": "de", "customizable": True}}
+    wanted = {"autoLogSMS": {"value": True}, "messagelogLanguage": {"value": "de", "customizable": True}}
     file.write_text(json.dumps(wanted))
     done = settings(env, "load", str(file))
     assert (done.code, done.out) == (0, "2 settings for acme at demo.\n")
@@ -64,15 +64,15 @@ def test_a_file_replaces_all_of_them_and_users_see_it(env: dict[str, str], tmp_p
 
     assert asyncio.run(users_see()) == {
         "autoLogSMS": {"value": True, "customizable": False},
-        "language": {"value": "de", "customizable": True},
+        "messagelogLanguage": {"value": "de", "customizable": True},
     }
 
 
 def test_a_setting_that_cannot_be_is_refused_by_its_name(env: dict[str, str], tmp_path: Path) -> None:
-    refused = settings(env, "set", "timezone", "Mars")
+    refused = settings(env, "set", "messagelogTimezone", "Mars")
     assert refused.code == 2
     assert refused.err == (
-        "userSettings.timezone.value: expected an IANA time zone, such as Europe/Berlin.\n"
+        "userSettings.messagelogTimezone.value: expected an IANA time zone, such as Europe/Berlin.\n"
     )
     file = tmp_path / "settings.json"
     file.write_text('{"autoLogSMS": {"valeu": true}}')

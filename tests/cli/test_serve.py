@@ -86,7 +86,7 @@ async def test_a_server_whose_users_sign_in_with_oauth(tmp_path: Path) -> None:
             "type": "oauth",
             "oauth": {
                 "authUrl": "https://log.example.com/oauth/start",
-                "clientId": "",
+                "clientId": "messagelog",
                 "redirectUri": "https://client.example.com/back",
                 "scope": "",
             },

@@ -411,12 +411,16 @@ async def test_the_text_is_in_the_users_language_and_zone_for_the_life_of_an_act
     async with world(database_url) as here:
         user, settings = await here.user(), here.assembly.settings
         await settings.change(
-            user, {"language": {"value": "es-MX"}, "timezone": {"value": "Europe/Madrid"}}, []
+            user,
+            {"messagelogLanguage": {"value": "es-MX"}, "messagelogTimezone": {"value": "Europe/Madrid"}},
+            [],
         )
         await here.send(body(message(1)))
         assert here.crm.only.body.startswith("Conversaci\u00f3n con Maya Patel")
         assert "14 jul 2026, 5:01 CEST" in here.crm.only.body
-        await settings.change(user, {"language": {"value": "ja"}, "timezone": {"value": "Asia/Tokyo"}}, [])
+        await settings.change(
+            user, {"messagelogLanguage": {"value": "ja"}, "messagelogTimezone": {"value": "Asia/Tokyo"}}, []
+        )
         await here.send(body(message(1), message(2)))
         assert "14 jul 2026, 5:02 CEST" in here.crm.only.body, "pinned"
         other = body(message(3))

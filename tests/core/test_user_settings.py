@@ -9,7 +9,9 @@ import pytest
 
 from messagelog.core import User
 from messagelog.core.user_settings import (
+    LANGUAGE,
     MOST_SETTINGS,
+    TIMEZONE,
     AdminSetting,
     Locale,
     UserSettings,
@@ -80,18 +82,18 @@ async def test_what_the_client_sends_back_is_not_taken_for_the_users_choice(sett
     admins = {"fixed": AdminSetting(value=1), "free": AdminSetting(value=2, customizable=True)}
     await settings.change_admins("acme", "crm", admins)
     told = await settings.effective(ADA)
-    assert await settings.change(ADA, {**told, "own": {"value": 3}}, []) == {**told, "own": {"value": 3}}
+    saved = await settings.change(ADA, {**told, "own": {"value": 3}}, [])
+    assert saved.settings == {**told, "own": {"value": 3}}
     await settings.change_admins("acme", "crm", {}, ["fixed", "free"])
     assert await settings.effective(ADA) == {"free": {"value": 2}, "own": {"value": 3}}
 
 
 async def test_a_change_leaves_other_settings_alone_and_can_remove_some(settings: UserSettings) -> None:
     await settings.change(ADA, {"a": {"value": 1}, "b": {"value": 2, "enable": True}}, [])
-    assert await settings.change(ADA, {"a": {"value": 3}, "c": None}, []) == {
-        "a": {"value": 3},
-        "b": {"value": 2, "enable": True},
-    }
-    assert await settings.change(ADA, {}, ["a", "nothing"]) == {"b": {"value": 2, "enable": True}}
+    saved = await settings.change(ADA, {"a": {"value": 3}, "c": None}, [])
+    assert saved.settings == {"a": {"value": 3}, "b": {"value": 2, "enable": True}}
+    saved = await settings.change(ADA, {}, ["a", "nothing"])
+    assert saved.settings == {"b": {"value": 2, "enable": True}}
     assert await settings.effective(NOWHERE) == {}
 
 
@@ -115,11 +117,19 @@ async def test_nobody_keeps_settings_without_end(settings: UserSettings) -> None
     [
         (ADA, {}, Locale("ja", "America/Los_Angeles")),
         (NOWHERE, {}, DEFAULT),
-        (ADA, {"timezone": "Europe/Paris", "language": "es-MX"}, Locale("es", "Europe/Paris")),
-        (ADA, {"timezone": "", "language": ""}, Locale("ja", "America/Los_Angeles")),
-        (ADA, {"timezone": "Mars/Olympus", "language": "?"}, Locale("ja", "America/Los_Angeles")),
-        (ADA, {"timezone": 7, "language": None}, Locale("ja", "America/Los_Angeles")),
-        (NOWHERE, {"language": "pt-BR"}, Locale("ja", "Europe/Berlin")),
+        (
+            ADA,
+            {"messagelogTimezone": "Europe/Paris", "messagelogLanguage": "es-MX"},
+            Locale("es", "Europe/Paris"),
+        ),
+        (ADA, {"messagelogTimezone": "", "messagelogLanguage": ""}, Locale("ja", "America/Los_Angeles")),
+        (
+            ADA,
+            {"messagelogTimezone": "Mars/Olympus", "messagelogLanguage": "?"},
+            Locale("ja", "America/Los_Angeles"),
+        ),
+        (ADA, {"messagelogTimezone": 7, "messagelogLanguage": None}, Locale("ja", "America/Los_Angeles")),
+        (NOWHERE, {"messagelogLanguage": "pt-BR"}, Locale("ja", "Europe/Berlin")),
         (User("acme", "crm", "a", "A", "", None, "-07:00"), {}, Locale("ja", "UTC-07:00")),
     ],
 )
@@ -132,12 +142,14 @@ def test_language_and_zone_are_the_users_then_the_crms_then_the_operators(
 async def test_the_operator_may_say_language_and_zone_for_a_tenant(settings: UserSettings) -> None:
     assert await settings.locale(ADA) == Locale("ja", "America/Los_Angeles")
     admins = {
-        "language": AdminSetting(value="en-GB"),
-        "timezone": AdminSetting(value="Europe/London", customizable=True),
+        "messagelogLanguage": AdminSetting(value="en-GB"),
+        "messagelogTimezone": AdminSetting(value="Europe/London", customizable=True),
     }
     await settings.change_admins("acme", "crm", admins)
     assert await settings.locale(ADA) == Locale("en", "Europe/London")
-    await settings.change(ADA, {"timezone": {"value": "Asia/Tokyo"}, "language": {"value": "es"}}, [])
+    await settings.change(
+        ADA, {"messagelogTimezone": {"value": "Asia/Tokyo"}, "messagelogLanguage": {"value": "es"}}, []
+    )
     assert await settings.locale(ADA) == Locale("en", "Asia/Tokyo")
 
 
@@ -148,16 +160,16 @@ async def test_the_operator_may_say_language_and_zone_for_a_tenant(settings: Use
     ("changed", "words"),
     [
         (
-            {"timezone": {"value": "Mars/Olympus"}},
-            "userSettings.timezone.value: expected an IANA time zone, such as Europe/Berlin",
+            {"messagelogTimezone": {"value": "Mars/Olympus"}},
+            "userSettings.messagelogTimezone.value: expected an IANA time zone, such as Europe/Berlin",
         ),
         (
-            {"timezone": {"value": 2}},
-            "userSettings.timezone.value: expected an IANA time zone, such as Europe/Berlin",
+            {"messagelogTimezone": {"value": 2}},
+            "userSettings.messagelogTimezone.value: expected an IANA time zone, such as Europe/Berlin",
         ),
         (
-            {"language": {"value": "the Queen's"}},
-            "userSettings.language.value: expected a language, such as en or pt-BR",
+            {"messagelogLanguage": {"value": "the Queen's"}},
+            "userSettings.messagelogLanguage.value: expected a language, such as en or pt-BR",
         ),
         (
             {"": {"value": 1}},
@@ -171,15 +183,28 @@ async def test_the_operator_may_say_language_and_zone_for_a_tenant(settings: Use
             {"x" * 256: {"value": 1}},
             "userSettings: expected ids of settings with 1 to 255 printable characters",
         ),
+        ({"b": 1}, "userSettings.b: expected an object with a value"),
     ],
 )
-async def test_what_cannot_be_is_refused_by_its_name(
+async def test_a_value_that_cannot_be_understood_is_left_out_and_named(
     settings: UserSettings, changed: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(BadRequest) as refused:
-        await settings.change(ADA, {"good": {"value": 1}, **changed}, [])
-    assert str(refused.value) == words
-    assert await settings.effective(ADA) == {}
+    before = {id_: {"value": ""} for id_ in changed if id_ in {TIMEZONE, LANGUAGE}}
+    await settings.change(ADA, before, [])
+    saved = await settings.change(ADA, {"good": {"value": 1}, **changed}, [])
+    assert [str(problem) for problem in saved.problems] == [words]
+    assert saved.settings == await settings.effective(ADA) == {"good": {"value": 1}, **before}
+
+
+async def test_the_clients_own_language_is_no_setting_of_ours(settings: UserSettings) -> None:
+    saved = await settings.change(ADA, {"language": {"value": "auto"}, "timezone": {"value": "Mars"}}, [])
+    assert saved.problems == ()
+    assert await settings.locale(ADA) == Locale("ja", "America/Los_Angeles")
+
+
+async def test_an_operator_is_refused_what_cannot_be_understood(settings: UserSettings) -> None:
+    with pytest.raises(BadRequest, match="messagelogTimezone"):
+        await settings.change_admins("acme", "crm", {TIMEZONE: AdminSetting(value="Mars")})
 
 
 def test_the_operators_settings_are_read_from_json() -> None:
@@ -203,8 +228,8 @@ def test_the_operators_settings_are_read_from_json() -> None:
             "userSettings.a: expected `bool`, got `str` - at `$.customizable`",
         ),
         (
-            b'{"timezone": {"value": "x"}}',
-            "userSettings.timezone.value: expected an IANA time zone, such as Europe/Berlin",
+            b'{"messagelogTimezone": {"value": "x"}}',
+            "userSettings.messagelogTimezone.value: expected an IANA time zone, such as Europe/Berlin",
         ),
     ],
 )

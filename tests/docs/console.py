@@ -70,6 +70,9 @@ class Step:
     expected: str | None
 
 
+_STARTS = {"make demo", "messagelog demo"}
+
+
 def replay(page: Path, demo: Demo) -> None:
     """Runs the page's `sh` and `console` blocks in one shell, as a reader would."""
     ports = {_DEMO_PORT: demo.port, _OWN_PORT: _free_port()}
@@ -84,7 +87,7 @@ def replay(page: Path, demo: Demo) -> None:
     printed = _run([_as_meant(step.text, demo) for step in steps], demo)
     for step, output in zip(steps, printed, strict=True):
         if step.expected is not None:
-            told = demo.welcome if step.text == "make demo" else output
+            told = demo.welcome if step.text in _STARTS else output
             assert _pattern(step.expected).fullmatch(told.rstrip("\n")), f"$ {step.text}\n{told}"
 
 
@@ -102,7 +105,7 @@ def _steps(page: Path) -> list[Step]:
 
 def _as_meant(command: str, demo: Demo) -> str:
     """The command as a reader runs it: a shortened one is among those that the demo printed."""
-    if command == "make demo":
+    if command in _STARTS:
         return ":"
     if "…" in command:
         meant = [

@@ -82,7 +82,7 @@ async def test_every_captured_request_has_an_answer_with_all_that_the_captured_o
         what = f"{captured['method']} {captured['url']}"
         assert reply.status == expected["status"], what
         assert missing(in_our_words(expected["body"]), reply.body) == [], what
-        assert reply.headers["access-control-expose-headers"] == "x-refreshed-jwt-token", what
+        assert reply.headers["access-control-expose-headers"] == "x-refreshed-jwt-token, x-request-id", what
     assert journey.token.count(".") == 2
 
 

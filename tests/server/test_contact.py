@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from messagelog.connectors import Connector
+from messagelog.connectors import Connector, Contact
 from support.site import ADA, SQLITE_ONLY, Quick, site
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from messagelog.connectors import Session
     from support.site import Reply, Site
 
 pytestmark = SQLITE_ONLY
@@ -75,6 +76,40 @@ async def test_nobody_has_the_number_and_a_new_contact_is_offered(here: Site) ->
     reply = await match(here, "+14155550999")
     assert reply.body["successful"] is True
     assert reply.body["contact"] == [OFFER]
+    notice = reply.body["returnMessage"]
+    assert (notice["message"], notice["messageType"]) == ("Contact not found", "warning")
+    (detail,) = notice["details"][0]["items"]
+    assert "+14155550999" in detail["text"]
+
+
+class Rich(Quick):
+    """A CRM that tells more of its contacts."""
+
+    async def find_contact(self, session: Session, phone_number: str) -> list[Contact]:
+        return [
+            Contact(
+                id="c-9",
+                name="Maya Patel",
+                phone_number=phone_number,
+                most_recent_activity_at="2026-07-13T20:00:00Z",
+                title="Buyer",
+                company="Patel Ltd",
+                email="maya@example.com",
+            )
+        ]
+
+
+async def test_what_the_client_tells_several_contacts_apart_by(database_url: str, tmp_path: Path) -> None:
+    told = {
+        "mostRecentActivityDate": "2026-07-13T20:00:00Z",
+        "title": "Buyer",
+        "company": "Patel Ltd",
+        "email": "maya@example.com",
+    }
+    async with site(database_url, tmp_path, connector=Rich) as here:
+        for _ in range(2):  # asked of the CRM, and kept
+            (row, _offer) = (await match(here, "+14155550142")).body["contact"]
+            assert {name: row[name] for name in told} == told
 
 
 @pytest.mark.parametrize("status", [401, 404, 429, 500, 503])

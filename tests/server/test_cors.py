@@ -35,7 +35,7 @@ PATHS = [
 def assert_readable(reply: Reply) -> None:
     """Whether a browser lets the extension read this answer."""
     assert reply.headers["access-control-allow-origin"] == "*"
-    assert reply.headers["access-control-expose-headers"] == "x-refreshed-jwt-token"
+    assert reply.headers["access-control-expose-headers"] == "x-refreshed-jwt-token, x-request-id"
 
 
 @SQLITE_ONLY

@@ -68,6 +68,7 @@ async def test_what_a_connector_can_do(here: Site) -> None:
         *("findContact", "findContactWithName", "createContact", "createMessageLog", "updateMessageLog"),
     }
     assert {"createCallLog", "getLicenseStatus", "cacheCallNote", "unAuthorize"} <= can.keys()
+    assert can["getManagedAuthOptions"] is False
 
 
 async def test_what_a_connector_cannot_do(database_url: str, tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ async def test_what_a_connector_leaves_out_of_its_manifest_is_filled_in() -> Non
     assert platform["page"]["feedback"] == {"elements": []}
     assert platform["page"]["useContactSearch"] is False
     assert platform["logoUrl"] == "https://crm.test/logo.png"
+    assert platform["contactPageUrl"] == "", "no link is better than one that leads nowhere"
 
 
 @SQLITE_ONLY

@@ -118,7 +118,13 @@ def test_what_is_wrong_with_the_whole_is_named(path: str, value: Any, problem: s
             None,
             "page.newContact.additionalFields: expected `array`, got `null`",
         ),
-        (f"{FIELDS}.0.type", "list", f"{FIELDS}[0].type: invalid enum value 'list'"),
+        (
+            f"{FIELDS}.0.type",
+            "selecton",
+            f"{FIELDS}[0].type: the client knows no such type: did you mean selection?",
+        ),
+        (f"{FIELDS}.0.type", "", f"{FIELDS}[0].type: the client knows no such type"),
+        (f"{FIELDS}.0.type", 1, f"{FIELDS}[0].type: expected `str`, got `int`"),
         (f"{FIELDS}.0.options", [{"id": 1}], f"{FIELDS}[0].options[0].const: is missing"),
         (f"{FIELDS}.1.const", "matter", f"{FIELDS}[1].const: there is another field with this name"),
         ("page.useContactSearch", "yes", "page.useContactSearch: expected `bool`, got `str`"),
@@ -179,8 +185,28 @@ def test_a_crm_with_oauth_is_begun_with_here() -> None:
     assert manifest["redirectUri"] == back
     assert manifest["platforms"]["memory"]["auth"] == {
         "type": "oauth",
-        "oauth": {"authUrl": f"{URL}/oauth/start", "clientId": "", "redirectUri": back, "scope": ""},
+        "oauth": {
+            "authUrl": f"{URL}/oauth/start",
+            "clientId": "messagelog",
+            "redirectUri": back,
+            "scope": "",
+        },
     }
+
+
+@pytest.mark.parametrize(
+    "type_", ["selection", "checkbox", "inputField", "warning", "string", "date", "typeOfTheYearAfterNext"]
+)
+def test_a_field_of_any_type_reaches_the_client(type_: str) -> None:
+    class Fielded(Plain):
+        manifest: ClassVar[Mapping[str, Any]] = {
+            "page": {"messageLog": {"additionalFields": [{"const": "a", "title": "A", "type": type_}]}}
+        }
+
+    connectors = {"memory": Fielded(Crm())}
+    assert manifest_problems(connectors, URL) == []
+    page = build_manifest(connectors, URL)["platforms"]["memory"]["page"]
+    assert page["messageLog"]["additionalFields"][0]["type"] == type_
 
 
 @pytest.mark.parametrize(("connector", "taken"), [(Undecided, "oauth"), (Promising, "apiKey")])

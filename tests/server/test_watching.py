@@ -48,6 +48,8 @@ async def test_what_failed_stays_open(here: Site) -> None:
     assert found["messagelog_messages_total", "failed", "demo"] == 1
     assert found["messagelog_crm_call_seconds_count", "create", "Rejected", "demo"] == 1
     assert found["messagelog_messages_open", "demo", "failed"] == 1
+    assert 0 <= found["messagelog_oldest_open_seconds", "demo", "failed"] < 600
+    assert found["messagelog_database_up",] == 1
     here.crm.refuse = lambda _call: None
     await here.log(body(message(1, text=TEXT)))
     assert ("messagelog_messages_open", "demo", "failed") not in await figures(here)
@@ -83,9 +85,11 @@ async def test_alive_and_ready(here: Site) -> None:
 async def test_alive_and_not_ready_without_a_database(here: Site) -> None:
     await here.assembly.store.close()
     assert (await here.ask("GET", "/healthz")).status == 200
-    for path in ("/readyz", "/metrics"):
-        reply = await here.ask("GET", path)
-        assert (reply.status, reply.body) == (503, "Not ready: the database does not answer.")
+    reply = await here.ask("GET", "/readyz")
+    assert (reply.status, reply.body) == (503, "Not ready: the database does not answer.")
+    found = await figures(here)
+    assert found["messagelog_database_up",] == 0, "what the process counts is told without a database too"
+    assert "messagelog_last_sweep_timestamp_seconds" in {name for name, *_ in found}
 
 
 @SQLITE_ONLY

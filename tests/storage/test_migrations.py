@@ -120,6 +120,38 @@ async def test_users_of_before_there_were_sessions_stay_signed_in(fresh_url: str
     assert ada == UserRow("acme", "crm", "ada", "Ada", "", None, None, None, created_at=1, updated_at=1)
 
 
+async def test_settings_of_language_and_zone_are_taken_over_under_our_ids(fresh_url: str) -> None:
+    upgrade(fresh_url, "0009")
+    rows = [
+        ("ada", "language", '{"value": "es"}'),
+        ("ada", "autoLogSMS", '{"value": true}'),
+        ("otto", "timezone", '{"value": "Asia/Tokyo"}'),
+        ("otto", "messagelogTimezone", '{"value": "Europe/Paris"}'),
+    ]
+    for user, id_, setting in rows:
+        run_sql(
+            fresh_url,
+            f"""INSERT INTO "userSettings" ("tenant", "platform", "userId", "settingId", "setting", "updatedAt")
+               VALUES ('acme', 'crm', '{user}', '{id_}', '{setting}', 1)""",  # noqa: S608 - values of this test
+        )
+    run_sql(
+        fresh_url,
+        """INSERT INTO "adminSettings" ("tenant", "platform", "settingId", "setting", "updatedAt")
+           VALUES ('acme', 'crm', 'language', '{"value": "ja"}', 1)""",
+    )
+    migrate(fresh_url)
+    store = await open_store(fresh_url)
+    ada, admins = await store.read(lambda: scripts.read_settings("acme", "crm", "ada"))
+    otto, _ = await store.read(lambda: scripts.read_settings("acme", "crm", "otto"))
+    await store.close()
+    assert ada == {"messagelogLanguage": '{"value": "es"}', "autoLogSMS": '{"value": true}'}
+    assert otto == {
+        "timezone": '{"value": "Asia/Tokyo"}',
+        "messagelogTimezone": '{"value": "Europe/Paris"}',
+    }
+    assert admins == {"messagelogLanguage": '{"value": "ja"}'}
+
+
 def test_several_may_migrate_at_once(fresh_url: str) -> None:
     with ThreadPoolExecutor(4) as threads:
         for each in [threads.submit(migrate, fresh_url) for _ in range(4)]:

@@ -42,6 +42,8 @@ def serve(port: int | None = None, env_file: Path | str | None = None) -> None:
         oauth_clients=configuration.oauth_clients(connectors),
         redirect_uri=settings.oauth_redirect_uri,
         bare_state=settings.oauth_bare_state,
+        refused_logs_as_text=settings.refused_logs_as_text,
+        access_log=settings.access_log,
         metrics_token=settings.metrics_token,
         plugins=configuration.plugins(settings),
         required_plugins=configuration.names(settings.required_plugins),

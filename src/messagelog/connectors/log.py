@@ -61,6 +61,11 @@ class LoggedMessage:
         """When it was sent or received, in epoch milliseconds (UTC)."""
         return self.record.sent_at
 
+    @property
+    def typing_duration_ms(self) -> float | None:
+        """How long the user wrote it, in milliseconds; None where the client does not say."""
+        return self.record.typing_duration_ms
+
     @cached_property
     def media(self) -> Media:
         """Its recording, fax, pictures and videos: links to view, and objects that can be opened as a stream."""

@@ -45,7 +45,8 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
     """A person's record in the CRM.
 
     `additional_info` holds this contact's values for the manifest's custom fields under each field's `const`: for a
-    selection a list of `{"const", "title"}`.
+    selection a list of `{"const", "title"}`. `created_at` and `most_recent_activity_at` are ISO 8601 times: the client
+    picks one of several contacts by them, where its user wants that. It shows `title`, `company` and `email`.
     """
 
     id: str
@@ -54,6 +55,10 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
     phone_number: str | None = None
     additional_info: dict[str, Any] | None = None
     created_at: str | None = None
+    most_recent_activity_at: str | None = None
+    title: str | None = None
+    company: str | None = None
+    email: str | None = None
 
 
 class NewContact(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,6 +39,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     return_message: ReturnMessage = msgspec.field(name="returnMessage")
 
 
+class UncertainAnswer(Answer, frozen=True, kw_only=True):
+    """The database has not answered in time: whether anything was accepted is not known."""
+
+
+class EmptyAnswer(Answer, frozen=True, kw_only=True):
+    """The request holds nothing that could be logged."""
+
+
 _IN_PARENTHESES: Final = re.compile(r"\([^()]*\)$")
 
 _WORDS = {
@@ -67,21 +75,28 @@ _AS_IT_IS = frozenset({Trouble.REJECTED, Trouble.TOO_LONG, Trouble.MISTAKE})
 """What would be refused again."""
 
 
-def refusal(message: str, *, message_type: MessageType = "warning") -> Answer:
+def refusal(message: str) -> Answer:
     """Nothing was logged, and why."""
-    return Answer(
-        successful=False,
-        log_ids=[],
-        return_message=ReturnMessage(message=message, message_type=message_type, ttl=5000),
-    )
+    return Answer(successful=False, log_ids=[], return_message=_warning(message))
 
 
-def uncertain() -> Answer:
-    """The database has not answered in time, so that nobody knows whether anything was accepted."""
-    return refusal(
+def _warning(message: str) -> ReturnMessage:
+    return ReturnMessage(message=message, message_type="warning", ttl=5000)
+
+
+def uncertain() -> UncertainAnswer:
+    """Say that the database has not answered in time."""
+    notice = _warning(
         "The server is busy, so it is not certain that this was accepted. "
         "Log again in a moment: nothing is logged twice"
     )
+    return UncertainAnswer(successful=False, log_ids=[], return_message=notice)
+
+
+def nothing_to_log() -> EmptyAnswer:
+    """Say that the request holds nothing that could be logged."""
+    notice = _warning("There are no messages to log in this conversation.")
+    return EmptyAnswer(successful=False, log_ids=[], return_message=notice)
 
 
 def nothing_to_do() -> Answer:

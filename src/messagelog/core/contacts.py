@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+import structlog
 
 from messagelog.connectors import ConnectorError, Contact
 from messagelog.core.plan import CREATE_NEW_CONTACT
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _PAUSE_SECONDS: Final = 1.0
 _REMEMBERED_SECONDS: Final = 60.0
 _REMEMBERED_NUMBERS: Final = 10_000
+
+_log = structlog.get_logger(__name__)
 
 
 class ChosenContact(msgspec.Struct, frozen=True):
@@ -111,6 +114,9 @@ async def _matches(
     except TimeoutError:
         return []
     except ConnectorError as error:
+        _log.warning(
+            "contacts_not_found", platform=connector.name, error=type(error).__name__, status=error.status
+        )
         raise NoContact(f"The contact could not be looked up: {error.meaning}") from error
     return [contact for contact in found.values() if contact.id != CREATE_NEW_CONTACT]
 

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import functools
 import time
+from collections import Counter as Counts
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 
 from messagelog.connectors import ConnectorError
+from messagelog.core.pacing import Circuit
 from messagelog.storage.rows import RowState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from messagelog.storage.rows import OpenCount, RowChange
+    from messagelog.storage.rows import OpenCount, PaceRow, RowChange
 
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 
@@ -43,6 +45,23 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self._logins = Counter(
+            "messagelog_logins",
+            "Sign-ins, by what the CRM said: ok, refused, or unavailable.",
+            ("platform", "outcome"),
+            registry=self.registry,
+        )
+        self._look_ups = Counter(
+            "messagelog_contact_lookups",
+            "Searches for contacts that users asked for: ok, or the type of the error.",
+            ("platform", "outcome"),
+            registry=self.registry,
+        )
+        self._swept_at = Gauge(
+            "messagelog_last_sweep_timestamp_seconds",
+            "When this process last looked for conversation logs that are due, in epoch seconds.",
+            registry=self.registry,
+        )
         # There are a handful of each: what the library does to find one anew takes longer than the counting.
         self._message = functools.cache(self._messages.labels)
         self._call = functools.cache(self._calls.labels)
@@ -52,6 +71,18 @@ class Metrics:
         for change in changes:
             outcome = "retried" if change.state is RowState.PLANNED else str(change.state)
             self._message(platform, outcome).inc()
+
+    def count_login(self, platform: str, outcome: str) -> None:
+        """Count a sign-in: `ok`, `refused` by the CRM, or `unavailable` where the CRM could not answer."""
+        self._logins.labels(platform, outcome).inc()
+
+    def count_look_up(self, platform: str, error: ConnectorError | None = None) -> None:
+        """Count a search for contacts, with the error that it ended with."""
+        self._look_ups.labels(platform, "ok" if error is None else type(error).__name__).inc()
+
+    def note_sweep(self) -> None:
+        """Note that a sweep has ended well."""
+        self._swept_at.set_to_current_time()
 
     def called(self, platform: str, call: str) -> AbstractContextManager[None]:
         """Times a call, whatever it ends with."""
@@ -77,11 +108,15 @@ class _Timed:
         self._outcomes(outcome).observe(self._monotonic() - self._began)
 
 
-class OpenLogs:
-    """What the journal says is not done, as gauges; a fresh one is made of each look at it."""
+class JournalGauges:
+    """What the journal says at one time, as gauges; make a new one for each look at it.
 
-    def __init__(self, counts: Sequence[OpenCount]) -> None:
+    `counts` and `paces` are None where the database did not answer.
+    """
+
+    def __init__(self, counts: Sequence[OpenCount] | None, paces: Sequence[PaceRow] | None) -> None:
         self._counts = counts
+        self._paces = paces
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The gauges, as Prometheus' registries ask for them."""
@@ -90,6 +125,23 @@ class OpenLogs:
             "Messages whose logging met with trouble and is not done: to be tried again, waiting, failed or parked.",
             labels=("platform", "state"),
         )
-        for count in self._counts:
+        oldest = GaugeMetricFamily(
+            "messagelog_oldest_open_seconds",
+            "How long ago the oldest of these messages was accepted.",
+            labels=("platform", "state"),
+        )
+        for count in self._counts or ():
             messages.add_metric((count.platform, count.state), count.messages)
-        yield messages
+            oldest.add_metric((count.platform, count.state), count.oldest_ms / 1000)
+        circuits = GaugeMetricFamily(
+            "messagelog_circuits_open",
+            "Tenants whose CRM does not answer, and is left alone but for a probe now and then.",
+            labels=("platform",),
+        )
+        open_circuits = Counts(row.platform for row in self._paces or () if row.circuit != Circuit.CLOSED)
+        for platform, tenants in sorted(open_circuits.items()):
+            circuits.add_metric((platform,), tenants)
+        answers = self._counts is not None and self._paces is not None
+        database = GaugeMetricFamily("messagelog_database_up", "Whether the database answered this scrape.")
+        database.add_metric((), float(answers))
+        yield from (messages, oldest, circuits, database)

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from messagelog.connectors import ConnectorError, Unavailable
 from messagelog.core import errands
-from messagelog.core.answer import Answer, nothing_to_do, refusal, uncertain, warned
+from messagelog.core.answer import Answer, nothing_to_do, nothing_to_log, refusal, uncertain, warned
 from messagelog.core.bulletin import Bulletin, Watch
 from messagelog.core.catching_up import CatchingUp
 from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
@@ -129,6 +130,7 @@ class Runtime:
         self._settings = settings or UserSettings(store, Locale())
         self._pacer = users.pacer
         self._plugins = plugins
+        self._metrics = caller.metrics
         self._sealer = sealer
         self._clock = clock
         self._sleep = sleep
@@ -176,6 +178,8 @@ class Runtime:
         if self._stopping:
             raise Stopping
         connector = self.connector(user.platform)
+        if request.info.is_empty:
+            return nothing_to_log()
         until = asyncio.get_running_loop().time() + self.times.answer
         try:
             async with asyncio.timeout_at(until + self._grace):
@@ -205,6 +209,7 @@ class Runtime:
             day_of=day_in(user.tzinfo),
             arrived_at=int(self._clock() * 1000),
         )
+        bind_contextvars(log=plan.key.conversation_log_id)  # ties the request's id to its activity
         return await self._logged(Submission(connector, user, request, contact, plan, self._sealer), until)
 
     async def _resolved(
@@ -432,6 +437,7 @@ class Runtime:
             self._woken.clear()
             try:
                 await self.sweep()
+                self._metrics.note_sweep()
             except Exception as error:  # noqa: BLE001 - a database that is away now may be back in a second
                 _log.error("sweep_failed", error=type(error).__name__)
             await self._slept()

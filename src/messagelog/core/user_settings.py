@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from messagelog.core.users import User
     from messagelog.storage import Store
 
-LANGUAGE: Final = "language"
-TIMEZONE: Final = "timezone"
+LANGUAGE: Final = "messagelogLanguage"
+TIMEZONE: Final = "messagelogTimezone"
+"""Ids of our own: the client has a setting `language` itself, for its menus, and sends all of its settings together."""
 
 _LOCALE_SECONDS: Final = 10.0
 _MOST_LOCALES: Final = 10_000
@@ -48,6 +49,14 @@ class AdminSetting(
     is_removed: bool = False
     default_value: Any = None
     options: list[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedSettings:
+    """The settings in force after a change, and what is wrong with those that were left out."""
+
+    settings: dict[str, Setting]
+    problems: tuple[BadRequest, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,27 +148,34 @@ class UserSettings:
                 self._locales.popitem(last=False)
         return locale
 
-    async def change(
-        self, user: User, changed: Mapping[str, Setting | None], removed: Iterable[str]
-    ) -> dict[str, Setting]:
-        """Changes and removes some of a user's own settings; those that are in force then.
+    async def change(self, user: User, changed: Mapping[str, Any], removed: Iterable[str]) -> SavedSettings:
+        """Change and remove some of a user's own settings.
 
         The client sends all that it was told, so what the operator decides is not taken for the user's choice. A
-        null is no choice either. Raises `BadRequest` for an id or a value that cannot be.
+        null is no choice either. A setting that cannot be understood is left out, and what was stored for it stays:
+        the client saves all settings together, so one bad value must not lose the others. Raises `BadRequest` when
+        there would be too many settings.
         """
-        removed = list(removed)
-        chosen = {id_: setting for id_, setting in changed.items() if setting is not None}
-        _check({id_: setting.get("value") for id_, setting in chosen.items()})
-        _check(dict.fromkeys(removed))
+        problems: list[BadRequest] = []
+        kept: dict[str, Setting] = {}
         own, admins = await self._read(user)
-        kept = {id_: _own(setting) for id_, setting in chosen.items() if _may_choose(admins.get(id_))}
+        for id_, setting in changed.items():
+            if setting is None or not _may_choose(admins.get(id_)):
+                continue
+            if not isinstance(setting, dict):
+                problems.append(BadRequest(_named(id_), "expected an object with a value"))
+            elif (problem := _problem(id_, setting.get("value"))) is not None:
+                problems.append(problem)
+            else:
+                kept[id_] = _own(setting)
+        removed = [id_ for id_ in removed if _problem(id_, None) is None]
         if len(own.keys() | kept.keys()) > MOST_SETTINGS:
             raise BadRequest("userSettings", f"expected at most {MOST_SETTINGS:,} settings")
         texts = {id_: msgspec.json.encode(setting).decode() for id_, setting in kept.items()}
         who = (user.tenant, user.platform, user.id)
         await self._store.write(lambda: scripts.change_user_settings(*who, texts, removed))
         self._locales.pop(who, None)
-        return await self.effective(user)
+        return SavedSettings(await self.effective(user), tuple(problems))
 
     async def admins(self, tenant: str, platform: str) -> dict[str, AdminSetting]:
         """The operator's settings for all users of a tenant."""
@@ -214,18 +230,25 @@ def _value(settings: Mapping[str, Setting], id_: str) -> str:
 
 
 def _check(values: Mapping[str, Any]) -> None:
-    """Whether these ids can be kept, and these values be used; `BadRequest` otherwise."""
+    """Raise `BadRequest` for an id that cannot be kept or a value that cannot be used."""
     for id_, value in values.items():
-        if not id_ or len(id_) > LONGEST_ID or not id_.isprintable():
-            raise BadRequest(
-                "userSettings", f"expected ids of settings with 1 to {LONGEST_ID} printable characters"
-            )
-        if value is None or value == "":  # no choice: the next one in line decides
-            continue
-        if id_ == TIMEZONE and not (isinstance(value, str) and is_zone(value)):
-            raise BadRequest(f"{_named(id_)}.value", "expected an IANA time zone, such as Europe/Berlin")
-        if id_ == LANGUAGE and not (isinstance(value, str) and is_language(value)):
-            raise BadRequest(f"{_named(id_)}.value", "expected a language, such as en or pt-BR")
+        if (problem := _problem(id_, value)) is not None:
+            raise problem
+
+
+def _problem(id_: str, value: Any) -> BadRequest | None:
+    """What is wrong with a setting's id or value, naming it; None when it can be kept."""
+    if not id_ or len(id_) > LONGEST_ID or not id_.isprintable():
+        return BadRequest(
+            "userSettings", f"expected ids of settings with 1 to {LONGEST_ID} printable characters"
+        )
+    if value is None or value == "":  # no choice: the next one in line decides
+        return None
+    if id_ == TIMEZONE and not (isinstance(value, str) and is_zone(value)):
+        return BadRequest(f"{_named(id_)}.value", "expected an IANA time zone, such as Europe/Berlin")
+    if id_ == LANGUAGE and not (isinstance(value, str) and is_language(value)):
+        return BadRequest(f"{_named(id_)}.value", "expected a language, such as en or pt-BR")
+    return None
 
 
 def _named(id_: str) -> str:

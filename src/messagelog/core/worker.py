@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from messagelog.core.attempts import attempt_of
 from messagelog.core.job import Job, Shown
 from messagelog.core.recovery import Recovery
-from messagelog.core.settle import Settled
+from messagelog.core.settle import Settled, trouble_of
 from messagelog.storage import ClaimLost, scripts
 from messagelog.storage.rows import Pause, RowChange, RowReport, RowState
 
@@ -129,6 +129,7 @@ class Worker:
             _log.warning("claim_lost", log=settled.log.key.conversation_log_id)
             return Done()
         self._caller.metrics.settled(settled.log.key.platform, settled.changes)
+        _log_trouble(settled)
         await self._told(settled)
         return Done(claim, wait_ms, recreated=settled.anew)
 
@@ -147,6 +148,33 @@ class Worker:
                 lambda: scripts.report_rows(log.key.tenant, log.key.platform, ids)
             )
             self._bulletin.post(log.key, reports)
+
+
+def _log_trouble(settled: Settled) -> None:
+    """Write a line for each message that fails, parks or waits for a sign-in. A reason's detail is not in it.
+
+    The detail may be a connector's own words, and those may quote a message.
+    """
+    log, error = settled.log, settled.error
+    where: dict[str, Any] = {
+        "tenant": log.key.tenant,
+        "platform": log.key.platform,
+        "log": log.key.conversation_log_id,
+    }
+    if error is not None:
+        where |= {"error": type(error).__name__}
+        if error.status is not None:
+            where |= {"status": error.status}
+    for change in settled.changes:
+        if change.state in _IN_TROUBLE:
+            reason = trouble_of(change.reason)
+            _log.warning("message_not_logged", **where, message=change.id, state=change.state, reason=reason)
+    behind = settled.waiting
+    if behind is not None:
+        _log.warning("messages_behind", **where, state=behind.state, reason=trouble_of(behind.reason))
+
+
+_IN_TROUBLE: Final = frozenset({RowState.FAILED, RowState.PARKED, RowState.WAITING})
 
 
 def _no_plan(_log: LogRow, _waiting: Sequence[MessageRow]) -> None:

@@ -30,7 +30,8 @@ class Message(Record, frozen=True, kw_only=True):
     """An SMS (MMS is one with attachments), voicemail or fax.
 
     Times are milliseconds since 1970. `subject` holds the text of an SMS; messages of shared threads have it
-    in `text` too. Whatever RingCentral left out is None or empty.
+    in `text` too. `typing_duration_ms` is how long the user wrote, where the manifest asks for it
+    (`trackSmsTypingDuration`). Whatever RingCentral left out is None or empty.
     """
 
     id: Id
@@ -52,6 +53,7 @@ class Message(Record, frozen=True, kw_only=True):
     author: Party | None = None
     record_type: str | None = None
     availability: str | None = None
+    typing_duration_ms: Number | None = None
 
     def __post_init__(self) -> None:
         # A request may hold a thousand of these: what is tidy already is left as it is.

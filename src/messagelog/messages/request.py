@@ -50,7 +50,7 @@ class LogInfo(Record, frozen=True, kw_only=True):
     """A conversation's messages of a day, or a whole shared thread, as the client sends them.
 
     `date` and the day inside `conversation_log_id` are text in the browser's locale: opaque, never parsed.
-    `conversation_id` is never empty here: where the client gave none, the messages told it.
+    `conversation_id` is empty only where there are no messages either: where the client gave none, they told it.
     """
 
     conversation_id: IdOrNull = ""
@@ -84,17 +84,12 @@ class LogInfo(Record, frozen=True, kw_only=True):
         assign(self, "messages", distinct(messages, [message.id for message in messages]))
         assign(self, "entities", compact(self.entities))
         assign(self, "correspondents", compact(self.correspondents) or self._guest())
-        self._check_presence()
+        if not self.correspondents and not self.is_empty:
+            raise ValueError("correspondents: expected at least one correspondent")
         assign(self, "conversation_id", self._find_conversation_id())
 
     def _guest(self) -> tuple[Party, ...]:
         return (self.guest_party,) if self.is_shared and self.guest_party else ()
-
-    def _check_presence(self) -> None:
-        if not self.messages and not (self.is_shared and self.entities):
-            raise ValueError("messages: expected at least one message")
-        if not self.correspondents:
-            raise ValueError("correspondents: expected at least one correspondent")
 
     def _find_conversation_id(self) -> str:
         if (given := optional_identifier(self.conversation_id or None, "conversationId")) is not None:
@@ -102,10 +97,15 @@ class LogInfo(Record, frozen=True, kw_only=True):
         told = (message.conversation_id for message in self.messages if message.conversation_id)
         # Voicemails and faxes belong to no conversation: there it is the message's own id.
         own = (m.id for m in self.messages if m.kind in {MessageKind.VOICEMAIL, MessageKind.FAX})
-        found = next(told, None) or next(own, None)
+        found = next(told, None) or next(own, None) or ("" if self.is_empty else None)
         if found is None:
             raise ValueError("conversationId: is missing")
         return found
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds nothing that could be logged."""
+        return not self.messages and not (self.is_shared and self.entities)
 
     @property
     def is_shared(self) -> bool:

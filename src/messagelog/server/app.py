@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+import structlog
 from starlette.exceptions import HTTPException
 
 from messagelog.core.answer import ReturnMessage
@@ -30,6 +31,7 @@ from messagelog.server.cors import Cors, CorsHeaders
 from messagelog.server.guard import Guard
 from messagelog.server.hot import HotRoutesApp
 from messagelog.server.http import DATABASE_GONE, RESTARTING, Refused, SessionEnded, json_response
+from messagelog.server.refusals import refusal_response
 from messagelog.storage.port import UnusableFile
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+
+_log = structlog.get_logger(__name__)
 
 _SESSION_ENDED: Final = {
     "successful": False,
@@ -84,6 +88,9 @@ def create_app(
             for mounted in mounts.values():
                 await stack.enter_async_context(mounted.router.lifespan_context(mounted))
             app.state.assembly = await stack.enter_async_context(assembled(parts))
+            for name, connector in parts.connectors.items():
+                if not connector.manifest.get("contactPageUrl"):
+                    _log.warning("contact_page_missing", platform=name)
             if start_at_once:
                 await app.state.assembly.runtime.start()
             yield
@@ -93,6 +100,7 @@ def create_app(
         lifespan,
         hot={("POST", "/messageLog"): _log_messages},
         cors=CorsHeaders(parts.cors_origins),
+        access_log=parts.access_log,
     )
     for path, mounted in mounts.items():
         app.mount(path, mounted)
@@ -110,28 +118,24 @@ async def _log_messages(request: Request) -> Response:
         return await _refusal(request, error)
 
 
-def _refused(error: Refused) -> Response:
-    answer = json_response(error.text, error.status)
-    if error.retry_after is not None:
-        answer.headers["Retry-After"] = str(error.retry_after)
-    return answer
-
-
-async def _refusal(_request: Request, error: Exception) -> Response:
-    """A refusal as the client takes it: a status, and a text as JSON."""
+async def _refusal(request: Request, error: Exception) -> Response:
+    """A refusal as the client takes it: a status, and a text or an object with it."""
+    headers: Mapping[str, str] = {}
     match error:
-        case Refused():
-            return _refused(error)
         case SessionEnded():
             return json_response(_SESSION_ENDED, 401)
+        case Refused():
+            status, text = error.status, error.text
+            headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
         case BadRequest() | RoleMissing():
-            return json_response(str(error), 403 if isinstance(error, RoleMissing) else 400)
+            status, text = 403 if isinstance(error, RoleMissing) else 400, str(error)
         case NotTaken():
-            # A text with an error's status, since the client shows nothing of an answer that says `successful: false`.
-            return json_response(str(error), 422 if isinstance(error, RefusedByPlugin) else 503)
+            # With an error's status, since the client shows nothing of an answer that says `successful: false`.
+            status, text = 422 if isinstance(error, RefusedByPlugin) else 503, str(error)
         case HTTPException():
-            answer = json_response(error.detail, error.status_code)
-            answer.headers.update(error.headers or {})
-            return answer
+            status, text, headers = error.status_code, error.detail, error.headers or {}
         case _:
-            return json_response(DATABASE_GONE if isinstance(error, UnusableFile) else RESTARTING, 503)
+            status, text = 503, DATABASE_GONE if isinstance(error, UnusableFile) else RESTARTING
+    answer = refusal_response(request.scope, status, text)
+    answer.headers.update(headers)
+    return answer

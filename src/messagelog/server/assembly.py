@@ -51,8 +51,9 @@ class Parts:
     without end. `contact_seconds` is how long contacts that were found are kept, `kept` how long all the rest is;
     `locale` is the operator's language and zone for users who say nothing else. `oauth_clients` are who we are at
     the CRMs' authorization servers, by connector; those send the user back to `redirect_uri`. `bare_state` allows
-    the client's own, unsigned state. `plugins` see each request, in this order; without the work of the
-    `required_plugins` nothing is logged. With a `metrics_token` nobody reads the metrics
+    the client's own, unsigned state. `refused_logs_as_text` answers a log that was refused with a text that clients
+    before the newest show. `access_log` writes a line for each answer. `plugins` see each request, in this order;
+    without the work of the `required_plugins` nothing is logged. With a `metrics_token` nobody reads the metrics
     without it. In tests, `clock` (epoch milliseconds) stands in for the database's own
     clock, and `now` (epoch seconds) for this process's, by which tokens and credentials end; `luck` is where in its
     time each retry lies, from 0 up to 1. `passwords` makes and checks the hashes of operators' passwords; the
@@ -79,6 +80,8 @@ class Parts:
     oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
     redirect_uri: str = REDIRECT_URI
     bare_state: bool = False
+    refused_logs_as_text: bool = False
+    access_log: bool = False
     metrics_token: str = field(default="", repr=False)
     passwords: Callable[[], Passwords] = Passwords
     old_secret_keys: tuple[str, ...] = field(default=(), repr=False)

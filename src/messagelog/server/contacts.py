@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import structlog
 from msgspec import UNSET
 
 from messagelog.connectors import ConnectorError, NewContact, OutcomeUnknown
@@ -27,14 +28,18 @@ from messagelog.server.routes import Router
 from messagelog.server.shapes import ContactRow, ContactsAnswer, NewContactAnswer, NewContactForm
 
 if TYPE_CHECKING:
+    from msgspec import UnsetType
     from starlette.requests import Request
     from starlette.responses import Response
 
     from messagelog.connectors import Connector, Contact
+    from messagelog.server.assembly import Assembly
 
 router = Router()
 
 _LONGEST_NAME: Final = 255
+
+_log = structlog.get_logger(__name__)
 
 
 @router.get("/contact")
@@ -61,9 +66,9 @@ async def find_contact(request: Request) -> Response:
             seconds=assembly.parts.times.answer,
         )
     except ConnectorError as error:
-        return json_response(_not_searched(error, offer))
-    noun = "contact" if len(found) == 1 else "contacts"
-    notice = ReturnMessage(message=f"Found {len(found)} {noun}", message_type="success", ttl=3000)
+        return json_response(_not_searched(assembly, connector, error, offer))
+    assembly.metrics.count_look_up(connector.name)
+    notice = _found(len(found)) if found else _not_found(connector, number)
     rows = [_row(connector, contact) for contact in found]
     return json_response(ContactsAnswer(successful=True, return_message=notice, contact=rows + offer))
 
@@ -82,7 +87,8 @@ async def find_contact_with_name(request: Request) -> Response:
         session = await session_of(request, connector, user)
         found = await asked(request, connector, connector.find_contact_with_name(session, name))
     except ConnectorError as error:
-        return json_response(_not_searched(error, []))
+        return json_response(_not_searched(assembly, connector, error, []))
+    assembly.metrics.count_look_up(connector.name)
     rows = [_row(connector, contact) for contact in found if contact.id != CREATE_NEW_CONTACT]
     notice = None if rows else _warning("No contact has a name like this.")
     return json_response(ContactsAnswer(successful=True, return_message=notice, contact=rows))
@@ -159,7 +165,13 @@ def _new_contact(form: NewContactForm) -> NewContact:
     )
 
 
-def _not_searched(error: ConnectorError, offer: list[ContactRow]) -> ContactsAnswer:
+def _not_searched(
+    assembly: Assembly, connector: Connector, error: ConnectorError, offer: list[ContactRow]
+) -> ContactsAnswer:
+    assembly.metrics.count_look_up(connector.name, error)
+    _log.warning(
+        "contacts_not_found", platform=connector.name, error=type(error).__name__, status=error.status
+    )
     # A look-up changes nothing, so a lost answer is no more than that.
     why = "The CRM did not answer." if isinstance(error, OutcomeUnknown) else error.meaning
     notice = _warning(f"Contacts could not be looked up. {why}")
@@ -170,15 +182,40 @@ def _warning(message: str) -> ReturnMessage:
     return ReturnMessage(message=message, message_type="warning", ttl=5000)
 
 
+def _found(count: int) -> ReturnMessage:
+    noun = "contact" if count == 1 else "contacts"
+    return ReturnMessage(message=f"Found {count} {noun}", message_type="success", ttl=3000)
+
+
+def _not_found(connector: Connector, number: str) -> ReturnMessage:
+    """The answer of the reference: a warning, whose details name the number."""
+    crm = connector.display_name or connector.name
+    text = f"A contact with the phone number {number} could not be found in your {crm} account."
+    return ReturnMessage(
+        message="Contact not found",
+        message_type="warning",
+        ttl=5000,
+        details=[{"title": "Details", "items": [{"id": "1", "type": "text", "text": text}]}],
+    )
+
+
 def _row(connector: Connector, contact: Contact) -> ContactRow:
     return ContactRow(
         id=contact.id,
         name=contact.name,
         type=contact.type,
         phone=contact.phone_number,
-        created_date=UNSET if contact.created_at is None else contact.created_at,
+        created_date=_known(contact.created_at),
+        most_recent_activity_date=_known(contact.most_recent_activity_at),
+        title=_known(contact.title),
+        company=_known(contact.company),
+        email=_known(contact.email),
         additional_info=row_info(connector, contact.additional_info or {}),
     )
+
+
+def _known(value: str | None) -> str | UnsetType:
+    return UNSET if value is None else value
 
 
 def _new_contact_row(connector: Connector) -> ContactRow:

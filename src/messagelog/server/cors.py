@@ -74,7 +74,7 @@ def _middleware(app: ASGIApp, origins: Collection[str]) -> CORSMiddleware:
         allow_origins=list(origins),
         allow_methods=["*"],
         allow_headers=["*"],
-        expose_headers=["x-refreshed-jwt-token"],
+        expose_headers=["x-refreshed-jwt-token", "x-request-id"],
         allow_private_network=True,  # the extension may speak to a server on the user's own machine or network
         max_age=600,
     )

@@ -130,7 +130,7 @@ _MEANINGS: Final = {
     408: "The body took too long to arrive.",
     409: "It may not be done: a text that says why.",
     413: "The body is too large.",
-    422: "A plugin has refused the messages, and says why. Nothing of them was kept.",
+    422: "Nothing of it was kept: the CRM or a plugin has refused the messages, and why.",
     429: "Too many requests of the user, or wrong sign-ins of the address. `Retry-After` has the seconds to wait.",
     500: "Something failed that should not. What was accepted before is kept.",
     502: "The CRM did not make the contact, or nobody knows.",
@@ -221,8 +221,9 @@ class Described:
     """What a route reads and answers: a type, or a schema where no type of ours stands behind it.
 
     `answer` is None where the route only refuses. `refuses` are the statuses of refusals beside those that any route
-    may have; `notice` says that one of them may be a notice instead of a text. `leads` says that a good answer is a
-    redirect. Where a `token` comes along, the answer may bring a new one, unless `ends` says that its session is over.
+    may have: a text, or a notice where the newest client asks. A `supervisor`'s route has texts alone.
+    `leads` says that a good answer is a redirect. Where a `token` comes along, the answer may bring a new one, unless
+    `ends` says that its session is over.
     An `operator` signs in for herself: with a token of hers, as a bearer only.
     """
 
@@ -236,13 +237,13 @@ class Described:
     ends: bool = False
     operator: bool = False
     refuses: tuple[int, ...] = ()
-    notice: bool = False
+    supervisor: bool = False
     leads: bool = False
     media_type: str = "application/json"
 
     def operation(self) -> Schema:
         """As OpenAPI has it, but for what FastAPI knows."""
-        refusal = {"anyOf": [_TEXT, _NOTICE]} if self.notice else _TEXT
+        refusal = _TEXT if self.operator or self.supervisor else {"anyOf": [_TEXT, _NOTICE]}
         refuses = {*self.refuses, *_ALWAYS, *((400,) if self.token or self.query else ())}
         refuses |= {400, 408, 413} if self.body is not None else set()
         refuses |= {429} if self.token else set()
@@ -289,13 +290,16 @@ _RC_ACCOUNT: Final = Parameter("rcAccountId", "Not used.", "0d6fa7a0")
 
 ROUTES: Final[dict[str, Described]] = {
     "GET /isAlive": Described(answer=_TEXT, example="OK", media_type="text/plain"),
-    "GET /healthz": Described(answer=_TEXT, example="OK", media_type="text/plain"),
-    "GET /readyz": Described(answer=Readiness, example={"ready": True, "checks": {"database": "ok"}}),
+    "GET /healthz": Described(answer=_TEXT, example="OK", media_type="text/plain", supervisor=True),
+    "GET /readyz": Described(
+        answer=Readiness, example={"ready": True, "checks": {"database": "ok"}}, supervisor=True
+    ),
     "GET /metrics": Described(
         answer=_TEXT,
         example='messagelog_messages_total{platform="demo",outcome="logged"} 1.0',
         media_type="text/plain",
         refuses=(403,),
+        supervisor=True,
     ),
     "GET /serverVersionInfo": Described(answer=Version, example={"version": "0.1.0"}),
     "GET /releaseNotes": Described(answer=_OBJECT, example={}),
@@ -357,7 +361,6 @@ ROUTES: Final[dict[str, Described]] = {
             "name": "Ada Lovell",
             "returnMessage": _notice("Connected to Demo CRM."),
         },
-        notice=True,
         refuses=(429,),
     ),
     "GET /oauth/start": Described(
@@ -471,6 +474,7 @@ ROUTES: Final[dict[str, Described]] = {
         example={"successful": True, "logs": [], "returnMessage": None},
     ),
     "POST /operators/session": Described(
+        supervisor=True,
         body=SignInForm,
         body_example={"name": "grace", "password": "correct horse battery"},
         answer=OperatorToken,

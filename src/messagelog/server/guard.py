@@ -10,7 +10,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from messagelog.core.asking import place_of
-from messagelog.server.http import RENEWED, RESTARTING, json_response
+from messagelog.server.http import RENEWED, RESTARTING
+from messagelog.server.refusals import refusal_response
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -53,7 +54,7 @@ class Guard:
         try:
             await self._app(scope, receive, watched)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, see `answer_to`
-            answer = answer_to(error, scope["path"])
+            answer = answer_to(error, scope)
             if answer is not None and not started:
                 await answer(scope, receive, send)
 
@@ -64,7 +65,7 @@ def renewed_token(scope: Scope) -> list[tuple[bytes, bytes]]:
     return [] if token is None else [(_RENEWED_HEADER, token.encode())]
 
 
-def answer_to(error: BaseException, path: str) -> Response | None:
+def answer_to(error: BaseException, scope: Scope) -> Response | None:
     """The answer to a request that ended with an error which nobody caught; None where nobody waits for one.
 
     Such an error is told of by its type and place, in one line: its text may quote a message or a secret. It goes no
@@ -75,6 +76,6 @@ def answer_to(error: BaseException, path: str) -> Response | None:
         return None  # she left before her request was whole
     if isinstance(error, asyncio.CancelledError):
         # The server ends and waits no longer. This is the task's outermost layer, so it ends here as it should.
-        return json_response(RESTARTING, 503)
-    _log.error("request_failed", path=path, error=type(error).__name__, place=place_of(error))
-    return json_response(_FAILED, 500)
+        return refusal_response(scope, 503, RESTARTING)
+    _log.error("request_failed", path=scope["path"], error=type(error).__name__, place=place_of(error))
+    return refusal_response(scope, 500, _FAILED)

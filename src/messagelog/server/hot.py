@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 
 from messagelog.server.guard import answer_to, renewed_token
+from messagelog.server.request_ids import Exchange
 from messagelog.server.routes import DescribedApp
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 
 class HotRoutesApp(DescribedApp):
-    """An application that answers its `hot` routes, by method and path, itself; all others are its routes'."""
+    """An application that answers its `hot` routes, by method and path, itself; all others are its routes'.
+
+    `access_log` has a line written for each answer.
+    """
 
     def __init__(
         self,
@@ -36,17 +40,29 @@ class HotRoutesApp(DescribedApp):
         *,
         hot: Mapping[tuple[str, str], Answering],
         cors: CorsHeaders,
+        access_log: bool = False,
     ) -> None:
         super().__init__(routers, lifespan)
+        self._access_log = access_log
         self._hot = hot
         self._cors = cors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request, or passes it on."""
-        hot = self._hot.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if hot is None:
+        if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
+        exchange = Exchange(scope, send, timed=self._access_log)
+        try:
+            hot = self._hot.get((scope["method"], scope["path"]))
+            if hot is None:
+                await super().__call__(scope, receive, exchange.send)
+            else:
+                await self._answer(hot, scope, receive, exchange.send)
+        finally:
+            exchange.end()
+
+    async def _answer(self, hot: Answering, scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = self
         request = Request(scope, receive)
         started = False
@@ -55,7 +71,7 @@ class HotRoutesApp(DescribedApp):
             started = True
             await self._send(answer, request, send)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, see `answer_to`
-            instead = answer_to(error, scope["path"])
+            instead = answer_to(error, scope)
             if instead is not None and not started:
                 await self._send(instead, request, send)
 

@@ -38,7 +38,7 @@ _DONE_BY_THE_CORE: Final = ("getAuthType", "getLogFormatType", "refreshUserInfo"
 
 _NOT_DONE: Final = (
     *("createCallLog", "updateCallLog", "getCallLog", "upsertCallDisposition", "cacheCallNote"),
-    *("getUserList", "getLicenseStatus"),
+    *("getUserList", "getLicenseStatus", "getManagedAuthOptions"),
     *("listAppointments", "createAppointment", "updateAppointment"),
     *("refreshAppointment", "confirmAppointment", "cancelAppointment"),
 )

@@ -72,9 +72,11 @@ async def log_in(request: Request) -> Response:
     try:
         async with asyncio.timeout(assembly.parts.times.answer):
             user = await assembly.users.sign_in(connector, credentials, hostname)
-    except (AuthExpired, Rejected, NotFound):
+    except (AuthExpired, Rejected, NotFound) as error:
+        report_login(assembly, connector, error)
         return notice("Could not load user information", 400)
-    except (ConnectorError, TimeoutError):
+    except (ConnectorError, TimeoutError) as error:
+        report_login(assembly, connector, error)
         forget_guess(request)
         return notice("The CRM cannot be reached at the moment", 400)
     forget_guess(request)
@@ -104,8 +106,18 @@ async def log_out(request: Request) -> Response:
     return json_response({**msgspec.to_builtins(told), "returnMessage": told})
 
 
+def report_login(assembly: Assembly, connector: Connector, error: Exception) -> None:
+    """Write down that the CRM refused a sign-in, or could not answer. Who it was is not known then."""
+    outcome = "refused" if isinstance(error, AuthExpired | Rejected | NotFound) else "unavailable"
+    assembly.metrics.count_login(connector.name, outcome)
+    status = error.status if isinstance(error, ConnectorError) else None
+    name = type(error).__name__
+    _log.warning("login_failed", platform=connector.name, outcome=outcome, error=name, status=status)
+
+
 def connected(assembly: Assembly, connector: Connector, user: User) -> Response:
-    """The answer to a user who has signed in: her session token and name."""
+    """The answer to a user who has signed in: the session token and the user's name."""
+    assembly.metrics.count_login(connector.name, "ok")
     crm = connector.display_name or connector.name
     told = ReturnMessage(message=f"Connected to {crm}.", message_type="success", ttl=1000)
     assembly.runtime.wake()  # what has waited for her goes on

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 router = Router()
 
+_CLIENT_ID: Final = "messagelog"
+"""Not empty, since the Developer Console takes no empty one. `/oauth/start` puts the operator's own in its place."""
+
 _FORMS: Final = ("callLog", "messageLog", "newContact")
 
 _SETTINGS: Final[dict[str, Any]] = {
@@ -95,7 +98,7 @@ def platform_manifest(
         "urlIdentifier": "*",
         "environment": {"type": "fixed", "url": connector.base_url},
         "auth": _auth(connector, public_url, redirect_uri),
-        "contactPageUrl": "https://{hostname}/{contactType}/{contactId}",
+        "contactPageUrl": "",  # where a contact's page is only the connector knows
         "embeddedOnCrmPage": {"welcomePage": {"docLink": "", "videoLink": ""}},
         **connector.manifest,
         "name": connector.name,  # the client looks it up by this name
@@ -116,7 +119,12 @@ def _auth(connector: Connector, public_url: str, redirect_uri: str) -> dict[str,
     """How users sign in. The client opens `authUrl`, with values of its own behind it that we do not need."""
     if connector.oauth is None:
         return {"type": "apiKey", "apiKey": {"page": _login_page(connector)}}
-    told = {"authUrl": f"{public_url}/oauth/start", "clientId": "", "redirectUri": redirect_uri, "scope": ""}
+    told = {
+        "authUrl": f"{public_url}/oauth/start",
+        "clientId": _CLIENT_ID,
+        "redirectUri": redirect_uri,
+        "scope": "",
+    }
     return {"type": "oauth", "oauth": told}
 
 

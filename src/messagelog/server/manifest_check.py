@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -26,7 +27,7 @@ class _Option(msgspec.Struct):
 class _Field(msgspec.Struct, rename="camel"):
     const: str
     title: str
-    type: Literal["selection", "checkbox", "inputField", "warning"]
+    type: str
     contact_dependent: bool = False
     contact_type_dependent: bool = False
     required: bool = False
@@ -132,6 +133,21 @@ class _Manifest(msgspec.Struct, rename="camel"):
 
 _FORMS: Final = ("callLog", "messageLog", "newContact")
 
+_FIELD_TYPES: Final = (
+    "selection",
+    "checkbox",
+    "inputField",
+    "warning",
+    "string",
+    "date",
+    "boolean",
+    "button",
+)
+"""The types that the reference's pages name. A newer client may know others, so only what is misspelt is refused."""
+
+_ALMOST: Final = 0.8
+"""How similar a word is to one that it is taken for (`difflib`'s ratio)."""
+
 
 def manifest_problems(
     connectors: Mapping[str, Connector], public_url: str, redirect_uri: str = REDIRECT_URI
@@ -206,7 +222,8 @@ def _url_problems(platform: _Platform) -> Iterator[str]:
         yield "environment.urlIdentifier: is missing"
     if environment.type == "selectable" and not environment.selections:
         yield "environment.selections: expected at least one"
-    if not platform.contact_page_url.startswith(("http://", "https://")):
+    page = platform.contact_page_url
+    if page and not page.startswith(("http://", "https://")):
         yield "contactPageUrl: expected an http:// or https:// URL"
 
 
@@ -225,10 +242,15 @@ def _auth_problems(auth: _Auth) -> Iterator[str]:
 
 
 def _form_problems(page: Mapping[str, Any]) -> Iterator[str]:
-    """Fields that come twice: the client keeps what is filled in by their names."""
+    """Fields that come twice, since the client keeps what is filled in by their names; and misspelt types."""
     for form in _FORMS:
         seen: set[str] = set()
         for n, field in enumerate(page[form]["additionalFields"]):
+            type_ = field["type"]
+            meant = get_close_matches(type_, _FIELD_TYPES, 1, _ALMOST) if type_ not in _FIELD_TYPES else []
+            if not type_ or meant:
+                hint = f": did you mean {meant[0]}?" if meant else ""
+                yield f"page.{form}.additionalFields[{n}].type: the client knows no such type{hint}"
             if field["const"] in seen:
                 yield f"page.{form}.additionalFields[{n}].const: there is another field with this name"
             seen.add(field["const"])

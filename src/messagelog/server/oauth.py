@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from messagelog.connectors import AuthExpired, ConnectorError, NotFound, Rejected
 from messagelog.server.http import Refused, assembly_of, count_guess, forget_guess, query_values
-from messagelog.server.login import checked_hostname, connected, notice, platform_in
+from messagelog.server.login import checked_hostname, connected, notice, platform_in, report_login
 from messagelog.server.routes import Router
 from messagelog.server.states import BadState, StaleState
 
@@ -107,9 +107,11 @@ async def callback(request: Request) -> Response:
                 redirect_uri=assembly.parts.redirect_uri,
                 verifier=verifier if oauth.pkce else None,
             )
-    except (AuthExpired, Rejected, NotFound):
+    except (AuthExpired, Rejected, NotFound) as error:
+        report_login(assembly, connector, error)
         return notice(f"{crm} did not accept the sign-in. Please connect again.", 200)
-    except (ConnectorError, TimeoutError):
+    except (ConnectorError, TimeoutError) as error:
+        report_login(assembly, connector, error)
         forget_guess(request)
         return notice("The CRM cannot be reached at the moment", 200)
     forget_guess(request)

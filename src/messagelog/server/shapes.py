@@ -29,7 +29,7 @@ class NewContactForm(msgspec.Struct, rename="camel"):
 class SettingsForm(msgspec.Struct, rename="camel"):
     """The body of `POST /user/settings`: settings to be written over those of before, and ids of some to be removed."""
 
-    user_settings: dict[str, Setting | None] = {}
+    user_settings: dict[str, Any] = {}
     setting_keys_to_remove: list[str] = []
 
 
@@ -48,6 +48,10 @@ class ContactRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     default_contact_type: str | UnsetType = UNSET
     additional_info: dict[str, Any] | UnsetType = UNSET
     created_date: str | UnsetType = UNSET
+    most_recent_activity_date: str | UnsetType = UNSET
+    title: str | UnsetType = UNSET
+    company: str | UnsetType = UNSET
+    email: str | UnsetType = UNSET
 
 
 class ContactsAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -67,9 +71,10 @@ class NewContactAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
 
 
 class SettingsAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The settings that are in force after a change."""
+    """The settings that are in force after a change, and a warning that names those that were left out."""
 
     user_settings: dict[str, Setting]
+    return_message: ReturnMessage | UnsetType = UNSET
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 router = Router()
 
 _NO_ADMIN: Final = "Admin validation failed"
+_MOST_NAMED: Final = 5
+"""How many of the settings that were left out a warning names."""
 
 
 @router.get("/user/settings")
@@ -38,16 +40,21 @@ async def read_settings(request: Request) -> Response:
 
 @router.post("/user/settings")
 async def change_settings(request: Request) -> Response:
-    """Changes the settings that the body names and leaves others alone; answers with those in force then.
+    """Change the settings that the body names, leave others alone, and answer with those in force then.
 
     What the operator decides for everybody is not taken from the body: the client sends back all that it was told.
+    A setting that cannot be understood is left out, and named in a warning.
     """
     user = await signed_in(request)
     form = await read_form(request, SettingsForm)
-    settings = await assembly_of(request).settings.change(
-        user, form.user_settings, form.setting_keys_to_remove
-    )
-    return json_response(SettingsAnswer(user_settings=settings))
+    saved = await assembly_of(request).settings.change(user, form.user_settings, form.setting_keys_to_remove)
+    if not saved.problems:
+        return json_response(SettingsAnswer(user_settings=saved.settings))
+    message = "Not saved: " + "; ".join(str(problem) for problem in saved.problems[:_MOST_NAMED])
+    if len(saved.problems) > _MOST_NAMED:
+        message += f"; and {len(saved.problems) - _MOST_NAMED} more"
+    notice = ReturnMessage(message=message, message_type="warning", ttl=10_000)
+    return json_response(SettingsAnswer(user_settings=saved.settings, return_message=notice))
 
 
 @router.get("/user/preloadSettings")

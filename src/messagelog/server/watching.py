@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
-from messagelog.core.metrics import OpenLogs
+from messagelog.core.metrics import JournalGauges
 from messagelog.server.http import Refused, assembly_of, bearer_of, json_response
 from messagelog.server.routes import Router
 from messagelog.server.shapes import Readiness
@@ -32,6 +32,8 @@ router = Router()
 
 _PATIENCE: Final = 2.0
 """How long (seconds) the database may take to answer a probe: less than probes are commonly given."""
+
+_MOST_PACES: Final = 10_000
 
 _log = structlog.get_logger(__name__)
 
@@ -61,7 +63,14 @@ async def metrics(request: Request) -> Response:
     if expected and not hmac.compare_digest(given.encode(), expected.encode()):
         raise Refused(403, "The metrics need the token of MESSAGELOG_METRICS_TOKEN, as a bearer.")
     momentary = CollectorRegistry()
-    momentary.register(OpenLogs(await _asked(assembly, scripts.count_open)))
+    try:
+        counts = await _asked(assembly, scripts.count_open)
+        paces = await _asked(assembly, lambda: scripts.active_paces(_MOST_PACES))
+    except Refused:  # what this process counts is told all the same, and that the database is down
+        gauges = JournalGauges(None, None)
+    else:
+        gauges = JournalGauges(counts, paces)
+    momentary.register(gauges)
     body = generate_latest(assembly.metrics.registry) + generate_latest(momentary)
     return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 

@@ -299,11 +299,15 @@ class UserSummary(msgspec.Struct, frozen=True):
 
 
 class OpenCount(msgspec.Struct, frozen=True):
-    """How many messages of a platform met with trouble, are not logged, and are in this state."""
+    """How many messages of a platform met with trouble, are not logged, and are in this state.
+
+    `oldest_ms` is how long ago the oldest of them was accepted.
+    """
 
     platform: str
     state: str
     messages: int
+    oldest_ms: int
 
 
 class LogSummary(msgspec.Struct, frozen=True):

@@ -213,8 +213,9 @@ LIMIT :limit
 SELECT MIN("dueAt"), {now} FROM "conversationLogs" WHERE "dueAt" IS NOT NULL
 
 -- name: count_open
--- How many messages met with trouble and are not logged, by platform and state, for the metrics: by an index of those.
-SELECT "platform", "state", COUNT(*)
+-- How many messages met with trouble and are not logged, by platform and state, and how old (ms) the oldest is, for the
+-- metrics: by an index of those.
+SELECT "platform", "state", COUNT(*), {now} - MIN("createdAt")
 FROM "messageLogs"
 WHERE "reason" IS NOT NULL AND "state" <> 'logged'
 GROUP BY "platform", "state"

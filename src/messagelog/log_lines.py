@@ -1,0 +1,85 @@
+"""Log lines: one JSON object a line on standard error, of this package and of the libraries that it uses.
+
+A library's text may quote what it was given: a connection string, a request, an exception's words. Of its records only
+the part that stands in its source is written (the message without its arguments, its first line), and of exceptions
+the type and the place.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_LONGEST_MESSAGE: Final = 200
+
+
+def configure_log() -> None:
+    """Write log lines as JSON on standard error; libraries speak from warnings on."""
+    # structlog loads Rich where it is there, for tracebacks in colour that no line of ours has. None is not there.
+    sys.modules["rich"] = None  # type: ignore[assignment]
+    import structlog  # noqa: PLC0415 - without Rich
+
+    del sys.modules["rich"]
+    common: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*common, structlog.processors.JSONRenderer()],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_LibraryFormatter(structlog.get_logger("library")))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
+
+
+def report_crashes() -> None:
+    """Have an error that ends the process be one line too: its type and place, not its words."""
+    sys.excepthook = _report_crash
+
+
+class _LibraryFormatter(logging.Formatter):
+    """Formats a record of the standard library's logging as one of our lines."""
+
+    def __init__(self, logger: Any) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record: its logger, its message as the library's source has it, an exception's type."""
+        message = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+        event: dict[str, Any] = {
+            "event": "library",
+            "logger": record.name,
+            "message": message.partition("\n")[0][:_LONGEST_MESSAGE],
+        }
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            event |= {"error": type(error).__name__, "place": place_of(error.__traceback__)}
+        processed: Any = event
+        import structlog  # noqa: PLC0415 - configured by now
+
+        for processor in structlog.get_config()["processors"]:
+            processed = processor(self._logger, record.levelname.lower(), processed)
+        return str(processed)
+
+
+def _report_crash(_type: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    import structlog  # noqa: PLC0415 - configured by now
+
+    _log = structlog.get_logger(__name__)
+    _log.error("crashed", error=type(error).__name__, place=place_of(traceback))
+
+
+def place_of(traceback: TracebackType | None) -> str:
+    """The file and line where an error was raised; empty where that is not known."""
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return "" if traceback is None else f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}"

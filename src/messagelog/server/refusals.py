@@ -1,0 +1,60 @@
+"""Refusals in the form that the client shows.
+
+Clients 1.6 and 1.7.0 send their token in the query, and show an error's text. The newest client sends its token as a
+bearer, and shows the `returnMessage` of an object.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from starlette.requests import Request
+
+from messagelog.core.answer import EmptyAnswer, ReturnMessage, UncertainAnswer
+from messagelog.server.http import SIGN_IN, assembly_of, bearer_of, json_response
+from messagelog.server.shapes import Outcome
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+    from starlette.types import Scope
+
+    from messagelog.core.answer import Answer
+
+_NOT_THE_CLIENTS: Final = ("/operators", "/metrics", "/readyz", "/healthz")
+"""Where paths begin that are not the client's: a bearer's token there is an operator's or a supervisor's."""
+
+_SIGNS_OUT: Final = "authorize CRM platform"
+"""The client takes an error with these words for the end of its session."""
+
+_TTL: Final = 5000  # milliseconds
+
+
+def takes_objects(scope: Scope) -> bool:
+    """Whether a request comes from the newest client, which shows the `returnMessage` of a refusal."""
+    return bearer_of(Request(scope)) is not None and not scope["path"].startswith(_NOT_THE_CLIENTS)
+
+
+def refusal_response(scope: Scope, status: int, text: str) -> Response:
+    """Return a refusal with this text, which no client takes for the end of its session unless it says `SIGN_IN`."""
+    if text != SIGN_IN:
+        text = text.replace(_SIGNS_OUT, "authorize the CRM")
+    if not takes_objects(scope):
+        return json_response(text, status)
+    notice = ReturnMessage(message=text, message_type="warning", ttl=_TTL)
+    return json_response(Outcome(successful=False, return_message=notice), status)
+
+
+def refused_log_response(request: Request, answer: Answer) -> Response:
+    """Return the answer to a log of which nothing was kept.
+
+    The newest client shows it with an error status only. Clients before it show nothing of it, unless the operator
+    has it answered as a text; then the widget waits for its 15 seconds.
+    """
+    status = 503 if isinstance(answer, UncertainAnswer) else 422
+    if isinstance(answer, EmptyAnswer):  # as the reference answers it
+        return json_response(answer)
+    if takes_objects(request.scope):
+        return json_response(answer, status)
+    if assembly_of(request).parts.refused_logs_as_text:
+        return refusal_response(request.scope, status, answer.return_message.message)
+    return json_response(answer)
