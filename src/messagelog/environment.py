@@ -27,9 +27,8 @@ ENV_FILE: Final = "MESSAGELOG_ENV_FILE"
 _PREFIX: Final = "MESSAGELOG_"
 _OF_PLUGINS: Final = "MESSAGELOG_PLUGIN_"
 _OF_CONNECTORS: Final = "MESSAGELOG_OAUTH_"
-_LIKENESS: Final = (
-    0.75  # of 1, from where on a name may be meant: one or two wrong letters, or a word left out
-)
+_LIKENESS: Final = 0.75
+"""Of 1, from where on a name may be meant: one or two letters are wrong, or a word is left out."""
 
 _log = structlog.get_logger(__name__)
 

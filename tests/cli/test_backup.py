@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from messagelog.storage.opening import SCHEMA_VERSION
 from messagelog.storage.sqlite_file import hold, serve_alone
 from storage.files import add_operators, journal_file, operators
 from support.process import command
@@ -14,6 +15,7 @@ from support.process import command
 if TYPE_CHECKING:
     from pathlib import Path
 
+HELD = f"schema {SCHEMA_VERSION}, 0 conversation logs"
 POSTGRES = {"MESSAGELOG_DATABASE_URL": "postgresql://ada:hidden@db.example.com/journal"}
 
 
@@ -32,20 +34,18 @@ def test_there_and_back(path: Path, env: dict[str, str], tmp_path: Path) -> None
     done = command("backup", str(copy), env=env)
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
-        f"{copy} is a copy of the database: {copy.stat().st_size:,} bytes, schema 0009, 0 conversation logs.",
+        f"{copy} is a copy of the database: {copy.stat().st_size:,} bytes, {HELD}.",
         "Keep the secret keys in another place. Neither is of use without the other.",
     ]
     add_operators(path, "grace")
     done = command("restore", str(copy), env=env, stdin=b"n\n")
     assert done.code == 1
-    assert done.out.startswith(
-        f"{copy}: schema 0009, 0 conversation logs.\nPut it in the place of {path}, which"
-    )
+    assert done.out.startswith(f"{copy}: {HELD}.\nPut it in the place of {path}, which")
     assert operators(path) == ["ada", "grace"]
     done = command("restore", str(copy), env=env, stdin=b"y\n")
     assert (done.code, done.out.splitlines()[-1]) == (
         0,
-        f"{path} is restored: schema 0009, 0 conversation logs.",
+        f"{path} is restored: {HELD}.",
     )
     assert operators(path) == ["ada"]
     add_operators(path, "grace")

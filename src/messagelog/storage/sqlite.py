@@ -37,9 +37,8 @@ _BUSY_SECONDS: Final = 30
 _READER_BUSY_SECONDS: Final = 2  # it waits on the event loop's thread, and only for the repair after a crash
 _VERSION_SECONDS: Final = 10
 _WAL_BYTES: Final = 64 * 1024 * 1024
-_CACHED_STATEMENTS: Final = (
-    512  # all of ours, and room for those that differ from one transaction to the next
-)
+_CACHED_STATEMENTS: Final = 512
+"""All of ours, and room for those that differ from one transaction to the next."""
 
 
 @dataclass(frozen=True, slots=True)

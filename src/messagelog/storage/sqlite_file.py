@@ -119,7 +119,7 @@ def hold(path: Path) -> HeldFile:
 def _held(path: Path, lock: int) -> str | None:
     """The identity of the file, once the lock is held together with others; None when it has to be tried again."""
     if _lock(lock, alone=True):
-        prepare(path)
+        _prepare(path)
         identity = _identity(path) or ""
         _write(lock, identity)
         # The change to a shared lock has a gap, in which a restore may come first.
@@ -137,7 +137,7 @@ def _held(path: Path, lock: int) -> str | None:
     return recorded
 
 
-def prepare(path: Path) -> None:
+def _prepare(path: Path) -> None:
     """Check what stands beside a file that no process has open, and make the file private, or make it at all."""
     if beside(path, "-restore").exists():
         raise RestoreUnfinished(
