@@ -232,4 +232,38 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         ),
         ("tests/core/test_runs.py", "-k", "copy"),
     ),
+    Mutant(
+        "whose log stands beside a file",
+        (
+            (
+                "storage/sqlite_log.py",
+                "_at_most(first.transactions - 1, file.transactions)",
+                "bool(file)",
+            ),
+        ),
+        ("tests/storage/test_sqlite_log.py",),
+    ),
+    Mutant(
+        "the file is in its place",
+        (
+            (
+                "storage/sqlite.py",
+                "            self._file.check()\n            if self._writer is None:",
+                "            if self._writer is None:",
+            ),
+            ("storage/sqlite.py", "            self._file.check()  # what went", "            # what went"),
+        ),
+        ("tests/storage/test_sqlite.py",),
+    ),
+    Mutant(
+        "what stands beside a restored file goes first",
+        (
+            (
+                "storage/sqlite_copy.py",
+                "    for suffix in BESIDE:\n        beside(path, suffix).unlink(missing_ok=True)\n",
+                "",
+            ),
+        ),
+        ("tests/storage/test_sqlite_copy.py",),
+    ),
 )

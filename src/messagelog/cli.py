@@ -17,13 +17,22 @@ from messagelog import compose
 from messagelog import settings as configuration
 from messagelog.commands import decide, inbox
 from messagelog.commands.audit import audit
+from messagelog.commands.backup import backup, restore
+from messagelog.commands.config import config_app
 from messagelog.commands.erase import erase_app
 from messagelog.commands.export import export_app
 from messagelog.commands.keys import keys_app
 from messagelog.commands.operators import operators_app
 from messagelog.commands.options import DataOption
 from messagelog.commands.serve import serve
-from messagelog.commands.shared import checked, database_url_of, in_store, refuse, with_database
+from messagelog.commands.shared import (
+    checked,
+    database_url_of,
+    in_store,
+    load_settings_file,
+    refuse,
+    with_database,
+)
 from messagelog.commands.tenants import tenants_app
 from messagelog.commands.users import users_app
 from messagelog.core.user_settings import AdminSetting, Locale, UserSettings, read_admin_settings
@@ -33,6 +42,7 @@ from messagelog.server.manifest import build_manifest
 from messagelog.server.serving import CannotListen
 from messagelog.storage import scripts
 from messagelog.storage.opening import migrate
+from messagelog.storage.port import UnusableFile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,6 +50,20 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help=messagelog.__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
 )
+
+
+EnvFileOption = Annotated[
+    Path | None,
+    typer.Option(help="A file of settings, NAME=value in each line; MESSAGELOG_ENV_FILE names one as well."),
+]
+
+
+@app.callback(help=messagelog.__doc__)
+def main(env_file: EnvFileOption = None) -> None:
+    """Reads a file of settings, whatever the command is. What the environment says goes before what the file says."""
+    load_settings_file(env_file)
+
+
 logs_app = typer.Typer(
     help="Shows conversation logs and their messageLogs rows.", invoke_without_command=True
 )
@@ -56,6 +80,9 @@ app.add_typer(operators_app, name="operators")
 app.add_typer(erase_app, name="erase")
 app.add_typer(export_app, name="export")
 app.command("audit")(audit)
+app.command()(backup)
+app.command()(restore)
+app.add_typer(config_app, name="config")
 app.add_typer(keys_app, name="keys")
 app.add_typer(users_app, name="users")
 app.add_typer(tenants_app, name="tenants")
@@ -90,7 +117,18 @@ def demo_crm(
     _demonstrate(serve_demo_crm, host, port, data)
 
 
-app.command()(serve)
+@app.command("serve")
+def serve_command(
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65_535, help="The port to listen at, instead of MESSAGELOG_PORT; 0: a free one."
+        ),
+    ] = None,
+    env_file: EnvFileOption = None,
+) -> None:
+    """Serves for real use, configured by MESSAGELOG_* settings."""
+    serve(port, env_file)
 
 
 @app.command()
@@ -280,6 +318,8 @@ def _demonstrate(work: Callable[[str, int, Path], None], host: str, port: int, d
         refuse(f"{error} Choose another one with --host and --port.")
     except UnusableFolder as error:
         refuse(f"{error} Choose another one with --data.")
+    except UnusableFile as error:
+        refuse(f"{error}", "Or choose another folder with --data.")
 
 
 def _read(data: Path | None, script: Any) -> Any:

@@ -21,7 +21,8 @@ from messagelog.server import create_app
 from messagelog.server.assembly import Parts
 from messagelog.server.serving import Serving, bound_socket, run, url_host
 from messagelog.storage import KeysLocked, Sealer, open_store, with_stored_keys
-from messagelog.storage.opening import migrate
+from messagelog.storage.opening import migrate, serve_alone
+from messagelog.storage.sqlite_file import PRIVATE_FOLDER, make_private, make_private_folder
 from messagelog.testing.demo_crm import API_KEYS, create_demo_crm
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from messagelog.server import Assembly
 
 _MOUNT: Final = "/demo-crm"
+_KEY_FILE: Final = "secret-key"
 
 
 class UnusableFolder(Exception):
@@ -39,35 +41,39 @@ class UnusableFolder(Exception):
 
 
 def serve_demo(host: str, port: int, data: Path) -> None:
-    """Serves the demo until it is stopped; its data stays in `data`. Raises `UnusableFolder` and `CannotListen`."""
+    """Serves the demo until it is stopped; its data stays in `data`.
+
+    Raises `UnusableFolder`, `CannotListen`, and `UnusableFile` while another demo serves from this folder.
+    """
     _make(data)
     database_url = f"sqlite:///{data / 'messagelog.sqlite'}"
-    migrate(database_url)
-    secret = _kept_secret(data / "secret-key")
-    asyncio.run(_check_secret(database_url, secret, data))
-    listener = bound_socket(host, port)
-    url = _url(host, listener)
-    connector = DemoConnector(f"{url}{_MOUNT}/api")
-    connector_host = urlsplit(url).hostname or ""
-    parts = Parts(
-        database_url=database_url,
-        secret_key=secret,
-        connectors={connector.name: connector},
-        public_url=url,
-        private_hosts=frozenset({connector_host}),
-    )
-    crm = create_demo_crm(data / "demo-crm.sqlite")
-    app = create_app(parts, mounts={_MOUNT: crm}, start_at_once=False)
+    with serve_alone(database_url):
+        migrate(database_url)
+        secret = _kept_secret(data / _KEY_FILE)
+        asyncio.run(_check_secret(database_url, secret, data))
+        listener = bound_socket(host, port)
+        url = _url(host, listener)
+        connector = DemoConnector(f"{url}{_MOUNT}/api")
+        connector_host = urlsplit(url).hostname or ""
+        parts = Parts(
+            database_url=database_url,
+            secret_key=secret,
+            connectors={connector.name: connector},
+            public_url=url,
+            private_hosts=frozenset({connector_host}),
+        )
+        crm = create_demo_crm(data / "demo-crm.sqlite")
+        app = create_app(parts, mounts={_MOUNT: crm}, start_at_once=False)
 
-    async def welcome() -> None:
-        tokens = await _session_tokens(app.state.assembly, connector)
-        print(_welcome(url, data, tokens), flush=True)  # noqa: T201 - the command's output
+        async def welcome() -> None:
+            tokens = await _session_tokens(app.state.assembly, connector)
+            print(_welcome(url, data, tokens), flush=True)  # noqa: T201 - the command's output
 
-    run(Serving(app, welcome), listener)
+        run(Serving(app, welcome), listener)
 
 
 def serve_demo_crm(host: str, port: int, data: Path) -> None:
-    """Serves the demo CRM alone at `/demo-crm`, until it is stopped. Raises as `serve_demo` does."""
+    """Serves the demo CRM alone at `/demo-crm`, until it is stopped. Raises `UnusableFolder` and `CannotListen`."""
     _make(data)
     listener = bound_socket(host, port)
     crm = create_demo_crm(data / "demo-crm.sqlite")
@@ -86,7 +92,9 @@ def serve_demo_crm(host: str, port: int, data: Path) -> None:
 
 def _make(data: Path) -> None:
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        make_private_folder(data)
+        if (data / _KEY_FILE).exists():
+            data.chmod(PRIVATE_FOLDER)  # an earlier version may have made it
     except OSError as error:
         raise UnusableFolder(f"The folder {data} cannot be made: {error.strerror}.") from error
 
@@ -117,6 +125,7 @@ def _kept_secret(path: Path) -> str:
             file.flush()
             os.fsync(file.fileno())
         made.replace(path)
+    make_private(path)
     return path.read_text().strip()
 
 

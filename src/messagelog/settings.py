@@ -133,6 +133,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_settings() -> Settings:
     """The settings of the environment; `BadSettings` when a value is of the wrong type."""
+    settings, problems = readable_settings()
+    if problems:
+        raise BadSettings(*problems)
+    return settings
+
+
+def readable_settings() -> tuple[Settings, list[str]]:
+    """The settings of the environment without those of the wrong type, and a sentence for each of these."""
     said = {name.upper(): value for name, value in os.environ.items()}
     values: dict[str, Any] = {}
     problems = []
@@ -145,9 +153,7 @@ def read_settings() -> Settings:
         except ValueError:
             # The value is not quoted: it may be a secret in the wrong place.
             problems.append(f"{name}: expected {_EXPECTED[field.type]}.")
-    if problems:
-        raise BadSettings(*problems)
-    return Settings(**values)
+    return Settings(**values), problems
 
 
 def _typed(text: str, type_: type) -> str | int | float | bool:
@@ -180,6 +186,14 @@ def checked_for_keys(settings: Settings) -> str:
 
 def checked_for_serving(settings: Settings) -> dict[str, Connector]:
     """The connectors of settings that are complete and safe; `BadSettings` with every problem otherwise."""
+    connectors, problems = examined_for_serving(settings)
+    if problems:
+        raise BadSettings(*problems)
+    return connectors
+
+
+def examined_for_serving(settings: Settings) -> tuple[dict[str, Connector], list[str]]:
+    """The connectors that can be loaded, by name, and a sentence for each thing that keeps a server from starting."""
     connectors, connector_problems = _connectors(settings)
     try:
         oauth_clients(connectors)
@@ -189,21 +203,22 @@ def checked_for_serving(settings: Settings) -> dict[str, Connector]:
         plugins(settings)
     except BadSettings as error:
         connector_problems += error.sentences
+    of_manifest = [
+        *_url_problems(settings.public_url),
+        *_redirect_problems(settings.oauth_redirect_uri),
+        *connector_problems,
+    ]
     problems = [
         *_database_problems(settings),
         *_secret_problems(settings),
-        *_url_problems(settings.public_url),
-        *_redirect_problems(settings.oauth_redirect_uri),
+        *of_manifest,
         *_number_problems(settings),
         *_edge_problems(settings),
         *_locale_problems(settings),
-        *connector_problems,
     ]
-    if not problems:
-        problems = [f"The manifest: {each}" for each in _manifest_problems(settings, connectors)]
-    if problems:
-        raise BadSettings(*problems)
-    return connectors
+    if not of_manifest:
+        problems += [f"The manifest: {each}" for each in _manifest_problems(settings, connectors)]
+    return connectors, problems
 
 
 def checked_for_moving(settings: Settings) -> tuple[str, dict[str, Connector]]:
@@ -240,7 +255,7 @@ def oauth_clients(connectors: Mapping[str, Connector]) -> dict[str, OAuthClient]
     for name, connector in connectors.items():
         if connector.oauth is None:
             continue
-        prefix = f"MESSAGELOG_OAUTH_{_NOT_IN_NAMES.sub('_', name).upper()}_CLIENT_"
+        prefix = oauth_prefix(name)
         if (other := owners.setdefault(prefix, name)) != name:
             problems.append(f"The connectors {other} and {name} cannot have OAuth clients apart: rename one.")
         client_id, secret = os.environ.get(f"{prefix}ID", ""), os.environ.get(f"{prefix}SECRET", "")
@@ -252,6 +267,11 @@ def oauth_clients(connectors: Mapping[str, Connector]) -> dict[str, OAuthClient]
     if problems:
         raise BadSettings(*problems)
     return clients
+
+
+def oauth_prefix(connector: str) -> str:
+    """How the names begin of the settings that say who we are at a connector's authorization server."""
+    return f"MESSAGELOG_OAUTH_{_NOT_IN_NAMES.sub('_', connector).upper()}_CLIENT_"
 
 
 def plugins(settings: Settings) -> tuple[Plugin, ...]:

@@ -34,6 +34,10 @@ class Case:
 _AT: Final = "--tenant acme --platform demo"
 CASES: Final[dict[str, Case]] = {
     "migrate": Case(),
+    "backup": Case(
+        "/dev/null", code=2
+    ),  # it is there already, or it is PostgreSQL's to do; see `places.backup`
+    "restore": Case("/dev/null --yes", code=2),
     "manifest": Case(),
     "preview": Case("-", '{"logInfo": {"x": "{text}"}}', 2),
     "logs": Case(),
@@ -62,6 +66,7 @@ CASES: Final[dict[str, Case]] = {
     "operators roles": Case("grace"),
     "operators end-sessions": Case("grace"),
     "operators remove": Case("grace"),
+    "config check": Case(code=2),  # as for `serve`
     "keys list": Case(),
     "keys rotate": Case(),
     "export contact": Case("acme demo --phone {phone}", place=TEXT_OUTPUT),

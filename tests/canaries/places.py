@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import subprocess
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from messagelog.storage.opening import sqlite_path
 from messagelog.storage.schema import metadata
+from messagelog.storage.sqlite_copy import make_copy
 from tenancy.neighbours import run_all
 
 if TYPE_CHECKING:
@@ -164,12 +163,11 @@ def blocks_of(paths: list[Path]) -> bytes:
 
 
 def backup(database_url: str, folder: Path) -> bytes:
-    """A copy as an operator makes it: `VACUUM INTO`, or `pg_dump`."""
+    """A copy as an operator makes it: `messagelog backup`, or `pg_dump`."""
     if database_url.startswith("sqlite"):
         copy = folder / "backup.sqlite"
         copy.unlink(missing_ok=True)
-        with closing(sqlite3.connect(sqlite_path(database_url), isolation_level=None)) as connection:
-            connection.execute("VACUUM INTO ?", (str(copy),))
+        make_copy(sqlite_path(database_url), copy)
         return copy.read_bytes()
     program = pg_dump()
     return rows(database_url) if program is None else _dumped(program, database_url)

@@ -80,6 +80,24 @@ async def test_the_welcome_works_as_printed_and_the_data_is_kept(tmp_path: Path)
     assert demo.err.read_text() == ""
 
 
+async def test_all_of_a_demos_folder_is_its_owners_alone(tmp_path: Path) -> None:
+    """Also where an earlier version has made it."""
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    for name in ("messagelog.sqlite", "demo-crm.sqlite", "secret-key"):
+        (data / name).touch(0o644)
+    (data / "secret-key").write_text("0" * 8 + "123456789abcdef" * 4)
+    with running(tmp_path, "demo", "--port", "0", "--data", str(data)) as demo:
+        await demo_welcome(demo)
+        modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in data.iterdir()}
+        assert set(modes.values()) == {0o600}
+        assert modes.keys() > {"messagelog.sqlite-wal", "demo-crm.sqlite-wal", "secret-key"}
+        assert stat.S_IMODE(data.stat().st_mode) == 0o700
+        with running(tmp_path, "demo", "--port", "0", "--data", str(data)) as second:
+            assert await second.ended() == 2
+        assert second.err.read_text().endswith("Or choose another folder with --data.\n")
+
+
 def port_of(text: str) -> str:
     (port,) = re.findall(r"messagelog demo: http://127\.0\.0\.1:(\d+) ", text)
     return str(port)

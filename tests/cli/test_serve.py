@@ -109,6 +109,30 @@ async def test_a_server_whose_users_sign_in_with_oauth(tmp_path: Path) -> None:
     assert "hidden" not in told
 
 
+async def test_a_second_server_of_a_file_is_refused_and_commands_are_not(tmp_path: Path) -> None:
+    env = {
+        "MESSAGELOG_DATABASE_URL": f"sqlite:///{tmp_path / 'messagelog.sqlite'}",
+        "MESSAGELOG_SECRET_KEY": SECRET,
+        "MESSAGELOG_PUBLIC_URL": "https://log.example.com/",
+        "MESSAGELOG_CONNECTORS": "demo",
+        "MESSAGELOG_DEMO_CRM_URL": "http://127.0.0.1:9/api",
+        "MESSAGELOG_PORT": "0",
+    }
+    assert (await asyncio.to_thread(command, "migrate", env=env)).code == 0
+    with running(tmp_path, "serve", env=env) as first:
+        await first.printed("messagelog serves demo at ")
+        with running(tmp_path, "serve", env=env) as second:
+            assert await second.ended() == 2
+        told = second.err.read_text()
+        assert told.startswith(f"Another server (process {first.process.pid}) has the database {tmp_path}")
+        for name in ("migrate", "logs", "keys list", "keys rotate", f"backup {tmp_path / 'copy'}"):
+            done = await asyncio.to_thread(command, *name.split(), env=env)
+            assert (done.code, done.err) == (0, ""), name
+        assert await first.end(signal.SIGKILL) == -signal.SIGKILL
+        with running(tmp_path, "serve", env=env) as third:
+            await third.printed("messagelog serves demo at ")
+
+
 OF_COMMANDS = {"typer", "rich.console", "pygments", "messagelog.cli", "messagelog.listing", "messagelog.demo"}
 OF_DESCRIPTIONS = {"fastapi", "pydantic", "messagelog.server.description"}
 OF_MIGRATIONS = {"alembic", "sqlalchemy", "messagelog.storage.schema"}

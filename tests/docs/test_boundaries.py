@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PACKAGE = ROOT / "src" / "messagelog"
 RULES = {code(row[0])[0]: row for row in table(CONTRIBUTING, "The rooms")}
-TOP = {"__main__", "settings", "cli", "listing", "log_lines", "demo"}
+TOP = {"__main__", "settings", "environment", "cli", "listing", "log_lines", "demo"}
 PURE = ("messages", "compose")
 IMPURE = frozenset(
     {"asyncio", "os", "pathlib", "random", "secrets", "socket", "sqlite3", "subprocess", "threading", "time"}

@@ -20,6 +20,8 @@ CLIENT = DOCS / "how-to" / "connect-app-connect.md"
 HTTP = DOCS / "reference" / "http.md"
 WHAT_FAILED = DOCS / "how-to" / "what-failed.md"
 OPERATORS = DOCS / "how-to" / "operators.md"
+BACK_UP = DOCS / "how-to" / "back-up.md"
+RUN = {README, HTTP, CLIENT, OPERATORS, QUICKSTART, WHAT_FAILED, BACK_UP}
 
 
 def test_the_quickstart(tmp_path: Path) -> None:
@@ -34,10 +36,9 @@ def test_the_readme_the_http_reference_and_the_clients_page(tmp_path: Path) -> N
         replay(HTTP, demo)  # as Otto, of the second
         replay(CLIENT, demo)  # at the command line
         replay(OPERATORS, demo)  # at the command line, and as an operator
+        replay(BACK_UP, demo)
 
 
 def test_no_page_has_commands_that_are_not_run() -> None:
     with_commands = {page for page in PAGES if blocks(page, "sh", "console")}
-    assert {
-        name_of(page) for page in with_commands - {README, HTTP, CLIENT, OPERATORS, QUICKSTART, WHAT_FAILED}
-    } == set()
+    assert {name_of(page) for page in with_commands - RUN} == set()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
+from messagelog.server.http import DATABASE_GONE
+from messagelog.storage.opening import sqlite_path
 from support.requests import body, message
-from support.site import SQLITE_ONLY, refusal, site
+from support.site import SQLITE_ONLY, payload, refusal, site
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,3 +97,21 @@ async def test_not_ready_while_it_stops(here: Site) -> None:
     await here.assembly.runtime.stop()
     reply = await here.ask("GET", "/readyz")
     assert (reply.status, reply.body) == (503, "Not ready: the server is starting or stopping.")
+
+
+@SQLITE_ONLY
+async def test_a_server_whose_file_was_replaced_takes_nothing(here: Site, database_url: str) -> None:
+    """Its answer tells the client so, and one line of the log the operator."""
+    sent = payload("01-sms")
+    token = await here.token()
+    path = sqlite_path(database_url)
+    shutil.copy(path, path.with_name("other"))
+    path.with_name("other").replace(path)
+    with capture_logs() as events:
+        reply = await here.ask("GET", "/readyz")
+        assert (reply.status, reply.body) == (503, "Not ready: the database's file was replaced or deleted.")
+        for _ in range(2):
+            reply = await here.ask("POST", f"/messageLog?jwtToken={token}", json=sent)
+            assert (reply.status, reply.body) == (503, DATABASE_GONE)
+    assert here.crm.writes == []
+    assert [each["file"] for each in events if each["event"] == "database_replaced"] == [str(path)]

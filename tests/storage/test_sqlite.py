@@ -14,6 +14,8 @@ from messagelog.storage import scripts
 from messagelog.storage.opening import migrate, sqlite_path
 from messagelog.storage.rows import UserRow
 from messagelog.storage.sqlite import SqliteStore
+from messagelog.storage.sqlite_file import FileReplaced
+from messagelog.storage.sqlite_log import ForeignLog
 from storage.journal import run_sql
 
 if TYPE_CHECKING:
@@ -169,7 +171,45 @@ async def test_the_file_is_complete_by_itself_when_the_store_is_closed(url: str)
     await store.write(_saved("a"))
     assert set(files(url)) > {"journal.sqlite"}
     await store.close()
-    assert set(files(url)) == {"journal.sqlite"}
+    assert set(files(url)) == {"journal.sqlite", "journal.sqlite-lock"}
+
+
+@pytest.mark.parametrize("happened", ["replaced", "deleted"])
+async def test_a_file_that_is_not_in_its_place_takes_and_gives_nothing(
+    store: SqliteStore, url: str, happened: str
+) -> None:
+    await store.write(_saved("before"))
+    path = sqlite_path(url)
+    path.rename(path.with_name("before"))
+    if happened == "replaced":
+        (path.parent / "new").mkdir()
+        migrate(f"sqlite:///{path.parent / 'new' / 'journal.sqlite'}")
+        (path.parent / "new" / "journal.sqlite").rename(path)
+        other = path.read_bytes()
+    for _ in range(2):
+        with pytest.raises(FileReplaced, match=happened):
+            await store.write(_saved("after"))
+        with pytest.raises(FileReplaced, match=happened):
+            await store.read(lambda: scripts.find_user("acme", "crm", "before"))
+    await store.close()
+    assert path.exists() is (happened == "replaced")
+    if happened == "replaced":
+        assert path.read_bytes() == other, "it was not written to, not even at the end"
+        with pytest.raises(ForeignLog):  # the log of the other is still there
+            SqliteStore(path)
+
+
+async def test_what_went_into_a_file_that_was_gone_by_then_was_not_written(
+    store: SqliteStore, url: str
+) -> None:
+    path = sqlite_path(url)
+
+    def gone_meanwhile() -> Script[None]:
+        yield from scripts.save_user(user("a"))
+        path.rename(path.with_name("before"))
+
+    with pytest.raises(FileReplaced):
+        await store.write(gone_meanwhile)
 
 
 async def test_the_log_of_writes_does_not_grow_for_ever(store: SqliteStore, url: str) -> None:

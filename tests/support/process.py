@@ -104,7 +104,12 @@ class Done:
 def command(*arguments: str, env: Mapping[str, str] | None = None, stdin: bytes | None = None) -> Done:
     """Runs the command to its end, within this process (not from a coroutine: some have a loop of their own)."""
     cleared = dict.fromkeys(name for name in os.environ if name.startswith("MESSAGELOG_"))
-    result = CliRunner().invoke(app, arguments, stdin, env={**cleared, **(env or {})})
+    before = dict(os.environ)
+    try:
+        result = CliRunner().invoke(app, arguments, stdin, env={**cleared, **(env or {})})
+    finally:  # a file of settings adds to the environment
+        os.environ.clear()
+        os.environ.update(before)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Done(result.exit_code, result.stdout, result.stderr)

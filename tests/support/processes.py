@@ -76,7 +76,7 @@ class Machine:
 
     async def crm(self, name: str = "crm", *, port: int = 0) -> Crm:
         """A demo CRM whose data is in the folder `name`, once it listens."""
-        process = self._run("demo-crm", "--port", str(port), "--data", str(self._folder / name))
+        process = self.run("demo-crm", "--port", str(port), "--data", str(self._folder / name))
         (url,) = re.findall(r"answers at (\S+) ", await process.printed("(keys:"))
         return Crm(process, url)
 
@@ -94,11 +94,12 @@ class Machine:
             "MESSAGELOG_SWEEP_SECONDS": str(times.sweep),
             "MESSAGELOG_ANSWER_SECONDS": str(times.answer),
         }
-        process = self._run("serve", env=env)
+        process = self.run("serve", env=env)
         (address,) = re.findall(r"serves demo at (\S+)\n", await process.printed("\n"))
         return Server(process, f"http://{address}")
 
-    def _run(self, *arguments: str, env: Mapping[str, str] | None = None) -> Running:
+    def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> Running:
+        """A command of `messagelog` in the background, which sees no settings but these."""
         return self._stack.enter_context(running(self._folder, *arguments, env=env))
 
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from messagelog import environment
 from messagelog import settings as configuration
 from messagelog.commands.keyed import check_keys
-from messagelog.commands.shared import checked, printed, refuse
+from messagelog.commands.shared import checked, load_settings_file, printed, refuse, with_database
 from messagelog.server import create_app
 from messagelog.server.assembly import Parts
 from messagelog.server.serving import CannotListen, Serving, bound_socket, run, url_host
+from messagelog.storage.opening import serve_alone
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-def serve() -> None:
-    """Serves for real use, configured by MESSAGELOG_* settings."""
+def serve(port: int | None = None, env_file: Path | str | None = None) -> None:
+    """Serve for real use, configured by MESSAGELOG_* settings; these two come before the environment's."""
+    load_settings_file(env_file)
     settings, connectors = checked(configuration.checked_for_serving)
-    database_url = settings.database_url
-    check_keys(database_url, settings)
+    environment.report_unknown_names(settings, connectors)
+    check_keys(settings.database_url, settings)
     parts = Parts(
-        database_url=database_url,
+        database_url=settings.database_url,
         secret_key=settings.secret_key,
         old_secret_keys=settings.old_secrets,
         connectors=connectors,
@@ -40,12 +48,13 @@ def serve() -> None:
         plugins=configuration.plugins(settings),
         required_plugins=configuration.names(settings.required_plugins),
     )
-    try:
-        listener = bound_socket(settings.host, settings.port)
-    except CannotListen as error:
-        refuse(f"{error} Set MESSAGELOG_HOST and MESSAGELOG_PORT to another one.")
-    port = listener.getsockname()[1]
-    names = ", ".join(sorted(connectors))
-    printed(f"messagelog serves {names} at {url_host(settings.host)}:{port}")
-    proxies = configuration.names(settings.trusted_proxies)
-    run(Serving(create_app(parts, start_at_once=False), trusted_proxies=proxies), listener)
+    with with_database(serve_alone, settings.database_url):
+        try:
+            listener = bound_socket(settings.host, settings.port if port is None else port)
+        except CannotListen as error:
+            refuse(f"{error} Set MESSAGELOG_HOST and MESSAGELOG_PORT, or --port, to another one.")
+        names = ", ".join(sorted(connectors))
+        printed(f"messagelog serves {names} at {url_host(settings.host)}:{listener.getsockname()[1]}")
+        app = create_app(parts, start_at_once=False)
+        proxies = configuration.names(settings.trusted_proxies)
+        run(Serving(app, trusted_proxies=proxies), listener)

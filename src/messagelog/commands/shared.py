@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from messagelog import environment
 from messagelog import settings as configuration
 from messagelog.storage import open_store
 from messagelog.storage.opening import is_current
+from messagelog.storage.port import UnusableFile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,15 +32,29 @@ def refuse(*sentences: str) -> NoReturn:
     raise SystemExit(2)
 
 
+def load_settings_file(path: Path | str | None) -> None:
+    """Add a file's settings to the environment: this one's, or the one that MESSAGELOG_ENV_FILE names, or none."""
+    named = path or os.environ.get(environment.ENV_FILE)
+    if not named:
+        return
+    try:
+        environment.load_env_file(named)
+    except configuration.BadSettings as error:
+        refuse(*error.sentences)
+
+
 def checked(
     check: Callable[[configuration.Settings], T],
 ) -> tuple[configuration.Settings, T]:
     """The settings of the environment, and what `check` makes of them; refused with every problem."""
+    settings, problems = configuration.readable_settings()
     try:
-        settings = configuration.read_settings()
-        return settings, check(settings)
+        value = check(settings)
     except configuration.BadSettings as error:
-        refuse(*error.sentences)
+        refuse(*problems, *error.sentences)
+    if problems:
+        refuse(*problems)
+    return settings, value
 
 
 def database_url_of(data: Path | None) -> str:
@@ -59,6 +76,8 @@ def with_database(work: Callable[[str], T], database_url: str) -> T:
     """What `work` comes to with a database; refused where it cannot be used."""
     try:
         return work(database_url)
+    except UnusableFile as error:
+        refuse(f"{error}")
     except Exception as error:  # noqa: BLE001 - of either driver, or of SQLAlchemy, which wraps them
         # What drivers say may quote parts of the URL, and a password may be among them.
         cause = type(getattr(error, "orig", None) or error).__name__
@@ -76,7 +95,10 @@ def in_store(database_url: str, work: Callable[[Store], Awaitable[T]]) -> T:
         finally:
             await store.close()
 
-    return asyncio.run(done())
+    try:
+        return asyncio.run(done())
+    except UnusableFile as error:
+        refuse(f"{error}")
 
 
 def printed(*values: Any) -> None:

@@ -59,9 +59,14 @@ def load_plugins(
     return tuple(made)
 
 
+def settings_prefix(name: str) -> str:
+    """How the names of a plugin's settings begin."""
+    return f"{_PREFIX}{_NOT_IN_NAMES.sub('_', name).upper()}_"
+
+
 def _settings(names: Sequence[str], environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """The settings of each plugin. Where one's name begins with another's, the longer one has the variable."""
-    prefixes = {f"{_PREFIX}{_NOT_IN_NAMES.sub('_', name).upper()}_": name for name in names}
+    prefixes = {settings_prefix(name): name for name in names}
     if len(prefixes) < len(names):
         raise BadPlugins(
             "MESSAGELOG_PLUGINS: the settings of two plugins cannot be told apart by their names."

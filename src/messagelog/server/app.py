@@ -31,8 +31,9 @@ from messagelog.server.assembly import Parts, assembled
 from messagelog.server.cors import Cors, CorsHeaders
 from messagelog.server.guard import Guard
 from messagelog.server.hot import HotRoutesApp
-from messagelog.server.http import RESTARTING, Refused, SessionEnded, json_response
+from messagelog.server.http import DATABASE_GONE, RESTARTING, Refused, SessionEnded, json_response
 from messagelog.server.refusals import refusal_response
+from messagelog.storage.port import UnusableFile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -67,7 +68,10 @@ _MODULES: Final = (
     inbox,
     watching,
 )
-_REFUSALS: Final = (Refused, SessionEnded, BadRequest, NotTaken, Stopping, HTTPException, RoleMissing)
+_REFUSALS: Final = (
+    *(Refused, SessionEnded, BadRequest, NotTaken, Stopping, HTTPException, RoleMissing),
+    UnusableFile,
+)
 
 
 def create_app(
@@ -133,7 +137,7 @@ async def _refusal(request: Request, error: Exception) -> Response:
         case HTTPException():
             status, text, headers = error.status_code, error.detail, error.headers or {}
         case _:
-            status, text = 503, RESTARTING
+            status, text = 503, DATABASE_GONE if isinstance(error, UnusableFile) else RESTARTING
     answer = refusal_response(request.scope, status, text)
     answer.headers.update(headers)
     return answer

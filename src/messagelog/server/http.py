@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 SIGN_IN: Final = "Please go to Settings and authorize CRM platform"
 RESTARTING: Final = "The server is restarting. Please try again in a moment."
+DATABASE_GONE: Final = "The server cannot use its database. Nothing was taken. Please try again later."
 
 RENEWED: Final = "messagelog.renewed"
 """Where a request's scope holds the token that its answer brings in the header `x-refreshed-jwt-token`."""

@@ -16,6 +16,7 @@ from messagelog.server.http import Refused, assembly_of, bearer_of, json_respons
 from messagelog.server.routes import Router
 from messagelog.server.shapes import Readiness
 from messagelog.storage import scripts
+from messagelog.storage.port import UnusableFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +80,8 @@ async def _asked(assembly: Assembly, script: Callable[[], Script[T]]) -> T:
     try:
         async with asyncio.timeout(_PATIENCE):
             return await assembly.store.read(script)
+    except UnusableFile as error:
+        raise Refused(503, "Not ready: the database's file was replaced or deleted.") from error
     except Exception as error:
         # Whatever it is that the driver says may name hosts and users: its type is enough to look further.
         _log.warning("not_ready", error=type(error).__name__)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
 from messagelog.storage.opening import is_sqlite, postgres_url, sqlite_path
+from messagelog.storage.sqlite_file import holding, make_private_folder
+from messagelog.storage.sqlite_log import begin_counting, count_transaction
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -23,11 +26,13 @@ _migrating = threading.Lock()  # Alembic keeps the migration that runs in a glob
 
 def upgrade(url: str, version: str = "head") -> None:
     """Runs the migrations that are missing, up to a version. Makes SQLite's folder when it is missing."""
-    if is_sqlite(url):
-        sqlite_path(url).parent.mkdir(parents=True, exist_ok=True)
+    file = sqlite_path(url) if is_sqlite(url) else None
+    if file is not None:
+        make_private_folder(file.parent)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    with _migrating, _engine(url) as config.attributes["engine"]:
+    held = nullcontext() if file is None else holding(file)
+    with _migrating, held, _engine(url) as config.attributes["engine"]:
         command.upgrade(config, version)
 
 
@@ -60,3 +65,6 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+    dbapi_connection = cast("sqlite3.Connection", connection.connection.dbapi_connection)
+    begin_counting(dbapi_connection)
+    count_transaction(dbapi_connection)

@@ -6,6 +6,7 @@ and Alembic and SQLAlchemy, which only a migration needs.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -39,6 +40,18 @@ async def open_store(url: str, *, clock: Callable[[], int] | None = None) -> Sto
     store = PostgresStore(postgres_url(url), clock=clock)
     await store.open()
     return store
+
+
+def serve_alone(url: str) -> ExitStack:
+    """Be the one server of a SQLite file until what is returned is closed. PostgreSQL is for any number of them.
+
+    Raises `UnusableFile` where there is one already. The lock ends with the process, however that ends.
+    """
+    if not is_sqlite(url):
+        return ExitStack()
+    from messagelog.storage import sqlite_file  # noqa: PLC0415 - as above
+
+    return sqlite_file.serve_alone(sqlite_path(url))
 
 
 def migrate(url: str) -> None:

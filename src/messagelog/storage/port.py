@@ -19,6 +19,10 @@ class StoreClosed(Exception):
     """The store was closed: it runs nothing any more."""
 
 
+class UnusableFile(Exception):
+    """The database's file must not be used now. The text names the file and says why."""
+
+
 class Store(Protocol):
     """A database that runs scripts. Two adapters exist; one behavioural test suite holds both to the same."""
 

@@ -7,6 +7,8 @@ from contextlib import closing
 from typing import Final
 
 from messagelog.storage.opening import is_sqlite, sqlite_path
+from messagelog.storage.sqlite_file import holding
+from messagelog.storage.sqlite_log import count_transaction
 
 _WAIT_SECONDS: Final = 60
 
@@ -19,10 +21,15 @@ def scrub(url: str) -> bool:
     """
     if not is_sqlite(url):
         return False
-    with closing(
-        sqlite3.connect(sqlite_path(url), timeout=_WAIT_SECONDS, isolation_level=None)
-    ) as connection:
+    path = sqlite_path(url)
+    with (
+        holding(path),
+        closing(sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None)) as connection,
+    ):
         connection.execute("PRAGMA secure_delete=ON")
+        connection.execute("BEGIN IMMEDIATE")
+        count_transaction(connection)
+        connection.execute("COMMIT")
         connection.execute("VACUUM")
         busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     return not busy

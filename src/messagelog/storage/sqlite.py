@@ -15,15 +15,17 @@ import threading
 from collections import defaultdict
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from messagelog.storage.port import StoreClosed
 from messagelog.storage.scripts.asking import Fetch, Together
+from messagelog.storage.sqlite_file import hold, holding
+from messagelog.storage.sqlite_log import count_transaction
 from messagelog.storage.statements import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     from messagelog.storage.port import Lock
     from messagelog.storage.scripts.asking import Ask, Params, Script
@@ -35,6 +37,8 @@ _BUSY_SECONDS: Final = 30
 _READER_BUSY_SECONDS: Final = 2  # it waits on the event loop's thread, and only for the repair after a crash
 _VERSION_SECONDS: Final = 10
 _WAL_BYTES: Final = 64 * 1024 * 1024
+_CACHED_STATEMENTS: Final = 512
+"""All of ours, and room for those that differ from one transaction to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,10 @@ class _Outcome:
 
 
 class SqliteStore:
-    """A journal in one file. `clock` (epoch milliseconds) stands in for the database's clock in tests."""
+    """A journal in one file. `clock` (epoch milliseconds) stands in for the database's clock in tests.
+
+    Everything raises `FileReplaced` once the file is not in its place any more.
+    """
 
     def __init__(self, path: Path | str, *, clock: Callable[[], int] | None = None) -> None:
         self._path = str(path)
@@ -60,8 +67,13 @@ class SqliteStore:
         self._statements = {
             name: statement.text for name, statement in load("sqlite", given_clock=clock is not None).items()
         }
-        self._reader = self._connected(_READER_BUSY_SECONDS)
-        self._reader.execute("PRAGMA query_only=ON")
+        self._file = hold(Path(path))
+        try:
+            self._reader = self._connected(_READER_BUSY_SECONDS)
+            self._reader.execute("PRAGMA query_only=ON")
+        except BaseException:
+            self._file.release()
+            raise
         self._writer: sqlite3.Connection | None = None
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closing = False
@@ -73,6 +85,7 @@ class SqliteStore:
         """Runs on the event loop's thread: a look-up by index takes microseconds, less than a change of threads."""
         if self._closing:
             raise StoreClosed("the store is closed")
+        self._file.check()
         return self._run(self._reader, script())
 
     async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Lock] = ()) -> T:  # noqa: ARG002 - one runs after the other
@@ -92,10 +105,15 @@ class SqliteStore:
             self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
         self._reader.close()
+        self._file.release()
 
     def _connected(self, busy_seconds: float) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, isolation_level=None, check_same_thread=False, timeout=busy_seconds
+            self._path,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=busy_seconds,
+            cached_statements=_CACHED_STATEMENTS,
         )
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
@@ -132,11 +150,14 @@ class SqliteStore:
         if not group:
             return []
         try:
+            self._file.check()
             if self._writer is None:
                 self._writer = self._connected(_BUSY_SECONDS)
             self._writer.execute("BEGIN IMMEDIATE")
+            count_transaction(self._writer)
             outcomes = [self._outcome(self._writer, job) for job in group]
             self._writer.execute("COMMIT")
+            self._file.check()  # what went into a file that is gone is not in the journal
         except BaseException as error:  # noqa: BLE001 - whatever it is, the callers are told, and the thread goes on
             self._abandon()
             return [_Outcome(job, error=error) for job in group]
@@ -214,7 +235,7 @@ def _tell(outcomes: Iterable[_Outcome]) -> None:
 
 def version_of(path: Path) -> str | None:
     """The schema's version in a file, None where there is none."""
-    with closing(sqlite3.connect(path, timeout=_VERSION_SECONDS)) as connection:
+    with holding(path), closing(sqlite3.connect(path, timeout=_VERSION_SECONDS)) as connection:
         known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if known else None
     return None if row is None else str(row[0])

@@ -15,6 +15,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from messagelog.storage.sqlite_file import make_private, make_private_folder
+
 _T = TypeVar("_T")
 
 Prepare = Callable[[sqlite3.Connection], None]
@@ -135,7 +137,8 @@ class _Clerk:
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self._path.parent)
+            make_private(self._path)
             with contextlib.ExitStack() as undo:
                 connection = sqlite3.connect(self._path, isolation_level=None)
                 undo.callback(connection.close)

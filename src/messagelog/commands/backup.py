@@ -1,0 +1,100 @@
+"""`messagelog backup` and `messagelog restore`: a copy of the journal, and its way back."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+from pathlib import Path  # noqa: TC003 - Typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from messagelog.commands.options import DataOption
+from messagelog.commands.shared import database_url_of, printed, refuse, with_database
+from messagelog.storage.opening import SCHEMA_VERSION, is_sqlite, sqlite_path
+from messagelog.storage.port import UnusableFile
+from messagelog.storage.sqlite_copy import BadCopy, make_copy, restore_copy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from messagelog.storage.sqlite_copy import Copy
+
+T = TypeVar("T")
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy, which must not exist yet.")],
+    data: DataOption = None,
+) -> None:
+    """Copies the database into a file, while servers run. On PostgreSQL it says what to run."""
+    database_url = database_url_of(data)
+    if not is_sqlite(database_url):
+        _refuse_dump(database_url, file)
+    made = _done(lambda: make_copy(sqlite_path(database_url), file))
+    printed(f"{file} is a copy of the database: {made.size:,} bytes, {_described(made)}.")
+    printed("Keep the secret keys in another place. Neither is of use without the other.")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A copy, as `messagelog backup` makes it.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Does not ask whether it is meant.")] = False,
+    data: DataOption = None,
+) -> None:
+    """Puts a copy in the place of the database. No server may run. On PostgreSQL it says what to run."""
+    database_url = database_url_of(data)
+    if not is_sqlite(database_url):
+        _refuse_restore(database_url, file)
+    path = sqlite_path(database_url)
+
+    def confirm(copy: Copy) -> None:
+        if path.exists() and not yes:
+            printed(f"{file}: {_described(copy)}.")
+            typer.confirm(f"Put it in the place of {path}, which will be gone?", abort=True)
+
+    restored = _done(lambda: restore_copy(path, file, confirm=confirm))
+    printed(f"{path} is restored: {_described(restored)}.")
+    if restored.version != SCHEMA_VERSION:
+        printed("Its schema is of an earlier version: run `messagelog migrate`.")
+
+
+def _done(work: Callable[[], T]) -> T:
+    """What `work` comes to; refused where a file cannot be used, read or written."""
+    try:
+        return work()
+    except (UnusableFile, BadCopy) as error:
+        refuse(f"{error}")
+    except OSError as error:
+        refuse(f"{error.filename or 'A file'} cannot be used: {error.strerror}.")
+    except sqlite3.Error as error:
+        refuse(f"The database cannot be copied: {error}.")
+
+
+def _described(copy: Copy) -> str:
+    found = f"schema {copy.version}, {copy.logs:,} conversation logs"
+    if copy.changed_at is None:
+        return found
+    changed = dt.datetime.fromtimestamp(copy.changed_at / 1000, tz=dt.UTC)
+    return f"{found}, the last change {changed.isoformat(timespec='seconds')}"
+
+
+def _refuse_dump(database_url: str, file: Path) -> None:
+    from messagelog.storage.dump import dump_command  # noqa: PLC0415 - PostgreSQL's driver, which is large
+
+    refuse(
+        "The database is PostgreSQL, which its own program copies. Nothing was copied. Run:",
+        with_database(lambda url: dump_command(url, str(file)), database_url),
+        "The password comes from ~/.pgpass, or from PGPASSWORD.",
+    )
+
+
+def _refuse_restore(database_url: str, file: Path) -> None:
+    from messagelog.storage.dump import restore_commands  # noqa: PLC0415 - as above
+
+    refuse(
+        "The database is PostgreSQL, which its own programs restore. Nothing was restored. Run:",
+        *with_database(lambda url: restore_commands(url, str(file)), database_url),
+        "The password comes from ~/.pgpass, or from PGPASSWORD. Then stop all servers, set MESSAGELOG_DATABASE_URL"
+        " to the new database, run `messagelog migrate`, and start them.",
+    )

@@ -1,0 +1,45 @@
+"""`messagelog config`: whether the settings let a server start."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from messagelog import environment
+from messagelog import settings as configuration
+from messagelog.commands.keyed import check_keys
+from messagelog.commands.shared import printed, refuse
+
+config_app = typer.Typer(help="Checks the settings.", no_args_is_help=True)
+
+
+@config_app.callback()
+def config() -> None:
+    """Checks the settings."""
+
+
+@config_app.command()
+def check(
+    *,
+    database: Annotated[
+        bool,
+        typer.Option(
+            "--database", help="Asks the database too: its schema, and whose keys it was used with."
+        ),
+    ] = False,
+) -> None:
+    """Says all that keeps a server from starting, and which names in the environment are no settings."""
+    settings, problems = configuration.readable_settings()
+    connectors, others = configuration.examined_for_serving(settings)
+    problems += others
+    problems += map(str, environment.unknown_names(settings, connectors))
+    if problems:
+        refuse(*problems)
+    if database:
+        check_keys(settings.database_url, settings)
+    printed(
+        "The settings let a server start."
+        if database
+        else "The settings are good. --database asks it as well."
+    )

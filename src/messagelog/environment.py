@@ -1,0 +1,107 @@
+"""The environment of a process: a file of settings that adds to it, and names in it that belong to no setting."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+import structlog
+
+from messagelog.core.plugin_loading import settings_prefix
+from messagelog.settings import BadSettings, Settings, names, oauth_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from dotenv.parser import Binding
+
+    from messagelog.connectors import Connector
+
+ENV_FILE: Final = "MESSAGELOG_ENV_FILE"
+"""The setting that names a file of settings."""
+
+_PREFIX: Final = "MESSAGELOG_"
+_OF_PLUGINS: Final = "MESSAGELOG_PLUGIN_"
+_OF_CONNECTORS: Final = "MESSAGELOG_OAUTH_"
+_LIKENESS: Final = 0.75
+"""Of 1, from where on a name may be meant: one or two letters are wrong, or a word is left out."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Unknown(NamedTuple):
+    """A name that belongs to no setting, and the one that it is most like, if there is any."""
+
+    name: str
+    meant: str | None
+
+    def __str__(self) -> str:
+        """A sentence, without the value: it may be a secret."""
+        if self.name.upper().startswith(_OF_PLUGINS):
+            return f"{self.name} is a setting of no plugin that MESSAGELOG_PLUGINS names."
+        return f"{self.name} is not a setting{f': did you mean {self.meant}?' if self.meant else '.'}"
+
+
+def load_env_file(path: Path | str) -> None:
+    """Add the settings of a file to the environment, where it does not have them already.
+
+    Raises `BadSettings` when the file cannot be read, naming the lines that are not `NAME=value`.
+    """
+    from dotenv.parser import parse_stream  # noqa: PLC0415 - where settings come from a file
+
+    try:
+        text = Path(path).read_text("utf-8")
+    except OSError as error:
+        raise BadSettings(f"The settings file {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise BadSettings(f"The settings file {path} is not UTF-8 text.") from error
+    bindings = list(parse_stream(io.StringIO(text)))
+    wrong = [each for each in bindings if each.error or _is_no_value(each)]
+    if wrong:
+        raise BadSettings(
+            *(f"The settings file {path}, line {each.original.line}: expected NAME=value." for each in wrong)
+        )
+    for each in bindings:
+        if each.key is not None and each.value is not None:
+            os.environ.setdefault(each.key, each.value)
+
+
+def _is_no_value(binding: Binding) -> bool:
+    """Whether a line has a name without a value, or one that no environment can hold."""
+    return binding.key is not None and (binding.value is None or "\0" in binding.key + binding.value)
+
+
+def unknown_names(settings: Settings, connectors: Mapping[str, Connector]) -> list[Unknown]:
+    """The names in the environment that begin as settings do, and are none; `connectors` are those that were loaded."""
+    prefixes = [oauth_prefix(name) for name, each in connectors.items() if each.oauth is not None]
+    known = {
+        *(f"{_PREFIX}{field.name.upper()}" for field in msgspec.structs.fields(Settings)),
+        *(f"{prefix}{name}" for prefix in prefixes for name in ("ID", "SECRET")),
+        ENV_FILE,
+    }
+    of_others = [settings_prefix(name) for name in names(settings.plugins)]
+    if len(connectors) < len(names(settings.connectors)):
+        of_others.append(_OF_CONNECTORS)  # one that cannot be loaded does not tell which are its own
+    given = sorted(name for name in os.environ if name.upper().startswith(_PREFIX))
+    return [
+        Unknown(name, _like(name.upper(), known))
+        for name in given
+        if name.upper() not in known and not name.startswith(tuple(of_others))
+    ]
+
+
+def _like(name: str, known: Collection[str]) -> str | None:
+    """The name that another one is most like; None when it is like none. What all begin with counts for nothing."""
+    rests = [each.removeprefix(_PREFIX) for each in known]
+    found = difflib.get_close_matches(name.removeprefix(_PREFIX), rests, 1, _LIKENESS)
+    return f"{_PREFIX}{found[0]}" if found else None
+
+
+def report_unknown_names(settings: Settings, connectors: Mapping[str, Connector]) -> None:
+    """Write a line into the log for each name in the environment that belongs to no setting."""
+    for each in unknown_names(settings, connectors):
+        _log.warning("unknown_setting", name=each.name, meant=each.meant)

@@ -1,0 +1,26 @@
+"""Processes and the database of the tests that copy it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.processes import Machine, sqlite_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """Where a test runs its processes."""
+    with Machine(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def sqlite_file(sqlite_template: Path, tmp_path: Path) -> str:
+    """A journal in a file."""
+    return sqlite_database(sqlite_template, tmp_path)
