@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from messagelog.storage.port import Store
 
-SCHEMA_VERSION: Final = "0015"
+SCHEMA_VERSION: Final = "0020"
 """The newest migration."""
 
 _SQLITE: Final = "sqlite:///"
