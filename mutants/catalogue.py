@@ -23,7 +23,7 @@ CATALOGUE = (
         (
             (
                 "storage/scripts/claiming.py",
-                "free = log.state is LogState.OPEN and (log.due_at is None or log.due_at <= now)",
+                "free = log.state is LogState.OPEN and (log.due_at is None or log.due_at <= now or early)",
                 "free = log.state is LogState.OPEN",
             ),
         ),

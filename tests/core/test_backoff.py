@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from messagelog.connectors import Connector, ConnectorError, OutcomeUnknown, RateLimited, Unavailable
+from messagelog.connectors.errors import Paced
 from messagelog.core import backoff
+from messagelog.core.backoff import Retry
+from messagelog.core.settle import Abilities, Finding, recovered, troubled, undecided
+from messagelog.storage.rows import LogKey, LogRow, MessageRow, RowState
 
 LUCK = st.floats(min_value=0, max_value=1, exclude_max=True)
 ANYTHING = st.none() | st.floats(allow_nan=True, allow_infinity=True)
@@ -28,3 +34,69 @@ def test_a_wait_is_within_its_step_and_what_the_crm_asks_for(
 def test_the_table_ends_and_questions_do_not(luck: float, asked: float | None, more: int) -> None:
     assert backoff.after(len(backoff.STEPS) + more, luck, retry_after=asked) is None
     assert backoff.for_ever(len(backoff.STEPS) + more, luck) <= backoff.STEPS[-1] * 1000
+
+
+ROW = MessageRow("1", "c", "c", None, "ada", RowState.CALLING, None, 0, 0, None, b"", 0, 0)
+EARLY, AWAY = Retry(early=True), Retry(probe_ms=30_000)
+LAST = len(backoff.STEPS)
+
+
+class Finds(Connector):
+    """A CRM that can be searched."""
+
+    name = "crm"
+    settle_seconds = 5.0
+
+    async def find_message_log(self, *_: object) -> str | None:
+        return None
+
+
+def log(tries: int, asks: int = 0) -> LogRow:
+    key = LogKey("acme", "crm", "c")
+    row = LogRow(key, "c", shared=False, contact_id="c-1", contact_type="", contact_name="", pins="{}")
+    row.call, row.call_user, row.tries, row.asks = "create", "ada", tries, asks
+    return row
+
+
+@pytest.mark.parametrize("error", [Unavailable(), OutcomeUnknown(), OutcomeUnknown(status=503)])
+@pytest.mark.parametrize("retry", [EARLY, AWAY])
+def test_what_says_nothing_of_the_log_itself_is_none_of_its_tries(
+    error: ConnectorError, retry: Retry
+) -> None:
+    """Neither a try before its time, for somebody who waits, nor one that shows that the CRM is away still."""
+    able = Abilities.of(Finds())
+    for tries in (0, 1, LAST):
+        settled = troubled(log(tries), [ROW], error, able, may_recreate=True, luck=0.5, retry=retry)
+        assert settled.log.tries == tries
+        assert settled.changes[0].state in {RowState.PLANNED, RowState.UNKNOWN}, "it is not given up"
+        assert settled.wait_ms is not None
+        if retry is AWAY:
+            assert settled.wait_ms == 30_000, "with the circuit's next probe"
+    assert recovered(log(LAST - 1), [ROW], Finding.NOT_THERE, retry).changes[0].state is RowState.PLANNED
+
+
+def test_a_crm_that_asks_for_patience_is_there() -> None:
+    able = Abilities.of(Finds())
+    error = RateLimited(retry_after=7)
+    settled = troubled(log(1), [ROW], error, able, may_recreate=True, luck=0.5, retry=AWAY)
+    assert (settled.log.tries, settled.wait_ms) == (2, 7_000 + 5_000)
+
+
+@pytest.mark.parametrize(
+    ("error", "retry", "asks", "wait_ms"),
+    [
+        (Unavailable(), Retry(), 10, 7_200_000),
+        (Unavailable(), EARLY, 9, 7_200_000),
+        (Unavailable(), AWAY, 9, 30_000),
+        (Paced(retry_after=3.0, down=True), AWAY, 9, 3_000),
+    ],
+)
+def test_a_question_is_asked_again(error: ConnectorError, retry: Retry, asks: int, wait_ms: int) -> None:
+    settled = undecided(log(0, 9), [ROW], error, luck=0.5, retry=retry)
+    assert (settled.log.asks, settled.wait_ms) == (asks, wait_ms)
+
+
+@pytest.mark.parametrize("error", [Unavailable(), Paced(retry_after=3.0, down=True)])
+def test_what_was_to_be_asked_once_may_be_asked_at_any_time(error: ConnectorError) -> None:
+    """The CRM's search has had its time by then, also where nothing was sent."""
+    assert undecided(log(0), [ROW], error, luck=0.5, retry=AWAY).log.asks == 1

@@ -32,6 +32,7 @@ class RowStore:
         self.seconds = 0.0
         self.text = "{}"
         self.circuit = "closed"
+        self.woken = 0
 
     async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Any] = ()) -> T:
         del locks
@@ -45,6 +46,8 @@ class RowStore:
             saved: Any = running.send([[(self.text, self._loop.clock())]])
             self.text, self.circuit = saved.params[0]["pace"], saved.params[0]["circuit"]
             running.send(None)
+            self.woken += 1
+            running.send([[]])
         except StopIteration as end:
             value: T = end.value
             return value
@@ -69,8 +72,14 @@ class Slow(Connector):
         return self.left
 
 
-def lane_of(loop: VirtualLoop) -> tuple[Lane, RowStore, Slow]:
-    store, connector = RowStore(loop), Slow()
+class Free(Slow):
+    """Declares none."""
+
+    rate_limits = ()
+
+
+def lane_of(loop: VirtualLoop, connector: Slow | None = None) -> tuple[Lane, RowStore, Slow]:
+    store, connector = RowStore(loop), connector or Slow()
     pacer = Pacer(store, chance=lambda: 0.5)
     return pacer.gate(connector, "acme"), store, connector
 
@@ -128,6 +137,58 @@ def test_a_connectors_mistake_in_reading_headers_loses_no_answer(left: Left) -> 
         permit.answered(200, {})
         await asyncio.sleep(60)
         assert "taken" not in store.text
+
+    run_virtually(main)
+
+
+async def send(lane: Lane, work: object, status: int) -> None:
+    with errands.sent_for(work, live_until=math.inf), errands.one_call():
+        (await lane.permit(writes=True)).answered(status, {})
+
+
+@pytest.mark.parametrize(
+    ("statuses", "works", "circuit"),
+    [
+        ([500] * 5, "ababa", "open"),
+        ([500] * 9, "aaaaaaaaa", "closed"),
+        ([500] * 4, "abab", "closed"),
+        ([500, 500, 500, 500, 404, 500], "ababab", "closed"),
+        ([503] * 5, "aaaaa", "open"),
+        ([502, 504, 500, 500, 500], "aaaaa", "open"),
+    ],
+)
+def test_a_circuit_opens_when_a_crm_fails_steadily_and_not_for_one_conversation(
+    statuses: list[int], works: str, circuit: str
+) -> None:
+    """A gateway that says that nothing is behind it says nothing of what a conversation holds."""
+
+    async def main(loop: VirtualLoop) -> None:
+        lane, store, _ = lane_of(loop)
+        for status, work in zip(statuses, works, strict=True):
+            await send(lane, work, status)
+        await asyncio.sleep(1)
+        assert store.circuit == circuit
+        assert store.woken == (circuit == "open")
+
+    run_virtually(main)
+
+
+@pytest.mark.parametrize("answer", ["a request of before", "a sign-in"])
+def test_whatever_is_answered_closes_a_circuit_and_wakes_what_waits(answer: str) -> None:
+    async def main(loop: VirtualLoop) -> None:
+        lane, store, _ = lane_of(loop, Free())
+        with errands.sent_for("slow", live_until=math.inf), errands.one_call():
+            slow = await lane.permit(writes=False)
+        for number in range(5):
+            await send(lane, number, 500)
+        await asyncio.sleep(1)
+        assert (store.circuit, store.woken) == ("open", 1)
+        if answer == "a sign-in":
+            lane.sent(1)
+        else:
+            slow.answered(200, {})
+        await asyncio.sleep(1)
+        assert (store.circuit, store.woken) == ("closed", 2)
 
     run_virtually(main)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from dataclasses import dataclass, field
 
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from messagelog.core.pacing import (
     FIRST_PAUSE_MS,
     FIRST_WAIT_MS,
+    LIVE_PAUSE_MS,
+    LONGEST_GUESS_MS,
     LONGEST_PAUSE_MS,
     LONGEST_WAIT_MS,
     Answered,
@@ -165,7 +168,7 @@ def test_refusals_that_say_nothing_double_the_wait_and_those_of_one_moment_count
         waits.append(answer.wait_ms[Urgency.LIVE])
         row.now += answer.wait_ms[Urgency.LIVE]
     assert waits[:4] == [FIRST_WAIT_MS, 2 * FIRST_WAIT_MS, 4 * FIRST_WAIT_MS, 8 * FIRST_WAIT_MS]
-    assert waits[-1] == LONGEST_WAIT_MS
+    assert waits[-1] == LONGEST_GUESS_MS
     row.now += 3 * LONGEST_WAIT_MS
     assert row.end(row.one(), Verdict.LIMITED).wait_ms[Urgency.LIVE] == FIRST_WAIT_MS
 
@@ -195,7 +198,7 @@ def test_an_older_answer_does_not_give_back_what_was_used() -> None:
 def test_an_open_circuit_lets_one_try_and_closes_when_it_is_answered() -> None:
     row = Row()
     answer = row.ask(tripped=True)
-    assert (answer.opened, answer.down, row.pace.circuit) == (True, True, Circuit.OPEN)
+    assert (answer.opened, answer.down_ms, row.pace.circuit) == (True, 0, Circuit.OPEN)
     assert row.one() is None
     row.now += wait_ms(row.pace, row.now, FREE, Urgency.LIVE)
     granted = row.ask(*[Urgency.LIVE] * 20).granted
@@ -203,10 +206,10 @@ def test_an_open_circuit_lets_one_try_and_closes_when_it_is_answered() -> None:
     assert row.pace.circuit is Circuit.HALF_OPEN
     row.now += 400
     assert row.end(next(iter(granted))).closed
-    first = len(row.ask(*[Urgency.LIVE] * 99).granted)
-    assert first == 2, "a few at first"
+    assert len(row.ask(*[Urgency.CATCH_UP] * 99).granted) == 2, "a few at first"
+    assert len(row.ask(*[Urgency.LIVE] * 99).granted) == 2, "and as many of those that somebody waits for"
     row.now += 6_000
-    assert len(row.ask(*[Urgency.LIVE] * 99).granted) == 8 - first
+    assert len(row.ask(*[Urgency.CATCH_UP] * 99).granted) == 8 - 4
     row.now += 60_000
     assert len(row.ask(*[Urgency.LIVE] * 99).granted) == 99
 
@@ -226,23 +229,156 @@ def test_a_circuit_stays_open_for_longer_with_each_try_that_fails(spreads: list[
     assert all(0.8 * LONGEST_PAUSE_MS <= pause <= 1.2 * LONGEST_PAUSE_MS for pause in pauses[6:])
 
 
-def test_a_try_of_a_process_that_died_is_made_by_another() -> None:
+@pytest.mark.parametrize(("urgency", "pause"), [(Urgency.LIVE, LIVE_PAUSE_MS), (Urgency.CATCH_UP, 40_000)])
+def test_a_probe_that_is_not_answered_is_not_waited_for(urgency: Urgency, pause: int) -> None:
+    """Its process has died, or the CRM hangs."""
     row = Row()
     row.ask(tripped=True)
-    row.now += 2 * FIRST_PAUSE_MS
-    assert row.one() is not None
-    assert row.one() is None
-    row.now += LONGEST
-    assert row.one() is not None
+    for _ in range(8):
+        row.now += 60_000
+        assert row.one(urgency) is not None
+        assert row.one(urgency) is None
+    row.now += int(0.7 * pause)
+    assert row.one(urgency) is None
+    row.now += int(0.6 * pause)
+    assert row.one(urgency) is not None
 
 
-def test_a_try_that_was_never_sent_is_no_try() -> None:
+def test_a_probe_that_was_never_sent_is_none() -> None:
     row = Row()
     row.ask(tripped=True)
     row.now += 2 * FIRST_PAUSE_MS
     permit = row.one()
     row.ask(ended=(Ended(str(permit), End.UNSENT, Verdict.NOTHING),))
     assert row.one() is not None
+
+
+def test_whatever_is_answered_closes_the_circuit() -> None:
+    """Also what was sent before it opened, and what needed no permit then, such as a sign-in."""
+    row = Row()
+    before = row.one()
+    row.ask(tripped=True)
+    assert row.end(before).closed
+    row.ask(tripped=True)
+    assert row.ask(ended=(Ended("", End.OVER, Verdict.GOOD),)).closed
+
+
+def test_what_a_crm_never_answered_takes_no_part_in_its_return() -> None:
+    row = Row(Rules((), 2 * LONGEST))
+    row.ask(tripped=True)
+    for _ in range(12):
+        row.now += LIVE_PAUSE_MS
+        last = row.one()
+    assert len(row.pace.taken) == 12
+    assert row.end(last).closed
+    assert len(row.ask(*[Urgency.LIVE] * 99).granted) == 4
+
+
+@pytest.mark.parametrize(("requests", "pause"), [(1_000, 345_600), (100_000, LONGEST_PAUSE_MS)])
+def test_probes_leave_the_most_of_a_days_budget(requests: int, pause: int) -> None:
+    row = Row(Rules(((requests, 86_400_000),), LONGEST))
+    row.ask(tripped=True)
+    for _ in range(10):
+        row.now += 60 * 60_000 - 1
+        assert row.one(Urgency.CATCH_UP) is not None
+    waits = wait_ms(row.pace, row.now, row.rules, Urgency.CATCH_UP)
+    assert 0.8 * pause <= waits <= 1.2 * pause
+    assert wait_ms(row.pace, row.now, row.rules, Urgency.LIVE) <= LIVE_PAUSE_MS
+
+
+OUTAGE = st.tuples(
+    st.sampled_from(["refuses", "errs", "hangs", "kills", "answers"]),
+    st.sampled_from([1, 7, 30, 90, 600]).map(lambda seconds: seconds * 1_000),
+)
+
+
+@dataclass
+class History:
+    """A CRM that does one thing after the other, and who sends to it: each `gap` ms somebody, and a backlog.
+
+    In the end it answers for good. What is sent to a CRM that `kills` is never told of, as its process has died.
+    """
+
+    outages: list[tuple[str, int]]
+    gap: int
+    row: Row = field(default_factory=lambda: Row(Rules((), 40_000)))
+    failing: int = 0
+    events: list[tuple[int, int, Urgency | Ended, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.back = self.row.now + sum(ms for _, ms in self.outages)
+        self.numbers = itertools.count()
+        self.at(self.row.now, Urgency.CATCH_UP)
+        for at in range(self.row.now, self.back, self.gap):
+            self.at(at, Urgency.LIVE)
+
+    def at(self, when: int, what: Urgency | Ended, since: int | None = None) -> None:
+        """Something happens; what is asked for is asked for `since` then."""
+        heapq.heappush(self.events, (when, next(self.numbers), what, when if since is None else since))
+
+    def does(self) -> str:
+        """What the CRM does now."""
+        ends = self.back
+        for what, ms in reversed(self.outages):
+            if ends <= self.row.now:
+                return "answers"
+            ends -= ms
+            if ends <= self.row.now:
+                return what
+        return "answers"
+
+    def answered(self, wanted: Urgency) -> int:
+        """Lets everything happen until, after the CRM is back, a request of this urgency is answered; when that is."""
+        while True:
+            self.row.now, _, what, since = heapq.heappop(self.events)
+            if isinstance(what, Ended):
+                self.failing = self.failing + 1 if what.verdict is Verdict.FAILED else 0
+                self.row.ask(ended=(what,), tripped=self.failing == 5)
+                continue
+            permit = self.row.one(what)
+            if permit is not None:
+                if self.row.now >= self.back and what is wanted:
+                    return self.row.now
+                self.sent(permit)
+            # There is always something left over, and somebody who came a moment ago waits still.
+            if what is Urgency.CATCH_UP or (permit is None and self.row.now < since + 12_000):
+                wait = max(1_000, wait_ms(self.row.pace, self.row.now, FREE, what))
+                self.at(self.row.now + wait, what, since)
+
+    def sent(self, permit: str) -> None:
+        takes, end, verdict = {
+            "refuses": (5, End.UNSENT, Verdict.FAILED),
+            "errs": (300, End.OVER, Verdict.FAILED),
+            "hangs": (20_000, End.LOST, Verdict.FAILED),
+            "answers": (300, End.OVER, Verdict.GOOD),
+        }.get(self.does(), (0, None, Verdict.NOTHING))
+        if end is not None:
+            self.at(self.row.now + takes, Ended(permit, end, verdict))
+
+
+@given(
+    outages=st.lists(OUTAGE, min_size=1, max_size=5),
+    gap=st.sampled_from([1_700, 6_000, 45_000, 10**9]),
+    after=st.integers(0, 70_000),
+)
+@settings(max_examples=60)
+def test_a_crm_that_is_back_has_live_work_within_ten_seconds_whatever_it_did_before(
+    outages: list[tuple[str, int]], gap: int, after: int
+) -> None:
+    history = History(outages, gap)
+    history.at(history.back + after, Urgency.LIVE)
+    live = history.answered(Urgency.LIVE)
+    assert live <= history.back + after + 10_000
+
+
+@given(outages=st.lists(OUTAGE, min_size=1, max_size=5), gap=st.sampled_from([1_700, 6_000, 45_000, 10**9]))
+@settings(max_examples=60)
+def test_a_crm_that_is_back_has_its_backlog_within_a_minute_whatever_it_did_before(
+    outages: list[tuple[str, int]], gap: int
+) -> None:
+    """By itself: nobody sends any more."""
+    history = History(outages, gap)
+    assert history.answered(Urgency.CATCH_UP) <= history.back + 60_000
 
 
 def test_a_refusal_is_an_answer_too() -> None:
@@ -278,7 +414,7 @@ def test_a_circuit_that_was_forgotten_opens_again_at_the_next_outage() -> None:
     assert row.ask(tripped=True).opened
     row.now += 3 * LONGEST_WAIT_MS
     again = row.ask(tripped=True)
-    assert (again.opened, again.down) == (True, True)
+    assert (again.opened, again.down_ms) == (True, 0)
     assert again.active_ms > 0, "every process asks before it sends"
 
 

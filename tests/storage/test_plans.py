@@ -115,6 +115,8 @@ VALUES: dict[str, Any] = {
             "not_before",
             "catch_up_at",
             "active_until",
+            "open_since",
+            "settle_ms",
         ),
         1,
     ),

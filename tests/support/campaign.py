@@ -27,6 +27,8 @@ from support.world import SECRET
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
+    from support.virtual import LoopClock
+
 TIMES = Times(answer=2.0, call=2.0, lease=60.0)
 
 
@@ -237,7 +239,7 @@ class Campaign:
     """Runs schedules on one database; every schedule has a tenant of its own."""
 
     store: Store
-    clock: Clock
+    clock: Clock | LoopClock
     client: aiohttp.ClientSession
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import aiohttp
+
 from messagelog.connectors import Connector, Contact, Credentials, MessageLog, RateLimit, Session, UserInfo
 from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
@@ -43,14 +45,17 @@ class Seen:
 
 @dataclass
 class LimitedCrm:
-    """Activities as lists of texts. `limits` (requests, seconds) hold for each tenant, by when it saw the requests."""
+    """Activities as lists of texts. `limits` (requests, seconds) hold for each tenant, by when it saw the requests.
+
+    It `does` what a CRM does that is there or not: answers, errs (503), fails (500), hangs, refuses connections.
+    """
 
     now: Callable[[], float]
     limits: tuple[tuple[int, float], ...] = ()
     latency: tuple[float, float] = (0.05, 0.3)
     retry_after: bool = True
     tells: bool = False
-    down: bool = False
+    does: str = "answers"
     fails: Callable[[str, str], int | None] = lambda _tenant, _text: None
     random: Random = field(default_factory=lambda: Random(7))
     seen: list[Seen] = field(default_factory=list)
@@ -63,6 +68,10 @@ class LimitedCrm:
         """Takes a request some time after it was sent, and answers some time after that."""
         one_way = self.random.uniform(*self.latency) / 2
         await asyncio.sleep(one_way)
+        if self.does == "refuses":
+            raise aiohttp.ConnectionTimeoutError
+        if self.does == "hangs":
+            await asyncio.Event().wait()
         status, payload, headers = self._taken(method, path, tenant, sent)
         self.tenants.add(tenant)
         self.seen.append(Seen(self.now(), tenant, method, path, status, sent.get("text", "")))
@@ -72,8 +81,8 @@ class LimitedCrm:
     def _taken(
         self, method: str, path: str, tenant: str, sent: dict[str, Any]
     ) -> tuple[int, Any, dict[str, str]]:
-        if self.down:
-            return 503, {}, {}
+        if self.does in {"errs", "fails"}:
+            return 503 if self.does == "errs" else 500, {}, {}
         if (wait := self._over(tenant)) is not None:
             return 429, {}, {"Retry-After": str(int(wait) + 1)} if self.retry_after else {}
         headers = self._told(tenant)
@@ -242,8 +251,10 @@ async def process(
     database_url: str,
     crm: LimitedCrm,
     connector: Connector,
+    *,
+    slowly: bool = True,
 ) -> AsyncIterator[Process]:
-    """A process on a database. While nobody may call, its sweep sleeps for longer: nothing would be found."""
+    """A process on a database. While nobody may call, its sweep sleeps for longer, where it may go on `slowly`."""
     with loop.standing_still():
         store = StillStore(await open_store(database_url, clock=loop.clock), loop)
     sealer = Sealer(SECRET)
@@ -253,7 +264,7 @@ async def process(
     users = UserDirectory(store, sealer, client, call_timeout=times.call, pacer=pacer)
 
     async def sleep(seconds: float) -> None:
-        held = crm.tenants and not any(pacer.at_once(connector, tenant) for tenant in crm.tenants)
+        held = slowly and crm.tenants and not any(pacer.at_once(connector, tenant) for tenant in crm.tenants)
         await asyncio.sleep(seconds * 60 if held else seconds)
 
     caller = Caller(store, sealer, MediaFetcher(client), call_timeout=times.call)

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from messagelog.storage.migrating import alchemy_url
 from messagelog.storage.opening import migrate
-from messagelog.storage.schema import conversation_logs, message_logs
+from messagelog.storage.schema import conversation_logs, message_logs, paces
 from support.process import running
 from support.site import CLIENT_HEADERS
 
@@ -180,11 +180,11 @@ class Server:
             return await answer.json()
 
 
-async def until(condition: Callable[[], Awaitable[object]], what: str) -> None:
-    """Waits until a condition (a coroutine function) holds."""
-    deadline = time.monotonic() + PATIENCE
+async def until(condition: Callable[[], Awaitable[object]], what: str, *, within: float = PATIENCE) -> None:
+    """Waits until a condition (a coroutine function) holds, for so many seconds at most."""
+    deadline = time.monotonic() + within
     while not await condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {within:g} s: {what}"
         await asyncio.sleep(0.02)
 
 
@@ -209,6 +209,17 @@ def sqlite_database(template: Path, folder: Path) -> str:
     path = folder / "messagelog.sqlite"
     shutil.copy(template, path)
     return f"sqlite:///{path}"
+
+
+def held_back(database_url: str) -> int:
+    """For how many tenants a circuit or what comes after it holds requests back now."""
+    engine = sa.create_engine(alchemy_url(database_url), poolclass=sa.NullPool)
+    held = sa.select(sa.func.count()).where(paces.c.activeUntil > time.time() * 1000)
+    try:
+        with engine.connect() as connection:
+            return int(connection.execute(held).scalar_one())
+    finally:
+        engine.dispose()
 
 
 @dataclass(frozen=True)

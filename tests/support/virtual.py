@@ -61,6 +61,25 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self.waiting.busy -= 1
 
 
+class LoopClock:
+    """The loop's time as a database's clock that a test may put forward: then it has passed for the loop as well."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+
+    def __call__(self) -> int:
+        return self._loop.clock()
+
+    @property
+    def now(self) -> int:
+        """Epoch milliseconds."""
+        return self._loop.clock()
+
+    @now.setter
+    def now(self, ms: int) -> None:
+        self._loop.waiting.passed += (ms - self._loop.clock()) / 1000
+
+
 class StillStore:
     """A store, during whose work time stands still."""
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 STEPS: Final = (2, 10, 30, 120, 600, 1800, 3600, 7200, *(14_400,) * 35)
 """The longest wait before each try, in seconds: a blip is over within the time of an answer, a long outage costs few
 calls. The whole table lasts three days on average, and six at the longest.
@@ -15,6 +17,25 @@ calls. The whole table lasts three days on average, and six at the longest.
 
 _SHORTEST_MS: Final = 100
 _LONGEST_ASKED_FOR: Final = 3600.0
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """How the failure of a call that did nothing is taken, where it is not simply one of its log's tries.
+
+    `early`: it was made before its time, for somebody who waits. `probe_ms`: the CRM is away, and is tried again after
+    so many milliseconds. Neither says anything of the log itself, so neither counts.
+    """
+
+    early: bool = False
+    probe_ms: int | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the log's tries."""
+        return not self.early and self.probe_ms is None
+
+
+COUNTED: Final = Retry()
 
 
 def after(tries: int, luck: float, *, retry_after: float | None = None) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,9 @@ import msgspec
 from msgspec.structs import replace
 
 from messagelog.connectors import Connector
+from messagelog.core.backoff import Retry
 from messagelog.core.calls import written_size
-from messagelog.core.settle import Abilities, Settled, succeeded, troubled, undecided
+from messagelog.core.settle import Abilities, Finding, Settled, recovered, succeeded, troubled, undecided
 from messagelog.storage.rows import LogRow, MessageRow, Terms
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ class Shown:
 
 
 class Job(msgspec.Struct, frozen=True):
-    """One step of a claim: the connector and its abilities, the log as it is claimed, the rows that it brings."""
+    """One step of a claim: the connector and its abilities, the log as it is claimed, the rows that it brings.
+
+    `retry` says how a failure is taken at the moment.
+    """
 
     connector: Connector
     able: Abilities
@@ -39,6 +43,7 @@ class Job(msgspec.Struct, frozen=True):
     may_recreate: bool
     luck: float
     shown: Shown
+    retry: Callable[[], Retry]
 
     @property
     def outgrown(self) -> bool:
@@ -87,10 +92,22 @@ class Job(msgspec.Struct, frozen=True):
 
     def troubled(self, error: ConnectorError) -> Settled:
         """A call ended with an error."""
-        may_recreate = self.may_recreate
-        settled = troubled(self.log, self.rows, error, self.able, may_recreate=may_recreate, luck=self.luck)
+        settled = troubled(
+            self.log,
+            self.rows,
+            error,
+            self.able,
+            may_recreate=self.may_recreate,
+            luck=self.luck,
+            retry=self.retry(),
+        )
         return replace(settled, error=error)
 
     def undecided(self, error: ConnectorError) -> Settled:
         """The question what became of a call ended with an error."""
-        return replace(undecided(self.log, self.rows, error, luck=self.luck), error=error)
+        settled = undecided(self.log, self.rows, error, luck=self.luck, retry=self.retry())
+        return replace(settled, error=error)
+
+    def recovered(self, finding: Finding) -> Settled:
+        """The call is not known to have been done, by what was found out."""
+        return recovered(self.log, self.rows, finding, self.retry())

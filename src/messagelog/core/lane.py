@@ -23,6 +23,7 @@ from messagelog.core.pacing import (
     LONGEST_WAIT_MS,
     Answered,
     Asked,
+    Circuit,
     End,
     Ended,
     Pace,
@@ -54,8 +55,10 @@ _RETRY_SECONDS: Final = 1.0
 _SHORTEST_WAIT: Final = 0.02
 _STEADY: Final = 5
 """So many requests in a row without a good answer are a CRM's failure, ..."""
-_DIFFERENT: Final = 3
+_DIFFERENT: Final = 2
 """... if they were for so many pieces of work: one conversation may hold what its CRM cannot digest."""
+_NOT_THERE: Final = frozenset({502, 503, 504})
+"""What is answered in the place of a CRM that is not there: no piece of work is to blame."""
 _SCARCE: Final = 32
 """As many requests as may be under way at once: what is left is counted from here on."""
 _SCARCE_SHARE: Final = 5
@@ -72,14 +75,19 @@ _pace = msgspec.json.Decoder(Pace)
 @dataclass(frozen=True, slots=True)
 class Known:
     """What this process knows of a pace, by the event loop's clock: until when to wait (live, and catching up), until
-    when every request has to ask, and when this was learned.
+    when every request has to ask, since when the circuit is open, and when this was learned.
     """
 
     live_at: float
     catch_up_at: float
     active_until: float
-    down: bool
+    down_since: float | None
     at: float
+
+    @property
+    def down(self) -> bool:
+        """Whether the CRM does not answer."""
+        return self.down_since is not None
 
     def held_until(self, urgency: Urgency) -> float:
         """When requests of this urgency make sense again; those that must go on ask for themselves."""
@@ -142,10 +150,16 @@ class Lane:
         return permit
 
     def sent(self, requests: int) -> None:
-        """Counts requests that were sent before anybody could know whose they were: those of a sign-in."""
+        """Counts requests that were answered before anybody could know whose they were: those of a sign-in."""
         if requests and self._rules.limits:
             self._uncounted += requests
             self._wake()
+        if requests and self._is_down():
+            self.end(Ended("", End.OVER, Verdict.GOOD))
+
+    def _is_down(self) -> bool:
+        known = self._known.get(self._place)
+        return known is not None and known.down
 
     def _paced(self) -> bool:
         if self._rules.limits:
@@ -196,18 +210,27 @@ class Lane:
 
     # -------------------------------------------------------------------------- what requests came to
 
-    def judged(self, permit: LanePermit, end: End, verdict: Verdict, told: Told | None = None) -> None:
+    def judged(
+        self,
+        permit: LanePermit,
+        end: End,
+        verdict: Verdict,
+        told: Told | None = None,
+        status: int | None = None,
+    ) -> None:
         """Notes how a request ended, what its answer told, and whether the CRM fails steadily."""
         if verdict is Verdict.GOOD:
             self._failing.clear()
+            self._tripped = False
         elif verdict is Verdict.FAILED:
             # What never arrived, and what belongs to no conversation, is nobody's content.
-            self._failing.append(object() if end is End.UNSENT or permit.work is None else permit.work)
+            nobodys = end is End.UNSENT or status in _NOT_THERE or permit.work is None
+            self._failing.append(object() if nobodys else permit.work)
             if len(self._failing) >= _STEADY and len({*self._failing}) >= _DIFFERENT:
                 self._failing.clear()
                 self._tripped = True
                 self._wake()
-        if permit.id or told is not None:
+        if permit.id or told is not None or (verdict is Verdict.GOOD and self._is_down()):
             self.end(Ended(permit.id, end, verdict, left=told))
 
     def answer(self, permit: LanePermit, status: int, headers: Mapping[str, str]) -> None:
@@ -216,7 +239,8 @@ class Lane:
         if status == _TOO_MANY:
             self._refused(permit.id, retry_after_seconds(headers.get("Retry-After")), told)
         else:
-            self.judged(permit, End.OVER, Verdict.FAILED if status >= _SERVER_ERRORS else Verdict.GOOD, told)
+            verdict = Verdict.FAILED if status >= _SERVER_ERRORS else Verdict.GOOD
+            self.judged(permit, End.OVER, verdict, told, status)
 
     def over(self, permit: LanePermit) -> None:
         """A request is not under way any more, however it ended."""
@@ -238,7 +262,7 @@ class Lane:
         """Holds back what comes from now on, without asking the row what it makes of the refusal."""
         now = asyncio.get_running_loop().time()
         until = now + wait_ms / 1000
-        self._known[self._place] = Known(until, until, until + _RETRY_SECONDS, down=False, at=now)
+        self._known[self._place] = Known(until, until, until + _RETRY_SECONDS, down_since=None, at=now)
 
     def refused(self, retry_after: float | None) -> None:
         """The connector has understood an answer as a request for patience, whatever its status was."""
@@ -293,10 +317,13 @@ class Lane:
         )
         self._ended, self._tripped, self._uncounted = [], False, 0
         started = loop.time()
+        settle_ms = int(self._connector.settle_seconds * 1000)
+        # Where a circuit opens or closes, logs are locked as well: then it is alone in its transaction.
+        alone = asked.tripped or self._is_down()
         try:
             answer = await self._store.write(
-                lambda: scripts.change_pace(*self._place, partial(_changed, self._rules, asked)),
-                locks=((*self._place, "pace"),),
+                lambda: scripts.change_pace(*self._place, partial(_changed, self._rules, asked), settle_ms),
+                locks=() if alone else ((*self._place, "pace"),),
             )
         except Exception as error:  # noqa: BLE001 - the database's errors, whatever they are: nothing was sent yet
             return self._failed(wants, asked, error)
@@ -340,14 +367,18 @@ class Lane:
         now = asyncio.get_running_loop().time()
         _, live, catch_up = (asked_at + wait / 1000 for wait in answer.wait_ms)
         self._known[self._place] = Known(
-            live, catch_up, asked_at + answer.active_ms / 1000, down=answer.down, at=now
+            live,
+            catch_up,
+            asked_at + answer.active_ms / 1000,
+            down_since=None if answer.down_ms is None else asked_at - answer.down_ms / 1000,
+            at=now,
         )
         tenant, platform = self._place
         if answer.opened:
             _log.warning("circuit_opened", tenant=tenant, platform=platform)
         elif answer.closed:
             _log.warning("circuit_closed", tenant=tenant, platform=platform)
-        spent = answer.wait_ms[Urgency.CATCH_UP] > _SPENT_MS and not answer.down
+        spent = answer.wait_ms[Urgency.CATCH_UP] > _SPENT_MS and answer.down_ms is None
         if answer.slowed or (spent and now > self._told_at + _TELL_SECONDS):
             self._told_at = now
             seconds = round(answer.wait_ms[Urgency.CATCH_UP] / 1000, 1)
@@ -446,5 +477,7 @@ def _changed(rules: Rules, asked: Asked, text: str, now: int) -> tuple[PaceChang
         not_before=live,
         catch_up_at=catch_up,
         active_until=active if active > now else None,
+        open_since=None if pace.circuit is Circuit.CLOSED else pace.since,
+        wakes=answer.opened or answer.closed,
     )
     return change, answer

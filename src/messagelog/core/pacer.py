@@ -12,7 +12,7 @@ import random
 import uuid
 from typing import TYPE_CHECKING, Final
 
-from messagelog.connectors.limits import MINUTE, check_limits
+from messagelog.connectors.limits import DAY, MINUTE, check_limits
 from messagelog.core.lane import Known, Lane
 from messagelog.core.pacing import Circuit, Rules, Urgency, ceiling
 from messagelog.storage import scripts
@@ -30,6 +30,8 @@ _PATIENCE_SECONDS: Final = 4.0
 _MOST_ACTIVE: Final = 10_000
 _MOST_AT_ONCE: Final = 16
 _HELD_SECONDS: Final = 1.0
+_OUTAGE_SECONDS: Final = 3 * DAY
+"""After so long, a failed probe counts as a try of its conversation log again, so that it is given up some day."""
 
 
 class Pacer:
@@ -80,6 +82,19 @@ class Pacer:
         now = asyncio.get_running_loop().time()
         return math.inf if known.down and known.active_until > now else max(0.0, known.live_at - now)
 
+    def next_probe(self, tenant: str, platform: str) -> float | None:
+        """In how many seconds the backlog of this tenant may probe its CRM, which is away; None when it is not.
+
+        None too when it has been away for longer than an outage lasts.
+        """
+        known = self._known.get((tenant, platform))
+        now = asyncio.get_running_loop().time()
+        if known is None or known.down_since is None or known.active_until <= now:
+            return None
+        if now - known.down_since > _OUTAGE_SECONDS:
+            return None
+        return max(0.0, known.catch_up_at - now)
+
     def at_once(self, connector: Connector, tenant: str) -> int:
         """How many logs of a tenant may be caught up with at a time: none while its CRM is not to be called.
 
@@ -120,5 +135,7 @@ def _known(row: PaceRow, at: float) -> Known:
     def when(time: int | None) -> float:
         return at if time is None else at + (time - row.now) / 1000
 
-    down = row.circuit != Circuit.CLOSED
-    return Known(when(row.not_before), when(row.catch_up_at), when(row.active_until), down=down, at=at)
+    down_since = None if row.circuit == Circuit.CLOSED else when(row.open_since)
+    return Known(
+        when(row.not_before), when(row.catch_up_at), when(row.active_until), down_since=down_since, at=at
+    )

@@ -23,15 +23,22 @@ _LONG_MS: Final = 60_000
 _DAY_MS: Final = 86_400_000
 _GRAINS: Final = 64
 _POLL_MS: Final = 250
-_PROBE_POLL_MS: Final = 1_000
 _MOMENT_MS: Final = 1_000
 
 FIRST_WAIT_MS: Final = 5_000
 """How long a tenant is left alone after a 429 that does not say; twice as long when it comes again."""
+LONGEST_GUESS_MS: Final = 60_000
+"""The longest of these waits. It is a guess of ours, and the CRM may be ready for work long before an hour is over."""
 LONGEST_WAIT_MS: Final = 60 * 60_000
+"""The longest wait that a CRM may ask for; after it, it is asked again."""
+LIVE_PAUSE_MS: Final = 5_000
+"""How long after a probe the next request that somebody waits for is a probe, whatever the backlog's pause is."""
 FIRST_PAUSE_MS: Final = 5_000
-"""How long a circuit is open before the first probe; twice as long after each that failed, give or take a fifth."""
-LONGEST_PAUSE_MS: Final = 120_000
+"""How long after a circuit has opened the backlog may probe; twice as long after each probe, give or take a fifth."""
+LONGEST_PAUSE_MS: Final = 40_000
+"""A CRM that is back is found out about, and its backlog begun, within a minute."""
+_PROBES_SHARE: Final = 4
+"""One in so many requests of a long window may be a probe of the backlog."""
 _SOON_MS: Final = 60_000
 _RAMP_MS: Final = 15_000
 _RAMP_DOUBLES_MS: Final = 3_000
@@ -52,8 +59,8 @@ class Circuit(enum.StrEnum):
     """Whether a CRM is called for a tenant."""
 
     CLOSED = "closed"  # it is
-    OPEN = "open"  # it does not answer -> half-open, when the pause is over
-    HALF_OPEN = "half-open"  # one request tries -> closed, or open for longer
+    OPEN = "open"  # it does not answer -> half-open, when a request may probe
+    HALF_OPEN = "half-open"  # a probe is under way -> closed, or open again
 
 
 class End(enum.Enum):
@@ -112,7 +119,9 @@ class Pace(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `taken` are the permits of requests under way, each with the time from which it cannot be under way any more.
     `sent` are the ends of those that are over, for each window (ms), as (time, how many). Of `left` requests that a
-    CRM told of, none has been used yet until `left_until`; `left_of` is how many there were, by what it said.
+    CRM told of, none has been used yet until `left_until`; `left_of` is how many there were, by what it said. A
+    circuit that is not closed was opened `since`; `probe` is its latest one, sent at `probed_at`; the backlog's next
+    one may be sent at `probe_at`.
     """
 
     taken: dict[str, int] = {}
@@ -126,6 +135,7 @@ class Pace(msgspec.Struct, frozen=True, omit_defaults=True):
     since: int = 0
     pause_ms: int = 0
     probe_at: int = 0
+    probed_at: int = 0
     probe: str = ""
     ramp_from: int = 0
 
@@ -138,12 +148,13 @@ class Pace(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Answered(msgspec.Struct, frozen=True):
     """The answer to a process: the permits that are granted, and for each urgency the ms until it makes sense to ask
-    again (0: now). `down` says that the circuit is what keeps them waiting; `slowed` that the CRM has just said stop.
+    again (0: now). `down_ms` says for how long the circuit has kept them waiting, None when it does not; `slowed` that
+    the CRM has just said stop.
     """
 
     granted: frozenset[str]
     wait_ms: tuple[int, int, int]
-    down: bool
+    down_ms: int | None
     active_ms: int
     slowed: bool = False
     opened: bool = False
@@ -154,21 +165,21 @@ def answered(pace: Pace, now: int, rules: Rules, asked: Asked) -> tuple[Pace, An
     """The pace after a process has asked, and the answer to it."""
     before = pace = _kept_up(pace, now, rules)
     for ended in asked.ended:
-        pace = _after(pace, now, rules, ended, asked.spread)
+        pace = _after(pace, now, rules, ended)
     if asked.uncounted:
         pace = replace(pace, sent=_counted(pace.sent, rules, now, asked.uncounted))
     if asked.tripped and pace.circuit is Circuit.CLOSED:
-        pace = _opened(pace, now, asked.spread)
+        pace = _opened(pace, now, rules, asked.spread)
     granted = set()
     for permit, urgency in asked.wants:
         if wait_ms(pace, now, rules, urgency) == 0:
-            pace = _granted(pace, now, rules, permit, urgency)
+            pace = _granted(pace, now, rules, permit, urgency, asked.spread)
             granted.add(permit)
     waits = [wait_ms(pace, now, rules, urgency) for urgency in Urgency]
     return pace, Answered(
         granted=frozenset(granted),
         wait_ms=(waits[0], waits[1], waits[2]),
-        down=pace.circuit is not Circuit.CLOSED,
+        down_ms=None if pace.circuit is Circuit.CLOSED else max(0, now - pace.since),
         active_ms=max(0, pace.active_until() - now),
         slowed=pace.not_before > now >= before.not_before,
         opened=before.circuit is Circuit.CLOSED and pace.circuit is not Circuit.CLOSED,
@@ -183,7 +194,7 @@ def wait_ms(pace: Pace, now: int, rules: Rules, urgency: Urgency) -> int:
     """
     waits = [pace.not_before - now, _told_wait(pace, now, urgency)]
     if urgency is not Urgency.FOLLOW_UP:
-        waits += [_circuit_wait(pace, now), _ramp_wait(pace, now)]
+        waits += [_circuit_wait(pace, now, rules, urgency), _ramp_wait(pace, now, rules, urgency)]
     waits += [_window_wait(pace, now, requests, window, urgency) for requests, window in rules.limits]
     return max(0, *waits)
 
@@ -191,8 +202,6 @@ def wait_ms(pace: Pace, now: int, rules: Rules, urgency: Urgency) -> int:
 def held_until(pace: Pace, now: int, rules: Rules, urgency: Urgency) -> int | None:
     """Until when work of this urgency need not be begun at all, for everybody to see; None when it may be."""
     until = now + wait_ms(pace, now, rules, urgency)
-    if pace.circuit is Circuit.HALF_OPEN:
-        until = max(until, pace.probe_at)  # told anew as soon as it is known
     return until if until > now + _MOMENT_MS else None
 
 
@@ -240,7 +249,9 @@ def _kept_up(pace: Pace, now: int, rules: Rules) -> Pace:
         not_before=min(pace.not_before, now + LONGEST_WAIT_MS),
         ramp_from=min(pace.ramp_from, now + LONGEST_WAIT_MS),
         left_until=min(pace.left_until, now + _DAY_MS),
-        probe_at=min(pace.probe_at, now + max(rules.longest_ms, 2 * LONGEST_PAUSE_MS)),
+        since=min(pace.since, now),
+        probed_at=min(pace.probed_at, now),
+        probe_at=min(pace.probe_at, now + 2 * _longest_pause(rules)),
     )
     if pace.circuit is not Circuit.CLOSED and pace.probe_at + _FORGOTTEN_MS <= now:
         pace = replace(pace, circuit=Circuit.CLOSED, probe="")  # otherwise nothing could open it again
@@ -277,7 +288,9 @@ def _counted(
     return noted
 
 
-def _granted(pace: Pace, now: int, rules: Rules, permit: str, urgency: Urgency) -> Pace:
+def _granted(  # noqa: PLR0917 - what it was asked, and when
+    pace: Pace, now: int, rules: Rules, permit: str, urgency: Urgency, spread: float
+) -> Pace:
     pace = replace(
         pace,
         taken={**pace.taken, permit: now + rules.longest_ms},
@@ -285,13 +298,22 @@ def _granted(pace: Pace, now: int, rules: Rules, permit: str, urgency: Urgency) 
     )
     if pace.circuit is Circuit.CLOSED or urgency is Urgency.FOLLOW_UP:
         return pace
-    return replace(pace, circuit=Circuit.HALF_OPEN, probe=permit, probe_at=now + rules.longest_ms)
+    # Whether it is answered or not, and whoever sent it lives or not: the next one is not waited for longer than this.
+    pause = min(2 * pace.pause_ms, _longest_pause(rules))
+    return replace(
+        pace,
+        circuit=Circuit.HALF_OPEN,
+        probe=permit,
+        probed_at=now,
+        probe_at=now + _about(pause, spread),
+        pause_ms=pause,
+    )
 
 
 # ------------------------------------------------------------------------------------- what the CRM says
 
 
-def _after(pace: Pace, now: int, rules: Rules, ended: Ended, spread: float) -> Pace:
+def _after(pace: Pace, now: int, rules: Rules, ended: Ended) -> Pace:
     """The pace after a request has ended."""
     if ended.permit in pace.taken and ended.end is not End.LOST:
         taken = {permit: until for permit, until in pace.taken.items() if permit != ended.permit}
@@ -301,9 +323,11 @@ def _after(pace: Pace, now: int, rules: Rules, ended: Ended, spread: float) -> P
         pace = _slowed(pace, now, ended.retry_ms)
     if ended.left is not None:
         pace = _told(pace, now, *ended.left)
-    if ended.permit and ended.permit == pace.probe:
-        pace = _probed(pace, now, ended.verdict, spread)
-    return pace
+    if pace.circuit is Circuit.CLOSED:
+        return pace
+    if ended.verdict in {Verdict.GOOD, Verdict.LIMITED}:  # it answers, whatever it was asked
+        return replace(pace, circuit=Circuit.CLOSED, since=now, probe="", ramp_from=max(now, pace.not_before))
+    return _probed(pace, now, ended.verdict) if ended.permit == pace.probe != "" else pace
 
 
 def _slowed(pace: Pace, now: int, retry_ms: int | None) -> Pace:
@@ -311,7 +335,7 @@ def _slowed(pace: Pace, now: int, retry_ms: int | None) -> Pace:
     wait = pace.wait_ms
     if pace.not_before <= now:  # not one of those that were under way when it was said before
         again = now < pace.not_before + max(_RAMP_MS, 2 * pace.wait_ms)
-        wait = min(2 * wait, LONGEST_WAIT_MS) if again and wait else FIRST_WAIT_MS
+        wait = min(2 * wait, LONGEST_GUESS_MS) if again and wait else FIRST_WAIT_MS
     asked = wait if retry_ms is None else min(max(retry_ms, 100), LONGEST_WAIT_MS)
     not_before = max(pace.not_before, now + asked)
     return replace(pace, not_before=not_before, wait_ms=wait, ramp_from=not_before)
@@ -336,39 +360,62 @@ def _told_wait(pace: Pace, now: int, urgency: Urgency) -> int:
 # -------------------------------------------------------------------------------------------- the circuit
 
 
-def _opened(pace: Pace, now: int, spread: float) -> Pace:
+def _opened(pace: Pace, now: int, rules: Rules, spread: float) -> Pace:
     """Opens the circuit; for longer when it was closed only a moment ago."""
     soon = pace.pause_ms and now < pace.since + _SOON_MS
-    pause = min(2 * pace.pause_ms, LONGEST_PAUSE_MS) if soon else FIRST_PAUSE_MS
-    at = now + _about(pause, spread)
-    return replace(pace, circuit=Circuit.OPEN, since=now, pause_ms=pause, probe_at=at, probe="", ramp_from=0)
+    pause = min(2 * pace.pause_ms, _longest_pause(rules)) if soon else FIRST_PAUSE_MS
+    return replace(
+        pace,
+        circuit=Circuit.OPEN,
+        since=now,
+        probed_at=now,
+        probe_at=now + _about(pause, spread),
+        pause_ms=pause,
+        probe="",
+        ramp_from=0,
+    )
 
 
-def _probed(pace: Pace, now: int, verdict: Verdict, spread: float) -> Pace:
-    if verdict is Verdict.NOTHING:  # it was never sent: the next one may try
-        return replace(pace, circuit=Circuit.OPEN, probe="", probe_at=now)
-    if verdict is Verdict.FAILED:
-        pause = min(2 * pace.pause_ms, LONGEST_PAUSE_MS)
-        at = now + _about(pause, spread)
-        return replace(pace, circuit=Circuit.OPEN, pause_ms=pause, probe="", probe_at=at)
-    ramp_from = max(now, pace.not_before)
-    return replace(pace, circuit=Circuit.CLOSED, since=now, probe="", ramp_from=ramp_from)
+def _probed(pace: Pace, now: int, verdict: Verdict) -> Pace:
+    """The latest probe has ended without an answer. When the next may be sent was settled when this one was."""
+    pace = replace(pace, circuit=Circuit.OPEN, probe="")
+    return (
+        replace(pace, probed_at=0, probe_at=now) if verdict is Verdict.NOTHING else pace
+    )  # it was never sent
 
 
-def _circuit_wait(pace: Pace, now: int) -> int:
+def _circuit_wait(pace: Pace, now: int, rules: Rules, urgency: Urgency) -> int:
+    """How long until a request may probe. One that somebody waits for goes first, and waits for no probe's end.
+
+    What a CRM that hangs has not answered keeps its places in a window: probes leave one of them free.
+    """
     if pace.circuit is Circuit.CLOSED:
         return 0
-    wait = max(0, pace.probe_at - now)
-    # One that tries may be done any moment.
-    return min(wait, _PROBE_POLL_MS) if pace.circuit is Circuit.HALF_OPEN else wait
+    if urgency is Urgency.CATCH_UP:
+        return max(0, pace.probe_at - now)
+    places = min((requests for requests, window in rules.limits if window <= _LONG_MS), default=None)
+    pause = LIVE_PAUSE_MS if places is None else max(LIVE_PAUSE_MS, rules.longest_ms // max(1, places - 1))
+    return max(0, min(pace.probed_at + pause, max(pace.probe_at, pace.probed_at + LIVE_PAUSE_MS)) - now)
 
 
-def _ramp_wait(pace: Pace, now: int) -> int:
-    """A CRM that has just come back, or has just said stop, is called by a few at a time, then by more."""
+def _longest_pause(rules: Rules) -> int:
+    """How long the backlog may wait for its next probe. A CRM that allows few requests a day is not probed with all."""
+    shares = (_PROBES_SHARE * window // requests for requests, window in rules.limits)
+    return min(max([LONGEST_PAUSE_MS, *shares]), LONGEST_WAIT_MS)
+
+
+def _ramp_wait(pace: Pace, now: int, rules: Rules, urgency: Urgency) -> int:
+    """A CRM that has just come back, or has just said stop, is called by a few at a time, then by more.
+
+    As many again of those that somebody waits for. What was sent before and lost is not under way to it any more, as
+    far as this goes.
+    """
     since = now - pace.ramp_from
     if not pace.ramp_from or not 0 <= since < _RAMP_MS:
         return 0
-    return _POLL_MS if len(pace.taken) >= _RAMP_BEGINS * 2 ** (since // _RAMP_DOUBLES_MS) else 0
+    most = _RAMP_BEGINS * 2 ** (since // _RAMP_DOUBLES_MS) * (1 if urgency is Urgency.CATCH_UP else 2)
+    begun = sum(until - rules.longest_ms >= pace.ramp_from for until in pace.taken.values())
+    return _POLL_MS if begun >= most else 0
 
 
 def _about(wait: int, spread: float) -> int:

@@ -15,7 +15,7 @@ from messagelog.connectors import (
     RateLimited,
     Unavailable,
 )
-from messagelog.core.settle import Finding, found_in_part, recovered
+from messagelog.core.settle import Finding, found_in_part
 from messagelog.storage.rows import RowState
 from messagelog.storage.sealing import SealBroken
 
@@ -40,7 +40,7 @@ class Recovery:
     async def found_out(self, job: Job) -> Settled:
         """Finds out what became of a call whose answer nobody has."""
         if job.log.shared and job.log.call_before is None:  # noted before every call: this one never left
-            return recovered(job.log, job.rows, Finding.NOT_THERE)
+            return job.recovered(Finding.NOT_THERE)
         try:
             if job.log.call == "create":
                 call = await self._steps.prepared(job, linked=job.able.finds)
@@ -51,7 +51,7 @@ class Recovery:
                 return job.troubled(error)
             return job.undecided(error)
         except (SealBroken, LookupError):
-            return recovered(job.log, job.rows, Finding.NOBODY_KNOWS)
+            return job.recovered(Finding.NOBODY_KNOWS)
 
     async def _recovered_create(self, job: Job, call: Prepared) -> Settled:
         finding = Finding.REPEATABLE if job.able.upserts and not job.outgrown else Finding.NOBODY_KNOWS
@@ -60,7 +60,7 @@ class Recovery:
             if found is not None:
                 return job.succeeded(call, found)
             finding = Finding.NOT_THERE
-        settled = recovered(job.log, job.rows, finding)
+        settled = job.recovered(finding)
         if any(change.state is not RowState.PLANNED for change in settled.changes):
             return settled
         # Repeated here and now, with the very rows of the lost call: a CRM that knows its key answers with the
@@ -86,20 +86,20 @@ class Recovery:
     async def _recovered_update(self, job: Job, calls: list[Prepared]) -> Settled:
         if not job.able.reads_back:
             finding = Finding.REPEATABLE if job.able.amends else Finding.NOBODY_KNOWS
-            return recovered(job.log, job.rows, finding)
+            return job.recovered(finding)
         if job.log.shared:
             (call,) = calls
             whole = call.log.holds(await self._caller.read(job.connector, call))
-            return job.is_there(call, {}) if whole else recovered(job.log, job.rows, Finding.NOT_THERE)
+            return job.is_there(call, {}) if whole else job.recovered(Finding.NOT_THERE)
         hashes = {id_: hash_ for call in calls for id_, hash_ in call.hashes.items()}
         journal = calls[0].journal
         if journal.is_ambiguous(hashes.values()):
             # It is counted and noted before such a call leaves, and a run ends before one: this one never left.
-            return recovered(job.log, job.rows, Finding.NOT_THERE)
+            return job.recovered(Finding.NOT_THERE)
         found = await self._caller.counted(job.connector, job.log, calls)
         there = job.of(_standing(job.rows, hashes, journal.beyond(found)))
         if not there.rows:
-            return recovered(job.log, job.rows, Finding.NOT_THERE)
+            return job.recovered(Finding.NOT_THERE)
         if len(there.rows) < len(job.rows):
             calls = await self._lost(there)
         return found_in_part(

@@ -144,6 +144,7 @@ class Runtime:
         self._accepting: set[asyncio.Task[Acceptance]] = set()
         self._working: dict[LogKey, asyncio.Task[None]] = {}
         self._timers: dict[LogKey, asyncio.TimerHandle] = {}
+        self._live_until: dict[LogKey, float] = {}
         self._submissions: defaultdict[LogKey, list[Submission]] = defaultdict(list)
         self._ways: dict[Connector, _Way] = {}
         self._swept_to = ""
@@ -281,11 +282,14 @@ class Runtime:
     async def _accepted(self, submission: Submission, wanted: Sequence[Item]) -> Acceptance:
         work = submission.work(wanted, await self._settings.locale(submission.user))
         way = self._way(submission.connector)
+        self._live_until[work.key] = asyncio.get_running_loop().time() + self.times.answer
         acceptance = await self.store.write(
             lambda: scripts.accept(work, way.planner, way.terms), locks=work.locks
         )
         if acceptance.claim is not None:
             self._start(work.key, acceptance.claim)
+        elif acceptance.due_ms is not None:
+            self._ring_later(work.key, acceptance.due_ms / 1000)
         return acceptance
 
     async def _waited(self, key: LogKey, watch: Watch, until: float, last: float) -> None:
@@ -319,12 +323,19 @@ class Runtime:
         """
         if key in self._working or self._stopping:
             return False
+        if self._is_live(key):
+            self._start(key, None)
+            return True
         share = self._pacer.at_once(self.connector(key.platform), key.tenant)
         if not self._catching_up.begins(key, share):
             self._more_is_due |= share > 0
             return False
         self._start(key, None).add_done_callback(lambda _: self._taken_up(key))
         return True
+
+    def _is_live(self, key: LogKey) -> bool:
+        """Whether somebody waits for a log, or did so until a moment ago and was told that logging goes on."""
+        return self._live_until.get(key, 0.0) > asyncio.get_running_loop().time()
 
     def _taken_up(self, key: LogKey) -> None:
         self._catching_up.ends(key)
@@ -353,8 +364,7 @@ class Runtime:
         if before is not None:  # its claim ended in the database a moment ago; its task is about to
             await asyncio.wait([before])
         # Whoever has brought it waits for as long as an answer may take; what was left behind nobody waits for.
-        waited = self.times.answer if claim is not None else 0.0
-        with errands.sent_for(key, live_until=asyncio.get_running_loop().time() + waited):
+        with errands.sent_for(key, live_until=self._live_until.get(key, 0.0)):
             await self._worked(key, claim)
 
     async def _worked(self, key: LogKey, claim: Claim | None) -> None:
@@ -470,6 +480,8 @@ class Runtime:
         Of each tenant whose CRM may be called there are some, and those with the fewest under way come first.
         """
         await self._pacer.refresh()
+        now = asyncio.get_running_loop().time()
+        self._live_until = {key: until for key, until in self._live_until.items() if until > now}
         platforms, after = list(self.connectors), self._swept_to
         keys = await self.store.read(
             lambda: scripts.due_logs(platforms, each=_DUE_OF_EACH, tenants=_TENANTS, after=after)

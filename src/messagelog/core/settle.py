@@ -29,6 +29,7 @@ from messagelog.connectors import (
 from messagelog.connectors.errors import Paced
 from messagelog.connectors.log import SentBlocks
 from messagelog.core import backoff
+from messagelog.core.backoff import COUNTED, Retry
 from messagelog.storage.rows import LogRow, LogState, MessageRow, RowChange, RowState, WaitingChange
 
 if TYPE_CHECKING:
@@ -169,15 +170,17 @@ def troubled(  # noqa: PLR0911 - one for each type of error
     *,
     may_recreate: bool,
     luck: float,
+    retry: Retry = COUNTED,
 ) -> Settled:
     """The call ended with an error. `may_recreate` allows to make a deleted activity anew (once in a run)."""
     match error:
         case Paced():
             return _paced(log, rows, error)
         case RateLimited():
-            return _later(log, rows, Trouble.RATE_LIMITED, error, luck, retry_after=error.retry_after)
+            answered = replace(retry, probe_ms=None)
+            return _later(log, rows, Trouble.RATE_LIMITED, error, luck, answered, error.retry_after)
         case Unavailable():
-            return _later(log, rows, Trouble.UNAVAILABLE, error, luck)
+            return _later(log, rows, Trouble.UNAVAILABLE, error, luck, retry)
         case AuthExpired():
             return _waiting(log, rows, error)
         case BodyFull():
@@ -189,7 +192,7 @@ def troubled(  # noqa: PLR0911 - one for each type of error
         case NotFound():
             return _failed(log, rows, _reason(Trouble.NOT_FOUND, error), behind=True)
         case _:
-            return _unknown(log, rows, error, able, luck)
+            return _unknown(log, rows, error, able, luck, retry)
 
 
 def followed(before: Settled, after: Settled) -> Settled:
@@ -223,14 +226,14 @@ class Finding(enum.Enum):
     NOBODY_KNOWS = enum.auto()
 
 
-def recovered(log: LogRow, rows: Sequence[MessageRow], finding: Finding) -> Settled:
+def recovered(log: LogRow, rows: Sequence[MessageRow], finding: Finding, retry: Retry = COUNTED) -> Settled:
     """What becomes of a call whose answer was lost, when it is not known to have been done."""
     reason = log.reason or _LOST
     if finding is Finding.NOBODY_KNOWS:
         return _parked(log, rows, reason)
     log = replace(log, asks=0)
-    tries = log.tries + 1
     broke = trouble_of(reason) is Trouble.MISTAKE
+    tries = log.tries + (retry.counts or broke)
     if tries >= (_MISTAKES if broke else len(backoff.STEPS)):
         if finding is Finding.REPEATABLE:
             return _parked(log, rows, reason)
@@ -240,24 +243,39 @@ def recovered(log: LogRow, rows: Sequence[MessageRow], finding: Finding) -> Sett
     return Settled(replace(log.without_call(), tries=tries), changes)
 
 
-def undecided(log: LogRow, rows: Sequence[MessageRow], error: ConnectorError, *, luck: float) -> Settled:
+def undecided(
+    log: LogRow,
+    rows: Sequence[MessageRow],
+    error: ConnectorError,
+    *,
+    luck: float,
+    retry: Retry = COUNTED,
+) -> Settled:
     """The question itself failed: it is asked again later, for ever; where she has to sign in, when she has."""
+    asks = max(1, log.asks)  # the CRM's search has had its time: from now on it may be asked at any time
     if isinstance(error, Paced):  # it was not even asked
         reason = log.reason or _LOST
         held = tuple(RowChange(row.id, RowState.UNKNOWN, reason) for row in rows)
-        return Settled(replace(log, reason=reason), held, wait_ms=_held_ms(error))
+        return Settled(replace(log, reason=reason, asks=asks), held, wait_ms=_held_ms(error))
     reason = log.reason or _reason(Trouble.NO_ANSWER, error)
     signed_out = isinstance(error, AuthExpired)
     told = _reason(Trouble.SIGN_IN, error) if signed_out else reason
     changes = tuple(RowChange(row.id, RowState.UNKNOWN, told) for row in rows)
-    after = replace(log, asks=log.asks + 1, reason=reason)
-    retry_after = error.retry_after if isinstance(error, RateLimited) else None
-    wait_ms = backoff.for_ever(after.asks, luck, retry_after=retry_after)
+    retry_after, away = None, retry.probe_ms
+    if isinstance(error, RateLimited):  # it is there
+        retry_after, away = error.retry_after, None
+    after = replace(log, asks=log.asks + 1 if away is None and not retry.early else asks, reason=reason)
+    wait_ms = backoff.for_ever(after.asks, luck, retry_after=retry_after) if away is None else away
     return Settled(after, changes, wait_ms=wait_ms, signed_out=signed_out)
 
 
-def _unknown(
-    log: LogRow, rows: Sequence[MessageRow], error: ConnectorError, able: Abilities, luck: float
+def _unknown(  # noqa: PLR0917 - what is journalled, and when to go on
+    log: LogRow,
+    rows: Sequence[MessageRow],
+    error: ConnectorError,
+    able: Abilities,
+    luck: float,
+    retry: Retry,
 ) -> Settled:
     trouble = next((each for type_, each in _UNKNOWN if isinstance(error, type_)), Trouble.NO_ANSWER)
     reason = _reason(trouble, error)
@@ -270,6 +288,8 @@ def _unknown(
     at_work = error.status is None and not isinstance(error, NoLogId)
     searched = creating and able.finds
     wait_ms = able.settle_ms if at_work or searched else 0
+    if retry.probe_ms is not None and trouble is not Trouble.MISTAKE:
+        return Settled(log, changes, wait_ms=max(wait_ms, retry.probe_ms))
     # A call that was repeated in vain is asked about, and so repeated, more slowly each time.
     return Settled(log, changes, wait_ms=wait_ms + (backoff.for_ever(log.tries, luck) if log.tries else 0))
 
@@ -283,12 +303,15 @@ def _later(  # noqa: PLR0917 - what is journalled, and when to go on
     trouble: Trouble,
     error: ConnectorError,
     luck: float,
+    retry: Retry,
     retry_after: float | None = None,
 ) -> Settled:
     """Nothing was done and nobody is to blame: the same again later, until the table ends."""
     reason = _reason(trouble, error)
-    after = replace(log.without_call(), tries=log.tries + 1, reason=reason)
-    wait_ms = backoff.after(after.tries, luck, retry_after=retry_after)
+    after = replace(log.without_call(), tries=log.tries + retry.counts, reason=reason)
+    wait_ms = retry.probe_ms
+    if wait_ms is None:
+        wait_ms = backoff.after(after.tries, luck, retry_after=retry_after)
     if wait_ms is None:
         return _failed(log, rows, reason, behind=True)
     changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in rows)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from messagelog.core.attempts import attempt_of
+from messagelog.core.backoff import Retry
 from messagelog.core.job import Job, Shown
 from messagelog.core.recovery import Recovery
 from messagelog.core.settle import Settled, trouble_of
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from messagelog.core.users import UserDirectory
     from messagelog.storage import Claim, NewRow, Sealer, Store
     from messagelog.storage.rows import LogRow, MessageRow, Planner, Terms
+
+_SHORTEST_PROBE_MS: Final = 1000
 
 _log = structlog.get_logger(__name__)
 
@@ -80,7 +84,8 @@ class Worker:
         made anew from.
         """
         rows = claim.rows if claim.recover else claim.step.rows if claim.step else ()
-        job = Job(connector, able, claim.log, rows, terms, may_recreate, self._luck(), Shown())
+        retry = partial(self._retry, claim)
+        job = Job(connector, able, claim.log, rows, terms, may_recreate, self._luck(), Shown(), retry)
         try:
             if not claim.recover:
                 settled = await self._steps.made(job)
@@ -92,6 +97,11 @@ class Worker:
             _log.warning("claim_lost", log=claim.key.conversation_log_id)
             return Done()
         return await self._saved(settled, planner(), job, held)
+
+    def _retry(self, claim: Claim) -> Retry:
+        """How a failure of this claim is taken now."""
+        seconds = self._users.pacer.next_probe(claim.key.tenant, claim.key.platform)
+        return Retry(claim.early, None if seconds is None else max(_SHORTEST_PROBE_MS, int(seconds * 1000)))
 
     async def _saved(
         self,

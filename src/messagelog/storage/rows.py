@@ -257,13 +257,14 @@ class Claim(msgspec.Struct):
     """The right to work on a conversation log until its lease ends.
 
     `step` is journalled as being called. `recover` says that a call of somebody before has no known outcome: `rows`
-    are the rows of that call.
+    are the rows of that call. An `early` one was made before the next retry was due, for somebody who waits.
     """
 
     log: LogRow
     step: Step | None
     recover: bool = False
     rows: tuple[MessageRow, ...] = ()
+    early: bool = False
 
     @property
     def key(self) -> LogKey:
@@ -290,10 +291,12 @@ class Acceptance(msgspec.Struct, frozen=True):
     """What became of a request's rows.
 
     `held_by` (id, name) is set when the conversation log belongs to another contact: nothing was written then.
+    `due_ms` is how long the log waits for its next retry, where nobody works on it.
     """
 
     claim: Claim | None = None
     held_by: tuple[str, str] | None = None
+    due_ms: int | None = None
 
 
 class RowReport(msgspec.Struct, frozen=True):
@@ -524,7 +527,8 @@ class PaceChange(msgspec.Struct, frozen=True):
     """What is stored of a tenant's pace: `pace` is the core's own text, the times are what others go by.
 
     `not_before` holds for all work, `catch_up_at` for what nobody waits for; until `active_until` every request has
-    to ask, even where the connector knows no limit.
+    to ask, even where the connector knows no limit. `open_since` is when the circuit opened. `wakes` says that it has
+    just opened or closed: what waits for the CRM is due then.
     """
 
     pace: str
@@ -532,6 +536,8 @@ class PaceChange(msgspec.Struct, frozen=True):
     not_before: int | None
     catch_up_at: int | None
     active_until: int | None
+    open_since: int | None = None
+    wakes: bool = False
 
 
 class PaceRow(msgspec.Struct, frozen=True):
@@ -543,6 +549,7 @@ class PaceRow(msgspec.Struct, frozen=True):
     not_before: int | None
     catch_up_at: int | None
     active_until: int | None
+    open_since: int | None
     now: int
     pace: str = "{}"
 

@@ -240,6 +240,7 @@ paces = sa.Table(
     sa.Column("notBefore", sa.BigInteger),
     sa.Column("catchUpAt", sa.BigInteger),
     sa.Column("activeUntil", sa.BigInteger),
+    sa.Column("openSince", sa.BigInteger),
     sa.Column("pace", sa.Text, nullable=False),
     sa.Column("updatedAt", sa.BigInteger, nullable=False),
     sa.PrimaryKeyConstraint("tenant", "platform"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from support.processes import journal, until
+from support.processes import held_back, journal, until
 from system.kill.conversations import ABILITIES, KEYS, is_settled, problems
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     Moment = Callable[["Clients", Sequence[Conversation], Random], Awaitable[None]]
 
+BACKLOG = 70.0
+"""Seconds: the rule is a minute, and the calls take their time."""
 _SLOW_MS = 150
 
 
@@ -49,6 +51,21 @@ class Clients:
         requests = (self.server.log(each.request(each.kind.past), self._tokens[each.key]) for each in past)
         for answer in await asyncio.gather(*requests):
             assert answer["successful"] is True, answer
+
+    async def at_ease(self) -> None:
+        """Waits until everything is done and the CRM is called as before its outages.
+
+        A circuit lets a few pass at first, and would not let every call be under way at the same time.
+        """
+
+        async def done() -> bool:
+            return all(each.at_rest for each in journal(self.database_url).values())
+
+        async def let_pass() -> bool:
+            return not held_back(self.database_url)
+
+        await until(done, "a CRM that is back has its backlog", within=BACKLOG)
+        await until(let_pass, "the circuits are forgotten")
 
     def send(self, all_: Sequence[Conversation]) -> None:
         """Sends the requests that something is to happen to."""
@@ -94,7 +111,7 @@ class Clients:
             known = journal(self.database_url)
             return all(is_settled(each, known) for each in all_)
 
-        await until(settled, "everything is settled")
+        await until(settled, "everything is settled", within=BACKLOG)
         activities = {key: await self.crm.activities(key) for key in KEYS}
         return problems(all_, activities, journal(self.database_url))
 

@@ -36,6 +36,7 @@ async def test_a_crm_that_is_killed_and_comes_back(
             sent += new
             await clients.begin()
             await clients.have_sent(new)
+            await clients.at_ease()
             await moment(clients, new, Random(f"{database} {moment.__name__} {number}"))
             await clients.crm.kill()
             clients.crm = await machine.crm(port=crm.port)

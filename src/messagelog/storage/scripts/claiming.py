@@ -54,12 +54,15 @@ if TYPE_CHECKING:
 
 _PENDING = frozenset({RowState.PLANNED, RowState.CALLING, RowState.UNKNOWN, RowState.PARKED})
 _MOST_ROWS_OF_A_CALL = 10_000
+_MOMENT_MS = 5_000
 _DELETED = "deleted: the activity that held it was deleted in the CRM"
 
 
 def accept(work: NewWork, planner: Planner, terms: Terms) -> Script[Acceptance]:
     """Journals what a request wants logged and, when nobody works on the conversation log, claims it.
 
+    A log that waits because its CRM did not answer, for longer than a moment, is claimed early: somebody waits for it
+    now, and the CRM may be back.
     Of two requests for one message, or for one new conversation log, the first to commit wins; the other finds its
     rows there and joins. A log that belongs to another contact is left as it is.
     """
@@ -78,14 +81,17 @@ def accept(work: NewWork, planner: Planner, terms: Terms) -> Script[Acceptance]:
             return Acceptance(held_by=(log.contact_id, log.contact_name))
         log = _repointed(log, work)
     fresh, again = _accepted(work, (yield from _wanted(work, known)), log, known)
-    free = log.state is LogState.OPEN and (log.due_at is None or log.due_at <= now)
+    early = _waits_for_crm(log, now, terms)
+    free = log.state is LogState.OPEN and (log.due_at is None or log.due_at <= now or early)
     if not free or log.call is not None:
         yield Together(*_written(log, fresh, again))
-        return Acceptance(claim=(yield from _recovery(log, now, terms)) if free else None)
+        if free:
+            return Acceptance(claim=(yield from _recovery(log, now, terms, early=early)))
+        return Acceptance(due_ms=None if log.due_at is None or log.owner is not None else log.due_at - now)
     step = planner(log, _oldest([*map(row_from, waiting), *fresh, *again], terms.batch))
     begun = _freed(log) if step is None else _begun(log, step, now, terms)
     yield Together(*_written(log, fresh, again, step), Do("save_log", [log_params(begun)]))
-    return Acceptance(claim=None if step is None else Claim(begun, step))
+    return Acceptance(claim=None if step is None else Claim(begun, step, early=early))
 
 
 def _accepted_first(
@@ -237,7 +243,17 @@ def _next(
     return Claim(begun, step)
 
 
-def _recovery(log: LogRow, now: int, terms: Terms) -> Script[Claim]:
+def _waits_for_crm(log: LogRow, now: int, terms: Terms) -> bool:
+    """Whether a log waits, for longer than a moment, because its CRM did not answer; as in `wake_waiting`."""
+    waits = log.owner is None and log.state is LogState.OPEN and log.due_at is not None
+    if not waits or (log.due_at or 0) <= now + _MOMENT_MS:
+        return False
+    if log.call is not None and not log.asks and log.updated_at + terms.settle_ms > now:
+        return False
+    return log.asks > 0 or not (log.reason or "").startswith(("rate_limited:", "mistake:"))
+
+
+def _recovery(log: LogRow, now: int, terms: Terms, *, early: bool = False) -> Script[Claim]:
     """Claims a log to find out about a call of before, whose rows are calling or unknown."""
     log = replace(log, owner=terms.owner, fence=log.fence + 1, due_at=now + terms.lease_ms)
     params = {**key_params(log.key), "limit": _MOST_ROWS_OF_A_CALL}
@@ -246,7 +262,7 @@ def _recovery(log: LogRow, now: int, terms: Terms) -> Script[Claim]:
         Fetch("rows_in_state", {**params, "state": RowState.CALLING}),
         Fetch("rows_in_state", {**params, "state": RowState.UNKNOWN}),
     )
-    return Claim(log, None, recover=True, rows=tuple(map(row_from, (*calling, *unknown))))
+    return Claim(log, None, recover=True, rows=tuple(map(row_from, (*calling, *unknown))), early=early)
 
 
 def _begun(log: LogRow, step: Step, now: int, terms: Terms) -> LogRow:

@@ -485,12 +485,12 @@ FROM (SELECT * FROM "paces"
 -- name: save_pace
 UPDATE "paces"
 SET "circuit" = :circuit, "notBefore" = :not_before, "catchUpAt" = :catch_up_at, "activeUntil" = :active_until,
-    "pace" = :pace, "updatedAt" = {now}
+    "openSince" = :open_since, "pace" = :pace, "updatedAt" = {now}
 WHERE "tenant" = :tenant AND "platform" = :platform
 
 -- name: active_paces
 -- The tenants whose requests need a permit for now, whatever their connectors say, and what time it is.
-SELECT "tenant", "platform", "circuit", "notBefore", "catchUpAt", "activeUntil", {now}
+SELECT "tenant", "platform", "circuit", "notBefore", "catchUpAt", "activeUntil", "openSince", {now}
 FROM "paces"
 WHERE "activeUntil" > (SELECT {now})
 ORDER BY "activeUntil" DESC
@@ -498,10 +498,30 @@ LIMIT :limit
 
 -- name: list_paces
 -- The paces of all tenants, for people.
-SELECT "tenant", "platform", "circuit", "notBefore", "catchUpAt", "activeUntil", {now}, "pace"
+SELECT "tenant", "platform", "circuit", "notBefore", "catchUpAt", "activeUntil", "openSince", {now}, "pace"
 FROM "paces"
 ORDER BY "tenant", "platform"
 LIMIT :limit
+
+-- name: lock_waiting
+-- A tenant's logs whose next retry is still to come, in the order of everybody who locks more than one.
+SELECT "conversationLogId"
+FROM "conversationLogs"
+WHERE "platform" = :platform AND "tenant" = :tenant AND "dueAt" IS NOT NULL AND "dueAt" > (SELECT {now})
+ORDER BY "conversationLogId"
+{lock}
+
+-- name: wake_waiting
+-- Those of them that wait because the CRM did not answer are due now. A call of which nobody has been asked yet what
+-- became of it was journalled when the log was saved last: the CRM's search may lag behind for :settle_ms after that.
+-- What the CRM has asked us to wait for, and what a mistake keeps waiting, is left as it is.
+UPDATE "conversationLogs"
+SET "dueAt" = CASE WHEN "call" IS NOT NULL AND "asks" = 0 AND "updatedAt" + CAST(:settle_ms AS bigint) > {now}
+                   THEN "updatedAt" + CAST(:settle_ms AS bigint) ELSE {now} END
+WHERE "platform" = :platform AND "tenant" = :tenant AND "dueAt" IS NOT NULL AND "dueAt" > (SELECT {now})
+  AND "dueAt" > CASE WHEN "call" IS NOT NULL AND "asks" = 0 THEN "updatedAt" + CAST(:settle_ms AS bigint) ELSE 0 END
+  AND "owner" IS NULL AND "state" = 'open'
+  AND ("asks" > 0 OR "reason" NOT LIKE 'rate_limited:%' AND "reason" NOT LIKE 'mistake:%')
 
 -- name: insert_operator
 -- A new operator; nothing when there is one of that name.
