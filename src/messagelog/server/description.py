@@ -130,7 +130,7 @@ _MEANINGS: Final = {
     408: "The body took too long to arrive.",
     409: "It may not be done: a text that says why.",
     413: "The body is too large.",
-    422: "Nothing of it was kept: the CRM or a plugin has refused the messages, and why.",
+    422: "Nothing of it was kept: the CRM or a plugin has refused it, and why.",
     429: "Too many requests of the user, or wrong sign-ins of the address. `Retry-After` has the seconds to wait.",
     500: "Something failed that should not. What was accepted before is kept.",
     502: "The CRM did not make the contact, or nobody knows.",
@@ -454,7 +454,7 @@ ROUTES: Final[dict[str, Described]] = {
             "contact": {"id": "c-5", "name": "Nina New", "type": "contact"},
         },
         token=True,
-        refuses=(502,),
+        refuses=(422, 502),
     ),
     "POST /messageLog": Described(
         body=LogRequest,
