@@ -116,6 +116,9 @@ def test_all_of_a_cause_are_retried_and_the_server_takes_them_up(folder: Path) -
 
 
 def test_decisions_about_one(folder: Path) -> None:
+    refused = logs(folder, "link", "2", "createNewContact", "Omar Reyes")
+    said = "contactId: createNewContact is the client's word for a contact that is not there yet\n"
+    assert (refused.code, refused.err) == (2, said)
     linked = logs(folder, "link", "2", "c-2", "Omar Reyes")
     assert (linked.code, linked.out) == (
         0,

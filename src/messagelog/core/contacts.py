@@ -14,6 +14,7 @@ from messagelog.connectors import ConnectorError, Contact
 from messagelog.core.numbers import LONGEST_NUMBER
 from messagelog.core.plan import CREATE_NEW_CONTACT
 from messagelog.messages import BadRequest
+from messagelog.messages.fields import identifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -92,6 +93,27 @@ def given_contact(request: LogRequest) -> ChosenContact | None:
     return ChosenContact(
         request.contact_id, _clean(request.contact_name), _clean(request.contact_type) or "contact"
     )
+
+
+def existing_contact(id_: str, name: str, type_: str) -> ChosenContact:
+    """A contact that a person names by its id in the CRM. The id is checked as those in requests are.
+
+    Raises `BadRequest`, in the spelling of requests, for an id, name or type that no contact of a CRM has.
+    """
+    try:
+        identifier(id_, "contactId")
+    except ValueError as error:
+        field, _, problem = str(error).partition(": ")
+        raise BadRequest(field, problem) from None
+    if id_ == CREATE_NEW_CONTACT:
+        raise BadRequest(
+            "contactId", f"{CREATE_NEW_CONTACT} is the client's word for a contact that is not there yet"
+        )
+    named = {"contactName": clean_line(name, len(name)), "contactType": clean_line(type_, len(type_))}
+    for field, text in named.items():
+        if len(text) > LONGEST_NAME:
+            raise BadRequest(field, f"longer than {LONGEST_NAME} characters")
+    return ChosenContact(id_, named["contactName"], named["contactType"] or "contact")
 
 
 async def resolved_contact(
