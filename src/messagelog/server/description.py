@@ -543,8 +543,14 @@ class _Describing(FastAPI):
 
 
 def describing(routes: Sequence[Route]) -> FastAPI:
-    """An application that describes these routes, and has the pages that show this. It answers none of them itself."""
-    app = _Describing(title="messagelog", version=messagelog.__version__, summary=messagelog.__doc__)
+    """An application that describes these routes. It answers none of them itself."""
+    app = _Describing(
+        title="messagelog",
+        version=messagelog.__version__,
+        summary=messagelog.__doc__,
+        docs_url=None,  # the page that shows the description is our own
+        redoc_url=None,
+    )
     for route in routes:
         app.add_api_route(
             route.path,
