@@ -11,8 +11,7 @@ import signal
 import stat
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
@@ -20,6 +19,9 @@ import pytest
 from messagelog.demo import _url, command_name
 from messagelog.server.serving import bound_socket
 from support.process import command, demo_welcome, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def commands(text: str, name: str) -> list[list[str]]:
