@@ -83,6 +83,7 @@ def masked(texts: Sequence[str], at_once: int = 500) -> list[str]:
     return [each for few in some for each in mask_cards(" x ".join(few)).split(" x ")]
 
 
+@pytest.mark.timeout(600)  # where it is asked for every code point
 def test_where_a_character_stands_between_the_groups_and_the_number_shows_it_is_masked() -> None:
     """The other characters are letters, digits, currencies and what makes a list: there it is no card's number."""
     chars = list(characters())
@@ -187,8 +188,9 @@ def composed(request: LogRequest) -> str:
 
 async def test_where_a_composed_text_shows_the_number_it_was_masked() -> None:
     """In every field, in every format, with every character between the groups, or between all digits."""
-    odd = [char for char in characters() if not parts_a_number(char)]
-    usual = [char for char in odd if ALL or unicodedata.category(char) not in {"So", "Sm", "Cn", "Co", "Cs"}]
+    whole = (char for char in characters() if unicodedata.category(char) != "Cs")  # JSON holds no half emoji
+    odd = [char for char in whole if not parts_a_number(char)]
+    usual = [char for char in odd if unicodedata.category(char) not in {"So", "Sm", "Cn", "Co"}]
     unseen = [char for char in usual if is_unseen(char)][:: 1 if ALL else 7]
     texts = [char.join(GROUPS) for char in usual[:: 1 if ALL else 3]]
     texts += [char.join("".join(GROUPS)) for char in unseen]
