@@ -9,7 +9,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import typer
 
 import messagelog
@@ -36,7 +35,7 @@ from messagelog.commands.shared import (
 from messagelog.commands.tenants import tenants_app
 from messagelog.commands.users import users_app
 from messagelog.core.user_settings import AdminSetting, Locale, UserSettings, read_admin_settings
-from messagelog.listing import print_log, print_logs
+from messagelog.listing import print_log, print_logs, printable_json
 from messagelog.messages import BadRequest, parse_log_request
 from messagelog.server.manifest import build_manifest
 from messagelog.server.serving import CannotListen
@@ -305,8 +304,7 @@ def _with_settings(data: Path | None, work: Callable[[UserSettings], Awaitable[A
 
 
 def _print_json(value: Any) -> None:
-    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
-    print(text)  # noqa: T201 - the command's output
+    print(printable_json(value, indent=2))  # noqa: T201 - the command's output
 
 
 def _demonstrate(work: Callable[[str, int, Path], None], host: str, port: int, data: Path) -> None:

@@ -7,7 +7,10 @@ import json
 import os
 import secrets
 import shlex
+import shutil
+import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -28,7 +31,6 @@ from messagelog.testing.demo_crm import API_KEYS, create_demo_crm
 if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from messagelog.server import Assembly
 
@@ -160,7 +162,7 @@ See the activity in the demo CRM:
   curl -s {url}{_MOUNT}/api/activities -H 'Authorization: Bearer {key}'
 
 See what messagelog knows of it:
-  messagelog logs --data {folder}
+  {command_name(sys.argv[0])} logs --data {folder}
 
 Make the demo CRM lose every answer, and have it behave again:
   curl -s {url}{_MOUNT}/api/chaos -H 'Authorization: Bearer {key}' -d '{{"lose_response_rate": 1}}'
@@ -168,6 +170,19 @@ Make the demo CRM lose every answer, and have it behave again:
 
 Session tokens of the demo's users:
 """ + "\n".join(f"  {name}: {told}" for name, told in tokens.items())
+
+
+def command_name(started: str, path: str | None = None) -> str:
+    """How a command is started again in a shell: by its name where the `path` leads to it, else as it was started.
+
+    `path` is that of the environment unless it is given.
+    """
+    if Path(started).name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m messagelog"
+    found = shutil.which(Path(started).name, path=path)
+    if found is not None and Path(started).exists() and Path(found).samefile(started):
+        return Path(started).name
+    return shlex.quote(started)
 
 
 _EXAMPLE: Final[dict[str, Any]] = {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from rich.cells import cell_len
 
 if TYPE_CHECKING:
@@ -80,6 +81,25 @@ def print_table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
             value + " " * (width - cell_len(value)) for value, width in zip(values, widths, strict=True)
         )
         print("  ".join(padded).rstrip())  # noqa: T201 - the command's output
+
+
+def printable_json(value: Any, *, indent: int | None = None) -> str:
+    """A value as JSON, in one line unless it is to be indented.
+
+    What drives a terminal or reorders what it shows (controls beyond those that JSON escapes, direction overrides, line
+    separators) is escaped: the JSON says the same.
+    """
+    encoded = msgspec.json.encode(value)
+    text = (encoded if indent is None else msgspec.json.format(encoded, indent=indent)).decode()
+    if text.isprintable():
+        return text
+    # Such a character only stands within a text of the value; line ends of the indented JSON stay.
+    return "".join(char if char.isprintable() or char == "\n" else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    units = char.encode("utf-16-be")
+    return "".join(f"\\u{int.from_bytes(units[at : at + 2]):04x}" for at in range(0, len(units), 2))
 
 
 def _printable(value: str) -> str:

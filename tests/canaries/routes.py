@@ -71,8 +71,7 @@ CASES: Final[dict[str, Case]] = {
     "GET /crmManifest": Case(query="platformName=demo"),
     "GET /openapi.json": Case(),
     "GET /docs": Case(),
-    "GET /docs/oauth2-redirect": Case(),
-    "GET /redoc": Case(),
+    **{f"GET /docs/{name}": Case() for name in ("swagger-ui.css", "swagger-ui-bundle.js", "start.js")},
     # For operators
     "POST /operators/session": Case(
         OPERATOR_SIGN_INS, form={"name": NAME, "password": "{operator_password}"}

@@ -10,12 +10,13 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
-from messagelog.demo import _url
+from messagelog.demo import _url, command_name
 from messagelog.server.serving import bound_socket
 from support.process import command, demo_welcome, running
 
@@ -53,7 +54,8 @@ async def test_the_welcome_works_as_printed_and_the_data_is_kept(tmp_path: Path)
         assert "Can you send the renewal options?" in activity["body"]
         assert (await ask(lose))["lose_response_rate"] == 1
         assert (await ask(behave))["lose_response_rate"] == 0
-        (logs,) = commands(text, "messagelog logs")
+        (logs,) = [shlex.split(line) for line in text.splitlines() if " logs --data " in line]
+        assert shutil.which(logs[0]), "the command is there under the printed name"
         listed = await asyncio.to_thread(command, *logs[1:])
         assert listed.out.splitlines()[1].startswith(
             "8031152018338945839/7/13/2026\tacme\tdemo\tMaya Patel (c-1)"
@@ -101,6 +103,28 @@ async def test_all_of_a_demos_folder_is_its_owners_alone(tmp_path: Path) -> None
 def port_of(text: str) -> str:
     (port,) = re.findall(r"messagelog demo: http://127\.0\.0\.1:(\d+) ", text)
     return str(port)
+
+
+@pytest.mark.parametrize(
+    ("started", "on_the_path", "printed"),
+    [
+        ("{folder}/bin/messagelog", True, "messagelog"),
+        ("{folder}/bin/messagelog", False, "'{folder}/bin/messagelog'"),
+        (".venv/bin/messagelog", False, ".venv/bin/messagelog"),
+        ("{folder}/other/messagelog", True, "'{folder}/other/messagelog'"),  # another one is on the path
+        ("{folder}/messagelog/__main__.py", True, f"{sys.executable} -m messagelog"),
+    ],
+)
+def test_the_command_is_printed_as_it_can_be_started_again(
+    tmp_path: Path, started: str, printed: str, *, on_the_path: bool
+) -> None:
+    folder = tmp_path / "a folder"
+    for name in ("bin", "other"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "messagelog").write_text("#!/bin/sh\n")
+        (folder / name / "messagelog").chmod(0o755)
+    path = f"{folder}/bin" if on_the_path else "/nowhere"
+    assert command_name(started.format(folder=folder), path) == printed.format(folder=folder)
 
 
 @pytest.mark.parametrize(

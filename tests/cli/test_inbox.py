@@ -10,7 +10,10 @@ import pty
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from messagelog.listing import printable_json
 from messagelog.storage.opening import migrate
 from support.process import Done, command, running
 from support.requests import body, message
@@ -102,6 +105,44 @@ def test_an_export_is_a_line_of_json_for_each(folder: Path) -> None:
     assert text.count("plan ") == 2
 
 
+HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\x7f\u202e\u2066\u2028\u200b\r\n\t\U000e0041 é 日本 😀"
+"""What drives a terminal, changes its title or colours, reorders a line or ends it; and what is only unusual."""
+
+
+def test_an_export_drives_no_terminal_and_says_the_same(folder: Path) -> None:
+    async def log_it(here: Site) -> None:
+        await here.token()
+        here.crm.refuse = lambda _call: refusal(422)
+        made = body(message(9, f"plan {HOSTILE}"), conversation="c9\u202e", name=f"Maya {HOSTILE}")
+        await here.log(made)
+
+    here_and_now(folder, log_it)
+    exported = logs(folder, "export", "--text", "--tenant", "acme").out
+    held = command("export", "contact", "acme", "demo", "--id", "c-1", "--data", str(folder)).out
+    for printed in (exported, held, logs(folder, "why", "9", "--text").out):
+        assert all(char.isprintable() or char in "\n\t" for char in printed)
+        assert "é 日本 😀" in printed, "what is only unusual is readable"
+    found = [json.loads(line) for line in exported.splitlines()]
+    (it,) = [each for each in found if each["entry"]["conversationLogId"] == "c9\u202e/7/13/2026"]
+    assert it["entry"]["contactName"] == f"Maya {HOSTILE}"
+    assert it["rows"][0]["text"]["message"]["subject"] == f"plan {HOSTILE}"
+    (log,) = [each for each in json.loads(held)["conversationLogs"] if each["conversationId"] == "c9\u202e"]
+    assert log["contactName"] == f"Maya {HOSTILE}"
+
+
+@given(
+    st.recursive(
+        st.text() | st.integers() | st.none(), lambda inner: st.dictionaries(st.text(), inner), max_leaves=5
+    )
+)
+def test_json_for_a_terminal_is_the_same_json(value: object) -> None:
+    for indent in (None, 2):
+        text = printable_json(value, indent=indent)
+        assert json.loads(text) == value
+        assert all(char.isprintable() or char == "\n" for char in text)
+    assert "\n" not in printable_json(value)
+
+
 def test_all_of_a_cause_are_retried_and_the_server_takes_them_up(folder: Path) -> None:
     assert logs(folder, "retry").err == "Say which: an ID, or all of a --cause or a --state.\n"
     retried = logs(folder, "retry", "--cause", "rejected")
@@ -116,6 +157,9 @@ def test_all_of_a_cause_are_retried_and_the_server_takes_them_up(folder: Path) -
 
 
 def test_decisions_about_one(folder: Path) -> None:
+    refused = logs(folder, "link", "2", "createNewContact", "Omar Reyes")
+    said = "contactId: createNewContact is the client's word for a contact that is not there yet\n"
+    assert (refused.code, refused.err) == (2, said)
     linked = logs(folder, "link", "2", "c-2", "Omar Reyes")
     assert (linked.code, linked.out) == (
         0,

@@ -345,6 +345,7 @@ async def test_a_refusal_names_the_host_alone_and_is_told_once() -> None:
             assert listener.reached == 0
     (line,) = lines
     assert (line["event"], line["log_level"], line["host"]) == ("address_refused", "warning", "localhost")
+    assert line["setting"] == "MESSAGELOG_PRIVATE_HOSTS", "the operator reads what to do about it"
     assert "secret" not in str(line)
 
 

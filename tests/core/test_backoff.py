@@ -36,7 +36,7 @@ def test_the_table_ends_and_questions_do_not(luck: float, asked: float | None, m
     assert backoff.for_ever(len(backoff.STEPS) + more, luck) <= backoff.STEPS[-1] * 1000
 
 
-ROW = MessageRow("1", "c", "c", None, "ada", RowState.CALLING, None, 0, 0, None, b"", 0, 0)
+ROW = MessageRow("1", "c", "c", None, "ada", RowState.CALLING, None, 0, 0, None, 0, 0, b"")
 EARLY, AWAY = Retry(early=True), Retry(probe_ms=30_000)
 LAST = len(backoff.STEPS)
 
@@ -53,7 +53,7 @@ class Finds(Connector):
 
 def log(tries: int, asks: int = 0) -> LogRow:
     key = LogKey("acme", "crm", "c")
-    row = LogRow(key, "c", shared=False, contact_id="c-1", contact_type="", contact_name="", pins="{}")
+    row = LogRow(key, "c", contact_id="c-1", contact_type="", contact_name="", pins="{}")
     row.call, row.call_user, row.tries, row.asks = "create", "ada", tries, asks
     return row
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from messagelog.connectors import Rejected, Unavailable
@@ -12,13 +13,14 @@ from messagelog.core import Times
 from messagelog.core.inbox import Inbox, NotThere, Refusal, key_of
 from messagelog.core.operators import Operator, Role, RoleMissing, local_operator
 from messagelog.core.retention import Kept, Retention
-from messagelog.messages import BadRequest
+from messagelog.messages import BadRequest, parse_log_request
 from messagelog.storage import LogKey, Sealer, scripts
 from messagelog.storage.rows import InboxFilter
 from storage.journal import run_sql
 from support.campaign import Clock
 from support.crm import Appending, Call, Finding, Plain, Upserting, lost
 from support.requests import body, message, thread
+from support.site import SQLITE_ONLY
 from support.world import SECRET, World, world
 
 if TYPE_CHECKING:
@@ -305,6 +307,46 @@ async def test_what_is_not_in_the_crm_may_go_to_another_contact(database_url: st
         assert "Omar Reyes" in here.crm.only.subject
         with pytest.raises(Refusal, match="It is in the CRM already"):
             await inbox(here).link(KEY, "c-1", "Maya Patel")
+
+
+NOBODY = {
+    "": "contactId: is empty",
+    "  ": "contactId: is empty",
+    "c" * 256: "contactId: longer than 255 characters",
+    "c-2\n": "contactId: holds a control character",
+    "c-\x1b[2J": "contactId: holds a control character",
+    "c-\x00": "contactId: holds a control character",
+    "c-\u2028": "contactId: holds a control character",
+    "\ud83d": "contactId: holds a control character",
+    "createNewContact": "contactId: createNewContact is the client's word for a contact that is not there yet",
+}
+
+
+@SQLITE_ONLY
+async def test_a_log_is_linked_to_no_contact_that_the_crm_cannot_have(database_url: str) -> None:
+    """An id is refused there as it is in a request, and one that a request may name is taken."""
+    async with world(database_url, Plain) as here:
+        await failed(here, 1)
+        for id_, problem in NOBODY.items():
+            with pytest.raises(BadRequest) as refused:
+                await inbox(here).link(KEY, id_, "Omar Reyes")
+            assert str(refused.value) == problem
+            if id_ not in {"createNewContact", "\ud83d"}:  # half an emoji does not get through JSON
+                with pytest.raises(BadRequest) as in_request:
+                    parse_log_request(msgspec.json.encode(body(message(1), contact=id_)))
+                assert str(in_request.value) == problem
+        for name, type_ in (("n" * 256, "lead"), ("Omar", "t" * 256)):
+            with pytest.raises(BadRequest, match="longer than 255 characters"):
+                await inbox(here).link(KEY, "c-2", name, type_)
+        with pytest.raises(BadRequest, match="thirdPartyLogId: expected an activity's id"):
+            await inbox(here).mark_done(KEY, "a-7\r\nX-Header: 1")
+        with pytest.raises(BadRequest, match="thirdPartyLogId"):
+            await inbox(here).mark_done(KEY, " ")
+        log = (await here.logs())[0]
+        assert log.contact_id == "c-1", "nothing has changed"
+        await inbox(here).link(KEY, "ключ/2 é", "Omar\r\n\u202eReyes\x00")
+        log = (await here.logs())[0]
+        assert (log.contact_id, log.contact_name, log.contact_type) == ("ключ/2 é", "Omar Reyes", "contact")
 
 
 async def test_what_may_be_in_the_crm_stays_with_its_contact(database_url: str) -> None:

@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from messagelog.core import User
 from messagelog.core.user_settings import (
     LANGUAGE,
+    LARGEST_SETTINGS,
     MOST_SETTINGS,
     TIMEZONE,
     AdminSetting,
     Locale,
+    SavedSettings,
     UserSettings,
     locale_of,
     merged,
     read_admin_settings,
 )
 from messagelog.messages import BadRequest
+from messagelog.storage import scripts
+from messagelog.storage.rows import UserRow
 
 if TYPE_CHECKING:
     from messagelog.storage import Store
@@ -107,6 +112,43 @@ async def test_nobody_keeps_settings_without_end(settings: UserSettings) -> None
     with pytest.raises(BadRequest, match=r"userSettings: expected at most 1,000 settings"):
         await settings.change(ADA, {"one more": {"value": 1}}, [])
     await settings.change(ADA, {"s1": {"value": 2}}, [])
+    await settings.change(ADA, {"one more": {"value": 1}}, ["s2"])
+
+
+async def test_a_users_settings_have_a_total_limit(settings: UserSettings) -> None:
+    large = {"value": "x" * (LARGEST_SETTINGS // 4)}
+    await settings.change(ADA, {f"s{n}": large for n in range(3)}, [])
+    before = await settings.effective(ADA)
+    too_much = (
+        r"userSettings: expected at most 100,000 characters in all settings together, and these have 100,0"
+    )
+    with pytest.raises(BadRequest, match=too_much) as refused:
+        await settings.change(ADA, {"s3": large, "small": {"value": 1}}, [])
+    assert "xx" not in str(refused.value)
+    assert await settings.effective(ADA) == before, "nothing of it was saved"
+    await settings.change(ADA, {"s3": large}, ["s0"])
+    await settings.change(NOWHERE, {"s3": large}, [])
+    await settings.change(ADA, {}, ["s1"])
+
+
+async def test_changes_at_once_do_not_get_past_the_limit(settings: UserSettings, store: Store) -> None:
+    row = UserRow(ADA.tenant, ADA.platform, ADA.id, ADA.name, "", None, None, None)
+    await store.write(lambda: scripts.save_user(row))
+    part = {"value": "x" * (LARGEST_SETTINGS // 10)}
+    saving = [settings.change(ADA, {f"s{n}": part}, []) for n in range(30)]
+    outcomes = await asyncio.gather(*saving, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {SavedSettings, BadRequest}
+    assert len(await settings.effective(ADA)) == 9
+
+
+async def test_settings_of_before_the_limit_can_be_made_fewer(settings: UserSettings, store: Store) -> None:
+    text = msgspec.json.encode({"value": "x" * LARGEST_SETTINGS}).decode()
+    who = (ADA.tenant, ADA.platform, ADA.id)
+    await store.write(lambda: scripts.change_user_settings(*who, {"a": text, "b": text, "c": text}, []))
+    await settings.change(ADA, {"c": {"value": 1}}, ["a"])
+    with pytest.raises(BadRequest, match="100,000 characters"):
+        await settings.change(ADA, {"d": {"value": 1}}, [])
+    await settings.change(ADA, {"d": {"value": 1}}, ["b"])
 
 
 # ------------------------------------------------------------------------------------------ language, zone

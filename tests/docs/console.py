@@ -18,7 +18,7 @@ from messagelog.testing.demo_crm import API_KEYS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_COMMAND = Path(sys.prefix) / "bin" / "messagelog"
+_COMMAND = Path(".venv") / "bin" / "messagelog"
 _MARK = "--- the next command"
 _SERVES = re.compile(r"messagelog serve$")
 _DEMO_PORT, _OWN_PORT = "8787", "8790"
@@ -153,8 +153,9 @@ def _with_ports(text: str, ports: dict[str, str]) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of the tests' own surroundings but the path."""
-    return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "NO_PROXY": "*"}
+    """Nothing of the tests' own surroundings but the path, on which no environment of Python is."""
+    places = [place for place in os.environ["PATH"].split(os.pathsep) if place != f"{sys.prefix}/bin"]
+    return {"PATH": os.pathsep.join(places), "LANG": "C.UTF-8", "NO_PROXY": "*"}
 
 
 def _free_port() -> str:

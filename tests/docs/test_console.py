@@ -26,6 +26,9 @@ RUN = {README, HTTP, CLIENT, OPERATORS, QUICKSTART, WHAT_FAILED, BACK_UP}
 
 def test_the_quickstart(tmp_path: Path) -> None:
     with running_demo(tmp_path) as demo:
+        printed = [line.strip() for line in demo.welcome.splitlines() if " logs --data " in line]
+        assert printed == [".venv/bin/messagelog logs --data messagelog-data"]
+        assert f"$ {printed[0]} |" in QUICKSTART.read_text("utf-8"), "as the demo printed it"
         replay(QUICKSTART, demo)
         replay(WHAT_FAILED, demo)  # goes on where the other ends
 

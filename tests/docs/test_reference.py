@@ -190,7 +190,7 @@ def test_all_routes_are_listed() -> None:
     }
     assert set(listed(HTTP, "HTTP")) == routes
     paths = {getattr(route, "path", "") for route in app.routes}
-    assert {"/openapi.json", "/docs", "/redoc"} <= paths
+    assert {"/openapi.json", "/docs"} <= paths
 
 
 def test_the_changelog_knows_this_version() -> None:

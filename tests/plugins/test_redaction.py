@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from messagelog.messages import LogRequest, parse_log_request
-from messagelog.plugins import BadPluginSetting, Refused, RequestContext
+from messagelog.plugins import BadPluginSetting, ContactForm, Refused, RequestContext
 from messagelog.plugins.redaction import AT_ONCE, LONGEST_TEXT, Redaction, TooSlow
 from support.requests import START, body, message, parsed, thread
 
@@ -30,6 +30,9 @@ REDACTED = {
     "Attachment.file_name",
 }
 """What people wrote."""
+
+NAMES = {"LogRequest.contact_name", "Owner.name", "Party.name"}
+"""Of people and queues, by a setting."""
 
 KEPT = {
     # ids, and what is a part of them
@@ -52,9 +55,7 @@ KEPT = {
     "Entity.creation_time",
     "Entity.last_modified_time",
     # who it is and how to reach them
-    "LogRequest.contact_name",
-    "Owner.name",
-    "Party.name",
+    *NAMES,
     "Party.location",
     "Party.phone_number",
     "Party.extension_number",
@@ -155,15 +156,21 @@ def texts(value: Any) -> Iterator[tuple[str, Any]]:
                 yield f"{type(value).__name__}.{field.name}", each
 
 
-async def test_of_every_field_that_holds_text_it_is_said_whether_it_is_redacted() -> None:
+@pytest.mark.parametrize(
+    ("settings", "redacted"),
+    [({}, REDACTED), ({"names": "false"}, REDACTED), ({"names": "true"}, REDACTED | NAMES)],
+)
+async def test_of_every_field_that_holds_text_it_is_said_whether_it_is_redacted(
+    settings: dict[str, str], redacted: set[str]
+) -> None:
     fields = {name for name, holds_text in fields_of(LogRequest, {}).items() if holds_text}
     assert fields == (REDACTED | KEPT | {"LogRequest.additional_submission"})
     request = parse_log_request(msgspec.json.encode(filled(LogRequest)))
-    before, after = list(texts(request)), list(texts(await seen(request)))
+    before, after = list(texts(request)), list(texts(await seen(request, redaction(**settings))))
     changed = {name for (name, old), (_, new) in zip(before, after, strict=True) if old != new}
-    assert changed == REDACTED
-    assert {name for name, held in before if held == CARD} >= REDACTED
-    assert all(held == MASKED for name, held in after if name in REDACTED)
+    assert changed == redacted
+    assert {name for name, held in before if held == CARD} >= redacted
+    assert all(held == MASKED for name, held in after if name in redacted)
 
 
 async def test_a_request_without_such_numbers_is_the_same_object() -> None:
@@ -192,11 +199,26 @@ async def test_notes_of_a_shared_thread_are_redacted() -> None:
         ("SSN 123-45-6789", "SSN XXX-XX-XXXX"),
         ("4000000000000000006", "4000000000000000006"),  # as long as ids of some CRMs are
         ("0061t00000AbCdEfGH", "0061t00000AbCdEfGH"),
+        (
+            "4111\u31641111\u31641111\u31641111",
+            "••••••••••••1111",
+        ),  # no font shows U+3164, which counts as a letter
+        ("\u2463\u2460\u2460\u2460" + "\u2460" * 12, "••••••••••••1111"),
     ],
 )
 async def test_answers_of_the_form_are_redacted_but_for_ids(answer: str, expected: str) -> None:
     after = await seen(parsed(body(message(1), submission={"a": {"b": [answer, 3, None]}})))
     assert after.additional_submission == {"a": {"b": [expected, 3, None]}}
+
+
+async def test_a_new_contacts_answers_are_redacted_and_by_a_setting_its_name() -> None:
+    form = ContactForm(f"Maya {CARD}", {"note": f"card {CARD}", "choice": "0061t00000AbCdEfGH"})
+    answers = {"note": f"card {MASKED}", "choice": "0061t00000AbCdEfGH"}
+    assert await redaction().on_contact(CONTEXT, form) == ContactForm(form.name, answers)
+    named = await redaction(names="true").on_contact(CONTEXT, form)
+    assert named == ContactForm(f"Maya {MASKED}", answers)
+    with pytest.raises(Refused, match="a text has more than 50,000 characters"):
+        await redaction().on_contact(CONTEXT, ContactForm("Maya", {"note": "x " * LONGEST_TEXT}))
 
 
 # ---------------------------------------------------------------------------------------- own patterns
@@ -206,6 +228,36 @@ async def test_own_patterns_are_replaced_by_their_names(tmp_path: Path) -> None:
     plugin = with_patterns(tmp_path, "# ours\n\naccount = (?i)\\bacc-\\d{6}\\b\nproject X = Projekt Ü\\w+\n")
     after = await seen(parsed(body(message(1, f"é Acc-123456, Projekt Über and {CARD} ✓"))), plugin)
     assert after.info.messages[0].subject == f"é [account], [project X] and {MASKED} ✓"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("acc-12\u200b34\u00ad56!", "[account]!"),  # what nobody sees
+        ("acc-1\u03322\u03323\u03324\u03325\u03326\u0332!", "[account]\u0332!"),  # marks
+        ("acc\u2011\uff11\uff12\uff13\uff14\uff15\uff16!", "[account]!"),  # full-width digits, another dash
+        ("\u202eacc-123456\u202c", "\u202e[account]\u202c"),
+        ("Mu\u0308ller", "[name]"),  # an u and two dots, as some computers write an ü
+        ("Muller", "Muller"),
+        ("acc-123456 acc-1234567", "[account] [account]7"),
+        ("xacc-123456y", "[outer]"),  # of what overlaps nothing is left
+        ("अकाउंट", "[hindi]"),  # its marks are letters to a reader
+        ("two  blanks", "[blanks]"),
+        ("[account]", "[account]"),
+    ],
+)
+async def test_own_patterns_find_what_a_reader_sees(tmp_path: Path, text: str, expected: str) -> None:
+    patterns = "account = acc-\\d{6}\nname = Müller\nouter = x.*y\nhindi = अकाउंट\nblanks = two  blanks\n"
+    after = await seen(parsed(body(message(1, text))), with_patterns(tmp_path, patterns))
+    assert after.info.messages[0].subject == expected
+
+
+async def test_own_patterns_see_the_names_of_files_in_one_line(tmp_path: Path) -> None:
+    plugin = with_patterns(tmp_path, "client = client \\d+\n")
+    files = [{"type": "MmsAttachment", "fileName": "client\n12.pdf"}]
+    after = await seen(parsed(body(message(1, "client\n12", attachments=files))), plugin)
+    (sms,) = after.info.messages
+    assert (sms.subject, sms.attachments[0].file_name) == ("client\n12", "[client].pdf")
 
 
 @pytest.mark.parametrize(
@@ -228,6 +280,8 @@ def test_a_bad_pattern_is_told_with_its_line(tmp_path: Path, text: str, problem:
 
 
 def test_settings_that_nobody_knows_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadPluginSetting, match=r"names: expected true or false\."):
+        redaction(names="yes")
     with pytest.raises(BadPluginSetting, match=r"it has no setting pattern_file\."):
         redaction(pattern_file="x")
     with pytest.raises(BadPluginSetting, match=r"patterns_file: .*/none cannot be read: FileNotFoundError\."):
@@ -264,7 +318,7 @@ class Work:
     def __init__(self) -> None:
         self.since_pause, self.most, self.all = 0, 0, 0
 
-    def rule(self, text: str) -> str:
+    def rule(self, text: str, *, in_line: bool) -> str:
         self.since_pause += len(text)
         self.all += len(text)
         self.most = max(self.most, self.since_pause)

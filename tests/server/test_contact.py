@@ -163,6 +163,20 @@ async def test_a_contact_is_made_and_found(here: Site) -> None:
         ({"newContactName": "Nina"}, "phoneNumber: is missing"),
         ({"phoneNumber": "+1"}, "newContactName: is missing"),
         ({"phoneNumber": 1, "newContactName": "Nina"}, "phoneNumber: expected `str`, got `int`"),
+        (
+            {"phoneNumber": "1" * 65, "newContactName": "Nina"},
+            "phoneNumber: expected at most 64 printable characters",
+        ),
+        (
+            {"phoneNumber": "+1\r\n2", "newContactName": "Nina"},
+            "phoneNumber: expected at most 64 printable characters",
+        ),
+        ({"phoneNumber": "+1", "newContactName": "\u202e\u200b\x00"}, "newContactName: is empty"),
+        ({"phoneNumber": "+1", "newContactName": "n" * 256}, "newContactName: longer than 255 characters"),
+        (
+            {"phoneNumber": "+1", "newContactName": "Nina", "newContactType": "le\x00ad"},
+            "newContactType: expected at most 255 printable characters",
+        ),
         ([], "body: expected `object`, got `array`"),
     ],
 )
@@ -170,6 +184,14 @@ async def test_a_form_that_is_not_right_is_refused_by_its_field(here: Site, form
     reply = await create(here, form)
     assert (reply.status, reply.body) == (400, words)
     assert here.crm.writes == []
+
+
+async def test_the_crm_gets_a_name_in_one_line_without_what_nobody_sees(here: Site) -> None:
+    name = " \u202eNina\x00\u200b\r\nvan \x1b[31m\u00a0New\u2028"
+    reply = await create(here, {"phoneNumber": " +14155550188 ", "newContactName": name})
+    assert reply.body["contact"]["name"] == "Nina van [31m New"
+    known = await here.crm_api("GET", f"/contacts/{reply.body['contact']['id']}", user=ADA)
+    assert (known["name"], known["phone"]) == ("Nina van [31m New", "+14155550188")
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,9 @@ async def test_decisions_that_may_not_be_made_say_why(here: Site) -> None:
     assert (await post(here, "/entry", grace, **{**KEY, "platform": "none"})).status == 404
     for form, said in (
         ({**KEY, "contactId": ""}, "contactId: expected `str` of length >= 1"),
+        ({**other, "contactId": "c" * 256}, "contactId: longer than 255 characters"),
+        ({**other, "contactId": "c-\x1b[2J"}, "contactId: holds a control character"),
+        ({**other, "contactId": "createNewContact"}, "contactId: createNewContact is the client's word"),
         ({"tenant": "acme"}, "platform: is missing"),
         ({**other, "fence": -1}, "fence: expected `int` >= 0"),
         ({**other, "tenant": "a\0b"}, "tenant: expected `str` matching regex"),

@@ -31,10 +31,16 @@ class PageFailed(Exception):
 
 
 class Page:
-    """A page that is open in a browser. `preflights` are the URLs that the browser asked about with OPTIONS."""
+    """A page that is open in a browser.
+
+    `preflights` are the URLs that the browser asked about with OPTIONS, `asked` all that it asked for, and `complaints`
+    what its console says of errors and of what the page's policy forbids.
+    """
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.preflights: list[str] = []
+        self.asked: list[str] = []
+        self.complaints: list[str] = []
         self._socket = socket
         self._session = ""
         self._numbers = itertools.count(1)
@@ -50,6 +56,7 @@ class Page:
         self._session = attached["sessionId"]
         await self._told("Page.enable")
         await self._told("Network.enable")
+        await self._told("Log.enable")
         self._loaded.clear()
         await self._told("Page.navigate", {"url": url})
         async with asyncio.timeout(_SECONDS):
@@ -74,8 +81,11 @@ class Page:
                 self._loaded.set()
             elif said["method"] == "Network.requestWillBeSent":
                 request = said["params"]["request"]
+                self.asked.append(request["url"])
                 if request["method"] == "OPTIONS":
                     self.preflights.append(request["url"])
+            elif said["method"] == "Log.entryAdded":
+                self.complaints.append(said["params"]["entry"]["text"])
 
     async def _told(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         number = next(self._numbers)

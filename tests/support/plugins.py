@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from messagelog.plugins import Plugin, RequestContext
+from messagelog.plugins import ContactForm, Plugin, RequestContext
 
 if TYPE_CHECKING:
     from messagelog.messages import LogRequest
@@ -16,7 +16,7 @@ Does = Callable[[Any], Any]
 
 
 class Told(Plugin):
-    """Answers what `does` makes of the request; a coroutine is awaited."""
+    """Answers what `does` makes of the request or the form of a new contact; a coroutine is awaited."""
 
     name = "told"
 
@@ -27,11 +27,18 @@ class Told(Plugin):
         self.__dict__.update(name=name, seconds=seconds, required=required)
         self.does = does
         self.saw: list[tuple[RequestContext, LogRequest]] = []
+        self.saw_contacts: list[tuple[RequestContext, ContactForm]] = []
 
     async def on_request(self, context: RequestContext, request: LogRequest) -> LogRequest:
         self.saw.append((context, request))
         answer = self.does(request)
         answered: LogRequest = await answer if isinstance(answer, Awaitable) else answer
+        return answered
+
+    async def on_contact(self, context: RequestContext, form: ContactForm) -> ContactForm:
+        self.saw_contacts.append((context, form))
+        answer = self.does(form)
+        answered: ContactForm = await answer if isinstance(answer, Awaitable) else answer
         return answered
 
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from starlette.routing import Mount, Route
 
 from messagelog.server.description import ROUTES
+from messagelog.server.documentation import documentation_pages
 from messagelog.testing.demo_crm.serving import serve_demo_crm
 from support.requests import body, message, thread
 from support.site import Quick, site
@@ -173,8 +174,9 @@ OF_THE_SERVER: Final = {
     "GET /crmManifest": "what the connectors declare",
     "GET /openapi.json": "the description of the routes",
     "GET /docs": "the same, to be read",
-    "GET /docs/oauth2-redirect": "a page of that, without content of ours",
-    "GET /redoc": "the same, to be read",
+    **dict.fromkeys(
+        (f"GET {path}" for path in documentation_pages() if path != "/docs"), "files that that page loads"
+    ),
     "POST /operators/session": "no user's name and password sign in there",
     **{route: "no user's token is good there" for route, each in ROUTES.items() if each.operator},
 }

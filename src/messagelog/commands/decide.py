@@ -21,6 +21,7 @@ from messagelog.commands.options import DataOption
 from messagelog.commands.people import sealed_database, whoever_runs_this
 from messagelog.commands.shared import database_url_of, in_store, printed, refuse
 from messagelog.core.inbox import Inbox, NotThere, Refusal
+from messagelog.messages import BadRequest
 from messagelog.storage.rows import InboxFilter, LogKind
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _decided(
     sealer = sealed_database(data)[1] if moves and key.kind is LogKind.GROUP else None
     try:
         return in_store(database_url, lambda store: decide(Inbox(store, whoever_runs_this(), sealer), key))
-    except Refusal as error:
+    except (BadRequest, Refusal) as error:
         refuse(f"{error}")
     except NotThere:
         refuse(f"There is no conversation log with the id {which.id} any more.")

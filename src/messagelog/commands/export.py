@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from messagelog.commands.options import DataOption
 from messagelog.commands.people import sealed_database, whoever_runs_this
 from messagelog.commands.shared import in_store, refuse
 from messagelog.core.exporting import Export, export_contact
+from messagelog.listing import printable_json
 from messagelog.messages import BadRequest
 from messagelog.storage.sealing import SealBroken
 
@@ -53,7 +53,7 @@ def contact(
         refuse("Say either --id or --phone, and a number with digits.")
     except SealBroken:
         refuse("The contacts of this number are sealed with another secret key.")
-    text = msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"
+    text = f"{printable_json(found, indent=2)}\n".encode()
     if output is None:
         sys.stdout.buffer.write(text)
         return

@@ -7,14 +7,13 @@ import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
-import msgspec
 import typer
 
 from messagelog.commands.options import DataOption
 from messagelog.commands.people import sealed_database, whoever_runs_this
 from messagelog.commands.shared import database_url_of, in_store, refuse
 from messagelog.core.inbox import Inbox, NotThere
-from messagelog.listing import print_table
+from messagelog.listing import print_table, printable_json
 from messagelog.storage import scripts
 from messagelog.storage.rows import InboxFilter, LogKind
 
@@ -169,7 +168,7 @@ def export(
         with progress("exported", await inbox.count(wanted)) as came_to:
             done = 0
             async for details in inbox.export(wanted, text=text):
-                sys.stdout.buffer.write(msgspec.json.encode(details) + b"\n")
+                sys.stdout.buffer.write(f"{printable_json(details)}\n".encode())
                 done += 1
                 came_to(done)
 
@@ -222,7 +221,7 @@ def _entry_values(entry: InboxEntry) -> tuple[str, ...]:
 def _row_values(row: InboxRow) -> tuple[str, ...]:
     text = "kept" if row.has_text else "erased"
     if row.text is not None:
-        text = msgspec.json.encode(row.text).decode()
+        text = printable_json(row.text)
     return row.id, row.state, row.user_id, _time(row.sent_at), text, row.reason or ""
 
 

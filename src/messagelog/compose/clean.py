@@ -6,9 +6,10 @@ import unicodedata
 LONGEST_NAME = 120
 """Characters of a name, a file name or a status: more is not a name, and would bury the message."""
 
-_NEW_LINES = re.compile(r"\r\n?|[\n\v\f\x1c-\x1e\x85\u2028\u2029]")
+NEW_LINES = re.compile(r"\r\n?|[\n\v\f\x1c-\x1e\x85\u2028\u2029]")
+"""What ends a line, in any spelling."""
 
-_DROPPED = re.compile(
+DROPPED = re.compile(
     "["
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls, but for tab and line feed
     "\u202a-\u202e\u2066-\u2069"  # overrides, embeddings and isolates reorder what stands around them
@@ -17,6 +18,8 @@ _DROPPED = re.compile(
     + "".join(chr(plane + 0xFFFE) + chr(plane + 0xFFFF) for plane in range(0, 0x110000, 0x10000))
     + "]"
 )
+"""The characters that are left out of every text. Whoever looks for something in a text has to look past them."""
+
 _BLANKS = ("\u200b", "\u2060", "\ufeff")
 
 
@@ -29,7 +32,7 @@ def clean(text: str) -> str:
         return text.rstrip()
     lines = text.split("\n")
     if not all(map(str.isprintable, lines)):
-        lines = _DROPPED.sub("", _NEW_LINES.sub("\n", _whole_characters(text))).split("\n")
+        lines = DROPPED.sub("", NEW_LINES.sub("\n", _whole_characters(text))).split("\n")
     return "\n".join([line.rstrip() for line in lines]).strip("\n").rstrip()
 
 

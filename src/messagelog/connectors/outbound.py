@@ -39,6 +39,9 @@ _NOT_PUBLIC_V6: Final = tuple(
 
 _MOST_TOLD: Final = 1000
 
+SETTING: Final = "MESSAGELOG_PRIVATE_HOSTS"
+"""What the operator names such hosts in."""
+
 _log = structlog.get_logger(__name__)
 
 # Who asks for a connection, and how: the socket's maker is told an address and nothing else. (Tasks that are started
@@ -111,7 +114,7 @@ class Outbound(aiohttp.TCPConnector):
     def _refusal(self, host: str, why: str) -> AddressRefused:
         if host not in self._told and len(self._told) < _MOST_TOLD:
             self._told.add(host)
-            _log.warning("address_refused", host=host, why=why)
+            _log.warning("address_refused", host=host, why=why, setting=SETTING)
         return AddressRefused(why)
 
 

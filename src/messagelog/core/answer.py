@@ -104,19 +104,15 @@ def nothing_to_do() -> Answer:
     return Answer(successful=True, log_ids=[], return_message=_ALREADY_LOGGED)
 
 
-def warned(answer: Answer, warnings: Sequence[str]) -> Answer:
-    """The answer with these sentences (without a full stop) behind its own."""
+def warned(notice: ReturnMessage, warnings: Sequence[str]) -> ReturnMessage:
+    """The notice with these sentences (without a full stop) behind its own."""
     if not warnings:
-        return answer
-    notice = answer.return_message
-    return msgspec.structs.replace(
-        answer,
-        return_message=ReturnMessage(
-            message=". ".join([notice.message.removesuffix("."), *warnings]) + ".",
-            message_type="danger" if notice.message_type == "danger" else "warning",
-            ttl=max(notice.ttl, 10_000),
-            details=notice.details,
-        ),
+        return notice
+    return ReturnMessage(
+        message=". ".join([notice.message.removesuffix("."), *warnings]) + ".",
+        message_type="danger" if notice.message_type == "danger" else "warning",
+        ttl=max(notice.ttl, 10_000),
+        details=notice.details,
     )
 
 

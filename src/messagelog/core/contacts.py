@@ -9,18 +9,25 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
+from messagelog.compose.clean import clean_line
 from messagelog.connectors import ConnectorError, Contact
+from messagelog.core.numbers import LONGEST_NUMBER
 from messagelog.core.plan import CREATE_NEW_CONTACT
+from messagelog.messages import BadRequest
+from messagelog.messages.fields import identifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from messagelog.connectors import Connector, Session
+    from messagelog.connectors import Connector, NewContact, Session
     from messagelog.messages import LogRequest
 
 _PAUSE_SECONDS: Final = 1.0
 _REMEMBERED_SECONDS: Final = 60.0
 _REMEMBERED_NUMBERS: Final = 10_000
+
+LONGEST_NAME: Final = 255
+"""Characters of a contact's name, and of its type."""
 
 _log = structlog.get_logger(__name__)
 
@@ -60,6 +67,25 @@ class ContactMemory:
         return contacts
 
 
+def clean_contact(new: NewContact) -> NewContact:
+    """A contact that is to be made, with a name as `compose` writes it: in one line, without what nobody sees.
+
+    Raises `BadRequest`, in the client's spelling, for a name, number or type that cannot be one.
+    """
+    name, number = clean_line(new.name, len(new.name)), new.phone_number.strip()
+    if not number:
+        raise BadRequest("phoneNumber", "is empty")
+    if len(number) > LONGEST_NUMBER or not number.isprintable():
+        raise BadRequest("phoneNumber", f"expected at most {LONGEST_NUMBER} printable characters")
+    if not name:
+        raise BadRequest("newContactName", "is empty")
+    if len(name) > LONGEST_NAME:
+        raise BadRequest("newContactName", f"longer than {LONGEST_NAME} characters")
+    if len(new.type) > LONGEST_NAME or not new.type.isprintable():
+        raise BadRequest("newContactType", f"expected at most {LONGEST_NAME} printable characters")
+    return msgspec.structs.replace(new, name=name, phone_number=number)
+
+
 def given_contact(request: LogRequest) -> ChosenContact | None:
     """The contact that the request names; None when it is still to be made."""
     if request.contact_id == CREATE_NEW_CONTACT:
@@ -67,6 +93,27 @@ def given_contact(request: LogRequest) -> ChosenContact | None:
     return ChosenContact(
         request.contact_id, _clean(request.contact_name), _clean(request.contact_type) or "contact"
     )
+
+
+def existing_contact(id_: str, name: str, type_: str) -> ChosenContact:
+    """A contact that a person names by its id in the CRM. The id is checked as those in requests are.
+
+    Raises `BadRequest`, in the spelling of requests, for an id, name or type that no contact of a CRM has.
+    """
+    try:
+        identifier(id_, "contactId")
+    except ValueError as error:
+        field, _, problem = str(error).partition(": ")
+        raise BadRequest(field, problem) from None
+    if id_ == CREATE_NEW_CONTACT:
+        raise BadRequest(
+            "contactId", f"{CREATE_NEW_CONTACT} is the client's word for a contact that is not there yet"
+        )
+    named = {"contactName": clean_line(name, len(name)), "contactType": clean_line(type_, len(type_))}
+    for field, text in named.items():
+        if len(text) > LONGEST_NAME:
+            raise BadRequest(field, f"longer than {LONGEST_NAME} characters")
+    return ChosenContact(id_, named["contactName"], named["contactType"] or "contact")
 
 
 async def resolved_contact(

@@ -15,6 +15,7 @@ from messagelog.core.settle import Trouble
 from messagelog.storage.rows import Decision, LogState, RowChange, RowState
 
 if TYPE_CHECKING:
+    from messagelog.core.contacts import ChosenContact
     from messagelog.storage.rows import Judge, LogRow, MessageRow, Seen
 
 EXPIRED: Final = "expired: its text is not here any more; sent again, it can be logged again"
@@ -70,8 +71,8 @@ def retried(seen: Seen, *, not_in_crm: bool) -> Decision:
     )
 
 
-def linked(seen: Seen, contact: tuple[str, str, str]) -> Decision:
-    """The log goes to another contact (id, name, type), if nothing of it is or may be in the CRM.
+def linked(seen: Seen, contact: ChosenContact) -> Decision:
+    """The log goes to another contact, if nothing of it is or may be in the CRM.
 
     A group's gets another key with that, for there is one for each contact.
     """
@@ -79,15 +80,18 @@ def linked(seen: Seen, contact: tuple[str, str, str]) -> Decision:
     if refused is not None:
         return Decision(refused=refused)
     log = seen.log
-    contact_id, name, type_ = contact
-    if log.key.group_contact_id and log.key.group_contact_id != contact_id:
+    if log.key.group_contact_id and log.key.group_contact_id != contact.id:
         if seen.taken:
-            return Decision(refused=_TAKEN.format(name=name, id=contact_id))
-        log = _moved(log, contact_id)
+            return Decision(refused=_TAKEN.format(name=contact.name, id=contact.id))
+        log = _moved(log, contact.id)
     # A key of its own: the CRM may know the old one from a call that it refused for the contact.
     return Decision(
         replace(
-            log, contact_id=contact_id, contact_name=name, contact_type=type_, generation=log.generation + 1
+            log,
+            contact_id=contact.id,
+            contact_name=contact.name,
+            contact_type=contact.type,
+            generation=log.generation + 1,
         )
     )
 

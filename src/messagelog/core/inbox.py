@@ -17,6 +17,7 @@ from messagelog.core import decisions
 from messagelog.core import payload as payloads
 from messagelog.core.attempts import opened_body
 from messagelog.core.audit import READ_TEXT
+from messagelog.core.contacts import existing_contact
 from messagelog.core.inbox_shapes import (
     Decided,
     FailedCall,
@@ -60,7 +61,6 @@ _LATEST: Final = 2**62
 _DONE: Final = RowState.LOGGED
 
 
-_WHICH_CONTACT: Final = "Say which contact it is to go to."
 _SEALED: Final = "Its text was sealed with a secret key that is not given: it cannot be moved."
 _SEVERAL: Final = "Several conversation logs have this id: say which kind, and of a group which contact."
 
@@ -247,16 +247,16 @@ class Inbox:
         *,
         fence: int | None = None,
     ) -> Decided:
-        """Gives a log to another contact, if nothing of it is in the CRM. Nothing is sent: `retry` does that.
+        """Give a log to another contact, if nothing of it is in the CRM. Nothing is sent: `retry` does that.
 
-        A group's is moved, since each contact has one: it has another id then. That needs the inbox's sealer.
+        A group's is moved, since each contact has one: it has another id then. That needs the inbox's sealer. Raises
+        `BadRequest` for a contact that cannot be one of a CRM.
         """
-        if not contact_id:
-            raise Refusal(_WHICH_CONTACT)
-        judge = partial(decisions.linked, contact=(contact_id, name, type_))
-        if key.kind is not LogKind.GROUP or key.group_contact_id == contact_id:
+        contact = existing_contact(contact_id, name, type_)
+        judge = partial(decisions.linked, contact=contact)
+        if key.kind is not LogKind.GROUP or key.group_contact_id == contact.id:
             return await self._decided(key, "link", judge, fence)
-        to = key._replace(group_contact_id=contact_id)
+        to = key._replace(group_contact_id=contact.id)
         move = Move(to, partial(payloads.moved, self._unsealing, key, to))
         try:
             return await self._decided(key, "link", judge, fence, move)
@@ -273,8 +273,12 @@ class Inbox:
     ) -> Decided:
         """Says that the CRM has it, in the activity `third_party_log_id`; without one the next message makes another.
 
-        Only what is in question counts as logged, not what was held back by it, unless it is `everything`.
+        Only what is in question counts as logged, not what was held back by it, unless it is `everything`. Raises
+        `BadRequest` for an id that is empty or holds a control character.
         """
+        id_ = third_party_log_id
+        if id_ is not None and (not id_.strip() or not id_.isprintable()):
+            raise BadRequest("thirdPartyLogId", "expected an activity's id of printable characters")
         judge = partial(decisions.marked_done, activity=third_party_log_id, everything=everything)
         return await self._decided(key, "mark_done", judge, fence)
 

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 import structlog
 
 from messagelog.core.asking import place_of
+from messagelog.core.contacts import clean_contact
 from messagelog.messages import LogRequest, without_secrets
-from messagelog.plugins import Refused
+from messagelog.plugins import ContactForm, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from messagelog.connectors import NewContact
     from messagelog.messages import Entity, LogInfo, Message
     from messagelog.plugins import Plugin, RequestContext
+
+T = TypeVar("T")
+
+LEFT_BY_PLUGINS: Final = 0.25
+"""How much of the time to answer is the CRM's."""
 
 _LONGEST_SENTENCE = 300
 
@@ -48,6 +56,14 @@ class Seen:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class SeenContact:
+    """A contact that is to be made as the plugins have left it, and what to warn the user of."""
+
+    contact: NewContact
+    warnings: tuple[str, ...] = ()
+
+
 class Plugins:
     """The plugins of a server, in their order. `required` are names of those that are, whatever they say themselves."""
 
@@ -60,29 +76,40 @@ class Plugins:
 
         A plugin that fails leaves it as it was before; if that one is required, nothing is taken.
         """
+        return Seen(*await self._after_all(request, "logged", lambda *each: _answer(context, until, *each)))
+
+    async def seen_contact(self, context: RequestContext, contact: NewContact, until: float) -> SeenContact:
+        """The contact that is to be made after all plugins, as `seen` does for requests."""
+        after = await self._after_all(
+            contact, "created", lambda *each: _answer_to_contact(context, until, *each)
+        )
+        return SeenContact(*after)
+
+    async def _after_all(
+        self, value: T, done: str, answer: Callable[[Plugin, T], Awaitable[T]]
+    ) -> tuple[T, tuple[str, ...]]:
         warnings = []
         for plugin in self._plugins:
             try:
-                request = await _answer(plugin, context, request, until)
+                value = await answer(plugin, value)
             except Refused as error:
                 raise RefusedByPlugin(_for_people(error.sentence, plugin)) from None
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the plugin's, and told of
                 # Its own mistake, or its time was over. What it says may quote the messages.
                 _report(plugin, error)
                 if plugin.name in self._required:
+                    again = "log" if done == "logged" else "try"
                     raise RequiredPluginFailed(
-                        f"Nothing was logged, since the plugin {plugin.name} did not run. Please log again later."
+                        f"Nothing was {done}, since the plugin {plugin.name} did not run. Please {again} again later."
                     ) from None
                 warnings.append(f"The plugin {plugin.name} did not run")
-        return Seen(request, tuple(warnings))
+        return value, tuple(warnings)
 
 
-async def _answer(plugin: Plugin, context: RequestContext, request: LogRequest, until: float) -> LogRequest:
+async def _answer(context: RequestContext, until: float, plugin: Plugin, request: LogRequest) -> LogRequest:
     """The request that a plugin answers, with RingCentral's token, which it is not shown, put back."""
-    end = min(until, asyncio.get_running_loop().time() + plugin.seconds)
     shown = without_secrets(request)
-    async with asyncio.timeout_at(end):
-        answered = await _uncancelled(plugin, context, shown)
+    answered = await _in_time(plugin, until, lambda: plugin.on_request(context, shown))
     if answered is shown and not shown.additional_submission:
         return request
     read = _checked(shown, answered)
@@ -90,10 +117,28 @@ async def _answer(plugin: Plugin, context: RequestContext, request: LogRequest, 
     return msgspec.structs.replace(read, info=info)
 
 
-async def _uncancelled(plugin: Plugin, context: RequestContext, shown: LogRequest) -> LogRequest:
+async def _answer_to_contact(
+    context: RequestContext, until: float, plugin: Plugin, contact: NewContact
+) -> NewContact:
+    """The contact with the name and the answers that a plugin answers."""
+    shown = ContactForm(contact.name, copy.deepcopy(contact.additional_submission))
+    answered: Any = await _in_time(plugin, until, lambda: plugin.on_contact(context, shown))
+    if not isinstance(answered, ContactForm):
+        raise BadPluginAnswer("no form")
+    # As if the client had sent it.
+    read = msgspec.json.decode(
+        msgspec.json.encode((answered.name, answered.additional_submission)),
+        type=tuple[str, dict[str, Any] | None],
+    )
+    return clean_contact(msgspec.structs.replace(contact, name=read[0], additional_submission=read[1]))
+
+
+async def _in_time(plugin: Plugin, until: float, asked: Callable[[], Awaitable[T]]) -> T:
     """What it answers. When something within it was cancelled, that is its failure, and not the end of our own task."""
+    end = min(until, asyncio.get_running_loop().time() + plugin.seconds)
     try:
-        return await plugin.on_request(context, shown)
+        async with asyncio.timeout_at(end):
+            return await asked()
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is None or task.cancelling():

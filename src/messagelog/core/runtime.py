@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from msgspec.structs import replace
 from structlog.contextvars import bind_contextvars
 
 from messagelog.connectors import ConnectorError, Unavailable
@@ -25,6 +26,7 @@ from messagelog.core.bulletin import Bulletin, Watch
 from messagelog.core.catching_up import CatchingUp
 from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
 from messagelog.core.plan import CREATE_NEW_CONTACT, day_in, next_step, plan_request
+from messagelog.core.plugins import LEFT_BY_PLUGINS
 from messagelog.core.settle import Abilities
 from messagelog.core.steps import Steps
 from messagelog.core.submission import Submission
@@ -57,7 +59,6 @@ _LONGEST_POLL: Final = 1.0
 _TO_JOURNAL: Final = 10.0
 """The least time for the database, where an answer is wanted sooner than that: without it there is none to give."""
 _LAST_MOMENT: Final = 0.1
-_LEFT_BY_PLUGINS: Final = 0.25  # of the time to answer: it is the CRM's
 
 _log = structlog.get_logger(__name__)
 
@@ -198,8 +199,9 @@ class Runtime:
             return await self._planned(connector, user, request, until)
         crm = connector.display_name or connector.name
         context = RequestContext(user.tenant, user.platform, crm, user.id)
-        seen = await self._plugins.seen(context, request, until - _LEFT_BY_PLUGINS * self.times.answer)
-        return warned(await self._planned(connector, user, seen.request, until), seen.warnings)
+        seen = await self._plugins.seen(context, request, until - LEFT_BY_PLUGINS * self.times.answer)
+        answer = await self._planned(connector, user, seen.request, until)
+        return replace(answer, return_message=warned(answer.return_message, seen.warnings))
 
     async def _planned(self, connector: Connector, user: User, request: LogRequest, until: float) -> Answer:
         try:

@@ -28,6 +28,9 @@ _LOCALE_SECONDS: Final = 10.0
 _MOST_LOCALES: Final = 10_000
 
 MOST_SETTINGS: Final = 1_000
+LARGEST_SETTINGS: Final = 100_000
+"""Characters of all of a user's settings together, as JSON with their ids. The client's are a hundredth of it."""
+
 LONGEST_ID: Final = 255
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,4}")
@@ -154,11 +157,11 @@ class UserSettings:
         The client sends all that it was told, so what the operator decides is not taken for the user's choice. A
         null is no choice either. A setting that cannot be understood is left out, and what was stored for it stays:
         the client saves all settings together, so one bad value must not lose the others. Raises `BadRequest` when
-        there would be too many settings.
+        there would be too many settings, or too much in them.
         """
         problems: list[BadRequest] = []
         kept: dict[str, Setting] = {}
-        own, admins = await self._read(user)
+        _, admins = await self._read(user)
         for id_, setting in changed.items():
             if setting is None or not _may_choose(admins.get(id_)):
                 continue
@@ -169,11 +172,9 @@ class UserSettings:
             else:
                 kept[id_] = _own(setting)
         removed = [id_ for id_ in removed if _problem(id_, None) is None]
-        if len(own.keys() | kept.keys()) > MOST_SETTINGS:
-            raise BadRequest("userSettings", f"expected at most {MOST_SETTINGS:,} settings")
         texts = {id_: msgspec.json.encode(setting).decode() for id_, setting in kept.items()}
         who = (user.tenant, user.platform, user.id)
-        await self._store.write(lambda: scripts.change_user_settings(*who, texts, removed))
+        await self._store.write(lambda: scripts.change_user_settings(*who, texts, removed, check=_check_size))
         self._locales.pop(who, None)
         return SavedSettings(await self.effective(user), tuple(problems))
 
@@ -195,6 +196,22 @@ class UserSettings:
         who = (user.tenant, user.platform, user.id)
         own, admins = await self._store.read(lambda: scripts.read_settings(*who))
         return {id_: msgspec.json.decode(text) for id_, text in own.items()}, _admins(admins)
+
+
+def _check_size(before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Raise `BadRequest` when there would be too many settings, or too much in them. To make them fewer is allowed."""
+    if len(after) > max(MOST_SETTINGS, len(before)):
+        raise BadRequest("userSettings", f"expected at most {MOST_SETTINGS:,} settings")
+    size = _size(after)
+    if size > max(LARGEST_SETTINGS, _size(before)):
+        raise BadRequest(
+            "userSettings",
+            f"expected at most {LARGEST_SETTINGS:,} characters in all settings together, and these have {size:,}",
+        )
+
+
+def _size(settings: Mapping[str, str]) -> int:
+    return sum(len(id_) + len(text) for id_, text in settings.items())
 
 
 def _admins(texts: Mapping[str, str]) -> dict[str, AdminSetting]:

@@ -7,7 +7,7 @@ from messagelog.messages.parse import parse_log_request
 from messagelog.messages.parts import Attachment, MessageKind, Party
 from messagelog.messages.records import Message, message_order
 from messagelog.messages.request import Conversation, LogInfo, LogRequest
-from messagelog.messages.texts import change_texts, without_secrets
+from messagelog.messages.texts import change_form, change_names, change_texts, without_secrets
 from messagelog.messages.threads import Entity, Owner, Thread
 
 __all__ = [
@@ -28,6 +28,8 @@ __all__ = [
     "Owner",
     "Party",
     "Thread",
+    "change_form",
+    "change_names",
     "change_texts",
     "glance",
     "message_order",

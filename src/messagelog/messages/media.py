@@ -1,7 +1,8 @@
 """The media of a message: links that a person can follow, and files that a connector can open.
 
-A link never carries a token. What is shown to people goes through RingCentral's media reader, which asks the
-reader to sign in; what a connector downloads is opened by whoever runs it, with credentials of its own.
+A link never carries a token, and of a query only what is known to be harmless. What is shown to people goes through
+RingCentral's media reader, which asks for a sign-in; what a connector downloads is opened by the runtime, with
+credentials of its own.
 """
 
 import dataclasses
@@ -9,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
-from urllib.parse import SplitResult, quote, unquote_plus, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, unquote_plus, urlsplit, urlunsplit
 
 from messagelog.messages.errors import MediaUnavailable
 from messagelog.messages.fields import Number
@@ -20,7 +21,10 @@ READER = "https://ringcentral.github.io/ringcentral-media-reader/"
 Opener = Callable[["MediaAttachment"], AbstractAsyncContextManager[Any]]
 """Opens a file as a stream. What it yields is the business of the runtime that gives it."""
 
-_TOKENS = frozenset({"access_token", "accesstoken", "rcaccesstoken", "jwttoken", "token", "authorization"})
+_HARMLESS = {"contentDisposition": frozenset({"Inline", "Attachment"})}
+"""What RingCentral's addresses of files may say in their query, beside secrets and people's own words. By name, the
+values: any other parameter, and any other value, may be a token or a signature."""
+
 _TOKEN_ANYWHERE = re.compile(r"access_?token|jwttoken|[?&#;]token=", re.IGNORECASE)
 _DEEPEST_QUOTING = 8
 
@@ -169,21 +173,33 @@ def reader_link(uri: str) -> str:
 
 
 def clean_uri(uri: str | None) -> str | None:
-    """A web address without tokens; None where it is none, or where a token cannot be taken out of it."""
+    """A web address with nothing in its query but what is harmless; None where it is none, or has a token elsewhere."""
     parts = _split_web_address(uri)
     if parts is None or "@" in parts.netloc:
         return None
-    query = "&".join(part for part in parts.query.split("&") if not _is_token(part))
+    query = "&".join(filter(_is_harmless, parts.query.split("&")))
     cleaned = urlunsplit(parts._replace(query=query, fragment=""))
     return None if _holds_token(cleaned) else cleaned
 
 
 def clients_link(link: str | None) -> str | None:
-    """The client's own page for a file, where it is an address without tokens."""
+    """The client's own page for a file, cleaned as the address of the file within it is; None where it cannot be."""
     parts = _split_web_address(link)
-    if link is None or parts is None or parts.scheme != "https" or "@" in parts.netloc or _holds_token(link):
+    if parts is None or parts.scheme != "https" or "@" in parts.netloc:
         return None
-    return link if link.isascii() and not set(link) & set("\"'<>`\\") else None
+    query = []
+    for parameter in parts.query.split("&"):
+        name, _, value = parameter.partition("=")
+        if name == "media":
+            media = clean_uri(unquote(value))
+            if media is None:
+                return None
+            query.append(f"media={quote(media, safe='!*()')}")
+        elif _is_harmless(parameter):
+            query.append(parameter)
+    cleaned = urlunsplit(parts._replace(query="&".join(query), fragment=""))
+    unsafe = not cleaned.isascii() or bool(set(cleaned) & set("\"'<>`\\"))
+    return None if unsafe or _holds_token(cleaned) else cleaned
 
 
 def _split_web_address(uri: str | None) -> SplitResult | None:
@@ -197,8 +213,9 @@ def _split_web_address(uri: str | None) -> SplitResult | None:
     return parts if parts.scheme in {"http", "https"} and parts.hostname else None
 
 
-def _is_token(parameter: str) -> bool:
-    return unquote_plus(parameter.partition("=")[0]).strip().casefold() in _TOKENS
+def _is_harmless(parameter: str) -> bool:
+    name, _, value = parameter.partition("=")
+    return value in _HARMLESS.get(name, ())
 
 
 def _holds_token(uri: str) -> bool:

@@ -7,10 +7,10 @@ import msgspec
 
 from messagelog.messages.fields import Record
 from messagelog.messages.media import clean_uri, clients_link
-from messagelog.messages.parts import Attachment
+from messagelog.messages.parts import Attachment, Party
 from messagelog.messages.records import Message
 from messagelog.messages.request import LogRequest
-from messagelog.messages.threads import Entity
+from messagelog.messages.threads import Entity, Owner
 
 R = TypeVar("R", bound=Record)
 M = TypeVar("M", Message, Entity)
@@ -20,26 +20,47 @@ Change = Callable[[str], str]
 _WITH_TEXTS: dict[type[Record], tuple[str, ...]] = {
     Message: ("subject", "text", "transcript"),
     Entity: ("subject", "text"),
-    Attachment: ("file_name",),
 }
 
 
-def change_texts(request: LogRequest, change: Change, in_form: Change | None = None) -> LogRequest:
+def change_texts(
+    request: LogRequest, change: Change, in_form: Change | None = None, in_line: Change | None = None
+) -> LogRequest:
     """The request with each text that people wrote changed: messages, notes, transcripts, names of files.
 
-    `in_form` changes the texts in the answers of the form (`additionalSubmission`), at any depth; without it `change`
-    does. Names of people, numbers, ids, links and times stay as they are. Records in which nothing changes are the
-    same objects afterwards; so is the request.
+    `in_form` changes the texts in the answers of the form (`additionalSubmission`), at any depth, and `in_line` those
+    that are shown in one line: names of files, and why a thread has its status. Without them `change` does. Names of
+    people, numbers, ids, links and times stay as they are. Records in which nothing changes are the same objects
+    afterwards; so is the request.
     """
-    info = request.info
+    info, changes = request.info, (change, in_line or change)
     changed = _replaced(
         info,
-        messages=_each(info.messages, lambda message: _changed(message, change)),
-        entities=_each(info.entities, lambda entity: _changed(entity, change)),
-        status_reason=info.status_reason and change(info.status_reason),
+        messages=_each(info.messages, lambda message: _changed(message, *changes)),
+        entities=_each(info.entities, lambda entity: _changed(entity, *changes)),
+        status_reason=_maybe(info.status_reason, changes[1]),
     )
     form = request.additional_submission
-    return _replaced(request, info=changed, additional_submission=_in_depth(form, in_form or change))
+    return _replaced(request, info=changed, additional_submission=change_form(form, in_form or change))
+
+
+def change_names(request: LogRequest, change: Change) -> LogRequest:
+    """The request with each name of a person, a queue or the chosen contact changed. Subjects are made of these."""
+    changed = _with_names(request, change)
+    return _replaced(changed, contact_name=_maybe(request.contact_name, change))
+
+
+def change_form(value: Any, change: Change) -> Any:
+    """A form's answers, or another JSON value, with its texts changed; the names of its fields stay."""
+    match value:
+        case str():
+            return change(value)
+        case dict():
+            return {name: change_form(each, change) for name, each in value.items()}
+        case list():
+            return [change_form(each, change) for each in value]
+        case _:
+            return value
 
 
 def without_secrets(request: LogRequest) -> LogRequest:
@@ -54,17 +75,33 @@ def without_secrets(request: LogRequest) -> LogRequest:
         messages=_each(info.messages, _without_tokens),
         entities=_each(info.entities, _without_tokens),
     )
-    form = _in_depth(request.additional_submission, str)
+    form = change_form(request.additional_submission, str)
     return msgspec.structs.replace(request, info=shown, additional_submission=form)
 
 
-def _changed(record: R, change: Change) -> R:
-    """A record with its texts changed, and those of its attachments."""
+def _changed(record: M, change: Change, in_line: Change) -> M:
+    """A record with its texts changed, and the names of its files."""
     new: dict[str, Any] = {
         name: change(text) for name in _WITH_TEXTS[type(record)] if (text := getattr(record, name))
     }
-    if isinstance(record, Message | Entity):
-        new["attachments"] = _each(record.attachments, lambda attachment: _changed(attachment, change))
+    files = _each(record.attachments, lambda file: _replaced(file, file_name=_maybe(file.file_name, in_line)))
+    return _replaced(record, **new, attachments=files)
+
+
+def _maybe(text: str | None, change: Change) -> str | None:
+    return change(text) if text else text
+
+
+def _with_names(record: R, change: Change) -> R:
+    new: dict[str, Any] = {}
+    for field in record.__struct_fields__:
+        match getattr(record, field):
+            case Record() as inner:
+                new[field] = _with_names(inner, change)
+            case (Record(), *_) as inners:
+                new[field] = _each(inners, lambda inner: _with_names(inner, change))
+    if isinstance(record, Party | Owner):
+        new["name"] = _maybe(record.name, change)
     return _replaced(record, **new)
 
 
@@ -86,16 +123,3 @@ def _each(records: tuple[R, ...], change: Callable[[R], R]) -> tuple[R, ...]:
     changed = tuple(map(change, records))
     same = all(one is other for one, other in zip(records, changed, strict=True))
     return records if same else changed
-
-
-def _in_depth(value: Any, change: Change) -> Any:
-    """A JSON value with its texts changed; the names of its fields stay."""
-    match value:
-        case str():
-            return change(value)
-        case dict():
-            return {name: _in_depth(each, change) for name, each in value.items()}
-        case list():
-            return [_in_depth(each, change) for each in value]
-        case _:
-            return value

@@ -1,7 +1,8 @@
 """Numbers of payment cards in a text: found by their issuer, their length and their check digit, and masked. Pure.
 
 Numbers of other kinds are long too. A card's is told from them in this order: the issuers' ranges with their lengths,
-Luhn's check, and then what is written like a phone number, an amount, an IBAN, a UUID or a parcel's number.
+Luhn's check, and then what is written like a phone number, an amount, an IBAN, a UUID or a parcel's number. They are
+looked for in what is visible of the text, and masked where that stands.
 """
 
 from __future__ import annotations
@@ -9,10 +10,25 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from messagelog.plugins.visible import (
+    BLANK,
+    BRACKET,
+    DASH,
+    DOT,
+    MASK,
+    NEW_LINE,
+    SIGN,
+    SLASH,
+    UNDERSCORE,
+    Visible,
+    as_number,
+    may_have,
+    written_over,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-MASK: Final = "\N{BULLET}"
 _SHOWN: Final = 4
 _FEWEST: Final = 13
 _MOST: Final = 19
@@ -24,17 +40,21 @@ _PHONE_NUMBERS: Final = (10, 11)
 _SIDES_OF_A_DECIMAL: Final = 2
 _THOUSANDS: Final = 3
 
-_BLANKS: Final = " \t\u00a0\u2000-\u200a\u202f\u205f\u3000"
-_DASHES: Final = "\\-\u2010-\u2015\u2212\ufe58\ufe63\uff0d"
-_DOTS: Final = ".\u00b7"
-_CONTROLS: Final = "\\x00-\\x08\\x0e-\\x1b\\x1f\\x7f-\\x84\\x86-\\x9f"
-_UNSEEN: Final = f"{_CONTROLS}\u00ad\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufff9-\ufffb"
-GAP: Final = f"(?>[{_UNSEEN}]*[{_BLANKS}{_DASHES}{_DOTS}]?[{_UNSEEN}]*)"
-"""What may stand between two digits of one number: a separator, and what nobody sees or `compose` leaves out."""
+_PRINTED: Final = ([4, 4, 4, 4], [4, 6, 5], [4, 6, 4], [4, 4, 4, 4, 3])
+"""The groups in which numbers stand on cards."""
 
-_RUN: Final = re.compile(rf"\d(?:{GAP}\d){{{_FEWEST - 1},}}")
-_GROUP: Final = re.compile(r"\d+")
-_SEPARATOR: Final = re.compile(f"(?P<blank>[{_BLANKS}])|(?P<dash>[{_DASHES}])|(?P<dot>[{_DOTS}])")
+_USUAL: Final = frozenset({BLANK, DASH, DOT})
+_UNUSUAL: Final = frozenset({SIGN, NEW_LINE})
+"""What separates a card's digits only where they are grouped as on the card."""
+
+GAP: Final = f"(?> ?(?:[{re.escape(DASH + DOT + SLASH + UNDERSCORE + BRACKET + SIGN + MASK)}] ?){{0,3}})"
+"""What may stand between two digits of one number in a line: a blank, and up to three signs with blanks around them."""
+
+_GAP: Final = rf"(?>{GAP}(?:\n ?)?)"
+_RUN: Final = re.compile(rf"[0-9](?:{_GAP}[0-9]){{{_FEWEST - 1},}}")
+_GROUP: Final = re.compile(r"[0-9]+")
+_NO_NUMBER: Final = "\0"
+"""Stands in place of numbers that are none of a card. Nothing that is visible is read as one."""
 
 _IBAN: Final = re.compile(
     r"(?<![^\W_])[A-Z]{2}\d{2}(?:[ ]?[A-Z0-9]{4}){2,7}(?:[ ]?[A-Z0-9]{1,3})?(?![^\W_])", re.ASCII
@@ -90,7 +110,7 @@ _BY_FIRST_DIGIT: Final = {
 
 
 class _Group(NamedTuple):
-    """Digits without a gap: where they stand, as ASCII, and what separates them from those before."""
+    """Digits without a gap: where they stand, and what kind of character separates them from those before."""
 
     start: int
     end: int
@@ -102,18 +122,23 @@ def _size(group: _Group) -> int:
     return len(group.digits)
 
 
-def mask_cards(text: str) -> str:
-    """The text with the digits of card numbers masked, but for the last four. Doing it twice changes nothing more."""
-    if _RUN.search(text) is None:  # as in nearly every message
+def mask_cards(text: str, *, in_line: bool = False) -> str:
+    """The text with the digits of card numbers masked, but for the last four. Doing it twice changes nothing more.
+
+    `in_line` says that it is shown in one line, whatever line ends it has.
+    """
+    if not may_have(_FEWEST, text):
         return text
-    # The same text, with line feeds in place of numbers that are none of a card.
-    without = _OTHER_NUMBERS.sub(lambda match: "\n" * len(match[0]), text)
-    without = _IBAN.sub(lambda match: "\n" * len(match[0]) if _is_iban(match[0]) else match[0], without)
-    pieces, end = [], 0
-    for start, stop in _cards(without):
-        pieces += [text[end:start], _masked(text[start:stop])]
-        end = stop
-    return "".join([*pieces, text[end:]])
+    seen = as_number(text, in_line=in_line)
+    if _RUN.search(seen.text) is None:
+        return text
+    without = _OTHER_NUMBERS.sub(_struck_out, seen.text)
+    without = _IBAN.sub(lambda match: _struck_out(match) if _is_iban(match[0]) else match[0], without)
+    return written_over(text, [(seen.place(*card), _masked(text, seen, *card)) for card in _cards(without)])
+
+
+def _struck_out(match: re.Match[str]) -> str:
+    return _NO_NUMBER * len(match[0])
 
 
 def _cards(text: str) -> Iterator[tuple[int, int]]:
@@ -127,12 +152,19 @@ def _groups(text: str, run: re.Match[str]) -> list[_Group]:
     found: list[_Group] = []
     before = run.start()
     for match in _GROUP.finditer(text, run.start(), run.end()):
-        separator = _SEPARATOR.search(text, before, match.start())
-        kind = (separator.lastgroup or "") if separator else ""
-        digits = match[0] if match[0].isascii() else "".join(str(int(digit)) for digit in match[0])
-        found.append(_Group(match.start(), match.end(), digits, kind))
+        found.append(_Group(match.start(), match.end(), match[0], _kind(text[before : match.start()])))
         before = match.end()
     return found
+
+
+def _kind(gap: str) -> str:
+    """What separates two groups: one kind of character, if there is one kind, blanks around it or not."""
+    if NEW_LINE in gap:
+        return NEW_LINE
+    kinds = set(gap.replace(MASK, DOT)) - {BLANK}
+    if len(kinds) > 1:
+        return SIGN
+    return kinds.pop() if kinds else BLANK
 
 
 def _found(groups: Sequence[_Group], *, after_plus: bool) -> Iterator[tuple[int, int]]:
@@ -208,15 +240,16 @@ def _is_card(groups: Sequence[_Group], first: int, last: int, begin: int, *, aft
 def _is_written_like_a_card(chosen: Sequence[_Group], before: _Group | None, behind: _Group | None) -> bool:
     sizes = [len(group.digits) for group in chosen]
     separators = {group.separator for group in chosen[1:]}
-    if sum(sizes) == _FEWEST:
-        return sizes in _OLD_VISA
-    if sizes[0] in _PHONE_NUMBERS or (separators == {"dot"} and len(sizes) == _SIDES_OF_A_DECIMAL):
+    unusual = bool(separators & _UNUSUAL) or (len(separators) > 1 and not separators <= _USUAL)
+    if unusual or sum(sizes) == _FEWEST:
+        return sizes in (_PRINTED if unusual else _OLD_VISA)
+    if sizes[0] in _PHONE_NUMBERS or (separators == {DOT} and len(sizes) == _SIDES_OF_A_DECIMAL):
         return False
     if min(sizes[:-1]) >= _SHOWN:
         return True
     if len(separators) > 1:
         return False
-    thousands = sizes[0] <= _THOUSANDS and set(sizes[1:]) == {_THOUSANDS} and separators != {"dash"}
+    thousands = sizes[0] <= _THOUSANDS and set(sizes[1:]) == {_THOUSANDS} and separators != {DASH}
     phone_numbers = any(sizes[at : at + 3] == [3, 3, 4] for at in range(len(sizes)))
     if thousands or phone_numbers:
         return False
@@ -254,7 +287,9 @@ def _is_iban(text: str) -> bool:
     return int("".join(str(int(char, 36)) for char in compact[4:] + compact[:4])) % 97 == 1
 
 
-def _masked(number: str) -> str:
+def _masked(text: str, seen: Visible, start: int, end: int) -> str:
     """Bullets and the last four digits. Without gaps, so that what is left is known for what it is."""
-    digits = [char for char in number if char.isdecimal()]
-    return MASK * (len(digits) - _SHOWN) + "".join(digits[-_SHOWN:])
+    digits = [at for at in range(start, end) if seen.text[at].isdecimal()]
+    last = [(text[seen.starts[at]], seen.text[at]) for at in digits[-_SHOWN:]]
+    shown = [written if written.isdecimal() else digit for written, digit in last]
+    return MASK * (len(digits) - _SHOWN) + "".join(shown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,18 @@ class RequestContext:
     user_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class ContactForm:
+    """What a user has typed of a contact that is to be made: the name, and the answers to the manifest's own fields."""
+
+    name: str
+    additional_submission: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        # Neither belongs into a log line or a traceback.
+        return "ContactForm(…)"
+
+
 class Plugin(ABC):
     """Sees each request before it is planned, and may change or refuse it.
 
@@ -65,3 +77,7 @@ class Plugin(ABC):
         Texts, names, the form's fields and attachments may change, and entities of a shared thread may go (not all
         of them). Ids, times, kinds, numbers and directions may not.
         """
+
+    async def on_contact(self, context: RequestContext, form: ContactForm) -> ContactForm:  # noqa: ARG002 - as it is
+        """The form of a new contact as it is to be sent to the CRM: the same one, or another. Raises `Refused`."""
+        return form

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
-from messagelog.messages import change_texts
+from messagelog.messages import change_form, change_names, change_texts
 from messagelog.plugins.cards import mask_cards
 from messagelog.plugins.contract import BadPluginSetting, Plugin, Refused
-from messagelog.plugins.own_patterns import read_patterns
+from messagelog.plugins.own_patterns import mask_patterns, read_patterns
 from messagelog.plugins.social_security import mask_social_security
+from messagelog.plugins.visible import as_number
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from messagelog.messages import LogRequest
-    from messagelog.plugins.contract import RequestContext
+    from messagelog.plugins.contract import ContactForm, RequestContext
     from messagelog.plugins.own_patterns import OwnPattern
 
 _LENGTHS_OF_CARDS: Final = range(14, 17)
+_LONGEST_ID: Final = 40
+"""Characters of an answer that are looked at, to tell a card's number from an id."""
 
 LONGEST_TEXT: Final = 50_000
 """Characters of one text, which is looked through without a pause: a tenth of a second, where all of them are digits.
@@ -36,6 +40,17 @@ _TOO_LONG: Final = (
 
 class TooSlow(Exception):
     """A request took longer than redaction may: so many finds, or so many texts."""
+
+
+class Rule(Protocol):
+    """Masks what it knows in a text. Doing it twice changes nothing more."""
+
+    def __call__(self, text: str, *, in_line: bool) -> str:
+        """The text, masked. `in_line` says that it is shown in one line."""
+
+
+_Text = tuple[str, bool]
+"""A text, and whether it is shown in one line."""
 
 
 class Redaction(Plugin):
@@ -54,11 +69,14 @@ class Redaction(Plugin):
         settings: Mapping[str, str],
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0),
-        rules: Sequence[Callable[[str], str]] = (mask_social_security, mask_cards),
+        rules: Sequence[Rule] = (mask_social_security, mask_cards),
     ) -> None:
-        super().__init__({key: value for key, value in settings.items() if key != "patterns_file"})
+        super().__init__(
+            {key: value for key, value in settings.items() if key not in {"patterns_file", "names"}}
+        )
         path = settings.get("patterns_file", "")
         self._patterns: Sequence[OwnPattern] = _patterns_of(Path(path)) if path else ()
+        self._names = _choice(settings, "names")
         self._clock = clock
         self._pause = pause
         self._rules = rules
@@ -69,43 +87,75 @@ class Redaction(Plugin):
         request: LogRequest,
     ) -> LogRequest:
         """The request with all its texts masked. Raises `TooSlow`, and `Refused` for a text that is too long."""
+        texts = _Texts()
+        self._changed(request, texts.found)
+        masked = await self._masked(texts)
+        return self._changed(request, lambda text: masked[text])
+
+    async def on_contact(
+        self,
+        context: RequestContext,  # noqa: ARG002 - as above
+        form: ContactForm,
+    ) -> ContactForm:
+        """The form of a new contact with its answers masked, as those of a request are; the name by the setting."""
+        texts = _Texts()
+        self._changed_form(form, texts.found)
+        masked = await self._masked(texts)
+        return self._changed_form(form, lambda text: masked[text])
+
+    def _changed(self, request: LogRequest, change: Callable[[_Text], str]) -> LogRequest:
+        changed = change_texts(
+            request, lambda text: change((text, False)), _in_form(change), lambda text: change((text, True))
+        )
+        return change_names(changed, lambda name: change((name, True))) if self._names else changed
+
+    def _changed_form(self, form: ContactForm, change: Callable[[_Text], str]) -> ContactForm:
+        answers = change_form(form.additional_submission, _in_form(change))
+        return replace(
+            form, name=change((form.name, True)) if self._names else form.name, additional_submission=answers
+        )
+
+    async def _masked(self, texts: _Texts) -> dict[_Text, str]:
         end = self._clock() + self.seconds
 
         def check_time() -> None:
             if self._clock() > end:
                 raise TooSlow
 
-        masked: dict[str, str] = {}
+        masked: dict[_Text, str] = {}
         since_pause = 0
-        for text in _texts_of(request):
+        for text, in_line in texts.all:
             check_time()
             if since_pause + len(text) > AT_ONCE:
                 await self._pause()
                 since_pause = 0
             since_pause += len(text)
-            masked[text] = self._masked(text, check_time)
-        return change_texts(request, masked.__getitem__, lambda text: text if _is_id(text) else masked[text])
-
-    def _masked(self, text: str, check_time: Callable[[], None]) -> str:
-        for rule in self._rules:
-            text = rule(text)
-        for pattern in self._patterns:
-            text = pattern.mask(text, check_time)
-        return text
+            clean = text
+            for rule in self._rules:
+                clean = rule(clean, in_line=in_line)
+            if self._patterns:
+                clean = mask_patterns(clean, self._patterns, check_time, in_line=in_line)
+            masked[text, in_line] = clean
+        return masked
 
 
-def _texts_of(request: LogRequest) -> Sequence[str]:
-    """The texts that are to be masked, each once. Raises `Refused` when one is too long."""
-    found: dict[str, None] = {}
+class _Texts:
+    """The texts that are to be masked, each once."""
 
-    def look(text: str) -> str:
-        if len(text) > LONGEST_TEXT:
+    def __init__(self) -> None:
+        self.all: dict[_Text, None] = {}
+
+    def found(self, text: _Text) -> str:
+        """Takes a text down, and leaves it as it is. Raises `Refused` when it is too long."""
+        if len(text[0]) > LONGEST_TEXT:
             raise Refused(_TOO_LONG)
-        found[text] = None
-        return text
+        self.all[text] = None
+        return text[0]
 
-    change_texts(request, look, lambda text: text if _is_id(text) else look(text))
-    return tuple(found)
+
+def _in_form(change: Callable[[_Text], str]) -> Callable[[str], str]:
+    """What changes a form's answer, unless it is an id."""
+    return lambda answer: answer if _is_id(answer) else change((answer, False))
 
 
 def _is_id(answer: str) -> bool:
@@ -113,7 +163,17 @@ def _is_id(answer: str) -> bool:
 
     Ids of CRMs are digits alone as well, some with as many as a rare card: to change one would be to lose the choice.
     """
-    return answer.isalnum() and not (answer.isdecimal() and len(answer) in _LENGTHS_OF_CARDS)
+    if not answer.isalnum():
+        return False
+    shown = as_number(answer[:_LONGEST_ID]).text
+    return not (shown.isdecimal() and len(shown) in _LENGTHS_OF_CARDS)
+
+
+def _choice(settings: Mapping[str, str], name: str) -> bool:
+    value = settings.get(name, "false")
+    if value not in {"true", "false"}:
+        raise BadPluginSetting(f"{name}: expected true or false.")
+    return value == "true"
 
 
 def _patterns_of(path: Path) -> Sequence[OwnPattern]:

@@ -100,6 +100,7 @@ class Assembly:
     tokens: Tokens
     states: States
     contacts: ContactBook
+    plugins: Plugins | None
     settings: UserSettings
     metrics: Metrics
     requests: Buckets
@@ -146,6 +147,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     settings = UserSettings(store, parts.locale)
     metrics = Metrics()
     passwords = parts.passwords()
+    plugins = Plugins(parts.plugins, parts.required_plugins) if parts.plugins else None
     runtime = Runtime(
         store=store,
         sealer=sealer,
@@ -156,7 +158,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
         settings=settings,
         times=parts.times,
         luck=parts.luck,
-        plugins=Plugins(parts.plugins, parts.required_plugins) if parts.plugins else None,
+        plugins=plugins,
     )
     retention = Retention(store, parts.kept)
     retention.start()
@@ -169,6 +171,7 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
             tokens=Tokens(sealer.token_keys, clock=parts.now),
             states=States(sealer.state_keys, store, clock=parts.now),
             contacts=ContactBook(store, sealer, age=parts.contact_seconds, lease=parts.times.lease),
+            plugins=plugins,
             settings=settings,
             metrics=metrics,
             requests=Buckets(parts.requests_per_minute, clock=parts.now),

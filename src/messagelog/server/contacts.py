@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from msgspec import UNSET
 
 from messagelog.connectors import ConnectorError, NewContact, OutcomeUnknown
-from messagelog.core.answer import ReturnMessage
+from messagelog.core.answer import ReturnMessage, warned
+from messagelog.core.contacts import clean_contact
 from messagelog.core.numbers import LONGEST_NUMBER, MOST_FORMATS
 from messagelog.core.plan import CREATE_NEW_CONTACT
+from messagelog.core.plugins import LEFT_BY_PLUGINS, SeenContact
 from messagelog.messages import BadRequest
+from messagelog.plugins import RequestContext
 from messagelog.server.form import row_info
 from messagelog.server.http import (
     Refused,
@@ -107,16 +111,23 @@ async def create_contact(request: Request) -> Response:
     crm = connector.display_name or connector.name
     if not connector.can("create_contact"):
         raise Refused(400, f"Contacts cannot be created in {crm} from here.")
+    clock, seconds = asyncio.get_running_loop().time, assembly.parts.times.answer
+    until = clock() + seconds
+    seen = SeenContact(contact)
+    if assembly.plugins is not None:
+        context = RequestContext(user.tenant, user.platform, crm, user.id)
+        seen = await assembly.plugins.seen_contact(context, contact, until - LEFT_BY_PLUGINS * seconds)
+    left = until - clock()
     try:
         session = await session_of(request, connector, user)
-        made = await assembly.contacts.make(connector, session, contact, seconds=assembly.parts.times.answer)
+        made = await assembly.contacts.make(connector, session, seen.contact, seconds=left)
     except OutcomeUnknown as error:
         raise Refused(
             502, f"{crm} gave no clear answer. Look for the contact there before you try again."
         ) from error
     except ConnectorError as error:
         raise Refused(502, f"The contact was not created in {crm}. {error.meaning}") from error
-    notice = ReturnMessage(message="Contact created", message_type="success", ttl=2000)
+    notice = warned(ReturnMessage(message="Contact created", message_type="success", ttl=2000), seen.warnings)
     info = UNSET if made.additional_info is None else made.additional_info
     row = ContactRow(id=made.id, name=made.name, type=made.type, additional_info=info)
     return json_response(NewContactAnswer(successful=True, return_message=notice, contact=row))
@@ -152,16 +163,13 @@ def _name(text: str) -> str:
 
 
 def _new_contact(form: NewContactForm) -> NewContact:
-    name, number = form.new_contact_name.strip(), form.phone_number.strip()
-    if not number:
-        raise BadRequest("phoneNumber", "is empty")
-    if not name:
-        raise BadRequest("newContactName", "is empty")
-    return NewContact(
-        name=name,
-        phone_number=number,
-        type=form.new_contact_type or "",
-        additional_submission=form.additional_submission,
+    return clean_contact(
+        NewContact(
+            name=form.new_contact_name,
+            phone_number=form.phone_number,
+            type=form.new_contact_type or "",
+            additional_submission=form.additional_submission,
+        )
     )
 
 

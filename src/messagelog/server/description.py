@@ -134,7 +134,7 @@ _MEANINGS: Final = {
     408: "The body took too long to arrive.",
     409: "It may not be done: a text that says why.",
     413: "The body is too large.",
-    422: "Nothing of it was kept: the CRM or a plugin has refused the messages, and why.",
+    422: "Nothing of it was kept: the CRM or a plugin has refused it, and why.",
     429: "Too many requests of the user, or wrong sign-ins of the address. `Retry-After` has the seconds to wait.",
     500: "Something failed that should not. What was accepted before is kept.",
     502: "The CRM did not make the contact, or nobody knows.",
@@ -458,7 +458,7 @@ ROUTES: Final[dict[str, Described]] = {
             "contact": {"id": "c-5", "name": "Nina New", "type": "contact"},
         },
         token=True,
-        refuses=(502,),
+        refuses=(422, 502),
     ),
     "POST /messageLog": Described(
         body=LogRequest,
@@ -577,8 +577,14 @@ class _Describing(FastAPI):
 
 
 def describing(routes: Sequence[Route]) -> FastAPI:
-    """An application that describes these routes, and has the pages that show this. It answers none of them itself."""
-    app = _Describing(title="messagelog", version=messagelog.__version__, summary=messagelog.__doc__)
+    """An application that describes these routes. It answers none of them itself."""
+    app = _Describing(
+        title="messagelog",
+        version=messagelog.__version__,
+        summary=messagelog.__doc__,
+        docs_url=None,  # the page that shows the description is our own
+        redoc_url=None,
+    )
     for route in routes:
         app.add_api_route(
             route.path,

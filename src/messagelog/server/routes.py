@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from messagelog.server.documentation import documentation_pages
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 Answering = TypeVar("Answering", bound="Callable[[Request], Awaitable[Response]]")
-
-_PAGES = ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc")
 
 
 class Router:
@@ -62,13 +62,14 @@ def route_of(path: str, answering: Callable[..., Any], method: str) -> Route:
 
 
 class DescribedApp(Starlette):
-    """An application that answers what its routes and pages of description are asked."""
+    """An application that answers what its routes are asked, and describes them."""
 
     def __init__(self, routers: list[Router], lifespan: Lifespan[Any] | None = None) -> None:
         self._described = [route for router in routers for route in router.routes]
         self._description: FastAPI | None = None
-        pages = [route_of(path, _Page(self), "GET") for path in _PAGES]
-        super().__init__(routes=[*pages, *self._described], lifespan=lifespan)
+        pages: dict[str, Callable[..., Any]] = {"/openapi.json": _Description(self), **documentation_pages()}
+        shown = [route_of(path, page, "GET") for path, page in pages.items()]
+        super().__init__(routes=[*shown, *self._described], lifespan=lifespan)
         self.router.redirect_slashes = (
             False  # a redirect would repeat the query, and the query holds the token
         )
@@ -78,7 +79,7 @@ class DescribedApp(Starlette):
         return self.description().openapi()
 
     def description(self) -> FastAPI:
-        """The application that describes the routes and has the pages that show this. Made when it is first asked."""
+        """The application that describes the routes. Made when it is first asked."""
         if self._description is None:
             from messagelog.server.description import describing  # noqa: PLC0415 - FastAPI and Pydantic
 
@@ -86,8 +87,8 @@ class DescribedApp(Starlette):
         return self._description
 
 
-class _Page:
-    """A page of the description. It is made aside, since loading FastAPI takes the processor a while."""
+class _Description:
+    """Answers with the description. It is made aside, since loading FastAPI takes the processor a while."""
 
     def __init__(self, app: DescribedApp) -> None:
         self._app = app

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from messagelog.storage.scripts.asking import Do, Fetch, Together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from messagelog.storage.scripts.asking import Params, Script
 
@@ -28,10 +28,26 @@ def read_settings(tenant: str, platform: str, user_id: str) -> Script[tuple[Sett
 
 
 def change_user_settings(
-    tenant: str, platform: str, user_id: str, changed: Mapping[str, str], removed: Iterable[str]
+    tenant: str,
+    platform: str,
+    user_id: str,
+    changed: Mapping[str, str],
+    removed: Iterable[str],
+    *,
+    check: Callable[[Settings, Settings], None] | None = None,
 ) -> Script[None]:
-    """Writes some of a user's settings, removes others, and leaves the rest alone."""
+    """Write some of a user's settings, remove others, and leave the rest alone.
+
+    `check` is given the settings of before and after; nothing is changed when it raises. Changes of one user come one
+    after the other, so that it sees those of all processes.
+    """
     whose: Params = {"tenant": tenant, "platform": platform, "user": user_id}
+    removed = frozenset(removed)
+    if check is not None:
+        yield Fetch("lock_user", {"tenant": tenant, "platform": platform, "id": user_id})
+        before = dict((yield Fetch("user_settings", whose)))
+        after = {id_: text for id_, text in {**before, **changed}.items() if id_ not in removed}
+        check(before, after)
     yield Together(*_changes("user", whose, changed, removed))
 
 
