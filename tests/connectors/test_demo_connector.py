@@ -7,9 +7,23 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from messagelog.connectors import AuthExpired, Credentials, CrmHttp, NewContact, NotFound, Rejected, Session
+from messagelog.compose import LogFormat, People, Pins
+from messagelog.connectors import (
+    AuthExpired,
+    Contact,
+    Credentials,
+    CrmHttp,
+    LoggedMessage,
+    MessageLog,
+    NewContact,
+    NotFound,
+    Rejected,
+    Session,
+)
 from messagelog.connectors.demo import DemoConnector
+from messagelog.connectors.log import JournalView
 from messagelog.testing.demo_crm import serve_demo_crm
+from support.requests import body, message, parsed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -116,3 +130,49 @@ def test_the_demo_shows_every_ability() -> None:
     connector = DemoConnector("http://crm.test/api")
     optional = ("find_contact_with_name", "create_contact", "find_message_log", "read_message_log")
     assert [connector.can(method) for method in optional] == [True] * 4
+
+
+# ----------------------------------------------------------------------------------------- what is ours
+
+
+async def test_a_lost_create_is_found_by_our_key_alone_where_the_crm_keeps_it(
+    demo: DemoConnector, client: aiohttp.ClientSession
+) -> None:
+    """Another log of the contact says the same, and another server's: neither is taken, though its text fits."""
+    session = signed_in(demo, client)
+    ours, other = log_of("messagelog-0123abcd-ours"), log_of("messagelog-4567cdef-others")
+    theirs = await demo.create_message_log(session, other)
+    assert await demo.find_message_log(session, ours) is None
+    made = await demo.create_message_log(session, ours)
+    assert await demo.find_message_log(session, ours) == made != theirs
+    assert await demo.find_message_log(session, other) == theirs
+
+
+async def test_a_lost_create_is_found_by_its_text_where_the_crm_keeps_no_key(
+    demo: DemoConnector, client: aiohttp.ClientSession
+) -> None:
+    session = signed_in(demo, client)
+    await session.http.request("POST", "/chaos", json={"external_ids": False})
+    ours = log_of("messagelog-0123abcd-ours")
+    made = await demo.create_message_log(session, ours)
+    assert await demo.find_message_log(session, ours) == made
+    assert await demo.find_message_log(session, log_of("messagelog-0123abcd-ours", text="another")) is None
+
+
+def log_of(key: str, text: str = "hello") -> MessageLog:
+    """The log of a conversation with one message, as the core gives it to a create."""
+    record = parsed(body(message(1, text))).info
+    return MessageLog(
+        contact=Contact(id="c-1", name="Maya Patel", phone_number="+14155550142"),
+        correspondents=(),
+        messages=tuple(map(LoggedMessage, record.messages)),
+        thread=None,
+        conversation=record.conversation,
+        additional_submission={},
+        idempotency_key=key,
+        existing=None,
+        pins=Pins(LogFormat.PLAIN, "UTC", "en"),
+        people=People("Maya Patel", "+14155550142", "Jordan Lee"),
+        key=b"0" * 32,
+        journal=JournalView(),
+    )

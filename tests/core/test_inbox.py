@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,7 @@ from messagelog.storage.rows import InboxFilter
 from storage.journal import run_sql
 from support.campaign import Clock
 from support.crm import Appending, Call, Finding, Plain, Upserting, lost
-from support.requests import body, message, thread
+from support.requests import MAYA, OMAR, body, message, thread
 from support.site import SQLITE_ONLY
 from support.world import SECRET, World, world
 
@@ -357,6 +359,133 @@ async def test_what_may_be_in_the_crm_stays_with_its_contact(database_url: str) 
         await inbox(here).mark_done(KEY)
         with pytest.raises(Refusal, match="A part of it is in the CRM"):
             await inbox(here).link(KEY, "c-2", "Omar Reyes")
+
+
+BOTH = (MAYA, OMAR)
+OF_MAYA = KEY._replace(group_contact_id="c-1")
+OF_OMAR = KEY._replace(group_contact_id="c-2")
+
+
+async def failed_group(here: World, *numbers: int) -> None:
+    here.crm.before = refuses
+    await here.send(body(*map(message, numbers), correspondents=BOTH))
+    here.crm.before = None
+
+
+async def for_omar(here: World, *numbers: int) -> list[str]:
+    """The client sends a group for its other contact; what was not logged before."""
+    made = body(*map(message, numbers), correspondents=BOTH, contact="c-2", name="Omar Reyes")
+    return (await here.send(made)).log_ids
+
+
+async def test_a_groups_log_is_moved_with_all_that_belongs_to_it(database_url: str) -> None:
+    async with world(database_url, Plain) as here:
+        await failed_group(here, 1, 2)
+        before = await inbox(here).entry(OF_MAYA, text=True)
+        decided = await inbox(here).link(OF_MAYA, "c-2", "Omar Reyes", "lead")
+        assert decided.conversation_log_id == "conv/7/13/2026-c-2"
+        with pytest.raises(NotThere):
+            await inbox(here).entry(OF_MAYA)
+        after = await inbox(here).entry(OF_OMAR, text=True)
+        assert [row.id for row in after.rows] == ["1-c-2", "2-c-2"]
+        assert [row.text for row in after.rows] == [row.text for row in before.rows], (
+            "it is sealed for its new place"
+        )
+        assert after.attempts == before.attempts
+        assert before.attempts
+        assert (after.entry.group_contact_id, after.entry.contact_id) == ("c-2", "c-2")
+        shown = 'SELECT "id", "conversationId", "conversationLogId", "clientLogId", "groupContactId" FROM "messageLogs"'
+        assert sorted(run_sql(database_url, shown)) == [
+            (f"{n}-c-2", "conv-c-2", "conv/7/13/2026-c-2", "conv/7/13/2026", "c-2") for n in (1, 2)
+        ]
+        await inbox(here).retry(OF_OMAR)
+        await work(here)
+        assert (here.crm.only.contact_id, written(here, 1, 2)) == ("c-2", [1, 1])
+        assert await for_omar(here, 1, 2) == [], "the contact has it"
+        assert written(here, 1, 2) == [1, 1]
+
+
+async def test_a_group_whose_log_was_moved_can_be_logged_for_its_first_contact(database_url: str) -> None:
+    async with world(database_url, Upserting) as here:
+        await failed_group(here, 1)
+        await inbox(here).link(OF_MAYA, "c-2", "Omar Reyes")
+        await here.send(body(message(1), correspondents=BOTH))
+        await inbox(here).retry(OF_OMAR)
+        await work(here)
+        assert sorted(each.contact_id for each in here.crm.activities.values()) == ["c-1", "c-2"]
+        assert written(here, 1) == [2], "once for each"
+
+
+async def test_a_groups_log_is_not_moved_to_a_contact_that_has_one(database_url: str) -> None:
+    async with world(database_url, Plain) as here:
+        await for_omar(here, 1)
+        await failed_group(here, 1)
+        with pytest.raises(
+            Refusal, match=r"The contact Omar Reyes \(c-2\) has a log of this conversation already"
+        ):
+            await inbox(here).link(OF_MAYA, "c-2", "Omar Reyes")
+        assert [row.id for row in (await inbox(here).entry(OF_MAYA)).rows] == ["1-c-1"]
+
+
+async def test_a_groups_log_is_not_moved_to_a_contact_that_has_its_messages(database_url: str) -> None:
+    """In a log of another name: a day has one in each language."""
+    async with world(database_url, Plain) as here:
+        other = body(message(1), correspondents=BOTH, contact="c-2", name="Omar Reyes", day="13.7.2026")
+        await here.send(other)
+        await failed_group(here, 1, 2)
+        with pytest.raises(Refusal, match="or messages of it in another one"):
+            await inbox(here).link(OF_MAYA, "c-2", "Omar Reyes")
+        assert [row.id for row in (await inbox(here).entry(OF_MAYA)).rows] == ["1-c-1", "2-c-1"]
+
+
+async def test_a_group_may_get_another_name_for_its_contact(database_url: str) -> None:
+    async with world(database_url, Plain) as here:
+        await failed_group(here, 1)
+        decided = await Inbox(here.store, GRACE).link(OF_MAYA, "c-1", "Maya P.", "lead")
+        assert decided.conversation_log_id == OF_MAYA.conversation_log_id
+        await inbox(here).retry(OF_MAYA)
+        await work(here)
+        assert (here.crm.only.contact_id, "Maya P." in here.crm.only.subject) == ("c-1", True)
+
+
+async def test_what_of_a_group_is_in_the_crm_is_not_moved(database_url: str) -> None:
+    async with world(database_url, Plain) as here:
+        await here.send(body(message(1), correspondents=BOTH))
+        with pytest.raises(Refusal, match="It is in the CRM already"):
+            await inbox(here).link(OF_MAYA, "c-2", "Omar Reyes")
+
+
+async def test_a_group_is_moved_by_who_can_open_its_texts(database_url: str) -> None:
+    async with world(database_url, Plain) as here:
+        await failed_group(here, 1)
+        with pytest.raises(Refusal, match="sealed with a secret key that is not given"):
+            await Inbox(here.store, GRACE, Sealer("another secret " * 3)).link(OF_MAYA, "c-2", "Omar Reyes")
+        assert await here.states() == {"1-c-1": "failed"}
+        with pytest.raises(TypeError):
+            await Inbox(here.store, GRACE).link(OF_MAYA, "c-2", "Omar Reyes")
+
+
+async def test_nobody_is_no_contact(database_url: str) -> None:
+    async with world(database_url, Plain) as here:
+        await failed_group(here, 1)
+        with pytest.raises(Refusal, match="Say which contact"):
+            await inbox(here).link(OF_MAYA, "", "")
+
+
+async def test_of_a_move_and_a_request_for_the_same_contact_one_is_first(database_url: str) -> None:
+    async with world(database_url, Plain) as here:
+        for number in range(1, 13):
+            await failed_group(here, number)
+        key = OF_MAYA
+        moving = inbox(here).link(key, "c-2", "Omar Reyes")
+        outcomes = await asyncio.gather(moving, for_omar(here, *range(1, 13)), return_exceptions=True)
+        assert all(not isinstance(each, Exception) or isinstance(each, Refusal) for each in outcomes)
+        with suppress(Refusal, NotThere):
+            await inbox(here).retry(OF_OMAR)
+        await work(here)
+        await for_omar(here, *range(1, 13))
+        assert [each.contact_id for each in here.crm.activities.values()] == ["c-2"]
+        assert written(here, *range(1, 13)) == [1] * 12
 
 
 # ------------------------------------------------------------------------------------------------ done

@@ -138,7 +138,6 @@ async def test_equal_texts_on_both_sides_of_the_border_are_two(database_url: str
         return OutcomeUnknown("no answer") if second else None
 
     async with world(database_url, limited(ReadingBack, 300)) as here:
-        here.crm.keyed = False
         here.crm.after = lose_the_second
         at = message(1)["creationTime"]
         for number in range(1, 7):

@@ -133,7 +133,9 @@ async def test_the_readmes_connector_creates_updates_and_matches(from_readme: Ma
         assert "kept for review" in lost.return_message.message
 
 
-@pytest.mark.parametrize("name", ["TicketCrm", "WithoutExternalIds", "WithMatters", "WithFiles"])
+@pytest.mark.parametrize(
+    "name", ["TicketCrm", "WithoutExternalIds", "WithoutSearch", "WithMatters", "WithFiles"]
+)
 async def test_the_how_tos_connectors_find_out_about_lost_answers(
     from_how_to: Make, name: str, tmp_path: Path
 ) -> None:

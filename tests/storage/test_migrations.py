@@ -7,15 +7,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import quote
-from uuid import uuid4
 
-import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from psycopg import sql
 
 from messagelog.storage import UserRow, open_store, schema, scripts
 from messagelog.storage.migrating import MIGRATIONS, alchemy_url, upgrade
@@ -23,28 +20,7 @@ from messagelog.storage.opening import SCHEMA_VERSION, UnknownDatabase, is_curre
 from storage.journal import KEY, everything, run_sql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture
-def fresh_postgres(postgres_url: str) -> Iterator[str]:
-    """A database of the test's own, without any tables."""
-    name = f"fresh_{uuid4().hex}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        url = sa.make_url(postgres_url).set(database=name)
-        yield url.render_as_string(hide_password=False)
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database that nobody has migrated; the file's folder does not exist yet."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'folder' / 'of its own' / '100% journal.sqlite'}"
-    url: str = request.getfixturevalue("fresh_postgres")
-    return url
 
 
 def test_the_migrations_make_the_schema(fresh_url: str) -> None:

@@ -8,15 +8,14 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import msgspec
 import psycopg
 import pytest
-from psycopg import sql
 
 from messagelog.core import payload as payloads
 from messagelog.core.attempts import opened_body
@@ -36,8 +35,7 @@ from support.settling import settled
 from support.world import SECRET, World, world
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator
 
     from messagelog.connectors import Connector
     from messagelog.storage import LogRow, MessageRow, Store
@@ -56,26 +54,20 @@ SHOWN = {
 """What a table held before, which is all there afterwards."""
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def dumped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Release]]:
+@pytest.fixture
+def dumped(fresh_url: str) -> tuple[str, Release]:
     """A database as the release before has left it, and what belongs to it."""
-    dump = (FOLDER / f"{BEFORE}.{request.param}.sql").read_text()
-    release = msgspec.json.decode((FOLDER / f"{BEFORE}.{request.param}.json").read_bytes(), type=Release)
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'journal.sqlite'}"
-        with closing(sqlite3.connect(sqlite_path(url))) as connection:
+    name = "sqlite" if fresh_url.startswith("sqlite") else "postgres"
+    dump = (FOLDER / f"{BEFORE}.{name}.sql").read_text()
+    release = msgspec.json.decode((FOLDER / f"{BEFORE}.{name}.json").read_bytes(), type=Release)
+    if name == "sqlite":
+        sqlite_path(fresh_url).parent.mkdir(parents=True)
+        with closing(sqlite3.connect(sqlite_path(fresh_url))) as connection:
             connection.executescript(dump)
-        yield url, release
-        return
-    server: str = request.getfixturevalue("postgres_url")
-    name = f"release_{uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        url = server.replace("/postgres?", f"/{name}?")
-        with psycopg.connect(url, autocommit=True) as fresh:
-            fresh.execute(dump.encode())
-        yield url, release
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    else:
+        with psycopg.connect(fresh_url, autocommit=True) as session:
+            session.execute(dump.encode())
+    return fresh_url, release
 
 
 def held(url: str) -> dict[str, list[tuple[Any, ...]]]:
@@ -297,3 +289,117 @@ async def test_a_group_that_was_linked_before_is_moved_when_it_is_linked_again(
         await settled(here.runtime, here.store, clock, here.runtime.sweep)
         (activity,) = (each for each in here.crm.activities.values() if each.tenant == scene.name)
         assert (activity.contact_id, scene.texts[0] in activity.body) == ("c-2", True)
+
+
+# ---------------------------------------------------------------------------------- what is a group, and what not
+
+
+@dataclass(frozen=True)
+class Old:
+    """A log of the release before: its ids, its contact, and the ids of its messages."""
+
+    log: str
+    conversation: str
+    contact: str
+    messages: tuple[str, ...]
+    shared: bool = False
+    generation: int = 1
+
+    def insert(self, url: str) -> None:
+        run_sql(
+            url,
+            f"""INSERT INTO "conversationLogs" ("tenant", "platform", "conversationLogId", "conversationId", "shared",
+                "contactId", "contactType", "contactName", "pins", "state", "generation", "version", "blocks", "fence",
+                "callVersion", "tries", "asks", "createdAt", "updatedAt")
+                VALUES ('acme', 'crm', {quoted(self.log)}, {quoted(self.conversation)}, {str(self.shared).lower()},
+                {quoted(self.contact)}, 'contact', '', '{{}}', 'open', {self.generation}, 0, '', 1, 0, 0, 0, 1, 1)""",  # noqa: S608 - our own values
+        )
+        for id_ in self.messages:
+            run_sql(
+                url,
+                f"""INSERT INTO "messageLogs" ("tenant", "platform", "id", "conversationId", "conversationLogId",
+                    "userId", "state", "sentAt", "version", "createdAt", "updatedAt") VALUES ('acme', 'crm',
+                    {quoted(id_)}, {quoted(self.conversation)}, {quoted(self.log)}, 'ada', 'logged', 1, 0, 1, 1)""",  # noqa: S608 - as above
+            )
+
+
+def quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+DAY_LOG = "777/7/13/2026"
+
+
+@pytest.mark.parametrize(
+    ("old", "client_log_id", "contact"),
+    [
+        pytest.param(
+            Old(f"{DAY_LOG}-c-1", "777-c-1", "c-1", ("900-c-1", "901-c-1")), DAY_LOG, "c-1", id="a group"
+        ),
+        pytest.param(
+            Old(f"{DAY_LOG}-%_", "777-%_", "%_", ("900-%_",)), DAY_LOG, "%_", id="characters of LIKE"
+        ),
+        pytest.param(
+            Old(f"{DAY_LOG}-c-1", "777-c-1", "c-1", ()), DAY_LOG, "c-1", id="a group without messages"
+        ),
+        pytest.param(
+            Old(f"{DAY_LOG}-c-1", "777-c-1", "c-2", ("900-c-1",), generation=2),
+            DAY_LOG,
+            "c-1",
+            id="a group that was linked",
+        ),
+        pytest.param(
+            Old("777-1/7/13/2026", "777-1", "1", ("9-1",)),
+            "777-1/7/13/2026",
+            "",
+            id="a hyphen in all but one",
+        ),
+        pytest.param(
+            Old("777-c-1", "777-c-1", "c-1", ("900",)),
+            "777-c-1",
+            "",
+            id="ids that end so, and messages do not",
+        ),
+        pytest.param(
+            Old("777-2026-07-14", "777-2026-07-14", "c-2", ("900",), generation=2),
+            "777-2026-07-14",
+            "",
+            id="one that was linked, and is no group",
+        ),
+        pytest.param(
+            Old("777-c-1", "777-c-1", "c-1", ("777-c-1",), shared=True), "777-c-1", "", id="a thread"
+        ),
+        pytest.param(
+            Old("777", "777-c-1", "c-1", ("900",)), "777", "", id="only the conversation's id ends so"
+        ),
+        pytest.param(Old("-c-1", "-c-1", "c-1", ("-c-1",)), "-c-1", "", id="nothing before the contact"),
+    ],
+)
+def test_a_log_is_a_groups_when_all_its_ids_end_in_the_contact(
+    fresh_url: str, old: Old, client_log_id: str, contact: str
+) -> None:
+    upgrade(fresh_url, BEFORE)
+    old.insert(fresh_url)
+    upgrade(fresh_url)
+    ((*log, shown),) = run_sql(
+        fresh_url,
+        'SELECT "clientLogId", "shared", "groupContactId", "conversationLogId" FROM "conversationLogs"',
+    )
+    assert (log, shown) == ([client_log_id, old.shared, contact], old.log)
+    rows = run_sql(
+        fresh_url, 'SELECT "id", "messageId", "clientLogId", "shared", "groupContactId" FROM "messageLogs"'
+    )
+    assert sorted(rows) == sorted(
+        (id_, id_.removesuffix(f"-{contact}") if contact else id_, client_log_id, old.shared, contact)
+        for id_ in old.messages
+    )
+
+
+def test_a_message_without_a_log_stays(fresh_url: str) -> None:
+    upgrade(fresh_url, BEFORE)
+    Old(DAY_LOG, "777", "c-1", ("900",)).insert(fresh_url)
+    run_sql(fresh_url, 'DELETE FROM "conversationLogs"')
+    upgrade(fresh_url)
+    assert run_sql(fresh_url, 'SELECT "messageId", "clientLogId", "groupContactId" FROM "messageLogs"') == [
+        ("900", DAY_LOG, "")
+    ]

@@ -7,7 +7,7 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from messagelog.compose import LogFormat
 from messagelog.connectors import (
@@ -60,7 +60,6 @@ class Crm:
     after: Fault | None = None
     delay: float = 0.0
     gate: asyncio.Event | None = None
-    keyed: bool = True
     now: Callable[[], float] = time.time
     search_from: Callable[[Activity], bool] = lambda _activity: True
     _ids: Any = field(default_factory=lambda: itertools.count(1))
@@ -92,9 +91,10 @@ class Crm:
         (activity,) = self.activities.values()
         return activity
 
-    def made(self, tenant: str, user: str, log: MessageLog, body: str, subject: str) -> str:
+    def made(  # noqa: PLR0917 - all that an activity is made of
+        self, tenant: str, user: str, log: MessageLog, body: str, subject: str, key: str | None = None
+    ) -> str:
         id_ = f"a-{next(self._ids)}"
-        key = log.idempotency_key if self.keyed else None
         fields = dict(log.additional_submission)
         self.activities[id_] = Activity(
             id_, tenant, log.contact.id, subject, body, key, fields, user, made_at=self.now()
@@ -109,6 +109,8 @@ class Plain(Connector):
     display_name = "Memory CRM"
     base_url = "https://memory.test"
     settle_seconds = 0.0
+    keeps_keys: ClassVar[bool] = True
+    """Whether an activity carries our key as its external id."""
 
     def __init__(self, crm: Crm) -> None:
         self.crm = crm
@@ -137,6 +139,7 @@ class Plain(Connector):
             log,
             content.body if content else "",
             content.subject if content else "",
+            key=log.idempotency_key if self.keeps_keys else None,
         )
 
     async def create_message_log(self, session: Session, log: MessageLog) -> str | int | None:
@@ -211,15 +214,25 @@ class Finding(Plain):
 class ReadingBack(Finding):
     """A CRM without a key: the contact's activities can be read."""
 
+    keeps_keys = False
+
     async def find_message_log(self, session: Session, log: MessageLog) -> str | int | None:
         def do() -> str | None:
             for activity in self.crm.activities.values():
-                if activity.contact_id == log.contact.id and log.recognises(activity.id, activity.body):
+                if activity.tenant != session.tenant or activity.contact_id != log.contact.id:
+                    continue
+                if log.recognises(activity.id, activity.body, activity.key):
                     return activity.id
             return None
 
         found: str | None = await self.crm.work(Call("find", session.user_id, log), do)
         return found
+
+
+class ReadingKeys(ReadingBack):
+    """A CRM that keeps our key, and cannot be searched for it: the contact's activities say theirs."""
+
+    keeps_keys = True
 
 
 class Appending(Plain):

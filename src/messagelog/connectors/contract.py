@@ -165,7 +165,9 @@ class Connector:
         """Is there an activity that an earlier `create_message_log` of this log made? Its id, or None. (optional)
 
         Asked when the answer to a create was lost, after `settle_seconds`. Search for `log.idempotency_key` where
-        the CRM keeps it; otherwise look through the contact's activities with `log.recognises(id, body)`.
+        the CRM keeps it; otherwise look through the contact's activities with `log.recognises(id, body)`. Where an
+        activity may carry an external id, give it too, `log.recognises(id, body, external_id)`: one with another
+        log's id must never be taken.
         """
         raise NotImplementedError
 

@@ -215,7 +215,7 @@ class MessageLog:
     `contact` is the chosen contact, `correspondents` are the other matched contacts of a group SMS, `messages` the
     new messages oldest first (one, unless the connector takes batches), `thread` the shared SMS thread (then
     `messages` is empty). `existing` is set for an update. `additional_submission` holds the manifest's custom fields.
-    `idempotency_key` is stable over retries: the CRM's external id, where it has one.
+    `idempotency_key` is stable over retries: the CRM's external id, where it has one. It shows the journal's id.
     """
 
     def __init__(
@@ -332,8 +332,14 @@ class MessageLog:
             return all(found.get(hash_, 0) > 0 for hash_ in new)
         return bool(new) and new <= self._journal.beyond(found)
 
-    def recognises(self, third_party_log_id: str, body: str) -> bool:
-        """Whether this activity of the contact is one that an earlier create of this log made."""
+    def recognises(self, third_party_log_id: str, body: str, external_id: str | None = None) -> bool:
+        """Whether this activity of the contact is one that an earlier create of this log made.
+
+        `external_id` is the one that the CRM keeps with the activity, None where there is none. It decides: an activity
+        that carries another log's, or another journal's, is never taken for ours, whatever its text is.
+        """
+        if external_id:
+            return external_id == self.idempotency_key
         if third_party_log_id in self._journal.linked:
             return False
         if self.thread is None:

@@ -85,14 +85,16 @@ class DemoConnector(Connector):
             await session.http.post(f"{path}/entries", json={"text": log.text})
 
     async def find_message_log(self, session: Session, log: MessageLog) -> str | int | None:
-        """By our key; in a CRM without external ids, by what the contact's activities say."""
+        """By our key; in a CRM without external ids, or whose search lags, by the contact's activities."""
         try:
             found = await session.http.get("/activities", params={"external_id": log.idempotency_key})
         except Rejected:
             found = []
         if not found:
             activities = await session.http.get("/activities", params={"contact_id": log.contact.id})
-            found = [each for each in activities if log.recognises(each["id"], each["body"])]
+            found = [
+                each for each in activities if log.recognises(each["id"], each["body"], each["external_id"])
+            ]
         return found[0]["id"] if found else None
 
     async def read_message_log(self, session: Session, third_party_log_id: str) -> str:
