@@ -133,7 +133,10 @@ def _value(table: sa.Table, column: sa.Column[Any], owner: dict[str, str], blob:
         return owner[column.name]
     keys = [each.name for each in table.primary_key.columns]
     indexed = {each.name for index in table.indexes for each in index.columns}
-    if column.name == keys[0] and owner.keys().isdisjoint(keys):  # an id that is one for everybody
+    # An id that is one for everybody, or a place that is one tenant's.
+    if column.name == keys[0] and (
+        owner.keys().isdisjoint(keys) or ("tenant" in owner and "tenant" not in keys)
+    ):
         mark = "-".join(value.strip("'") for value in owner.values())
         return f"\"{column.name}\" || '-{mark}'"
     if column.name in {*keys, *indexed}:  # what a statement looks for is the same, so that it would be found
