@@ -200,10 +200,10 @@ def test_no_character_is_halved(text: str, end: int, cut: str) -> None:
 def test_what_goes_on_says_so() -> None:
     pins = pinned(LogFormat.PLAIN, None)
     content = compose_log(pins, PEOPLE, [sms(1, "x")], TALK, KEY, continued=True)
-    assert content.subject == "SMS conversation with Maya Patel (continued)"
+    assert content.subject == "SMS conversation with Maya Patel - 2026-07-13 (continued)"
     assert content.subject == subject_of(pins, PEOPLE, [sms(1, "x")], TALK, continued=True)
     assert content.body.startswith("Conversation with Maya Patel (+14155550142) (continued)\n")
-    assert thread_subject(pins, PEOPLE, continued=True).endswith(" (continued)")
+    assert thread_subject(pins, PEOPLE, thread(1), continued=True).endswith(" - 2026-07-13 (continued)")
 
 
 # -- shared threads ----------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def test_a_thread() -> None:
         ),
         KEY,
     )
-    assert content.subject == "Shared SMS conversation with Maya Patel"
+    assert content.subject == "Shared SMS conversation with Maya Patel - 2026-07-16"
     assert content.body == (
         "Shared SMS conversation with Maya Patel (+14155550142)\n"
         "  Call queue: Support Queue\n"

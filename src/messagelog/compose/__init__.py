@@ -7,7 +7,7 @@ from messagelog.compose.log import compose_log, entries, subject_of
 from messagelog.compose.model import Content, Entry, Known, LogFormat, Measure, People, Pins
 from messagelog.compose.recognise import count_entries
 from messagelog.compose.replace import append_thread_text, replace_thread
-from messagelog.compose.request import compose_request, people_of
+from messagelog.compose.request import compose_request
 from messagelog.compose.thread import compose_thread, continued_heading, thread_blocks, thread_subject
 from messagelog.compose.times import pick_zone
 
@@ -32,7 +32,6 @@ __all__ = [
     "entries",
     "fit_blocks",
     "fit_log",
-    "people_of",
     "pick_language",
     "pick_zone",
     "replace_thread",

@@ -5,17 +5,15 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from messagelog.compose import earlier
 from messagelog.compose.blocks import Block, Line
 from messagelog.compose.clean import normalise
 from messagelog.compose.model import Entry, Known, People, Pins
 from messagelog.compose.recognise import Found, syntax_of
-from messagelog.compose.speakers import agent, contact_with_number, is_contact, party
+from messagelog.compose.speakers import agent, contact_with_number, others
 from messagelog.compose.times import day
-from messagelog.compose.words import days_of, words_of
+from messagelog.compose.words import MOST_NAMED, days_of, words_of
 from messagelog.messages import Conversation, Message, MessageKind
-
-MOST_NAMED = 10
-"""Of those who also take part: a heading has to fit into small limits too."""
 
 _LONGEST_TITLE = 200  # characters that are looked at: more than the fixed words have
 _LONGEST_HEADING = 20_000  # characters: with everybody's longest name, and what a CRM makes of it
@@ -59,13 +57,13 @@ def _heading(
     """The heading of an activity with these messages. Its title does not depend on them."""
     words = words_of(pins)
     title = words.title(contact_with_number(people, words))
-    lines = []
-    name = agent(people, conversation)
-    if name:
-        lines.append(words.agent(name))
-    others = [party(someone) for someone in conversation.correspondents if not is_contact(someone, people)]
-    if len(conversation.correspondents) > 1 and any(others):
-        lines.append(words.others(list(filter(None, others)), MOST_NAMED))
+    if pins.template <= earlier.LAST_TEMPLATE:
+        name, also = earlier.agent(people, conversation), earlier.others(people, conversation)
+    else:
+        name, also = agent(people, conversation, messages), others(people, conversation)
+    lines = [words.agent(name)] if name else []
+    if also:
+        lines.append(words.others(also, MOST_NAMED))
     times = [message.sent_at for message in messages if message.sent_at is not None]
     lines += _tail(pins, times, Counter(message.kind for message in messages))
     return Block(words.continued(title) if continued else title, lines)

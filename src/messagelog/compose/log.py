@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from messagelog.compose import earlier
 from messagelog.compose.blocks import Block
 from messagelog.compose.heading import heading_text
 from messagelog.compose.model import Content, Entry, People, Pins
@@ -9,6 +10,7 @@ from messagelog.compose.recognise import entry_of, syntax_of
 from messagelog.compose.said import message_lines
 from messagelog.compose.shorten import shorten
 from messagelog.compose.speakers import contact, is_outbound, speaker
+from messagelog.compose.times import day
 from messagelog.compose.words import words_of
 from messagelog.messages import Conversation, Message, message_order
 
@@ -44,10 +46,13 @@ def subject_of(
     *,
     continued: bool = False,
 ) -> str:
-    """The subject of an activity with these messages."""
+    """The subject of an activity with these messages: their kind, the contact, and the day of the first."""
     words = words_of(pins)
     directions = {"outbound" if is_outbound(message, conversation) else "inbound" for message in messages}
     subject = words.subject({message.kind for message in messages}, directions, contact(people, words))
+    times = [message.sent_at for message in messages if message.sent_at is not None]
+    if times and pins.template > earlier.LAST_TEMPLATE:
+        subject = words.dated(subject, day(min(times), pins.zone, pins.language))
     return words.continued(subject) if continued else subject
 
 
@@ -79,9 +84,15 @@ def _block(pins: Pins, people: People, message: Message, conversation: Conversat
     words = words_of(pins)
     sent_at = message.sent_at
     outbound = is_outbound(message, conversation)
+    if pins.template <= earlier.LAST_TEMPLATE:
+        who = earlier.speaker(message, people, conversation, words, outbound=outbound)
+        lines = earlier.message_lines(message, words, outbound=outbound)
+    else:
+        who = speaker(message, people, conversation, words, outbound=outbound)
+        lines = message_lines(message, people, words, outbound=outbound)
     return Block(
-        speaker(message, people, conversation, words, outbound=outbound),
-        message_lines(message, words, outbound=outbound),
+        who,
+        lines,
         words.when(sent_at, pins.zone),
         sent_at or 0,
         message.id,

@@ -35,7 +35,8 @@ class Pins:
     """What an activity keeps for ever, so that its text can be recognised and amended.
 
     `zone` is an IANA name, `UTC` or an offset like `UTC-07:00` (see `pick_zone`); `language` is one of
-    `LANGUAGES` (see `pick_language`); `template` is the version of the wording: in 1 the heading had no counts.
+    `LANGUAGES` (see `pick_language`); `template` is the version of the wording: in 1 the heading had no counts, and
+    1 and 2 are in `compose.earlier`.
     `limit` is how long a body may be, as `measure` counts; None where the CRM sets none. `appends` says that the CRM
     only takes additions: then the heading holds nothing that a later message makes wrong.
     """
@@ -43,7 +44,7 @@ class Pins:
     format: LogFormat
     zone: str
     language: str = "en"
-    template: int = 2
+    template: int = 3
     limit: int | None = None
     measure: Measure = Measure.CHARACTERS
     appends: bool = False
@@ -55,11 +56,16 @@ class Pins:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class People:
-    """The two sides by name, as the CRM and the user's account know them."""
+    """The two sides, as the CRM and the user's account know them.
+
+    `contact_phone` is the contact's number as it is shown, `contact_numbers` are all spellings of the contact's numbers
+    in the records, and `agent_name` is the name of the user who signed in.
+    """
 
     contact_name: str
     contact_phone: str | None = None
     agent_name: str | None = None
+    contact_numbers: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

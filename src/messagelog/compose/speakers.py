@@ -1,6 +1,7 @@
 """Who said it: names for the parties of a message."""
 
 import re
+from collections.abc import Sequence
 
 from messagelog.compose.clean import clean_line
 from messagelog.compose.model import People
@@ -21,15 +22,31 @@ def is_outbound(message: Message, conversation: Conversation) -> bool:
 def speaker(
     message: Message, people: People, conversation: Conversation, words: Words, *, outbound: bool
 ) -> str:
-    """The sender's name; on the other side else the contact's, or the number; on ours else the user's."""
-    named = _name(message.from_)
+    """Who wrote a message.
+
+    On our side the name in the record, else the signed-in user's. On the other side the contact by the name that the
+    CRM has, whatever the telephone network calls that number; in a group, and where the number is another one, whoever
+    it is.
+    """
+    sender = message.from_
     if outbound:
-        names = (_name(message.author), named, people.agent_name, conversation.agent_name)
-        return _first(*names) or words.unknown_agent
-    number = message.from_.phone_number if message.from_ else None
-    if len(conversation.correspondents) <= 1 or same_number(number, people.contact_phone):
-        return _first(named, people.contact_name, number) or words.unknown_contact
-    return _first(named, number) or words.unknown_contact
+        names = (_name(message.author), _name(sender), people.agent_name, conversation.agent_name)
+        return first_of(*names) or words.unknown_agent
+    number = sender.phone_number if sender else None
+    if _is_from_contact(sender, people, conversation):
+        return first_of(people.contact_name, _name(sender), number) or words.unknown_contact
+    return (
+        first_of(_name(sender), number, sender.extension_number if sender else None) or words.unknown_contact
+    )
+
+
+def _is_from_contact(sender: Party | None, people: People, conversation: Conversation) -> bool:
+    """Whether the other side's message is the contact's: by its number; where one side has none, if it is alone."""
+    if sender is not None and is_contact(sender, people):
+        return True
+    if conversation.is_group:
+        return False
+    return sender is None or not sender.phone_number or not people.contact_phone
 
 
 def same_number(one: str | None, other: str | None) -> bool:
@@ -39,16 +56,16 @@ def same_number(one: str | None, other: str | None) -> bool:
 
 
 def is_contact(someone: Party, people: People) -> bool:
-    """Whether a party is the contact itself, by number or name."""
-    name = clean_line(someone.name).casefold()
-    return same_number(someone.phone_number, people.contact_phone) or bool(
-        name and name == clean_line(people.contact_name).casefold()
+    """Whether a party is the contact, by number. Two people may have one name, so a name says nothing."""
+    number = someone.phone_number
+    return same_number(number, people.contact_phone) or any(
+        same_number(number, each) for each in people.contact_numbers
     )
 
 
 def contact(people: People, words: Words) -> str:
     """The contact's name, else number."""
-    return _first(people.contact_name, people.contact_phone) or words.unknown_contact
+    return first_of(people.contact_name, people.contact_phone) or words.unknown_contact
 
 
 def contact_with_number(people: People, words: Words) -> str:
@@ -57,9 +74,19 @@ def contact_with_number(people: People, words: Words) -> str:
     return f"{name} ({number})" if number and number != name else name
 
 
-def agent(people: People, conversation: Conversation) -> str:
-    """Our side's name, else number; empty where nothing is known."""
-    return _first(people.agent_name, conversation.agent_name)
+def agent(people: People, conversation: Conversation, messages: Sequence[Message]) -> str:
+    """Our side: the name in the records, else the signed-in user's, else the number; empty where nothing is known."""
+    sent = (message.from_ for message in messages if is_outbound(message, conversation))
+    names = map(_name, (conversation.self_party, *sent))
+    return first_of(*names, people.agent_name, conversation.agent_name)
+
+
+def others(people: People, conversation: Conversation) -> list[str]:
+    """Those of a group who are not the contact, by name and number."""
+    if not conversation.is_group:
+        return []
+    named = [party(someone) for someone in conversation.correspondents if not is_contact(someone, people)]
+    return list(dict.fromkeys(filter(None, named)))
 
 
 def party(someone: Party) -> str:
@@ -69,13 +96,13 @@ def party(someone: Party) -> str:
     return f"{name} ({number})" if name and number else name or number
 
 
-def _name(someone: Party | None) -> str | None:
-    return someone.name if someone else None
-
-
-def _first(*names: str | None) -> str:
+def first_of(*names: str | None) -> str:
     """The first that is not blank, else nothing."""
     for name in names:
         if name and (line := clean_line(name)):
             return line
     return ""
+
+
+def _name(someone: Party | None) -> str | None:
+    return someone.name if someone else None

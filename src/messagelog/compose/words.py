@@ -13,6 +13,9 @@ from messagelog.compose.model import Pins
 from messagelog.compose.times import day, parts_of, stamp
 from messagelog.messages import MessageKind
 
+MOST_NAMED: Final = 10
+"""Of those who also take part: a heading has to fit into small limits too."""
+
 MOST_PAGES: Final = 100_000
 """Of a fax: what is more is a slip of the sender, and is not shown."""
 
@@ -36,35 +39,85 @@ _SUBJECTS: Final = {
     (MessageKind.THREAD, None): _marked("Shared SMS conversation with {name}"),
 }
 
-_FAILURES: Final = {
-    "deliveryfailed": _marked("Not delivered"),
-    "failed": _marked("Not delivered"),
-    "undelivered": _marked("Not delivered"),
-    "sendingfailed": _marked("Not sent: sending failed"),
-}
-_REASONS: Final = {
-    "noanswer": _marked("nobody answered"),
-    "nofaxmachine": _marked("there is no fax machine at this number"),
-    "linebusy": _marked("the line was busy"),
-    "alllinesinuse": _marked("the line was busy"),
-    "callerhungup": _marked("the other side hung up"),
-    "calldeclined": _marked("the call was declined"),
-    "notaccepted": _marked("the call was declined"),
-    "invalidnumber": _marked("the number is not valid"),
-    "wrongnumber": _marked("the number is not valid"),
-    "unknowncountrycode": _marked("the number is not valid"),
-    "toomanypages": _marked("there were too many pages"),
-    "sentpartially": _marked("only some of the pages arrived"),
-    "notenoughcredits": _marked("there was not enough credit"),
+Reason = str
+"""Why something did not arrive: a key of `_REASONS`."""
+
+OPTED_OUT: Final[Reason] = "opted out"
+
+_REASONS: Final[dict[Reason, str]] = {
+    # of texts
+    OPTED_OUT: _marked("the recipient has opted out of text messages"),
+    "not a mobile": _marked("the number is a landline, not valid, or takes no text messages"),
+    "unreachable": _marked("the recipient could not be reached"),
+    "spam": _marked("it was blocked as spam"),
+    "sender is spam": _marked("the number that sent it is blocked as a source of spam"),
+    "sender not set up": _marked("the number that sent it is not set up for text messages"),
+    "sender not verified": _marked("the number that sent it is not verified"),
+    "carrier refused": _marked("the carrier refused it without a reason"),
+    "carrier cannot": _marked("the carrier does not take this kind of message"),
+    "carrier": _marked("the carrier had a fault"),
+    "no report": _marked("the carrier did not say whether it arrived"),
+    "expired": _marked("it was too old when its turn came"),
+    "too long": _marked("it was too long"),
+    "malformed": _marked("the carrier could not take it as it was written"),
+    "files too large": _marked("its files were too large"),
+    "shortened link": _marked("it was blocked because of a shortened link"),
+    "short code": _marked("the recipient takes no messages from short numbers"),
+    "limit": _marked("more text messages were sent than the carriers allow"),
+    # of both
+    "RingCentral": _marked("RingCentral had a fault"),
+    # of faxes
+    "no answer": _marked("nobody answered"),
+    "no fax machine": _marked("there is no fax machine at this number"),
+    "line busy": _marked("the line was busy"),
+    "hung up": _marked("the other side hung up"),
+    "call declined": _marked("the call was declined"),
+    "call failed": _marked("the call failed"),
+    "too many calls": _marked("there were too many calls on the line"),
+    "wrong number": _marked("the number is not valid"),
+    "number blocked": _marked("the number is blocked"),
+    "number forbidden": _marked("faxes to this number are not allowed"),
+    "abroad off": _marked("calls abroad are switched off"),
+    "country off": _marked("calls to this country are switched off"),
+    "too many pages": _marked("there were too many pages"),
+    "partially": _marked("only some of the pages arrived"),
+    "not rendered": _marked("the document could not be turned into a fax"),
+    "queued again": _marked("it was put back into the queue"),
+    "no credit": _marked("there was not enough credit"),
+    "no call time": _marked("there was no calling time left"),
+    "billing": _marked("the billing failed"),
+    "account suspended": _marked("the account is suspended"),
+    "faxes forbidden": _marked("sending faxes is not allowed"),
+    "no permission": _marked("the sender may not send faxes"),
+    "no permission abroad": _marked("the sender may not send faxes abroad"),
+    "no user": _marked("the sender was not found"),
+    "no reason": _marked("RingCentral gave no reason"),
 }
 _MEDIA: Final = {
     "recording": _marked("Voicemail"),
     "fax": _marked("Fax"),
     "image": _marked("Picture"),
     "video": _marked("Video"),
+    "audio": _marked("Audio"),
+    "contact": _marked("Contact card"),
+    "calendar": _marked("Calendar entry"),
+    "pdf": _marked("PDF"),
+    "document": _marked("Document"),
+    "spreadsheet": _marked("Spreadsheet"),
+    "presentation": _marked("Presentation"),
+    "text": _marked("Text file"),
+    "archive": _marked("Archive"),
     "file": _marked("File"),
 }
 _STATUSES: Final = {"open": _marked("open"), "resolved": _marked("resolved")}
+_STATUS_REASONS: Final = {
+    "manual": _marked("by hand"),
+    "threadexpired": _marked("after a time without messages"),
+    "ownerdeleted": _marked("because its owner was deleted"),
+    "ownerphonenumberdeleted": _marked("because its owner's number was deleted"),
+}
+_A_CODE: Final = re.compile(r"[A-Za-z]+[a-z0-9]+[A-Z]\w*|\w+_\w+|[A-Z0-9]{2,}(?:[-_]\w+)+")
+"""A word that no person would write, such as `ThreadExpired` or `SMS-UP-413`."""
 
 
 class Words:
@@ -84,6 +137,7 @@ class Words:
         self._conversation = gettext("Conversation with {name}")
         self._lost = gettext("Conversation log")
         self._messages = gettext("Messages: {counts}")
+        self.urgent_voicemail = gettext("Urgent voicemail")
         self._media = {kind: gettext(name) for kind, name in _MEDIA.items()}
 
     # ------------------------------------------------------------------------------------ whole activities
@@ -94,6 +148,10 @@ class Words:
         way = next(iter(directions)) if len(directions) == 1 else None
         pattern = _SUBJECTS.get((kind, way)) or _SUBJECTS.get((kind, None))
         return self.gettext(pattern).format(name=name) if pattern else self._conversation.format(name=name)
+
+    def dated(self, subject: str, day: str) -> str:
+        """A subject with its day, as people look for it in a CRM."""
+        return self.gettext("{subject} - {day}").format(subject=subject, day=day)
 
     def title(self, name: str) -> str:
         """The title of a heading: the same whatever messages come later."""
@@ -187,16 +245,21 @@ class Words:
         """The time of an entry."""
         return self.unknown_time if sent_at is None else stamp(sent_at, zone, self.language)
 
-    def failure(self, status: str | None, reason: str | None = None, name: str | None = None) -> str | None:
-        """A failed delivery in words: why if it is known, to whom if several; None for any other status."""
-        failed = _FAILURES.get(status.casefold()) if status else None
-        if failed is None:
-            return None
-        words = self.gettext(failed)
-        why = _REASONS.get((reason or "").casefold())
-        if why:
-            words = self.gettext("Not delivered: {reason}").format(reason=self.gettext(why))
+    def failure(self, status: str | None, reason: Reason | None = None, name: str | None = None) -> str:
+        """A failed delivery in words: why if it is known, to whom if several."""
+        not_sent = (status or "").casefold() == "sendingfailed"
+        if reason:
+            pattern = (
+                self.gettext("Not sent: {reason}") if not_sent else self.gettext("Not delivered: {reason}")
+            )
+            words = pattern.format(reason=self.why(reason))
+        else:
+            words = self.gettext("Not sent: sending failed") if not_sent else self.gettext("Not delivered")
         return f"{words} ({name})" if name else words
+
+    def why(self, reason: Reason) -> str:
+        """Why something did not arrive."""
+        return self.gettext(_REASONS[reason])
 
     def media(self, kind: str) -> str:
         """What a file is."""
@@ -219,6 +282,10 @@ class Words:
                 return self.gettext("low resolution")
             case _:
                 return self.gettext("{resolution} resolution").format(resolution=resolution)
+
+    def cover_page(self, text: str) -> str:
+        """What the sender of a fax wrote on its first page."""
+        return self.gettext("Cover page: {text}").format(text=text)
 
     def transcript(self, text: str) -> str:
         """What the voicemail says, as a machine heard it."""
@@ -258,6 +325,13 @@ class Words:
         known = _STATUSES.get(status.casefold())
         words = self.gettext(known) if known else status
         return self.gettext("Status: {status}").format(status=f"{words} ({reason})" if reason else words)
+
+    def status_reason(self, reason: str) -> str:
+        """Why it stands so, in our words or those of a person; nothing for a code that we do not know."""
+        known = _STATUS_REASONS.get(reason.casefold())
+        if known:
+            return self.gettext(known)
+        return "" if _A_CODE.fullmatch(reason) else reason
 
     def began(self, when: str) -> str:
         """Its first moment."""

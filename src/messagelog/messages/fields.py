@@ -8,10 +8,11 @@ their own output, so that a record can be stored as JSON and read again.
 The checks raise `ValueError("<field>: <problem>")`; `messages.parse` puts the path of the record before it.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -24,14 +25,17 @@ if TYPE_CHECKING:
     Time = int
     Many = tuple[T, ...]
     ManyOrNull = tuple[T | None, ...]
+    OneOrMany = tuple[T | None, ...]
+    One: TypeAlias = T | None
+    Quantity = int | float
 else:
     Id = str | int
     IdOrNull = str | int | None
     Text = str | int
     Time = int | float | str
     Many = ManyOrNull = tuple[T | None, ...] | None
-
-Number = int | float
+    OneOrMany = One = T | tuple[T | None, ...] | None
+    Quantity = int | float | str
 
 LONGEST_ID = 255
 """Characters: what a column of the database holds, and far above what RingCentral sends."""
@@ -42,6 +46,7 @@ LATEST = 7_258_118_400_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_A_QUANTITY = re.compile(r"[0-9]{1,15}(\.[0-9]{1,6})?")
 _UNFIT_FOR_IDS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _MOST_BITS = 847  # of a number with 255 digits
 
@@ -89,6 +94,16 @@ def plain_text(value: object) -> str | None:
     return str(value) if type(value) is int else value  # type: ignore[return-value] # msgspec let in no other type
 
 
+def quantity(value: object) -> int | float | None:
+    """A size or a length that may have arrived as text; None for text that is no number."""
+    if not isinstance(value, str):
+        return value  # type: ignore[return-value] # msgspec let in numbers and text only
+    text = value.strip()
+    if not _A_QUANTITY.fullmatch(text):
+        return None
+    return float(text) if "." in text else int(text)
+
+
 def epoch_ms(value: object, field: str) -> int | None:
     """A time as milliseconds since 1970, from such a number or ISO 8601 text (UTC where it names no zone)."""
     if value is None:
@@ -120,6 +135,18 @@ def _read_text(text: str, field: str) -> int:
         # The cause quotes the text, which is the sender's: it stays out of logs.
         raise ValueError(f"{field}: expected a time in milliseconds or ISO 8601") from None
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
+
+
+def listed(value: T | tuple[T | None, ...] | None) -> tuple[T | None, ...]:
+    """A list, where the one thing in it may have arrived by itself."""
+    if value is None:
+        return ()
+    return value if isinstance(value, tuple) else (value,)
+
+
+def first(value: T | tuple[T | None, ...] | None) -> T | None:
+    """The one thing, which may have arrived in a list."""
+    return next((each for each in value if each is not None), None) if isinstance(value, tuple) else value
 
 
 def compact(items: Iterable[T | None] | None) -> tuple[T, ...]:

@@ -7,13 +7,14 @@ takes the ids alone, which is a fraction of the work of reading it all.
 import msgspec
 
 from messagelog.messages.fields import identifier
+from messagelog.messages.records import is_gone
 from messagelog.messages.request import MOST_MESSAGES
 
 _LEAST_MESSAGES = 8  # below that, looking twice costs as much as it saves
 
 
 class Glance(msgspec.Struct, frozen=True, kw_only=True):
-    """An ordinary conversation's log, contact, and message ids in the order of the body."""
+    """An ordinary conversation's log, contact, and the ids of what can be logged, in the order of the body."""
 
     conversation_log_id: str
     contact_id: str
@@ -26,6 +27,8 @@ class _Party(msgspec.Struct, frozen=True):
 
 class _Message(msgspec.Struct, frozen=True):
     id: str | int
+    type: str  # what has none may be an id without anything
+    availability: str | None = None
 
 
 class _Info(msgspec.Struct, frozen=True):
@@ -54,10 +57,14 @@ def glance(body: bytes) -> Glance | None:
         ordinary = len(info.correspondents) == 1 and info.owner is msgspec.UNSET
         if not ordinary or not _LEAST_MESSAGES <= len(info.messages) <= MOST_MESSAGES:
             return None
+        ids = {identifier(each.id, "id"): each.availability for each in reversed(info.messages)}
+        left = [id_ for id_, availability in reversed(ids.items()) if not is_gone(availability)]
+        if not left:
+            return None
         return Glance(
             conversation_log_id=identifier(info.conversation_log_id, "conversationLogId"),
             contact_id=identifier(seen.contact_id, "contactId"),
-            message_ids=tuple(dict.fromkeys(identifier(each.id, "id") for each in info.messages)),
+            message_ids=tuple(left),
         )
     except (ValueError, RecursionError):  # msgspec's errors and bad UTF-8 are ValueErrors
         return None

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from urllib.parse import SplitResult, quote, unquote, unquote_plus, urlsplit, urlunsplit
 
 from messagelog.messages.errors import MediaUnavailable
-from messagelog.messages.fields import Number
+from messagelog.messages.fields import Quantity
 from messagelog.messages.parts import Attachment, MessageKind
 
 READER = "https://ringcentral.github.io/ringcentral-media-reader/"
@@ -27,6 +27,7 @@ values: any other parameter, and any other value, may be a token or a signature.
 
 _TOKEN_ANYWHERE = re.compile(r"access_?token|jwttoken|[?&#;]token=", re.IGNORECASE)
 _DEEPEST_QUOTING = 8
+_SMIL = frozenset({"application/smil", "application/smil+xml"})
 
 
 class Source(Protocol):
@@ -45,7 +46,8 @@ class Source(Protocol):
 class MediaAttachment:
     """One file of a message: what is known about it. `str()` is its address without any token.
 
-    `kind` is recording, fax, image, video or file; `size` is in bytes, `duration` in seconds.
+    `kind` is recording, fax, image, video or file; `type` is RingCentral's own word for what it is to the message,
+    such as `RenderedDocument`. `size` is in bytes, `duration` in seconds.
     `view_link` is a page for people; `uri` answers only to those with RingCentral's credentials.
     """
 
@@ -53,11 +55,12 @@ class MediaAttachment:
     kind: str
     content_type: str | None
     file_name: str | None
-    size: Number | None
-    duration: Number | None
+    size: Quantity | None
+    duration: Quantity | None
     uri: str | None
     view_link: str | None
     opener: Opener | None = dataclasses.field(default=None, repr=False, compare=False)
+    type: str | None = None
 
     def open(self) -> AbstractAsyncContextManager[Any]:
         """Open the file as a stream (`async with media.open() as stream`).
@@ -78,13 +81,18 @@ DownloadLink = MediaAttachment
 
 
 class Media:
-    """All media of one message: every attachment, and the first of each kind by the reference's names."""
+    """All media of one message: every attachment, and the first of each kind by the reference's names.
+
+    `attachments` are the files that somebody sent. `parts` has also what is no file of its own: the layout of an MMS,
+    the file with a voicemail's transcript, the document that a fax was rendered from.
+    """
 
     def __init__(self, source: Source, opener: Opener | None = None) -> None:
+        parts = [each for each in source.attachments if (each.type or "").casefold() != "text"]
+        rendered = any((each.type or "").casefold() == "rendereddocument" for each in parts)
+        self.parts = tuple(_describe(each, source.kind, opener) for each in parts)
         self.attachments: tuple[MediaAttachment, ...] = tuple(
-            _describe(attachment, source.kind, opener)
-            for attachment in source.attachments
-            if (attachment.type or "").casefold() != "text"
+            each for each in self.parts if not _is_technical(each, rendered=rendered)
         )
 
     def __bool__(self) -> bool:
@@ -139,6 +147,15 @@ def _download_link(attachment: MediaAttachment | None) -> DownloadLink | None:
     return attachment if attachment and attachment.opener and attachment.uri else None
 
 
+def _is_technical(part: MediaAttachment, *, rendered: bool) -> bool:
+    """Whether a part is no file of its own; `rendered`: the message has a document as it was faxed."""
+    type_ = (part.type or "").casefold()
+    if type_ == "audiotranscription" or (type_ == "sourcedocument" and rendered):
+        return True
+    format_ = (part.content_type or "").partition(";")[0].strip().casefold()
+    return format_ in _SMIL or (part.file_name or "").strip().casefold().endswith(".smil")
+
+
 def _describe(attachment: Attachment, message: MessageKind, opener: Opener | None) -> MediaAttachment:
     uri = clean_uri(attachment.uri)
     return MediaAttachment(
@@ -151,6 +168,7 @@ def _describe(attachment: Attachment, message: MessageKind, opener: Opener | Non
         uri=uri,
         view_link=reader_link(uri) if uri else clients_link(attachment.link),
         opener=opener,
+        type=attachment.type,
     )
 
 

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from messagelog.messages.fields import Number, Record, Text, assign, plain_text
+from messagelog.messages.fields import Quantity, Record, Text, assign, plain_text, quantity
 
 
 class MessageKind(StrEnum):
@@ -37,7 +37,7 @@ class Party(Record, frozen=True, kw_only=True):
     """Someone who takes part: a phone number, an extension, or only a name. Everything may be missing.
 
     `target` marks the addressee of ours among several; `message_status` is the delivery to this one,
-    and `fax_error_code` why a fax was not delivered.
+    `fax_error_code` why a fax was not delivered, and `error_code` why a text was not.
     """
 
     phone_number: Text | None = None
@@ -48,6 +48,7 @@ class Party(Record, frozen=True, kw_only=True):
     target: bool | None = None
     message_status: str | None = None
     fax_error_code: str | None = None
+    error_code: str | None = None
 
     def __post_init__(self) -> None:
         if self.phone_number is not None and type(self.phone_number) is not str:
@@ -62,6 +63,7 @@ class Attachment(Record, frozen=True, kw_only=True):
     """A file of a message, as RingCentral lists it; the text of an SMS is listed too (`type` Text).
 
     `size` is in bytes, `vm_duration` in seconds. `link` is the widget's page that plays or shows the file.
+    Files of shared threads arrive with `filename` and `contentUri`; here they are `file_name` and `uri`.
     """
 
     id: Text | None = None
@@ -70,9 +72,21 @@ class Attachment(Record, frozen=True, kw_only=True):
     content_type: str | None = None
     file_name: str | None = None
     link: str | None = None
-    size: Number | None = None
-    vm_duration: Number | None = None
+    size: Quantity | None = None
+    vm_duration: Quantity | None = None
+    filename: str | None = None
+    content_uri: str | None = None
 
     def __post_init__(self) -> None:
         if self.id is not None and type(self.id) is not str:
             assign(self, "id", plain_text(self.id))
+        if self.size is not None:
+            assign(self, "size", quantity(self.size))
+        if self.vm_duration is not None:
+            assign(self, "vm_duration", quantity(self.vm_duration))
+        if self.filename is not None:
+            assign(self, "file_name", self.file_name or self.filename)
+            assign(self, "filename", None)
+        if self.content_uri is not None:
+            assign(self, "uri", self.uri or self.content_uri)
+            assign(self, "content_uri", None)

@@ -5,23 +5,29 @@ import msgspec
 from messagelog.messages.fields import (
     Id,
     Many,
-    ManyOrNull,
-    Number,
+    One,
+    OneOrMany,
+    Quantity,
     Record,
     Time,
     assign,
     compact,
     epoch_ms,
+    first,
     identifier,
     is_epoch_ms,
+    listed,
     optional_identifier,
+    quantity,
 )
 from messagelog.messages.media import Media
 from messagelog.messages.parts import Attachment, MessageKind, Party
 
+_GONE = frozenset({"deleted", "purged"})
+
 
 class ConversationRef(Record, frozen=True, kw_only=True):
-    """A message's `conversation` in raw records; the widget sends `conversationId` instead."""
+    """A message's `conversation` in raw records: its id is exact where `conversationId`, a number, may be rounded."""
 
     id: Id | None = None
 
@@ -30,8 +36,9 @@ class Message(Record, frozen=True, kw_only=True):
     """An SMS (MMS is one with attachments), voicemail or fax.
 
     Times are milliseconds since 1970. `subject` holds the text of an SMS; messages of shared threads have it
-    in `text` too. `typing_duration_ms` is how long the user wrote, where the manifest asks for it
-    (`trackSmsTypingDuration`). Whatever RingCentral left out is None or empty.
+    in `text` too. `cover_page_text` is what the sender of a fax wrote, `delivery_error_code` why a text failed.
+    `typing_duration_ms` is how long the user wrote, where the manifest asks for it (`trackSmsTypingDuration`).
+    Whatever RingCentral left out is None or empty.
     """
 
     id: Id
@@ -41,19 +48,23 @@ class Message(Record, frozen=True, kw_only=True):
     direction: str | None = None
     subject: str | None = None
     text: str | None = None
-    from_: Party | None = msgspec.field(name="from", default=None)
-    to: ManyOrNull[Party] = ()
+    from_: One[Party] | None = msgspec.field(name="from", default=None)
+    to: OneOrMany[Party] = ()
     attachments: Many[Attachment] = ()
     message_status: str | None = None
+    delivery_error_code: str | None = None
+    priority: str | None = None
     transcript: str | None = None
-    fax_page_count: Number | None = None
+    vm_transcription_status: str | None = None
+    fax_page_count: Quantity | None = None
     fax_resolution: str | None = None
+    cover_page_text: str | None = None
     conversation_id: Id | None = None
     conversation: ConversationRef | None = None
     author: Party | None = None
     record_type: str | None = None
     availability: str | None = None
-    typing_duration_ms: Number | None = None
+    typing_duration_ms: Quantity | None = None
 
     def __post_init__(self) -> None:
         # A request may hold a thousand of these: what is tidy already is left as it is.
@@ -64,14 +75,27 @@ class Message(Record, frozen=True, kw_only=True):
             assign(self, "last_modified_time", epoch_ms(self.last_modified_time, "lastModifiedTime"))
         if not self.attachments or None in self.attachments:
             assign(self, "attachments", compact(self.attachments))
-        if not self.to:
-            assign(self, "to", ())
-        if self.conversation_id is not None:
-            assign(self, "conversation_id", optional_identifier(self.conversation_id, "conversationId"))
-        if self.conversation is not None:
-            named = optional_identifier(self.conversation.id, "conversation.id")
-            assign(self, "conversation_id", self.conversation_id or named)
+        if not self.to or not isinstance(self.to, tuple):
+            assign(self, "to", listed(self.to))
+        if not isinstance(self.from_, Party):
+            assign(self, "from_", first(self.from_))
+        if self.fax_page_count is not None:
+            assign(self, "fax_page_count", quantity(self.fax_page_count))
+        if self.conversation_id is not None or self.conversation is not None:
+            assign(self, "conversation_id", self._find_conversation_id())
             assign(self, "conversation", None)
+
+    def _find_conversation_id(self) -> str | None:
+        """The conversation's own id before the number beside it, which may be rounded; text before a number."""
+        given: object = self.conversation_id
+        named: object = self.conversation.id if self.conversation is not None else None
+        given_id = optional_identifier(given, "conversationId")
+        named_id = optional_identifier(named, "conversation.id")
+        return (
+            given_id or named_id
+            if isinstance(named, int) and isinstance(given, str)
+            else named_id or given_id
+        )
 
     @property
     def sent_at(self) -> int | None:
@@ -95,9 +119,35 @@ class Message(Record, frozen=True, kw_only=True):
         return self.subject or self.text or ""
 
     @property
+    def is_stub(self) -> bool:
+        """Whether there is nothing to log: it was deleted or purged, or is an id without anything."""
+        if is_gone(self.availability):
+            return True
+        if self.type or self.direction or self.from_ or self.to or self.attachments or self.author:
+            return False
+        return not (self.body_text or self.transcript or self.cover_page_text)
+
+    @property
+    def correspondents(self) -> tuple[Party, ...]:
+        """The parties at the other end, as the client finds them: whom it went to, or who sent it.
+
+        Of a text to several of which one is marked as ours, the others too.
+        """
+        to = tuple(party for party in self.to if party is not None)
+        if (self.direction or "").casefold() == "outbound":
+            return to
+        others = (party for party in to if not party.target) if any(party.target for party in to) else ()
+        return (*((self.from_,) if self.from_ else ()), *others)
+
+    @property
     def media(self) -> Media:
         """Its voicemail, fax, pictures and other files, with links for people. Nothing in it opens."""
         return Media(self)
+
+
+def is_gone(availability: str | None) -> bool:
+    """Whether RingCentral says that a message is not there any more."""
+    return availability is not None and availability != "Alive" and availability.casefold() in _GONE
 
 
 def message_order(message: Message) -> tuple[int, int, str]:

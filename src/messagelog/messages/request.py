@@ -19,13 +19,15 @@ from messagelog.messages.fields import (
     optional_identifier,
 )
 from messagelog.messages.parts import MessageKind, Party
-from messagelog.messages.records import Message
+from messagelog.messages.records import Message, message_order
 from messagelog.messages.threads import Entity, Owner, Thread
 
 MOST_MESSAGES = 1_000
 MOST_ENTITIES = 10_000
 MOST_CORRESPONDENTS = 100
 DEEPEST_SUBMISSION = 32
+_EXACT = 2**53  # whole numbers above it are rounded by JavaScript
+_ANONYMOUS = frozenset({MessageKind.VOICEMAIL, MessageKind.FAX})
 """Levels of lists and objects in `additionalSubmission`: a form's fields have two or three."""
 
 
@@ -44,6 +46,11 @@ class Conversation(Record, frozen=True, kw_only=True):
     def agent_name(self) -> str | None:
         """Our side: the name, else the number."""
         return (self.self_party.name or self.self_party.phone_number) if self.self_party else None
+
+    @property
+    def is_group(self) -> bool:
+        """Whether there are several correspondents."""
+        return len(self.correspondents) > 1
 
 
 class LogInfo(Record, frozen=True, kw_only=True):
@@ -83,21 +90,38 @@ class LogInfo(Record, frozen=True, kw_only=True):
         messages = compact(self.messages)
         assign(self, "messages", distinct(messages, [message.id for message in messages]))
         assign(self, "entities", compact(self.entities))
-        assign(self, "correspondents", compact(self.correspondents) or self._guest())
-        if not self.correspondents and not self.is_empty:
+        correspondents = compact(self.correspondents) or self._guest() or self._told_by_messages()
+        assign(self, "correspondents", correspondents)
+        if not correspondents and not self.is_empty and not self._is_anonymous:
             raise ValueError("correspondents: expected at least one correspondent")
         assign(self, "conversation_id", self._find_conversation_id())
 
     def _guest(self) -> tuple[Party, ...]:
         return (self.guest_party,) if self.is_shared and self.guest_party else ()
 
+    def _told_by_messages(self) -> tuple[Party, ...]:
+        """The correspondents of the newest message that has any, where the client took them from a stub."""
+        loggable = self.loggable
+        if len(loggable) == len(self.messages):
+            return ()
+        for message in sorted(loggable, key=message_order, reverse=True):
+            if parties := message.correspondents:
+                return parties
+        return ()
+
+    @property
+    def _is_anonymous(self) -> bool:
+        """Whether all of it is of a kind whose sender may not be known: a fax machine may tell none, a caller hide."""
+        return bool(self.loggable) and all(message.kind in _ANONYMOUS for message in self.loggable)
+
     def _find_conversation_id(self) -> str:
-        if (given := optional_identifier(self.conversation_id or None, "conversationId")) is not None:
-            return given
-        told = (message.conversation_id for message in self.messages if message.conversation_id)
+        told = next((message.conversation_id for message in self.messages if message.conversation_id), None)
+        given = optional_identifier(self.conversation_id or None, "conversationId")
+        if given is not None:
+            return told if told is not None and _rounds_to(told, self.conversation_id) else given
         # Voicemails and faxes belong to no conversation: there it is the message's own id.
-        own = (m.id for m in self.messages if m.kind in {MessageKind.VOICEMAIL, MessageKind.FAX})
-        found = next(told, None) or next(own, None) or ("" if self.is_empty else None)
+        own = (message.id for message in self.messages if message.kind in _ANONYMOUS)
+        found = told or next(own, None) or ("" if self.is_empty else None)
         if found is None:
             raise ValueError("conversationId: is missing")
         return found
@@ -105,7 +129,14 @@ class LogInfo(Record, frozen=True, kw_only=True):
     @property
     def is_empty(self) -> bool:
         """Whether it holds nothing that could be logged."""
-        return not self.messages and not (self.is_shared and self.entities)
+        return not self.loggable and not (self.is_shared and self.entities)
+
+    @property
+    def loggable(self) -> tuple[Message, ...]:
+        """The messages that are there; the others were deleted or purged, and hold nothing."""
+        if not any(message.is_stub for message in self.messages):
+            return self.messages
+        return tuple(message for message in self.messages if not message.is_stub)
 
     @property
     def is_shared(self) -> bool:
@@ -129,6 +160,7 @@ class LogInfo(Record, frozen=True, kw_only=True):
             guest_party=self.guest_party,
             owner_party=self.owner_party,
             last_modified_time=self.last_modified_time,
+            creation_time=self.creation_time,
         )
 
     @property
@@ -183,6 +215,13 @@ class LogRequest(Record, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"LogRequest({self.info!r}, contact_id={self.contact_id!r})"
+
+
+def _rounds_to(exact: str, given: object) -> bool:
+    """Whether an id is what was given as a number too large to be exact."""
+    if type(given) is not int or abs(given) < _EXACT or not exact.isascii() or not exact.isdigit():
+        return False
+    return len(exact) == len(str(given)) and float(exact) == float(given)
 
 
 def _within(items: tuple[object, ...] | None, most: int, field: str) -> None:

@@ -18,8 +18,8 @@ M = TypeVar("M", Message, Entity)
 Change = Callable[[str], str]
 
 _WITH_TEXTS: dict[type[Record], tuple[str, ...]] = {
-    Message: ("subject", "text", "transcript"),
-    Entity: ("subject", "text"),
+    Message: ("subject", "text", "transcript", "cover_page_text"),
+    Entity: ("subject", "text", "body"),
 }
 
 

@@ -2,15 +2,19 @@
 
 from collections.abc import Iterable
 
+import msgspec
+
 from messagelog.messages.fields import (
     Id,
     Many,
+    One,
     Record,
     Text,
     Time,
     assign,
     compact,
     epoch_ms,
+    first,
     optional_identifier,
     plain_text,
 )
@@ -36,7 +40,8 @@ class Owner(Record, frozen=True, kw_only=True):
 class Entity(Record, frozen=True, kw_only=True):
     """One thing that happened in a shared thread: `record_type` says what (AliveMessage, AliveNote, …Hint).
 
-    Times are milliseconds since 1970; hints often have only a `last_modified_time`, or none.
+    Times are milliseconds since 1970; hints often have only a `last_modified_time`, or none. A note's text may be in
+    `body`, and who sent or wrote something only in `from_` or `initiator`.
     """
 
     id: Id | None = None
@@ -45,16 +50,21 @@ class Entity(Record, frozen=True, kw_only=True):
     direction: str | None = None
     text: str | None = None
     subject: str | None = None
+    body: str | None = None
     author: Party | None = None
+    from_: One[Party] | None = msgspec.field(name="from", default=None)
     initiator: Party | None = None
     assignee: Party | None = None
     previous_assignee: Party | None = None
     creation_time: Time | None = None
     last_modified_time: Time | None = None
     message_status: str | None = None
+    delivery_error_code: str | None = None
     attachments: Many[Attachment] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.from_, Party):
+            assign(self, "from_", first(self.from_))
         assign(self, "id", optional_identifier(self.id, "id"))
         assign(self, "creation_time", epoch_ms(self.creation_time, "creationTime"))
         assign(self, "last_modified_time", epoch_ms(self.last_modified_time, "lastModifiedTime"))
@@ -70,9 +80,11 @@ class Entity(Record, frozen=True, kw_only=True):
             direction=message.direction,
             text=message.body_text,
             author=message.author or message.from_,
+            from_=message.from_,
             creation_time=message.creation_time,
             last_modified_time=message.last_modified_time,
             message_status=message.message_status,
+            delivery_error_code=message.delivery_error_code,
             attachments=message.attachments,
         )
 
@@ -84,7 +96,7 @@ class Entity(Record, frozen=True, kw_only=True):
     @property
     def body_text(self) -> str:
         """What was written, as it was written."""
-        return self.text or self.subject or ""
+        return self.text or self.subject or self.body or ""
 
     @property
     def kind(self) -> MessageKind:
@@ -98,7 +110,10 @@ class Entity(Record, frozen=True, kw_only=True):
 
 
 class Thread(Record, frozen=True, kw_only=True):
-    """A snapshot of a shared thread. `entities` are sorted oldest first; of equal ids the newest stays."""
+    """A snapshot of a shared thread. `entities` are sorted oldest first; of equal ids the newest stays.
+
+    `creation_time` is when the thread began, in milliseconds since 1970.
+    """
 
     entities: Many[Entity] = ()
     owner: Owner | None = None
@@ -108,10 +123,12 @@ class Thread(Record, frozen=True, kw_only=True):
     guest_party: Party | None = None
     owner_party: Party | None = None
     last_modified_time: Time | None = None
+    creation_time: Time | None = None
 
     def __post_init__(self) -> None:
         assign(self, "entities", _in_order(_newest_of_each(compact(self.entities))))
         assign(self, "last_modified_time", epoch_ms(self.last_modified_time, "lastModifiedTime"))
+        assign(self, "creation_time", epoch_ms(self.creation_time, "creationTime"))
 
     @property
     def version(self) -> int:

@@ -1,0 +1,339 @@
+"""The wording of templates 1 and 2: activities that were created with it keep it, and so do calls under way.
+
+Nothing here may change: an entry is known again by its text. What is composed today is in the other modules.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from messagelog.compose.blocks import Block, Link
+from messagelog.compose.clean import clean, clean_line
+from messagelog.compose.model import People, Pins
+from messagelog.compose.speakers import contact, contact_with_number, first_of, party, same_number
+from messagelog.compose.times import seconds
+from messagelog.compose.words import MOST_NAMED, Reason, Words, words_of
+from messagelog.messages import (
+    Conversation,
+    Entity,
+    MediaAttachment,
+    Message,
+    MessageKind,
+    Owner,
+    Party,
+    Thread,
+)
+
+LAST_TEMPLATE: Final = 2
+
+_A_NUMBER = re.compile(r"\+?[\d\s().-]+")
+_VOICE_MESSAGE = "voice message"
+_LONGEST_RECORDING = 100 * 60 * 60  # seconds: what is longer is a slip of the sender
+_SPOKEN_OR_SENT = frozenset({MessageKind.VOICEMAIL, MessageKind.FAX})
+
+
+def message_lines(message: Message, words: Words, *, outbound: bool) -> list[str | Link]:
+    """Text, media, transcript, and whether it did not arrive; never empty."""
+    kind = message.kind
+    lines: list[str | Link] = [*text_lines(_written(message, kind))]
+    parts = message.media.parts if message.attachments else ()
+    if parts:
+        lines += media_lines(parts, words, message)
+    elif kind in _SPOKEN_OR_SENT:
+        lines.append(_label(None, words, message))
+    if message.transcript and (transcript := clean(message.transcript)):
+        lines += text_lines(words.transcript(transcript))
+    if not lines:
+        lines.append(words.no_text)
+    return [*lines, *_failures(message, words)] if outbound else lines
+
+
+def text_lines(text: str) -> list[str]:
+    """Text of a stranger as clean lines."""
+    cleaned = clean(text)
+    return cleaned.split("\n") if cleaned and not cleaned.isspace() else []
+
+
+def media_lines(
+    parts: Iterable[MediaAttachment], words: Words, message: Message | None = None
+) -> list[str | Link]:
+    """Each file with what is known about it, as a link if there is one."""
+    labelled = [(_label(attachment, words, message), attachment.view_link) for attachment in parts]
+    return [Link(label, url) if url and url.startswith("https://") else label for label, url in labelled]
+
+
+def _written(message: Message, kind: MessageKind) -> str:
+    """What a person wrote. RingCentral fills the subject of a voicemail or fax by itself."""
+    text = message.body_text
+    if kind in _SPOKEN_OR_SENT:
+        line = text.strip()
+        sender = message.from_.name if message.from_ else None
+        if line.casefold() == _VOICE_MESSAGE or _A_NUMBER.fullmatch(line) or line == sender:
+            return ""
+    return text
+
+
+def _label(attachment: MediaAttachment | None, words: Words, message: Message | None) -> str:
+    without_file = "fax" if message and message.kind is MessageKind.FAX else "recording"
+    kind = attachment.kind if attachment else without_file
+    known = []
+    if attachment and attachment.duration and 0 < attachment.duration < _LONGEST_RECORDING:
+        known.append(seconds(attachment.duration))
+    if kind == "fax" and message:
+        known.append(words.pages(message.fax_page_count, clean_line(message.fax_resolution)))
+    if kind == "file" and attachment:
+        known.append(clean_line(attachment.content_type))
+    details = words.comma.join(part for part in known if part)
+    name = clean_line(attachment.file_name) if attachment else ""
+    return " ".join(part for part in (words.media(kind), name, f"({details})" if details else "") if part)
+
+
+def _failures(message: Message, words: Words) -> list[str]:
+    """A failed delivery in words: why if it is known; to whom, if it is known and others are there too."""
+    to = [someone for someone in message.to if someone is not None]
+    if len(to) > 1:
+        each = [
+            failure(
+                words,
+                someone.message_status,
+                someone.fax_error_code,
+                clean_line(someone.name or someone.phone_number),
+            )
+            for someone in to
+        ]
+        if any(each):
+            return [line for line in each if line]
+    reason = next((someone.fax_error_code for someone in to if someone.fax_error_code), None)
+    statuses = [message.message_status, *[someone.message_status for someone in to]]
+    return [line for status in statuses if (line := failure(words, status, reason))][:1]
+
+
+_FAILED: Final = frozenset({"deliveryfailed", "failed", "undelivered"})
+_REASONS: Final[dict[str, Reason]] = {
+    "noanswer": "no answer",
+    "nofaxmachine": "no fax machine",
+    "linebusy": "line busy",
+    "alllinesinuse": "line busy",
+    "callerhungup": "hung up",
+    "calldeclined": "call declined",
+    "notaccepted": "call declined",
+    "invalidnumber": "wrong number",
+    "wrongnumber": "wrong number",
+    "unknowncountrycode": "wrong number",
+    "toomanypages": "too many pages",
+    "sentpartially": "partially",
+    "notenoughcredits": "no credit",
+}
+
+
+def failure(words: Words, status: str | None, code: str | None = None, name: str | None = None) -> str | None:
+    """A failed delivery in words: why if it is known, to whom if several; None for any other status."""
+    status = (status or "").casefold()
+    if status not in _FAILED and status != "sendingfailed":
+        return None
+    reason = _REASONS.get((code or "").casefold())
+    return words.failure("deliveryfailed" if reason else status, reason, name)
+
+
+# -- who said it
+
+
+def speaker(
+    message: Message, people: People, conversation: Conversation, words: Words, *, outbound: bool
+) -> str:
+    """The sender's name; on the other side else the contact's, or the number; on ours else the user's."""
+    named = message.from_.name if message.from_ else None
+    if outbound:
+        author = message.author.name if message.author else None
+        names = (author, named, people.agent_name, conversation.agent_name)
+        return first_of(*names) or words.unknown_agent
+    number = message.from_.phone_number if message.from_ else None
+    if len(conversation.correspondents) <= 1 or same_number(number, people.contact_phone):
+        return first_of(named, people.contact_name, number) or words.unknown_contact
+    return first_of(named, number) or words.unknown_contact
+
+
+def agent(people: People, conversation: Conversation) -> str:
+    """Our side's name, else number; empty where nothing is known."""
+    return first_of(people.agent_name, conversation.agent_name)
+
+
+def others(people: People, conversation: Conversation) -> list[str]:
+    """Those of a group who are not the contact, by number or name."""
+    if len(conversation.correspondents) <= 1:
+        return []
+    listed = [party(each) for each in conversation.correspondents if not _is_contact(each, people)]
+    return list(filter(None, listed))
+
+
+def _is_contact(someone: Party, people: People) -> bool:
+    name = clean_line(someone.name).casefold()
+    return same_number(someone.phone_number, people.contact_phone) or bool(
+        name and name == clean_line(people.contact_name).casefold()
+    )
+
+
+# -- threads
+
+Said = tuple[str, Sequence[str | Link]]
+"""Title and lines of an entry."""
+
+_ALIVE = "Alive"
+_MESSAGES = frozenset({"AliveMessage", None})
+_NOTE = "AliveNote"
+_ASSIGNED = "ThreadAssignedHint"
+_RESOLVED, _REOPENED = "ThreadResolvedHint", "ThreadReopenedHint"
+_DELETED = frozenset({"DeletedMessage", "DeletedNote"})
+
+
+def thread_parts(pins: Pins, people: People, thread: Thread) -> list[Block]:
+    """The summary, and a block per entity that is shown."""
+    words = words_of(pins)
+    alive = [entity for entity in thread.entities if _is_alive(entity)]
+    shown = [_summary(pins, people, thread, alive)]
+    teller = _Teller(words, contact(people, words), _owner_name(thread.owner))
+    for entity in alive:
+        said = teller.said(entity)
+        if said is not None:
+            at = entity.happened_at
+            shown.append(Block(*said, words.when(at, pins.zone), at or 0, entity.id, MessageKind.THREAD))
+    return shown
+
+
+class _Teller:
+    """Says what happened, one entity after the other: who is assigned is known from those before."""
+
+    def __init__(self, words: Words, customer: str, owner: str) -> None:
+        self._words = words
+        self._customer = customer
+        self._owner = owner
+        self._assigned: Party | None = None
+
+    def said(self, entity: Entity) -> Said | None:
+        """Title and lines; None for what is not shown: hints that tell nothing new."""
+        words = self._words
+        if entity.record_type in _MESSAGES:
+            return self._message(entity)
+        if entity.record_type == _NOTE:
+            author = _agent(entity.author) or words.unknown_agent
+            return words.note(author), text_lines(_entity_text(entity)) or [words.no_text]
+        by = _agent(entity.initiator or entity.author)
+        if entity.record_type == _ASSIGNED:
+            return self._assignment(entity, by), ()
+        if entity.record_type == _RESOLVED:
+            return words.resolved(by), ()
+        return (words.reopened(by), ()) if entity.record_type == _REOPENED else None
+
+    def _message(self, entity: Entity) -> Said:
+        words = self._words
+        lines: list[str | Link] = [*text_lines(_entity_text(entity))]
+        if entity.attachments:
+            lines += media_lines(entity.media.parts, words)
+        if not lines:
+            lines.append(words.no_text)
+        if not _is_outbound(entity):
+            return self._customer, lines
+        failed = failure(words, entity.message_status)
+        who = _agent(entity.author) or self._owner or words.unknown_agent
+        return who, [*lines, failed] if failed else lines
+
+    def _assignment(self, entity: Entity, by: str) -> str:
+        before, now = _agent(entity.previous_assignee or self._assigned), _agent(entity.assignee)
+        self._assigned = entity.assignee
+        return self._words.assignment("" if before == now else before, now, by)
+
+
+def _entity_text(entity: Entity) -> str:
+    return entity.text or entity.subject or ""
+
+
+def _is_alive(entity: Entity) -> bool:
+    return (entity.availability or _ALIVE) == _ALIVE and entity.record_type not in _DELETED
+
+
+def _is_outbound(entity: Entity) -> bool:
+    """Without a direction, an author tells: only our side has one."""
+    return entity.direction.casefold() == "outbound" if entity.direction else entity.author is not None
+
+
+def _summary(pins: Pins, people: People, thread: Thread, alive: Sequence[Entity]) -> Block:
+    """What stands above the entries: who, how it stands, from when to when, how much."""
+    words = words_of(pins)
+    customer = contact_with_number(people, words)
+    number = clean_line(thread.owner_party.phone_number) if thread.owner_party else ""
+    assignee = _agent(thread.assignee)
+    lines = [_owner_line(thread.owner, words)]
+    lines.append(words.number(number) if number else "")
+    lines.append(words.participants(contact(people, words), _agents(people, thread, alive), MOST_NAMED))
+    lines.append(words.assigned(assignee) if assignee else "")
+    lines += _course(pins, thread, alive)
+    kinds = [entity.record_type for entity in alive]
+    messages, notes = sum(kind in _MESSAGES for kind in kinds), kinds.count(_NOTE)
+    lines.append(words.content_counts(messages, notes))
+    return Block(words.thread_title(customer), [*filter(None, lines), words.zone(pins.zone)])
+
+
+def _course(pins: Pins, thread: Thread, alive: Sequence[Entity]) -> list[str]:
+    """How it stands, when it began and ended or was last heard of, and how long it took."""
+    words = words_of(pins)
+    status, resolved = _status(thread, alive)
+    lines = [words.status(status, clean_line(thread.status_reason))]
+    times = [time for entity in alive if (time := entity.happened_at) is not None]
+    if not times:
+        return lines
+    first, last = min(times), max(times)
+    ends = [time for entity in alive if entity.record_type == _RESOLVED and (time := entity.happened_at)]
+    if resolved and ends:
+        last = max(ends)
+    return [
+        *lines,
+        words.began(words.when(first, pins.zone)),
+        words.ended(words.when(last, pins.zone), resolved=resolved),
+        words.took(last - first, resolved=resolved),
+    ]
+
+
+def _status(thread: Thread, alive: Sequence[Entity]) -> tuple[str, bool]:
+    """RingCentral's word for how it stands, and whether that is resolved; without one the hints tell."""
+    status = clean_line(thread.status)
+    if not status:
+        changes = [entity.record_type for entity in alive if entity.record_type in {_RESOLVED, _REOPENED}]
+        status = "Resolved" if changes[-1:] == [_RESOLVED] else "Open"
+    return status, status.casefold() == "resolved"
+
+
+def _owner_line(owner: Owner | None, words: Words) -> str:
+    name = _owner_name(owner)
+    return words.owner(name, queue=owner.extension_type == "Department") if owner and name else ""
+
+
+def _owner_name(owner: Owner | None) -> str:
+    return clean_line(owner.name) if owner else ""
+
+
+def _agent(someone: Party | None) -> str:
+    return clean_line(someone.name or someone.extension_number or someone.phone_number) if someone else ""
+
+
+def _agents(people: People, thread: Thread, alive: Sequence[Entity]) -> list[str]:
+    """Everybody of our side who took part, each once; never the customer."""
+    seen: set[str | None] = {clean_line(people.contact_name).casefold(), people.contact_phone}
+    if thread.guest_party:
+        seen |= {thread.guest_party.phone_number, clean_line(thread.guest_party.name).casefold()}
+    names = []
+    for someone in dict.fromkeys(_our_side(thread, alive)):
+        name = _agent(someone)
+        keys = {name.casefold(), someone.extension_id, someone.phone_number} - {None, ""}
+        if name and not keys & seen:
+            names.append(name)
+        if name:
+            seen |= keys
+    return names
+
+
+def _our_side(thread: Thread, alive: Sequence[Entity]) -> Iterable[Party]:
+    for entity in alive:
+        author = entity.author if entity.record_type == _NOTE or _is_outbound(entity) else None
+        yield from (someone for someone in (author, entity.initiator, entity.assignee) if someone)
+    if thread.assignee:
+        yield thread.assignee

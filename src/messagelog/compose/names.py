@@ -1,0 +1,92 @@
+"""Who took part in a shared thread: names for its people, by what any of its records tells of them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from messagelog.compose.clean import clean_line
+from messagelog.compose.model import People
+from messagelog.compose.speakers import is_contact, same_number
+from messagelog.messages import Entity, Party, Thread
+
+
+class Names:
+    """The names of a thread's people. Records name a person by an extension's id alone, where another has the name."""
+
+    def __init__(self, thread: Thread, people: People) -> None:
+        self._people = people
+        self._guest = thread.guest_party
+        self._by_extension: dict[str, str] = {}
+        owner = thread.owner
+        parties = [
+            *((Party(name=owner.name, extension_id=owner.extension_id),) if owner else ()),
+            *_parties(thread),
+        ]
+        for someone in parties:
+            if someone.extension_id and (name := clean_line(someone.name)):
+                self._by_extension.setdefault(someone.extension_id, name)
+        self.owner = self.of(parties[0]) if owner else ""
+
+    def of(self, someone: Party | None) -> str:
+        """A person's name, else extension or number; empty where nothing is known."""
+        if someone is None:
+            return ""
+        named = self._name(someone)
+        return named or clean_line(someone.extension_number or someone.phone_number)
+
+    def first(self, *parties: Party | None) -> str:
+        """The first name that is known of these, who are one person, else an extension. A number is that of the inbox."""
+        known = [someone for someone in parties if someone is not None]
+        names = [self._name(someone) for someone in known]
+        return next(filter(None, (*names, *(clean_line(each.extension_number) for each in known))), "")
+
+    def is_outbound(self, entity: Entity) -> bool:
+        """Whether our side sent it. Without a direction the sender tells, and only our side has authors."""
+        if entity.direction:
+            return entity.direction.casefold() == "outbound"
+        sender = entity.author or entity.from_
+        return sender is not None and not self._is_customer(sender)
+
+    def agents(self, thread: Thread, alive: Sequence[Entity]) -> list[str]:
+        """Everybody of our side who took part, each once; never the customer."""
+        seen: set[str | None] = set()
+        names = []
+        for someone in dict.fromkeys(self._our_side(thread, alive)):
+            name = self.first(someone)
+            keys = {name.casefold(), someone.extension_id, someone.phone_number} - {None, ""}
+            if not name or self._is_customer(someone):
+                continue
+            if not keys & seen:
+                names.append(name)
+            seen |= keys
+        return names
+
+    def _name(self, someone: Party) -> str:
+        return clean_line(someone.name) or self._by_extension.get(someone.extension_id or "", "")
+
+    def _is_customer(self, someone: Party) -> bool:
+        """Whether it is the customer: by number; by name only where nothing else is known."""
+        if is_contact(someone, self._people):
+            return True
+        if self._guest and same_number(someone.phone_number, self._guest.phone_number):
+            return True
+        if someone.extension_id or someone.extension_number or someone.phone_number:
+            return False
+        customers = (self._people.contact_name, self._guest.name if self._guest else None)
+        name = clean_line(someone.name).casefold()
+        return bool(name) and name in {clean_line(each).casefold() for each in customers}
+
+    def _our_side(self, thread: Thread, alive: Sequence[Entity]) -> Iterable[Party]:
+        for entity in alive:
+            ours = entity.record_type == "AliveNote" or self.is_outbound(entity)
+            sender = (entity.author or entity.from_) if ours else None
+            yield from (each for each in (sender, entity.initiator, entity.assignee) if each)
+        if thread.assignee:
+            yield thread.assignee
+
+
+def _parties(thread: Thread) -> Iterator[Party]:
+    """Everybody whom the thread's records mention."""
+    if thread.assignee:
+        yield thread.assignee
+    for entity in thread.entities:
+        mentioned = (entity.author, entity.from_, entity.initiator, entity.assignee, entity.previous_assignee)
+        yield from (someone for someone in mentioned if someone)
