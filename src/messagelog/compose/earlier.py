@@ -24,8 +24,6 @@ from messagelog.messages import (
     Thread,
 )
 
-LAST_TEMPLATE: Final = 2
-
 _A_NUMBER = re.compile(r"\+?[\d\s().-]+")
 _VOICE_MESSAGE = "voice message"
 _LONGEST_RECORDING = 100 * 60 * 60  # seconds: what is longer is a slip of the sender

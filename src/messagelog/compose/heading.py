@@ -57,7 +57,7 @@ def _heading(
     """The heading of an activity with these messages. Its title does not depend on them."""
     words = words_of(pins)
     title = words.title(contact_with_number(people, words))
-    if pins.template <= earlier.LAST_TEMPLATE:
+    if pins.is_earlier:
         name, also = earlier.agent(people, conversation), earlier.others(people, conversation)
     else:
         name, also = agent(people, conversation, messages), others(people, conversation)

@@ -51,7 +51,7 @@ def subject_of(
     directions = {"outbound" if is_outbound(message, conversation) else "inbound" for message in messages}
     subject = words.subject({message.kind for message in messages}, directions, contact(people, words))
     times = [message.sent_at for message in messages if message.sent_at is not None]
-    if times and pins.template > earlier.LAST_TEMPLATE:
+    if times and not pins.is_earlier:
         subject = words.dated(subject, day(min(times), pins.zone, pins.language))
     return words.continued(subject) if continued else subject
 
@@ -84,7 +84,7 @@ def _block(pins: Pins, people: People, message: Message, conversation: Conversat
     words = words_of(pins)
     sent_at = message.sent_at
     outbound = is_outbound(message, conversation)
-    if pins.template <= earlier.LAST_TEMPLATE:
+    if pins.is_earlier:
         who = earlier.speaker(message, people, conversation, words, outbound=outbound)
         lines = earlier.message_lines(message, words, outbound=outbound)
     else:

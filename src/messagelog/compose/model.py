@@ -2,9 +2,11 @@
 
 import dataclasses
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from messagelog.messages import MessageKind
+
+_TODAYS_WORDING: Final = 3
 
 
 class LogFormat(StrEnum):
@@ -44,10 +46,15 @@ class Pins:
     format: LogFormat
     zone: str
     language: str = "en"
-    template: int = 3
+    template: int = _TODAYS_WORDING
     limit: int | None = None
     measure: Measure = Measure.CHARACTERS
     appends: bool = False
+
+    @property
+    def is_earlier(self) -> bool:
+        """Whether the wording is that of `compose.earlier`."""
+        return self.template < _TODAYS_WORDING
 
     def fits(self, body: str) -> bool:
         """Whether a body is within the limit."""

@@ -33,7 +33,7 @@ class Names:
         return named or clean_line(someone.extension_number or someone.phone_number)
 
     def first(self, *parties: Party | None) -> str:
-        """The first name that is known of these, who are one person, else an extension. A number is that of the inbox."""
+        """The first name that is known of these, who are one person, else an extension; a number is the inbox's."""
         known = [someone for someone in parties if someone is not None]
         names = [self._name(someone) for someone in known]
         return next(filter(None, (*names, *(clean_line(each.extension_number) for each in known))), "")

@@ -1,6 +1,5 @@
 """What a whole request of the client becomes, as if nothing had been logged before."""
 
-from messagelog.compose import earlier
 from messagelog.compose.log import compose_log
 from messagelog.compose.model import Content, People, Pins
 from messagelog.compose.thread import compose_thread
@@ -16,7 +15,7 @@ def people_of(pins: Pins, contact_name: str | None, conversation: Conversation) 
     """
     parties = conversation.correspondents
     alike = [party for party in parties if len(parties) == 1 or party.name == contact_name]
-    if pins.template <= earlier.LAST_TEMPLATE:
+    if pins.is_earlier:
         number = alike[0].phone_number if alike else None
         return People(contact_name or number or "", number, conversation.agent_name)
     number = alike[0].phone_number if len(alike) == 1 else None

@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
 from typing import Final
 
 from messagelog.compose.blocks import Link
@@ -66,7 +65,7 @@ def text_lines(text: str) -> list[str]:
 
 def media_lines(media: Media, words: Words, message: Message | None = None) -> list[str | Link]:
     """Each file with what is known about it, as a link if there is one."""
-    labelled: Sequence[tuple[str, str | None]] = [
+    labelled = [
         (_label(attachment, words, message), attachment.view_link) for attachment in media.attachments
     ]
     return [Link(label, url) if url and url.startswith("https://") else label for label, url in labelled]

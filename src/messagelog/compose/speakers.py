@@ -30,8 +30,8 @@ def speaker(
     """
     sender = message.from_
     if outbound:
-        names = (_name(message.author), _name(sender), people.agent_name, conversation.agent_name)
-        return first_of(*names) or words.unknown_agent
+        named = map(_name, (message.author, sender, conversation.self_party))
+        return first_of(*named, people.agent_name, conversation.agent_name) or words.unknown_agent
     number = sender.phone_number if sender else None
     if _is_from_contact(sender, people, conversation):
         return first_of(people.contact_name, _name(sender), number) or words.unknown_contact

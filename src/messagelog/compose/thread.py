@@ -49,14 +49,14 @@ def thread_subject(pins: Pins, people: People, thread: Thread, *, continued: boo
     words = words_of(pins)
     subject = words.thread_title(contact(people, words))
     times = _times(thread, [entity for entity in thread.entities if _is_alive(entity)])
-    if times and pins.template > earlier.LAST_TEMPLATE:
+    if times and not pins.is_earlier:
         subject = words.dated(subject, day(min(times), pins.zone, pins.language))
     return words.continued(subject) if continued else subject
 
 
 def thread_blocks(pins: Pins, people: People, thread: Thread, key: bytes) -> list[Entry]:
     """All that is our part of the text: the summary (without id) and an entry per entity that is shown."""
-    parts = earlier.thread_parts if pins.template <= earlier.LAST_TEMPLATE else _parts
+    parts = earlier.thread_parts if pins.is_earlier else _parts
     shown = parts(pins, people, thread)
     if pins.limit is None:
         return [entry_of(block, pins, key) for block in shown]
@@ -133,12 +133,9 @@ class _Teller:
 
 def _is_alive(entity: Entity) -> bool:
     """Whether an entity is there, and says something."""
-    if (entity.availability or _ALIVE) != _ALIVE or entity.record_type in _DELETED:
-        return False
-    if entity.record_type not in _MESSAGES:
-        return True
-    told = entity.body_text or entity.attachments or entity.direction or entity.author or entity.from_
-    return bool(told)
+    if entity.record_type in _MESSAGES or entity.record_type == _NOTE:
+        return entity.is_there
+    return (entity.availability or _ALIVE) == _ALIVE and entity.record_type not in _DELETED
 
 
 def _summary(pins: Pins, people: People, thread: Thread, alive: Sequence[Entity], names: Names) -> Block:

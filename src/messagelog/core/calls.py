@@ -13,7 +13,7 @@ import structlog
 from msgspec.structs import replace
 
 from messagelog import compose
-from messagelog.compose import People, Pins
+from messagelog.compose import Pins
 from messagelog.connectors import (
     Connector,
     ConnectorError,
@@ -31,8 +31,10 @@ from messagelog.core import errands
 from messagelog.core import payload as payloads
 from messagelog.core.attempts import during
 from messagelog.core.contacts import ContactMemory
+from messagelog.core.correspondents import NOBODY_MATCHED, Correspondents, Matched
 from messagelog.core.metrics import Metrics
 from messagelog.core.settle import ConnectorBroke, NoLogId, NotPrepared, earlier_activities
+from messagelog.core.sides import decided, is_told, looked_up, needs_look_up, people_of
 from messagelog.storage import scripts
 from messagelog.storage.rows import MessageRow
 
@@ -44,8 +46,6 @@ if TYPE_CHECKING:
     from messagelog.storage import Sealer, Store
     from messagelog.storage.rows import LogRow
 
-_MOST_CORRESPONDENTS: Final = 10
-_LOOK_UP_SECONDS: Final = 5.0
 _BETWEEN: Final = 8  # line breaks or a tag between what stands there and what is added
 
 NOTHING_COUNTED: Final = "{}"
@@ -58,7 +58,8 @@ class Prepared(msgspec.Struct, frozen=True):
     """A call that is ready to be made: the session it is made in and what the connector is given.
 
     `rows` are what it brings, `hashes` their entries' by row id. `fitting` is how many of the rows a new activity has
-    room for.
+    room for. `matched` is what the CRM said of a group's numbers, and `told` the rows' payloads (sealed) with that in
+    them, to be journalled before the call leaves.
     """
 
     session: Session
@@ -67,6 +68,8 @@ class Prepared(msgspec.Struct, frozen=True):
     hashes: dict[str, bytes]
     journal: JournalView
     fitting: int
+    matched: Matched = NOBODY_MATCHED
+    told: dict[str, bytes] = msgspec.field(default_factory=dict)
 
 
 class Caller:
@@ -86,7 +89,7 @@ class Caller:
         self._sealer = sealer
         self._media = media
         self._call_timeout = call_timeout
-        self._contacts = ContactMemory()
+        self._correspondents = Correspondents(ContactMemory(), call_timeout=call_timeout)
 
     async def prepare(
         self,
@@ -97,24 +100,30 @@ class Caller:
         *,
         linked: bool = False,
         behind: Prepared | None = None,
+        first_time: bool = False,
     ) -> Prepared:
         """Unseals the rows and puts together what the connector is given, with the journal's view of the activity.
 
         `linked` asks for the contact's activities that belong to other logs too, for a search through all of them.
         `behind` is the call that will have been made just before this one, of which the journal knows nothing yet.
+        `first_time`: no call that brings these rows can have been done, so that their text may still take something
+        from the CRM.
         """
         contents = [payloads.opened(self._sealer, log.key, row) for row in rows]
         if behind is None:
             journal = await self._journal(connector, log, linked=linked)
         else:
             journal = _after(log, behind)
-        parties = contents[0].conversation.correspondents
-        if behind is None or behind.log.conversation.correspondents != parties:
-            correspondents = await self._correspondents(connector, session, log, contents[0])
-        else:  # each look-up may take seconds, of which a run has few
-            correspondents = behind.log.correspondents
+        conversation = contents[0].conversation
+        matched = NOBODY_MATCHED
+        if not log.shared and conversation.is_group:
+            if behind is None or behind.log.conversation.correspondents != conversation.correspondents:
+                matched = await self._correspondents.matched(connector, session, log, contents)
+            else:  # each look-up may take seconds, of which a run has few
+                matched = behind.matched
         try:
-            return self._composed(session, log, rows, contents, journal, correspondents)
+            told = self._told(log, rows, contents, matched) if first_time else {}
+            return self._composed(session, log, rows, contents, journal, matched, told)
         except Exception as error:
             # A mistake in our own text, which this message shows: the others are logged all the same.
             _log.error("text_failed", log=log.key.conversation_log_id, error=_place(error))
@@ -127,15 +136,22 @@ class Caller:
         rows: Sequence[MessageRow],
         contents: Sequence[Payload],
         journal: JournalView,
-        correspondents: tuple[Contact, ...],
+        matched: Matched,
+        told: Mapping[str, Payload],
     ) -> Prepared:
-        """What the connector is given."""
-        first = contents[0]
+        """What the connector is given, and what of it has to be journalled before it is."""
         pins = read_pins(log.pins)
-        people = _people(log, first)
+        contents = [told.get(row.id, content) for row, content in zip(rows, contents, strict=True)]
+        first = contents[0]
+        people = people_of(log, pins, contents)
         message_log = MessageLog(
-            contact=_contact(log, first),
-            correspondents=correspondents,
+            contact=Contact(
+                id=log.contact_id,
+                name=log.contact_name,
+                type=log.contact_type,
+                phone_number=people.contact_phone,
+            ),
+            correspondents=matched.others,
             messages=tuple(self._message(content) for content in contents if content.message is not None),
             thread=first.thread,
             conversation=first.conversation,
@@ -153,8 +169,36 @@ class Caller:
             given = (pins, people, records, first.conversation, self._sealer.entry_key)
             fitting = compose.fit_log(*given, continued=journal.continued)
         return Prepared(
-            session, message_log, tuple(rows), _hashes(rows, contents, message_log), journal, fitting
+            session=session,
+            log=message_log,
+            rows=tuple(rows),
+            hashes=_hashes(rows, contents, message_log),
+            journal=journal,
+            fitting=fitting,
+            matched=matched,
+            told={id_: payloads.sealed(self._sealer, log.key, id_, content) for id_, content in told.items()},
         )
+
+    def _told(
+        self, log: LogRow, rows: Sequence[MessageRow], contents: Sequence[Payload], matched: Matched
+    ) -> dict[str, Payload]:
+        """The payloads, by row id, whose text takes something from what the CRM has said now."""
+        pins = read_pins(log.pins)
+        return {
+            row.id: looked_up(content, matched.contact_numbers, uncertain=matched.uncertain)
+            for row, content in zip(rows, contents, strict=True)
+            if needs_look_up(pins, content)
+        }
+
+    def may_have_left(self, log: LogRow, row: MessageRow) -> bool:
+        """Whether a call that brings this row can have left: not before all that its text takes was journalled."""
+        return is_told(read_pins(log.pins), payloads.opened(self._sealer, log.key, row))
+
+    def decided(self, log: LogRow, rows: Sequence[MessageRow]) -> dict[str, bytes]:
+        """The payloads (sealed) of those rows whose words were uncertain, and are certain now."""
+        contents = {row.id: decided(payloads.opened(self._sealer, log.key, row)) for row in rows}
+        key, sealer = log.key, self._sealer
+        return {id_: payloads.sealed(sealer, key, id_, each) for id_, each in contents.items() if each}
 
     async def create(self, connector: Connector, call: Prepared) -> str:
         """Creates the activity; its id. Raises `ConnectorError` for everything else."""
@@ -252,25 +296,6 @@ class Caller:
         known = await self._store.read(lambda: scripts.entries_of(log))
         return replace(view, known=known, before=_counts(log.call_before))
 
-    async def _correspondents(
-        self, connector: Connector, session: Session, log: LogRow, content: Payload
-    ) -> tuple[Contact, ...]:
-        """The other matched contacts of a group. One that cannot be looked up now is left out: the log matters more."""
-        parties = content.conversation.correspondents
-        if log.shared or len(parties) == 1:
-            return ()
-        numbers = [party.phone_number for party in parties[:_MOST_CORRESPONDENTS] if party.phone_number]
-        found: dict[str, Contact] = {}
-        try:
-            async with asyncio.timeout(min(_LOOK_UP_SECONDS, self._call_timeout)):
-                for number in numbers:
-                    matches = await self._contacts.find(connector, session, number)
-                    if matches and all(match.id != log.contact_id for match in matches):
-                        found.setdefault(matches[0].id, matches[0])
-        except Exception as error:  # noqa: BLE001 - the connector's own mistakes too
-            _log.warning("correspondents_not_found", connector=connector.name, error=type(error).__name__)
-        return tuple(found.values())
-
     def _message(self, content: Payload) -> LoggedMessage:
         if content.message is None:
             raise TypeError("a shared thread has no message of its own")
@@ -364,28 +389,6 @@ def read_pins(text: str) -> Pins:
 def write_pins(pins: Pins) -> str:
     """The pins as the journal keeps them."""
     return msgspec.json.encode(pins).decode()
-
-
-def _contact(log: LogRow, content: Payload) -> Contact:
-    return Contact(
-        id=log.contact_id, name=log.contact_name, type=log.contact_type, phone_number=_phone(log, content)
-    )
-
-
-def _phone(log: LogRow, content: Payload) -> str | None:
-    """The chosen contact's number: the only correspondent's, or that of the one with the contact's name."""
-    parties = content.conversation.correspondents
-    if len(parties) == 1:
-        return parties[0].phone_number
-    return next((party.phone_number for party in parties if party.name == log.contact_name), None)
-
-
-def _people(log: LogRow, content: Payload) -> People:
-    return People(
-        contact_name=log.contact_name or _phone(log, content) or "",
-        contact_phone=_phone(log, content),
-        agent_name=content.conversation.agent_name,
-    )
 
 
 def _log_id(connector: Connector, value: Any) -> str:

@@ -1,7 +1,9 @@
-"""Phone numbers in the spellings that a CRM may keep them in. Pure."""
+"""Phone numbers in the spellings that a CRM may keep them in, and whether two of them are one. Pure."""
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -17,6 +19,60 @@ _TWO_DIGIT_CODES: Final = frozenset(
     )
 )
 """The country codes of E.164 that are not three digits long. No code begins another one."""
+
+
+_INTERNATIONAL: Final = re.compile(r"\s*\+[\d\s().-]+")
+_SHORTEST: Final = 7
+"""Digits of a number that may lack its country: shorter ones are extensions and the short numbers of services."""
+
+
+@lru_cache(maxsize=4096)
+def international(number: str, country: str) -> str:
+    """A number as `+14155550142`, by which two spellings of it are one; its digits where that cannot be told.
+
+    `country` (ISO 3166, such as `US`) is the one that numbers without a country code belong to; empty where it is not
+    known.
+    """
+    plain = plain_number(number)
+    if _INTERNATIONAL.fullmatch(number) or len(plain) < _SHORTEST or not (country or plain.startswith("+")):
+        return plain
+    # Most servers never see such a number, and need not hold what is known of all countries' numbers.
+    import phonenumbers  # noqa: PLC0415 - as above
+
+    try:
+        parsed = phonenumbers.parse(number, country or None)
+    except phonenumbers.NumberParseException:
+        return plain
+    if not phonenumbers.is_possible_number(parsed):
+        return plain
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+
+
+def alike(numbers: Iterable[str], others: Iterable[str], country: str) -> tuple[str, ...]:
+    """Those of the numbers that are one of the others, however they are written, each spelling once."""
+    wanted = {international(each, country) for each in others} - {""}
+    return tuple(each for each in dict.fromkeys(numbers) if international(each, country) in wanted)
+
+
+def is_country(text: str) -> bool:
+    """Whether a text is a country whose phone numbers are known, such as `US`."""
+    import phonenumbers  # noqa: PLC0415 - only to check a setting
+
+    return text in phonenumbers.SUPPORTED_REGIONS
+
+
+def country_of(number: str) -> str:
+    """The country (ISO 3166) of an international number; of several that share a code the main one. Else empty."""
+    if not number.lstrip().startswith("+"):
+        return ""
+    import phonenumbers  # noqa: PLC0415 - asked only beside a number without a country code
+
+    try:
+        parsed = phonenumbers.parse(number, None)
+    except phonenumbers.NumberParseException:
+        return ""
+    country = str(phonenumbers.region_code_for_country_code(parsed.country_code or 0))
+    return country if country in phonenumbers.SUPPORTED_REGIONS else ""
 
 
 def plain_number(number: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
+from messagelog.core.sides import Sides, spelt
 from messagelog.messages import Conversation, LogRequest, Message, Thread
 from messagelog.storage.rows import NewRow
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 class Payload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One message (or snapshot of a thread), the conversation around it, and the form's fields.
 
-    `rc_access_token` opens the media of a fax; it is erased with the text.
+    `rc_access_token` opens the media of a fax; it is erased with the text. `sides` is None in rows of before there were
+    any.
     """
 
     conversation: Conversation
@@ -31,14 +33,20 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rc_access_token: str | None = None
     message: Message | None = None
     thread: Thread | None = None
+    sides: Sides | None = None
 
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Payload)
 
 
-def sealed_rows(
-    sealer: Sealer, key: LogKey, request: LogRequest, contact: tuple[str, str], items: Sequence[Item]
+def sealed_rows(  # noqa: PLR0917 - all that a row is made of
+    sealer: Sealer,
+    key: LogKey,
+    request: LogRequest,
+    contact: tuple[str, str],
+    sides: Sides,
+    items: Sequence[Item],
 ) -> tuple[NewRow, ...]:
     """The rows that journal these items; `contact` is the chosen contact's name and type."""
     return tuple(
@@ -46,10 +54,15 @@ def sealed_rows(
             item.id,
             item.sent_at,
             item.version,
-            sealer.seal(_ENCODER.encode(_payload(request, contact, item)), *_context(key, item.id)),
+            sealed(sealer, key, item.id, _payload(request, contact, sides, item)),
         )
         for item in items
     )
+
+
+def sealed(sealer: Sealer, key: LogKey, id_: str, payload: Payload) -> bytes:
+    """A payload as its row keeps it."""
+    return sealer.seal(_ENCODER.encode(payload), *_context(key, id_))
 
 
 def opened(sealer: Sealer, key: LogKey, row: MessageRow) -> Payload:
@@ -66,8 +79,10 @@ def readable(sealer: Sealer, key: LogKey, id_: str, sealed: bytes) -> dict[str, 
     return read
 
 
-def _payload(request: LogRequest, contact: tuple[str, str], item: Item) -> Payload:
+def _payload(request: LogRequest, contact: tuple[str, str], sides: Sides, item: Item) -> Payload:
     info = request.info
+    if item.message is not None:
+        sides = spelt(sides, item.message, info.conversation)
     return Payload(
         conversation=info.conversation,
         contact_name=contact[0],
@@ -76,6 +91,7 @@ def _payload(request: LogRequest, contact: tuple[str, str], item: Item) -> Paylo
         rc_access_token=info.rc_access_token,
         message=item.message,
         thread=item.thread,
+        sides=sides,
     )
 
 

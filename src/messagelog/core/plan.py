@@ -32,7 +32,8 @@ class Item(msgspec.Struct, frozen=True):
 class RequestPlan(msgspec.Struct, frozen=True):
     """A request as the journal sees it: whose log it is about, and what may have to be written, oldest first.
 
-    `refused` are the messages of kinds that the connector does not log.
+    `refused` are the messages of kinds that the connector does not log. Messages that were deleted or purged are in
+    neither: nothing of them is left to be logged.
     """
 
     key: LogKey
@@ -67,9 +68,9 @@ def plan_request(
             conversation_id=info.conversation_id,
             contact_id=contact_id,
             items=(Item(log_id, arrived_at, thread.version, None, thread),) if logged else (),
-            refused=() if logged else info.messages,
+            refused=() if logged else info.loggable,
         )
-    messages = sorted(info.messages, key=message_order)
+    messages = sorted(info.loggable, key=message_order)
     log_id = _log_id(request, messages, day_of, arrived_at)
     key = LogKey(tenant, platform, log_id, group_contact_id=contact_id if request.is_group else "")
     items: list[Item] = []
@@ -96,7 +97,7 @@ def _log_id(
     if info.conversation_log_id is not None:
         return info.conversation_log_id
     # The date is the browser's text for the day: taken as it is, never parsed, as the client itself does.
-    day = info.date or day_of(messages[-1].sent_at or arrived_at)
+    day = info.date or day_of((messages and messages[-1].sent_at) or arrived_at)
     return f"{info.conversation_id}/{day}"
 
 

@@ -39,9 +39,9 @@ class Recovery:
 
     async def found_out(self, job: Job) -> Settled:
         """Finds out what became of a call whose answer nobody has."""
-        if job.log.shared and job.log.call_before is None:  # noted before every call: this one never left
-            return job.recovered(Finding.NOT_THERE)
         try:
+            if self._never_left(job):
+                return job.recovered(Finding.NOT_THERE)
             if job.log.call == "create":
                 call = await self._steps.prepared(job, linked=job.able.finds)
                 return await self._recovered_create(job, call)
@@ -52,6 +52,12 @@ class Recovery:
             return job.undecided(error)
         except (SealBroken, LookupError):
             return job.recovered(Finding.NOBODY_KNOWS)
+
+    def _never_left(self, job: Job) -> bool:
+        """Whether something is not journalled that always is before such a call leaves."""
+        if job.log.shared:
+            return job.log.call_before is None
+        return not self._caller.may_have_left(job.log, job.rows[0])
 
     async def _recovered_create(self, job: Job, call: Prepared) -> Settled:
         finding = Finding.REPEATABLE if job.able.upserts and not job.outgrown else Finding.NOBODY_KNOWS
@@ -86,6 +92,7 @@ class Recovery:
     async def _recovered_update(self, job: Job, calls: list[Prepared]) -> Settled:
         if not job.able.reads_back:
             finding = Finding.REPEATABLE if job.able.amends else Finding.NOBODY_KNOWS
+            await self._steps.decide(job)
             return job.recovered(finding)
         if job.log.shared:
             (call,) = calls
@@ -116,6 +123,8 @@ class Recovery:
             return calls
         with suppress(BodyFull):  # what is behind the one that had no room never left
             for row in job.rows[1:]:
+                if not self._caller.may_have_left(job.log, row):  # the run ends before it
+                    break
                 calls.append(await self._steps.behind(calls[-1], job, row))
         return calls
 

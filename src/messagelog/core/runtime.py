@@ -218,7 +218,9 @@ class Runtime:
             arrived_at=int(self._clock() * 1000),
         )
         bind_contextvars(log=plan.key.conversation_log_id)  # ties the request's id to its activity
-        return await self._logged(Submission(connector, user, request, contact, plan, self._sealer), until)
+        locale = await self._settings.locale(user)
+        submission = Submission(connector, user, request, contact, plan, self._sealer, locale)
+        return await self._logged(submission, until)
 
     async def _resolved(
         self, connector: Connector, user: User, request: LogRequest, until: float
@@ -282,7 +284,7 @@ class Runtime:
                 self._submissions.pop(submission.plan.key, None)
 
     async def _accepted(self, submission: Submission, wanted: Sequence[Item]) -> Acceptance:
-        work = submission.work(wanted, await self._settings.locale(submission.user))
+        work = submission.work(wanted)
         way = self._way(submission.connector)
         self._live_until[work.key] = asyncio.get_running_loop().time() + self.times.answer
         acceptance = await self.store.write(

@@ -21,7 +21,7 @@ from messagelog.storage import scripts
 from messagelog.storage.sealing import SealBroken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from messagelog.core.calls import Caller, Prepared
     from messagelog.core.job import Job
@@ -105,42 +105,49 @@ class Steps:
         So it does before one that cannot be prepared, which is told of when its turn comes. There is none where the
         activity has a text of the connector's own, in which nothing could be told from anything.
         """
-        call = await self.prepared(job.first)
+        call = await self.prepared(job.first, first_time=True)
         calls = [call]
         if not job.in_run or not call.hashes or ambiguous(call):
             return calls
         with suppress(ConnectorError, SealBroken, LookupError):
             for row in job.rows[1:]:
-                call = await self.behind(call, job, row)
+                call = await self.behind(call, job, row, first_time=True)
                 if ambiguous(call):
                     break
                 calls.append(call)
         return calls
 
-    async def prepared(self, job: Job, *, linked: bool = False) -> Prepared:
-        """One call with all of the rows, in the session of its user; `linked` as for `Caller.prepare`."""
+    async def prepared(self, job: Job, *, linked: bool = False, first_time: bool = False) -> Prepared:
+        """One call with all of the rows, in the session of its user; the rest as for `Caller.prepare`."""
         try:
             session = await self._session(job)
         except SignInNeeded as error:
             job.shown.credentials = error.refused
             raise
         job.shown.credentials = session.sealed
-        return await self._caller.prepare(job.connector, session, job.log, job.rows, linked=linked)
+        given = (job.connector, session, job.log, job.rows)
+        return await self._caller.prepare(*given, linked=linked, first_time=first_time)
 
     async def _session(self, job: Job) -> KeptSession:
         return await self._users.session(job.connector, job.log.key.tenant, job.caller_id)
 
-    async def behind(self, call: Prepared, job: Job, row: MessageRow) -> Prepared:
+    async def behind(
+        self, call: Prepared, job: Job, row: MessageRow, *, first_time: bool = False
+    ) -> Prepared:
         """The call of a run that is made next."""
-        return await self._caller.prepare(job.connector, call.session, job.log, [row], behind=call)
+        given = (job.connector, call.session, job.log, [row])
+        return await self._caller.prepare(*given, behind=call, first_time=first_time)
 
     async def noted(self, job: Job, calls: list[Prepared]) -> tuple[Job, list[Prepared]]:
         """Journals, before a call leaves, what only then can be known and a lost answer would make necessary.
 
-        Which of the rows it does not bring after all: they wait. For a shared thread: the blocks that may stand in the
-        activity from now on. For an update whose text stands there already (two equal messages in one minute): how
-        often it does.
+        What the CRM said of a group's numbers. Which of the rows it does not bring after all: they wait. For a shared
+        thread: the blocks that may stand in the activity from now on. For an update whose text stands there already
+        (two equal messages in one minute): how often it does.
         """
+        if told := {id_: payload for each in calls for id_, payload in each.told.items()}:
+            rows = [replace(row, payload=told.get(row.id, row.payload)) for row in job.rows]
+            job = await self.note(job.of(rows), payloads=told)
         log, call = job.log, calls[0]
         fitting = sum(each.fitting for each in calls)
         if fitting < len(job.rows):
@@ -158,9 +165,21 @@ class Steps:
         job = await self.note(job.about(replace(log, call_before=counts_noted(before))))
         return job, [await self.prepared(job)]
 
-    async def note(self, job: Job, back: Sequence[str] = ()) -> Job:
-        """Journals the log of a call that is about to leave, and renews the lease; rows to be put `back` wait."""
-        await self._store.write(lambda: scripts.note(job.log, job.terms, back), locks=(job.log.key,))
+    async def decide(self, job: Job) -> None:
+        """Journals that the words of these rows are as they are, since a call may have brought them."""
+        if payloads := self._caller.decided(job.log, job.rows):
+            await self.note(job, payloads=payloads)
+
+    async def note(
+        self, job: Job, back: Sequence[str] = (), payloads: Mapping[str, bytes] | None = None
+    ) -> Job:
+        """Journals the log of a call that is about to leave, and renews the lease; rows to be put `back` wait.
+
+        `payloads` take the place of those that these rows have.
+        """
+        await self._store.write(
+            lambda: scripts.note(job.log, job.terms, back, payloads or {}), locks=(job.log.key,)
+        )
         return job
 
 

@@ -8,11 +8,14 @@ import msgspec
 
 from messagelog.compose import Pins
 from messagelog.connectors import Connector
-from messagelog.core.answer import Answer, answer, nothing_to_do, refusal
+from messagelog.core.answer import Answer, answer, nothing_left, nothing_to_do, refusal
 from messagelog.core.calls import write_pins
 from messagelog.core.contacts import ChosenContact
+from messagelog.core.numbers import MOST_FORMATS
 from messagelog.core.payload import sealed_rows
 from messagelog.core.plan import RequestPlan
+from messagelog.core.sides import Sides
+from messagelog.core.user_settings import Locale
 from messagelog.core.users import User
 from messagelog.messages import LogRequest
 from messagelog.storage import LogState, NewWork, Sealer
@@ -21,13 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from messagelog.core.plan import Item
-    from messagelog.core.user_settings import Locale
     from messagelog.storage import LookUp, NewRow
     from messagelog.storage.rows import RowReport
 
 
 class Submission(msgspec.Struct, frozen=True, eq=False):
-    """A request that has been understood: `plan` says what it means, `contact` whom it is logged for."""
+    """A request that has been understood: `plan` says what it means, `contact` whom it is logged for.
+
+    `locale` is the language and the zone that the user reads in.
+    """
 
     connector: Connector
     user: User
@@ -35,6 +40,7 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
     contact: ChosenContact
     plan: RequestPlan
     sealer: Sealer
+    locale: Locale
 
     @property
     def ids(self) -> list[str]:
@@ -42,9 +48,14 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
         return [item.id for item in self.plan.items]
 
     def wanted(self, known: LookUp) -> list[Item]:
-        """What of it is not logged yet: unknown messages, or a newer snapshot of a shared thread."""
+        """What of it is not logged yet: unknown messages, or a newer snapshot of a shared thread.
+
+        Of a thread of which nothing is left there is nothing to make an activity of, but for one that is there.
+        """
         if self.plan.key.shared:
-            return [item for item in self.plan.items if known.version is None or item.version > known.version]
+            if known.version is None:
+                return [item for item in self.plan.items if item.thread is None or not item.thread.is_empty]
+            return [item for item in self.plan.items if item.version > known.version]
         return [item for item in self.plan.items if item.id in known.unlogged]
 
     def holder(self, known: LookUp) -> tuple[str, str] | None:
@@ -58,26 +69,32 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
         """Journal rows of these items, sealed; of all of them when none are named."""
         items = self.plan.items if items is None else items
         contact = (self.contact.name, self.contact.type)
-        return sealed_rows(self.sealer, self.plan.key, self.request, contact, items)
+        group = self.request.is_group
+        sides = Sides(
+            user_name=self.user.name,
+            country=self.locale.country,
+            formats=self.request.formats[:MOST_FORMATS] if group else (),
+        )
+        return sealed_rows(self.sealer, self.plan.key, self.request, contact, sides, items)
 
-    def work(self, wanted: Sequence[Item], locale: Locale) -> NewWork:
-        """What is to be journalled; `locale` is the language and zone that the user reads in."""
+    def work(self, wanted: Sequence[Item]) -> NewWork:
+        """What is to be journalled."""
         return NewWork(
             key=self.plan.key,
             conversation_id=self.plan.conversation_id,
             contact_id=self.contact.id,
             contact_type=self.contact.type,
             contact_name=self.contact.name,
-            pins=write_pins(self._pins(locale)),
+            pins=write_pins(self._pins()),
             user_id=self.user.id,
             rows=self.rows(wanted),
         )
 
-    def _pins(self, locale: Locale) -> Pins:
+    def _pins(self) -> Pins:
         return Pins(
             format=self.connector.log_format,
-            zone=locale.zone,
-            language=locale.language,
+            zone=self.locale.zone,
+            language=self.locale.language,
             limit=self.connector.body_limit,
             measure=self.connector.body_measure,
             appends=self.connector.append_only,
@@ -95,9 +112,14 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
         )
 
     def nothing_wanted(self) -> Answer:
-        """All is logged, or of a kind that the CRM does not take."""
-        refused = len(self.plan.refused)
-        return answer([], {}, crm=self._crm, refused=refused) if refused else nothing_to_do()
+        """All is logged, or of a kind that the CRM does not take; or nothing of it is left to be logged."""
+        if self.plan.refused:
+            return answer([], {}, crm=self._crm, refused=len(self.plan.refused))
+        return nothing_to_do() if self.plan.items and not self._is_empty else nothing_left()
+
+    @property
+    def _is_empty(self) -> bool:
+        return all(item.thread is not None and item.thread.is_empty for item in self.plan.items)
 
     def answer(self, wanted: Sequence[Item], reports: Mapping[str, RowReport], known: LookUp) -> Answer:
         """What became of the wanted items. A newer snapshot of a thread that is logged brings no new log id."""

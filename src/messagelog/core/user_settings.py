@@ -64,10 +64,15 @@ class SavedSettings:
 
 @dataclass(frozen=True, slots=True)
 class Locale:
-    """In which language (one that there are words for) and time zone (as `Pins.zone` has it) a user reads."""
+    """In which language (one that there are words for) and time zone (as `Pins.zone` has it) a user reads.
+
+    `country` (ISO 3166, such as `US`) is the one that phone numbers without a country code belong to; empty where our
+    own number tells it.
+    """
 
     language: str = "en"
     zone: str = "UTC"
+    country: str = ""
 
 
 def is_language(text: str) -> bool:
@@ -106,7 +111,7 @@ def locale_of(settings: Mapping[str, Setting], user: User, default: Locale) -> L
     if not zone or not is_zone(zone):
         told = (user.timezone, user.timezone_offset)
         zone = default.zone if told == (None, None) else pick_zone(*told)
-    return Locale(pick_language(language, default.language), zone)
+    return Locale(pick_language(language, default.language), zone, default.country)
 
 
 def read_admin_settings(text: bytes) -> dict[str, AdminSetting]:

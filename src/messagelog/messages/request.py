@@ -181,7 +181,7 @@ class LogRequest(Record, frozen=True, kw_only=True):
     """The body of `POST /messageLog`.
 
     `contact_id` may be the client's word `createNewContact`. `additional_submission` holds the answers to the
-    manifest's own form fields. `overriding_format` are the names of log formats that the user asked for.
+    manifest's own form fields. `overriding_format` are the user's `formats`, as they arrived.
     """
 
     info: LogInfo = msgspec.field(name="logInfo")
@@ -197,6 +197,12 @@ class LogRequest(Record, frozen=True, kw_only=True):
         assign(self, "overriding_format", (formats,) if isinstance(formats, str) else compact(formats))
         if _deeper_than(self.additional_submission, DEEPEST_SUBMISSION):
             raise ValueError(f"additionalSubmission: nested deeper than {DEEPEST_SUBMISSION} levels")
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The spellings in which the user's CRM keeps phone numbers, with a `*` for each digit."""
+        given = self.overriding_format
+        return given if isinstance(given, tuple) else ()
 
     @property
     def is_shared(self) -> bool:

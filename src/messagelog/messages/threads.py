@@ -20,10 +20,13 @@ from messagelog.messages.fields import (
 )
 from messagelog.messages.media import Media
 from messagelog.messages.parts import Attachment, MessageKind, Party
-from messagelog.messages.records import Message
+from messagelog.messages.records import Message, is_gone
 
 ENTITIES_IN_VERSION = 1_000_000
 """The version leaves so much room for the number of entities, below the milliseconds."""
+
+
+_ALIVE = frozenset({"AliveMessage", "AliveNote", None})
 
 
 class Owner(Record, frozen=True, kw_only=True):
@@ -99,6 +102,14 @@ class Entity(Record, frozen=True, kw_only=True):
         return self.text or self.subject or self.body or ""
 
     @property
+    def is_there(self) -> bool:
+        """Whether it is a message or a note that has not been deleted, and is more than an id."""
+        if is_gone(self.availability) or self.record_type not in _ALIVE:
+            return False
+        people = self.author or self.from_ or self.initiator
+        return bool(self.body_text or self.attachments or self.direction or people)
+
+    @property
     def kind(self) -> MessageKind:
         """Always a part of a thread."""
         return MessageKind.THREAD
@@ -129,6 +140,11 @@ class Thread(Record, frozen=True, kw_only=True):
         assign(self, "entities", _in_order(_newest_of_each(compact(self.entities))))
         assign(self, "last_modified_time", epoch_ms(self.last_modified_time, "lastModifiedTime"))
         assign(self, "creation_time", epoch_ms(self.creation_time, "creationTime"))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no message and no note of it is there any more."""
+        return not any(entity.is_there for entity in self.entities)
 
     @property
     def version(self) -> int:

@@ -172,15 +172,24 @@ def save(
     return (yield from _next(log.without_call(), held.now, planned, planner, terms))
 
 
-def note(log: LogRow, terms: Terms, back: Sequence[str] = ()) -> Script[None]:
+def note(
+    log: LogRow, terms: Terms, back: Sequence[str] = (), payloads: Mapping[str, bytes] | None = None
+) -> Script[None]:
     """Journals what the call under way will need if its answer is lost, before it leaves; renews the lease.
 
-    `back` are rows of the step that the call does not bring after all: they wait for the next one.
+    `back` are rows of the step that the call does not bring after all: they wait for the next one. `payloads` are what
+    rows of the step are sealed with from now on.
     """
     held = _held(log, (yield Fetch("lock_claim", key_params(log.key))))
     due_at = held.now + terms.lease_ms + terms.settle_ms
     waiting = [change_params(log, RowChange(id_, RowState.PLANNED)) for id_ in back]
-    yield Together(Do("change_row", waiting), Do("save_log", [log_params(replace(log, due_at=due_at))]))
+    place = {"tenant": log.key.tenant, "platform": log.key.platform}
+    told = [{**place, "id": id_, "payload": payload} for id_, payload in sorted((payloads or {}).items())]
+    yield Together(
+        Do("change_row", waiting),
+        Do("tell_row", told),
+        Do("save_log", [log_params(replace(log, due_at=due_at))]),
+    )
 
 
 # ------------------------------------------------------------------------------------------ the user

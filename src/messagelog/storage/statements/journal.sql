@@ -114,6 +114,12 @@ SET "state" = CASE WHEN :done AND "version" > :call_version THEN 'planned'
     "updatedAt" = {now}
 WHERE {this_row}
 
+-- name: tell_row
+-- What a row's text takes from the CRM, for a call that is about to leave.
+UPDATE "messageLogs"
+SET "payload" = :payload, "updatedAt" = {now}
+WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
+
 -- name: change_waiting
 -- planned -> failed, waiting or parked, for the rows behind one that was: a user's, or everybody's. Those that wait
 -- for their user are parked with the others.

@@ -1,0 +1,133 @@
+"""Who the two sides of a conversation are: what its text takes from the session, the settings and the CRM.
+
+All of it is sealed with the row before its call leaves, so that recovery composes the very same words.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
+
+from messagelog.compose import People
+from messagelog.core.numbers import alike, country_of, plain_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from messagelog.compose import Pins
+    from messagelog.core.payload import Payload
+    from messagelog.messages import Conversation, Message
+    from messagelog.storage.rows import LogRow
+
+
+class Sides(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is known of the two sides beside a conversation's records.
+
+    `user_name` is the signed-in user's. `country` (ISO 3166) is the one that numbers without a country code belong to,
+    where the operator has said it, and `formats` are the spellings in which the user's CRM keeps numbers.
+    `contact_numbers` are the contact's, as the records spell them; None in a group whose numbers are not looked up yet.
+    With `uncertain` the CRM could not be asked: it is asked again, unless a call may have been done meanwhile.
+    """
+
+    user_name: str = ""
+    country: str = ""
+    formats: tuple[str, ...] = ()
+    contact_numbers: tuple[str, ...] | None = None
+    uncertain: bool = False
+
+
+NOTHING_KNOWN = Sides()
+
+
+def spelt(sides: Sides, message: Message, conversation: Conversation) -> Sides:
+    """The sides with the spelling in which a message has the number of its only correspondent.
+
+    Of a group nothing is known until the CRM has been asked.
+    """
+    if len(conversation.correspondents) != 1 or message.from_ is None:
+        return sides
+    number, sender = conversation.correspondents[0].phone_number, message.from_.phone_number
+    if not number or not sender or plain_number(sender) == plain_number(number):
+        return sides
+    return replace(
+        sides, contact_numbers=alike([sender], [number], home(sides, conversation, sender, number))
+    )
+
+
+def home(sides: Sides, conversation: Conversation, *numbers: str) -> str:
+    """The country of those of the numbers that lack its code: what the operator said, else that of our own number.
+
+    Empty where none of them does.
+    """
+    if all(number.lstrip().startswith("+") for number in numbers):
+        return ""
+    ours = conversation.self_party.phone_number if conversation.self_party else None
+    return sides.country or country_of(ours or "")
+
+
+def is_told(pins: Pins, content: Payload) -> bool:
+    """Whether all is journalled that a message's text takes from the CRM: which of a group's numbers are the contact's."""
+    if pins.is_earlier or content.thread is not None or not content.conversation.is_group:
+        return True
+    return (content.sides or NOTHING_KNOWN).contact_numbers is not None
+
+
+def needs_look_up(pins: Pins, content: Payload) -> bool:
+    """Whether the CRM has to be asked before a call that is known not to have been made."""
+    return not is_told(pins, content) or (content.sides or NOTHING_KNOWN).uncertain
+
+
+def looked_up(content: Payload, contact_numbers: Iterable[str], *, uncertain: bool) -> Payload:
+    """The payload of a group's message with the contact's numbers (`+14155550142`) in its own spellings."""
+    sides = content.sides or NOTHING_KNOWN
+    numbers = _numbers(content)
+    written = alike(numbers, contact_numbers, home(sides, content.conversation, *numbers))
+    return replace(content, sides=replace(sides, contact_numbers=written, uncertain=uncertain))
+
+
+def decided(content: Payload) -> Payload | None:
+    """The payload of a message that may be in the CRM, in these words; None where they were certain already."""
+    sides = content.sides
+    if sides is None or not sides.uncertain:
+        return None
+    return replace(content, sides=replace(sides, uncertain=False))
+
+
+def people_of(log: LogRow, pins: Pins, contents: Sequence[Payload]) -> People:
+    """The two sides, for the text of these messages."""
+    conversation = contents[0].conversation
+    if pins.is_earlier:
+        phone = _named_phone(log, conversation)
+        return People(log.contact_name or phone or "", phone, conversation.agent_name)
+    sides = contents[0].sides or NOTHING_KNOWN
+    every = (each.sides.contact_numbers or () for each in contents if each.sides is not None)
+    numbers = tuple(dict.fromkeys(number for written in every for number in written))
+    phone = _phone(conversation, numbers)
+    return People(log.contact_name or phone or "", phone, sides.user_name or None, numbers)
+
+
+def _phone(conversation: Conversation, contact_numbers: Sequence[str]) -> str | None:
+    """The contact's number: the only correspondent's, or that of a group which the CRM says is the contact's."""
+    parties = conversation.correspondents
+    if not conversation.is_group:
+        return parties[0].phone_number if parties else None
+    return next((party.phone_number for party in parties if party.phone_number in contact_numbers), None)
+
+
+def _named_phone(log: LogRow, conversation: Conversation) -> str | None:
+    """As the earlier wordings have it: the only correspondent's, or that of the one with the contact's name."""
+    parties = conversation.correspondents
+    if len(parties) == 1:
+        return parties[0].phone_number
+    return next((party.phone_number for party in parties if party.name == log.contact_name), None)
+
+
+def _numbers(content: Payload) -> list[str]:
+    """Every number that a group's message has, as it is written."""
+    message = content.message
+    parties = [*content.conversation.correspondents]
+    if message is not None:
+        parties += [party for party in (message.from_, *message.to) if party is not None]
+    return [party.phone_number for party in parties if party.phone_number]
