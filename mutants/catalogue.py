@@ -98,7 +98,7 @@ CATALOGUE = (
         (
             (
                 "core/submission.py",
-                "[item for item in self.plan.items if known.version is None or item.version > known.version]",
+                "[item for item in self.plan.items if item.version > known.version]",
                 "list(self.plan.items)",
             ),
             (

@@ -25,8 +25,10 @@ REDACTED = {
     "Message.subject",
     "Message.text",
     "Message.transcript",
+    "Message.cover_page_text",
     "Entity.subject",
     "Entity.text",
+    "Entity.body",
     "Attachment.file_name",
 }
 """What people wrote."""
@@ -62,6 +64,12 @@ KEPT = {
     # where files are
     "Attachment.uri",
     "Attachment.link",
+    # other names of fields above, empty once they are read, and sizes that may arrive as text
+    "Attachment.filename",
+    "Attachment.content_uri",
+    "Attachment.size",
+    "Attachment.vm_duration",
+    "Message.fax_page_count",
     # words of RingCentral and of the manifest
     "LogRequest.contact_type",
     "LogRequest.overriding_format",
@@ -70,6 +78,9 @@ KEPT = {
     "Message.type",
     "Message.direction",
     "Message.message_status",
+    "Message.delivery_error_code",
+    "Message.priority",
+    "Message.vm_transcription_status",
     "Message.fax_resolution",
     "Message.record_type",
     "Message.availability",
@@ -77,11 +88,13 @@ KEPT = {
     "Entity.availability",
     "Entity.direction",
     "Entity.message_status",
+    "Entity.delivery_error_code",
     "Attachment.type",
     "Attachment.content_type",
     "Owner.extension_type",
     "Party.message_status",
     "Party.fax_error_code",
+    "Party.error_code",
     # RingCentral's token, which plugins are not shown
     "LogInfo.rc_access_token",
 }
