@@ -31,14 +31,18 @@ def test_the_subject_then_the_body() -> None:
 
 def test_format_language_and_zone() -> None:
     done = command("preview", str(SMS), "--format", "html", "--language", "es", "--zone", "Europe/Madrid")
-    assert done.out.startswith("Conversación por SMS con Maya Patel - 14 jul 2026\n\n<p><b>Conversación con Maya Patel")
+    assert done.out.startswith(
+        "Conversación por SMS con Maya Patel - 14 jul 2026\n\n<p><b>Conversación con Maya Patel"
+    )
     assert "<p>14 jul 2026, 5:00 CEST <b>Maya Patel</b>" in done.out
 
 
 def test_a_shared_thread_in_markdown() -> None:
     thread = (PAYLOADS / "11-shared-sms-thread.json").read_bytes()
     done = command("preview", "-", "--format", "markdown", "--language", "ja", stdin=thread)
-    assert done.out.startswith("共有SMSの会話: Maya Patel - 2026/07/16\n\n**共有SMSの会話: Maya Patel (+14155550142)**")
+    assert done.out.startswith(
+        "共有SMSの会話: Maya Patel - 2026/07/16\n\n**共有SMSの会話: Maya Patel (+14155550142)**"
+    )
 
 
 @pytest.mark.parametrize(

@@ -331,7 +331,7 @@ def test_null_is_as_good_as_absent() -> None:
 
 
 def test_unknown_fields_are_welcome() -> None:
-    sent = body([message(priority="High", readStatus=["?"])], isAssignedToMe=True, top={"new": {"x": [1]}})
+    sent = body([message(novelty="High", readStatus=["?"])], isAssignedToMe=True, top={"new": {"x": [1]}})
     assert parse(sent) == parse(body())
 
 

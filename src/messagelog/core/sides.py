@@ -68,7 +68,7 @@ def home(sides: Sides, conversation: Conversation, *numbers: str) -> str:
 
 
 def is_told(pins: Pins, content: Payload) -> bool:
-    """Whether all is journalled that a message's text takes from the CRM: which of a group's numbers are the contact's."""
+    """Whether all that a text takes from the CRM is journalled: which of a group's numbers are the contact's."""
     if pins.is_earlier or content.thread is not None or not content.conversation.is_group:
         return True
     return (content.sides or NOTHING_KNOWN).contact_numbers is not None

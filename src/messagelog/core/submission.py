@@ -8,7 +8,7 @@ import msgspec
 
 from messagelog.compose import Pins
 from messagelog.connectors import Connector
-from messagelog.core.answer import Answer, answer, nothing_left, nothing_to_do, refusal
+from messagelog.core.answer import Answer, answer, nothing_to_do, nothing_to_log, refusal
 from messagelog.core.calls import write_pins
 from messagelog.core.contacts import ChosenContact
 from messagelog.core.numbers import MOST_FORMATS
@@ -115,7 +115,7 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
         """All is logged, or of a kind that the CRM does not take; or nothing of it is left to be logged."""
         if self.plan.refused:
             return answer([], {}, crm=self._crm, refused=len(self.plan.refused))
-        return nothing_to_do() if self.plan.items and not self._is_empty else nothing_left()
+        return nothing_to_do() if self.plan.items and not self._is_empty else nothing_to_log()
 
     @property
     def _is_empty(self) -> bool:

@@ -37,6 +37,8 @@ else:
     OneOrMany = One = T | tuple[T | None, ...] | None
     Quantity = int | float | str
 
+Number = int | float
+
 LONGEST_ID = 255
 """Characters: what a column of the database holds, and far above what RingCentral sends."""
 

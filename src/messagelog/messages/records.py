@@ -5,6 +5,7 @@ import msgspec
 from messagelog.messages.fields import (
     Id,
     Many,
+    Number,
     One,
     OneOrMany,
     Quantity,
@@ -64,7 +65,7 @@ class Message(Record, frozen=True, kw_only=True):
     author: Party | None = None
     record_type: str | None = None
     availability: str | None = None
-    typing_duration_ms: Quantity | None = None
+    typing_duration_ms: Number | None = None
 
     def __post_init__(self) -> None:
         # A request may hold a thousand of these: what is tidy already is left as it is.
