@@ -66,6 +66,7 @@ VALUES: dict[str, Any] = {
     "user": "ada",
     "third_party_log_id": "a-1007",
     "contact_id": "c-7",
+    "conversation": "conversation-1007",
     "gone": "a-1007",
     "now": START + 10_000,
     "entry_hash": b"hash",

@@ -56,6 +56,7 @@ OURS: Final = (TENANT, PLATFORM)
 LOGS: Final = tuple(LogKey(TENANT, PLATFORM, id_) for id_ in ("log-a", "log-b"))
 IDS: Final = ("1", "2", "3", "4")
 NUMBER: Final = "+14155550142"
+DAYS: Final = ("log-a", 0, 2**52)
 NEW: Final = NewContactKey(TENANT, PLATFORM, "a key")
 PLACE: Final = TenantPlace(TENANT, PLATFORM, "https://crm.test")
 DAY_MS: Final = 24 * 3600 * 1000
@@ -233,6 +234,10 @@ WRITES: Final[dict[str, Any]] = {
 
 READS: Final[dict[str, Any]] = {
     "look_up": lambda we: we.read(lambda: scripts.look_up(we.key, IDS)),
+    "logs_of_days": lambda we: we.read(
+        lambda: scripts.look_up(we.key._replace(client_log_id="new"), IDS, DAYS)
+    ),
+    "holders": lambda we: we.read(lambda: scripts.holders(we.key, IDS)),
     "report_rows": lambda we: we.read(lambda: scripts.report_rows(we.key, IDS)),
     "entries_of": lambda we: _of_a_log(we, scripts.entries_of),
     "linked_activities": lambda we: _of_a_log(we, scripts.linked_activities),
@@ -289,7 +294,7 @@ NO_SCRIPTS: Final = {"Ask", "Do", "Fetch", "Params", "Script", "NoJournalId", "S
 
 
 def test_it_is_known_of_every_script_whose_rows_it_reads_and_writes() -> None:
-    assert set(scripts.__all__) - NO_SCRIPTS == {*WRITES, *READS, *OF_ALL} - {"attempt"}
+    assert set(scripts.__all__) - NO_SCRIPTS == {*WRITES, *READS, *OF_ALL} - {"attempt", "logs_of_days"}
 
 
 async def _furnished(we: Ours) -> None:

@@ -9,7 +9,7 @@ from messagelog.compose.recognise import count_entries
 from messagelog.compose.replace import append_thread_text, replace_thread
 from messagelog.compose.request import compose_request
 from messagelog.compose.thread import compose_thread, continued_heading, thread_blocks, thread_subject
-from messagelog.compose.times import pick_zone
+from messagelog.compose.times import pick_zone, zone_of
 
 __all__ = [
     "DEFAULT_LANGUAGE",
@@ -38,4 +38,5 @@ __all__ = [
     "subject_of",
     "thread_blocks",
     "thread_subject",
+    "zone_of",
 ]

@@ -19,12 +19,14 @@ import structlog
 from msgspec.structs import replace
 from structlog.contextvars import bind_contextvars
 
+from messagelog.compose import zone_of
 from messagelog.connectors import ConnectorError, Unavailable
 from messagelog.core import errands
 from messagelog.core.answer import Answer, nothing_to_do, nothing_to_log, refusal, uncertain, warned
 from messagelog.core.bulletin import Bulletin, Watch
 from messagelog.core.catching_up import CatchingUp
 from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
+from messagelog.core.days import joined, window_of
 from messagelog.core.plan import CREATE_NEW_CONTACT, day_in, next_step, plan_request
 from messagelog.core.plugins import LEFT_BY_PLUGINS
 from messagelog.core.settle import Abilities
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from messagelog.core.plugins import Plugins
     from messagelog.core.users import User, UserDirectory
     from messagelog.messages import Glance, LogRequest
-    from messagelog.storage import Acceptance, Claim, Sealer, Store
+    from messagelog.storage import Acceptance, Claim, LookUp, Sealer, Store
     from messagelog.storage.rows import PaceRow, Planner
 
 _BATCH: Final = 200
@@ -243,13 +245,15 @@ class Runtime:
 
     async def _logged(self, submission: Submission, until: float) -> Answer:
         """Journals what is not logged yet, and waits for its outcome."""
+        submission, known = await self._looked_up(submission)
         key = submission.plan.key
-        known = await self.store.read(lambda: scripts.look_up(key, submission.ids))
         holder = submission.holder(known)
         if holder is not None:
             return submission.held_by(holder)
         wanted = submission.wanted(known)
         if not wanted:
+            if known.contact_id is None and (other := await self._other_holder(submission)):
+                return submission.held_by(other)
             return submission.nothing_wanted()
         if self._stopping:
             raise Stopping
@@ -270,6 +274,24 @@ class Runtime:
                 await self._asked(key, watch.open_ids, last)
             await self._waited(key, watch, until, last)
         return submission.answer(wanted, watch.reports, known)
+
+    async def _looked_up(self, submission: Submission) -> tuple[Submission, LookUp]:
+        """What the journal knows of a request, and the request as that of the log that its day has already."""
+        plan, ids = submission.plan, submission.ids
+        window = window_of(plan)
+        known = await self.store.read(lambda: scripts.look_up(plan.key, ids, window))
+        day, known = joined(plan, known, day_in(zone_of(submission.locale.zone)))
+        if day is plan:
+            return submission, known
+        bind_contextvars(log=day.key.conversation_log_id)
+        return replace(submission, plan=day), known
+
+    async def _other_holder(self, submission: Submission) -> tuple[str, str] | None:
+        """Another contact (id, name) that all of a request is logged for, in a log that it does not name."""
+        key, ids = submission.plan.key, submission.ids
+        found = await self.store.read(lambda: scripts.holders(key, ids))
+        others = [contact for contact in found if contact[0] != submission.contact.id]
+        return others[0] if others and len(others) == len(found) else None
 
     @contextmanager
     def _held(self, submission: Submission) -> Iterator[None]:

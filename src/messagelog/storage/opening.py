@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from messagelog.storage.port import Store
 
-SCHEMA_VERSION: Final = "0013"
+SCHEMA_VERSION: Final = "0014"
 """The newest migration."""
 
 _SQLITE: Final = "sqlite:///"

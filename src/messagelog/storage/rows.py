@@ -276,8 +276,28 @@ class ClaimLost(Exception):
     """The lease ran out and somebody else has claimed the conversation log: what we know must not be written."""
 
 
+Window = tuple[str, int, int]
+"""A conversation's id, and from when until when (epoch ms) its logs are looked for."""
+
+
+class DayLog(msgspec.Struct, frozen=True):
+    """Another log of a conversation, and when the first and the last of its messages were sent."""
+
+    client_log_id: str
+    contact_id: str
+    contact_name: str
+    version: int
+    state: LogState
+    linked: bool
+    first_at: int
+    last_at: int
+
+
 class LookUp(msgspec.Struct, frozen=True):
-    """What the journal knows of a request: the ids that are not logged, and the conversation log if there is one."""
+    """What the journal knows of a request: the ids that are not logged, and the conversation log if there is one.
+
+    Where there is none, `days` are the other logs of the conversation with messages of about the same time.
+    """
 
     unlogged: frozenset[str]
     contact_id: str | None = None
@@ -285,6 +305,7 @@ class LookUp(msgspec.Struct, frozen=True):
     version: int | None = None
     state: LogState = LogState.OPEN
     linked: bool = False
+    days: tuple[DayLog, ...] = ()
 
 
 class Acceptance(msgspec.Struct, frozen=True):

@@ -65,6 +65,7 @@ conversation_logs = sa.Table(
     _partial("conversationLogsDueByTenant", '"dueAt" IS NOT NULL', "platform", "tenant", "dueAt"),
     sa.Index("conversationLogsByContact", "contactId", "tenant", "platform"),
     sa.Index("conversationLogsByTime", "updatedAt"),
+    sa.Index("conversationLogsByConversation", "conversationId", "tenant", "platform"),
 )
 
 # What a user's sign-in sets going again: few rows of many, and none while all is well.

@@ -183,7 +183,7 @@ def note(
     held = _held(log, (yield Fetch("lock_claim", key_params(log.key))))
     due_at = held.now + terms.lease_ms + terms.settle_ms
     waiting = [change_params(log, RowChange(id_, RowState.PLANNED)) for id_ in back]
-    place = {"tenant": log.key.tenant, "platform": log.key.platform}
+    place = key_params(log.key)
     told = [{**place, "id": id_, "payload": payload} for id_, payload in sorted((payloads or {}).items())]
     yield Together(
         Do("change_row", waiting),

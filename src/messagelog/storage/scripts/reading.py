@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from messagelog.storage.rows import LogState, LogSummary, LookUp, OpenCount, RowReport, RowState
+from msgspec.structs import replace
+
+from messagelog.storage.rows import DayLog, LogState, LogSummary, LookUp, OpenCount, RowReport, RowState
 from messagelog.storage.scripts.asking import Fetch, Together
 from messagelog.storage.scripts.values import KEY_COLUMNS, key_from, key_params, keyed_log_from, row_from
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from messagelog.storage.rows import LogKey, LogRow, MessageRow
+    from messagelog.storage.rows import LogKey, LogRow, MessageRow, Window
     from messagelog.storage.scripts.asking import Script
 
 
-def look_up(key: LogKey, ids: Sequence[str]) -> Script[LookUp]:
-    """What the journal knows of these message ids and of their conversation log, with one query."""
-    rows = yield Fetch("look_up", {**key_params(key), "ids": ids})
+def look_up(key: LogKey, ids: Sequence[str], window: Window | None = None) -> Script[LookUp]:
+    """What the journal knows of these message ids and of their conversation log, with one query.
+
+    With a `window` the conversation's other logs in it are looked for beside that, where this one is not there.
+    """
+    asked = Fetch("look_up", {**key_params(key), "ids": ids})
+    if window is None:
+        return _look_up((yield asked))
+    conversation_id, since, until = window
+    place = {**key_params(key), "conversation": conversation_id, "since": since, "until": until}
+    rows, days = yield Together(asked, Fetch("logs_of_days", place))
+    return replace(_look_up(rows), days=tuple(map(_day_log, days)))
+
+
+def _day_log(row: Sequence[Any]) -> DayLog:
+    log_id, contact_id, contact_name, version, state, linked, first_at, last_at = row
+    told = (contact_id, contact_name, version, LogState(state), bool(linked))
+    return DayLog(log_id, *told, first_at, last_at)
+
+
+def _look_up(rows: Sequence[Sequence[Any]]) -> LookUp:
     unlogged = frozenset(row[0] for row in rows if row[0] is not None)
     for id_, contact_id, contact_name, version, state, linked in rows:
         if id_ is None:
             return LookUp(unlogged, contact_id, contact_name, version, LogState(state), bool(linked))
     return LookUp(unlogged)
+
+
+def holders(key: LogKey, ids: Sequence[str]) -> Script[list[tuple[str, str]]]:
+    """The contacts (id, name) that these messages are logged for, in logs of this one's kind."""
+    rows = yield Fetch("holders", {**key_params(key), "ids": ids})
+    return [(contact_id, contact_name) for contact_id, contact_name in rows]
 
 
 def report_rows(key: LogKey, ids: Sequence[str]) -> Script[list[RowReport]]:

@@ -118,7 +118,7 @@ WHERE {this_row}
 -- What a row's text takes from the CRM, for a call that is about to leave.
 UPDATE "messageLogs"
 SET "payload" = :payload, "updatedAt" = {now}
-WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
+WHERE {this_row}
 
 -- name: change_waiting
 -- planned -> failed, waiting or parked, for the rows behind one that was: a user's, or everybody's. Those that wait
@@ -150,6 +150,38 @@ FROM {ids} AS wanted
 WHERE wanted.id NOT IN (
     SELECT "messageId" FROM "messageLogs"
     WHERE {these_rows} AND "state" = 'logged')
+
+-- name: logs_of_days
+-- The other logs of a conversation that have messages from :since to :until, where the log itself is not there; when
+-- the first and the last of their messages were sent.
+SELECT log."clientLogId", log."contactId", log."contactName", log."version", log."state",
+       log."thirdPartyLogId" IS NOT NULL OR log."earlier" IS NOT NULL,
+       (SELECT MIN(held."sentAt") FROM "messageLogs" AS held
+        WHERE held."clientLogId" = log."clientLogId" AND held."groupContactId" = log."groupContactId"
+          AND held."shared" = log."shared" AND held."tenant" = log."tenant" AND held."platform" = log."platform"),
+       (SELECT MAX(held."sentAt") FROM "messageLogs" AS held
+        WHERE held."clientLogId" = log."clientLogId" AND held."groupContactId" = log."groupContactId"
+          AND held."shared" = log."shared" AND held."tenant" = log."tenant" AND held."platform" = log."platform")
+FROM "conversationLogs" AS log
+WHERE log."conversationId" = :conversation AND log."tenant" = :tenant AND log."platform" = :platform
+  AND log."groupContactId" = :group_contact AND log."shared" = :shared
+  AND NOT EXISTS (SELECT 1 FROM "conversationLogs" WHERE {this_log})
+  AND EXISTS (SELECT 1 FROM "messageLogs" AS held
+              WHERE held."clientLogId" = log."clientLogId" AND held."groupContactId" = log."groupContactId"
+                AND held."shared" = log."shared" AND held."tenant" = log."tenant"
+                AND held."platform" = log."platform" AND held."sentAt" >= :since AND held."sentAt" < :until)
+ORDER BY log."createdAt", log."clientLogId"
+
+-- name: holders
+-- The contacts that some of these messages are logged for.
+SELECT DISTINCT log."contactId", log."contactName"
+FROM "messageLogs" AS held
+JOIN "conversationLogs" AS log
+  ON log."clientLogId" = held."clientLogId" AND log."groupContactId" = held."groupContactId"
+ AND log."shared" = held."shared" AND log."tenant" = held."tenant" AND log."platform" = held."platform"
+WHERE held."messageId" {in_ids} AND held."groupContactId" = :group_contact AND held."shared" = :shared
+  AND held."tenant" = :tenant AND held."platform" = :platform
+ORDER BY log."contactId"
 
 -- name: report_rows
 -- What became of these ids; of what is not done, why, and how long nobody works on its conversation log: what only
