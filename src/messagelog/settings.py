@@ -17,6 +17,7 @@ from messagelog.connectors.demo import DemoConnector
 from messagelog.connectors.outbound import NamedHosts
 from messagelog.core import Times
 from messagelog.core.asking import place_of
+from messagelog.core.numbers import is_country
 from messagelog.core.oauth import OAuthClient
 from messagelog.core.plugin_loading import BadPlugins, installed_plugins, load_plugins
 from messagelog.core.retention import Kept
@@ -78,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     row_days: float = 0.0
     language: str = "en"
     timezone: str = "UTC"
+    country: str = ""
     media_hosts: str = ""
     private_hosts: str = ""
     cors_origins: str = ANY
@@ -127,8 +129,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def locale(self) -> Locale:
-        """The language and the zone of users of whom nothing else is known."""
-        return Locale(self.language, self.timezone)
+        """The language, the zone and the country of users of whom nothing else is known."""
+        return Locale(self.language, self.timezone, self.country)
 
 
 def read_settings() -> Settings:
@@ -491,6 +493,10 @@ def _locale_problems(settings: Settings) -> list[str]:
         problems.append("MESSAGELOG_LANGUAGE must be a language, such as en or pt-BR.")
     if not is_zone(settings.timezone):
         problems.append("MESSAGELOG_TIMEZONE must be an IANA time zone, such as Europe/Berlin.")
+    if settings.country and not is_country(settings.country):
+        problems.append(
+            "MESSAGELOG_COUNTRY must be a country of ISO 3166 in two capital letters, such as US."
+        )
     return problems
 
 

@@ -55,6 +55,11 @@ def serve(**changes: str) -> Done:
         ("CONTACT_SECONDS", "-1", "MESSAGELOG_CONTACT_SECONDS must be a number of seconds, or 0."),
         ("CONTACT_SECONDS", "nan", "MESSAGELOG_CONTACT_SECONDS must be a number of seconds, or 0."),
         ("LANGUAGE", "English!", "MESSAGELOG_LANGUAGE must be a language, such as en or pt-BR."),
+        (
+            "COUNTRY",
+            "usa",
+            "MESSAGELOG_COUNTRY must be a country of ISO 3166 in two capital letters, such as US.",
+        ),
         ("TIMEZONE", "Mars", "MESSAGELOG_TIMEZONE must be an IANA time zone, such as Europe/Berlin."),
         ("DATABASE_URL", "", "MESSAGELOG_DATABASE_URL is missing: "),
         (
