@@ -82,9 +82,11 @@ class Message(Record, frozen=True, kw_only=True):
             assign(self, "from_", first(self.from_))
         if self.fax_page_count is not None:
             assign(self, "fax_page_count", quantity(self.fax_page_count))
-        if self.conversation_id is not None or self.conversation is not None:
+        if self.conversation is not None:
             assign(self, "conversation_id", self._find_conversation_id())
             assign(self, "conversation", None)
+        elif self.conversation_id is not None:
+            assign(self, "conversation_id", optional_identifier(self.conversation_id, "conversationId"))
 
     def _find_conversation_id(self) -> str | None:
         """The conversation's own id before the number beside it, which may be rounded; text before a number."""
