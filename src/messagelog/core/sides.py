@@ -104,8 +104,14 @@ def people_of(log: LogRow, pins: Pins, contents: Sequence[Payload]) -> People:
     sides = contents[0].sides or NOTHING_KNOWN
     every = (each.sides.contact_numbers or () for each in contents if each.sides is not None)
     numbers = tuple(dict.fromkeys(number for written in every for number in written))
-    phone = _phone(conversation, numbers)
+    phone = _guest_phone(contents[0]) or _phone(conversation, numbers)
     return People(log.contact_name or phone or "", phone, sides.user_name or None, numbers)
+
+
+def _guest_phone(content: Payload) -> str | None:
+    """The number at the other end of a shared thread, which is one, whatever its correspondents are."""
+    guest = content.thread.guest_party if content.thread is not None else None
+    return guest.phone_number if guest is not None else None
 
 
 def _phone(conversation: Conversation, contact_numbers: Sequence[str]) -> str | None:
