@@ -234,8 +234,8 @@ WRITES: Final[dict[str, Any]] = {
 
 READS: Final[dict[str, Any]] = {
     "look_up": lambda we: we.read(lambda: scripts.look_up(we.key, IDS)),
-    "logs_of_days": lambda we: we.read(
-        lambda: scripts.look_up(we.key._replace(client_log_id="new"), IDS, DAYS)
+    "look_around": lambda we: we.read(
+        lambda: scripts.look_around(we.key._replace(client_log_id="new"), IDS, f"c-{we.pick % 2}", DAYS)
     ),
     "holders": lambda we: we.read(lambda: scripts.holders(we.key, IDS)),
     "report_rows": lambda we: we.read(lambda: scripts.report_rows(we.key, IDS)),
@@ -294,7 +294,7 @@ NO_SCRIPTS: Final = {"Ask", "Do", "Fetch", "Params", "Script", "NoJournalId", "S
 
 
 def test_it_is_known_of_every_script_whose_rows_it_reads_and_writes() -> None:
-    assert set(scripts.__all__) - NO_SCRIPTS == {*WRITES, *READS, *OF_ALL} - {"attempt", "logs_of_days"}
+    assert set(scripts.__all__) - NO_SCRIPTS == {*WRITES, *READS, *OF_ALL} - {"attempt"}
 
 
 async def _furnished(we: Ours) -> None:

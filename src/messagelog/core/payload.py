@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from messagelog.core.sides import Sides, spelt
+from messagelog.core.sides import Sides, forgotten, spelt
 from messagelog.messages import Conversation, LogRequest, Message, Thread
 from messagelog.storage.rows import NewRow
 
@@ -96,8 +96,11 @@ def _payload(request: LogRequest, contact: tuple[str, str], sides: Sides, item: 
 
 
 def moved(sealer: Sealer, before: LogKey, after: LogKey, id_: str, sealed: bytes) -> bytes:
-    """A row's payload, sealed for the log that it goes to."""
-    return sealer.seal(sealer.open(sealed, *_context(before, id_)), *_context(after, id_))
+    """A row's payload, sealed for the log that it goes to. Which numbers are that contact's is not known yet."""
+    payload = _DECODER.decode(sealer.open(sealed, *_context(before, id_)))
+    if payload.sides is not None:
+        payload = replace(payload, sides=forgotten(payload.sides))
+    return sealer.seal(_ENCODER.encode(payload), *_context(after, id_))
 
 
 def _context(key: LogKey, id_: str) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.core.worker import Worker
 from messagelog.plugins import RequestContext
 from messagelog.storage import scripts
-from messagelog.storage.rows import LogKey, Terms
+from messagelog.storage.rows import LogKey, RowReport, RowState, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -269,6 +269,8 @@ class Runtime:
             acceptance = await asyncio.shield(accepting)
             if acceptance.held_by is not None:
                 return submission.held_by(acceptance.held_by)
+            for id_ in acceptance.twins:  # somebody was faster, in the contact's other kind of log
+                watch.tell(RowReport(id_, RowState.LOGGED, None, 0))
             last = until + self._grace - _LAST_MOMENT
             if acceptance.claim is None:  # others work on it, or nobody will for a while
                 await self._asked(key, watch.open_ids, last)
@@ -279,7 +281,7 @@ class Runtime:
         """What the journal knows of a request, and the request as that of the log that its day has already."""
         plan, ids = submission.plan, submission.ids
         window = window_of(plan)
-        known = await self.store.read(lambda: scripts.look_up(plan.key, ids, window))
+        known = await self.store.read(lambda: scripts.look_around(plan.key, ids, plan.contact_id, window))
         day, known = joined(plan, known, day_in(zone_of(submission.locale.zone)))
         if day is plan:
             return submission, known

@@ -41,6 +41,11 @@ class Sides(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 NOTHING_KNOWN = Sides()
 
 
+def forgotten(sides: Sides) -> Sides:
+    """The sides of a group's message that goes to another contact: the CRM has to be asked about that one."""
+    return replace(sides, contact_numbers=None, uncertain=False)
+
+
 def spelt(sides: Sides, message: Message, conversation: Conversation) -> Sides:
     """The sides with the spelling in which a message has the number of its only correspondent.
 

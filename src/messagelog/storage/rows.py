@@ -312,12 +312,14 @@ class Acceptance(msgspec.Struct, frozen=True):
     """What became of a request's rows.
 
     `held_by` (id, name) is set when the conversation log belongs to another contact: nothing was written then.
-    `due_ms` is how long the log waits for its next retry, where nobody works on it.
+    `due_ms` is how long the log waits for its next retry, where nobody works on it. `twins` are the ids that the same
+    contact's other kind of log has: they are left out.
     """
 
     claim: Claim | None = None
     held_by: tuple[str, str] | None = None
     due_ms: int | None = None
+    twins: frozenset[str] = frozenset()
 
 
 class RowReport(msgspec.Struct, frozen=True):

@@ -34,6 +34,7 @@ from messagelog.storage.scripts.values import (
     readable,
     row_from,
     row_params,
+    twin_params,
 )
 
 if TYPE_CHECKING:
@@ -64,18 +65,39 @@ def accept(work: NewWork, planner: Planner, terms: Terms) -> Script[Acceptance]:
     A log that waits because its CRM did not answer, for longer than a moment, is claimed early: somebody waits for it
     now, and the CRM may be back.
     Of two requests for one message, or for one new conversation log, the first to commit wins; the other finds its
-    rows there and joins. A log that belongs to another contact is left as it is.
+    rows there and joins. A log that belongs to another contact is left as it is. A message that is logged for the same
+    contact in its other kind of log, a group's or that of one to one, is the same message, and is left out.
     """
     ids = sorted({row.id for row in work.rows})
-    locked, found, waiting = yield Together(
+    locked, found, waiting, twins = yield Together(
         Fetch("lock_log", key_params(work.key)),
         Fetch("find_rows", {**key_params(work.key), "ids": ids}),
         _waiting(work.key, terms),
+        Fetch("twins", twin_params(work.key, work.contact_id, [] if work.key.shared else ids)),
     )
     known = {row.id: row for row in map(row_from, found)}
+    left_out = frozenset(id_ for (id_,) in twins if id_ not in known)
+    if left_out:
+        work = replace(work, rows=tuple(row for row in work.rows if row.id not in left_out))
+        if not work.rows:
+            return Acceptance(twins=left_out)
     if not locked:
-        return (yield from _accepted_first(work, known, planner, terms))
-    log, now = log_from(work.key, locked[0][:-1]), locked[0][-1]
+        acceptance = yield from _accepted_first(work, known, planner, terms)
+    else:
+        acceptance = yield from _accepted_next(work, known, locked[0], waiting, planner, terms)
+    return replace(acceptance, twins=left_out)
+
+
+def _accepted_next(  # noqa: PLR0917 - what the first look at the log has found
+    work: NewWork,
+    known: Mapping[str, MessageRow],
+    locked: Sequence[Any],
+    waiting: Sequence[Sequence[Any]],
+    planner: Planner,
+    terms: Terms,
+) -> Script[Acceptance]:
+    """The same with a conversation log that is there, and is ours until the transaction ends."""
+    log, now = log_from(work.key, locked[:-1]), locked[-1]
     if log.contact_id != work.contact_id:
         if log.third_party_log_id or log.earlier or log.due_at is not None or log.state is LogState.PARKED:
             return Acceptance(held_by=(log.contact_id, log.contact_name))

@@ -8,7 +8,14 @@ from msgspec.structs import replace
 
 from messagelog.storage.rows import DayLog, LogState, LogSummary, LookUp, OpenCount, RowReport, RowState
 from messagelog.storage.scripts.asking import Fetch, Together
-from messagelog.storage.scripts.values import KEY_COLUMNS, key_from, key_params, keyed_log_from, row_from
+from messagelog.storage.scripts.values import (
+    KEY_COLUMNS,
+    key_from,
+    key_params,
+    keyed_log_from,
+    row_from,
+    twin_params,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,18 +24,31 @@ if TYPE_CHECKING:
     from messagelog.storage.scripts.asking import Script
 
 
-def look_up(key: LogKey, ids: Sequence[str], window: Window | None = None) -> Script[LookUp]:
-    """What the journal knows of these message ids and of their conversation log, with one query.
+def look_up(key: LogKey, ids: Sequence[str]) -> Script[LookUp]:
+    """What the journal knows of these message ids and of their conversation log, with one query."""
+    return _look_up((yield Fetch("look_up", {**key_params(key), "ids": ids})))
 
-    With a `window` the conversation's other logs in it are looked for beside that, where this one is not there.
+
+def look_around(key: LogKey, ids: Sequence[str], contact_id: str, window: Window | None) -> Script[LookUp]:
+    """The same, and what is logged elsewhere: for the same contact in its other kind of log, it is logged.
+
+    In the `window` the conversation's other logs are looked for, where this one is not there.
     """
-    asked = Fetch("look_up", {**key_params(key), "ids": ids})
-    if window is None:
-        return _look_up((yield asked))
-    conversation_id, since, until = window
-    place = {**key_params(key), "conversation": conversation_id, "since": since, "until": until}
-    rows, days = yield Together(asked, Fetch("logs_of_days", place))
-    return replace(_look_up(rows), days=tuple(map(_day_log, days)))
+    asked = [
+        Fetch("look_up", {**key_params(key), "ids": ids}),
+        Fetch("twins", twin_params(key, contact_id, [] if key.shared else ids)),
+    ]
+    if window is not None:
+        conversation_id, since, until = window
+        place = {**key_params(key), "conversation": conversation_id, "since": since, "until": until}
+        asked.append(Fetch("logs_of_days", place))
+    rows, twins, *days = yield Together(*asked)
+    known = _look_up(rows)
+    return replace(
+        known,
+        unlogged=known.unlogged.difference(id_ for (id_,) in twins),
+        days=tuple(map(_day_log, days[0])) if days else (),
+    )
 
 
 def _day_log(row: Sequence[Any]) -> DayLog:

@@ -26,6 +26,16 @@ def key_params(key: LogKey) -> Params:
     }
 
 
+def twin_params(key: LogKey, contact_id: str, ids: Sequence[str]) -> Params:
+    """What finds messages in the same contact's other kind of log: a group's, or that of one to one."""
+    return {
+        **key_params(key),
+        "twin_group": "" if key.group_contact_id else contact_id,
+        "contact_id": contact_id,
+        "ids": ids,
+    }
+
+
 KEY_COLUMNS: Final = 5
 
 

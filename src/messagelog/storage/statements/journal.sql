@@ -172,6 +172,19 @@ WHERE log."conversationId" = :conversation AND log."tenant" = :tenant AND log."p
                 AND held."platform" = log."platform" AND held."sentAt" >= :since AND held."sentAt" < :until)
 ORDER BY log."createdAt", log."clientLogId"
 
+-- name: twins
+-- Which of these messages are logged, or on their way, for the same contact in its other kind of log: of a conversation
+-- that is seen as one to one in :twin_group, its group's; of a group in the conversation's (:twin_group is empty).
+SELECT held."messageId"
+FROM "messageLogs" AS held
+WHERE held."messageId" {in_ids} AND held."groupContactId" = :twin_group AND held."shared" = :shared
+  AND held."tenant" = :tenant AND held."platform" = :platform AND held."state" <> 'failed'
+  AND (CAST(:twin_group AS text) <> ''
+       OR EXISTS (SELECT 1 FROM "conversationLogs" AS log
+                  WHERE log."clientLogId" = held."clientLogId" AND log."groupContactId" = held."groupContactId"
+                    AND log."shared" = held."shared" AND log."tenant" = held."tenant"
+                    AND log."platform" = held."platform" AND log."contactId" = :contact_id))
+
 -- name: holders
 -- The contacts that some of these messages are logged for.
 SELECT DISTINCT log."contactId", log."contactName"
