@@ -505,10 +505,10 @@ LIMIT :limit
 
 -- name: lock_waiting
 -- A tenant's logs whose next retry is still to come, in the order of everybody who locks more than one.
-SELECT "conversationLogId"
+SELECT "clientLogId"
 FROM "conversationLogs"
 WHERE "platform" = :platform AND "tenant" = :tenant AND "dueAt" IS NOT NULL AND "dueAt" > (SELECT {now})
-ORDER BY "conversationLogId"
+ORDER BY "clientLogId"
 {lock}
 
 -- name: wake_waiting
