@@ -17,6 +17,7 @@ from messagelog.storage import open_store
 from messagelog.storage.opening import migrate
 from messagelog.storage.schema import metadata
 from support import COUNTS
+from support.proving import PROVE, SEED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -88,6 +89,8 @@ async def store(database_url: str) -> AsyncIterator[Store]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Prints how the schedules of the crash campaign ended: for each kind of CRM, over scenarios and databases."""
+    if PROVE:
+        terminalreporter.section(f"drawn with MESSAGELOG_SEED={SEED}")
     ended: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:

@@ -22,7 +22,7 @@ from messagelog.commands.erase import erase_app
 from messagelog.commands.export import export_app
 from messagelog.commands.keys import keys_app
 from messagelog.commands.operators import operators_app
-from messagelog.commands.options import DataOption
+from messagelog.commands.options import DataOption, JsonOption
 from messagelog.commands.serve import serve
 from messagelog.commands.shared import (
     checked,
@@ -35,7 +35,7 @@ from messagelog.commands.shared import (
 from messagelog.commands.tenants import tenants_app
 from messagelog.commands.users import users_app
 from messagelog.core.user_settings import AdminSetting, Locale, UserSettings, read_admin_settings
-from messagelog.listing import print_log, print_logs, printable_json
+from messagelog.listing import print_json, print_logs, print_whole_logs, say_what_is_left_out
 from messagelog.messages import BadRequest, parse_log_request
 from messagelog.server.manifest import build_manifest
 from messagelog.server.serving import CannotListen
@@ -46,9 +46,7 @@ from messagelog.storage.port import UnusableFile
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-app = typer.Typer(
-    help=messagelog.__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
-)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 EnvFileOption = Annotated[
@@ -57,8 +55,21 @@ EnvFileOption = Annotated[
 ]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"messagelog {messagelog.__version__}")  # noqa: T201 - the command's output
+        raise typer.Exit
+
+
 @app.callback(help=messagelog.__doc__)
-def main(env_file: EnvFileOption = None) -> None:
+def main(
+    env_file: EnvFileOption = None,
+    *,
+    version: Annotated[  # noqa: ARG001 - its callback has printed it
+        bool,
+        typer.Option("--version", help="Prints the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
     """Reads a file of settings, whatever the command is. What the environment says goes before what the file says."""
     load_settings_file(env_file)
 
@@ -139,7 +150,7 @@ def manifest(
     if platform and platform not in connectors:
         refuse(f"There is no platform {platform}: MESSAGELOG_CONNECTORS has {', '.join(sorted(connectors))}.")
     chosen = {platform: connectors[platform]} if platform else connectors
-    _print_json(build_manifest(chosen, settings.public_url, settings.oauth_redirect_uri))
+    print_json(build_manifest(chosen, settings.public_url, settings.oauth_redirect_uri))
 
 
 @app.command("migrate")
@@ -200,26 +211,34 @@ def logs(
     context: typer.Context,
     data: DataOption = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, the last changed first.")] = 50,
+    *,
+    json_: JsonOption = False,
 ) -> None:
     """Lists conversation logs with their states and reasons: in columns, or with tabs in a pipe."""
     if context.invoked_subcommand is not None:
+        if json_:
+            refuse(f"Put --json behind the command: messagelog logs {context.invoked_subcommand} --json")
         context.obj = data
         return
-    print_logs(_read(data, lambda: scripts.list_logs(limit)))
+    found = _read(data, lambda: scripts.list_logs(limit))
+    print_logs(found, as_json=json_)
+    if len(found) == limit:
+        say_what_is_left_out(limit, _read(data, scripts.count_logs))
 
 
 @logs_app.command("show")
 def show(
     context: typer.Context,
     id_: Annotated[str, typer.Argument(metavar="ID", help="A conversation log's id, or a message's.")],
+    *,
+    json_: JsonOption = False,
     data: DataOption = None,
 ) -> None:
     """Shows one conversation log with all its messageLogs rows."""
     found = _read(data or context.obj, lambda: scripts.show_logs(id_))
     if not found:
         refuse(f"There is no conversation log or message with the id {id_}.")
-    for log, rows in found:
-        print_log(log, rows)
+    print_whole_logs(found, as_json=json_)
 
 
 TenantOption = Annotated[str, typer.Option(help="Whose users: the tenant that the connector names at login.")]
@@ -229,7 +248,7 @@ PlatformOption = Annotated[str, typer.Option(help="The connector's name.")]
 @settings_app.command("show")
 def show_settings(tenant: TenantOption, platform: PlatformOption, data: DataOption = None) -> None:
     """Prints the settings for all users of a tenant, as JSON that `load` takes."""
-    _print_json(_with_settings(data, lambda kept: kept.admins(tenant, platform)))
+    print_json(_with_settings(data, lambda kept: kept.admins(tenant, platform)))
 
 
 @settings_app.command("load")
@@ -301,10 +320,6 @@ def _with_settings(data: Path | None, work: Callable[[UserSettings], Awaitable[A
         return in_store(database_url_of(data), lambda store: work(UserSettings(store, Locale())))
     except BadRequest as error:
         refuse(f"{error}.")
-
-
-def _print_json(value: Any) -> None:
-    print(printable_json(value, indent=2))  # noqa: T201 - the command's output
 
 
 def _demonstrate(work: Callable[[str, int, Path], None], host: str, port: int, data: Path) -> None:

@@ -1,9 +1,10 @@
-"""What lists of `messagelog` look like: columns on a terminal, lines with tabs in a pipe. Ids are never cut."""
+"""What lists of `messagelog` look like: columns on a terminal, lines with tabs in a pipe, JSON. Ids are never cut."""
 
 from __future__ import annotations
 
 import datetime as dt
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,18 +29,72 @@ _LOG_HEADS = (
 _ROW_HEADS = ("id", "state", "thirdPartyLogId", "userId", "updatedAt", "reason")
 
 
-def print_logs(summaries: Iterable[LogSummary]) -> None:
-    """Prints a line for each conversation log."""
-    print_table(_LOG_HEADS, [_log_values(each.log, each.counts) for each in summaries])
+def print_logs(summaries: Sequence[LogSummary], *, as_json: bool) -> None:
+    """Prints a line for each conversation log, or an array of them."""
+    if as_json:
+        print_json([_log_json(each.log, each.counts) for each in summaries])
+    else:
+        print_table(_LOG_HEADS, [_log_values(each.log, each.counts) for each in summaries])
 
 
-def print_log(log: LogRow, rows: Sequence[MessageRow]) -> None:
-    """Prints one conversation log and a line for each of its `messageLogs` rows."""
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row.state] = counts.get(row.state, 0) + 1
-    print_table(_LOG_HEADS, [_log_values(log, counts)])
-    print_table(_ROW_HEADS, [_row_values(log, row) for row in rows])
+def print_whole_logs(found: Sequence[tuple[LogRow, Sequence[MessageRow]]], *, as_json: bool) -> None:
+    """Prints conversation logs, each with a line for each of its `messageLogs` rows; or an array of them."""
+    counted = [(log, rows, Counter(str(row.state) for row in rows)) for log, rows in found]
+    if as_json:
+        print_json(
+            [
+                {**_log_json(log, counts), "messages": [_row_json(log, row) for row in rows]}
+                for log, rows, counts in counted
+            ]
+        )
+        return
+    for log, rows, counts in counted:
+        print_table(_LOG_HEADS, [_log_values(log, counts)])
+        print_table(_ROW_HEADS, [_row_values(log, row) for row in rows])
+
+
+def print_json(value: Any) -> None:
+    """Prints a value as JSON that a person can read too."""
+    print(printable_json(value, indent=2))  # noqa: T201 - the command's output
+
+
+def say_what_is_left_out(listed: int, total: int) -> None:
+    """Says on standard error how much of a list is left out, if something is."""
+    if listed < total:
+        print(f"{listed:,} of {total:,} are listed: --limit lists more.", file=sys.stderr)  # noqa: T201 - for a person
+
+
+def _log_json(log: LogRow, counts: dict[str, int]) -> dict[str, Any]:
+    return {
+        "tenant": log.key.tenant,
+        "platform": log.key.platform,
+        "conversationLogId": log.key.conversation_log_id,
+        "kind": log.key.kind,
+        "groupContactId": log.key.group_contact_id or None,
+        "conversationId": log.conversation_id,
+        "contactId": log.contact_id,
+        "contactName": log.contact_name,
+        "thirdPartyLogId": log.third_party_log_id,
+        "state": log.state,
+        "reason": log.reason,
+        "states": counts,
+        "dueAt": log.due_at,
+        "createdAt": log.created_at,
+        "updatedAt": log.updated_at,
+    }
+
+
+def _row_json(log: LogRow, row: MessageRow) -> dict[str, Any]:
+    return {
+        "id": log.key.shown(row.id),
+        "state": row.state,
+        "thirdPartyLogId": row.third_party_log_id,
+        "userId": row.user_id,
+        "reason": row.reason,
+        "sentAt": row.sent_at,
+        "createdAt": row.created_at,
+        "updatedAt": row.updated_at,
+    }
 
 
 def _log_values(log: LogRow, counts: dict[str, int]) -> tuple[str, ...]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import random
+import itertools
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -20,17 +19,12 @@ from support.campaign import (
     Scenario,
     campaign,
 )
+from support.proving import PAIRS, PROVE, drawing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from support.crm import Plain
-
-LONG = os.environ.get("MESSAGELOG_PROVE") == "1"
-"""Every schedule of two crashes, rather than a draw of them: for `make prove`."""
-
-PAIRS = 3
-"""How many of the schedules with two crashes are drawn for each scenario and kind of CRM."""
 
 
 @pytest.fixture
@@ -42,7 +36,7 @@ async def here(database_url: str) -> AsyncIterator[Campaign]:
     await store.close()
 
 
-@pytest.mark.timeout(3600 if LONG else 120)
+@pytest.mark.timeout(3600 if PROVE else 120)
 @pytest.mark.parametrize(
     ("scenario", "kind"),
     [
@@ -53,6 +47,7 @@ async def here(database_url: str) -> AsyncIterator[Campaign]:
 )
 async def test_every_schedule_of_one_crash_and_a_draw_of_two(
     here: Campaign,
+    database_url: str,
     scenario: Scenario,
     kind: type[Plain],
     record_property: Callable[[str, object], None],
@@ -61,12 +56,11 @@ async def test_every_schedule_of_one_crash_and_a_draw_of_two(
     assert not clean.problems, clean
     assert set(clean.states) == {"logged"}
     points = range(1, len(clean.passed) + 1)
-    draw = random.Random(f"{scenario.name} {kind.__name__}")
-    schedules: list[list[int | None]] = [[at] for at in points]
-    if LONG:
-        schedules += [[first, second] for first in points for second in points]
-    else:
-        schedules += [[draw.choice(points), draw.choice(points)] for _ in range(PAIRS)]
+    pairs = list(itertools.product(points, points))
+    if PAIRS is not None and len(pairs) > PAIRS:
+        draw = drawing(f"{database_url.partition(':')[0]} {scenario.name} {kind.__name__}")
+        pairs = draw.sample(pairs, PAIRS)
+    schedules: list[tuple[int, ...]] = [*((at,) for at in points), *pairs]
     ended: Counter[str] = Counter()
     for schedule in schedules:
         result = await here.run(scenario, kind, schedule)

@@ -50,9 +50,9 @@ SCANS: dict[str, str] = {
 }
 """Statements that read a whole table, and why they may."""
 
-FOR_PEOPLE = ("count_sealed_", "list_users", "list_tenants")
+FOR_PEOPLE = ("count_sealed_", "list_users", "list_tenants", "count_logs", "count_inbox", "count_audit")
 """How statements begin that the command line asks and no server does, but once in a database's life. They read a whole
-table, or all users for those of one tenant, and the databases differ in how they do.
+table to count it, or all users for those of one tenant, and the databases differ in how they do.
 """
 
 VALUES: dict[str, Any] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import re
 import shutil
 import signal
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from support.process import Running
-
-ROUNDS = int(os.environ.get("MESSAGELOG_ROUNDS", "0"))
-"""How often each of these tests does what it is about; 0 leaves it to the test, which stays quick."""
 
 SECRET = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 PATIENCE = 40.0

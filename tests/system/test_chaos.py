@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +10,7 @@ import pytest
 
 from messagelog.core import Times
 from messagelog.storage import scripts
+from support.proving import PROVE
 from support.requests import body, message, thread
 from support.site import ADA, GRACE, OTTO, site, until
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from support.site import Site
 
-PROVE: Final = bool(os.environ.get("MESSAGELOG_PROVE"))
 SECONDS: Final = 30.0 if PROVE else 0.5
 CONVERSATIONS: Final = 4
 PHASES: Final[tuple[dict[str, Any], ...]] = (

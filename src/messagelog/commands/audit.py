@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from messagelog.commands.options import DataOption
+from messagelog.commands.options import DataOption, JsonOption
 from messagelog.commands.shared import database_url_of, in_store
-from messagelog.listing import print_table
+from messagelog.listing import print_json, print_table, say_what_is_left_out
 from messagelog.storage import scripts
 
 if TYPE_CHECKING:
-    from messagelog.storage import AuditRow
+    from messagelog.storage import AuditRow, Store
 
 _HEADS: Final = ("at", "operator", "act", "role", "tenant", "platform", "subject")
 _MONTH: Final = dt.timedelta(days=30)
@@ -27,15 +27,26 @@ def audit(
         dt.datetime | None, typer.Option(help="From when on, in UTC; the last 30 days when it is left out.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 1000,
+    *,
+    json_: JsonOption = False,
     data: DataOption = None,
 ) -> None:
     """Lists what operators looked at and did, the newest first: in columns, or with tabs in a pipe."""
     begin = dt.datetime.now(dt.UTC) - _MONTH if since is None else since.replace(tzinfo=dt.UTC)
     begin_ms = int(begin.timestamp() * 1000)
-    rows = in_store(
-        database_url_of(data), lambda store: store.read(lambda: scripts.read_audit(begin_ms, limit, operator))
-    )
-    print_table(_HEADS, [_values(row) for row in rows])
+
+    async def read(store: Store) -> tuple[list[AuditRow], int]:
+        rows = await store.read(lambda: scripts.read_audit(begin_ms, limit, operator))
+        if len(rows) < limit:
+            return rows, len(rows)
+        return rows, await store.read(lambda: scripts.count_audit(begin_ms, operator))
+
+    rows, total = in_store(database_url_of(data), read)
+    if json_:
+        print_json(rows)
+    else:
+        print_table(_HEADS, [_values(row) for row in rows])
+    say_what_is_left_out(len(rows), total)
 
 
 def _values(row: AuditRow) -> tuple[str, ...]:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
-from messagelog.commands.options import DataOption
+from messagelog.commands.options import DataOption, JsonOption
 from messagelog.commands.people import sealed_database, whoever_runs_this
 from messagelog.commands.shared import database_url_of, in_store, refuse
-from messagelog.core.inbox import Inbox, NotThere
-from messagelog.listing import print_table, printable_json
+from messagelog.core.inbox import CAUSES, Inbox, NotThere, checked_cause
+from messagelog.listing import print_json, print_table, printable_json, say_what_is_left_out
+from messagelog.messages import BadRequest
 from messagelog.storage import scripts
 from messagelog.storage.rows import InboxFilter, LogKind
 
@@ -59,7 +60,23 @@ class Which(NamedTuple):
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A conversation log's id, or a message's.")]
 TenantOption = Annotated[str | None, typer.Option(help="Of this tenant alone.")]
 PlatformOption = Annotated[str | None, typer.Option(help="Of this connector alone.")]
-CauseOption = Annotated[str | None, typer.Option(help="The first word of the reason, such as rejected.")]
+
+
+def _known_cause(cause: str | None) -> str | None:
+    try:
+        return checked_cause(cause)
+    except BadRequest as error:
+        refuse(f"--{error}.")
+
+
+CauseOption = Annotated[
+    str | None,
+    typer.Option(
+        help="The first word of the reason, such as rejected.",
+        callback=_known_cause,
+        autocompletion=lambda: list(CAUSES),
+    ),
+]
 KindOption = Annotated[
     LogKind | None,
     typer.Option(help="Of this kind, where several have the id: a conversation, group or thread."),
@@ -89,23 +106,40 @@ def listing_of(state: State) -> Callable[..., None]:
         cause: CauseOption = None,
         limit: LimitOption = 50,
         data: DataOption = None,
+        *,
+        json_: JsonOption = False,
     ) -> None:
         wanted = InboxFilter(tenant, platform, state, cause)
 
-        async def read(store: Store) -> list[InboxEntry]:
-            return (await Inbox(store, whoever_runs_this()).entries(wanted, limit=limit)).entries
+        async def read(store: Store) -> tuple[list[InboxEntry], int]:
+            inbox = Inbox(store, whoever_runs_this())
+            page = await inbox.entries(wanted, limit=limit)
+            return page.entries, len(page.entries) if page.next is None else await inbox.count(wanted)
 
-        entries = in_store(database_url_of(data or context.obj), read)
-        print_table(_HEADS, [_entry_values(entry) for entry in entries])
+        entries, total = in_store(database_url_of(data or context.obj), read)
+        if json_:
+            print_json(entries)
+        else:
+            print_table(_HEADS, [_entry_values(entry) for entry in entries])
+        say_what_is_left_out(len(entries), total)
 
     return listed
 
 
-def causes(context: typer.Context, tenant: TenantOption = None, data: DataOption = None) -> None:
+def causes(
+    context: typer.Context,
+    tenant: TenantOption = None,
+    data: DataOption = None,
+    *,
+    json_: JsonOption = False,
+) -> None:
     """Counts what failed, is parked or waits, by its cause."""
     found = in_store(
         database_url_of(data or context.obj), lambda store: Inbox(store, whoever_runs_this()).causes(tenant)
     )
+    if json_:
+        print_json(found)
+        return
     print_table(
         _CAUSE_HEADS,
         [
@@ -127,6 +161,7 @@ def why(
     kind: KindOption = None,
     group_contact: GroupContactOption = None,
     text: TextOption = False,
+    json_: JsonOption = False,
     data: DataOption = None,
 ) -> None:
     """Shows what of a conversation log is not logged, and the calls that came to nothing."""
@@ -139,6 +174,9 @@ def why(
             details = await Inbox(store, whoever_runs_this(), sealer).entry(key, text=text)
         except NotThere:
             refuse(f"There is no conversation log with the id {id_} any more.")
+        if json_:
+            print_json(details)
+            return
         print_table(_HEADS, [_entry_values(details.entry)])
         print_table(_ROW_HEADS, [_row_values(row) for row in details.rows])
         print_table(_ATTEMPT_HEADS, [_attempt_values(attempt) for attempt in details.attempts])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -10,8 +10,9 @@ from rich.progress import Progress
 
 from messagelog import settings as configuration
 from messagelog.commands.keyed import opened, sealer_of
+from messagelog.commands.options import JsonOption
 from messagelog.commands.shared import checked, in_store, printed, refuse
-from messagelog.listing import print_table
+from messagelog.listing import print_json, print_table
 from messagelog.storage import Sealer, with_stored_keys
 from messagelog.storage.rotating import counted, rotate
 
@@ -29,10 +30,14 @@ Counts = dict[str, dict[bytes, int]]
 
 
 @keys_app.command("list")
-def list_keys() -> None:
+def list_keys(*, json_: JsonOption = False) -> None:
     """Lists the keys by their ids, and how many values of each table are sealed under each."""
     database_url, sealer = _settings()
-    _print_keys(sealer, in_store(database_url, counted))
+    counts = in_store(database_url, counted)
+    if json_:
+        print_json([_key_json(sealer, counts, key_id) for key_id in _key_ids(sealer, counts)])
+    else:
+        _print_keys(sealer, counts)
 
 
 @keys_app.command("rotate")
@@ -67,7 +72,6 @@ def _settings() -> tuple[str, Sealer]:
 
 
 def _print_keys(sealer: Sealer, counts: Counts) -> None:
-    unknown = sorted({key_id for each in counts.values() for key_id in each} - set(sealer.key_ids))
     print_table(
         ("key id", "secret", "signs tokens", *counts),
         [
@@ -77,9 +81,24 @@ def _print_keys(sealer: Sealer, counts: Counts) -> None:
                 "yes" if key_id == sealer.key_id else "no",
                 *(str(of_table.get(key_id, 0)) for of_table in counts.values()),
             )
-            for key_id in (*sealer.key_ids, *unknown)
+            for key_id in _key_ids(sealer, counts)
         ],
     )
+
+
+def _key_ids(sealer: Sealer, counts: Counts) -> list[bytes]:
+    """Those of the given secrets, the newest first, and then those that something is sealed under besides."""
+    unknown = {key_id for each in counts.values() for key_id in each} - set(sealer.key_ids)
+    return [*sealer.key_ids, *sorted(unknown)]
+
+
+def _key_json(sealer: Sealer, counts: Counts, key_id: bytes) -> dict[str, Any]:
+    return {
+        "keyId": key_id.hex(),
+        "secret": _which(sealer, key_id),
+        "signsTokens": key_id == sealer.key_id,
+        "sealed": {table: of_table.get(key_id, 0) for table, of_table in counts.items()},
+    }
 
 
 def _which(sealer: Sealer, key_id: bytes) -> str:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from messagelog.commands.options import DataOption
+from messagelog.commands.options import DataOption, JsonOption
 from messagelog.commands.people import whoever_runs_this
 from messagelog.commands.shared import database_url_of, in_store, printed, refuse
 from messagelog.core.operators import Operators, OperatorTaken, OperatorUnknown, Role, checked_name
 from messagelog.core.passwords import Passwords, check_password
-from messagelog.listing import print_table
+from messagelog.listing import print_json, print_table
 from messagelog.messages import BadRequest
 
 if TYPE_CHECKING:
@@ -37,10 +37,23 @@ RoleOption = Annotated[
 
 
 @operators_app.command("list")
-def list_operators(data: DataOption = None) -> None:
+def list_operators(*, json_: JsonOption = False, data: DataOption = None) -> None:
     """Lists the accounts, with their roles and the number of their sessions."""
-    rows = _with_operators(data, Operators.all)
-    print_table(_HEADS, [_values(row) for row in rows])
+    rows: list[OperatorRow] = _with_operators(data, Operators.all)
+    if json_:
+        print_json(
+            [
+                {
+                    "name": row.name,
+                    "roles": row.roles.split(),
+                    "sessions": row.sessions,
+                    "createdAt": row.created_at,
+                }
+                for row in rows
+            ]
+        )
+    else:
+        print_table(_HEADS, [_values(row) for row in rows])
 
 
 @operators_app.command("add")

@@ -10,3 +10,6 @@ import typer
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="The demo's folder, instead of MESSAGELOG_DATABASE_URL.")
 ]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Prints JSON, with names and times as the journal has them.")
+]

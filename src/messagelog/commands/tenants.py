@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from messagelog import settings as configuration
-from messagelog.commands.options import DataOption
+from messagelog.commands.options import DataOption, JsonOption
 from messagelog.commands.people import whoever_runs_this
 from messagelog.commands.shared import checked, database_url_of, in_store, printed, refuse
 from messagelog.core.tenants import HostTaken, Tenants, TenantUnknown
-from messagelog.listing import print_table
+from messagelog.listing import print_json, print_table
 from messagelog.messages import BadRequest
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def list_tenants(
     tenant: Annotated[str | None, typer.Argument(help="One tenant alone; all when it is left out.")] = None,
     *,
     platform: Annotated[str | None, typer.Option(help="At this platform alone.")] = None,
+    json_: JsonOption = False,
     data: DataOption = None,
 ) -> None:
     """Lists tenants in the order of their names, a line for each host that is theirs."""
@@ -40,7 +41,11 @@ def list_tenants(
             found += page.tenants
         return found
 
-    print_table(_HEADS, [_values(each) for each in in_store(database_url_of(data), listed)])
+    found = in_store(database_url_of(data), listed)
+    if json_:
+        print_json(found)
+    else:
+        print_table(_HEADS, [_values(each) for each in found])
 
 
 @tenants_app.command("move")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from messagelog.commands.options import DataOption
+from messagelog.commands.options import DataOption, JsonOption
 from messagelog.commands.shared import database_url_of, in_store, printed, refuse
-from messagelog.listing import print_table
+from messagelog.listing import print_json, print_table
 from messagelog.storage import scripts
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ _Key = tuple[str, str, str]
 @users_app.command("list")
 def list_users(
     tenant: Annotated[str | None, typer.Argument(help="One tenant's alone; all when it is left out.")] = None,
+    *,
+    json_: JsonOption = False,
     data: DataOption = None,
 ) -> None:
     """Lists users in the order of their ids; those who are not connected have to sign in again."""
@@ -36,7 +38,11 @@ def list_users(
     async def listed(store: Store) -> list[UserSummary]:
         return [user async for users in _batches(store, tenant) for user in users]
 
-    print_table(_HEADS, [_values(user) for user in in_store(database_url_of(data), listed)])
+    users = in_store(database_url_of(data), listed)
+    if json_:
+        print_json(users)
+    else:
+        print_table(_HEADS, [_values(user) for user in users])
 
 
 @users_app.command("sign-out")

@@ -30,7 +30,7 @@ from messagelog.core.inbox_shapes import (
     RetriedBatch,
 )
 from messagelog.core.operators import Role
-from messagelog.core.settle import first_reason
+from messagelog.core.settle import Trouble, first_reason
 from messagelog.messages import BadRequest
 from messagelog.storage import scripts
 from messagelog.storage.rows import (
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from messagelog.storage.rows import Attempt, Cause, Decision, InboxCount, Judge
 
 STATES: Final = ("failed", "parked", "waiting")
+CAUSES: Final = tuple(sorted({*Trouble, "expired"}))
+"""The first words of reasons: of those in trouble, and of those whose text was erased since."""
 
 _BATCH: Final = 50
 _LOOKS: Final = 5  # how often a log may get new rows between being looked at and being locked
@@ -71,6 +73,13 @@ class NotThere(LookupError):
 
 class Refusal(Exception):
     """What was asked for may not be done; its text is a sentence that says why."""
+
+
+def checked_cause(cause: str | None) -> str | None:
+    """The same cause; `BadRequest` for one that no reason begins with."""
+    if cause not in {None, *CAUSES}:
+        raise BadRequest("cause", f"expected one of {', '.join(CAUSES)}")
+    return cause
 
 
 class Inbox:
@@ -151,14 +160,8 @@ class Inbox:
         return await self._store.read(lambda: scripts.inbox_causes(tenant, since))
 
     async def count(self, wanted: InboxFilter) -> int:
-        """About how many logs are wanted: one with several causes is counted for each."""
-        return sum(
-            cause.logs
-            for cause in await self.causes(wanted.tenant)
-            if wanted.platform in {None, cause.platform}
-            and wanted.state in {None, cause.state}
-            and wanted.cause in {None, cause.cause}
-        )
+        """How many logs are wanted."""
+        return await self._store.read(lambda: scripts.count_inbox(wanted))
 
     async def export(
         self, wanted: InboxFilter | None = None, *, text: bool = False

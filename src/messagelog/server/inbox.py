@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from messagelog.core.inbox import Inbox, NotThere, Refusal
+from messagelog.core.inbox import Inbox, NotThere, Refusal, checked_cause
 from messagelog.core.operators import Role
 from messagelog.server.http import Refused, assembly_of, read_form
 from messagelog.server.operators import operator_of, private
@@ -140,4 +140,4 @@ async def _answered(inbox: Inbox, form: LogForm, asked: Callable[[LogKey], Await
 
 
 def _wanted(form: InboxForm) -> InboxFilter:
-    return InboxFilter(form.tenant, form.platform, form.state, form.cause)
+    return InboxFilter(form.tenant, form.platform, form.state, checked_cause(form.cause))

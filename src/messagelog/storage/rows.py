@@ -394,7 +394,7 @@ class TenantMoved(Exception):
     """A tenant was moved to another host while somebody signed in at the one that it had."""
 
 
-class UserSummary(msgspec.Struct, frozen=True):
+class UserSummary(msgspec.Struct, frozen=True, rename="camel"):
     """A user, for lists; `connected` is whether there are credentials to call the CRM with."""
 
     tenant: str

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from messagelog.storage.opening import sqlite_path
-from support.processes import ROUNDS, Times, journal
+from support.processes import Times, journal
+from support.proving import ROUNDS
 from support.site import ADA
 from system.kill.clients import Clients, at_work
 from system.kill.conversations import conversations

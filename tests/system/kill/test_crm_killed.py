@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.processes import ROUNDS, Times
+from support.processes import Times
+from support.proving import ROUNDS, drawing
 from system.kill.clients import Clients, at_work, held
 from system.kill.conversations import conversations
 
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 MOMENTS: tuple[Moment, ...] = (held, at_work)
 TIMES = Times(call=1.5, lease=3.5)
+OUTAGES = max(1, ROUNDS // 3)
+"""How often: after each, the circuits are waited for."""
 
-pytestmark = pytest.mark.timeout(120 + 60 * ROUNDS)
+pytestmark = pytest.mark.timeout(120 + 200 * OUTAGES)
 
 
 @pytest.mark.parametrize("database", ["sqlite_file", "postgres_of_its_own"])
@@ -30,14 +32,14 @@ async def test_a_crm_that_is_killed_and_comes_back(
     crm = await machine.crm()
     clients = Clients(database_url, crm, await machine.server(database_url, crm.url, TIMES))
     sent: list[Conversation] = []
-    for number in range(ROUNDS or 1):
+    for number in range(OUTAGES):
         for moment in MOMENTS:
             new = conversations(f"{moment.__name__} {number}")
             sent += new
             await clients.begin()
             await clients.have_sent(new)
             await clients.at_ease()
-            await moment(clients, new, Random(f"{database} {moment.__name__} {number}"))
+            await moment(clients, new, drawing(f"{database} {moment.__name__} {number}"))
             await clients.crm.kill()
             clients.crm = await machine.crm(port=crm.port)
             await clients.begin()

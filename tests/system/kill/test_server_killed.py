@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.processes import ROUNDS, Times
+from support.processes import Times
+from support.proving import ROUNDS, drawing
 from system.kill.clients import Clients, answered, at_work, held
 from system.kill.conversations import conversations
 
@@ -37,7 +37,7 @@ async def test_a_server_that_is_killed_again_and_again(
             sent += new
             await clients.begin()
             await clients.have_sent(new)
-            await moment(clients, new, Random(f"{database} {moment.__name__} {number}"))
+            await moment(clients, new, drawing(f"{database} {moment.__name__} {number}"))
             await clients.server.kill()
             again = await clients.hear()
             clients.server = await machine.server(database_url, crm.url, TIMES)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.processes import ROUNDS, journal, until
+from support.processes import journal, until
+from support.proving import ROUNDS, drawing
 from support.requests import START, body, message, thread
 from support.site import ADA
 from system.processes.cluster import SERVERS
@@ -81,7 +81,7 @@ async def test_different_messages_of_one_new_conversation(cluster: Cluster, dela
     for each in rounds(delay_ms):
         name = f"different {delay_ms} {each}"
         numbers = list(range(1, 9 if delay_ms == SLOW else 51))
-        Random(name).shuffle(numbers)
+        drawing(name).shuffle(numbers)
         answers = await asyncio.gather(*(cluster.log(number, request(name, number)) for number in numbers))
         assert are_good(answers, [numbered(name, number)[0] for number in numbers]), answers
         states = await log_states(cluster, f"{name}/7/13/2026")
@@ -105,7 +105,7 @@ async def test_shuffled_snapshots_of_one_shared_thread(cluster: Cluster, delay_m
         name = f"thread {delay_ms} {each}"
         texts = [numbered(name, number)[1] for number in range(1, 51)]
         sizes = list(range(1, 51))
-        Random(name).shuffle(sizes)
+        drawing(name).shuffle(sizes)
         requests = [thread(*texts[:size], id_=name) for size in sizes]
         answers = await asyncio.gather(
             *(cluster.log(size, made) for size, made in zip(sizes, requests, strict=True))
@@ -121,9 +121,10 @@ async def test_shuffled_snapshots_of_one_shared_thread(cluster: Cluster, delay_m
 async def test_one_of_four_is_killed_in_the_middle(cluster: Cluster, each: int) -> None:
     """Each server is at work on a conversation of its own, with messages from everywhere, when one of them dies."""
     names = [f"killed {each} {number}" for number in range(SERVERS)]
-    dead = Random(each).randrange(SERVERS)
+    draw = drawing(f"killed {each}")
+    dead = draw.randrange(SERVERS)
     later = [(name, number) for name in names for number in range(2, 21)]
-    Random(each).shuffle(later)
+    draw.shuffle(later)
     wanted = [(name, 1) for name in names] + later
     sent = await begun(cluster, wanted)
     await until(lambda: texts_in(cluster, names[dead], 6), "it is in the middle")

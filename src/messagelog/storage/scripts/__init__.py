@@ -6,7 +6,7 @@ that is run again after a deadlock starts from nothing. What a script is given i
 """
 
 from messagelog.storage.scripts.asking import Ask, Do, Fetch, Params, Script, Together
-from messagelog.storage.scripts.audit import look_at_rows, read_audit, record_audit, recorded
+from messagelog.storage.scripts.audit import count_audit, look_at_rows, read_audit, record_audit, recorded
 from messagelog.storage.scripts.claiming import accept, claim, note, save
 from messagelog.storage.scripts.contacts import (
     claim_new_contact,
@@ -27,6 +27,7 @@ from messagelog.storage.scripts.erasing import (
 )
 from messagelog.storage.scripts.inbox import (
     attempts_of,
+    count_inbox,
     decide,
     inbox,
     inbox_causes,
@@ -51,6 +52,7 @@ from messagelog.storage.scripts.operators import (
 )
 from messagelog.storage.scripts.pacing import active_paces, change_pace, list_paces
 from messagelog.storage.scripts.reading import (
+    count_logs,
     count_open,
     due_logs,
     entries_of,
@@ -131,6 +133,9 @@ __all__ = [
     "claim",
     "claim_new_contact",
     "claim_refresh",
+    "count_audit",
+    "count_inbox",
+    "count_logs",
     "count_open",
     "count_sealed",
     "decide",

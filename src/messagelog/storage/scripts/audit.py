@@ -46,6 +46,12 @@ def read_audit(since: int, limit: int, operator: str | None = None) -> Script[li
     return [AuditRow(*row) for row in rows]
 
 
+def count_audit(since: int, operator: str | None = None) -> Script[int]:
+    """How much was recorded since a time (epoch ms): of one operator, or of all."""
+    rows = yield Fetch("count_audit", {"since": since, "operator": operator})
+    return int(rows[0][0])
+
+
 def look_at_rows(
     key: LogKey, ids: Sequence[str], look: Callable[[MessageRow], AuditEntry]
 ) -> Script[list[MessageRow]]:

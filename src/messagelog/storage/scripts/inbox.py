@@ -102,6 +102,20 @@ def inbox_causes(tenant: str | None, since: int) -> Script[list[Cause]]:
     return [Cause(*row) for row in rows]
 
 
+def count_inbox(wanted: InboxFilter) -> Script[int]:
+    """How many conversation logs have a row in trouble."""
+    rows = yield Fetch(
+        "count_inbox",
+        {
+            "tenant": wanted.tenant,
+            "platform": wanted.platform,
+            "state": wanted.state,
+            "cause": wanted.cause,
+        },
+    )
+    return int(rows[0][0])
+
+
 def rows_not_logged(key: LogKey) -> Script[list[MessageRow]]:
     """The rows of a conversation log that are not done. Their text is not read, but whether there is any."""
     return [row_from(values) for values in (yield Fetch("rows_not_logged", key_params(key)))]

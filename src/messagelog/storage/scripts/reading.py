@@ -142,6 +142,12 @@ def list_logs(limit: int) -> Script[list[LogSummary]]:
     return [LogSummary(log, dict(states)) for log, states in zip(logs, counts, strict=True)]
 
 
+def count_logs() -> Script[int]:
+    """How many conversation logs there are, of all tenants."""
+    rows = yield Fetch("count_logs", {})
+    return int(rows[0][0])
+
+
 def show_logs(id_: str) -> Script[list[tuple[LogRow, list[MessageRow]]]]:
     """The conversation logs that are shown with this id, or hold a message that is, each with all its rows."""
     params = {"shown": id_, "ids": _without_contact(id_)}

@@ -99,6 +99,17 @@ FROM "messageLogs"
 WHERE {this_log}
 GROUP BY "state"
 
+-- name: count_inbox
+-- How many conversation logs have a row in trouble that is asked for, for people.
+SELECT COUNT(*)
+FROM (
+    SELECT DISTINCT {log_key} FROM "messageLogs"
+    WHERE "reason" IS NOT NULL AND (CAST(:tenant AS text) IS NULL OR "tenant" = :tenant)
+      AND (CAST(:platform AS text) IS NULL OR "platform" = :platform)
+      AND (CAST(:state AS text) IS NULL
+           OR CASE WHEN "state" IN ('failed', 'parked') THEN "state" ELSE 'waiting' END = :state)
+      AND (CAST(:cause AS text) IS NULL OR {cause} = :cause)) AS found
+
 -- name: inbox_causes
 -- How many messages, of how many conversation logs, came into trouble since :since, for what, and when.
 SELECT "tenant", "platform", CASE WHEN "state" IN ('failed', 'parked') THEN "state" ELSE 'waiting' END, {cause},

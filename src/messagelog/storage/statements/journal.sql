@@ -271,6 +271,10 @@ WHERE "reason" IS NOT NULL AND "state" <> 'logged'
 GROUP BY "platform", "state"
 ORDER BY "platform", "state"
 
+-- name: count_logs
+-- How many conversation logs there are, for people.
+SELECT COUNT(*) FROM "conversationLogs"
+
 -- name: list_logs
 -- Conversation logs, the last changed first, for people.
 SELECT {log_key}, {log_values}
@@ -556,10 +560,10 @@ LIMIT :limit
 
 -- name: lock_waiting
 -- A tenant's logs whose next retry is still to come, in the order of everybody who locks more than one.
-SELECT "conversationLogId"
+SELECT "clientLogId"
 FROM "conversationLogs"
 WHERE "platform" = :platform AND "tenant" = :tenant AND "dueAt" IS NOT NULL AND "dueAt" > (SELECT {now})
-ORDER BY "conversationLogId"
+ORDER BY "clientLogId"
 {lock}
 
 -- name: wake_waiting
@@ -646,6 +650,12 @@ FROM "audit"
 WHERE "at" >= :since
 ORDER BY "at" DESC
 LIMIT :limit
+
+-- name: count_audit
+-- How much was recorded since :since, of an operator or of all, for people.
+SELECT COUNT(*)
+FROM "audit"
+WHERE "at" >= :since AND (CAST(:operator AS text) IS NULL OR "operator" = :operator)
 
 -- name: read_audit_of
 -- What was recorded of one operator since :since, the newest first.
