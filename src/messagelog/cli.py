@@ -20,6 +20,7 @@ from messagelog.commands.backup import backup, restore
 from messagelog.commands.config import config_app
 from messagelog.commands.erase import erase_app
 from messagelog.commands.export import export_app
+from messagelog.commands.journal import journal_app
 from messagelog.commands.keys import keys_app
 from messagelog.commands.operators import operators_app
 from messagelog.commands.options import DataOption, JsonOption
@@ -93,6 +94,7 @@ app.command("audit")(audit)
 app.command()(backup)
 app.command()(restore)
 app.add_typer(config_app, name="config")
+app.add_typer(journal_app, name="journal")
 app.add_typer(keys_app, name="keys")
 app.add_typer(users_app, name="users")
 app.add_typer(tenants_app, name="tenants")

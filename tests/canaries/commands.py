@@ -70,8 +70,10 @@ CASES: Final[dict[str, Case]] = {
     "keys list": Case(),
     "keys rotate": Case(),
     "export contact": Case("acme demo --phone {phone}", place=TEXT_OUTPUT),
+    "journal show": Case(),
     "erase user": Case("acme oauth-crm u-ada --yes"),
     "erase tenant": Case("acme --yes"),
+    "journal new-id": Case("--yes"),
     "audit": Case(),
     "serve": Case(code=2),
 }

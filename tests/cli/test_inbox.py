@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from messagelog.listing import printable_json
 from messagelog.storage.opening import migrate
 from support.process import Done, command, running
-from support.requests import body, message
+from support.requests import MAYA, OMAR, body, message
 from support.site import ADA, OTTO, SECRET, refusal, site
 
 if TYPE_CHECKING:
@@ -187,3 +187,46 @@ def test_a_terminal_sees_how_far_it_has_come(folder: Path) -> None:
         os.close(master)
     assert "3/3" in text
     assert "3 messages of 3 conversation logs are tried again." in text
+
+
+def test_a_groups_log_is_linked_by_who_has_the_secret(folder: Path) -> None:
+    async def log_a_group(here: Site) -> None:
+        await here.token()
+        here.crm.refuse = lambda _call: refusal(422)
+        group = body(message(9, "plan 9"), conversation="c9", correspondents=(MAYA, OMAR))
+        await here.log(group)
+
+    here_and_now(folder, log_a_group)
+    secret = (folder / "secret-key").read_text()
+    (folder / "secret-key").unlink()
+    refused = logs(folder, "link", "9-c-1", "c-2", "Omar Reyes")
+    assert (refused.code, refused.out) == (2, "")
+    assert "The demo's key cannot be read" in refused.err
+    (folder / "secret-key").write_text(secret)
+    linked = logs(folder, "link", "9-c-1", "c-2", "Omar Reyes")
+    assert linked.out == "c9/7/13/2026-c-2 goes to Omar Reyes (c-2) when it is tried again.\n"
+    assert logs(folder, "why", "9-c-1").err == "There is no conversation log or message with the id 9-c-1.\n"
+    assert logs(folder, "why", "9-c-2", "--text").out.count("plan 9") == 1
+    assert logs(folder, "retry", "9-c-2").out == "1 messages are tried again.\n"
+
+
+def test_of_several_logs_with_one_id_one_is_named_by_its_kind(folder: Path) -> None:
+    async def log_both(here: Site) -> None:
+        await here.token()
+        here.crm.refuse = lambda _call: refusal(422)
+        for people, log, number in (((MAYA, OMAR), "777", 20), ((MAYA,), "777-c-1", 21)):
+            made = body(message(number), conversation=log, correspondents=people)
+            made["logInfo"]["conversationLogId"] = log
+            await here.log(made)
+
+    here_and_now(folder, log_both)
+    several = logs(folder, "why", "777-c-1")
+    assert several.code == 2
+    assert several.err == (
+        "Several have this id: say --kind (acme at demo, a group for c-1; acme at demo, a conversation).\n"
+    )
+    assert "20-c-1\tfailed" in logs(folder, "why", "777-c-1", "--kind", "group").out
+    assert "20-c-1\tfailed" in logs(folder, "why", "777-c-1", "--group-contact", "c-1").out
+    assert "21\tfailed" in logs(folder, "why", "777-c-1", "--kind", "conversation").out
+    retried = logs(folder, "retry", "777-c-1", "--kind", "conversation")
+    assert retried.out == "1 messages are tried again.\n"

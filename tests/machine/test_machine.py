@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,7 +27,9 @@ from messagelog.connectors import (
     Rejected,
     Unavailable,
 )
-from messagelog.storage import open_store, scripts
+from messagelog.core.inbox import Inbox, NotThere, Refusal
+from messagelog.core.operators import local_operator
+from messagelog.storage import LogKey, Sealer, open_store, scripts
 from support.campaign import Campaign, ExternalIds, ReadBackOnly, Search, buried
 from support.crashing import Crashed, Fuse
 from support.crm import Activity, Crm, Plain
@@ -34,6 +37,7 @@ from support.proving import PROVE, SEED
 from support.requests import MAYA, OMAR, body, message, parsed, thread
 from support.settling import settled
 from support.virtual import LoopClock, StillStore, VirtualLoop
+from support.world import SECRET
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
 
 USERS = ("acme/ada", "acme/grace", "otto/otto")
 DAY, GROUP, THREAD = "day", "group", "thread"
+CONTACTS = {"c-1": "Maya Patel", "c-2": "Omar Reyes"}
 FAULTS: dict[str, tuple[ConnectorError, bool]] = {
     "unavailable": (Unavailable("no connection"), False),
     "refused": (Rejected("HTTP 422", status=422), False),
@@ -57,10 +62,11 @@ FAULTS: dict[str, tuple[ConnectorError, bool]] = {
 
 @dataclass
 class Expected:
-    """What one tenant's conversation must come to: the texts in order, and what people wrote."""
+    """What one tenant's conversation must come to: the texts in order, and what people wrote; and whose log it is."""
 
     sent: int = 0
     notes: list[str] = field(default_factory=list)
+    contact: str = "c-1"
 
 
 class Machine(RuleBasedStateMachine):
@@ -120,7 +126,7 @@ class Machine(RuleBasedStateMachine):
         expected = self._expected(user, conversation)
         expected.sent = max(1, expected.sent + more)
         self.faults = list(faults)
-        request = self._request(user, conversation, expected.sent)
+        request = self._request(user, conversation, expected)
         self.runner.run(self._sent(user, request, copies, crash))
         self.faults = []
 
@@ -145,6 +151,14 @@ class Machine(RuleBasedStateMachine):
         """The user signs in, and what has waited for her goes on."""
         self.refused.discard(user)
         self.runner.run(self._signed_in(user))
+
+    @rule(user=st.sampled_from(USERS))
+    def give_the_group_to_another_contact(self, user: str) -> None:
+        """An operator links a group's log and retries it: from then on the client sends it for that contact."""
+        expected = self._expected(user, GROUP)
+        other = next(contact for contact in CONTACTS if contact != expected.contact)
+        if self.runner.run(self._linked(user.partition("/")[0], expected.contact, other)):
+            expected.contact = other
 
     @rule()
     def restart(self) -> None:
@@ -192,7 +206,7 @@ class Machine(RuleBasedStateMachine):
             await self._settled()
             expected.sent += 1
             user = next(user for user in USERS if user.startswith(tenant))
-            await self._submitted(user, self._request(user, conversation, expected.sent))
+            await self._submitted(user, self._request(user, conversation, expected))
         await self._settled()
         for (tenant, conversation), expected in self.expected.items():
             mark = _mark(tenant, conversation)
@@ -287,10 +301,22 @@ class Machine(RuleBasedStateMachine):
         self.faults.pop(0)
         return error
 
-    def _request(self, user: str, conversation: str, sent: int) -> dict[str, Any]:
+    async def _linked(self, tenant: str, contact: str, other: str) -> bool:
+        """Whether a group's log may go to another contact, and does; what had failed of it is tried there."""
+        inbox = Inbox(self.store, local_operator("grace"), Sealer(SECRET))
+        key = LogKey(tenant, "memory", f"{GROUP}/7/13/2026", group_contact_id=contact)
+        try:
+            await inbox.link(key, other, CONTACTS[other])
+        except (NotThere, Refusal):
+            return False
+        with suppress(Refusal):
+            await inbox.retry(key._replace(group_contact_id=other))
+        return True
+
+    def _request(self, user: str, conversation: str, expected: Expected) -> dict[str, Any]:
         tenant = user.partition("/")[0]
         mark = _mark(tenant, conversation)
-        texts = [f"{mark} {number:02}." for number in range(1, sent + 1)]
+        texts = [f"{mark} {number:02}." for number in range(1, expected.sent + 1)]
         if conversation == THREAD:
             return thread(*texts, id_="thread-1")
         both = (MAYA, OMAR) if conversation == GROUP else (MAYA,)
@@ -298,7 +324,14 @@ class Machine(RuleBasedStateMachine):
             message(f"{number}{len(conversation)}", text, at=_time(number))
             for number, text in enumerate(texts)
         ]
-        return body(*messages, conversation=conversation, correspondents=both)
+        contact = expected.contact
+        return body(
+            *messages,
+            conversation=conversation,
+            correspondents=both,
+            contact=contact,
+            name=CONTACTS[contact],
+        )
 
     def _expected(self, user: str, conversation: str) -> Expected:
         return self.expected.setdefault((user.partition("/")[0], conversation), Expected())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from messagelog.core.operators import Role
-from support.requests import body, message
+from support.requests import MAYA, OMAR, body, message
 from support.site import refusal
 
 if TYPE_CHECKING:
@@ -125,3 +125,61 @@ async def test_what_is_in_the_crm_is_marked_and_linked(here: Site) -> None:
     reply = await post(here, "/done", grace, **KEY, thirdPartyLogId="by-hand", everything=True)
     assert (reply.body["planned"], reply.body["logged"]) == (0, 2)
     assert await here.states() == {"1": "logged", "2": "logged"}
+
+
+# ------------------------------------------------------------------------- logs that are shown with one id
+
+
+def group(*messages: dict[str, Any], log: str = "777") -> dict[str, Any]:
+    """A group's messages, under this id of its log, for Maya."""
+    made = body(*messages, conversation=log, correspondents=(MAYA, OMAR))
+    made["logInfo"]["conversationLogId"] = log
+    return made
+
+
+def day(*messages: dict[str, Any], log: str) -> dict[str, Any]:
+    made = body(*messages, conversation=log)
+    made["logInfo"]["conversationLogId"] = log
+    return made
+
+
+@SQLITE_ONLY
+async def test_of_several_logs_with_one_id_one_is_named_by_its_kind(here: Site) -> None:
+    await here.token()
+    here.crm.refuse = lambda _call: refusal(422)
+    await here.log(group(message(1)))
+    await here.log(day(message(2), log="777-c-1"))
+    here.crm.refuse = lambda _call: None
+    grace = await here.operator("grace", Role.ACT)
+    entries = (await post(here, "", grace)).body["entries"]
+    told = {(each["conversationLogId"], each["kind"], each["groupContactId"]) for each in entries}
+    assert told == {("777-c-1", "group", "c-1"), ("777-c-1", "conversation", None)}
+    key = {"tenant": "acme", "platform": "demo", "conversationLogId": "777-c-1"}
+    refused = await post(here, "/entry", grace, **key)
+    assert (refused.status, refused.body.partition(":")[0]) == (409, "Several conversation logs have this id")
+    for kind, id_ in (("group", "1-c-1"), ("conversation", "2")):
+        shown = (await post(here, "/entry", grace, **key, kind=kind)).body
+        assert [row["id"] for row in shown["rows"]] == [id_]
+    assert (await post(here, "/entry", grace, **key, kind="thread")).status == 404
+    assert (await post(here, "/entry", grace, **key, groupContactId="c-1")).body["entry"]["kind"] == "group"
+    assert (await post(here, "/entry", grace, **key, kind="day")).status == 400
+    assert (await post(here, "/retry", grace, **key, kind="conversation")).body["planned"] == 1
+    await here.until_logged("2")
+    assert (await here.states())["1-c-1"] == "failed"
+
+
+@SQLITE_ONLY
+async def test_a_groups_log_that_is_linked_has_another_id(here: Site) -> None:
+    await here.token()
+    here.crm.refuse = lambda _call: refusal(422)
+    await here.log(group(message(1)))
+    here.crm.refuse = lambda _call: None
+    grace = await here.operator("grace", Role.ACT)
+    key = {"tenant": "acme", "platform": "demo", "conversationLogId": "777-c-1"}
+    linked = await post(here, "/link", grace, **key, contactId="c-2", contactName="Omar Reyes")
+    assert linked.body == {"conversationLogId": "777-c-2", "planned": 0, "logged": 0, "withoutText": 0}
+    assert (await post(here, "/retry", grace, **key)).status == 404
+    assert (await post(here, "/retry", grace, **{**key, "conversationLogId": "777-c-2"})).body["planned"] == 1
+    await here.until_logged("1-c-2")
+    (activity,) = await here.activities()
+    assert activity["contact_id"] == "c-2"

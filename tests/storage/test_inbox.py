@@ -11,9 +11,9 @@ import pytest
 from msgspec.structs import replace
 
 from messagelog.storage import ClaimLost, LogKey, RowChange, RowState, scripts
-from messagelog.storage.rows import Attempt, AuditEntry, Decision, InboxFilter, InboxPlace, Undecided
+from messagelog.storage.rows import Attempt, AuditEntry, Decision, InboxFilter, InboxPlace, Move, Undecided
 from messagelog.storage.scripts.inbox import KEPT_ATTEMPTS
-from storage.journal import KEY, Journal, became, opened
+from storage.journal import KEY, Journal, became, opened, payloads, run_sql
 
 if TYPE_CHECKING:
     from messagelog.storage.rows import Seen
@@ -226,6 +226,79 @@ async def test_a_row_that_another_log_takes_meanwhile_is_left_to_it(
     rows = await journal.store.read(lambda: scripts.rows_not_logged(log_key(9)))
     assert [(row.id, row.state) for row in rows] == [("1", RowState.PLANNED)]
     assert await journal.rows() == {}
+
+
+# -------------------------------------------------------------------------- a group's log is moved
+
+OF_ONE = KEY._replace(group_contact_id="c-1")
+OF_OTHER = KEY._replace(group_contact_id="c-2")
+MOVE = Move(OF_OTHER, lambda id_, sealed: sealed + f" for {id_}".encode())
+
+
+def to_other(seen: Seen) -> Decision:
+    if seen.taken:
+        return Decision(refused="It is taken.")
+    return Decision(replace(seen.log, key=OF_OTHER, contact_id="c-2", conversation_id="conv-c-2"))
+
+
+async def moved(journal: Journal, *ids: str) -> Decision | None:
+    locks = (OF_ONE, OF_OTHER, *(key.row(id_) for key in (OF_ONE, OF_OTHER) for id_ in sorted(ids)))
+    entry = AuditEntry("grace", "link", "act", KEY.tenant, KEY.platform, OF_ONE.conversation_log_id)
+    script = partial(scripts.decide, OF_ONE, set(ids), to_other, entry, MOVE)
+    return await journal.store.write(script, locks=locks)
+
+
+async def test_a_log_is_moved_with_its_rows_and_attempts(journal: Journal, database_url: str) -> None:
+    claim = await journal.claimed("1", key=OF_ONE)
+    await journal.save(
+        claim.log, became(RowState.FAILED, "1", reason="rejected: no"), attempt=Attempt("create", "Rejected")
+    )
+    await moved(journal, "1")
+    assert await journal.states(OF_OTHER) == {"1": "failed"}
+    assert payloads(database_url) == {"1-c-2": b"text 1 0 for 1"}
+    log = await journal.log(OF_OTHER)
+    assert (log.contact_id, log.conversation_id, log.key) == ("c-2", "conv-c-2", OF_OTHER)
+    assert len(await journal.store.read(lambda: scripts.attempts_of(OF_OTHER))) == 1
+    assert await journal.store.read(lambda: scripts.logs_shown_as(OF_ONE.conversation_log_id)) == []
+    stored = run_sql(database_url, 'SELECT "id" FROM "journal"')
+    assert [(log.journal,)] == stored, "its keys are this journal's from now on"
+
+
+async def test_of_two_that_take_one_contact_one_is_first(journal: Journal, database_url: str) -> None:
+    """A request for the other contact at the same moment, in another process."""
+    async with opened(database_url, journal.clock) as store:
+        other = Journal(store, journal.clock, terms=replace(journal.terms, owner="other"))
+        for number in range(8):
+            run_sql(database_url, 'DELETE FROM "messageLogs"')
+            run_sql(database_url, 'DELETE FROM "conversationLogs"')
+            await journal.with_failed("1", "2", key=OF_ONE)
+            ids = ("1", "2") if number % 2 else ("2", "1")
+            decision, accepted = await asyncio.gather(
+                moved(journal, "1", "2"), other.accept(*ids, key=OF_OTHER, contact="c-2")
+            )
+            assert decision is not None
+            left = await journal.store.read(lambda: scripts.logs_shown_as(OF_ONE.conversation_log_id))
+            assert bool(left) == (decision.refused is not None), "moved, or refused"
+            assert accepted.held_by is None
+            assert len(await journal.states(OF_OTHER)) == 2, "all of it is there, once"
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_a_row_that_another_log_takes_is_not_moved(journal: Journal, database_url: str) -> None:
+    await journal.with_failed("1", "2", key=OF_ONE)
+    async with await psycopg.AsyncConnection.connect(database_url) as other:
+        await other.execute("""SELECT 1 FROM "messageLogs" WHERE "messageId" = '1' FOR UPDATE""")
+        moving = asyncio.create_task(moved(journal, "1", "2"))
+        await waits_for_a_lock(database_url)
+        await other.execute(
+            """UPDATE "messageLogs" SET "clientLogId" = 'log-9', "state" = 'planned' WHERE "messageId" = '1'"""
+        )
+        await other.commit()
+        await moving
+    assert await journal.states(OF_OTHER) == {"2": "failed"}
+    assert run_sql(
+        database_url, """SELECT "clientLogId", "groupContactId" FROM "messageLogs" WHERE "id" = '1-c-1'"""
+    ) == [("log-9", "c-1")]
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

@@ -41,12 +41,16 @@ EITHER_WAY = {
 
 _OF_TENANT = "a tenant is erased so seldom that no index waits for it, and these tables are small"
 
+_OF_COPY = "the whole of a copied database, while no server runs on it"
+
 SCANS: dict[str, str] = {
     "drop_users_of_tenant": _OF_TENANT,
     "drop_user_settings_of_tenant": _OF_TENANT,
     "drop_contacts_of_tenant": _OF_TENANT,
     "drop_new_contacts_of_tenant": _OF_TENANT,
     "move_users": "a CRM moves so seldom that no index waits for it",
+    "let_go_of_rows": _OF_COPY,
+    "let_go_of_logs": _OF_COPY,
 }
 """Statements that read a whole table, and why they may."""
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from messagelog.connectors import AuthExpired, ConnectorError, Credentials, RateLimited, Unavailable
+from messagelog.connectors import AuthExpired, ConnectorError, Credentials, RateLimited, Rejected, Unavailable
 from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.calls import Caller
+from messagelog.core.inbox import Inbox, Refusal
 from messagelog.core.media import MediaFetcher
-from messagelog.storage import LogKey, Sealer, Store
-from messagelog.storage.scripts import Fetch, Script
+from messagelog.core.operators import local_operator
+from messagelog.storage import LogKey, Sealer, Store, scripts
+from messagelog.storage.scripts import Fetch, Script, Together
 from messagelog.storage.scripts.values import key_params
 from support.crashing import CrashingStore, Fuse, wired
 from support.crm import Appending, Crm, Finding, Plain, ReadingBack, Upserting
@@ -25,7 +27,11 @@ from support.settling import settled
 from support.world import SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+
+    from support.crm import Call
+
+    Operating = Callable[[Runtime, dict[str, Any]], Coroutine[Any, Any, None]]
 
     from support.virtual import LoopClock
 
@@ -94,6 +100,9 @@ class Scenario:
     The process may crash during the last request; those before are the past. From then on the next writes end with
     `faults` (None: one that does not). With `signs_in` the user signs in again after her request. In the end the
     client sends `later`, or the last request again.
+
+    With `links` the CRM refuses the contact that it was sent for, and an operator gives the log to this one (id, name)
+    and tries it again; she dies with the process, and does what is left in the next one.
     """
 
     name: str
@@ -105,6 +114,7 @@ class Scenario:
     later: dict[str, Any] | None = None
     faults: tuple[ConnectorError | None, ...] = ()
     signs_in: bool = False
+    links: tuple[str, str] | None = None
     kinds: tuple[type[Plain], ...] = KINDS
 
     def key(self, tenant: str, contact: str = "c-1") -> LogKey:
@@ -216,6 +226,20 @@ SCENARIOS = (
         kinds=RUNNING,
     ),
     Scenario("group", (body(ONE, TWO, correspondents=(MAYA, OMAR)),), ("text-01.", "text-02.")),
+    Scenario(
+        "a group goes to another contact",
+        (body(ONE, TWO, correspondents=(MAYA, OMAR)),),
+        ("text-01.", "text-02."),
+        later=body(ONE, TWO, correspondents=(MAYA, OMAR), contact="c-2", name="Omar Reyes"),
+        links=("c-2", "Omar Reyes"),
+    ),
+    Scenario(
+        "a group goes to another contact, and on",
+        (body(ONE, correspondents=(MAYA, OMAR)),),
+        ("text-01.", "text-02."),
+        later=body(ONE, TWO, correspondents=(MAYA, OMAR), contact="c-2", name="Omar Reyes"),
+        links=("c-2", "Omar Reyes"),
+    ),
 )
 
 
@@ -255,15 +279,25 @@ class Campaign:
             await self._live(tenant, connector, fuse, request)
         faults = list(scenario.faults)
         again = scenario.signs_in
+        linking = scenario.links is not None
         passed: list[str] = []
         died_at: list[str] = []
         for at in crashes:
             fuse = Fuse(at)
-            await self._live(tenant, connector, fuse, scenario.requests[-1], faults=faults, signs_in=again)
+            operator = self._operator(tenant, scenario) if linking else None
+            await self._live(
+                *(tenant, connector, fuse, scenario.requests[-1]),
+                faults=faults,
+                signs_in=again,
+                operator=operator,
+            )
             passed = passed or fuse.passed
             if fuse.dead:
                 died_at.append(fuse.passed[-1])
         last = scenario.later or scenario.requests[-1]
+        if linking:  # what she had begun she ends, before the client sends it for the other contact
+            operator = self._operator(tenant, scenario)
+            await self._live(tenant, connector, Fuse(), scenario.requests[-1], operator=operator)
         await self._live(tenant, connector, Fuse(), last, faults=faults, settle=True, signs_in=again)
         states = Counter(await self.store.read(lambda: _rows(tenant, scenario)))
         return judged(scenario, kind, crm, states, Result(passed=passed, died_at=died_at))
@@ -278,11 +312,17 @@ class Campaign:
         faults: list[ConnectorError | None] | None = None,
         settle: bool = False,
         signs_in: bool = False,
+        operator: Operating | None = None,
     ) -> None:
         """One process: it starts, takes up what is due, is sent the request, and lives until it is idle or dead."""
         wired(connector.crm, fuse, [] if faults is None else faults)
         runtime = self.runtime(connector, fuse)
-        life = asyncio.create_task(self._lived(runtime, tenant, request, settle=settle, signs_in=signs_in))
+        if operator is None:
+            living = self._lived(runtime, tenant, request, settle=settle, signs_in=signs_in)
+        else:
+            _refuse_contact(connector.crm, "c-1")
+            living = operator(runtime, request)
+        life = asyncio.create_task(living)
         death = asyncio.create_task(fuse.died.wait())
         await asyncio.wait([life, death], return_when=asyncio.FIRST_COMPLETED)
         death.cancel()
@@ -305,6 +345,40 @@ class Campaign:
             if signs_in:
                 await runtime.users.sign_in(connector, Credentials(api_key=f"{tenant}/ada"), "")
                 await self._settled(runtime)
+
+    def _operator(self, tenant: str, scenario: Scenario) -> Operating:
+        """What the client and an operator do in one process: it is sent, linked to another contact, and tried again.
+
+        Of a log that is the other contact's already nothing is sent again: that would be another log's beginning.
+        """
+        assert scenario.links is not None
+        contact, name = scenario.links
+        before, after = scenario.key(tenant), scenario.key(tenant, contact)
+
+        async def operate(runtime: Runtime, request: dict[str, Any]) -> None:
+            user = await runtime.users.sign_in(
+                runtime.connectors["memory"], Credentials(api_key=f"{tenant}/ada"), ""
+            )
+            await self._settled(runtime)
+            inbox = Inbox(runtime.store, local_operator("grace"), Sealer(SECRET))
+            moved = {key for key in await self._keys(contact, tenant) if key == after}
+            if not moved:
+                await runtime.submit(user, parsed(request))
+                await self._settled(runtime)
+                with suppress(Refusal):  # nothing is in doubt
+                    # She has looked: a contact that is refused has nothing.
+                    await inbox.retry(before, not_in_crm=True)
+                    await self._settled(runtime)
+                await inbox.link(before, contact, name)
+            with suppress(Refusal):  # all of it is logged by now
+                await inbox.retry(after)
+            await self._settled(runtime)
+
+        return operate
+
+    async def _keys(self, contact: str, tenant: str) -> list[LogKey]:
+        logs = await self.store.read(lambda: scripts.logs_of_contact(tenant, "memory", contact))
+        return [log.key for log, _ in logs]
 
     async def _settled(self, runtime: Runtime) -> None:
         """Lets time pass until nothing is due any more: leases end, searches settle, retries come."""
@@ -345,6 +419,10 @@ def judged(scenario: Scenario, kind: type[Plain], crm: Crm, states: Counter[str]
         result.problems.append("an activity is longer than the limit")
     if set(states) == {"logged"} and texts != expected:
         result.problems.append(f"lost, though all is logged: {texts}")
+    if scenario.links is not None and {each.contact_id for each in crm.activities.values()} - {
+        scenario.links[0]
+    }:
+        result.problems.append("something is with the contact that it was taken from")
     if kind in RESOLVABLE and set(states) != {"logged"}:
         result.problems.append(f"not logged: {states}")
     if "parked" in states and not any(_during_a_call(point) for point in result.died_at):
@@ -375,9 +453,29 @@ _CALLING = frozenset(
 
 
 def _rows(tenant: str, scenario: Scenario) -> Script[list[str]]:
-    """The states of the scenario's rows."""
-    rows = yield Fetch("rows_of_log", key_params(scenario.key(tenant)))
-    return [row[5] for row in rows]
+    """The states of the scenario's rows, those that are left behind by a link too."""
+    contacts = ["c-1", *(scenario.links or ())[:1]]
+    keys = dict.fromkeys(scenario.key(tenant, contact) for contact in contacts)
+    found = yield Together(*(Fetch("rows_of_log", key_params(key)) for key in keys))
+    return [row[5] for rows in found for row in rows]
+
+
+def _refuse_contact(crm: Crm, contact: str) -> None:
+    """The CRM has no such contact any more: it takes nothing for it."""
+    before = crm.before
+
+    def refusing(call: Call) -> ConnectorError | None:
+        error = before(call) if before is not None else None
+        if (
+            error is None
+            and call.kind == "create"
+            and call.log is not None
+            and call.log.contact.id == contact
+        ):
+            return Rejected("HTTP 422", status=422)
+        return error
+
+    crm.before = refusing
 
 
 def _batching(kind: type[Plain], scenario: Scenario) -> type[Plain]:

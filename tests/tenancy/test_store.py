@@ -289,6 +289,7 @@ OF_ALL: Final = {
     "count_sealed": "for the operator's command: numbers",
     "find_keys": "the server's own keys of hashes",
     "journal_id": "the journal's own",
+    "part_from_original": "for the operator's command, on a copy of a database: what is everybody's",
     "logs_shown_as": "for operators: keys of logs, of which the one is taken that they name",
 }
 """What reads of all tenants, and why that shows no user anything."""

@@ -104,7 +104,7 @@ INBOX: Final[dict[str, dict[str, Any]]] = {
         "body_example": _KEY,
         "answer": InboxDetails,
         "example": _DETAILS,
-        "refuses": (404,),
+        "refuses": _DECIDED,
     },
     "POST /operators/inbox/export": {
         "body": ExportInboxForm,

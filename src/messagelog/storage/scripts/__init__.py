@@ -35,7 +35,7 @@ from messagelog.storage.scripts.inbox import (
     look_at_texts,
     rows_not_logged,
 )
-from messagelog.storage.scripts.journal import NoJournalId, journal_id
+from messagelog.storage.scripts.journal import NoJournalId, journal_id, part_from_original
 from messagelog.storage.scripts.operators import (
     add_operator,
     begin_session,
@@ -188,6 +188,7 @@ __all__ = [
     "move_tenant",
     "next_due",
     "note",
+    "part_from_original",
     "read_audit",
     "read_settings",
     "record_audit",

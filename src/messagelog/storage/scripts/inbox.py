@@ -170,6 +170,7 @@ def decide(
         return decision
     if move is not None and decision.log is not None and decision.log.key == move.to:
         yield from _moved(key, decision.log, rows, move)
+        key = move.to
     states = {row.id: row.state for row in rows}
     # In the order in which every request locks them.
     changes = sorted(decision.changes, key=lambda change: change.id)

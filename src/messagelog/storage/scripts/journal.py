@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from messagelog.storage.scripts.asking import Fetch
+from messagelog.storage.scripts.asking import Do, Fetch, Together
+from messagelog.storage.scripts.audit import record_audit
 
 if TYPE_CHECKING:
+    from messagelog.storage.rows import AuditEntry
     from messagelog.storage.scripts.asking import Script
+
+COPIED: Final = "copied: the journal that this one is a copy of goes on with it"
 
 
 class NoJournalId(Exception):
@@ -21,3 +25,18 @@ def journal_id() -> Script[str]:
         raise NoJournalId("the table journal is empty: restore it from a backup")
     id_: str = rows[0][0]
     return id_
+
+
+def part_from_original(id_: str, entry: AuditEntry) -> Script[None]:
+    """Gives a copied journal this id, lets go of everything that is the original's, and records it.
+
+    What the original has in the CRM counts as logged, and nothing is added to its activities. What it has not logged
+    yet has failed here.
+    """
+    yield Together(
+        Do("forget_journal_id", [{}]),
+        Do("keep_journal_id", [{"journal": id_}]),
+        Do("let_go_of_rows", [{"reason": COPIED}]),
+        Do("let_go_of_logs", [{"journal": id_, "blocks": b""}]),
+    )
+    yield from record_audit([entry])

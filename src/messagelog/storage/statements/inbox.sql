@@ -134,11 +134,11 @@ SET "groupContactId" = :to, "conversationLogId" = :shown_log, "conversationId" =
 WHERE {this_log}
 
 -- name: move_row
--- One of its messages, whose text is sealed for where it goes.
+-- One of its messages, whose text is sealed for where it goes; unless another log has taken it meanwhile.
 UPDATE "messageLogs"
 SET "groupContactId" = :to, "id" = :shown, "conversationLogId" = :shown_log, "conversationId" = :conversation,
     "payload" = :payload
-WHERE {this_row}
+WHERE {this_row} AND "clientLogId" = :log
 
 -- name: move_attempts
 UPDATE "attempts" SET "groupContactId" = :to WHERE {this_log}

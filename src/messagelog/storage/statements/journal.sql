@@ -798,3 +798,23 @@ RETURNING "id"
 -- name: journal_id
 -- The id of this journal: the table has one row.
 SELECT "id" FROM "journal"
+
+-- name: forget_journal_id
+DELETE FROM "journal"
+
+-- name: keep_journal_id
+INSERT INTO "journal" ("id", "createdAt") VALUES (:journal, {now})
+
+-- name: let_go_of_rows
+-- What another journal goes on with -> failed. What has failed is not touched, since nobody goes on with it by herself.
+UPDATE "messageLogs"
+SET "state" = 'failed', "reason" = :reason, "updatedAt" = {now}
+WHERE "state" NOT IN ('logged', 'failed')
+
+-- name: let_go_of_logs
+-- No activity is this journal's, and no call under way: whatever comes next makes an activity, under a key of its own.
+UPDATE "conversationLogs"
+SET "journal" = :journal, "generation" = "generation" + 1, "thirdPartyLogId" = NULL, "earlier" = NULL, "createdBy" = NULL,
+    "blocks" = :blocks, "bodySize" = 0, "state" = 'open', "reason" = NULL, "owner" = NULL, "fence" = "fence" + 1,
+    "dueAt" = NULL, "call" = NULL, "callUser" = NULL, "callVersion" = 0, "callBefore" = NULL, "tries" = 0, "asks" = 0,
+    "refusals" = 0

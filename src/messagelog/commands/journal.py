@@ -1,0 +1,54 @@
+"""`messagelog journal`: the id that external ids carry, and a new one for a copy of a database."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from messagelog.commands.options import DataOption
+from messagelog.commands.people import whoever_runs_this
+from messagelog.commands.shared import database_url_of, in_store, printed
+from messagelog.core.operators import Role
+from messagelog.storage import AuditEntry, scripts
+
+if TYPE_CHECKING:
+    from messagelog.storage import Store
+
+journal_app = typer.Typer(
+    help="Shows the journal's id, and makes a copy of a database a journal of its own.", no_args_is_help=True
+)
+
+_MEANT = (
+    "Is this database a copy, and do no servers run on it? What the original has under way is let go of here."
+)
+
+
+@journal_app.command("show")
+def show(data: DataOption = None) -> None:
+    """Shows the id that this journal's external ids carry."""
+    printed(in_store(database_url_of(data), lambda store: store.read(scripts.journal_id)))
+
+
+@journal_app.command("new-id")
+def new_id(
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Does not ask whether it is meant.")] = False,
+    data: DataOption = None,
+) -> None:
+    """Makes a copy of a database a journal of its own, while no server runs on it.
+
+    From then on it takes nothing in the CRM that is the original's: it adds nothing to the original's activities, and
+    does not go on with what the original has not logged yet. That has failed here, and can be tried again.
+    """
+    if not yes:
+        typer.confirm(_MEANT, abort=True)
+    id_ = secrets.token_hex(4)
+    entry = AuditEntry(whoever_runs_this().name, "new_journal_id", Role.ADMINISTER, subject=id_)
+
+    async def part(store: Store) -> None:
+        await store.write(lambda: scripts.part_from_original(id_, entry))
+
+    in_store(database_url_of(data), part)
+    printed(f"The journal's id is {id_}.")
