@@ -1,4 +1,6 @@
-"""Every point at which a process can die, once and twice: never twice in the CRM, never lost, never unseen."""
+"""Every point at which a process can die or meet an error of its own, once and twice: never twice in the CRM, never
+lost, never unseen.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ import pytest
 from messagelog.storage import open_store
 from support import COUNTS
 from support.campaign import (
+    AWAY_ERROR,
     RESOLVABLE,
     SCENARIOS,
     Campaign,
@@ -20,6 +23,8 @@ from support.campaign import (
     Scenario,
     campaign,
 )
+from support.crashing import Mishap
+from support.slipping import Slip
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -30,7 +35,10 @@ LONG = os.environ.get("MESSAGELOG_PROVE") == "1"
 """Every schedule of two crashes, rather than a draw of them: for `make prove`."""
 
 PAIRS = 3
-"""How many of the schedules with two crashes are drawn for each scenario and kind of CRM."""
+"""How many of the schedules with two mishaps are drawn for each scenario and kind of CRM."""
+
+ERRORS = (None, Slip, AWAY_ERROR)
+"""What may happen at a point: the process dies, a mistake of ours shows, or the database is away."""
 
 
 @pytest.fixture
@@ -51,7 +59,7 @@ async def here(database_url: str) -> AsyncIterator[Campaign]:
         for kind in scenario.goes_to
     ],
 )
-async def test_every_schedule_of_one_crash_and_a_draw_of_two(
+async def test_every_schedule_of_one_mishap_and_a_draw_of_two(
     here: Campaign,
     scenario: Scenario,
     kind: type[Plain],
@@ -59,14 +67,15 @@ async def test_every_schedule_of_one_crash_and_a_draw_of_two(
 ) -> None:
     clean = await here.run(scenario, kind, [None])
     assert not clean.problems, clean
-    assert set(clean.states) == {"logged"}
+    assert set(clean.states) == {"logged"} or scenario.faults
     points = range(1, len(clean.passed) + 1)
     draw = random.Random(f"{scenario.name} {kind.__name__}")
-    schedules: list[list[int | None]] = [[at] for at in points]
+    schedules = [[Mishap(at, error)] for error in ERRORS for at in points]
     if LONG:
-        schedules += [[first, second] for first in points for second in points]
-    else:
-        schedules += [[draw.choice(points), draw.choice(points)] for _ in range(PAIRS)]
+        schedules += [[Mishap(first), Mishap(second)] for first in points for second in points]
+    pairs = len(points) if LONG else PAIRS
+    for _ in range(pairs):
+        schedules.append([Mishap(draw.choice(points), draw.choice(ERRORS)) for _ in range(2)])
     ended: Counter[str] = Counter()
     for schedule in schedules:
         result = await here.run(scenario, kind, schedule)

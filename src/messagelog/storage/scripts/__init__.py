@@ -8,6 +8,7 @@ that is run again after a deadlock starts from nothing. What a script is given i
 from messagelog.storage.scripts.asking import Ask, Do, Fetch, Params, Script, Together
 from messagelog.storage.scripts.audit import look_at_rows, read_audit, record_audit, recorded
 from messagelog.storage.scripts.claiming import accept, claim, note, save
+from messagelog.storage.scripts.clock import LONGEST_DELAY_MS, misdated_logs, redate_logs
 from messagelog.storage.scripts.contacts import (
     claim_new_contact,
     drop_contacts,
@@ -107,6 +108,7 @@ from messagelog.storage.scripts.users import (
 )
 
 __all__ = [
+    "LONGEST_DELAY_MS",
     "Ask",
     "Do",
     "Fetch",
@@ -176,6 +178,7 @@ __all__ = [
     "look_at_rows",
     "look_at_texts",
     "look_up",
+    "misdated_logs",
     "move_tenant",
     "next_due",
     "note",
@@ -183,6 +186,7 @@ __all__ = [
     "read_settings",
     "record_audit",
     "recorded",
+    "redate_logs",
     "refresh_user",
     "rehash_password",
     "release_refresh",

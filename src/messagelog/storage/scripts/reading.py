@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from messagelog.storage.rows import LogState, LogSummary, LookUp, OpenCount, RowReport, RowState
 from messagelog.storage.scripts.asking import Fetch, Together
+from messagelog.storage.scripts.clock import LONGEST_DELAY_MS
 from messagelog.storage.scripts.values import KEY_COLUMNS, key_from, key_params, keyed_log_from, row_from
 
 if TYPE_CHECKING:
@@ -56,7 +57,10 @@ def due_logs(platforms: Sequence[str], *, each: int, tenants: int, after: str = 
     """
     found = yield Together(
         *(
-            Fetch("due_tenants", {"platform": platform, "after": name, "limit": tenants})
+            Fetch(
+                "due_tenants",
+                {"platform": platform, "after": name, "limit": tenants, "longest_ms": LONGEST_DELAY_MS},
+            )
             for platform in platforms
             for name in dict.fromkeys((after, ""))
         )
