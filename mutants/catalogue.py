@@ -125,7 +125,7 @@ CATALOGUE = (
         (
             (
                 "storage/scripts/contacts.py",
-                "    if until > now:\n        made =",
+                "    if is_held(until, now, lease_ms + _LONGEST_HOLD_MS):\n        made =",
                 "    if until > now and contact is not None:\n        made =",
             ),
         ),
@@ -166,7 +166,13 @@ CATALOGUE = (
     ),
     Mutant(
         "one refresh at a time",
-        (("storage/scripts/users.py", "(until is not None and until > now)", "until == 0"),),
+        (
+            (
+                "storage/scripts/users.py",
+                "(until is not None and is_held(until, now, lease_ms))",
+                "until == 0",
+            ),
+        ),
         ("tests/core/test_refreshing.py", "tests/storage/test_users.py"),
     ),
     Mutant(

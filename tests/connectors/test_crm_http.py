@@ -22,6 +22,7 @@ from messagelog.connectors import (
     Rejected,
     Unavailable,
 )
+from messagelog.connectors.errors import SignInRenewed
 from messagelog.connectors.http import retry_after_seconds
 
 if TYPE_CHECKING:
@@ -56,12 +57,18 @@ def answering(status: int, text: str = "{}", **headers: str) -> Handler:
 @pytest.mark.parametrize(
     ("status", "read", "write"),
     [
-        (302, Rejected, Rejected),
-        (304, Rejected, Rejected),
+        (300, Rejected, OutcomeUnknown),
+        (301, Rejected, OutcomeUnknown),
+        (302, Rejected, OutcomeUnknown),
+        (303, Rejected, OutcomeUnknown),
+        (304, Rejected, OutcomeUnknown),
+        (307, Rejected, Rejected),
+        (308, Rejected, Rejected),
         (400, Rejected, Rejected),
         (401, AuthExpired, AuthExpired),
         (403, Rejected, Rejected),
         (404, NotFound, NotFound),
+        (408, Unavailable, OutcomeUnknown),
         (409, Rejected, Rejected),
         (410, NotFound, NotFound),
         (422, Rejected, Rejected),
@@ -80,6 +87,10 @@ async def test_a_status_is_an_error_that_says_what_to_do(
             (http.get("/x"), read),
             (http.post("/x", json={}), write),
             (http.delete("/x"), write),
+            (http.post("/search", json={}, reads=True), read),
+            (http.put("/query", json={}, reads=True), read),
+            (http.request("SEARCH", "/x", reads=True), read),
+            (http.request("GET", "/x/delete", reads=False), write),
         ):
             with pytest.raises(ConnectorError) as raised:
                 await call
@@ -102,6 +113,8 @@ async def test_a_good_status_without_json_tells_nothing() -> None:
     async with crm(answering(200, "<html>Please sign in</html>")) as http:
         with pytest.raises(Unavailable, match="HTTP 200 without JSON"):
             await http.get("/x")
+        with pytest.raises(Unavailable, match="HTTP 200 without JSON"):
+            await http.post("/search", json={}, reads=True)
         with pytest.raises(OutcomeUnknown, match="HTTP 200 without JSON"):
             await http.patch("/x", json={})
 
@@ -152,6 +165,8 @@ async def test_a_connection_that_breaks_before_the_answer() -> None:
     async with crm(drop) as http:
         with pytest.raises(Unavailable):
             await http.get("/x")
+        with pytest.raises(Unavailable):
+            await http.post("/search", json={}, reads=True)
         with pytest.raises(OutcomeUnknown):
             await http.post("/x", json={})
 
@@ -164,6 +179,8 @@ async def test_a_crm_that_takes_too_long() -> None:
     async with crm(sleep, call_timeout=0.05) as http:
         with pytest.raises(Unavailable):
             await http.get("/x")
+        with pytest.raises(Unavailable):
+            await http.post("/search", json={}, reads=True)
         with pytest.raises(OutcomeUnknown):
             await http.post("/x", json={})
 
@@ -257,13 +274,26 @@ def renewing(*keys: str) -> Callable[[], Awaitable[dict[str, str]]]:
     return renewed
 
 
-async def test_a_refused_request_is_sent_again_with_renewed_credentials() -> None:
+async def test_a_refused_read_is_sent_again_with_renewed_credentials() -> None:
     seen: list[tuple[str, str]] = []
     async with crm(opening("new", seen), renewed=renewing("new")) as http:
-        assert await http.post("/activities", json={"a": 1}) == {}
+        assert await http.post("/search", json={"a": 1}, reads=True) == {}
         assert seen == [("key", '{"a":1}'), ("new", '{"a":1}')]
         await http.get("/me")
         assert seen[2:] == [("new", "")], "and what follows goes out with them"
+
+
+async def test_a_refused_write_is_not_sent_again_but_what_follows_goes_out_renewed() -> None:
+    """A gateway may have refused what the CRM had done."""
+    seen: list[tuple[str, str]] = []
+    async with crm(opening("new", seen), renewed=renewing("new")) as http:
+        with pytest.raises(SignInRenewed) as raised:
+            await http.post("/activities", json={"a": 1})
+        assert raised.value.status == 401
+        assert isinstance(raised.value, AuthExpired), "for a connector that catches it"
+        assert seen == [("key", '{"a":1}')]
+        assert await http.post("/activities", json={"a": 1}) == {}
+        assert seen[1:] == [("new", '{"a":1}')]
 
 
 async def test_a_request_is_sent_again_once() -> None:
@@ -295,7 +325,7 @@ async def test_a_stream_is_not_sent_twice_but_what_follows_is_sent_with_renewed_
 
     seen: list[tuple[str, str]] = []
     async with crm(opening("new", seen), renewed=renewing("new")) as http:
-        with pytest.raises(Unavailable):
-            await http.request("POST", "/attachments", data=stream())
+        with pytest.raises(Unavailable, match="stream"):
+            await http.request("POST", "/search", data=stream(), reads=True)
         await http.request("POST", "/attachments", data=b"bytes")
         assert seen == [("key", "bytes"), ("new", "bytes")]

@@ -72,7 +72,9 @@ def test_what_says_nothing_of_the_log_itself_is_none_of_its_tries(
         assert settled.wait_ms is not None
         if retry is AWAY:
             assert settled.wait_ms == 30_000, "with the circuit's next probe"
-    assert recovered(log(LAST - 1), [ROW], Finding.NOT_THERE, retry).changes[0].state is RowState.PLANNED
+    assert (
+        recovered(log(LAST - 1), [ROW], Finding.NOT_THERE, able, retry).changes[0].state is RowState.PLANNED
+    )
 
 
 def test_a_crm_that_asks_for_patience_is_there() -> None:
@@ -92,11 +94,12 @@ def test_a_crm_that_asks_for_patience_is_there() -> None:
     ],
 )
 def test_a_question_is_asked_again(error: ConnectorError, retry: Retry, asks: int, wait_ms: int) -> None:
-    settled = undecided(log(0, 9), [ROW], error, luck=0.5, retry=retry)
+    settled = undecided(log(0, 9), [ROW], error, Abilities.of(Finds()), luck=0.5, retry=retry)
     assert (settled.log.asks, settled.wait_ms) == (asks, wait_ms)
 
 
 @pytest.mark.parametrize("error", [Unavailable(), Paced(retry_after=3.0, down=True)])
 def test_what_was_to_be_asked_once_may_be_asked_at_any_time(error: ConnectorError) -> None:
     """The CRM's search has had its time by then, also where nothing was sent."""
-    assert undecided(log(0), [ROW], error, luck=0.5, retry=AWAY).log.asks == 1
+    settled = undecided(log(0), [ROW], error, Abilities.of(Finds()), luck=0.5, retry=AWAY)
+    assert settled.log.asks == 1

@@ -14,6 +14,7 @@ import pytest
 import structlog
 
 from messagelog.connectors import AuthExpired, Credentials, Unavailable
+from messagelog.connectors.errors import SignInRenewed
 from messagelog.core import Times, UserDirectory
 from messagelog.core.refreshing import Vault
 from messagelog.server.assembly import REDIRECT_URI, Parts, assembled
@@ -258,7 +259,7 @@ async def test_a_stream_is_not_sent_again(database_url: str, tmp_path: Path) -> 
         here.clock.now += 61
         session = await here.session()
         here.crm.grants[0].access_revoked = True
-        with pytest.raises(Unavailable, match="stream"):
+        with pytest.raises(SignInRenewed):
             await session.http.request("POST", "/activities/none/attachments", data=stream())
         assert await session.http.get("/me"), "though the sign-in was renewed"
         assert here.crm.refreshes == 1
@@ -391,6 +392,32 @@ async def test_a_token_whose_end_nobody_knows_is_refreshed_when_the_crm_refuses_
         assert here.crm.refreshes == 0
         here.crm.grants[0].access_revoked = True
         await here.call()
+        assert here.crm.refreshes == 1
+
+
+@SQLITE_ONLY
+async def test_credentials_of_a_clock_that_was_ahead_are_refreshed(database_url: str, tmp_path: Path) -> None:
+    async with place(database_url, tmp_path) as here:
+        here.clock.now += 86_400
+        await signed_in(here.crm, here.connector, here.assembly)
+        here.clock.now -= 86_400
+        assert (await here.call())["id"] == "u-ada"
+        assert here.crm.refreshes == 1
+        assert (await here.credentials()).issued_at == int(here.clock.now * 1000)
+
+
+@SQLITE_ONLY
+async def test_credentials_of_the_future_are_not_taken_for_new_ones(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Their end is not known; that the CRM refuses them is."""
+    async with place(database_url, tmp_path, expires_in=None) as here:
+        here.clock.now += 86_400
+        await signed_in(here.crm, here.connector, here.assembly)
+        here.clock.now -= 86_400
+        for grant in here.crm.grants:
+            grant.access_revoked = True
+        assert (await here.call())["id"] == "u-ada"
         assert here.crm.refreshes == 1
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from docs.pages import DOCS, code, table
 from messagelog import connectors
-from messagelog.connectors import ConnectorError, Credentials, OutcomeUnknown, RateLimited
+from messagelog.connectors import ConnectorError, Credentials, OutcomeUnknown, RateLimited, Rejected
 from messagelog.core import Times, backoff
 from support.crm import Call, Crm, Finding
 from support.requests import body, message
@@ -80,6 +80,8 @@ def error_of(name: str) -> Exception:
     """The error that a row of the table names."""
     if name == "RateLimited":
         return RateLimited(retry_after=ASKED)
+    if name == "HTTP 403":
+        return Rejected("HTTP 403", status=403)
     return RuntimeError("a slip") if name == "anything else" else getattr(connectors, name)()
 
 
@@ -134,7 +136,9 @@ async def test_each_cell_is_as_told(
         due_in = None if log.due_at is None else log.due_at - clock.now
         assert due_in == WAITS.get(next_try.strip("`"))
         await over(here, failing, clock, signs_in="sign_in" in reason)
-        if state != "`failed`":
+        if error == "HTTP 403":
+            assert (await here.states())[id_] == "failed"
+        elif state != "`failed`":
             assert set((await here.states()).values()) == {"logged"}
             newest = list(crm.activities.values())[-1]
             assert newest.body.count(f"text {id_}") == 1

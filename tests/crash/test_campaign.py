@@ -1,4 +1,6 @@
-"""Every point at which a process can die, once and twice: never twice in the CRM, never lost, never unseen."""
+"""Every point at which a process can die or meet an error of its own, once and twice: never twice in the CRM, never
+lost, never unseen.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ import pytest
 from messagelog.storage import open_store
 from support import COUNTS
 from support.campaign import (
+    AWAY_ERROR,
     RESOLVABLE,
     SCENARIOS,
     Campaign,
@@ -19,12 +22,17 @@ from support.campaign import (
     Scenario,
     campaign,
 )
+from support.crashing import Mishap
 from support.proving import PAIRS, PROVE, drawing
+from support.slipping import Slip
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from support.crm import Plain
+
+ERRORS = (None, Slip, AWAY_ERROR)
+"""What may happen at a point: the process dies, a mistake of ours shows, or the database is away."""
 
 
 @pytest.fixture
@@ -45,7 +53,7 @@ async def here(database_url: str) -> AsyncIterator[Campaign]:
         for kind in scenario.goes_to
     ],
 )
-async def test_every_schedule_of_one_crash_and_a_draw_of_two(
+async def test_every_schedule_of_one_mishap_and_a_draw_of_two(
     here: Campaign,
     database_url: str,
     scenario: Scenario,
@@ -54,13 +62,14 @@ async def test_every_schedule_of_one_crash_and_a_draw_of_two(
 ) -> None:
     clean = await here.run(scenario, kind, [None])
     assert not clean.problems, clean
-    assert set(clean.states) == {"logged"}
+    assert set(clean.states) == {"logged"} or scenario.faults
     points = range(1, len(clean.passed) + 1)
+    draw = drawing(f"{database_url.partition(':')[0]} {scenario.name} {kind.__name__}")
     pairs = list(itertools.product(points, points))
     if PAIRS is not None and len(pairs) > PAIRS:
-        draw = drawing(f"{database_url.partition(':')[0]} {scenario.name} {kind.__name__}")
         pairs = draw.sample(pairs, PAIRS)
-    schedules: list[tuple[int, ...]] = [*((at,) for at in points), *pairs]
+    schedules = [[Mishap(at, error)] for error in ERRORS for at in points]
+    schedules += [[Mishap(at, draw.choice(ERRORS)) for at in pair] for pair in pairs]
     ended: Counter[str] = Counter()
     for schedule in schedules:
         result = await here.run(scenario, kind, schedule)

@@ -39,7 +39,7 @@ MISFITS: list[dict[str, object]] = [
     {"rate_limit": 0},
     {"rate_window_s": -1},
     {"lose_response_rate": 2},
-    {"apply_then_status": 302},
+    {"apply_then_status": 299},
     {"hold": 1},
     {"search_lag_ms": 0.5},
     {"body_limit": -1},

@@ -30,6 +30,7 @@ from messagelog.server import create_app
 from messagelog.server.assembly import Parts
 from messagelog.settings import BadSettings, Settings, checked_for_serving
 from messagelog.storage import LogKey, LogRow, LogState, MessageRow, RowState
+from support.campaign import AppendOnlyReadBack
 from support.crm import Appending, Crm, Plain, ReadingBack, Upserting
 
 if TYPE_CHECKING:
@@ -139,7 +140,9 @@ PEOPLE = {"creator": "u-1", "colleague": "u-2"}
 def outcomes(error: ConnectorError, call: str) -> set[str]:
     """What a row of such a call can become, whatever the connector can do and however often it was tried."""
     found = set()
-    able = [Abilities.of(made(Crm())) for made in (Plain, Upserting, ReadingBack, Appending)]
+    able = [
+        Abilities.of(made(Crm())) for made in (Plain, Upserting, ReadingBack, Appending, AppendOnlyReadBack)
+    ]
     for each, user, tries in product(able, PEOPLE.values(), (0, len(STEPS))):
         log = LogRow(
             LogKey("acme", "memory", "conv/1"),

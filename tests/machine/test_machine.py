@@ -27,11 +27,12 @@ from messagelog.connectors import (
     Rejected,
     Unavailable,
 )
+from messagelog.connectors.http import refusal
 from messagelog.core.inbox import Inbox, NotThere, Refusal
 from messagelog.core.operators import local_operator
 from messagelog.storage import LogKey, Sealer, open_store, scripts
-from support.campaign import Campaign, ExternalIds, ReadBackOnly, Search, buried
-from support.crashing import Crashed, Fuse
+from support.campaign import MISHAPS, Campaign, ExternalIds, ReadBackOnly, Search, buried
+from support.crashing import Crashed, Fuse, Mishap
 from support.crm import Activity, Crm, Plain
 from support.proving import PROVE, SEED
 from support.requests import MAYA, OMAR, body, message, parsed, thread
@@ -57,7 +58,13 @@ FAULTS: dict[str, tuple[ConnectorError, bool]] = {
     "error, done": (OutcomeUnknown("HTTP 500", status=500), True),
     "lost, not done": (OutcomeUnknown("no answer"), False),
     "lost, done": (OutcomeUnknown("no answer"), True),
+    "redirected, not done": (refusal(302, reads=False), False),
+    "redirected, done": (refusal(302, reads=False), True),
+    "signed out, done": (refusal(401, reads=False), True),
+    "forbidden, not done": (refusal(403, reads=False), False),
+    "forbidden, done": (refusal(403, reads=False), True),
 }
+MISHAP = st.builds(Mishap, st.integers(min_value=1, max_value=40), st.sampled_from((None, *MISHAPS)))
 
 
 @dataclass
@@ -116,18 +123,18 @@ class Machine(RuleBasedStateMachine):
         conversation=st.sampled_from((DAY, GROUP, THREAD)),
         more=st.integers(min_value=0, max_value=3),
         faults=st.lists(st.sampled_from(sorted(FAULTS)), max_size=3),
-        crash=st.none() | st.integers(min_value=1, max_value=40),
+        mishap=st.none() | MISHAP,
         copies=st.integers(min_value=1, max_value=3),
     )
     def send(  # noqa: PLR0917 - Hypothesis names what it draws
-        self, user: str, conversation: str, more: int, faults: list[str], crash: int | None, copies: int
+        self, user: str, conversation: str, more: int, faults: list[str], mishap: Mishap | None, copies: int
     ) -> None:
         """A client sends all it has of a conversation, perhaps with new messages, perhaps more than once."""
         expected = self._expected(user, conversation)
         expected.sent = max(1, expected.sent + more)
         self.faults = list(faults)
         request = self._request(user, conversation, expected)
-        self.runner.run(self._sent(user, request, copies, crash))
+        self.runner.run(self._sent(user, request, copies, mishap))
         self.faults = []
 
     @rule(seconds=st.sampled_from((1, 6, 70, 4000)))
@@ -229,12 +236,12 @@ class Machine(RuleBasedStateMachine):
 
     # --------------------------------------------------------------------------------------------- how
 
-    async def _restarted(self, crash: int | None = None) -> None:
+    async def _restarted(self, mishap: Mishap | None = None) -> None:
         await buried(self.runtime)
-        self._start(Fuse(crash))
+        self._start(Fuse(mishap))
 
-    async def _sent(self, user: str, request: dict[str, Any], copies: int, crash: int | None) -> None:
-        await self._restarted(crash)
+    async def _sent(self, user: str, request: dict[str, Any], copies: int, mishap: Mishap | None) -> None:
+        await self._restarted(mishap)
         sending = [asyncio.create_task(self._submitted(user, request)) for _ in range(copies)]
         death = asyncio.create_task(self.fuse.died.wait())
         while not self.fuse.dead and not all(task.done() for task in sending):
@@ -247,7 +254,7 @@ class Machine(RuleBasedStateMachine):
             await asyncio.wait(sending)
             await self._restarted()
         for outcome in await asyncio.gather(*sending, return_exceptions=True):
-            if isinstance(outcome, Exception):
+            if isinstance(outcome, Exception) and not isinstance(outcome, MISHAPS):
                 raise outcome
 
     async def _signed_in(self, user: str) -> None:
@@ -257,6 +264,8 @@ class Machine(RuleBasedStateMachine):
             self.users[user] = await self.runtime.users.sign_in(connector, credentials, "")
         except Crashed:
             await self._restarted()
+        except MISHAPS:  # the user tries again
+            await self._signed_in(user)
 
     async def _submitted(self, user: str, request: dict[str, Any]) -> None:
         """Somebody who has signed in once sends a request; whether she has to sign in again by now is not asked."""

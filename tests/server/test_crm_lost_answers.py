@@ -46,6 +46,11 @@ async def each_once(here: Site, *texts: str) -> None:
 APPLIED: list[dict[str, Any]] = [
     {"apply_then_status": 500},
     {"apply_then_status": 503},
+    {"apply_then_status": 302},
+    {"apply_then_status": 303, "external_ids": False},
+    {"apply_then_status": 408},
+    {"apply_then_status": 403},
+    {"apply_then_status": 403, "external_ids": False},
     {"lose_response_rate": 1},
     {"apply_then_status": 502, "external_ids": False},
     {"lose_response_rate": 1, "external_ids": False},
@@ -66,7 +71,14 @@ async def test_a_create_that_was_applied_is_found_and_not_repeated(here: Site, c
     await each_once(here, "first words")
 
 
-@pytest.mark.parametrize("chaos", [*APPLIED, {"lose_response_rate": 1, "append_only": True}], ids=str)
+APPENDED = [
+    {"lose_response_rate": 1, "append_only": True},
+    {"apply_then_status": 303, "append_only": True},
+    {"apply_then_status": 403, "append_only": True},
+]
+
+
+@pytest.mark.parametrize("chaos", [*APPLIED, *APPENDED], ids=str)
 async def test_an_update_that_was_applied_is_read_back_and_not_repeated(
     here: Site, chaos: dict[str, Any]
 ) -> None:
@@ -77,6 +89,50 @@ async def test_an_update_that_was_applied_is_read_back_and_not_repeated(
     assert reply.body["logIds"] == ["2"]
     await here.chaos()
     await each_once(here, "first words", "second words")
+
+
+@pytest.mark.parametrize("external_ids", [True, False])
+async def test_a_create_that_was_applied_and_then_refused_for_its_credentials(
+    here: Site, *, external_ids: bool
+) -> None:
+    """The gateway before a CRM lets a write pass, and finds the key too old when the answer comes back."""
+    await here.token()
+    await here.chaos(apply_then_status=401, external_ids=external_ids)
+    reply = await here.log(body(FIRST))
+    assert "please sign in to Demo CRM again, then it is logged" in notice(reply)
+    await here.chaos()
+    assert (await here.states())["1"] == "unknown"
+    here.tokens.clear()
+    await here.token()
+    await here.until_logged("1")
+    await each_once(here, "first words")
+    assert len(here.crm.writes) == 1, "it is asked about, and not repeated"
+
+
+async def test_an_update_that_was_applied_and_then_refused_for_its_credentials(here: Site) -> None:
+    await here.log(body(FIRST))
+    await here.chaos(apply_then_status=401)
+    reply = await here.log(body(FIRST, SECOND))
+    assert "please sign in to Demo CRM again, then it is logged" in notice(reply)
+    await here.chaos()
+    here.tokens.clear()
+    await here.token()
+    await here.until_logged("2")
+    await each_once(here, "first words", "second words")
+
+
+async def test_a_contact_that_was_made_and_then_refused_is_not_made_twice(here: Site) -> None:
+    path = f"/contact?jwtToken={await here.token()}"
+    for status in (303, 401, 403, 408):
+        name = f"Ines Weber {status}"
+        form = {"phoneNumber": "+14155550199", "newContactName": name, "newContactType": "contact"}
+        await here.chaos(apply_then_status=status)
+        assert (await here.ask("POST", path, json=form)).status == 502
+        await here.chaos()
+        reply = await here.ask("POST", path, json=form)
+        assert reply.status == 200
+        assert reply.body["contact"]["name"] == name
+    assert [call.path for call in here.crm.writes] == ["/api/contacts"] * 4
 
 
 async def test_a_shared_thread_whose_answers_get_lost(here: Site) -> None:

@@ -129,7 +129,9 @@ VALUES: dict[str, Any] = {
     "after": "operator-7",
     "operator": "operator-7",
     "session": "session-7",
-    **dict.fromkeys(("age_ms", "idle_ms", "hold_ms", "lease_ms", "asked_at"), START - 1_700_000_000_000),
+    **dict.fromkeys(
+        ("age_ms", "idle_ms", "hold_ms", "lease_ms", "longest_ms", "asked_at"), START - 1_700_000_000_000
+    ),
 }
 """A value for each parameter; text where nothing is said here."""
 

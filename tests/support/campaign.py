@@ -1,9 +1,12 @@
-"""Schedules of crashes: what is sent, which CRM it goes to, where the process dies, and what must hold afterwards."""
+"""Schedules of mishaps: what is sent, which CRM it goes to, where the process dies or meets an error of its own, and
+what must hold afterwards.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import sqlite3
 from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -11,19 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from messagelog.connectors import AuthExpired, ConnectorError, Credentials, RateLimited, Rejected, Unavailable
+from messagelog.connectors import ConnectorError, Credentials, OutcomeUnknown, RateLimited, Rejected, Unavailable
+from messagelog.connectors.http import refusal
 from messagelog.core import Runtime, Times, UserDirectory
-from messagelog.core.calls import Caller
 from messagelog.core.inbox import Inbox, Refusal
 from messagelog.core.media import MediaFetcher
 from messagelog.core.operators import local_operator
 from messagelog.storage import LogKey, Sealer, Store, scripts
 from messagelog.storage.scripts import Fetch, Script, Together
 from messagelog.storage.scripts.values import key_params
-from support.crashing import CrashingStore, Fuse, wired
+from support.crashing import CrashingStore, Fault, Fuse, Mishap, wired
 from support.crm import Appending, Crm, Finding, Plain, ReadingBack, Upserting
 from support.requests import MAYA, OMAR, body, message, parsed, thread
 from support.settling import settled
+from support.slipping import Slip, SlippingCaller
 from support.world import SECRET
 
 if TYPE_CHECKING:
@@ -33,9 +37,16 @@ if TYPE_CHECKING:
 
     Operating = Callable[[Runtime, dict[str, Any]], Coroutine[Any, Any, None]]
 
+    from messagelog.core import User
     from support.virtual import LoopClock
 
-TIMES = Times(answer=2.0, call=2.0, lease=60.0)
+AWAY_ERROR = sqlite3.OperationalError
+"""What a database says that cannot be used now, whichever it is."""
+
+MISHAPS = (Slip, AWAY_ERROR)
+"""Errors of our own that a process may meet."""
+
+TIMES = Times(answer=0.2, call=2.0, lease=60.0)
 
 
 class Clock:
@@ -88,6 +99,8 @@ RUNNING = (ExternalIds, ReadBackOnly, AppendOnlyReadBack, Nothing)
 """Those whose updates are made in runs, one for each way of finding out."""
 RESOLVABLE = frozenset({ExternalIds, Search, ReadBackOnly, AppendOnlyReadBack})
 """With these nothing is ever parked."""
+TELLING = (ExternalIds, Search, AppendOnlyReadBack)
+"""Those that can tell whether a write was done that was refused, one for each way of finding out."""
 
 
 # ---------------------------------------------------------------------------------------- scenarios
@@ -98,7 +111,7 @@ class Scenario:
     """What a client sends, in order, and the texts that the CRM must hold in the end, each once.
 
     The process may crash during the last request; those before are the past. From then on the next writes end with
-    `faults` (None: one that does not). With `signs_in` the user signs in again after her request. In the end the
+    `faults` (None: one that does not). With `signs_in` the user signs in again after the request. In the end the
     client sends `later`, or the last request again.
 
     With `links` the CRM refuses the contact that it was sent for, and an operator gives the log to this one (id, name)
@@ -112,7 +125,7 @@ class Scenario:
     limit: int | None = None
     activities: int = 1
     later: dict[str, Any] | None = None
-    faults: tuple[ConnectorError | None, ...] = ()
+    faults: tuple[Fault | None, ...] = ()
     signs_in: bool = False
     links: tuple[str, str] | None = None
     kinds: tuple[type[Plain], ...] = KINDS
@@ -135,9 +148,14 @@ LONG = [message(n, f"text-{n:02}. " + "x" * 200) for n in (1, 2, 3)]
 SAME = message(2, "text-01.", at=ONE["creationTime"] + 1000)
 TWICE = message(3, "text-02.", at=TWO["creationTime"] + 1000)
 
-AWAY = Unavailable("no connection")
-PATIENCE = RateLimited("HTTP 429", retry_after=7, status=429)
-SIGN_IN = AuthExpired("HTTP 401", status=401)
+AWAY = Fault(Unavailable("no connection"))
+PATIENCE = Fault(RateLimited("HTTP 429", retry_after=7, status=429))
+SIGN_IN = Fault(refusal(401, reads=False))
+LATE_SIGN_IN = Fault(refusal(401, reads=False), done=True)
+FORBIDDEN = Fault(refusal(403, reads=False))
+LATE_FORBIDDEN = Fault(refusal(403, reads=False), done=True)
+REDIRECTED = Fault(refusal(302, reads=False), done=True)
+TIMED_OUT = Fault(refusal(408, reads=False), done=True)
 
 SCENARIOS = (
     Scenario("create", (body(ONE),), ("text-01.",)),
@@ -240,6 +258,85 @@ SCENARIOS = (
         later=body(ONE, TWO, correspondents=(MAYA, OMAR), contact="c-2", name="Omar Reyes"),
         links=("c-2", "Omar Reyes"),
     ),
+    Scenario("redirected", (body(ONE, TWO),), ("text-01.", "text-02."), faults=(REDIRECTED, TIMED_OUT)),
+    Scenario(
+        "a thread is redirected",
+        (thread("text-01."), thread("text-01.", "text-02.")),
+        ("text-01.", "text-02."),
+        faults=(REDIRECTED,),
+    ),
+    Scenario(
+        "a late 401",
+        (body(ONE, TWO),),
+        ("text-01.", "text-02."),
+        faults=(LATE_SIGN_IN,),
+        signs_in=True,
+        kinds=TELLING,
+    ),
+    Scenario(
+        "a late 401 at an update",
+        (body(ONE), body(ONE, TWO)),
+        ("text-01.", "text-02."),
+        faults=(LATE_SIGN_IN,),
+        signs_in=True,
+        kinds=TELLING,
+    ),
+    Scenario(
+        "a late 401 with equal texts",
+        (body(ONE), body(ONE, SAME)),
+        ("text-01.", "text-01."),
+        faults=(LATE_SIGN_IN,),
+        signs_in=True,
+        kinds=(Search, AppendOnlyReadBack),
+    ),
+    Scenario(
+        "a late 401 of a batch",
+        (body(ONE, TWO),),
+        ("text-01.", "text-02.", "text-03."),
+        batches=True,
+        later=body(ONE, TWO, THREE),
+        faults=(LATE_SIGN_IN,),
+        signs_in=True,
+        kinds=TELLING,
+    ),
+    Scenario(
+        "a late 401 of a thread",
+        (thread("text-01."),),
+        ("text-01.", "text-02."),
+        later=thread("text-01.", "text-02."),
+        faults=(LATE_SIGN_IN,),
+        signs_in=True,
+        kinds=TELLING,
+    ),
+    Scenario(
+        "run with a late 401",
+        (body(ONE), body(ONE, TWO, THREE)),
+        ("text-01.", "text-02.", "text-03."),
+        faults=(None, LATE_SIGN_IN),
+        signs_in=True,
+        kinds=(ExternalIds, AppendOnlyReadBack),
+    ),
+    Scenario(
+        "refused, and done",
+        (body(ONE, TWO),),
+        ("text-01.", "text-02."),
+        faults=(LATE_FORBIDDEN,),
+        kinds=TELLING,
+    ),
+    Scenario(
+        "an update refused, and done",
+        (body(ONE), body(ONE, TWO, THREE)),
+        ("text-01.", "text-02.", "text-03."),
+        faults=(LATE_FORBIDDEN,),
+        kinds=TELLING,
+    ),
+    Scenario(
+        "refused, and not done",
+        (body(ONE, TWO),),
+        ("text-01.", "text-02."),
+        faults=(FORBIDDEN,),
+        kinds=TELLING,
+    ),
 )
 
 
@@ -251,7 +348,7 @@ class Result:
     """How a schedule ended."""
 
     passed: list[str]
-    died_at: list[str]
+    met_at: list[str]
     activities: int = 0
     texts: Counter[str] = field(default_factory=Counter)
     states: Counter[str] = field(default_factory=Counter)
@@ -267,8 +364,8 @@ class Campaign:
     client: aiohttp.ClientSession
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    async def run(self, scenario: Scenario, kind: type[Plain], crashes: Sequence[int | None]) -> Result:
-        """Sends the scenario; each incarnation dies at its point of `crashes`, the last one lives."""
+    async def run(self, scenario: Scenario, kind: type[Plain], mishaps: Sequence[Mishap | None]) -> Result:
+        """Sends the scenario; each incarnation meets its one of `mishaps`, the last one lives undisturbed."""
         tenant = f"t{next(self._numbers)}"
         crm = Crm()
         crm.now = self.clock
@@ -281,9 +378,9 @@ class Campaign:
         again = scenario.signs_in
         linking = scenario.links is not None
         passed: list[str] = []
-        died_at: list[str] = []
-        for at in crashes:
-            fuse = Fuse(at)
+        met_at: list[str] = []
+        for mishap in mishaps:
+            fuse = Fuse(mishap)
             operator = self._operator(tenant, scenario) if linking else None
             await self._live(
                 *(tenant, connector, fuse, scenario.requests[-1]),
@@ -292,15 +389,14 @@ class Campaign:
                 operator=operator,
             )
             passed = passed or fuse.passed
-            if fuse.dead:
-                died_at.append(fuse.passed[-1])
+            met_at += [fuse.met_at] if fuse.met_at else []
         last = scenario.later or scenario.requests[-1]
         if linking:  # what she had begun she ends, before the client sends it for the other contact
             operator = self._operator(tenant, scenario)
             await self._live(tenant, connector, Fuse(), scenario.requests[-1], operator=operator)
         await self._live(tenant, connector, Fuse(), last, faults=faults, settle=True, signs_in=again)
         states = Counter(await self.store.read(lambda: _rows(tenant, scenario)))
-        return judged(scenario, kind, crm, states, Result(passed=passed, died_at=died_at))
+        return judged(scenario, kind, crm, states, Result(passed=passed, met_at=met_at))
 
     async def _live(
         self,
@@ -309,7 +405,7 @@ class Campaign:
         fuse: Fuse,
         request: dict[str, Any],
         *,
-        faults: list[ConnectorError | None] | None = None,
+        faults: list[Fault | None] | None = None,
         settle: bool = False,
         signs_in: bool = False,
         operator: Operating | None = None,
@@ -336,14 +432,21 @@ class Campaign:
     async def _lived(
         self, runtime: Runtime, tenant: str, request: dict[str, Any], *, settle: bool, signs_in: bool
     ) -> None:
-        connector = runtime.connectors["memory"]
-        user = await runtime.users.sign_in(connector, Credentials(api_key=f"{tenant}/ada"), "")
+        async def signed_in() -> User:
+            credentials = Credentials(api_key=f"{tenant}/ada")
+            try:
+                return await runtime.users.sign_in(runtime.connectors["memory"], credentials, "")
+            except MISHAPS:  # the user tries again
+                return await runtime.users.sign_in(runtime.connectors["memory"], credentials, "")
+
+        user = await signed_in()
         await self._settled(runtime)
         for _ in range(2 if settle else 1):
-            await runtime.submit(user, parsed(request))
+            with suppress(*MISHAPS):  # the client is told that the server failed, and sends it again
+                await runtime.submit(user, parsed(request))
             await self._settled(runtime)
             if signs_in:
-                await runtime.users.sign_in(connector, Credentials(api_key=f"{tenant}/ada"), "")
+                await signed_in()
                 await self._settled(runtime)
 
     def _operator(self, tenant: str, scenario: Scenario) -> Operating:
@@ -393,11 +496,16 @@ class Campaign:
             sealer=sealer,
             connectors={connector.name: connector},
             users=users,
-            caller=Caller(store, sealer, MediaFetcher(self.client), call_timeout=2),
+            caller=SlippingCaller(fuse.point, store, sealer, MediaFetcher(self.client), call_timeout=2),
             journal="5eed0002",
             times=TIMES,
+            sleep=_moment,
             luck=lambda: 1.0,  # the first wait is longer than a request's, which is answered at once
         )
+
+
+async def _moment(_seconds: float) -> None:
+    await asyncio.sleep(0)
 
 
 def judged(scenario: Scenario, kind: type[Plain], crm: Crm, states: Counter[str], result: Result) -> Result:
@@ -425,13 +533,14 @@ def judged(scenario: Scenario, kind: type[Plain], crm: Crm, states: Counter[str]
         result.problems.append("something is with the contact that it was taken from")
     if kind in RESOLVABLE and set(states) != {"logged"}:
         result.problems.append(f"not logged: {states}")
-    if "parked" in states and not any(_during_a_call(point) for point in result.died_at):
-        result.problems.append(f"parked without a crash during a call: {result.died_at}")
+    lost = any(fault is not None and isinstance(fault.error, OutcomeUnknown) for fault in scenario.faults)
+    if "parked" in states and not lost and not any(map(_during_a_call, result.met_at)):
+        result.problems.append(f"parked without a mishap during a call: {result.met_at}")
     return result
 
 
 def _during_a_call(point: str) -> bool:
-    return point.startswith(("crm:", "note:", "change_pace:")) or point in _CALLING
+    return point.startswith(("crm:", "note:", "change_pace:", "ours:")) or point in _CALLING
 
 
 _CALLING = frozenset(

@@ -1,13 +1,16 @@
 """A process that dies at a chosen point: whatever it was about to write, call or answer does not happen any more.
+Or one that lives on, and meets an error of its own there.
 
 Points are named after what comes next: `accept:insert_row` is before that statement, `accept:commit` before the
 commit and `accept:done` just after it, `crm:create:before` before the CRM does its work and `crm:create:after` when
-it has done it but not answered. A point is reached each time that it is passed, and every passing has its number.
+it has done it but not answered; `ours:…` are those of `slipping`. A point is reached each time that it is passed, and
+every passing has its number.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -26,25 +29,47 @@ class Crashed(BaseException):
     """The process is dead. Not an `Exception`: nothing in the program may catch it and go on."""
 
 
-class Fuse:
-    """Counts the points that are passed, and kills the process at one of them (from 1; None lives on)."""
+@dataclass(frozen=True)
+class Mishap:
+    """What happens at a point (from 1): the process dies, or an `error` is raised there."""
 
-    def __init__(self, at: int | None = None) -> None:
-        self._at = at
+    at: int
+    error: type[Exception] | None = None
+
+
+class Fuse:
+    """Counts the points that are passed. At that of its mishap the process dies, or meets an error."""
+
+    def __init__(self, mishap: Mishap | int | None = None) -> None:
+        self._mishap = Mishap(mishap) if isinstance(mishap, int) else mishap
         self._loop = asyncio.get_running_loop()
         self.passed: list[str] = []
+        self.met_at: str | None = None
         self.dead = False
         self.died = asyncio.Event()
 
     def point(self, name: str) -> None:
-        """Passes a point, or dies there. The dead pass nothing."""
+        """Passes a point, dies there, or raises an error. The dead pass nothing."""
         if self.dead:
             raise Crashed
         self.passed.append(name)
-        if len(self.passed) == self._at:
-            self.dead = True
-            self._loop.call_soon_threadsafe(self.died.set)
-            raise Crashed(name)
+        mishap = self._mishap
+        if mishap is None or len(self.passed) != mishap.at:
+            return
+        self.met_at = name
+        if mishap.error is not None:
+            raise mishap.error(name)
+        self.dead = True
+        self._loop.call_soon_threadsafe(self.died.set)
+        raise Crashed(name)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a write ends with: when nothing was done yet, or with the work done."""
+
+    error: ConnectorError
+    done: bool = False
 
 
 class CrashingStore:
@@ -89,17 +114,29 @@ class CrashingStore:
         """The store is shared by all incarnations, so it stays open."""
 
 
-def wired(crm: Crm, fuse: Fuse, faults: list[ConnectorError | None]) -> None:
-    """Lets the process die around the CRM's work, and fails the next writes with these errors, which are used up.
+def wired(crm: Crm, fuse: Fuse, faults: list[Fault | None]) -> None:
+    """Lets the process die around the CRM's work, and fails the next writes with these faults, which are used up.
 
     None stands for a write that does not fail.
     """
 
     def before(call: Call) -> ConnectorError | None:
         fuse.point(f"crm:{call.kind}:before")
-        return faults.pop(0) if faults and call.kind in {"create", "update"} else None
+        return fault(call, done=False)
 
-    def after(call: Call) -> None:
+    def after(call: Call) -> ConnectorError | None:
         fuse.point(f"crm:{call.kind}:after")
+        return fault(call, done=True)
+
+    def fault(call: Call, *, done: bool) -> ConnectorError | None:
+        if not faults or call.kind not in {"create", "update"}:
+            return None
+        fault = faults[0]
+        if fault is not None and fault.done is not done:
+            return None
+        if fault is None and not done:  # it is used up when its work is done
+            return None
+        del faults[0]
+        return None if fault is None else fault.error
 
     crm.before, crm.after = before, after

@@ -280,6 +280,8 @@ OF_ALL: Final = {
         "of operators, who are the server's",
     ),
     "next_due": "the sweep's: a time",
+    "misdated_logs": "the sweep's: keys of logs, each of which is then dated anew by itself",
+    "redate_logs": "as above",
     "count_open": "for the metrics: numbers",
     "active_paces": "the sweep's: which tenants' requests need a permit, in every process",
     "list_paces": "for the operator's metrics",
@@ -294,7 +296,9 @@ OF_ALL: Final = {
 }
 """What reads of all tenants, and why that shows no user anything."""
 
-NO_SCRIPTS: Final = {"Ask", "Do", "Fetch", "Params", "Script", "NoJournalId", "SealedValue", "Together"}
+NO_SCRIPTS: Final = {
+    *("LONGEST_DELAY_MS", "Ask", "Do", "Fetch", "Params", "Script", "NoJournalId", "SealedValue", "Together")
+}
 
 
 def test_it_is_known_of_every_script_whose_rows_it_reads_and_writes() -> None:

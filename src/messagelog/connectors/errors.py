@@ -4,7 +4,8 @@
     ├── Unavailable      did not arrive or was turned away: nothing was done, safe to repeat
     ├── RateLimited      nothing was done; repeat after `retry_after` seconds
     │   └── Paced        we held it back ourselves, so that the CRM's limits are kept: nothing was sent
-    ├── AuthExpired      nothing was done; the user has to sign in again
+    ├── AuthExpired      the user has to sign in again; of what was written, the CRM is asked first where it can be
+    │   └── SignInRenewed   there are other credentials by now: no sign-in is needed
     ├── NotFound         what the call named is not there, or the user may not see it
     ├── Rejected         nothing was done; repeating the same call would be refused again
     ├── BodyFull         nothing was done; the activity has no room, so the log goes on in another one
@@ -31,6 +32,7 @@ class ConnectorError(Exception):
         self.status = status
         self.body = body
         self.call: str | None = None  # which question it is the answer to; the core says so
+        self.wrote = True  # whether its call may have written something; the core says where it has not
         super().__init__(detail or self.meaning)
 
 
@@ -73,9 +75,22 @@ class Paced(RateLimited):
 
 
 class AuthExpired(ConnectorError):
-    """The user's credentials are not accepted any more: she has to sign in again."""
+    """The user's credentials are not accepted any more: the user has to sign in again.
+
+    A gateway may say so after the CRM has done its work. So where a write was sent, the core asks the CRM before
+    it repeats the call, if the connector can find or read.
+    """
 
     meaning = "The CRM asks the user to sign in again."
+
+
+class SignInRenewed(AuthExpired):
+    """The CRM refused the credentials of a write, and there are others by now: the user need not sign in.
+
+    `session.http` raises it instead of sending the write again, since the CRM may have done it.
+    """
+
+    meaning = "The sign-in had ended and was renewed."
 
 
 class NotFound(ConnectorError):
@@ -100,7 +115,11 @@ class NotFound(ConnectorError):
 
 
 class Rejected(ConnectorError):
-    """The CRM refused this call for what it holds (a validation, a permission); it would refuse it again."""
+    """The CRM refused this call for what it holds (a validation, a permission); it would refuse it again.
+
+    With the status 403 the core asks the CRM once whether a write was done all the same, if the connector can find or
+    read: gateways say 403 too.
+    """
 
     meaning = "The CRM refused it."
 

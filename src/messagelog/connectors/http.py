@@ -1,7 +1,8 @@
 """`session.http`: JSON over a pooled client, with a CRM's base URL, credentials, timeouts and error rules in it.
 
 A status becomes an error whose type says what to do next. Reading can always be repeated, so a read never leaves
-an unknown outcome; a write that got no trustworthy answer does.
+an unknown outcome; a write that got no trustworthy answer does. A read is a GET, or whatever the connector says
+is one: many CRMs answer searches to a POST.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from messagelog.connectors.errors import (
     OutcomeUnknown,
     RateLimited,
     Rejected,
+    SignInRenewed,
     Unavailable,
 )
 from messagelog.connectors.outbound import refused_in
@@ -40,22 +42,25 @@ _SECONDS = re.compile(r"[0-9]{1,300}(\.[0-9]{1,300})?")  # with a fraction too, 
 _LONGEST_RETRY_AFTER = 86_400.0
 _NO_CLOCK = aiohttp.ClientTimeout(total=None)
 _GOOD = range(HTTPStatus.OK, HTTPStatus.MULTIPLE_CHOICES)
+_TO_BE_SENT_ELSEWHERE = frozenset({HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT})
 
 
 class CrmHttp:
     """Speaks JSON to one CRM for one user.
 
-    `renewed` is asked once for other headers when the CRM answers 401, which says that it has done nothing, and the
-    request is sent again with them. Without it, or when it raises `AuthExpired`, the 401 stands. Each request passes
+    `renewed` is asked once for other headers when the CRM answers 401, and a read is sent again with them. A write is
+    not: a gateway may have refused what the CRM had done. It raises `SignInRenewed`, and what is sent next goes out
+    with the new headers. Without `renewed`, or when it raises `AuthExpired`, the 401 stands. Each request passes
     the `gate`, where there is one, before it is sent. `places` bound how many requests are under way at once; one that
     gets none for half the time of a call is `Unavailable`, unless its call has written before: then it waits.
     `cut_off_within` says whether its task ends in time by itself; a request that does needs no clock of its own.
 
     Every method answers the decoded JSON body (None when there is none) and raises a `ConnectorError` otherwise:
-    401 `AuthExpired`, 404 and 410 `NotFound`, 429 `RateLimited`, other 4xx and redirects `Rejected`, a refused
-    connection `Unavailable`. A 5xx, a timeout or a broken connection is `OutcomeUnknown` for a write and
-    `Unavailable` for a read, and so is an answer of more than `longest` bytes. A host that this server does not connect
-    to is `Rejected`.
+    401 `AuthExpired`, 404 and 410 `NotFound`, 429 `RateLimited`, other 4xx `Rejected`, a refused connection
+    `Unavailable`. A 5xx, a 408, a timeout or a broken connection is `OutcomeUnknown` for a write and `Unavailable` for
+    a read, and so is an answer of more than `longest` bytes. A redirect of a write is `OutcomeUnknown`, since many
+    servers redirect when the work is done, but for 307 and 308, which ask for the same request elsewhere: these and
+    the redirects of a read are `Rejected`. So is a host that this server does not connect to.
     """
 
     def __init__(
@@ -86,13 +91,20 @@ class CrmHttp:
         """Reads `path` (below the base URL); `params` are the query's names and values, not encoded."""
         return await self.request("GET", path, params=params)
 
-    async def post(self, path: str, *, json: Any = None, params: Mapping[str, str] | None = None) -> Any:
-        """Posts `json` to `path`."""
-        return await self.request("POST", path, json=json, params=params)
+    async def post(
+        self,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, str] | None = None,
+        reads: bool = False,
+    ) -> Any:
+        """Posts `json` to `path`. `reads` says that it changes nothing at the CRM: a search, a query."""
+        return await self.request("POST", path, json=json, params=params, reads=reads)
 
-    async def put(self, path: str, *, json: Any = None) -> Any:
-        """Puts `json` to `path`."""
-        return await self.request("PUT", path, json=json)
+    async def put(self, path: str, *, json: Any = None, reads: bool = False) -> Any:
+        """Puts `json` to `path`; `reads` as for `post`."""
+        return await self.request("PUT", path, json=json, reads=reads)
 
     async def patch(self, path: str, *, json: Any = None) -> Any:
         """Patches `path` with `json`."""
@@ -111,8 +123,14 @@ class CrmHttp:
         data: Any = None,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        reads: bool | None = None,
     ) -> Any:
-        """Sends one request; `json` is encoded, or `data` (bytes, a stream) goes out as it is."""
+        """Sends one request; `json` is encoded, or `data` (bytes, a stream) goes out as it is.
+
+        `reads` says whether it changes nothing at the CRM; None: a GET, HEAD or OPTIONS does not.
+        """
+        if reads is None:
+            reads = method in _READS
         more = dict(headers or {})
         if json is not None:
             data = msgspec.json.encode(json)
@@ -120,17 +138,19 @@ class CrmHttp:
         url = yarl.URL(self._base_url + path, encoded=False)
         shown = self._headers
         try:
-            return await self._sent(method, url, data, params, {**shown, **more})
+            return await self._sent(method, url, data, params, {**shown, **more}, reads=reads)
         except AuthExpired as error:
             if self._renewed is None:
                 raise
             if self._headers is shown:  # otherwise another request of this session was faster
                 self._headers = dict(await self._renewed())
+            if not reads:
+                raise SignInRenewed(error.detail, status=error.status, body=error.body) from error
             if data is not None and not isinstance(data, bytes | str):
                 raise Unavailable(
                     "the sign-in was renewed; a stream cannot be sent again", status=error.status
                 ) from error
-        return await self._sent(method, url, data, params, {**self._headers, **more})
+        return await self._sent(method, url, data, params, {**self._headers, **more}, reads=reads)
 
     def refused(self, retry_after: float | None) -> None:
         """Holds back the tenant's further requests: the CRM has asked for patience. A 429 does so by itself."""
@@ -143,8 +163,10 @@ class CrmHttp:
         data: Any,
         params: Mapping[str, str] | None,
         headers: Mapping[str, str],
+        *,
+        reads: bool,
     ) -> Any:
-        permit = await self._gate.permit(writes=method not in _READS)
+        permit = await self._gate.permit(writes=not reads)
         places = self._places
         if places is not None:
             await (self._place_for(permit, places) if places.locked() else places.acquire())
@@ -160,7 +182,7 @@ class CrmHttp:
             ) as answer:
                 body = await read_answer(answer, self._longest)
                 permit.answered(answer.status, answer.headers)
-                return _decoded(method, answer, body, headers)
+                return _decoded(answer, body, headers, reads=reads)
         except aiohttp.InvalidURL:
             permit.unused()
             raise Rejected(
@@ -174,11 +196,11 @@ class CrmHttp:
             raise Unavailable(f"no connection ({type(error).__name__})") from error
         except AnswerTooLong as error:
             permit.broken()
-            raise _unanswered(method, str(error)) from None
+            raise _unanswered(str(error), reads=reads) from None
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             permit.lost() if isinstance(error, TimeoutError) else permit.broken()
             # Past this point the request may have left: only a read is known to have done nothing.
-            raise _unanswered(method, f"no answer ({type(error).__name__})") from error
+            raise _unanswered(f"no answer ({type(error).__name__})", reads=reads) from error
         except BaseException:
             permit.lost()  # unless its end is known already
             raise
@@ -232,10 +254,10 @@ class _Open:
 
 
 def _unanswered(
-    method: str, detail: str, *, status: int | None = None, body: str | None = None
+    detail: str, *, reads: bool, status: int | None = None, body: str | None = None
 ) -> ConnectorError:
     """What a missing or broken answer means: a read did nothing, a write may have done its work."""
-    if method in _READS:
+    if reads:
         return Unavailable(detail, status=status, body=body)
     return OutcomeUnknown(detail, status=status, body=body)
 
@@ -245,32 +267,37 @@ def _said(body: bytes, headers: Mapping[str, str]) -> str:
     return redacted(body[: 4 * READ].decode("utf-8", "replace"), headers.values())
 
 
-def _decoded(method: str, answer: aiohttp.ClientResponse, body: bytes, headers: Mapping[str, str]) -> Any:
+def _decoded(answer: aiohttp.ClientResponse, body: bytes, headers: Mapping[str, str], *, reads: bool) -> Any:
     """The JSON of a good answer; the error that a status stands for otherwise."""
     status = answer.status
-    if status in _GOOD:
-        if not body:
-            return None
-        try:
-            return msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            said = _said(body, headers)
-            raise _unanswered(method, f"HTTP {status} without JSON", status=status, body=said) from error
-    detail, said = f"HTTP {status}", _said(body, headers)
+    if status not in _GOOD:
+        retry_after = retry_after_seconds(answer.headers.get("Retry-After"))
+        raise refusal(status, reads=reads, retry_after=retry_after, body=_said(body, headers))
+    if not body:
+        return None
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        said = _said(body, headers)
+        raise _unanswered(f"HTTP {status} without JSON", reads=reads, status=status, body=said) from error
+
+
+def refusal(
+    status: int, *, reads: bool, retry_after: float | None = None, body: str | None = None
+) -> ConnectorError:
+    """The error that a status other than 2xx stands for, as the answer to a read or to a write."""
+    detail = f"HTTP {status}"
     if status == HTTPStatus.UNAUTHORIZED:
-        raise AuthExpired(detail, status=status, body=said)
+        return AuthExpired(detail, status=status, body=body)
     if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
-        raise NotFound(detail, status=status, body=said)
+        return NotFound(detail, status=status, body=body)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise RateLimited(
-            detail,
-            retry_after=retry_after_seconds(answer.headers.get("Retry-After")),
-            status=status,
-            body=said,
-        )
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise _unanswered(method, detail, status=status, body=said)
-    raise Rejected(detail, status=status, body=said)
+        return RateLimited(detail, retry_after=retry_after, status=status, body=body)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
+        return _unanswered(detail, reads=reads, status=status, body=body)
+    if status < HTTPStatus.BAD_REQUEST and status not in _TO_BE_SENT_ELSEWHERE and not reads:
+        return OutcomeUnknown(detail, status=status, body=body)  # many servers redirect when it is done
+    return Rejected(detail, status=status, body=body)
 
 
 def retry_after_seconds(header: str | None, *, now: dt.datetime | None = None) -> float | None:

@@ -278,8 +278,8 @@ class MessageLog:
 
     @cached_property
     def _blocks(self) -> list[Entry]:
-        """A thread's blocks, without those that stand in an activity that is full."""
-        if self.thread is None:
+        """A thread's blocks, without those that stand in an activity that is full; none for `custom`."""
+        if self.thread is None or self._pins.format is compose.LogFormat.CUSTOM:
             return []
         blocks = compose.thread_blocks(self._pins, self._people, self.thread, self._key)
         if not self._journal.continued:

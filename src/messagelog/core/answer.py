@@ -12,7 +12,7 @@ from messagelog.core.settle import Trouble, first_reason, trouble_of
 from messagelog.storage.rows import RowState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from messagelog.storage.rows import RowReport
 
@@ -60,7 +60,12 @@ _WORDS = {
     Trouble.TOO_LONG: "it is too long for {crm}",
     Trouble.DELETED: "its activity was deleted in {crm}",
     Trouble.NO_LOG_ID: "{crm} may have it, but nothing can be added to it",
+    Trouble.INTERRUPTED: "the server was interrupted",
+    Trouble.FAULT: "the server has a fault",
 }
+_REFUSED_BUT_ASKED: Final = "{crm} refused it, and is asked whether it has it all the same"
+_OURS: Final = frozenset({Trouble.INTERRUPTED, Trouble.FAULT})
+"""What the CRM has no part in."""
 
 
 _LOGGED: Final = ReturnMessage(message="Message logged", message_type="success", ttl=1000)
@@ -70,6 +75,7 @@ _ALREADY_LOGGED: Final = ReturnMessage(message="Already logged", message_type="s
 _FAILED = frozenset({RowState.FAILED})
 _DONE = frozenset({RowState.LOGGED})
 _IN_DOUBT = frozenset({RowState.PARKED, RowState.UNKNOWN})
+_PARKED = frozenset({RowState.PARKED})
 _UNDER_WAY = frozenset({RowState.PLANNED, RowState.CALLING, RowState.UNKNOWN})
 _AS_IT_IS = frozenset({Trouble.REJECTED, Trouble.TOO_LONG, Trouble.MISTAKE})
 """What would be refused again."""
@@ -124,18 +130,20 @@ def answer(
     refused: int = 0,
     fresh: frozenset[str] | None = None,
     shown: Callable[[str], str] = str,
+    calling: bool = False,
 ) -> Answer:
     """The answer for these ids, oldest first. `refused` counts messages of kinds that the CRM does not log.
 
     `fresh` limits `logIds` to the ids that were unlogged before (a newer snapshot of a logged thread is not). `shown`
-    makes of each what the client is to see.
+    makes of each what the client is to see. `calling` says that this process works on them at this moment: then it is
+    the CRM that takes its time, otherwise the server.
     """
     states = {id_: _state(reports.get(id_)) for id_ in ids}
     kept = [id_ for id_ in ids if states[id_] not in _FAILED]
     if refused == 0 and _DONE.issuperset(states.values()):
         notice = _LOGGED
     else:
-        notice = _notice(states, reports, crm=crm, refused=refused)
+        notice = _notice(states, reports, crm=crm, refused=refused, calling=calling)
     return Answer(
         successful=bool(kept),
         log_ids=[shown(id_) for id_ in kept if fresh is None or id_ in fresh],
@@ -160,7 +168,12 @@ def _state(report: RowReport | None) -> RowState:
 
 
 def _notice(
-    states: Mapping[str, RowState], reports: Mapping[str, RowReport], *, crm: str, refused: int
+    states: Mapping[str, RowState],
+    reports: Mapping[str, RowReport],
+    *,
+    crm: str,
+    refused: int,
+    calling: bool,
 ) -> ReturnMessage:
     counts = Counter(states.values())
     logged, failed, parked = counts[RowState.LOGGED], counts[RowState.FAILED], counts[RowState.PARKED]
@@ -169,15 +182,15 @@ def _notice(
     total = len(states) + refused
     parts = [f"{logged} of {total} messages logged"] if logged else []
     if under_way:
-        cause = _why(states, reports, crm, _UNDER_WAY) or f"{crm} is slow"
+        slow = f"{crm} is slow" if calling else "the server has not finished it yet"
+        cause = _why(states, reports, crm, _UNDER_WAY) or slow
         parts.append(f"{_many(under_way)} accepted; {cause}, so logging goes on in the background")
     if waiting:
         it = "it is" if waiting == 1 else "they are"
         parts.append(f"{_many(waiting)} accepted; please sign in to {crm} again, then {it} logged")
     if parked:
-        parts.append(
-            f"{_many(parked)} kept for review, since {crm} did not confirm it and it must not be logged twice"
-        )
+        why = _why(states, reports, crm, _PARKED, _OURS) or f"{crm} did not confirm it"
+        parts.append(f"{_many(parked)} kept for review, since {why} and it must not be logged twice")
     if failed:
         again = any(
             report.state is RowState.FAILED and _trouble(report) not in _AS_IT_IS
@@ -204,14 +217,17 @@ def _why(
     reports: Mapping[str, RowReport],
     crm: str,
     among: frozenset[RowState],
+    causes: Container[Trouble | None] = _WORDS,
 ) -> str | None:
-    """The first cause among these states, in words, with the CRM's status or code where there is one."""
+    """The first of `causes` among these states, in words, with the CRM's status or code where there is one."""
     for id_, state in states.items():
         report = reports.get(id_)
         if state in among and report is not None:
             trouble = _trouble(report)
-            if trouble is not None and trouble in _WORDS:
-                return _WORDS[trouble].format(crm=crm) + _detail(_cause(report))
+            if trouble is not None and trouble in causes:
+                asked = state is RowState.UNKNOWN and trouble is Trouble.REJECTED
+                words = _REFUSED_BUT_ASKED if asked else _WORDS[trouble]
+                return words.format(crm=crm) + _detail(_cause(report))
     return None
 
 

@@ -22,20 +22,20 @@ _log = structlog.get_logger(__name__)
 
 async def asked(connector: Connector, call: Awaitable[T], seconds: float) -> T:
     """What the CRM answers within `seconds`. Raises `ConnectorError` for everything else."""
-    try:
-        with errands.one_call(seconds):
+    with errands.one_call(seconds) as errand:
+        try:
             async with asyncio.timeout(seconds):
                 return await call
-    except ConnectorError:
-        raise
-    except TimeoutError as error:
-        raise OutcomeUnknown("no answer in time") from error
-    except Exception as error:
-        # The connector's own mistake, or an answer of the CRM that it did not expect: its text may quote that.
-        _log.error(
-            "connector_failed", connector=connector.name, error=type(error).__name__, place=place_of(error)
-        )
-        raise OutcomeUnknown(f"the connector {connector.name} raised {type(error).__name__}") from error
+        except ConnectorError as error:
+            error.wrote = errand.may_have_written
+            raise
+        except TimeoutError as error:
+            raise OutcomeUnknown("no answer in time") from error
+        except Exception as error:
+            # The connector's own mistake, or an answer of the CRM that it did not expect: its text may quote that.
+            type_, place = type(error).__name__, place_of(error)
+            _log.error("connector_failed", connector=connector.name, error=type_, place=place)
+            raise OutcomeUnknown(f"the connector {connector.name} raised {type_}") from error
 
 
 def place_of(error: BaseException) -> str:

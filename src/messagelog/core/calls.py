@@ -13,7 +13,7 @@ import structlog
 from msgspec.structs import replace
 
 from messagelog import compose
-from messagelog.compose import Pins
+from messagelog.compose import LogFormat, Pins
 from messagelog.connectors import (
     Connector,
     ConnectorError,
@@ -29,13 +29,15 @@ from messagelog.connectors.errors import Paced
 from messagelog.connectors.log import JournalView, SentBlocks
 from messagelog.core import errands
 from messagelog.core import payload as payloads
+from messagelog.core.asking import place_of
 from messagelog.core.attempts import during
 from messagelog.core.contacts import ContactMemory
 from messagelog.core.correspondents import NOBODY_MATCHED, Correspondents, Matched
+from messagelog.core.faults import fault_of, told_of
 from messagelog.core.metrics import Metrics
 from messagelog.core.settle import ConnectorBroke, NoLogId, NotPrepared, earlier_activities
 from messagelog.core.sides import decided, is_told, looked_up, needs_look_up, people_of
-from messagelog.storage import scripts
+from messagelog.storage import is_passing, scripts
 from messagelog.storage.rows import MessageRow
 
 if TYPE_CHECKING:
@@ -126,8 +128,8 @@ class Caller:
             return self._composed(session, log, rows, contents, journal, matched, told)
         except Exception as error:
             # A mistake in our own text, which this message shows: the others are logged all the same.
-            _log.error("text_failed", log=log.key.conversation_log_id, error=_place(error))
-            raise NotPrepared(f"its text cannot be written: {type(error).__name__}") from error
+            _log.error("text_failed", log=log.key.conversation_log_id, error=told_of(error))
+            raise NotPrepared(f"its text cannot be written: {told_of(error)}") from error
 
     def _composed(  # noqa: PLR0917 - all that a call is made of
         self,
@@ -258,20 +260,23 @@ class Caller:
         A connector's own mistake leaves the outcome unknown.
         """
         seconds = self._call_timeout
-        with self.metrics.called(connector.name, name):
+        with self.metrics.called(connector.name, name), errands.one_call(seconds) as errand:
             try:
-                with errands.one_call(seconds):
-                    async with asyncio.timeout(seconds):
-                        return await call()
+                async with asyncio.timeout(seconds):
+                    return await call()
             except ConnectorError as error:
+                error.wrote = errand.may_have_written
                 if isinstance(error, RateLimited) and not isinstance(error, Paced):
                     session.http.refused(error.retry_after)
                 raise
             except TimeoutError as error:
                 raise OutcomeUnknown(f"no answer within {seconds:g} s") from error
             except Exception as error:
+                if is_passing(error):  # our database, which a renewed sign-in is written to
+                    raise fault_of(error, wrote=errand.may_have_written) from error
                 # The text of such an error may quote a message: only its type and place are told.
-                _log.error("connector_failed", connector=connector.name, error=_place(error))
+                where = f"{type(error).__name__} at {place_of(error)}"
+                _log.error("connector_failed", connector=connector.name, error=where)
                 broke = f"the connector {connector.name} raised {type(error).__name__}"
                 raise ConnectorBroke(broke) from error
 
@@ -312,10 +317,13 @@ def _after(log: LogRow, call: Prepared) -> JournalView:
 
 
 def written_size(log: LogRow, call: Prepared) -> int:
-    """How much stands in an activity that can only be added to, once this call is done; 0 for all others."""
-    if not call.journal.appends:
-        return 0
+    """How much stands in an activity that can only be added to, once this call is done; 0 for all others.
+
+    What a connector writes in a format of its own nobody can measure.
+    """
     pins = read_pins(log.pins)
+    if not call.journal.appends or pins.format is LogFormat.CUSTOM:
+        return 0
     if log.third_party_log_id is None:
         return pins.measure.of(_body(call.log))
     # What stands between is a connector's own, and short.
@@ -395,13 +403,7 @@ def _log_id(connector: Connector, value: Any) -> str:
     """The CRM's id as text. Numbers and text are ids; anything else is the connector's mistake."""
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         raise NoLogId(f"the connector {connector.name} returned no log id")
-    return str(value)
-
-
-def _place(error: BaseException) -> str:
-    """The type of an error and where it was raised, without its text."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    where = f" at {frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else ""
-    return f"{type(error).__name__}{where}"
+    id_ = str(value)
+    if "\0" in id_ or (not id_.isascii() and id_.encode("utf-8", "replace").decode() != id_):
+        raise NoLogId(f"the connector {connector.name} returned a log id that no database can keep")
+    return id_

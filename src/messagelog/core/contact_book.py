@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from messagelog.connectors import ConnectorError, Contact, OutcomeUnknown
+from messagelog.connectors import AuthExpired, ConnectorError, Contact, OutcomeUnknown
+from messagelog.connectors.errors import SignInRenewed
 from messagelog.core.asking import asked
 from messagelog.core.numbers import plain_number, spellings
 from messagelog.core.plan import CREATE_NEW_CONTACT
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _HELD_SECONDS: Final = 60.0
 """How long a form that is sent again is answered with the contact that was made."""
 
+_FORBIDDEN: Final = 403
 _SHORTEST_POLL: Final = 0.05
 _LONGEST_POLL: Final = 0.5
 
@@ -95,7 +97,7 @@ class ContactBook:
         if not place[2] or not self._age_ms:
             return await asked(connector, _found(connector, session, numbers), seconds)
         kept = await self._store.read(lambda: scripts.find_contacts(*place))
-        if kept.contacts is not None and kept.age_ms < self._age_ms and not fresh:
+        if kept.contacts is not None and 0 <= kept.age_ms < self._age_ms and not fresh:
             with suppress(SealBroken):  # under a secret key that is not ours any more: it is asked anew
                 return _CONTACTS.decode(self._sealer.open(kept.contacts, "contacts", *place))
         found = await asked(connector, _found(connector, session, numbers), seconds)
@@ -135,7 +137,10 @@ class ContactBook:
             raise OutcomeUnknown("somebody else is making it")
         made = await self._made_before(attempt) if claim.ask_first else None
         if made is None:
-            made = await self._made_now(attempt)
+            try:
+                made = await self._made_now(attempt)
+            except SignInRenewed as error:
+                return await self._made_after(error, attempt)
         await self._noted(attempt, made)
         return made
 
@@ -178,13 +183,21 @@ class ContactBook:
         connector = attempt.connector
         try:
             made = await asked(connector, _made(attempt), attempt.seconds_left)
-        except OutcomeUnknown:
-            await self._settled(attempt, NewContactState.UNKNOWN, connector.settle_seconds)
-            raise
-        except ConnectorError:
-            await self._store.write(lambda: scripts.drop_new_contact(attempt.key, attempt.owner))
+        except ConnectorError as error:
+            if _may_have_made(error):
+                await self._settled(attempt, NewContactState.UNKNOWN, connector.settle_seconds)
+            else:
+                await self._store.write(lambda: scripts.drop_new_contact(attempt.key, attempt.owner))
             raise
         return made
+
+    async def _made_after(self, error: SignInRenewed, attempt: _Attempt) -> Contact:
+        """Makes it with the sign-in that was renewed, unless it was made with the one of before."""
+        wait = attempt.connector.settle_seconds
+        if wait >= attempt.seconds_left:
+            raise OutcomeUnknown(error.detail, status=error.status) from error
+        await self._sleep(wait)
+        return await self.make(attempt.connector, attempt.session, attempt.new, seconds=attempt.seconds_left)
 
     async def _noted(self, attempt: _Attempt, made: Contact) -> None:
         """Writes down who was made, and forgets who had the number before."""
@@ -199,6 +212,12 @@ class ContactBook:
     ) -> None:
         key, owner, hold_ms = attempt.key, attempt.owner, int(seconds * 1000)
         await self._store.write(lambda: scripts.settle_new_contact(key, owner, state, hold_ms, contact))
+
+
+def _may_have_made(error: ConnectorError) -> bool:
+    """Whether there may be a contact all the same: a gateway may refuse what the CRM has done."""
+    refused = isinstance(error, AuthExpired) or error.status == _FORBIDDEN
+    return isinstance(error, OutcomeUnknown) or (refused and error.wrote)
 
 
 async def _made(attempt: _Attempt) -> Contact:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from messagelog.connectors.log import SentBlocks
-from messagelog.core.settle import Trouble
+from messagelog.core.settle import Trouble, trouble_of
 from messagelog.storage.rows import Decision, LogState, RowChange, RowState
 
 if TYPE_CHECKING:
@@ -62,8 +62,9 @@ def retried(seen: Seen, *, not_in_crm: bool) -> Decision:
     if log.owner is not None:  # whoever holds it goes on with these rows
         return Decision(changes=changes)
     if log.call is not None:
-        # Before it was asked once, the CRM is being given the time that its search needs.
-        return Decision(replace(log, due_at=now) if log.asks > 0 else None, changes)
+        # Before it was asked once, the CRM is being given the time that its search needs; of a refusal, twice.
+        asked = log.asks > 0 and trouble_of(log.reason) is not Trouble.REJECTED
+        return Decision(replace(log, due_at=now) if asked else None, changes)
     after = _open(log) if log.state is LogState.PARKED else log
     return Decision(
         replace(after, due_at=now if planned or waits else log.due_at, tries=0, refusals=0, reason=None),

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class Errand:
     """What requests are sent for. `work` tells one piece of work from another; None where it has no name.
 
-    Somebody waits for it until `live_until`, by the event loop's clock. `wrote` says that this call of the connector
-    has sent a write already. Then it has to go on: to be held back would leave half of it done. `task` is cut off after
-    `seconds`; a task that it starts may outlive it.
+    Somebody waits for it until `live_until`, by the event loop's clock. `asked` says that this call of the connector
+    has sent a request of `session.http`, `wrote` that one of them was a write. Then it has to go on: to be held back
+    would leave half of it done. `task` is cut off after `seconds`; a task that it starts may outlive it.
     """
 
     live_until: float = math.inf
@@ -30,6 +30,12 @@ class Errand:
     wrote: bool = False
     seconds: float = math.inf
     task: asyncio.Task[Any] | None = None
+    asked: bool = False
+
+    @property
+    def may_have_written(self) -> bool:
+        """Whether the call may have changed something at the CRM; of a client of the connector's own nobody knows."""
+        return self.wrote or not self.asked
 
 
 _errand: ContextVar[Errand | None] = ContextVar("messagelog_errand", default=None)
@@ -57,19 +63,20 @@ class _On:
     def __init__(self, errand: Errand) -> None:
         self._errand = errand
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Errand:
         self._before = _errand.set(self._errand)
+        return self._errand
 
     def __exit__(self, *_: object) -> None:
         _errand.reset(self._before)
 
 
-def sent_for(work: Hashable, *, live_until: float) -> AbstractContextManager[None]:
+def sent_for(work: Hashable, *, live_until: float) -> AbstractContextManager[Errand]:
     """All requests within are for this work."""
     return _On(Errand(live_until, work))
 
 
-def one_call(seconds: float = math.inf) -> AbstractContextManager[None]:
+def one_call(seconds: float = math.inf) -> AbstractContextManager[Errand]:
     """The requests within are those of one call of a connector, which succeeds or fails as a whole.
 
     Whoever says `seconds` cuts this task off after them.

@@ -12,27 +12,43 @@ from msgspec.structs import replace
 from messagelog.connectors import Connector
 from messagelog.core.backoff import Retry
 from messagelog.core.calls import written_size
-from messagelog.core.settle import Abilities, Finding, Settled, recovered, succeeded, troubled, undecided
-from messagelog.storage.rows import LogRow, MessageRow, Terms
+from messagelog.core.settle import (
+    Abilities,
+    Finding,
+    Settled,
+    earlier_activities,
+    kept,
+    recovered,
+    salvaged,
+    succeeded,
+    troubled,
+    unconfirmed,
+    undecided,
+)
+from messagelog.storage.rows import LogRow, MessageRow, RowState, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from messagelog.connectors import ConnectorError
     from messagelog.core.calls import Prepared
+    from messagelog.core.faults import ServerFault
 
 
 @dataclass(slots=True)
-class Shown:
-    """The credentials (sealed) that a step has shown to the CRM last."""
+class Course:
+    """How far a step has come: whose credentials (sealed) it has shown to the CRM last, and the log as it was noted."""
 
+    user_id: str = ""
     credentials: bytes | None = None
+    noted: LogRow | None = None
 
 
 class Job(msgspec.Struct, frozen=True):
     """One step of a claim: the connector and its abilities, the log as it is claimed, the rows that it brings.
 
-    `retry` says how a failure is taken at the moment.
+    `colleague` is another user who has brought something to the log. `asker` is the user in whose session the CRM is
+    asked, where that is not the one who made the call. `retry` says how a failure is taken at the moment.
     """
 
     connector: Connector
@@ -42,8 +58,10 @@ class Job(msgspec.Struct, frozen=True):
     terms: Terms
     may_recreate: bool
     luck: float
-    shown: Shown
+    course: Course
     retry: Callable[[], Retry]
+    colleague: str | None = None
+    asker: str | None = None
 
     @property
     def outgrown(self) -> bool:
@@ -57,8 +75,18 @@ class Job(msgspec.Struct, frozen=True):
 
     @property
     def caller_id(self) -> str:
-        """The user in whose session the call is made."""
-        return self.log.call_user or self.rows[0].user_id
+        """The user in whose session the CRM is called."""
+        return self.asker or self.log.call_user or self.rows[0].user_id
+
+    @property
+    def done_in(self) -> str | None:
+        """The activity that has what the call brought, where that is known and only was not settled.
+
+        A thread that goes on in another activity has rows with the id of the one that is full.
+        """
+        ids = {row.third_party_log_id if row.state is RowState.UNKNOWN else None for row in self.rows}
+        (id_,) = ids if len(ids) == 1 else (None,)
+        return None if id_ is None or id_ in earlier_activities(self.log) else id_
 
     @property
     def first(self) -> Job:
@@ -73,9 +101,21 @@ class Job(msgspec.Struct, frozen=True):
         """The same call, with other values of its log."""
         return replace(self, log=log)
 
+    def asked_by(self, user_id: str) -> Job:
+        """The same call, asked about in another user's session."""
+        return replace(self, asker=user_id, colleague=None)
+
+    def made_by_asker(self) -> Job:
+        """The same call, repeated by the user who asks about it."""
+        return self if self.asker is None else self.about(replace(self.log, call_user=self.asker))
+
     def succeeded(self, call: Prepared, third_party_log_id: str) -> Settled:
-        """The CRM has what a call brought."""
-        return succeeded(
+        """The CRM has what a call brought.
+
+        Where a create with the same key was refused before, the CRM may have done that one, and have answered with
+        its activity: an update then adds what is missing there.
+        """
+        settled = succeeded(
             self.log,
             self.rows,
             third_party_log_id,
@@ -84,6 +124,10 @@ class Job(msgspec.Struct, frozen=True):
             written_size(self.log, call),
             has_more=self.log.call == "create" and call.log.has_more,
         )
+        asked_by_repeating = self.able.upserts and not self.able.finds and self.able.amends
+        if self.log.call == "create" and asked_by_repeating and self.log.refusals:
+            return unconfirmed(settled, self.log)
+        return settled
 
     def is_there(self, call: Prepared, hashes: Mapping[str, bytes]) -> Settled:
         """The activity was read, and holds what an update brought; `call` is the last one."""
@@ -103,11 +147,20 @@ class Job(msgspec.Struct, frozen=True):
         )
         return replace(settled, error=error)
 
-    def undecided(self, error: ConnectorError) -> Settled:
-        """The question what became of a call ended with an error."""
-        settled = undecided(self.log, self.rows, error, luck=self.luck, retry=self.retry())
-        return replace(settled, error=error)
+    def kept(self, id_: str, fault: ServerFault) -> Settled:
+        """The CRM has it in this activity, and we failed to settle that."""
+        return replace(kept(self.log, self.rows, id_, fault, luck=self.luck), error=fault)
+
+    def salvaged(self, settled: Settled, fault: ServerFault) -> Settled:
+        """What is left of an outcome that could not be written down."""
+        log = self.course.noted or self.log
+        return salvaged(log, self.rows, settled, fault, self.able, self.luck)
 
     def recovered(self, finding: Finding) -> Settled:
-        """The call is not known to have been done, by what was found out."""
-        return recovered(self.log, self.rows, finding, self.retry())
+        """It was found out about a call that it is not known to have been done."""
+        return recovered(self.log, self.rows, finding, self.able, self.retry())
+
+    def undecided(self, error: ConnectorError) -> Settled:
+        """The question what became of a call ended with an error."""
+        settled = undecided(self.log, self.rows, error, self.able, luck=self.luck, retry=self.retry())
+        return replace(settled, error=error)

@@ -146,6 +146,7 @@ class Lane:
         id_ = await self._waited(errand) if self._paced() else ""
         permit = LanePermit(self, id_, errand.work, goes_on=errand.wrote)
         self._uncounted_now += not permit.id
+        errand.asked = True
         errand.wrote = errand.wrote or writes
         return permit
 

@@ -132,10 +132,17 @@ class Pacer:
 
 
 def _known(row: PaceRow, at: float) -> Known:
+    """What a stored pace says. A time that lies too far away was written by a wrong clock: then the row is asked."""
+
     def when(time: int | None) -> float:
-        return at if time is None else at + (time - row.now) / 1000
+        return at + _ahead(time, row.now) / 1000
 
     down_since = None if row.circuit == Circuit.CLOSED else when(row.open_since)
-    return Known(
-        when(row.not_before), when(row.catch_up_at), when(row.active_until), down_since=down_since, at=at
-    )
+    active_until = at + min((row.active_until or row.now) - row.now, scripts.LONGEST_DELAY_MS) / 1000
+    return Known(when(row.not_before), when(row.catch_up_at), active_until, down_since=down_since, at=at)
+
+
+def _ahead(time: int | None, now: int) -> int:
+    """How long (ms) to wait until a stored time; not at all, where nothing waits for so long."""
+    ahead = 0 if time is None else time - now
+    return ahead if ahead <= scripts.LONGEST_DELAY_MS else 0

@@ -40,6 +40,10 @@ _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Payload)
 
 
+class TextErased(LookupError):
+    """The text of a row was erased: it is logged, or was kept for long enough."""
+
+
 def sealed_rows(  # noqa: PLR0917 - all that a row is made of
     sealer: Sealer,
     key: LogKey,
@@ -66,9 +70,9 @@ def sealed(sealer: Sealer, key: LogKey, id_: str, payload: Payload) -> bytes:
 
 
 def opened(sealer: Sealer, key: LogKey, row: MessageRow) -> Payload:
-    """The payload of a row; `LookupError` when it was erased."""
+    """The payload of a row; `TextErased` when there is none any more."""
     if row.payload is None:
-        raise LookupError("the text of this row was erased")
+        raise TextErased("the text of this row was erased")
     return _DECODER.decode(sealer.open(row.payload, *_context(key, row.id)))
 
 

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from messagelog.compose import LogFormat
 from messagelog.connectors import (
     AuthExpired,
     BodyFull,
     ConnectorError,
     NotFound,
     RateLimited,
+    Rejected,
     Unavailable,
 )
-from messagelog.core.settle import Finding, found_in_part
+from messagelog.core import backoff
+from messagelog.core.calls import read_pins
+from messagelog.core.faults import fault_of
+from messagelog.core.payload import TextErased
+from messagelog.core.settle import Finding, Trouble, found_in_part, given_up, trouble_of
+from messagelog.core.users import SignInNeeded
+from messagelog.storage import ClaimLost
 from messagelog.storage.rows import RowState
 from messagelog.storage.sealing import SealBroken
 
@@ -29,6 +37,8 @@ if TYPE_CHECKING:
     from messagelog.core.steps import Steps
     from messagelog.storage.rows import MessageRow
 
+_REFUSALS: Final = frozenset({Trouble.SIGN_IN, Trouble.REJECTED})
+
 
 class Recovery:
     """Asks the CRM about lost calls, as far as its connector can; what is known not to be done is made again."""
@@ -38,20 +48,44 @@ class Recovery:
         self._steps = steps
 
     async def found_out(self, job: Job) -> Settled:
-        """Finds out what became of a call whose answer nobody has."""
+        """Finds out what became of a call whose answer nobody has. Raises `ClaimLost`, and nothing else.
+
+        Work that was interrupted more often than the table has waits is not begun again: it may be what ends it. A
+        call that was refused for its user's credentials may be asked about by a colleague who has brought something
+        to the same log, so that the colleague's messages do not wait for a sign-in that may never come.
+        """
+        if job.log.tries > len(backoff.STEPS):
+            return given_up(job.log, job.rows)
+        settled = await self._asked(job)
+        needs_sign_in = isinstance(settled.error, SignInNeeded)
+        if needs_sign_in and job.colleague is not None and trouble_of(job.log.reason) is Trouble.SIGN_IN:
+            return await self._asked(job.asked_by(job.colleague))
+        return settled
+
+    async def _asked(self, job: Job) -> Settled:
         try:
-            if self._never_left(job):
-                return job.recovered(Finding.NOT_THERE)
-            if job.log.call == "create":
-                call = await self._steps.prepared(job, linked=job.able.finds)
-                return await self._recovered_create(job, call)
-            return await self._recovered_update(job, await self._lost(job))
+            return await self._found_out(job)
+        except ClaimLost:
+            raise
         except ConnectorError as error:
-            if isinstance(error, NotFound) and job.log.call == "update":
+            # To a colleague the activity may be hidden, and not gone.
+            if isinstance(error, NotFound) and job.log.call == "update" and job.asker is None:
                 return job.troubled(error)
             return job.undecided(error)
-        except (SealBroken, LookupError):
+        except (SealBroken, TextErased):
             return job.recovered(Finding.NOBODY_KNOWS)
+        except Exception as error:  # noqa: BLE001 - whatever it is, its row says where
+            return job.undecided(fault_of(error))
+
+    async def _found_out(self, job: Job) -> Settled:
+        if (done_in := job.done_in) is not None:
+            return self._steps.settled(job, await self._steps.prepared(job), done_in)
+        if self._never_left(job):
+            return job.recovered(Finding.NOT_THERE)
+        if job.log.call == "create":
+            call = await self._steps.prepared(job, linked=job.able.finds)
+            return await self._recovered_create(job, call)
+        return await self._recovered_update(job, await self._lost(job))
 
     def _never_left(self, job: Job) -> bool:
         """Whether something is not journalled that always is before such a call leaves."""
@@ -64,13 +98,22 @@ class Recovery:
         if job.able.finds:
             found = await self._caller.find(job.connector, call)
             if found is not None:
-                return job.succeeded(call, found)
+                return self._steps.settled(job, call, found)
             finding = Finding.NOT_THERE
-        settled = job.recovered(finding)
-        if any(change.state is not RowState.PLANNED for change in settled.changes):
-            return settled
+        elif finding is Finding.NOBODY_KNOWS and trouble_of(job.log.reason) in _REFUSALS:
+            # Where nothing can be asked, a refusal says that nothing was done.
+            finding = Finding.NOT_THERE
         # Repeated here and now, with the very rows of the lost call: a CRM that knows its key answers with the
         # activity as it was made then, and a message that joined in between would count as logged and be nowhere.
+        return await self._repeated_if_planned(job, job.recovered(finding), call, finding)
+
+    async def _repeated_if_planned(
+        self, job: Job, settled: Settled, call: Prepared, finding: Finding
+    ) -> Settled:
+        """Repeats a call that is to be planned again, as whoever was asked about it; else what it has become."""
+        if any(change.state is not RowState.PLANNED for change in settled.changes):
+            return settled
+        job = job.made_by_asker()
         return await self._repeated(
             job.about(replace(job.log, tries=settled.log.tries, asks=0)), call, finding
         )
@@ -87,17 +130,20 @@ class Recovery:
                 return job.undecided(error)
             return job.troubled(error)
         except ConnectorError as error:
+            refused = trouble_of(job.log.reason) is Trouble.REJECTED
+            if refused and finding is Finding.REPEATABLE and isinstance(error, Rejected):
+                error.wrote = False  # the repeat was the question, and this is its answer
             return job.troubled(error)
 
     async def _recovered_update(self, job: Job, calls: list[Prepared]) -> Settled:
+        if read_pins(job.log.pins).format is LogFormat.CUSTOM:  # nobody knows such a text but the connector
+            return job.recovered(Finding.NOBODY_KNOWS)
         if not job.able.reads_back:
             finding = Finding.REPEATABLE if job.able.amends else Finding.NOBODY_KNOWS
             await self._steps.decide(job)
             return job.recovered(finding)
         if job.log.shared:
-            (call,) = calls
-            whole = call.log.holds(await self._caller.read(job.connector, call))
-            return job.is_there(call, {}) if whole else job.recovered(Finding.NOT_THERE)
+            return await self._recovered_thread(job, calls[0])
         hashes = {id_: hash_ for call in calls for id_, hash_ in call.hashes.items()}
         journal = calls[0].journal
         if journal.is_ambiguous(hashes.values()):
@@ -112,6 +158,15 @@ class Recovery:
         return found_in_part(
             there.is_there(calls[-1], hashes), [row for row in job.rows if row not in there.rows]
         )
+
+    async def _recovered_thread(self, job: Job, call: Prepared) -> Settled:
+        if call.log.holds(await self._caller.read(job.connector, call)):
+            return job.is_there(call, {})
+        settled = job.recovered(Finding.NOT_THERE)
+        if job.asker is None:
+            return settled
+        # The colleague's snapshot has taken the place of the one that was sent: it need not wait for its user.
+        return await self._repeated_if_planned(job, settled, call, Finding.NOT_THERE)
 
     async def _lost(self, job: Job) -> list[Prepared]:
         """The updates whose answers were lost, each as it was made.

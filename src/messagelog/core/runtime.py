@@ -11,7 +11,7 @@ import random
 import time
 import uuid
 from collections import Counter, defaultdict
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +27,7 @@ from messagelog.core.bulletin import Bulletin, Watch
 from messagelog.core.catching_up import CatchingUp
 from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
 from messagelog.core.days import joined, window_of
+from messagelog.core.faults import told_of
 from messagelog.core.plan import CREATE_NEW_CONTACT, day_in, next_step, plan_request
 from messagelog.core.plugins import LEFT_BY_PLUGINS
 from messagelog.core.settle import Abilities
@@ -35,7 +36,7 @@ from messagelog.core.submission import Submission
 from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.core.worker import Worker
 from messagelog.plugins import RequestContext
-from messagelog.storage import scripts
+from messagelog.storage import is_passing, scripts
 from messagelog.storage.rows import LogKey, RowReport, RowState, Terms
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ class Runtime:
         self._live_until: dict[LogKey, float] = {}
         self._submissions: defaultdict[LogKey, list[Submission]] = defaultdict(list)
         self._ways: dict[Connector, _Way] = {}
+        self._longest_settle = max((each.settle_seconds for each in connectors.values()), default=0.0)
         self._swept_to = ""
         self._sweeper: asyncio.Task[None] | None = None
         self._stopping = False
@@ -157,7 +159,7 @@ class Runtime:
         self._more_is_due = False
         self._woken = asyncio.Event()
         steps = Steps(store, users, caller, run_seconds=self.times.run_within_lease, clock=clock)
-        self._worker = Worker(store, sealer, users, caller, self._bulletin, luck, steps)
+        self._worker = Worker(store, sealer, users, caller, self._bulletin, luck, steps, sleep)
 
     # ------------------------------------------------------------------------------------- requests
 
@@ -275,7 +277,8 @@ class Runtime:
             if acceptance.claim is None:  # others work on it, or nobody will for a while
                 await self._asked(key, watch.open_ids, last)
             await self._waited(key, watch, until, last)
-        return submission.answer(wanted, watch.reports, known)
+            calling = key in self._working and not self._stopping
+        return submission.answer(wanted, watch.reports, known, calling=calling)
 
     async def _looked_up(self, submission: Submission) -> tuple[Submission, LookUp]:
         """What the journal knows of a request, and the request as that of the log that its day has already."""
@@ -337,10 +340,13 @@ class Runtime:
 
     async def _asked(self, key: LogKey, ids: list[str], last: float) -> None:
         """Asks the database for the outcomes, until the `last` moment: without them there is an answer as well."""
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout_at(last):
                 reports = await self.store.read(lambda: scripts.report_rows(key, ids))
                 self._bulletin.post(key, reports)
+        except Exception as error:
+            if not is_passing(error):  # what was accepted stays so, while the database is away
+                raise
 
     # ----------------------------------------------------------------------------------------- work
 
@@ -386,7 +392,7 @@ class Runtime:
             del self._working[key]
         if not task.cancelled() and (error := task.exception()) is not None:
             # The claim's lease runs out, and whoever sweeps next finds out what was done.
-            _log.error("work_failed", log=key.conversation_log_id, error=type(error).__name__)
+            _log.error("work_failed", log=key.conversation_log_id, error=told_of(error))
 
     async def _work(self, key: LogKey, claim: Claim | None, before: asyncio.Task[None] | None) -> None:
         if before is not None:  # its claim ended in the database a moment ago; its task is about to
@@ -508,6 +514,7 @@ class Runtime:
         Of each tenant whose CRM may be called there are some, and those with the fewest under way come first.
         """
         await self._pacer.refresh()
+        await self._redated()
         now = asyncio.get_running_loop().time()
         self._live_until = {key: until for key, until in self._live_until.items() if until > now}
         platforms, after = list(self.connectors), self._swept_to
@@ -518,6 +525,17 @@ class Runtime:
         self._more_is_due = any(count == _DUE_OF_EACH for count in places.values())
         self._swept_to = keys[-1].tenant if len(places) >= _TENANTS else ""
         return sum(map(self.ring, self._catching_up.in_turn(keys)))
+
+    async def _redated(self) -> None:
+        """Makes due what a clock that was wrong has put off for longer than anything of ours waits."""
+        lease_ms = int(1000 * (self.times.lease + self._longest_settle))
+        longest_ms = scripts.LONGEST_DELAY_MS + lease_ms
+        keys = await self.store.read(lambda: scripts.misdated_logs(longest_ms))
+        if keys:
+            _log.warning("clock_was_wrong", logs=len(keys))
+            await self.store.write(
+                lambda: scripts.redate_logs(keys, longest_ms=longest_ms, lease_ms=lease_ms)
+            )
 
     async def paces(self) -> list[PaceRow]:
         """How each tenant's CRM may be called now: its circuit, and until when it is left alone."""

@@ -9,6 +9,7 @@ unknown -> logged (it is there) | planned (it is not) | parked (nobody can tell)
 from __future__ import annotations
 
 import enum
+import math
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -26,17 +27,19 @@ from messagelog.connectors import (
     Rejected,
     Unavailable,
 )
-from messagelog.connectors.errors import Paced
+from messagelog.connectors.errors import Paced, SignInRenewed
 from messagelog.connectors.log import SentBlocks
 from messagelog.core import backoff
 from messagelog.core.backoff import COUNTED, Retry
+from messagelog.core.faults import Interrupted, ServerFault
 from messagelog.storage.rows import LogRow, LogState, MessageRow, RowChange, RowState, WaitingChange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _MISTAKES: Final = 3
-"""How often a connector may raise an error of its own for the same call: a mistake in a program does not pass."""
+"""How often a connector, or this server, may fail at the same call: a mistake in a program does not pass."""
+_FORBIDDEN: Final = 403
 _REFUSALS: Final = 3
 """How many calls in a row may be refused before it is not what each of them holds: those behind are not sent then."""
 
@@ -51,6 +54,8 @@ class Trouble(enum.StrEnum):
     REJECTED = "rejected"
     NO_ANSWER = "no_answer"
     MISTAKE = "mistake"
+    INTERRUPTED = "interrupted"
+    FAULT = "fault"
     TOO_LONG = "too_long"
     DELETED = "deleted"
     NO_LOG_ID = "no_log_id"
@@ -162,7 +167,15 @@ def succeeded(  # noqa: PLR0917 - all that a call brings about
     return Settled(after, changes)
 
 
-def troubled(  # noqa: PLR0911 - one for each type of error
+def unconfirmed(settled: Settled, log: LogRow) -> Settled:
+    """There is an activity, which may be that of an earlier create: what this one brought is put into it once more."""
+    changes = tuple(
+        RowChange(change.id, RowState.PLANNED, None, change.third_party_log_id) for change in settled.changes
+    )
+    return replace(settled, log=replace(settled.log, version=log.version), changes=changes)
+
+
+def troubled(  # noqa: PLR0911 - a case for each type of error
     log: LogRow,
     rows: Sequence[MessageRow],
     error: ConnectorError,
@@ -174,6 +187,8 @@ def troubled(  # noqa: PLR0911 - one for each type of error
 ) -> Settled:
     """The call ended with an error. `may_recreate` allows to make a deleted activity anew (once in a run)."""
     match error:
+        case ServerFault():
+            return _faulty(log, rows, error, able, luck)
         case Paced():
             return _paced(log, rows, error)
         case RateLimited():
@@ -182,13 +197,13 @@ def troubled(  # noqa: PLR0911 - one for each type of error
         case Unavailable():
             return _later(log, rows, Trouble.UNAVAILABLE, error, luck, retry)
         case AuthExpired():
-            return _waiting(log, rows, error)
+            return _not_accepted(log, rows, error, able, luck)
         case BodyFull():
             return _no_room(log, rows, error)
         case NotFound() if log.call == "update" and may_recreate and _is_gone(log, error, able):
             return _gone(log, rows)
         case Rejected():
-            return _refused(log, rows, error)
+            return _rejected(log, rows, error, able, luck)
         case NotFound():
             return _failed(log, rows, _reason(Trouble.NOT_FOUND, error), behind=True)
         case _:
@@ -212,6 +227,23 @@ def found_in_part(settled: Settled, missing: Sequence[MessageRow]) -> Settled:
     return replace(settled, changes=settled.changes + changes)
 
 
+def _can_be_asked(log: LogRow, able: Abilities) -> bool:
+    """Whether the CRM can be asked what became of the call, if only by the very same create with its key."""
+    return able.finds or able.upserts if log.call == "create" else able.reads_back
+
+
+def _is_asked_first(log: LogRow, able: Abilities) -> bool:
+    """Whether a write that was refused for its credentials is unknown, rather than known not to be done.
+
+    Not where nothing can be asked, or where the repeat itself adds only what is missing: nobody waits then for the
+    user to sign in. Where it was counted how often a text stood in the activity, the repeat would count it anew.
+    """
+    if log.call == "create":
+        return able.finds or able.upserts
+    counted = log.call_before is not None and not log.shared
+    return able.reads_back and (counted or not able.amends)
+
+
 def _is_gone(log: LogRow, error: NotFound, able: Abilities) -> bool:
     """Whether a missing activity was deleted, rather than hidden from a user who did not create it."""
     gone = able.not_found_means_gone if error.gone is None else error.gone
@@ -226,15 +258,24 @@ class Finding(enum.Enum):
     NOBODY_KNOWS = enum.auto()
 
 
-def recovered(log: LogRow, rows: Sequence[MessageRow], finding: Finding, retry: Retry = COUNTED) -> Settled:
+def recovered(
+    log: LogRow, rows: Sequence[MessageRow], finding: Finding, able: Abilities, retry: Retry = COUNTED
+) -> Settled:
     """What becomes of a call whose answer was lost, when it is not known to have been done."""
     reason = log.reason or _LOST
+    trouble = trouble_of(reason)
     if finding is Finding.NOBODY_KNOWS:
         return _parked(log, rows, reason)
+    if trouble is Trouble.REJECTED and finding is Finding.NOT_THERE:
+        return _refused_indeed(log, rows, reason, able)
     log = replace(log, asks=0)
-    broke = trouble_of(reason) is Trouble.MISTAKE
-    tries = log.tries + (retry.counts or broke)
-    if tries >= (_MISTAKES if broke else len(backoff.STEPS)):
+    broke = trouble in {Trouble.MISTAKE, Trouble.FAULT}
+    if broke:
+        log = replace(log, refusals=log.refusals + 1)
+    # A call that was interrupted was counted when its lease had run out.
+    tries = log.tries + (retry.counts and trouble is not Trouble.INTERRUPTED)
+    if log.refusals >= _MISTAKES if broke else tries >= len(backoff.STEPS):
+        log = replace(log, refusals=0) if broke else log
         if finding is Finding.REPEATABLE:
             return _parked(log, rows, reason)
         return _failed(log, rows, reason, behind=not broke)
@@ -243,30 +284,127 @@ def recovered(log: LogRow, rows: Sequence[MessageRow], finding: Finding, retry: 
     return Settled(replace(log.without_call(), tries=tries), changes)
 
 
+def _refused_indeed(log: LogRow, rows: Sequence[MessageRow], reason: str, able: Abilities) -> Settled:
+    """A call that was refused is not there either. What a search does not show yet is asked for once more."""
+    lag_ms = able.settle_ms if log.call == "create" and able.finds else 0
+    if lag_ms and not log.asks:
+        changes = tuple(RowChange(row.id, RowState.UNKNOWN, reason) for row in rows)
+        return Settled(replace(log, asks=1), changes, wait_ms=lag_ms)
+    return _refused(replace(log, asks=0), rows, reason)
+
+
 def undecided(
     log: LogRow,
     rows: Sequence[MessageRow],
     error: ConnectorError,
+    able: Abilities,
     *,
     luck: float,
     retry: Retry = COUNTED,
 ) -> Settled:
-    """The question itself failed: it is asked again later, for ever; where she has to sign in, when she has."""
+    """The question itself failed: it is asked again later; where the user has to sign in again, when they have.
+
+    A CRM that is away is asked for ever. Where the connector or this server fails, that ends: a person decides.
+    """
     asks = max(1, log.asks)  # the CRM's search has had its time: from now on it may be asked at any time
+    refused = trouble_of(log.reason) is Trouble.REJECTED
+    # But for a refusal, about which it is asked at once: what a search does not show yet is not believed to be missing
+    # at the next question either.
+    least_ms = able.settle_ms if refused else 0
     if isinstance(error, Paced):  # it was not even asked
         reason = log.reason or _LOST
         held = tuple(RowChange(row.id, RowState.UNKNOWN, reason) for row in rows)
-        return Settled(replace(log, reason=reason, asks=asks), held, wait_ms=_held_ms(error))
+        wait_ms = max(_held_ms(error), least_ms)
+        return Settled(replace(log, reason=reason, asks=asks), held, wait_ms=wait_ms)
     reason = log.reason or _reason(Trouble.NO_ANSWER, error)
-    signed_out = isinstance(error, AuthExpired)
-    told = _reason(Trouble.SIGN_IN, error) if signed_out else reason
-    changes = tuple(RowChange(row.id, RowState.UNKNOWN, told) for row in rows)
+    told, signed_out = _told_of_question(reason, error)
+    if refused and isinstance(error, Rejected | NotFound | BodyFull):  # it will not be answered better
+        return _refused(replace(log, asks=0), rows, reason)
     retry_after, away = None, retry.probe_ms
     if isinstance(error, RateLimited):  # it is there
         retry_after, away = error.retry_after, None
-    after = replace(log, asks=log.asks + 1 if away is None and not retry.early else asks, reason=reason)
+    ours = isinstance(error, ConnectorBroke | ServerFault)
+    if ours:  # whatever the CRM is
+        away = None
+    after = replace(
+        log, asks=log.asks + 1 if ours or (away is None and not retry.early) else asks, reason=reason
+    )
+    if after.asks >= _most_asks(error, refused=refused):
+        return _refused(replace(log, asks=0), rows, reason) if refused else _parked(after, rows, told)
+    changes = tuple(RowChange(row.id, RowState.UNKNOWN, told) for row in rows)
     wait_ms = backoff.for_ever(after.asks, luck, retry_after=retry_after) if away is None else away
-    return Settled(after, changes, wait_ms=wait_ms, signed_out=signed_out)
+    return Settled(after, changes, wait_ms=max(wait_ms, least_ms), signed_out=signed_out)
+
+
+def _told_of_question(reason: str, error: ConnectorError) -> tuple[str, bool]:
+    """What the rows of a call say while it cannot be asked about, and whether its user has to sign in."""
+    if isinstance(error, AuthExpired) and not isinstance(error, SignInRenewed):
+        return _reason(Trouble.SIGN_IN, error), True
+    if isinstance(error, ServerFault):
+        return _reason(_trouble_of_fault(error), error), False
+    return reason, False
+
+
+def _most_asks(error: ConnectorError, *, refused: bool) -> float:
+    """How often it is asked in vain what became of a call, when the question ends like this."""
+    mistake = isinstance(error, ServerFault) and not isinstance(error, Interrupted)
+    if mistake or (refused and isinstance(error, ConnectorBroke)):
+        return _MISTAKES
+    return len(backoff.STEPS) if isinstance(error, ConnectorBroke | ServerFault) else math.inf
+
+
+def given_up(log: LogRow, rows: Sequence[MessageRow]) -> Settled:
+    """Work on this call was interrupted more often than the table has waits: a person decides."""
+    return _parked(log, rows, log.reason or _LOST)
+
+
+def kept(log: LogRow, rows: Sequence[MessageRow], id_: str, fault: ServerFault, *, luck: float) -> Settled:
+    """The CRM has what a call brought, in this activity, and we failed to say what that means for the journal.
+
+    The rows keep the activity's id, which says that the call is done: it is settled again, and never made again.
+    """
+    reason = _reason(_trouble_of_fault(fault), fault)
+    after = replace(log, reason=reason, asks=log.asks + 1)
+    if after.asks >= _MISTAKES:
+        if after.call == "create":
+            after = replace(after, third_party_log_id=id_, created_by=after.call_user)
+        return _parked(after, rows, reason, id_)
+    changes = tuple(RowChange(row.id, RowState.UNKNOWN, reason, id_) for row in rows)
+    return Settled(after, changes, wait_ms=backoff.for_ever(after.asks, luck))
+
+
+def salvaged(  # noqa: PLR0917 - what was to be written down, and of what
+    log: LogRow,
+    rows: Sequence[MessageRow],
+    settled: Settled,
+    fault: ServerFault,
+    able: Abilities,
+    luck: float,
+) -> Settled:
+    """What is left of an outcome that could not be written down; `log` and `rows` are those of the call.
+
+    What is done keeps its activity's id, and is settled again. What had an unknown outcome has it still, and what is
+    known not to be done is tried again.
+    """
+    reason = _reason(_trouble_of_fault(fault), fault)
+    outcomes = {change.id: change for change in settled.changes}
+    open_rows = [row for row in rows if row.id in outcomes and _may_be_done(outcomes[row.id])]
+    if not open_rows:
+        fault.wrote = False
+        return replace(_faulty(log, rows, fault, able, luck), error=fault)
+    changes = [
+        RowChange(row.id, RowState.UNKNOWN, reason, outcomes[row.id].third_party_log_id) for row in open_rows
+    ]
+    changes += [RowChange(row.id, RowState.PLANNED, reason) for row in rows if row not in open_rows]
+    after = replace(log, reason=reason, tries=log.tries + 1)
+    wait_ms = able.settle_ms + backoff.for_ever(after.tries, luck)
+    return Settled(after, tuple(changes), wait_ms=wait_ms, error=fault)
+
+
+def _may_be_done(change: RowChange) -> bool:
+    """Whether a row is in the CRM, or may be; of a thread that goes on a part of it is."""
+    in_question = change.state in {RowState.LOGGED, RowState.UNKNOWN, RowState.PARKED}
+    return in_question or change.third_party_log_id is not None
 
 
 def _unknown(  # noqa: PLR0917 - what is journalled, and when to go on
@@ -275,10 +413,11 @@ def _unknown(  # noqa: PLR0917 - what is journalled, and when to go on
     error: ConnectorError,
     able: Abilities,
     luck: float,
-    retry: Retry,
+    retry: Retry = COUNTED,
 ) -> Settled:
     trouble = next((each for type_, each in _UNKNOWN if isinstance(error, type_)), Trouble.NO_ANSWER)
     reason = _reason(trouble, error)
+    signed_out = trouble is Trouble.SIGN_IN
     log = replace(log, reason=reason)
     creating = log.call == "create"
     if not ((able.finds or able.upserts) if creating else (able.reads_back or able.amends)):
@@ -288,13 +427,44 @@ def _unknown(  # noqa: PLR0917 - what is journalled, and when to go on
     at_work = error.status is None and not isinstance(error, NoLogId)
     searched = creating and able.finds
     wait_ms = able.settle_ms if at_work or searched else 0
-    if retry.probe_ms is not None and trouble is not Trouble.MISTAKE:
-        return Settled(log, changes, wait_ms=max(wait_ms, retry.probe_ms))
-    # A call that was repeated in vain is asked about, and so repeated, more slowly each time.
-    return Settled(log, changes, wait_ms=wait_ms + (backoff.for_ever(log.tries, luck) if log.tries else 0))
+    if trouble is Trouble.REJECTED:  # asked about at once, and not repeated
+        wait_ms = 0
+    elif retry.probe_ms is not None and trouble in {Trouble.NO_ANSWER, Trouble.NO_LOG_ID}:
+        wait_ms = max(wait_ms, retry.probe_ms)
+    elif log.tries and not signed_out:
+        # A call that was repeated in vain is asked about, and so repeated, more slowly each time.
+        wait_ms += backoff.for_ever(log.tries, luck)
+    return Settled(log, changes, wait_ms=wait_ms, signed_out=signed_out)
 
 
-_UNKNOWN: Final = ((NoLogId, Trouble.NO_LOG_ID), (ConnectorBroke, Trouble.MISTAKE))
+_UNKNOWN: Final = (
+    (NoLogId, Trouble.NO_LOG_ID),
+    (ConnectorBroke, Trouble.MISTAKE),
+    (SignInRenewed, Trouble.NO_ANSWER),
+    (AuthExpired, Trouble.SIGN_IN),
+    (Rejected, Trouble.REJECTED),
+    (Interrupted, Trouble.INTERRUPTED),
+    (ServerFault, Trouble.FAULT),
+)
+
+
+def _faulty(
+    log: LogRow, rows: Sequence[MessageRow], fault: ServerFault, able: Abilities, luck: float
+) -> Settled:
+    """An error of this server's own: before it sent anything, or nobody knows what became of the call."""
+    trouble = _trouble_of_fault(fault)
+    if fault.wrote:
+        tries = log.tries + (trouble is Trouble.INTERRUPTED)  # as an interrupted call is counted at once
+        return _unknown(replace(log, tries=tries), rows, fault, able, luck)
+    if trouble is Trouble.FAULT:
+        log = replace(log, refusals=log.refusals + 1)
+        if log.refusals >= _MISTAKES:
+            return _failed(replace(log, refusals=0), rows, _reason(trouble, fault), behind=False)
+    return _later(log, rows, trouble, fault, luck, COUNTED)
+
+
+def _trouble_of_fault(fault: ServerFault) -> Trouble:
+    return Trouble.INTERRUPTED if isinstance(fault, Interrupted) else Trouble.FAULT
 
 
 def _later(  # noqa: PLR0917 - what is journalled, and when to go on
@@ -318,21 +488,42 @@ def _later(  # noqa: PLR0917 - what is journalled, and when to go on
     return Settled(after, changes, wait_ms=wait_ms)
 
 
+def _not_accepted(
+    log: LogRow, rows: Sequence[MessageRow], error: AuthExpired, able: Abilities, luck: float
+) -> Settled:
+    """The CRM did not take the credentials: before it did anything, or after a gateway had let a write pass."""
+    if error.wrote and _is_asked_first(log, able):
+        return _unknown(log, rows, error, able, luck)
+    if isinstance(error, SignInRenewed):  # the same again, the first time at once
+        settled = _later(log, rows, Trouble.NO_ANSWER, error, luck, COUNTED)
+        return settled if log.tries else replace(settled, wait_ms=0)
+    return _waiting(log, rows, error)
+
+
 def _waiting(log: LogRow, rows: Sequence[MessageRow], error: AuthExpired) -> Settled:
-    """The user has to sign in again: what is hers waits for that, and what is her colleagues' goes on."""
+    """The user has to sign in again: what is theirs waits for that, and what is their colleagues' goes on."""
     reason = _reason(Trouble.SIGN_IN, error)
     changes = tuple(RowChange(row.id, RowState.WAITING, reason) for row in rows)
     waiting = WaitingChange(log.call_user or rows[0].user_id, RowState.WAITING, reason)
     return Settled(log.without_call(), changes, waiting, signed_out=True)
 
 
-def _refused(log: LogRow, rows: Sequence[MessageRow], error: Rejected) -> Settled:
+def _rejected(
+    log: LogRow, rows: Sequence[MessageRow], error: Rejected, able: Abilities, luck: float
+) -> Settled:
+    """The CRM refused the call. A gateway may say 403 after the CRM has done it, so that is asked about first."""
+    if error.wrote and error.status == _FORBIDDEN and _can_be_asked(log, able):
+        return _unknown(log, rows, error, able, luck)
+    trouble = Trouble.MISTAKE if isinstance(error, NotPrepared) else Trouble.REJECTED
+    return _refused(log, rows, _reason(trouble, error))
+
+
+def _refused(log: LogRow, rows: Sequence[MessageRow], reason: str) -> Settled:
     """What one message holds was refused, so those behind it pass, unless it is the same with each of them.
 
     Of several in one call nobody knows which: they are sent again one by one (`next_step` sees the refusal).
     """
     refusals = log.refusals + 1
-    reason = _reason(Trouble.MISTAKE if isinstance(error, NotPrepared) else Trouble.REJECTED, error)
     if refusals >= _REFUSALS:
         return _failed(replace(log, refusals=0), rows, reason, behind=True)
     log = replace(log, refusals=refusals)
@@ -403,10 +594,13 @@ def _failed(log: LogRow, rows: Sequence[MessageRow], reason: str, *, behind: boo
     return Settled(replace(log, reason=reason, tries=0), changes, waiting)
 
 
-def _parked(log: LogRow, rows: Sequence[MessageRow], reason: str) -> Settled:
-    changes = tuple(RowChange(row.id, RowState.PARKED, reason) for row in rows)
-    waiting = WaitingChange(None, RowState.PARKED, f"{Trouble.BEHIND}: one before it is parked ({reason})")
-    return Settled(replace(log, state=LogState.PARKED, reason=reason), changes, waiting)
+def _parked(log: LogRow, rows: Sequence[MessageRow], reason: str, id_: str | None = None) -> Settled:
+    changes = tuple(RowChange(row.id, RowState.PARKED, reason, id_) for row in rows)
+    return Settled(replace(log, state=LogState.PARKED, reason=reason), changes, _behind_parked(reason))
+
+
+def _behind_parked(reason: str) -> WaitingChange:
+    return WaitingChange(None, RowState.PARKED, f"{Trouble.BEHIND}: one before it is parked ({reason})")
 
 
 def trouble_of(reason: str | None) -> Trouble | None:

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import structlog
 from msgspec.structs import replace
 
 from messagelog.connectors import ConnectorError, OutcomeUnknown, Rejected, Unavailable
@@ -15,9 +16,11 @@ from messagelog.core.calls import (
     blocks_noted,
     counts_noted,
 )
+from messagelog.core.faults import fault_of, told_of
+from messagelog.core.payload import TextErased
 from messagelog.core.settle import ConnectorBroke, NotPrepared, followed
 from messagelog.core.users import SignInNeeded
-from messagelog.storage import scripts
+from messagelog.storage import ClaimLost, scripts
 from messagelog.storage.sealing import SealBroken
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from messagelog.core.users import KeptSession, UserDirectory
     from messagelog.storage import Store
     from messagelog.storage.rows import MessageRow
+
+_log = structlog.get_logger(__name__)
 
 
 class Steps:
@@ -54,15 +59,19 @@ class Steps:
         self._caller = caller
 
     async def made(self, job: Job) -> Settled:
-        """Makes the journalled call, of a run one for each row."""
+        """Makes the journalled call, of a run one for each row. Raises `ClaimLost`, and nothing else."""
         began = self._now()
         try:
             job, calls = await self.noted(job, await self._all_prepared(job))
         except ConnectorError as error:
             # Nothing has been written yet, whatever reading came to: it is known not to be done.
             return job.first.troubled(_harmless(error))
-        except (SealBroken, LookupError) as error:
+        except (SealBroken, TextErased) as error:
             return job.first.troubled(Rejected(f"the stored text cannot be read: {error}"))
+        except ClaimLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is: nothing was sent, and its row says where
+            return job.first.troubled(fault_of(error, wrote=False))
         settled = await self._tried(job.of(calls[0].rows), calls[0])
         for call in calls[1:]:
             if settled.error is not None or self._is_late(began) or not await self._goes_on(job, call):
@@ -79,10 +88,13 @@ class Steps:
         return any(now - then >= self._run_seconds for now, then in zip(self._now(), began, strict=True))
 
     async def _goes_on(self, job: Job, call: Prepared) -> bool:
-        """Whether the user's session is the one that a call was prepared with: she may have signed out meanwhile."""
+        """Whether the user's session is the one that a call was prepared with: they may have signed out meanwhile."""
         try:
             return call.session is await self._session(job)
         except ConnectorError:
+            return False
+        except Exception as error:  # noqa: BLE001 - what the calls before came to is not lost for it
+            _log.error("run_ended", log=job.log.key.conversation_log_id, error=told_of(error))
             return False
 
     async def _tried(self, job: Job, call: Prepared) -> Settled:
@@ -92,11 +104,25 @@ class Steps:
             return job.troubled(error)
 
     async def called(self, job: Job, call: Prepared) -> Settled:
-        """Makes the call, which from here on may have been done whatever comes back."""
-        if job.log.call == "create":
-            return job.succeeded(call, await self._caller.create(job.connector, call))
-        await self._caller.update(job.connector, call)
-        return job.succeeded(call, job.log.third_party_log_id or "")
+        """Makes the call, which from here on may have been done whatever comes back. Raises `ConnectorError` alone."""
+        try:
+            if job.log.call == "create":
+                id_ = await self._caller.create(job.connector, call)
+            else:
+                await self._caller.update(job.connector, call)
+                id_ = job.log.third_party_log_id or ""
+        except ConnectorError:
+            raise
+        except Exception as error:
+            raise fault_of(error) from error
+        return self.settled(job, call, id_)
+
+    def settled(self, job: Job, call: Prepared, id_: str) -> Settled:
+        """What it means that the CRM has what a call brought, in the activity `id_`, which is not lost for an error."""
+        try:
+            return job.succeeded(call, id_)
+        except Exception as error:  # noqa: BLE001 - whatever it is, its row says where
+            return job.kept(id_, fault_of(error))
 
     async def _all_prepared(self, job: Job) -> list[Prepared]:
         """The calls of a step: one, or of a run one for each row.
@@ -109,7 +135,7 @@ class Steps:
         calls = [call]
         if not job.in_run or not call.hashes or ambiguous(call):
             return calls
-        with suppress(ConnectorError, SealBroken, LookupError):
+        with suppress(ConnectorError, SealBroken, TextErased):
             for row in job.rows[1:]:
                 call = await self.behind(call, job, row, first_time=True)
                 if ambiguous(call):
@@ -119,14 +145,17 @@ class Steps:
 
     async def prepared(self, job: Job, *, linked: bool = False, first_time: bool = False) -> Prepared:
         """One call with all of the rows, in the session of its user; the rest as for `Caller.prepare`."""
+        job.course.user_id = job.caller_id
         try:
             session = await self._session(job)
-        except SignInNeeded as error:
-            job.shown.credentials = error.refused
+            job.course.credentials = session.sealed
+            given = (job.connector, session, job.log, job.rows)
+            return await self._caller.prepare(*given, linked=linked, first_time=first_time)
+        except ConnectorError as error:
+            error.wrote = False
+            if isinstance(error, SignInNeeded):
+                job.course.credentials = error.refused
             raise
-        job.shown.credentials = session.sealed
-        given = (job.connector, session, job.log, job.rows)
-        return await self._caller.prepare(*given, linked=linked, first_time=first_time)
 
     async def _session(self, job: Job) -> KeptSession:
         return await self._users.session(job.connector, job.log.key.tenant, job.caller_id)
@@ -180,17 +209,17 @@ class Steps:
         await self._store.write(
             lambda: scripts.note(job.log, job.terms, back, payloads or {}), locks=(job.log.key,)
         )
+        job.course.noted = job.log
         return job
 
 
 def _harmless(error: ConnectorError) -> ConnectorError:
     """An error before anything was written, as one that says so."""
-    made: ConnectorError
+    made = error
     if isinstance(error, ConnectorBroke):
         made = NotPrepared(error.detail)
     elif isinstance(error, OutcomeUnknown):
         made = Unavailable(error.detail, status=error.status, body=error.body)
-    else:
-        return error
     made.call = error.call
+    made.wrote = False
     return made

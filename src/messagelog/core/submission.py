@@ -121,12 +121,18 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
     def _is_empty(self) -> bool:
         return all(item.thread is not None and item.thread.is_empty for item in self.plan.items)
 
-    def answer(self, wanted: Sequence[Item], reports: Mapping[str, RowReport], known: LookUp) -> Answer:
-        """What became of the wanted items. A newer snapshot of a thread that is logged brings no new log id."""
+    def answer(
+        self, wanted: Sequence[Item], reports: Mapping[str, RowReport], known: LookUp, *, calling: bool
+    ) -> Answer:
+        """What became of the wanted items. A newer snapshot of a thread that is logged brings no new log id.
+
+        `calling` as for `answer.answer`.
+        """
         key, refused = self.plan.key, len(self.plan.refused)
         fresh = frozenset[str]() if key.shared and known.linked else None
         ids = [item.id for item in wanted]
-        return answer(ids, reports, crm=self._crm, refused=refused, fresh=fresh, shown=key.shown)
+        crm, shown = self._crm, key.shown
+        return answer(ids, reports, crm=crm, refused=refused, fresh=fresh, shown=shown, calling=calling)
 
     @property
     def _crm(self) -> str:

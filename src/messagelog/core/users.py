@@ -102,6 +102,7 @@ class SignInNeeded(AuthExpired):
     def __init__(self, detail: str, refused: bytes | None) -> None:
         super().__init__(detail)
         self.refused = refused
+        self.wrote = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +283,7 @@ class UserDirectory:
             except AuthExpired as error:
                 raise SignInNeeded(error.detail, row.credentials) from error
             seen.session = self._session(connector, credentials, row)
-            seen.fresh_until = _fresh_until(connector, credentials)
+            seen.fresh_until = _fresh_until(connector, credentials, self._clock() * 1000)
         return seen.session
 
     async def _refreshed(self, connector: Connector, row: UserRow) -> _Seen:
@@ -305,7 +306,7 @@ class UserDirectory:
         """
         now = self._clock() * 1000
         ended = credentials.expires_at is not None and credentials.expires_at <= now
-        young = now - (credentials.issued_at or 0) < _YOUNG_MS
+        young = abs(now - (credentials.issued_at or 0)) < _YOUNG_MS
         if not ended and (young or not credentials.refresh_token):
             raise AuthExpired("HTTP 401", status=401)
         seen = await self._refreshed(connector, row)
@@ -438,13 +439,17 @@ def _crm_tenant(row: UserRow) -> str:
     return row.tenant if row.crm_tenant is None else row.crm_tenant
 
 
-def _fresh_until(connector: Connector, credentials: Credentials) -> float | None:
+def _fresh_until(connector: Connector, credentials: Credentials, now: float) -> float | None:
     """When (epoch ms) credentials are to be refreshed: ahead of their end, or at it where that is all there is.
 
-    A token that lives shorter than twice `refresh_ahead` is refreshed in the middle of its life.
+    A token that lives shorter than twice `refresh_ahead` is refreshed in the middle of its life. One that was issued
+    in what is the future `now` has been dated by a clock that was wrong: its end is not known, so it is refreshed.
     """
     if connector.oauth is None or credentials.expires_at is None:
         return None
-    life = credentials.expires_at - (credentials.issued_at or 0)
+    issued_at = credentials.issued_at or 0
+    if credentials.refresh_token and issued_at > now + _YOUNG_MS:
+        return now
+    life = credentials.expires_at - issued_at
     ahead = min(connector.oauth.refresh_ahead * 1000, life / 2) if credentials.refresh_token else 0
     return credentials.expires_at - ahead

@@ -7,17 +7,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
+from msgspec.structs import replace
 
 from messagelog.core.attempts import attempt_of
 from messagelog.core.backoff import Retry
-from messagelog.core.job import Job, Shown
+from messagelog.core.faults import fault_of, told_of
+from messagelog.core.job import Course, Job
 from messagelog.core.recovery import Recovery
 from messagelog.core.settle import Settled, trouble_of
-from messagelog.storage import ClaimLost, scripts
+from messagelog.storage import ClaimLost, is_passing, scripts
 from messagelog.storage.rows import Pause, RowChange, RowReport, RowState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from messagelog.connectors import Connector
     from messagelog.core.bulletin import Bulletin
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
     from messagelog.core.steps import Steps
     from messagelog.core.users import UserDirectory
     from messagelog.storage import Claim, NewRow, Sealer, Store
-    from messagelog.storage.rows import LogRow, MessageRow, Planner, Terms
+    from messagelog.storage.rows import Attempt, LogRow, MessageRow, Planner, Terms
+
+_SAVE_AGAIN_SECONDS: Final = (0.1, 0.4, 1.0, 2.0, 4.0, 8.0)
+"""The waits after which an outcome is written again that the database did not take: what the CRM has done is known
+to nobody else. A claim that has been lost meanwhile says so by its fencing number."""
 
 _SHORTEST_PROBE_MS: Final = 1000
 
@@ -45,7 +51,8 @@ class Done:
 class Worker:
     """Does the steps of claims. It keeps nothing between them: the journal is the truth.
 
-    `luck` draws a number from 0 up to 1 for each step: where in its time the next try lies.
+    `luck` draws a number from 0 up to 1 for each step: where in its time the next try lies. `sleep` waits until an
+    outcome that the database did not take is written again.
     """
 
     def __init__(  # noqa: PLR0917 - the parts that it needs
@@ -57,7 +64,9 @@ class Worker:
         bulletin: Bulletin,
         luck: Callable[[], float],
         steps: Steps,
+        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
+        self._sleep = sleep
         self._luck = luck
         self._store = store
         self._sealer = sealer
@@ -84,8 +93,8 @@ class Worker:
         made anew from.
         """
         rows = claim.rows if claim.recover else claim.step.rows if claim.step else ()
-        retry = partial(self._retry, claim)
-        job = Job(connector, able, claim.log, rows, terms, may_recreate, self._luck(), Shown(), retry)
+        luck, retry, colleague = self._luck(), partial(self._retry, claim), claim.colleague
+        job = Job(connector, able, claim.log, rows, terms, may_recreate, luck, Course(), retry, colleague)
         try:
             if not claim.recover:
                 settled = await self._steps.made(job)
@@ -110,41 +119,93 @@ class Worker:
         job: Job,
         held: Callable[[], Sequence[NewRow]],
     ) -> Done:
-        key, pause = settled.log.key, None
-        if settled.signed_out:
-            user_id = job.caller_id
-            pause = Pause(user_id, job.shown.credentials)
-            self._users.forget(key.tenant, key.platform, user_id)
-        anew = tuple(held()) if settled.anew else None
+        key = settled.log.key
         # A shutdown lets the claim go, due at once: the next start goes on.
         wait_ms = settled.wait_ms if settled.wait_ms is not None or planner is not None else 0
-        attempt = attempt_of(self._sealer, settled.log, settled.error, settled.changes)
-        changes = (*settled.changes, *_not_sent(job.rows, settled.changes))
+        settled = replace(settled, wait_ms=wait_ms)
+        anew = self._anew(held, job) if settled.anew else None
         try:
-            claim = await self._store.write(
-                lambda: scripts.save(
-                    settled.log,
-                    changes,
-                    planner or _no_plan,
-                    job.terms,
-                    waiting=settled.waiting,
-                    anew=anew,
-                    wait_ms=wait_ms,
-                    pause=pause,
-                    attempt=attempt,
-                ),
-                locks=(key,) if pause is None else (),
-            )
+            try:
+                claim = await self._while_it_passes(lambda: self._save(settled, planner, job, anew))
+            except ClaimLost:
+                raise
+            except Exception as error:
+                if is_passing(error):
+                    raise
+                _log.error("outcome_not_saved", log=key.conversation_log_id, error=told_of(error))
+                settled = job.salvaged(settled, fault_of(error))
+                claim = await self._save(settled, None, job, None)
         except ClaimLost:
-            _log.warning("claim_lost", log=settled.log.key.conversation_log_id)
+            _log.warning("claim_lost", log=key.conversation_log_id)
             return Done()
-        self._caller.metrics.settled(settled.log.key.platform, settled.changes)
-        _log_trouble(settled)
         await self._told(settled)
-        return Done(claim, wait_ms, recreated=settled.anew)
+        return Done(claim, settled.wait_ms, recreated=settled.anew)
+
+    async def _save(
+        self, settled: Settled, planner: Planner | None, job: Job, anew: Sequence[NewRow] | None
+    ) -> Claim | None:
+        """Writes what a step came to; the claim of the next one."""
+        key, pause = settled.log.key, None
+        if settled.signed_out:
+            pause = Pause(job.course.user_id, job.course.credentials)
+            self._users.forget(key.tenant, key.platform, pause.user_id)
+        changes = (*settled.changes, *_not_sent(job.rows, settled.changes))
+        attempt = self._attempt(settled)
+        return await self._store.write(
+            lambda: scripts.save(
+                settled.log,
+                changes,
+                planner or _no_plan,
+                job.terms,
+                waiting=settled.waiting,
+                anew=anew,
+                wait_ms=settled.wait_ms,
+                pause=pause,
+                attempt=attempt,
+            ),
+            locks=(key,) if pause is None else (),
+        )
+
+    async def _while_it_passes(self, save: Callable[[], Awaitable[Claim | None]]) -> Claim | None:
+        """Writes an outcome, and again for a while where the database is away."""
+        for seconds in _SAVE_AGAIN_SECONDS:
+            try:
+                return await save()
+            except ClaimLost:
+                raise
+            except Exception as error:
+                if not is_passing(error):
+                    raise
+                _log.warning("outcome_not_saved", error=told_of(error))
+            await self._sleep(seconds)
+        return await save()
+
+    def _anew(self, held: Callable[[], Sequence[NewRow]], job: Job) -> tuple[NewRow, ...]:
+        """What a deleted activity is made anew from: nothing, where the requests at hand cannot be read."""
+        try:
+            return tuple(held())
+        except Exception as error:  # noqa: BLE001 - what was logged there is told of as deleted
+            _log.error("outcome_curtailed", log=job.log.key.conversation_log_id, error=told_of(error))
+            return ()
+
+    def _attempt(self, settled: Settled) -> Attempt | None:
+        """What is kept of a call that came to nothing, if it can be kept: the outcome matters more."""
+        try:
+            return attempt_of(self._sealer, settled.log, settled.error, settled.changes)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the call came to the same
+            _log.error("outcome_curtailed", log=settled.log.key.conversation_log_id, error=told_of(error))
+            return None
 
     async def _told(self, settled: Settled) -> None:
-        """Tells the requests of this process what became of their rows."""
+        """Counts what became of rows, and tells the requests of this process. The next step is not lost for it."""
+        try:
+            self._caller.metrics.settled(settled.log.key.platform, settled.changes)
+            _log_trouble(settled)
+            await self._tell(settled)
+        except Exception as error:  # noqa: BLE001 - they ask by themselves
+            _log.error("outcome_untold", log=settled.log.key.conversation_log_id, error=told_of(error))
+
+    async def _tell(self, settled: Settled) -> None:
         log = settled.log
         if not settled.waiting and settled.wait_ms is None and not log.shared:
             reports = [

@@ -2,6 +2,7 @@
 
 from messagelog.storage.keeping import KeysDamaged, KeysLocked, with_stored_keys
 from messagelog.storage.opening import open_store
+from messagelog.storage.passing import is_passing
 from messagelog.storage.port import Store, StoreClosed
 from messagelog.storage.rows import (
     Acceptance,
@@ -54,6 +55,7 @@ __all__ = [
     "TenantPlace",
     "UserRow",
     "UserSummary",
+    "is_passing",
     "open_store",
     "with_stored_keys",
 ]

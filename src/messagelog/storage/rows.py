@@ -77,8 +77,9 @@ class LogRow(msgspec.Struct):
 
     `due_at` is when somebody may take the log up: None when nothing is to be done, the end of the lease while it is
     claimed, the time of the next try while it waits. `fence` grows with every claim; confirming needs the newest.
-    `tries` counts the calls that came to nothing since the last good one, `asks` how often in vain the CRM was asked
-    what became of one, `refusals` the calls in a row that were refused for what they hold. `body_size` is what we have
+    `tries` counts the calls that came to nothing since the last good one, and the leases that ran out over one; `asks`
+    how often in vain the CRM was asked what became of the present one, `refusals` the calls in a row that were refused
+    for what they hold, or at which a program failed. `body_size` is what we have
     written into an activity that can only be added to, as its CRM counts; `earlier` the ids (a JSON list) of the
     activities that are full, which this one goes on from. `journal` is the id of the journal that its external ids
     carry; empty for a log that is older than these ids.
@@ -120,7 +121,7 @@ class LogRow(msgspec.Struct):
 
     def without_call(self) -> LogRow:
         """The log with nothing under way."""
-        return replace(self, call=None, call_user=None, call_version=0, call_before=None)
+        return replace(self, call=None, call_user=None, call_version=0, call_before=None, asks=0)
 
 
 class NewRow(msgspec.Struct, frozen=True):
@@ -257,7 +258,8 @@ class Claim(msgspec.Struct):
     """The right to work on a conversation log until its lease ends.
 
     `step` is journalled as being called. `recover` says that a call of somebody before has no known outcome: `rows`
-    are the rows of that call. An `early` one was made before the next retry was due, for somebody who waits.
+    are the rows of that call, and `colleague` is another user who has brought something to this log. An `early` one was
+    made before the next retry was due, for somebody who waits.
     """
 
     log: LogRow
@@ -265,6 +267,7 @@ class Claim(msgspec.Struct):
     recover: bool = False
     rows: tuple[MessageRow, ...] = ()
     early: bool = False
+    colleague: str | None = None
 
     @property
     def key(self) -> LogKey:

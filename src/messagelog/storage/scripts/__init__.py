@@ -8,6 +8,7 @@ that is run again after a deadlock starts from nothing. What a script is given i
 from messagelog.storage.scripts.asking import Ask, Do, Fetch, Params, Script, Together
 from messagelog.storage.scripts.audit import count_audit, look_at_rows, read_audit, record_audit, recorded
 from messagelog.storage.scripts.claiming import accept, claim, note, save
+from messagelog.storage.scripts.clock import LONGEST_DELAY_MS, misdated_logs, redate_logs
 from messagelog.storage.scripts.contacts import (
     claim_new_contact,
     drop_contacts,
@@ -111,6 +112,7 @@ from messagelog.storage.scripts.users import (
 )
 
 __all__ = [
+    "LONGEST_DELAY_MS",
     "Ask",
     "Do",
     "Fetch",
@@ -181,10 +183,11 @@ __all__ = [
     "logs_shown_as",
     "logs_to_drop",
     "logs_to_erase",
+    "look_around",
     "look_at_rows",
     "look_at_texts",
-    "look_around",
     "look_up",
+    "misdated_logs",
     "move_tenant",
     "next_due",
     "note",
@@ -193,6 +196,7 @@ __all__ = [
     "read_settings",
     "record_audit",
     "recorded",
+    "redate_logs",
     "refresh_user",
     "rehash_password",
     "release_refresh",

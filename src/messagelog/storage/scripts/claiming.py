@@ -57,6 +57,8 @@ _PENDING = frozenset({RowState.PLANNED, RowState.CALLING, RowState.UNKNOWN, RowS
 _MOST_ROWS_OF_A_CALL = 10_000
 _MOMENT_MS = 5_000
 _DELETED = "deleted: the activity that held it was deleted in the CRM"
+_SIGN_IN = "sign_in:"
+_INTERRUPTED = "interrupted: This server was interrupted."
 
 
 def accept(work: NewWork, planner: Planner, terms: Terms) -> Script[Acceptance]:
@@ -108,7 +110,7 @@ def _accepted_next(  # noqa: PLR0917 - what the first look at the log has found
     if not free or log.call is not None:
         yield Together(*_written(log, fresh, again))
         if free:
-            return Acceptance(claim=(yield from _recovery(log, now, terms, early=early)))
+            return Acceptance(claim=(yield from _recovery(log, now, terms, work.user_id, early=early)))
         return Acceptance(due_ms=None if log.due_at is None or log.owner is not None else log.due_at - now)
     step = planner(log, _oldest([*map(row_from, waiting), *fresh, *again], terms.batch))
     begun = _freed(log) if step is None else _begun(log, step, now, terms)
@@ -187,8 +189,9 @@ def save(
         yield Do("save_log", [log_params(_freed(log.without_call()))])
         return None
     if wait_ms is not None:
-        # What only she can be asked about waits for her sign-in, which makes it due.
-        due_at = None if paused and log.call is not None else held.now + wait_ms
+        # What only the user can be asked about waits for the sign-in, which makes it due. A call of which nobody was
+        # asked yet is due when the CRM's search shows what it has: a sign-in before that does not hurry it.
+        due_at = None if paused and log.call is not None and log.asks else held.now + wait_ms
         yield Do("save_log", [log_params(replace(log, owner=None, due_at=due_at))])
         return None
     return (yield from _next(log.without_call(), held.now, planned, planner, terms))
@@ -281,19 +284,35 @@ def _waits_for_crm(log: LogRow, now: int, terms: Terms) -> bool:
         return False
     if log.call is not None and not log.asks and log.updated_at + terms.settle_ms > now:
         return False
-    return log.asks > 0 or not (log.reason or "").startswith(("rate_limited:", "mistake:"))
+    reason = log.reason or ""
+    if reason.startswith(("rejected:", "fault:")):  # the CRM is there, and has said what it says
+        return False
+    return log.asks > 0 or not reason.startswith(("rate_limited:", "mistake:"))
 
 
-def _recovery(log: LogRow, now: int, terms: Terms, *, early: bool = False) -> Script[Claim]:
-    """Claims a log to find out about a call of before, whose rows are calling or unknown."""
+def _recovery(
+    log: LogRow, now: int, terms: Terms, user_id: str | None = None, *, early: bool = False
+) -> Script[Claim]:
+    """Claims a log to find out about a call of before, whose rows are calling or unknown.
+
+    A lease that ran out was somebody's who was interrupted. That is counted, so that it does not go on for ever, and
+    it is the reason where no other is known. `user_id` is the user whose request claims it.
+    """
+    if log.owner is not None:
+        log = replace(log, tries=log.tries + 1, reason=log.reason or _INTERRUPTED)
     log = replace(log, owner=terms.owner, fence=log.fence + 1, due_at=now + terms.lease_ms)
     params = {**key_params(log.key), "limit": _MOST_ROWS_OF_A_CALL}
-    calling, unknown = yield Together(
+    calling, unknown, colleagues = yield Together(
         Do("save_log", [log_params(log)]),
         Fetch("rows_in_state", {**params, "state": RowState.CALLING}),
         Fetch("rows_in_state", {**params, "state": RowState.UNKNOWN}),
+        Fetch("find_colleague", {**key_params(log.key), "user": log.call_user}),
     )
-    return Claim(log, None, recover=True, rows=tuple(map(row_from, (*calling, *unknown))), early=early)
+    colleague = colleagues[0][0] if colleagues else None
+    if user_id not in {None, log.call_user}:
+        colleague = user_id
+    rows = tuple(map(row_from, (*calling, *unknown)))
+    return Claim(log, None, recover=True, rows=rows, early=early, colleague=colleague)
 
 
 def _begun(log: LogRow, step: Step, now: int, terms: Terms) -> LogRow:
@@ -375,19 +394,21 @@ def _accepted(
         if old is None:
             fresh.append(_message_row(work, row, state, reason))
         elif _stays(old, row, log):
-            again.append(_in_its_place(work, row, old))
+            again.append(_in_its_place(work, row, old, log))
         elif _starts_again(old, row, log, work.user_id):
             again.append(_message_row(work, row, state, reason))
     return fresh, again
 
 
-def _in_its_place(work: NewWork, row: NewRow, old: MessageRow) -> MessageRow:
+def _in_its_place(work: NewWork, row: NewRow, old: MessageRow, log: LogRow) -> MessageRow:
     """The newer snapshot in the state of the older. A call whose answer was lost stays its user's.
 
-    Only she can be asked about it; when she signs in it is by this row that it is found.
+    Nobody else can be asked about it, and it is by this row that the user's sign-in finds it. About one that was
+    refused for the user's credentials a colleague may ask, who brings a newer snapshot.
     """
     newer = _message_row(work, row, old.state, old.reason)
-    return replace(newer, user_id=old.user_id) if old.state is RowState.UNKNOWN else newer
+    stays = old.state is RowState.UNKNOWN and not (log.reason or "").startswith(_SIGN_IN)
+    return replace(newer, user_id=old.user_id) if stays else newer
 
 
 def _stays(old: MessageRow, row: NewRow, log: LogRow) -> bool:

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 from messagelog.storage.rows import FoundContacts, NewContactClaim, NewContactState
 from messagelog.storage.scripts.asking import Do, Fetch, Together
+from messagelog.storage.scripts.clock import is_held
 
 if TYPE_CHECKING:
     from messagelog.storage.rows import NewContactKey
     from messagelog.storage.scripts.asking import Params, Script
 
 _DAY_MS = 24 * 3600 * 1000
+_LONGEST_HOLD_MS = 3600 * 1000
 
 
 def find_contacts(tenant: str, platform: str, number: str) -> Script[FoundContacts]:
-    """What was kept for a number, whatever its age."""
+    """What was kept for a number, whatever its age: less than nothing, where a clock was wrong."""
     ((contacts, found_at, now),) = yield Fetch("find_contacts", _found(tenant, platform, number))
     return FoundContacts(
         bytes(contacts) if contacts else None, 0 if found_at is None else now - found_at, now
@@ -57,7 +59,7 @@ def claim_new_contact(key: NewContactKey, owner: str, lease_ms: int) -> Script[N
     state, holder, until, contact, now = locked[0]
     if holder == owner:
         return NewContactClaim(mine=True)
-    if until > now:
+    if is_held(until, now, lease_ms + _LONGEST_HOLD_MS):
         made = NewContactState(state) is NewContactState.MADE
         return NewContactClaim(contact=bytes(contact) if made else None)
     yield Do("take_new_contact", [mine])

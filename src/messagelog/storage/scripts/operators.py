@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from messagelog.storage.rows import OperatorRow
 from messagelog.storage.scripts.asking import Do, Fetch, Together
+from messagelog.storage.scripts.clock import SLACK_MS
 
 if TYPE_CHECKING:
     from messagelog.storage.scripts.asking import Script
@@ -86,6 +87,8 @@ def find_session(session: str) -> Script[tuple[str, str, bool] | None]:
         return None
     name, roles, created_at, used_at, now = rows[0]
     if roles is None or now - created_at >= SESSION_MS or now - used_at >= IDLE_MS:
+        return None
+    if created_at > now + SLACK_MS:  # begun by a clock that was wrong: nobody knows when it ends
         return None
     return name, roles, now - used_at >= _TOUCH_MS
 

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from messagelog.storage.rows import DayLog, LogState, LogSummary, LookUp, OpenCount, RowReport, RowState
 from messagelog.storage.scripts.asking import Fetch, Together
+from messagelog.storage.scripts.clock import LONGEST_DELAY_MS
 from messagelog.storage.scripts.values import (
     KEY_COLUMNS,
     key_from,
@@ -102,7 +103,10 @@ def due_logs(platforms: Sequence[str], *, each: int, tenants: int, after: str = 
     """
     found = yield Together(
         *(
-            Fetch("due_tenants", {"platform": platform, "after": name, "limit": tenants})
+            Fetch(
+                "due_tenants",
+                {"platform": platform, "after": name, "limit": tenants, "longest_ms": LONGEST_DELAY_MS},
+            )
             for platform in platforms
             for name in dict.fromkeys((after, ""))
         )

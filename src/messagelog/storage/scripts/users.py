@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from messagelog.storage.rows import UserRow, UserSummary
 from messagelog.storage.scripts.asking import Do, Fetch, Params, Together
+from messagelog.storage.scripts.clock import is_held
 from messagelog.storage.scripts.tenants import check_tenant
 from messagelog.storage.scripts.values import key_from
 
@@ -97,7 +98,7 @@ def claim_refresh(user: UserRow, *, owner: str, lease_ms: int) -> Script[bool]:
     if not rows:
         return False
     credentials, until, _, now = rows[0]
-    if credentials != user.credentials or (until is not None and until > now):
+    if credentials != user.credentials or (until is not None and is_held(until, now, lease_ms)):
         return False
     yield Do("claim_refresh", [{**key, "owner": owner, "until": now + lease_ms}])
     return True

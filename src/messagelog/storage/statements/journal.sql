@@ -137,6 +137,14 @@ WHERE {this_log} AND "state" = :state
 ORDER BY "sentAt", LENGTH("messageId"), "messageId"
 LIMIT :limit
 
+-- name: find_colleague
+-- Another user than :user, of whom something waits in a conversation log.
+SELECT "userId"
+FROM "messageLogs"
+WHERE {this_log} AND "state" = 'planned'
+  AND "userId" <> COALESCE(CAST(:user AS text), '')
+LIMIT 1
+
 -- name: look_up
 -- Which of these ids are not logged; the row without an id is the conversation log, where there is one. What is logged is
 -- read in one go, which takes PostgreSQL half as long as looking up a hundred ids by themselves.
@@ -197,11 +205,12 @@ WHERE held."messageId" {in_ids} AND held."groupContactId" = :group_contact AND h
 ORDER BY log."contactId"
 
 -- name: report_rows
--- What became of these ids; of what is not done, why, and how long nobody works on its conversation log: what only
--- its user can be asked about, not today.
+-- What became of these ids; of what is not done, why (of a call, what became of it so far), and how long nobody works
+-- on its conversation log: what only its user can be asked about, not today.
 SELECT known."messageId", known."state",
        CASE WHEN known."state" = 'planned' AND log."owner" IS NULL
                  AND (log."dueAt" > {now} OR (log."dueAt" IS NULL AND log."call" IS NOT NULL)) THEN log."reason"
+            WHEN known."state" = 'calling' THEN log."reason"
             ELSE known."reason" END,
        log."version",
        CASE WHEN log."owner" IS NULL AND log."dueAt" > {now} THEN log."dueAt" - {now}
@@ -228,8 +237,9 @@ WHERE "contactId" = :contact_id AND "tenant" = :tenant AND "platform" = :platfor
   AND NOT ({this_log}) AND "thirdPartyLogId" IS NOT NULL
 
 -- name: due_tenants
--- Tenants of a platform that have a log somebody may take up now, but for those whose CRM must not be called yet;
--- those behind :after in the order of their names. Goes from tenant to tenant through the index, over their logs.
+-- Tenants of a platform that have a log somebody may take up now, but for those whose CRM must not be called yet (a time
+-- beyond :longest_ms is that of a clock that was wrong); those behind :after in the order of their names. Goes from
+-- tenant to tenant through the index, over their logs.
 WITH RECURSIVE following (tenant) AS (
     SELECT (SELECT MIN("tenant") FROM "conversationLogs"
             WHERE "platform" = :platform AND "tenant" > :after AND "dueAt" IS NOT NULL)
@@ -246,7 +256,8 @@ WHERE following.tenant IS NOT NULL
        WHERE log."platform" = :platform AND log."tenant" = following.tenant AND log."dueAt" IS NOT NULL)
       <= (SELECT {now})
   AND COALESCE((SELECT pace."catchUpAt" FROM "paces" AS pace
-                WHERE pace."tenant" = following.tenant AND pace."platform" = :platform), 0) <= (SELECT {now})
+                WHERE pace."tenant" = following.tenant AND pace."platform" = :platform), 0)
+      NOT BETWEEN (SELECT {now} + 1) AND (SELECT {now} + :longest_ms)
 LIMIT :limit
 
 -- name: due_logs
@@ -257,6 +268,20 @@ FROM "conversationLogs"
 WHERE "platform" = :platform AND "tenant" = :tenant AND "dueAt" IS NOT NULL AND "dueAt" <= (SELECT {now})
 ORDER BY "dueAt"
 LIMIT :limit
+
+-- name: misdated_logs
+-- Conversation logs that are due further away than anything is put off: a clock was wrong when that was written.
+SELECT {log_key}
+FROM "conversationLogs"
+WHERE "dueAt" > (SELECT {now} + :longest_ms)
+ORDER BY "dueAt"
+LIMIT :limit
+
+-- name: redate_log
+-- Due now; where somebody holds it, when a lease is over, since nobody knows whether that is one who lives.
+UPDATE "conversationLogs"
+SET "dueAt" = CASE WHEN "owner" IS NULL THEN {now} ELSE {now} + CAST(:lease_ms AS bigint) END
+WHERE {this_log} AND "dueAt" > {now} + CAST(:longest_ms AS bigint)
 
 -- name: next_due
 -- When the next conversation log is due, and what time it is for the database.
@@ -383,11 +408,12 @@ WHERE {these_logs} AND "state" = 'waiting'
 
 -- name: wake_logs
 -- Somebody may take them up now, unless somebody works on them. A call of which nobody has been asked yet what became
--- of it is left alone: the CRM's search may still lag behind.
+-- of it is left alone: the CRM's search may still lag behind. So is one that was refused, and is to be asked about again.
 UPDATE "conversationLogs"
 SET "dueAt" = {now}
 WHERE {these_logs} AND "state" = 'open'
-  AND "owner" IS NULL AND ("dueAt" IS NULL OR "dueAt" > {now}) AND ("call" IS NULL OR "asks" > 0)
+  AND "owner" IS NULL AND ("dueAt" IS NULL OR "dueAt" > {now})
+  AND ("call" IS NULL OR "dueAt" IS NULL OR ("asks" > 0 AND COALESCE("reason", '') NOT LIKE 'rejected:%'))
 
 -- name: claim_refresh
 -- Whoever holds the claim, and nobody else, may send the refresh token. A claim that has run out may be taken.
@@ -466,17 +492,19 @@ SELECT (SELECT "contacts" FROM "contacts"
        {now}
 
 -- name: save_contacts
--- What the CRM said to somebody who asked it at :asked_at. What was found or forgotten since then stays.
+-- What the CRM said to somebody who asked it at :asked_at. What was found or forgotten since then stays, but for what a
+-- clock that was wrong has dated ahead.
 INSERT INTO "contacts" ("tenant", "platform", "phoneNumber", "contacts", "foundAt")
 VALUES (:tenant, :platform, :number, :contacts, {now})
 ON CONFLICT ("phoneNumber", "tenant", "platform") DO UPDATE
 SET "contacts" = :contacts, "foundAt" = {now}
-WHERE "contacts"."foundAt" <= :asked_at
+WHERE "contacts"."foundAt" <= :asked_at OR "contacts"."foundAt" > {now}
 
 -- name: drop_contacts
 -- Nobody has the number, by what the CRM said to somebody who asked it at :asked_at.
 DELETE FROM "contacts"
-WHERE "phoneNumber" = :number AND "tenant" = :tenant AND "platform" = :platform AND "foundAt" <= :asked_at
+WHERE "phoneNumber" = :number AND "tenant" = :tenant AND "platform" = :platform
+  AND ("foundAt" <= :asked_at OR "foundAt" > {now})
 
 -- name: forget_contacts
 -- Somebody has the number from now on: the row stays, with nothing in it, so that whoever has asked the CRM before
@@ -569,7 +597,7 @@ ORDER BY "clientLogId"
 -- name: wake_waiting
 -- Those of them that wait because the CRM did not answer are due now. A call of which nobody has been asked yet what
 -- became of it was journalled when the log was saved last: the CRM's search may lag behind for :settle_ms after that.
--- What the CRM has asked us to wait for, and what a mistake keeps waiting, is left as it is.
+-- What the CRM has asked us to wait for, what it has refused, and what a mistake keeps waiting is left as it is.
 UPDATE "conversationLogs"
 SET "dueAt" = CASE WHEN "call" IS NOT NULL AND "asks" = 0 AND "updatedAt" + CAST(:settle_ms AS bigint) > {now}
                    THEN "updatedAt" + CAST(:settle_ms AS bigint) ELSE {now} END
@@ -577,6 +605,7 @@ WHERE "platform" = :platform AND "tenant" = :tenant AND "dueAt" IS NOT NULL AND 
   AND "dueAt" > CASE WHEN "call" IS NOT NULL AND "asks" = 0 THEN "updatedAt" + CAST(:settle_ms AS bigint) ELSE 0 END
   AND "owner" IS NULL AND "state" = 'open'
   AND ("asks" > 0 OR "reason" NOT LIKE 'rate_limited:%' AND "reason" NOT LIKE 'mistake:%')
+  AND COALESCE("reason", '') NOT LIKE 'rejected:%' AND COALESCE("reason", '') NOT LIKE 'fault:%'
 
 -- name: insert_operator
 -- A new operator; nothing when there is one of that name.

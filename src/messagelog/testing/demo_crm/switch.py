@@ -9,7 +9,7 @@ from messagelog.testing.demo_crm.wire import JSON_LIMIT, RefusedError
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=600_000)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
-ErrorStatus = Annotated[int, msgspec.Meta(ge=400, le=599)]
+ErrorStatus = Annotated[int, msgspec.Meta(ge=300, le=599)]
 Requests = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 Characters = Annotated[int, msgspec.Meta(ge=0, le=JSON_LIMIT)]
 
@@ -40,7 +40,7 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lose_response_rate: Rate = 0.0
     """How likely the work is done and the connection closes without an answer."""
     apply_then_status: ErrorStatus | None = None
-    """The work is done, and this error is the answer."""
+    """The work is done, and this error (or redirect) is the answer."""
     hold: bool = False
     """The work is done, and the answer waits until this is off, at most two minutes."""
 

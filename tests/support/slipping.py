@@ -1,0 +1,79 @@
+"""A runtime whose own code fails at a chosen point: beside a call, just after its answer, and while it is settled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from messagelog.core.calls import Caller
+from messagelog.core.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from messagelog.core.calls import Prepared
+    from messagelog.storage.rows import RowChange
+
+
+class Slip(RuntimeError):
+    """A mistake in our own code."""
+
+
+class SlippingCaller(Caller):
+    """Passes a point before a call is prepared, after each answer, and when it is settled what the call came to.
+
+    `point` is told the name of each; it may raise an error there.
+    """
+
+    def __init__(self, point: Callable[[str], None], *parts: Any, **more: Any) -> None:
+        super().__init__(*parts, metrics=SlippingMetrics(point), **more)
+        self._point = point
+
+    async def prepare(self, *given: Any, **more: Any) -> Prepared:
+        self._point("ours:prepare")
+        prepared = await super().prepare(*given, **more)
+        return replace(prepared, hashes=SlippingHashes(self._point, prepared.hashes))
+
+    async def create(self, *given: Any) -> str:
+        made = await super().create(*given)
+        self._point("ours:create")
+        return made
+
+    async def update(self, *given: Any) -> None:
+        await super().update(*given)
+        self._point("ours:update")
+
+    async def find(self, *given: Any) -> str | None:
+        found = await super().find(*given)
+        self._point("ours:find")
+        return found
+
+    async def counted(self, *given: Any) -> dict[bytes, int]:
+        found = await super().counted(*given)
+        self._point("ours:count")
+        return found
+
+
+class SlippingHashes(dict[str, bytes]):
+    """The hashes of a call, which are looked up when it is settled."""
+
+    def __init__(self, point: Callable[[str], None], hashes: dict[str, bytes]) -> None:
+        super().__init__(hashes)
+        self._point = point
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self._point("ours:settle")
+        return super().get(key, default)
+
+
+class SlippingMetrics(Metrics):
+    """Counts what calls came to, when it is written down."""
+
+    def __init__(self, point: Callable[[str], None]) -> None:
+        super().__init__()
+        self._point = point
+
+    def settled(self, platform: str, changes: Iterable[RowChange]) -> None:
+        self._point("ours:told")
+        super().settled(platform, changes)
