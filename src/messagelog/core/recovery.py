@@ -12,6 +12,7 @@ from messagelog.connectors import (
     BodyFull,
     ConnectorError,
     NotFound,
+    OutcomeUnknown,
     RateLimited,
     Unavailable,
 )
@@ -80,7 +81,13 @@ class Recovery:
             if finding is Finding.REPEATABLE:
                 return job.undecided(error)
             return job.troubled(error)
+        except OutcomeUnknown as error:
+            return job.troubled(error)
         except ConnectorError as error:
+            # The same goes for a refusal. If the message failed, the next one would be created under its key: a CRM
+            # that has the first would answer with that activity, and the next one would be logged and be nowhere.
+            if finding is Finding.REPEATABLE:
+                return replace(job.recovered(Finding.NOBODY_KNOWS), error=error)
             return job.troubled(error)
 
     async def _recovered_update(self, job: Job, calls: list[Prepared]) -> Settled:
