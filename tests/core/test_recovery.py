@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from messagelog.connectors import BodyFull, NotFound, OutcomeUnknown, Rejected
 from messagelog.core import Times
 from messagelog.core.runtime import Stopping
 from support.crm import Appending, Call, Crm, Finding, Plain, ReadingBack, Upserting, lost
@@ -17,6 +18,8 @@ from support.world import World, world
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from messagelog.connectors import ConnectorError
 
 FAST = Times(answer=0.3, call=5, lease=60)
 
@@ -61,6 +64,28 @@ async def _crashed_during(here: World, call: int, request: object) -> None:
     answer = await waiting
     assert answer.successful, "accepted, though not finished"
     here.crm.before = here.crm.gate = None
+
+
+@pytest.mark.parametrize(
+    "refusal", [Rejected(status=422), NotFound(status=404), BodyFull(status=413)], ids=repr
+)
+async def test_a_repeat_that_is_refused_says_nothing_of_the_first_call(
+    database_url: str, refusal: ConnectorError
+) -> None:
+    """The CRM may have the first message: a later one that came in under its key would be logged and be nowhere."""
+    clock = Clock()
+    async with world(database_url, Upserting, settings=FAST, clock=clock) as here:
+        here.crm.after = lambda _call: OutcomeUnknown("HTTP 500", status=500)
+        here.crm.before = lambda call: refusal if here.crm.count(call.kind) > 1 else None
+        await here.send(body(message(1, "text-01.")))
+        clock.forward(60)
+        await here.runtime.sweep()
+        await here.runtime.idle()
+        here.crm.before = here.crm.after = None
+        await here.send(body(message(1, "text-01."), message(2, "text-02.")))
+        assert (await here.states()) == {"1": "parked", "2": "parked"}
+        assert here.crm.only.body.count("text-01.") == 1
+        assert "text-02." not in here.crm.only.body
 
 
 @pytest.mark.parametrize("resend", [True, False])

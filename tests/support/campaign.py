@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from messagelog.connectors import ConnectorError, Credentials, OutcomeUnknown, RateLimited, Rejected, Unavailable
+from messagelog.connectors import (
+    ConnectorError,
+    Credentials,
+    OutcomeUnknown,
+    RateLimited,
+    Rejected,
+    Unavailable,
+)
 from messagelog.connectors.http import refusal
 from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.inbox import Inbox, Refusal

@@ -13,6 +13,7 @@ from messagelog.connectors import (
     BodyFull,
     ConnectorError,
     NotFound,
+    OutcomeUnknown,
     RateLimited,
     Rejected,
     Unavailable,
@@ -129,10 +130,17 @@ class Recovery:
             if finding is Finding.REPEATABLE:
                 return job.undecided(error)
             return job.troubled(error)
+        except OutcomeUnknown as error:
+            return job.troubled(error)
         except ConnectorError as error:
             refused = trouble_of(job.log.reason) is Trouble.REJECTED
             if refused and finding is Finding.REPEATABLE and isinstance(error, Rejected):
                 error.wrote = False  # the repeat was the question, and this is its answer
+            elif finding is Finding.REPEATABLE:
+                # A refusal does not say whether the first was done. If the message failed, the next one would be
+                # created under its key: a CRM that has the first would answer with that activity, and the next one
+                # would be logged and be nowhere.
+                return replace(job.recovered(Finding.NOBODY_KNOWS), error=error)
             return job.troubled(error)
 
     async def _recovered_update(self, job: Job, calls: list[Prepared]) -> Settled:
