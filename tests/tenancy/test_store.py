@@ -282,6 +282,7 @@ OF_ALL: Final = {
     "find_keys": "the server's own keys of hashes",
     "journal_id": "the journal's own",
     "logs_shown_as": "for operators: keys of logs, of which the one is taken that they name",
+    "probe": "a row that is nobody's, and gone with its transaction",
 }
 """What reads of all tenants, and why that shows no user anything."""
 

@@ -15,6 +15,7 @@ from messagelog.core.calls import (
     blocks_noted,
     counts_noted,
 )
+from messagelog.core.outages import write_over_outage
 from messagelog.core.settle import ConnectorBroke, NotPrepared, followed
 from messagelog.core.users import SignInNeeded
 from messagelog.storage import scripts
@@ -160,7 +161,12 @@ class Steps:
 
     async def note(self, job: Job, back: Sequence[str] = ()) -> Job:
         """Journals the log of a call that is about to leave, and renews the lease; rows to be put `back` wait."""
-        await self._store.write(lambda: scripts.note(job.log, job.terms, back), locks=(job.log.key,))
+        await write_over_outage(
+            self._store,
+            lambda: scripts.note(job.log, job.terms, back),
+            locks=(job.log.key,),
+            seconds=job.terms.lease_ms / 1000,
+        )
         return job
 
 

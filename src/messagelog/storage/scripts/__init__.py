@@ -50,6 +50,7 @@ from messagelog.storage.scripts.operators import (
     touch_session,
 )
 from messagelog.storage.scripts.pacing import active_paces, change_pace, list_paces
+from messagelog.storage.scripts.probing import probe
 from messagelog.storage.scripts.reading import (
     count_open,
     due_logs,
@@ -179,6 +180,7 @@ __all__ = [
     "move_tenant",
     "next_due",
     "note",
+    "probe",
     "read_audit",
     "read_settings",
     "record_audit",

@@ -737,3 +737,12 @@ RETURNING "id"
 -- name: journal_id
 -- The id of this journal: the table has one row.
 SELECT "id" FROM "journal"
+
+-- name: insert_probe
+-- A row that its transaction takes away again: whether anything can be committed.
+INSERT INTO "attempts" (
+    "tenant", "platform", "clientLogId", "shared", "groupContactId", "fence", "id", "at", "call", "error", "body")
+VALUES ('', '', '', FALSE, '', 0, :id, 0, '', '', :payload)
+
+-- name: delete_probe
+DELETE FROM "attempts" WHERE "id" = :id AND "tenant" = '' AND "platform" = ''
