@@ -17,6 +17,7 @@ from messagelog.core.calls import (
     counts_noted,
 )
 from messagelog.core.faults import fault_of, told_of
+from messagelog.core.outages import write_over_outage
 from messagelog.core.payload import TextErased
 from messagelog.core.settle import ConnectorBroke, NotPrepared, followed
 from messagelog.core.users import SignInNeeded
@@ -206,8 +207,11 @@ class Steps:
 
         `payloads` take the place of those that these rows have.
         """
-        await self._store.write(
-            lambda: scripts.note(job.log, job.terms, back, payloads or {}), locks=(job.log.key,)
+        await write_over_outage(
+            self._store,
+            lambda: scripts.note(job.log, job.terms, back, payloads or {}),
+            locks=(job.log.key,),
+            seconds=job.terms.lease_ms / 1000,
         )
         job.course.noted = job.log
         return job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -13,13 +14,14 @@ from messagelog.core.attempts import attempt_of
 from messagelog.core.backoff import Retry
 from messagelog.core.faults import fault_of, told_of
 from messagelog.core.job import Course, Job
+from messagelog.core.outages import write_over_outage
 from messagelog.core.recovery import Recovery
 from messagelog.core.settle import Settled, trouble_of
-from messagelog.storage import ClaimLost, is_passing, scripts
+from messagelog.storage import ClaimLost, StoreUnavailable, is_passing, scripts
 from messagelog.storage.rows import Pause, RowChange, RowReport, RowState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from messagelog.connectors import Connector
     from messagelog.core.bulletin import Bulletin
@@ -29,10 +31,6 @@ if TYPE_CHECKING:
     from messagelog.core.users import UserDirectory
     from messagelog.storage import Claim, NewRow, Sealer, Store
     from messagelog.storage.rows import Attempt, LogRow, MessageRow, Planner, Terms
-
-_SAVE_AGAIN_SECONDS: Final = (0.1, 0.4, 1.0, 2.0, 4.0, 8.0)
-"""The waits after which an outcome is written again that the database did not take: what the CRM has done is known
-to nobody else. A claim that has been lost meanwhile says so by its fencing number."""
 
 _SHORTEST_PROBE_MS: Final = 1000
 
@@ -51,8 +49,7 @@ class Done:
 class Worker:
     """Does the steps of claims. It keeps nothing between them: the journal is the truth.
 
-    `luck` draws a number from 0 up to 1 for each step: where in its time the next try lies. `sleep` waits until an
-    outcome that the database did not take is written again.
+    `luck` draws a number from 0 up to 1 for each step: where in its time the next try lies.
     """
 
     def __init__(  # noqa: PLR0917 - the parts that it needs
@@ -64,9 +61,7 @@ class Worker:
         bulletin: Bulletin,
         luck: Callable[[], float],
         steps: Steps,
-        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        self._sleep = sleep
         self._luck = luck
         self._store = store
         self._sealer = sealer
@@ -126,7 +121,7 @@ class Worker:
         anew = self._anew(held, job) if settled.anew else None
         try:
             try:
-                claim = await self._while_it_passes(lambda: self._save(settled, planner, job, anew))
+                claim = await self._save(settled, planner, job, anew)
             except ClaimLost:
                 raise
             except Exception as error:
@@ -151,7 +146,9 @@ class Worker:
             self._users.forget(key.tenant, key.platform, pause.user_id)
         changes = (*settled.changes, *_not_sent(job.rows, settled.changes))
         attempt = self._attempt(settled)
-        return await self._store.write(
+        # What the call came to is known here alone: it is written as long as the claim may hold.
+        return await write_over_outage(
+            self._store,
             lambda: scripts.save(
                 settled.log,
                 changes,
@@ -164,21 +161,8 @@ class Worker:
                 attempt=attempt,
             ),
             locks=(key,) if pause is None else (),
+            seconds=job.terms.lease_ms / 1000,
         )
-
-    async def _while_it_passes(self, save: Callable[[], Awaitable[Claim | None]]) -> Claim | None:
-        """Writes an outcome, and again for a while where the database is away."""
-        for seconds in _SAVE_AGAIN_SECONDS:
-            try:
-                return await save()
-            except ClaimLost:
-                raise
-            except Exception as error:
-                if not is_passing(error):
-                    raise
-                _log.warning("outcome_not_saved", error=told_of(error))
-            await self._sleep(seconds)
-        return await save()
 
     def _anew(self, held: Callable[[], Sequence[NewRow]], job: Job) -> tuple[NewRow, ...]:
         """What a deleted activity is made anew from: nothing, where the requests at hand cannot be read."""
@@ -214,7 +198,9 @@ class Worker:
             self._bulletin.post(log.key, reports)
             return
         ids = sorted(self._bulletin.awaited(log.key))
-        if ids:
+        if not ids:
+            return
+        with suppress(StoreUnavailable):  # they ask for themselves as well
             reports = await self._store.read(lambda: scripts.report_rows(log.key, ids))
             self._bulletin.post(log.key, reports)
 

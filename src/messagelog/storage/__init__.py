@@ -3,7 +3,7 @@
 from messagelog.storage.keeping import KeysDamaged, KeysLocked, with_stored_keys
 from messagelog.storage.opening import open_store
 from messagelog.storage.passing import is_passing
-from messagelog.storage.port import Store, StoreClosed
+from messagelog.storage.port import CheckedStore, Store, StoreClosed, StoreUnavailable
 from messagelog.storage.rows import (
     Acceptance,
     AuditEntry,
@@ -32,6 +32,7 @@ __all__ = [
     "Acceptance",
     "AuditEntry",
     "AuditRow",
+    "CheckedStore",
     "Claim",
     "ClaimLost",
     "KeysDamaged",
@@ -51,6 +52,7 @@ __all__ = [
     "Step",
     "Store",
     "StoreClosed",
+    "StoreUnavailable",
     "TenantHost",
     "TenantPlace",
     "UserRow",

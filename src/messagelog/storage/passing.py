@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from messagelog.storage.port import StoreClosed
+from messagelog.storage.port import StoreClosed, StoreUnavailable
 
 _PASSING: Final = frozenset(
     {
@@ -20,6 +20,6 @@ def is_passing(error: BaseException) -> bool:
 
     By name, since a server on SQLite loads nothing of PostgreSQL.
     """
-    if isinstance(error, OSError | StoreClosed):  # `TimeoutError` is an OSError
+    if isinstance(error, OSError | StoreClosed | StoreUnavailable):  # `TimeoutError` is an OSError
         return True
     return any((each.__module__, each.__name__) in _PASSING for each in type(error).__mro__)
