@@ -62,7 +62,7 @@ async def test_a_day_under_another_label_joins_its_activity(
         assert (
             await _log(here, message(1), message(2), day=label)
         ).return_message.message == "Already logged"
-        assert (await here.rows())["2"].conversation_log_id == "conv/7/13/2026"
+        assert (await here.rows())["2"].client_log_id == "conv/7/13/2026"
 
 
 async def test_another_day_has_an_activity_of_its_own(database_url: str) -> None:
@@ -73,7 +73,7 @@ async def test_another_day_has_an_activity_of_its_own(database_url: str) -> None
         await _log(here, message(3), day="14/07/2026")
         await _log(here, message(4, at=START + 3 * DAY), day="16/07/2026")
         await _log(here, message(5, at=START + 31 * DAY), day="13/8/2569")
-        ids = {id_: row.conversation_log_id for id_, row in (await here.rows()).items()}
+        ids = {id_: row.client_log_id for id_, row in (await here.rows()).items()}
         assert ids == {
             "1": "conv/7/13/2026",
             "2": "conv/7/14/2026",
@@ -100,11 +100,11 @@ async def test_a_group_joins_the_day_of_its_own_contact(database_url: str) -> No
         assert (await _log(here, message(1), day="13/07/2026", **omar)).log_ids == ["1-c-2"]
         await _log(here, message(2), day="13/07/2026", correspondents=both)
         await _log(here, message(2), day="7/13/2026", **omar)
-        assert {id_: row.conversation_log_id for id_, row in (await here.rows()).items()} == {
-            "1-c-1": "conv/7/13/2026-c-1",
-            "2-c-1": "conv/7/13/2026-c-1",
-            "1-c-2": "conv/13/07/2026-c-2",
-            "2-c-2": "conv/13/07/2026-c-2",
+        assert {id_: row.client_log_id for id_, row in (await here.rows()).items()} == {
+            "1-c-1": "conv/7/13/2026",
+            "2-c-1": "conv/7/13/2026",
+            "1-c-2": "conv/13/07/2026",
+            "2-c-2": "conv/13/07/2026",
         }
 
 
@@ -171,4 +171,4 @@ async def test_a_log_that_is_there_is_not_looked_for_among_the_days(database_url
         await _log(here, message(1), day="7/13/2026")
         await here.send(body(message(9), conversationLogId="own", conversation="conv"))
         await here.send(body(message(9), message(8), conversationLogId="own", conversation="conv"))
-        assert (await here.rows())["8"].conversation_log_id == "own"
+        assert (await here.rows())["8"].client_log_id == "own"

@@ -1,4 +1,4 @@
-"""A conversation that is seen as one to one, and then as a group, or the other way round: each message is logged once."""
+"""A conversation that is seen as one to one and then as a group, or the other way round: a message is logged once."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from messagelog.storage import Claim
 
 RELEASED = sorted((Path(__file__).parent / "released").glob("*.json"))
-TERMS = Terms("the process that was upgraded", 60_000, 0, 50)
+TERMS = Terms("the process that was upgraded", 60_000, 0, 50, journal="")
 FAST = Times(answer=0.5, call=5, lease=60)
 
 
@@ -61,8 +61,16 @@ class Left:
     keys: list[str]
 
     @property
+    def group(self) -> str:
+        """The contact's id, which stood behind all ids of a group."""
+        return self.contact[0] if self.name.startswith("group") else ""
+
+    @property
     def key(self) -> LogKey:
-        return LogKey("acme", "memory", self.log)
+        return LogKey("acme", "memory", self.of_client(self.log), self.shared, self.group)
+
+    def of_client(self, id_: str) -> str:
+        return id_.removesuffix(f"-{self.group}") if self.group else id_
 
     def hash_of(self, here: World, place: int) -> bytes:
         """The hash of an entry's visible text, as that release kept it."""
@@ -87,13 +95,12 @@ async def _claimed(here: World, was: Left, place: int) -> Claim:
     work = NewWork(
         key=was.key,
         conversation_id=was.conversation,
-        shared=was.shared,
         contact_id=contact_id,
         contact_type=contact_type,
         contact_name=contact_name,
         pins=was.pins,
         user_id=(await here.user()).id,
-        rows=(NewRow(row["id"], row["sentAt"], row["version"], sealed),),
+        rows=(NewRow(was.of_client(row["id"]), row["sentAt"], row["version"], sealed),),
     )
     acceptance = await here.store.write(
         lambda: scripts.accept(work, next_step(takes_batches=False), TERMS), locks=work.locks
@@ -114,7 +121,9 @@ async def _logged(here: World, was: Left) -> None:
     _in_the_crm(here, was, 0)
     log = claim.log
     log.third_party_log_id, log.created_by = "a-1", log.call_user
-    change = RowChange(was.rows[0]["id"], RowState.LOGGED, None, "a-1", was.hash_of(here, 0), erase=True)
+    change = RowChange(
+        was.of_client(was.rows[0]["id"]), RowState.LOGGED, None, "a-1", was.hash_of(here, 0), erase=True
+    )
     await here.store.write(
         lambda: scripts.save(log, [change], next_step(takes_batches=False), TERMS), locks=(log.key,)
     )
@@ -150,7 +159,8 @@ async def test_a_create_under_way_during_an_upgrade(
         await _recovered(here, clock)
         assert await here.states() == {was.rows[0]["id"]: "logged"}
         assert (crm.only.subject, crm.only.body) == (was.subject, was.bodies[0])
-        assert crm.only.key == was.keys[0]
+        if connector is not ReadingBack:  # which keeps no keys
+            assert crm.only.key == was.keys[0]
 
 
 class Amending(Plain):

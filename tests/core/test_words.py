@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 
 from messagelog.connectors import Contact, Rejected, Session, Unavailable
 from messagelog.core import Times
 from messagelog.core.payload import Payload, opened
 from messagelog.core.user_settings import Locale
+from messagelog.storage.scripts import Fetch
+from messagelog.storage.scripts.values import key_params, row_from
 from support.crm import Appending, Batches, Call, Crm, Finding, Plain, ReadingBack, Upserting
 from support.requests import JORDAN, MAYA, OMAR, body, message, thread
 from support.waiting import until
@@ -19,6 +20,9 @@ from support.world import World, world
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from messagelog.storage import LogRow, MessageRow
+    from messagelog.storage.scripts import Script
 
 FAST = Times(answer=0.3, call=5, lease=60)
 
@@ -319,12 +323,8 @@ async def test_all_of_a_run_is_journalled_before_its_first_call(database_url: st
 
         async def look(_call: Call) -> None:
             (log,) = await here.logs()
-            for id_, row in (await here.rows()).items():
-                if row.state == "calling":
-                    sealed = await here.store.read(lambda id_=id_: _payload(here, id_))  # type: ignore[misc] # bound now
-                    seen.append(
-                        opened(here.assembly.sealer, log.key, msgspec.structs.replace(row, payload=sealed))
-                    )
+            rows = await here.store.read(lambda: _calling(log))
+            seen.extend(opened(here.assembly.sealer, log.key, row) for row in rows)
 
         await _before_each(here, look, group(*(said_by(MAYAS, n) for n in range(1, 5))))
         assert [each.sides.contact_numbers for each in seen if each.sides] == [(MAYAS,)] * len(seen)
@@ -342,17 +342,6 @@ async def _before_each(here: World, look: Callable[[Call], Awaitable[None]], req
     assert (await waiting).successful
 
 
-def _payload(_here: World, id_: str) -> Any:
-    from messagelog.storage.scripts import Fetch
-
-    rows = yield Fetch(
-        "rows_in_state",
-        {
-            "tenant": "acme",
-            "platform": "memory",
-            "log": "conv/7/13/2026-c-1",
-            "state": "calling",
-            "limit": 50,
-        },
-    )
-    return next(row[10] for row in rows if row[0] == id_)
+def _calling(log: LogRow) -> Script[list[MessageRow]]:
+    rows = yield Fetch("rows_in_state", {**key_params(log.key), "state": "calling", "limit": 50})
+    return [row_from(row) for row in rows]
