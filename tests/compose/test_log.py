@@ -405,7 +405,7 @@ def test_what_stands_for_a_picture_in_a_text_is_not_shown() -> None:
     for text in ("\ufffc", "\ufffc\ufffc", " \ufffc\n\ufffc", "\u3164", "\ufe0f", "\u200d\u00ad"):
         assert said(sms(text, attachments=(picture,))) == [f"Picture: {LINK}"]
         assert said(sms(text)) == ["(no text)"]
-    assert said(sms("\ufffc\nThe roof\n\ufffc\n\nand\ufffc more")) == ["The roof", "", "and more"]
+    assert said(sms("\ufffc\nThe roof\n\ufffc\n\nand\ufffc more")) == ["The roof", "", "", "and more"]
 
 
 def test_every_picture_of_a_message_is_there() -> None:
@@ -482,7 +482,8 @@ def test_an_opt_out_is_said_first() -> None:
 
 
 def test_the_code_of_a_text_to_several_is_told_of_the_one_that_failed_or_of_all() -> None:
-    failed, fine = {"message_status": "DeliveryFailed"}, {"message_status": "Delivered"}
+    failed: dict[str, Any] = {"message_status": "DeliveryFailed"}
+    fine: dict[str, Any] = {"message_status": "Delivered"}
     codes: dict[str, Any] = {"direction": "Outbound", "delivery_error_code": "SMS-CAR-413"}
     one = sms(**codes, to=(Party(name="Omar", **fine), Party(name="Ana", **failed)))
     assert said(one)[1:] == ["Not delivered: the recipient has opted out of text messages (Ana)"]

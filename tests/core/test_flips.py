@@ -35,7 +35,7 @@ def count(here: World, text: str, contact: str = "c-1") -> int:
 
 
 def told(answer: Answer) -> str:
-    return answer.return_message.message if answer.return_message else ""
+    return answer.return_message.message
 
 
 either_way = pytest.mark.parametrize(("first", "then"), [(alone, together), (together, alone)])

@@ -24,7 +24,7 @@ every_stub = pytest.mark.parametrize("stub", [PURGED, BARE, DELETED], ids=["purg
 
 
 def told(answer: Answer) -> str:
-    return answer.return_message.message if answer.return_message else ""
+    return answer.return_message.message
 
 
 @every_stub

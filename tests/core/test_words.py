@@ -183,7 +183,8 @@ async def test_a_look_up_that_failed_is_made_again_when_the_message_was_not_sent
 
 async def test_our_side_is_the_signed_in_user(database_url: str) -> None:
     async with world(database_url) as here:
-        sent = message(1, direction="Outbound", to=[MAYA], **{"from": {"phoneNumber": "+14155550101"}})
+        ours: dict[str, Any] = {"from": {"phoneNumber": "+14155550101"}}
+        sent = message(1, direction="Outbound", to=[MAYA], **ours)
         await here.send(body(sent, self={"phoneNumber": "+14155550101"}))
         assert "Agent: Ada" in heading(here)
         assert speakers(here) == ["Ada"]

@@ -20,8 +20,8 @@ DROPPED = re.compile(
 )
 """The characters that are left out of every text. Whoever looks for something in a text has to look past them."""
 
-_PLACEHOLDER = "\ufffc"
-"""Stands in a text where its sender saw a picture; the picture is an attachment."""
+PLACEHOLDER = "\ufffc"
+"""Stands in a text where its sender saw a picture, which is an attachment. It is left out of what people wrote."""
 
 _BLANKS = ("\u200b", "\u2060", "\ufeff")
 
@@ -37,14 +37,6 @@ def clean(text: str) -> str:
     if not all(map(str.isprintable, lines)):
         lines = DROPPED.sub("", NEW_LINES.sub("\n", _whole_characters(text))).split("\n")
     return "\n".join([line.rstrip() for line in lines]).strip("\n").rstrip()
-
-
-def without_placeholders(text: str) -> str:
-    """The text without what stands for its pictures, and without the lines that held nothing else."""
-    if _PLACEHOLDER not in text:
-        return text
-    lines = ((line, line.replace(_PLACEHOLDER, "")) for line in text.split("\n"))
-    return "\n".join(left for line, left in lines if left.strip() or line == left)
 
 
 def clean_line(text: str | None, longest: int = LONGEST_NAME) -> str:

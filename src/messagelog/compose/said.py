@@ -5,7 +5,7 @@ import unicodedata
 from typing import Final
 
 from messagelog.compose.blocks import Link
-from messagelog.compose.clean import clean, clean_line, without_placeholders
+from messagelog.compose.clean import PLACEHOLDER, clean, clean_line
 from messagelog.compose.failures import failure_lines
 from messagelog.compose.files import word_of
 from messagelog.compose.model import People
@@ -73,7 +73,7 @@ def media_lines(media: Media, words: Words, message: Message | None = None) -> l
 
 def _says(text: str) -> str:
     """The clean text; empty where nobody could see any of it."""
-    cleaned = clean(without_placeholders(text))
+    cleaned = clean(text.replace(PLACEHOLDER, ""))
     if cleaned.isascii():
         return "" if cleaned.isspace() else cleaned
     shown = any(char not in _BLANK and unicodedata.category(char) not in _INVISIBLE for char in cleaned)

@@ -13,7 +13,7 @@ import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from messagelog.compose.clean import DROPPED, NEW_LINES
+from messagelog.compose.clean import DROPPED, NEW_LINES, PLACEHOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -236,6 +236,8 @@ def _digits(char: str) -> str | None:
 
 def _is_unseen(char: str) -> bool:
     """Whether nobody sees it: `compose` leaves it out, or no font shows it."""
+    if char == PLACEHOLDER:
+        return True
     return not NEW_LINES.match(char) and bool(DROPPED.match(char) or _IGNORABLE.match(char))
 
 
