@@ -272,4 +272,31 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         ),
         ("tests/storage/test_sqlite_copy.py",),
     ),
+    Mutant(
+        "the probe of who waits",
+        (
+            (
+                "core/pacing.py",
+                "    if urgency is Urgency.CATCH_UP:\n        return max(0, pace.probe_at - now)\n",
+                "    if True:\n        return max(0, pace.probe_at - now)\n",
+            ),
+        ),
+        ("tests/core/test_pacing.py", "-k", "live_work or not_waited_for"),
+    ),
+    Mutant(
+        "the waking of what waits for a CRM",
+        (("storage/scripts/pacing.py", "    if changed.wakes:\n", "    if False:\n"),),
+        ("tests/storage/test_waking.py",),
+    ),
+    Mutant(
+        "the refused repeat of a create",
+        (
+            (
+                "core/recovery.py",
+                "                return replace(job.recovered(Finding.NOBODY_KNOWS), error=error)\n",
+                "                return job.troubled(error)\n",
+            ),
+        ),
+        ("tests/core/test_recovery.py", "-k", "says_nothing"),
+    ),
 )
