@@ -468,7 +468,7 @@ async def test_a_group_is_moved_by_who_can_open_its_texts(database_url: str) -> 
 async def test_nobody_is_no_contact(database_url: str) -> None:
     async with world(database_url, Plain) as here:
         await failed_group(here, 1)
-        with pytest.raises(Refusal, match="Say which contact"):
+        with pytest.raises(BadRequest, match="contactId"):
             await inbox(here).link(OF_MAYA, "", "")
 
 
