@@ -94,8 +94,8 @@ async def test_of_one_kind_a_message_is_known_in_every_log(database_url: str) ->
     async with world(database_url) as here:
         await here.send(day("777/7/13/2026", ("900", "said a")))
         assert (await here.send(day("777/13.7.2026", ("900", "said a")))).log_ids == []
-        await here.send(group("777/7/13/2026", ("900", "said a")))
-        assert (await here.send(group("777/13.7.2026", ("900", "said a")))).log_ids == []
+        await here.send(group("777/7/13/2026", ("901", "said b")))
+        assert (await here.send(group("777/13.7.2026", ("901", "said b")))).log_ids == []
         assert len(here.crm.activities) == 2
 
 
@@ -151,7 +151,15 @@ async def _sent(database_url: str, sent: list[tuple[str, str, str, str]]) -> Non
     async with world(database_url) as here:
         expected: dict[object, str] = {}
         holder: dict[str, str] = {}
+        twins: set[tuple[str, str, str]] = set()
         for kind, log, id_, contact in sent:
+            # In a contact's log of one to one and in its group's, a message with one id is the same message.
+            if (
+                kind != "thread"
+                and ("group" if kind == "conversation" else "conversation", id_, contact) in twins
+            ):
+                continue
+            twins.add((kind, id_, contact))
             said = f"said {len(expected)}."
             if kind == "thread":
                 key: object = (kind, log)

@@ -30,6 +30,7 @@ from messagelog.server import create_app
 from messagelog.server.assembly import Parts
 from messagelog.settings import BadSettings, Settings, checked_for_serving
 from messagelog.storage import LogKey, LogRow, LogState, MessageRow, RowState
+from messagelog.storage.rows import LogKind
 from support.campaign import AppendOnlyReadBack
 from support.crm import Appending, Crm, Plain, ReadingBack, Upserting
 
@@ -81,6 +82,7 @@ def test_all_log_events_are_listed() -> None:
 def test_all_states_and_reasons_are_listed() -> None:
     assert listed(STATES, "States of a message") == list(RowState)
     assert listed(STATES, "States of a conversation log") == list(LogState)
+    assert listed(STATES, "Kinds of a conversation log") == list(LogKind)
     assert listed(STATES, "Reasons") == list(Trouble)
 
 
