@@ -115,8 +115,12 @@ def next_step(*, takes_batches: bool, in_runs: bool = False) -> Planner:
 
     One step belongs to one user, since it is made in her session. The first message of a conversation log creates
     its activity, all others update it: `in_runs`, several updates with a call each are one step. After a refusal they
-    go one by one, until one is taken; so they do after any trouble where each has its own call.
+    go one by one, until one is taken; so they do after any trouble where each has its own call. So does what the
+    activity may hold already, and which is only made sure of: there is room for it, and may be none for more.
     """
+
+    def is_made_sure_of(log: LogRow, row: MessageRow) -> bool:
+        return row.third_party_log_id is not None and row.third_party_log_id == log.third_party_log_id
 
     def plan(log: LogRow, waiting: Sequence[MessageRow]) -> Step | None:
         if not waiting:
@@ -125,9 +129,9 @@ def next_step(*, takes_batches: bool, in_runs: bool = False) -> Planner:
         rows = [first]
         call = "update" if log.third_party_log_id is not None else "create"
         together = takes_batches or (in_runs and call == "update" and not log.tries)
-        if together and not log.shared and not log.refusals:
+        if together and not log.shared and not log.refusals and not is_made_sure_of(log, first):
             for row in waiting[1:]:
-                if row.user_id != first.user_id:
+                if row.user_id != first.user_id or is_made_sure_of(log, row):
                     break
                 rows.append(row)
         return Step(call, first.user_id, tuple(rows), first.version)
