@@ -13,9 +13,11 @@ demo: $(VENV)/.run
 test: $(VENV)/.dev
 	$(BIN)/pytest -n 2 --ignore=tests/system $(ARGS)
 
-# What is real and slower: processes that are killed, several servers, a browser.
+# What is real and slower: processes that are killed, several servers, a browser. Then what uses sockets once more, on
+# asyncio's event loop: the one that ships, uvloop, is what all other tests run on.
 test-system: $(VENV)/.dev
 	$(BIN)/pytest -n 2 tests/system $(ARGS)
+	MESSAGELOG_LOOP=asyncio $(BIN)/pytest -n 2 tests/storage tests/server tests/connectors
 
 # The long runs, one part after the other: within forty minutes on two cores. Each part may be run by itself.
 prove:

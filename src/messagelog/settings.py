@@ -74,6 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     call_seconds: float = 20.0
     lease_seconds: float = 45.0
     sweep_seconds: float = 1.0
+    drain_seconds: float = 25.0
     contact_seconds: float = 300.0
     text_days: float = 30.0
     row_days: float = 0.0
@@ -114,6 +115,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             call=self.call_seconds,
             lease=self.lease_seconds,
             sweep=self.sweep_seconds,
+            drain=self.drain_seconds,
         )
 
     @property
@@ -436,7 +438,7 @@ def _manifest_problems(settings: Settings, connectors: Mapping[str, Connector]) 
 
 def _number_problems(settings: Settings) -> list[str]:
     problems = []
-    for name in ("answer_seconds", "call_seconds", "lease_seconds", "sweep_seconds"):
+    for name in ("answer_seconds", "call_seconds", "lease_seconds", "sweep_seconds", "drain_seconds"):
         value = getattr(settings, name)
         if not math.isfinite(value) or value <= 0:
             problems.append(f"MESSAGELOG_{name.upper()} must be a number of seconds above zero.")

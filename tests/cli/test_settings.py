@@ -316,7 +316,7 @@ def test_a_database_that_nobody_checks_has_to_be_asked_for(name: str) -> None:
     assert refused.code == 2
     assert refused.err.startswith("MESSAGELOG_DATABASE_URL is unsafe: with sslmode=disable ")
     done = command(name, env={**env, "MESSAGELOG_DATABASE_INSECURE": "true"})
-    assert done.err.startswith("The database cannot be used (OperationalError)")
+    assert done.err.startswith("The database cannot be used (08001: ")
     assert "hidden" not in refused.err + done.err
 
 
@@ -396,7 +396,9 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     file.write_text("these are notes, and no database at all" * 50)
     done = serve(DATABASE_URL=f"sqlite:///{file}")
     assert done.code == 2
-    assert done.err.startswith("The database cannot be used (DatabaseError)")
+    assert done.err == (
+        "The database cannot be used (SQLITE_NOTADB: file is not a database). It is damaged: restore a backup.\n"
+    )
 
 
 def test_a_database_without_our_schema_is_told_how_to_get_it(tmp_path: Path) -> None:
@@ -406,7 +408,7 @@ def test_a_database_without_our_schema_is_told_how_to_get_it(tmp_path: Path) -> 
     refused = command("serve", env=env)
     assert (refused.code, refused.err) == (
         2,
-        "The database's schema is not up to date: run `messagelog migrate`.\n",
+        "The database has no schema yet: run `messagelog migrate`.\n",
     )
     for _ in range(2):
         done = command("migrate", env=env)

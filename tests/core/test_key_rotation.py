@@ -30,7 +30,7 @@ PLACES = ("text 1", "text 2", "text 3")
 
 @asynccontextmanager
 async def stores(url: str, count: int = 1) -> AsyncIterator[list[Store]]:
-    opened = [await open_store(url) for _ in range(count)]
+    opened: list[Store] = [await open_store(url) for _ in range(count)]
     try:
         yield opened
     finally:

@@ -11,6 +11,7 @@ import structlog
 from uvicorn.logging import TRACE_LOG_LEVEL
 
 from messagelog.server.description import ROUTES
+from storage.journal import run_sql
 from support.site import SQLITE_ONLY, site
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ async def test_no_token_is_ever_told(
             answered = await every_route(here, token)
             await cut_off(here, token)
             await here.assembly.runtime.stop()
-            await here.assembly.store.close()
+            run_sql(database_url, 'DROP TABLE "users"')
             failed = await here.ask("GET", f"/user/settings?jwtToken={token}")
             assert failed.status == 500, "nobody has foreseen this"
             answered += repr(failed.raw)

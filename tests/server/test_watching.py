@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from messagelog.server.http import DATABASE_GONE
 from messagelog.storage.opening import sqlite_path
 from support.requests import body, message
-from support.site import SQLITE_ONLY, payload, refusal, site
+from support.site import SQLITE_ONLY, payload, refusal, site, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,12 +77,19 @@ async def test_metrics_behind_a_token(database_url: str, tmp_path: Path) -> None
 
 async def test_alive_and_ready(here: Site) -> None:
     assert (await here.ask("GET", "/healthz")).raw == b"OK"
+    await until(lambda: is_ready(here), "the first sweep has ended")
     reply = await here.ask("GET", "/readyz")
     assert (reply.status, reply.body["ready"]) == (200, True)
+    assert 0 <= reply.body["secondsSinceSweep"] < 10
+
+
+async def is_ready(here: Site) -> bool:
+    return (await here.ask("GET", "/readyz")).status == 200
 
 
 @SQLITE_ONLY
 async def test_alive_and_not_ready_without_a_database(here: Site) -> None:
+    await until(lambda: is_ready(here), "the first sweep has ended")
     await here.assembly.store.close()
     assert (await here.ask("GET", "/healthz")).status == 200
     reply = await here.ask("GET", "/readyz")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import psycopg
 
-from messagelog.storage import LogKey, NewRow, NewWork, RowChange, RowState, Step, open_store, scripts
+from messagelog.storage import (
+    LogKey,
+    NewRow,
+    NewWork,
+    RowChange,
+    RowState,
+    Step,
+    StoreUnavailable,
+    open_store,
+    scripts,
+)
 from messagelog.storage.opening import sqlite_path
 from messagelog.storage.rows import LogState, Terms
 from messagelog.storage.schema import metadata
@@ -18,7 +29,7 @@ from messagelog.storage.schema import metadata
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from messagelog.storage import Acceptance, Claim, LogRow, MessageRow, Store
+    from messagelog.storage import Acceptance, CheckedStore, Claim, LogRow, MessageRow, Store
 
 KEY = LogKey("acme", "crm", "conv/7/13/2026")
 ID = "5eed0001"
@@ -182,6 +193,16 @@ async def opened(url: str, clock: Callable[[], int] | None = None) -> AsyncItera
         yield store
     finally:
         await store.close()
+
+
+async def available(store: CheckedStore) -> None:
+    """Waits until a store has found out that its database can be used."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await store.check()
+            except StoreUnavailable:
+                await asyncio.sleep(0.01)
 
 
 def run_sql(url: str, statement: str) -> list[tuple[Any, ...]]:

@@ -15,8 +15,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from messagelog.storage import open_store
 from messagelog.storage.database_tls import weak_mode, with_tls
-from messagelog.storage.migrating import alchemy_url
-from messagelog.storage.opening import is_current, migrate, postgres_url
+from messagelog.storage.migrating import alchemy_url, upgrade
+from messagelog.storage.opening import is_current, postgres_url
 from support.tls import authority, postgres_listener, self_signed
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def asked_by_is_current(url: str) -> None:
 
 def asked_by_migrate(url: str) -> None:
     with pytest.raises(sa.exc.OperationalError):
-        migrate(url)
+        upgrade(url)
 
 
 WAYS = [asked_by_is_current, asked_by_migrate]

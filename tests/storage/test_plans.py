@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from messagelog.storage.connections import SETTINGS
 from messagelog.storage.opening import sqlite_path
-from messagelog.storage.postgres import SETTINGS
 from messagelog.storage.statements import load
 from storage.journal import START, run_sql
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from messagelog.storage import scripts
+from messagelog.storage import StoreUnavailable, scripts
 from messagelog.storage.opening import migrate, sqlite_path
 from messagelog.storage.rows import UserRow
 from messagelog.storage.sqlite import SqliteStore
 from messagelog.storage.sqlite_file import FileReplaced
 from messagelog.storage.sqlite_log import ForeignLog
-from storage.journal import run_sql
+from storage.journal import available, run_sql
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -134,8 +134,13 @@ async def test_when_the_disk_is_full_all_are_told_and_the_next_may_work(store: S
         yield scripts.Do("save_user", [{**_params("large"), "credentials": bytes(100_000)}])
 
     outcomes = await _grouped(store, _saved("a"), large, _saved("b"))
-    assert [type(outcome) for outcome in outcomes] == [sqlite3.OperationalError] * 3
+    assert [str(outcome) for outcome in outcomes] == [
+        "the database cannot be used (SQLITE_FULL: database or disk is full)"
+    ] * 3
     assert users(url) == {"first", "held"}, "what a caller was told has failed was not kept"
+    with pytest.raises(StoreUnavailable):
+        await store.write(_saved("refused"))
+    await available(store)
     await store.write(_saved("later"))
     assert users(url) == {"first", "held", "later"}
 

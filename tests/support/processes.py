@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 
 SECRET = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 PATIENCE = 40.0
-_UNEXPECTED = re.compile(r"Traceback|work_failed|accept_failed|sweep_failed|connector_failed|Warning")
+_UNEXPECTED = re.compile(
+    r"Traceback|crashed|work_failed|accept_failed|sweep_failed|connector_failed|request_failed|Warning"
+)
+OF_AN_OUTAGE = re.compile(r"work_failed|accept_failed|sweep_failed")
+"""What a server may say while its database is away."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,9 @@ class Times:
 class Machine:
     """Runs processes with their output in a folder's files. Whatever still runs in the end is killed, by its id."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, outages: bool = False) -> None:
         self._folder = folder
+        self._outages = outages
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -68,7 +73,11 @@ class Machine:
         said = itertools.chain.from_iterable(
             file.read_text().splitlines() for file in self._folder.glob("*.err")
         )
-        return [line for line in said if _UNEXPECTED.search(line)]
+        return [
+            line
+            for line in said
+            if _UNEXPECTED.search(line) and not (self._outages and OF_AN_OUTAGE.search(line))
+        ]
 
     async def crm(self, name: str = "crm", *, port: int = 0) -> Crm:
         """A demo CRM whose data is in the folder `name`, once it listens."""
@@ -76,8 +85,8 @@ class Machine:
         (url,) = re.findall(r"answers at (\S+) ", await process.printed("(keys:"))
         return Crm(process, url)
 
-    async def server(self, database_url: str, crm_url: str, times: Times) -> Server:
-        """A server on a database and a CRM, once it listens."""
+    async def server(self, database_url: str, crm_url: str, times: Times, **more: str) -> Server:
+        """A server on a database and a CRM, with more settings by their names, once it listens."""
         env = {
             "MESSAGELOG_DATABASE_URL": database_url,
             "MESSAGELOG_SECRET_KEY": SECRET,
@@ -89,9 +98,10 @@ class Machine:
             "MESSAGELOG_LEASE_SECONDS": str(times.lease),
             "MESSAGELOG_SWEEP_SECONDS": str(times.sweep),
             "MESSAGELOG_ANSWER_SECONDS": str(times.answer),
+            **more,
         }
         process = self.run("serve", env=env)
-        (address,) = re.findall(r"serves demo at (\S+)\n", await process.printed("\n"))
+        (address,) = re.findall(r"serves \S+ at (\S+)\n", await process.printed("\n"))
         return Server(process, f"http://{address}")
 
     def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> Running:
@@ -153,11 +163,29 @@ class Server:
         """kill -9."""
         await self.process.end(signal.SIGKILL)
 
-    async def sign_in(self, key: str) -> str:
+    async def sign_in(self, key: str, platform: str = "demo") -> str:
         """A session token, from a login with a key of the CRM."""
-        form = {"apiKey": key, "platform": "demo", "hostname": "crm.test", "additionalInfo": {"apiKey": key}}
+        form = {
+            "apiKey": key,
+            "platform": platform,
+            "hostname": "crm.test",
+            "additionalInfo": {"apiKey": key},
+        }
         token: str = (await self._posted("/apiKeyLogin", form, {}))["jwtToken"]
         return token
+
+    async def try_to_log(self, body: Mapping[str, Any], token: str) -> tuple[int, Any]:
+        """`POST /messageLog` of a client that gives up after 15 seconds; status and answer, whatever they are."""
+        headers = {**CLIENT_HEADERS, "authorization": f"Bearer {token}"}
+        timeout = aiohttp.ClientTimeout(total=15)
+        url = f"{self.url}/messageLog"
+        async with aiohttp.request("POST", url, json=body, headers=headers, timeout=timeout) as answer:
+            return answer.status, await answer.json()
+
+    async def ready(self) -> tuple[int, Any]:
+        """`GET /readyz`: status and answer."""
+        async with aiohttp.request("GET", f"{self.url}/readyz") as answer:
+            return answer.status, await answer.json()
 
     async def log(self, body: Mapping[str, Any], token: str) -> dict[str, Any]:
         """`POST /messageLog`; raises `aiohttp.ClientError` when the server dies before it answers."""

@@ -291,6 +291,7 @@ OF_ALL: Final = {
     "journal_id": "the journal's own",
     "part_from_original": "for the operator's command, on a copy of a database: what is everybody's",
     "logs_shown_as": "for operators: keys of logs, of which the one is taken that they name",
+    "probe": "a row that is nobody's, and gone with its transaction",
 }
 """What reads of all tenants, and why that shows no user anything."""
 

@@ -8,7 +8,7 @@ import typer
 
 from messagelog import environment
 from messagelog import settings as configuration
-from messagelog.commands.keyed import check_keys
+from messagelog.commands.keyed import check_database
 from messagelog.commands.shared import printed, refuse
 
 config_app = typer.Typer(help="Checks the settings.", no_args_is_help=True)
@@ -25,7 +25,8 @@ def check(
     database: Annotated[
         bool,
         typer.Option(
-            "--database", help="Asks the database too: its schema, and whose keys it was used with."
+            "--database",
+            help="Asks the database too: its schema, whose keys it was used with, and whether it can be written.",
         ),
     ] = False,
 ) -> None:
@@ -37,7 +38,7 @@ def check(
     if problems:
         refuse(*problems)
     if database:
-        check_keys(settings.database_url, settings)
+        check_database(settings.database_url, settings)
     printed(
         "The settings let a server start."
         if database

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, TypeVar
 
 from messagelog.commands.shared import in_store, refuse
-from messagelog.storage import KeysDamaged, KeysLocked, Sealer, with_stored_keys
+from messagelog.storage import KeysDamaged, KeysLocked, Sealer, scripts, with_stored_keys
+from messagelog.storage.port import ANSWER_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from messagelog.settings import Settings
+    from messagelog.storage import Store
 
 T = TypeVar("T")
 
 
-def check_keys(database_url: str, settings: Settings) -> None:
-    """Refuses to go on when the database was used with other secret keys than these."""
-    keyed(database_url, sealer_of(settings))
+def check_database(database_url: str, settings: Settings) -> None:
+    """Refuses a database that a server cannot work with: used with other secret keys, or not to be written."""
+    sealer = sealer_of(settings)
+
+    async def check(store: Store) -> None:
+        await with_stored_keys(store, sealer)
+        await store.write(lambda: scripts.probe(uuid.uuid4().hex, b""))
+
+    opened(lambda: in_store(database_url, check, answer_seconds=ANSWER_SECONDS))
 
 
 def keyed(database_url: str, sealer: Sealer) -> Sealer:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from messagelog import environment
 from messagelog import settings as configuration
-from messagelog.commands.keyed import check_keys
+from messagelog.commands.keyed import check_database
 from messagelog.commands.shared import checked, load_settings_file, printed, refuse, with_database
 from messagelog.server import create_app
 from messagelog.server.assembly import Parts
@@ -22,7 +22,7 @@ def serve(port: int | None = None, env_file: Path | str | None = None) -> None:
     load_settings_file(env_file)
     settings, connectors = checked(configuration.checked_for_serving)
     environment.report_unknown_names(settings, connectors)
-    check_keys(settings.database_url, settings)
+    check_database(settings.database_url, settings)
     parts = Parts(
         database_url=settings.database_url,
         secret_key=settings.secret_key,
@@ -57,4 +57,4 @@ def serve(port: int | None = None, env_file: Path | str | None = None) -> None:
         printed(f"messagelog serves {names} at {url_host(settings.host)}:{listener.getsockname()[1]}")
         app = create_app(parts, start_at_once=False)
         proxies = configuration.names(settings.trusted_proxies)
-        run(Serving(app, trusted_proxies=proxies), listener)
+        run(Serving(app, trusted_proxies=proxies, drain_seconds=settings.drain_seconds), listener)

@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from messagelog import environment
 from messagelog import settings as configuration
-from messagelog.storage import open_store
-from messagelog.storage.opening import is_current
+from messagelog.storage import StoreUnavailable, open_store
+from messagelog.storage.causes import cause_of, hint_of
+from messagelog.storage.opening import SCHEMA_VERSION, NewerSchema, check_not_newer, schema_version
 from messagelog.storage.port import UnusableFile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from messagelog.storage import Store
+    from messagelog.storage.causes import Cause
 
 T = TypeVar("T")
+
+_ANSWER_SECONDS = 60.0  # a person waits, and may ask for much at once
 
 
 def refuse(*sentences: str) -> NoReturn:
@@ -65,31 +69,47 @@ def database_url_of(data: Path | None) -> str:
 
 
 def check_schema(database_url: str) -> None:
-    """Refuses a database that is not there, or not up to date."""
+    """Refuses a database that is not there, or whose schema is not the one of this messagelog."""
     if database_url.startswith("sqlite:///") and not Path(database_url.removeprefix("sqlite:///")).exists():
         refuse("The database does not exist yet: run `messagelog migrate`.")
-    if not with_database(is_current, database_url):
-        refuse("The database's schema is not up to date: run `messagelog migrate`.")
+    version = with_database(schema_version, database_url)
+    if version is None:
+        refuse("The database has no schema yet: run `messagelog migrate`.")
+    if version != SCHEMA_VERSION:
+        with_database(lambda _: check_not_newer(version), database_url)
+        refuse(
+            f"The database's schema has version {version}, and this messagelog needs {SCHEMA_VERSION}:"
+            " run `messagelog migrate`."
+        )
 
 
 def with_database(work: Callable[[str], T], database_url: str) -> T:
-    """What `work` comes to with a database; refused where it cannot be used."""
+    """What `work` comes to with a database; refused where it cannot be used, with the cause."""
     try:
         return work(database_url)
     except UnusableFile as error:
         refuse(f"{error}")
+    except NewerSchema as error:
+        refuse(
+            f"The database's schema has version {error.version}, and this messagelog knows none after"
+            f" {SCHEMA_VERSION}: a newer one has migrated it. Run that one, or restore a backup of before."
+        )
     except Exception as error:  # noqa: BLE001 - of either driver, or of SQLAlchemy, which wraps them
-        # What drivers say may quote parts of the URL, and a password may be among them.
-        cause = type(getattr(error, "orig", None) or error).__name__
-        refuse(f"The database cannot be used ({cause}): is MESSAGELOG_DATABASE_URL right, and does it run?")
+        _refuse_for(cause_of(error))
 
 
-def in_store(database_url: str, work: Callable[[Store], Awaitable[T]]) -> T:
-    """What `work` comes to with the opened journal of a database that is up to date."""
+def _refuse_for(cause: Cause) -> NoReturn:
+    refuse(f"The database cannot be used ({cause}). {hint_of(cause)}")
+
+
+def in_store(
+    database_url: str, work: Callable[[Store], Awaitable[T]], *, answer_seconds: float = _ANSWER_SECONDS
+) -> T:
+    """What `work` comes to with the opened journal of a database that is up to date; refused where it is away."""
     check_schema(database_url)
 
     async def done() -> T:
-        store = await open_store(database_url)
+        store = await open_store(database_url, answer_seconds=answer_seconds)
         try:
             return await work(store)
         finally:
@@ -99,6 +119,8 @@ def in_store(database_url: str, work: Callable[[Store], Awaitable[T]]) -> T:
         return asyncio.run(done())
     except UnusableFile as error:
         refuse(f"{error}")
+    except StoreUnavailable as error:
+        _refuse_for(error.cause)
 
 
 def printed(*values: Any) -> None:

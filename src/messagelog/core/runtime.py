@@ -7,6 +7,7 @@ client and a shutdown end the waiting, never a call to a CRM.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 import uuid
@@ -35,7 +36,7 @@ from messagelog.core.submission import Submission
 from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.core.worker import Worker
 from messagelog.plugins import RequestContext
-from messagelog.storage import scripts
+from messagelog.storage import StoreUnavailable, scripts
 from messagelog.storage.rows import LogKey, RowReport, RowState, Terms
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ _LONGEST_POLL: Final = 1.0
 _TO_JOURNAL: Final = 10.0
 """The least time for the database, where an answer is wanted sooner than that: without it there is none to give."""
 _LAST_MOMENT: Final = 0.1
+_SWEEP_SECONDS: Final = 10.0
+"""A sweep that takes longer hangs: it is ended, and begins again."""
 
 _log = structlog.get_logger(__name__)
 
@@ -78,11 +81,16 @@ class Times:
     run: float = 1.0
     lease: float = 45.0
     sweep: float = 1.0
-    drain: float = 30.0
+    drain: float = 25.0
 
     def __post_init__(self) -> None:
         if self.lease <= 2 * self.call:
             raise ValueError("the lease must outlast two calls")
+
+    @property
+    def longest_between_sweeps(self) -> float:
+        """After which time without a sweep something is wrong: one that hung, and three that came late."""
+        return _SWEEP_SECONDS + 3 * self.sweep
 
     @property
     def run_within_lease(self) -> float:
@@ -152,6 +160,9 @@ class Runtime:
         self._ways: dict[Connector, _Way] = {}
         self._swept_to = ""
         self._sweeper: asyncio.Task[None] | None = None
+        self._swept_at: float | None = None
+        self._sweep_failed = ""
+        self._stops_by: float | None = None
         self._stopping = False
         self._catching_up = CatchingUp()
         self._more_is_due = False
@@ -337,7 +348,7 @@ class Runtime:
 
     async def _asked(self, key: LogKey, ids: list[str], last: float) -> None:
         """Asks the database for the outcomes, until the `last` moment: without them there is an answer as well."""
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, StoreUnavailable):
             async with asyncio.timeout_at(last):
                 reports = await self.store.read(lambda: scripts.report_rows(key, ids))
                 self._bulletin.post(key, reports)
@@ -451,24 +462,33 @@ class Runtime:
         self._sweeper = asyncio.create_task(self._sweep())
 
     async def stop(self) -> None:
-        """Takes no new work, ends all waits, and lets the calls under way come to their end.
+        """Takes no new work, ends all waits, and lets the calls under way come to their end, within the drain time.
 
-        What is not done then stays in the journal, for the next start.
+        What is not done then is cut off; it stays in the journal, for the next start.
         """
         self._stopping = True
         self._bulletin.wake_all()
         for timer in self._timers.values():
             timer.cancel()
+        loop = asyncio.get_running_loop()
+        if self._stops_by is None:
+            self._stops_by = loop.time() + self.times.drain
         if self._sweeper is not None:
             self._sweeper.cancel()
-            await asyncio.wait([self._sweeper])
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self.times.drain
+            await asyncio.wait([self._sweeper], timeout=_LAST_MOMENT)
         # What is being accepted begins its work in a moment.
-        while (busy := {*self._accepting, *self._working.values()}) and (left := until - loop.time()) > 0:
+        while (busy := {*self._accepting, *self._working.values()}) and (
+            left := self._stops_by - loop.time()
+        ) > 0:
             await asyncio.wait(busy, timeout=left)
-        for task in self._working.values():
-            task.cancel()
+        for key, task in self._working.items():
+            if not task.cancelling() and task.cancel():
+                _log.error("shutdown_hung", what="call", platform=key.platform, log=key.conversation_log_id)
+
+    @property
+    def stops_by(self) -> float:
+        """When the drain time of a shutdown is over, by the event loop's clock; endless while there is none."""
+        return math.inf if self._stops_by is None else self._stops_by
 
     async def idle(self) -> None:
         """Waits until this process works on nothing (for tests and a shutdown that is watched)."""
@@ -479,11 +499,21 @@ class Runtime:
         while True:
             self._woken.clear()
             try:
-                await self.sweep()
-                self._metrics.note_sweep()
+                async with asyncio.timeout(_SWEEP_SECONDS):
+                    await self.sweep()
             except Exception as error:  # noqa: BLE001 - a database that is away now may be back in a second
-                _log.error("sweep_failed", error=type(error).__name__)
+                self._tell_failed_sweep(error)
+            else:
+                self._swept_at, self._sweep_failed = asyncio.get_running_loop().time(), ""
+                self._metrics.note_sweep()
             await self._slept()
+
+    def _tell_failed_sweep(self, error: Exception) -> None:
+        """Writes a line, unless the sweep before failed for the same cause: an outage needs no line every second."""
+        cause = str(error.cause) if isinstance(error, StoreUnavailable) else type(error).__name__
+        if cause != self._sweep_failed:
+            _log.error("sweep_failed", error=type(error).__name__, cause=cause)
+            self._sweep_failed = cause
 
     async def _slept(self) -> None:
         """Waits for the next sweep: until its time, or until somebody wakes it."""
@@ -500,7 +530,13 @@ class Runtime:
     @property
     def takes_work(self) -> bool:
         """Whether requests are taken, and what is due is taken up."""
-        return not self._stopping and self._sweeper is not None and not self._sweeper.done()
+        running = self._sweeper is not None and not self._sweeper.done()
+        return running and self._swept_at is not None and not self._stopping
+
+    @property
+    def seconds_since_sweep(self) -> float:
+        """How long ago a sweep has ended; endless before the first one has."""
+        return math.inf if self._swept_at is None else asyncio.get_running_loop().time() - self._swept_at
 
     async def sweep(self) -> int:
         """Takes up conversation logs that are due, as many as there is room for; how many that were.

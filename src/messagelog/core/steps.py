@@ -15,6 +15,7 @@ from messagelog.core.calls import (
     blocks_noted,
     counts_noted,
 )
+from messagelog.core.outages import write_over_outage
 from messagelog.core.settle import ConnectorBroke, NotPrepared, followed
 from messagelog.core.users import SignInNeeded
 from messagelog.storage import scripts
@@ -177,8 +178,11 @@ class Steps:
 
         `payloads` take the place of those that these rows have.
         """
-        await self._store.write(
-            lambda: scripts.note(job.log, job.terms, back, payloads or {}), locks=(job.log.key,)
+        await write_over_outage(
+            self._store,
+            lambda: scripts.note(job.log, job.terms, back, payloads or {}),
+            locks=(job.log.key,),
+            seconds=job.terms.lease_ms / 1000,
         )
         return job
 

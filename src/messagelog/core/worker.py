@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -11,9 +12,10 @@ import structlog
 from messagelog.core.attempts import attempt_of
 from messagelog.core.backoff import Retry
 from messagelog.core.job import Job, Shown
+from messagelog.core.outages import write_over_outage
 from messagelog.core.recovery import Recovery
 from messagelog.core.settle import Settled, trouble_of
-from messagelog.storage import ClaimLost, scripts
+from messagelog.storage import ClaimLost, StoreUnavailable, scripts
 from messagelog.storage.rows import Pause, RowChange, RowReport, RowState
 
 if TYPE_CHECKING:
@@ -121,7 +123,9 @@ class Worker:
         attempt = attempt_of(self._sealer, settled.log, settled.error, settled.changes)
         changes = (*settled.changes, *_not_sent(job.rows, settled.changes))
         try:
-            claim = await self._store.write(
+            # What the call came to is known here alone: it is written as long as the claim may hold.
+            claim = await write_over_outage(
+                self._store,
                 lambda: scripts.save(
                     settled.log,
                     changes,
@@ -134,6 +138,7 @@ class Worker:
                     attempt=attempt,
                 ),
                 locks=(key,) if pause is None else (),
+                seconds=job.terms.lease_ms / 1000,
             )
         except ClaimLost:
             _log.warning("claim_lost", log=settled.log.key.conversation_log_id)
@@ -153,7 +158,9 @@ class Worker:
             self._bulletin.post(log.key, reports)
             return
         ids = sorted(self._bulletin.awaited(log.key))
-        if ids:
+        if not ids:
+            return
+        with suppress(StoreUnavailable):  # they ask for themselves as well
             reports = await self._store.read(lambda: scripts.report_rows(log.key, ids))
             self._bulletin.post(log.key, reports)
 

@@ -31,8 +31,16 @@ from messagelog.server.assembly import Parts, assembled
 from messagelog.server.cors import Cors, CorsHeaders
 from messagelog.server.guard import Guard
 from messagelog.server.hot import HotRoutesApp
-from messagelog.server.http import DATABASE_GONE, RESTARTING, Refused, SessionEnded, json_response
+from messagelog.server.http import (
+    DATABASE_AWAY,
+    DATABASE_GONE,
+    RESTARTING,
+    Refused,
+    SessionEnded,
+    json_response,
+)
 from messagelog.server.refusals import refusal_response
+from messagelog.storage import StoreClosed, StoreUnavailable
 from messagelog.storage.port import UnusableFile
 
 if TYPE_CHECKING:
@@ -70,7 +78,7 @@ _MODULES: Final = (
 )
 _REFUSALS: Final = (
     *(Refused, SessionEnded, BadRequest, NotTaken, Stopping, HTTPException, RoleMissing),
-    UnusableFile,
+    *(StoreClosed, StoreUnavailable, UnusableFile),
 )
 
 
@@ -134,6 +142,8 @@ async def _refusal(request: Request, error: Exception) -> Response:
         case NotTaken():
             # With an error's status, since the client shows nothing of an answer that says `successful: false`.
             status, text = 422 if isinstance(error, RefusedByPlugin) else 503, str(error)
+        case StoreUnavailable():
+            status, text = 503, DATABASE_AWAY
         case HTTPException():
             status, text, headers = error.status_code, error.detail, error.headers or {}
         case _:

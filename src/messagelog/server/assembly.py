@@ -23,6 +23,7 @@ from messagelog.core.plugins import Plugins
 from messagelog.core.retention import Kept, Retention
 from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.server.buckets import Buckets
+from messagelog.server.closing import CLOSE_SECONDS, close_all
 from messagelog.server.cors import ANY
 from messagelog.server.states import States
 from messagelog.server.throttle import Throttle
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from messagelog.connectors import Connector
     from messagelog.core.oauth import OAuthClient
     from messagelog.plugins import Plugin
-    from messagelog.storage import Store
+    from messagelog.storage import CheckedStore
 
 REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redirect.html"
 """Where App Connect's client waits for the user to come back from the CRM; its newer versions know no other place."""
@@ -94,7 +95,7 @@ class Assembly:
     """The parts of a running server. `account_key` is what RingCentral's ids are hashed with."""
 
     parts: Parts
-    store: Store
+    store: CheckedStore
     runtime: Runtime
     users: UserDirectory
     tokens: Tokens
@@ -182,10 +183,13 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
             account_key=sealer.account_key,
         )
     finally:
-        await retention.stop()
         passwords.close()
         await runtime.stop()
-        await users.close()
-        await pacer.close()
-        await client.close()
-        await store.close()
+        closing = (
+            ("retention", retention.stop),
+            ("users", users.close),
+            ("pacer", pacer.close),
+            ("CRM connections", client.close),
+            ("database", store.close),
+        )
+        await close_all(closing, runtime.stops_by + CLOSE_SECONDS)

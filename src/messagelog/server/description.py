@@ -296,7 +296,9 @@ ROUTES: Final[dict[str, Described]] = {
     "GET /isAlive": Described(answer=_TEXT, example="OK", media_type="text/plain"),
     "GET /healthz": Described(answer=_TEXT, example="OK", media_type="text/plain", supervisor=True),
     "GET /readyz": Described(
-        answer=Readiness, example={"ready": True, "checks": {"database": "ok"}}, supervisor=True
+        answer=Readiness,
+        example={"ready": True, "checks": {"database": "ok", "work": "ok"}, "secondsSinceSweep": 0.4},
+        supervisor=True,
     ),
     "GET /metrics": Described(
         answer=_TEXT,

@@ -32,6 +32,8 @@ SIGN_IN: Final = "Please go to Settings and authorize CRM platform"
 RESTARTING: Final = "The server is restarting. Please try again in a moment."
 DATABASE_GONE: Final = "The server cannot use its database. Nothing was taken. Please try again later."
 
+DATABASE_AWAY: Final = "The server cannot use its database now. Please try again in a moment."
+
 RENEWED: Final = "messagelog.renewed"
 """Where a request's scope holds the token that its answer brings in the header `x-refreshed-jwt-token`."""
 

@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
+from messagelog.core import Times
+from messagelog.server.closing import LAST_SECONDS, LastResort
 from messagelog.server.heads import BoundedHeads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
+    from types import FrameType
 
     from starlette.applications import Starlette
 
 _GRACE_SECONDS: Final = 5
+_SHORTEST_GRACE: Final = 0.3
 
 
 class CannotListen(Exception):
@@ -56,7 +60,8 @@ class Serving(uvicorn.Server):
     """A uvicorn server that starts the runtime when it can be reached, and stops it before it cannot.
 
     `on_ready` is awaited once the runtime has started; an error in it ends the server. `trusted_proxies` (addresses and
-    networks) are believed when they say who has asked; nobody else is.
+    networks) are believed when they say who has asked; nobody else is. The process ends within `drain_seconds` and two
+    more after it was asked to.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class Serving(uvicorn.Server):
         on_ready: Callable[[], Awaitable[None]] | None = None,
         *,
         trusted_proxies: Collection[str] = (),
+        drain_seconds: float | None = None,
     ) -> None:
         config = uvicorn.Config(
             app,
@@ -84,27 +90,43 @@ class Serving(uvicorn.Server):
         self._app = app
         self._on_ready = on_ready
         self._beginning: asyncio.Task[None] | None = None
+        self._drain_seconds = Times().drain if drain_seconds is None else drain_seconds
+        self._last_resort = LastResort()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listens, then starts the runtime and what waits for a server that answers."""
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets=sockets)
         _spare_the_collector()
         if not self.should_exit:
             self._beginning = asyncio.create_task(self._begin())
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop. From here on the process ends in time, whatever hangs."""
+        self._end_in_time(128 + sig)
+        super().handle_exit(sig, frame)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Brings the work to its end, then closes the listener and the connections."""
+        self._end_in_time(1)
         await self.end_work()
+        # After the drain time there is none left for those who still wait for an answer.
+        left = self._app.state.assembly.runtime.stops_by - asyncio.get_running_loop().time()
+        self.config.timeout_graceful_shutdown = min(_GRACE_SECONDS, max(left, 0.0) + _SHORTEST_GRACE)
         await super().shutdown(sockets=sockets)
-        if self._beginning is not None and not self._beginning.cancelled():
+        if self._beginning is not None and self._beginning.done() and not self._beginning.cancelled():
             self._beginning.result()
 
     async def end_work(self) -> None:
         """Takes no new work and lets the calls under way come to their end, while requests are still answered."""
         if self._beginning is not None:
             self._beginning.cancel()
-            await asyncio.wait([self._beginning])
+            await asyncio.wait([self._beginning], timeout=_SHORTEST_GRACE)
         await self._app.state.assembly.runtime.stop()
+
+    def _end_in_time(self, code: int) -> None:
+        self._last_resort.arm(self._drain_seconds + LAST_SECONDS, code, self._loop)
 
     async def _begin(self) -> None:
         try:

@@ -105,11 +105,12 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     version: str
 
 
-class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a server can take requests, and what was looked at."""
+class Readiness(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Whether a server can take requests, what was looked at, and how long ago it last looked for what is due."""
 
     ready: bool
     checks: dict[str, str]
+    seconds_since_sweep: float
 
 
 class ManagedAuthState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

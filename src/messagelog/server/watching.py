@@ -15,11 +15,12 @@ from messagelog.core.metrics import JournalGauges
 from messagelog.server.http import Refused, assembly_of, bearer_of, json_response
 from messagelog.server.routes import Router
 from messagelog.server.shapes import Readiness
-from messagelog.storage import scripts
+from messagelog.storage import StoreUnavailable, scripts
+from messagelog.storage.breaker import PROBE_SECONDS
 from messagelog.storage.port import UnusableFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
 
@@ -32,6 +33,9 @@ router = Router()
 
 _PATIENCE: Final = 2.0
 """How long (seconds) the database may take to answer a probe: less than probes are commonly given."""
+
+_TO_COMMIT: Final = PROBE_SECONDS + 0.5
+"""The same for a commit, whose own limit is to come first: it knows the cause."""
 
 _MOST_PACES: Final = 10_000
 
@@ -46,12 +50,17 @@ async def health(_request: Request) -> Response:
 
 @router.get("/readyz")
 async def readiness(request: Request) -> Response:
-    """Whether requests can be taken now: the database answers, and what is due is taken up. A 503 otherwise."""
+    """Whether requests can be taken now: the database takes a commit, and what is due is taken up. A 503 otherwise."""
     assembly = assembly_of(request)
-    if not assembly.runtime.takes_work:
+    runtime = assembly.runtime
+    if not runtime.takes_work:
         raise Refused(503, "Not ready: the server is starting or stopping.")
-    await _asked(assembly, scripts.next_due)
-    return json_response(Readiness(ready=True, checks={"database": "ok", "work": "ok"}))
+    await _answered(_used(assembly), _TO_COMMIT)
+    if (seconds := runtime.seconds_since_sweep) > runtime.times.longest_between_sweeps:
+        _log.warning("not_ready", error="no sweep")
+        raise Refused(503, f"Not ready: nothing that is due was looked for in the last {seconds:.0f} s.")
+    checks = {"database": "ok", "work": "ok"}
+    return json_response(Readiness(ready=True, checks=checks, seconds_since_sweep=round(seconds, 3)))
 
 
 @router.get("/metrics")
@@ -75,14 +84,31 @@ async def metrics(request: Request) -> Response:
     return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
+async def _used(assembly: Assembly) -> None:
+    """Reads from the journal, and commits something."""
+    await assembly.store.read(scripts.next_due)
+    await assembly.store.check()
+
+
 async def _asked(assembly: Assembly, script: Callable[[], Script[T]]) -> T:
     """What the journal says; a 503 when the database gives no answer now."""
+    return await _answered(assembly.store.read(script), _PATIENCE)
+
+
+async def _answered(asking: Awaitable[T], seconds: float) -> T:
+    """What the database answers; a 503 when it does not within so many seconds.
+
+    It names the cause by SQLite's name of it or PostgreSQL's SQLSTATE, and no more: whatever else it is that the driver
+    says may name hosts and users.
+    """
     try:
-        async with asyncio.timeout(_PATIENCE):
-            return await assembly.store.read(script)
+        async with asyncio.timeout(seconds):
+            return await asking
     except UnusableFile as error:
         raise Refused(503, "Not ready: the database's file was replaced or deleted.") from error
+    except StoreUnavailable as error:
+        _log.warning("not_ready", cause=str(error.cause))
+        raise Refused(503, f"Not ready: the database cannot be used ({error.cause.code}).") from error
     except Exception as error:
-        # Whatever it is that the driver says may name hosts and users: its type is enough to look further.
         _log.warning("not_ready", error=type(error).__name__)
         raise Refused(503, "Not ready: the database does not answer.") from error

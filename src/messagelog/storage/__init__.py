@@ -2,7 +2,7 @@
 
 from messagelog.storage.keeping import KeysDamaged, KeysLocked, with_stored_keys
 from messagelog.storage.opening import open_store
-from messagelog.storage.port import Store, StoreClosed
+from messagelog.storage.port import CheckedStore, Store, StoreClosed, StoreUnavailable
 from messagelog.storage.rows import (
     Acceptance,
     AuditEntry,
@@ -31,6 +31,7 @@ __all__ = [
     "Acceptance",
     "AuditEntry",
     "AuditRow",
+    "CheckedStore",
     "Claim",
     "ClaimLost",
     "KeysDamaged",
@@ -50,6 +51,7 @@ __all__ = [
     "Step",
     "Store",
     "StoreClosed",
+    "StoreUnavailable",
     "TenantHost",
     "TenantPlace",
     "UserRow",

@@ -9,24 +9,33 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from typing import TYPE_CHECKING, Any, Final
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
-from psycopg import pq
+from psycopg import pq, waiting
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 
+from messagelog.storage.port import ANSWER_SECONDS
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Self
 
     from psycopg import abc
-    from psycopg.pq.abc import PGresult
+    from psycopg.pq.abc import PGconn, PGresult
 
     from messagelog.storage.scripts import Params
     from messagelog.storage.statements import Statement
 
+T = TypeVar("T")
+
 Rows = list[tuple[Any, ...]]
 _Sent = tuple["Statement", list[bytes | None], list[pq.Format]]
+
+LOOK_SECONDS: Final = 1.0
+"""How often a wait looks at the clock."""
 
 _TEXT_OID: Final = 25
 _TEXT: Final = pq.Format.TEXT
@@ -34,79 +43,83 @@ _BINARY: Final = pq.Format.BINARY
 _DONE: Final = frozenset({pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK})
 
 
+class NoAnswer(psycopg.OperationalError):
+    """The database did not answer in time. The connection is closed: what was sent is done or not."""
+
+
 class Connection(psycopg.AsyncConnection[Any]):
-    """A connection that knows which statements it has prepared, and how to read what they answer."""
+    """A connection that knows which statements it has prepared, how to read what they answer, and when it was made.
+
+    `lost` says that its end was none of our doing.
+    """
+
+    answer_seconds = ANSWER_SECONDS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.prepared: set[str] = set()
         self.transformer = Transformer.from_context(self)
-        self.arrivals = _Arrivals()
+        self.made_at = time.monotonic()
+        self.lost = False
+
+    @classmethod
+    async def connect(  # type: ignore[override] # the same, and two parameters more
+        cls,
+        conninfo: str = "",
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        connected: Callable[[psycopg.Error | None], None] = lambda _error: None,
+        **kwargs: Any,
+    ) -> Self:
+        """Connect as psycopg does; `connected` is told why it could not, or None."""
+        try:
+            made = await super().connect(conninfo, **kwargs)
+        except psycopg.Error as error:
+            connected(error)
+            raise
+        connected(None)
+        made.answer_seconds = answer_seconds
+        return made
 
     @property
     def in_transaction(self) -> bool:
         """Whether a transaction is open, failed ones too."""
         return self.pgconn.transaction_status in {pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR}
 
-    async def ready(self, *, to_write: bool = False) -> None:
-        """Waits until there is something to read, or (with `to_write`) room to write, and takes in what there is."""
-        await self.arrivals.next(self.pgconn.socket, to_write=to_write)
-        self.pgconn.consume_input()
+    async def wait(self, gen: abc.PQGen[Any], *_args: Any, **_kwargs: Any) -> Any:
+        """Wait as psycopg does, for so long as an answer may take; a wait that is broken off closes the connection.
 
-    async def wait(self, *args: Any, **kwargs: Any) -> Any:
-        """Waits as psycopg does, which takes the socket's place in the event loop."""
-        self.arrivals.end()
-        return await super().wait(*args, **kwargs)
-
-    async def close(self) -> None:
-        """Closes it. The event loop forgets the socket first: another may get its number."""
-        self.arrivals.end()
-        await super().close()
-
-
-class _Arrivals:
-    """Wakes whoever waits for a connection's socket, which the event loop watches from the first wait on.
-
-    It stops when something comes that nobody waits for (the server has ended an idle connection, say), and is watched
-    anew with the next wait.
-    """
-
-    def __init__(self) -> None:
-        self._watched: tuple[asyncio.AbstractEventLoop, int] | None = None
-        self._waiting: asyncio.Future[None] | None = None
-
-    @property
-    def watched(self) -> bool:
-        """Whether the event loop has an eye on the socket."""
-        return self._watched is not None
-
-    async def next(self, socket: int, *, to_write: bool) -> None:
-        loop = asyncio.get_running_loop()
-        if not self.watched:
-            loop.add_reader(socket, self._wake)
-            self._watched = loop, socket
-        if to_write:
-            loop.add_writer(socket, self._wake)
-        self._waiting = loop.create_future()
+        psycopg would ask the server to cancel the statement, and wait for that as well.
+        """
         try:
-            await self._waiting
-        finally:
-            self._waiting = None
-            if to_write:
-                loop.remove_writer(socket)
+            return await self.ended(gen)
+        except (NoAnswer, asyncio.CancelledError, KeyboardInterrupt):
+            self.pgconn.finish()
+            raise
 
-    def end(self) -> None:
-        """Has the event loop forget the socket."""
-        if self._watched is not None:
-            loop, socket = self._watched
-            self._watched = None
-            loop.remove_reader(socket)
+    async def ended(self, gen: abc.PQGen[T]) -> T:
+        """What a generator of psycopg's kind comes to; raises `NoAnswer` when that takes too long."""
+        seconds = self.answer_seconds
+        look = min(LOOK_SECONDS, seconds)
+        return await waiting.wait_async(within(seconds, gen), self.pgconn.socket, interval=look)
 
-    def _wake(self) -> None:
-        if self._waiting is None:
-            self.end()
-        elif not self._waiting.done():
-            self._waiting.set_result(None)
+
+def within(seconds: float, gen: abc.PQGen[T]) -> abc.PQGen[T]:
+    """A generator that psycopg waits for, with an end: `NoAnswer` when it has waited for so long.
+
+    Whoever waits for it has to look in every `LOOK_SECONDS`.
+    """
+    until = time.monotonic() + seconds
+    try:
+        wait = next(gen)
+        while True:
+            ready = yield wait
+            if not ready and time.monotonic() >= until:
+                raise NoAnswer(f"no answer within {seconds:g} s")
+            wait = gen.send(ready)
+    except StopIteration as end:
+        value: T = end.value
+        return value
 
 
 class Exchange:
@@ -127,15 +140,18 @@ class Exchange:
 
         Anything else that goes wrong, a cancelled wait too, closes the connection: nobody could tell the answers
         that are still on their way from the next ones. The server then undoes what was not committed.
+        Raises `NoAnswer` when the answers take too long.
         """
-        waiting, self._waiting = self._waiting, []
+        to_send, self._waiting = self._waiting, []
         connection = self._connection
+        pgconn = connection.pgconn
         try:
-            connection.pgconn.enter_pipeline_mode()
-            names = _sent(connection, waiting)
-            results = await _received(connection, len(names))
-            connection.pgconn.exit_pipeline_mode()
-        except BaseException:
+            pgconn.enter_pipeline_mode()
+            names = _sent(connection, to_send)
+            results = await connection.ended(_answers(pgconn, len(names)))
+            pgconn.exit_pipeline_mode()
+        except BaseException as error:
+            connection.lost = isinstance(error, psycopg.Error)
             await connection.close()
             raise
         answers = []
@@ -166,25 +182,27 @@ def _sent(connection: Connection, waiting: Iterable[_Sent]) -> list[str | None]:
     return names
 
 
-async def _received(connection: Connection, count: int) -> list[PGresult]:
-    """One result for each command, the first of them as soon as the server has them all."""
-    while connection.pgconn.flush():
-        await connection.ready(to_write=True)
+def _answers(pgconn: PGconn, count: int) -> abc.PQGen[list[PGresult]]:
+    """One result for each command. Yields what it waits for, as psycopg's generators do, and is sent what is there."""
+    while pgconn.flush():
+        if (yield waiting.WAIT_RW) & waiting.READY_R:
+            pgconn.consume_input()
     results = []
     for _ in range(count):
-        result = await _next(connection)
+        result = yield from _next(pgconn)
         # Each result is followed by an end; libpq gives none at all when the connection is lost.
-        if result is None or await _next(connection) is not None:
+        if result is None or (yield from _next(pgconn)) is not None:
             raise psycopg.OperationalError("the answers of the database are out of step")
         results.append(result)
-    await _next(connection)
+    yield from _next(pgconn)
     return results
 
 
-async def _next(connection: Connection) -> PGresult | None:
-    while connection.pgconn.is_busy():
-        await connection.ready()
-    return connection.pgconn.get_result()
+def _next(pgconn: PGconn) -> abc.PQGen[PGresult | None]:
+    while pgconn.is_busy():
+        if (yield waiting.WAIT_R):
+            pgconn.consume_input()
+    return pgconn.get_result()
 
 
 def _rows(transformer: abc.Transformer, result: PGresult) -> Rows:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _MOST: Final = 64  # jobs that are run as one
 _STALLED_SECONDS: Final = 0.05
+_LONGEST_SECONDS: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +28,11 @@ class Job:
     script: Callable[[], Script[Any]]
     locks: Sequence[Lock]
     done: asyncio.Future[Any]
+
+    @property
+    def given_up(self) -> bool:
+        """Whether whoever waited for it was told that it took too long."""
+        return self.done.done() and not self.done.cancelled()
 
     def ends(self, value: Any) -> None:
         """Hands over the value, unless nobody waits any more."""
@@ -47,12 +53,15 @@ class Gathering:
 
     There are so many `groups` at a time, one computing while another waits for the disk. `run` ends every job that
     it is given, one way or the other. A group that takes long (it waits for a lock of another process, or for a
-    connection) holds up the jobs with its own locks, not the others.
+    connection) holds up the jobs with its own locks, not the others. Nobody waits for longer than `longest` seconds.
     """
 
-    def __init__(self, run: Callable[[list[Job]], Awaitable[None]], *, groups: int) -> None:
+    def __init__(
+        self, run: Callable[[list[Job]], Awaitable[None]], *, groups: int, longest: float = _LONGEST_SECONDS
+    ) -> None:
         self._run = run
         self._most_groups = groups
+        self._longest = longest
         self._waiting: list[Job] = []
         self._locked: set[Lock] = set()
         self._swift: set[asyncio.Task[None]] = set()
@@ -60,14 +69,21 @@ class Gathering:
         self._called = False
 
     async def ended(self, script: Callable[[], Script[Any]], locks: Sequence[Lock] = ()) -> Any:
-        """The value of a script that is run with others; an error of it is raised here."""
+        """The value of a script that is run with others; an error of it is raised here.
+
+        Raises `TimeoutError` after `longest` seconds; the script may be run later, or be under way.
+        """
         loop = asyncio.get_running_loop()
         job = Job(script, locks, loop.create_future())
         self._waiting.append(job)
         if not self._called:  # a turn of the loop later: whoever comes in this turn goes along
             self._called = True
             loop.call_soon(self._go)
-        return await job.done
+        too_late = loop.call_later(self._longest, job.fails, TimeoutError())
+        try:
+            return await job.done
+        finally:
+            too_late.cancel()
 
     async def close(self) -> None:
         """Waits for what is under way or waiting. Nothing may be added meanwhile."""
@@ -101,6 +117,8 @@ class Gathering:
         left: list[Job] = []
         wanted = set(self._locked)
         for job in self._waiting:
+            if job.given_up:
+                continue
             if len(group) < _MOST and wanted.isdisjoint(job.locks):
                 group.append(job)
             else:

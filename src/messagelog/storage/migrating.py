@@ -46,7 +46,7 @@ def alchemy_url(url: str) -> sa.URL:
 @contextmanager
 def _engine(url: str) -> Iterator[sa.Engine]:
     """SQLAlchemy's way to the database, for the schema only."""
-    engine = sa.create_engine(alchemy_url(url), poolclass=sa.NullPool)
+    engine = sa.create_engine(alchemy_url(url), poolclass=sa.NullPool, connect_args=_options(url))
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
@@ -54,6 +54,15 @@ def _engine(url: str) -> Iterator[sa.Engine]:
         yield engine
     finally:
         engine.dispose()
+
+
+def _options(url: str) -> dict[str, Any]:
+    """What a PostgreSQL URL leaves out. A migration itself may take as long as it takes."""
+    if is_sqlite(url):
+        return {}
+    from messagelog.storage.connections import missing_options  # noqa: PLC0415 - it loads PostgreSQL's driver
+
+    return missing_options(postgres_url(url))
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -10,10 +10,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from messagelog.storage.port import ANSWER_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from messagelog.storage.port import Store
+    from messagelog.storage.port import CheckedStore
 
 SCHEMA_VERSION: Final = "0014"
 """The newest migration."""
@@ -26,18 +28,31 @@ class UnknownDatabase(ValueError):
     """A database URL that is neither SQLite's nor PostgreSQL's."""
 
 
-async def open_store(url: str, *, clock: Callable[[], int] | None = None) -> Store:
+class NewerSchema(Exception):
+    """A database was migrated by a newer messagelog; `version` is its schema's."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(
+            f"the database's schema has version {version}, and this messagelog knows none after {SCHEMA_VERSION}"
+        )
+        self.version = version
+
+
+async def open_store(
+    url: str, *, clock: Callable[[], int] | None = None, answer_seconds: float = ANSWER_SECONDS
+) -> CheckedStore:
     """The journal at `url`: `sqlite:///FILE` or `postgresql://…`. The schema must be up to date (see `migrate`).
 
-    `clock` (epoch milliseconds) stands in for the database's own clock in tests.
+    `clock` (epoch milliseconds) stands in for the database's own clock in tests. `answer_seconds` is how long the
+    database may take for an answer. Raises `StoreUnavailable` when it cannot be used.
     """
     if is_sqlite(url):
         from messagelog.storage.sqlite import SqliteStore  # noqa: PLC0415 - one of the two databases
 
-        return SqliteStore(sqlite_path(url), clock=clock)
+        return SqliteStore(sqlite_path(url), clock=clock, answer_seconds=answer_seconds)
     from messagelog.storage.postgres import PostgresStore  # noqa: PLC0415 - as above
 
-    store = PostgresStore(postgres_url(url), clock=clock)
+    store = PostgresStore(postgres_url(url), clock=clock, answer_seconds=answer_seconds)
     await store.open()
     return store
 
@@ -55,15 +70,25 @@ def serve_alone(url: str) -> ExitStack:
 
 
 def migrate(url: str) -> None:
-    """Brings the schema to the newest version; does nothing where it is. Makes SQLite's folder when it is missing."""
+    """Bring the schema to the newest version; do nothing where it is. Makes SQLite's folder when it is missing.
+
+    Raises `NewerSchema`.
+    """
     from messagelog.storage.migrating import upgrade  # noqa: PLC0415 - large, and a server never migrates
 
+    check_not_newer(schema_version(url))
     upgrade(url)
+
+
+def check_not_newer(version: str | None) -> None:
+    """Raise `NewerSchema` for a version that this messagelog does not know. Versions are numbers of four digits."""
+    if version is not None and version > SCHEMA_VERSION:
+        raise NewerSchema(version)
 
 
 def is_current(url: str) -> bool:
     """Whether the schema is at the newest version. A file that does not exist is not, and is not made."""
-    return _version(url) == SCHEMA_VERSION
+    return schema_version(url) == SCHEMA_VERSION
 
 
 def is_sqlite(url: str) -> bool:
@@ -97,8 +122,8 @@ def weak_mode(url: str) -> str | None:
     return database_tls.weak_mode(url)
 
 
-def _version(url: str) -> str | None:
-    """The schema's version, None where there is none."""
+def schema_version(url: str) -> str | None:
+    """The schema's version, None where there is none. A file that does not exist is not made."""
     if is_sqlite(url):
         from messagelog.storage.sqlite import version_of  # noqa: PLC0415 - one of the two databases
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from messagelog.storage.causes import Cause
     from messagelog.storage.scripts import Script
 
 T = TypeVar("T")
 
 Lock = tuple[str | bool, ...]
 """What a transaction locks: a conversation log or a row, by all columns of its key, tenant and platform first."""
+
+
+ANSWER_SECONDS: Final = 10.0
+"""How long a database may take for an answer before it counts as away."""
 
 
 class StoreClosed(Exception):
@@ -23,8 +28,23 @@ class UnusableFile(Exception):
     """The database's file must not be used now. The text names the file and says why."""
 
 
+class StoreUnavailable(Exception):
+    """The database cannot be used now, for the `cause`. What was to be written is written or not.
+
+    While this lasts everything is refused at once with the same error, and the store itself finds out when it is over.
+    """
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(f"the database cannot be used ({cause})")
+        self.cause = cause
+
+
 class Store(Protocol):
-    """A database that runs scripts. Two adapters exist; one behavioural test suite holds both to the same."""
+    """A database that runs scripts. Two adapters exist; one behavioural test suite holds both to the same.
+
+    Every wait has an end: whatever the database does, `read` and `write` end within half a minute, with
+    `StoreUnavailable` where it is the database's fault.
+    """
 
     async def read(self, script: Callable[[], Script[T]]) -> T:
         """Runs a script that only reads."""
@@ -41,3 +61,13 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Lets go of every connection. Transactions under way are ended first, new ones are refused."""
+
+
+class CheckedStore(Store, Protocol):
+    """A store that can say whether it takes a commit."""
+
+    async def check(self) -> None:
+        """Raise `StoreUnavailable` unless a small write was committed within a second, or can be now, within two.
+
+        All who ask share it.
+        """

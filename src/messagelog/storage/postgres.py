@@ -8,23 +8,36 @@ exchange with what the others ask. When anything goes wrong all of it is undone,
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
 import structlog
-from psycopg.conninfo import conninfo_to_dict
+from psycopg import waiting
 from psycopg.errors import DeadlockDetected, SerializationFailure, UndefinedTable, UniqueViolation
-from psycopg_pool import AsyncConnectionPool, PoolClosed
 
-from messagelog.storage.exchange import Connection, Exchange, Rows
+from messagelog.storage import scripts
+from messagelog.storage.breaker import Breaker
+from messagelog.storage.causes import Trouble, cause_of, slowness, trouble_of
+from messagelog.storage.connections import Connections, missing_options
+from messagelog.storage.exchange import (
+    LOOK_SECONDS,
+    Connection,
+    Exchange,
+    NoAnswer,
+    Rows,
+    within,
+)
 from messagelog.storage.gathering import Gathering, Job
-from messagelog.storage.port import StoreClosed
+from messagelog.storage.port import ANSWER_SECONDS, StoreClosed, StoreUnavailable
 from messagelog.storage.scripts.asking import Do, Fetch, Together
 from messagelog.storage.statements import Statement, load
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from psycopg import abc
 
     from messagelog.storage.port import Lock
     from messagelog.storage.scripts.asking import Ask, Params, Script
@@ -32,39 +45,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _TRIES: Final = 5
-_WAIT_SECONDS: Final = 10
+
+_LARGE_PROBE_BYTES: Final = 256 * 1024
+"""A table with a free page takes a small row while the disk is full. This one needs new pages."""
 
 # The scripts lock what they read and look again after a lock was waited for, whatever the database's default is.
 _BEGIN: Final = Statement("begin", "BEGIN ISOLATION LEVEL READ COMMITTED", ())
 _COMMIT: Final = Statement("commit", "COMMIT", ())
 _ROLLBACK: Final = Statement("rollback", "ROLLBACK", ())
-
-# What the URL does not say: a cut cable is noticed in seconds.
-_DEFAULTS: Final = {
-    "application_name": "messagelog",
-    "client_encoding": "utf8",
-    "connect_timeout": "5",
-    "keepalives_idle": "10",
-    "keepalives_interval": "5",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "15000",
-}
-
-SETTINGS: Final = """
--- A process that hangs in the middle of a transaction loses its locks before those who wait for them give up.
-SET idle_in_transaction_session_timeout = '5s';
-SET lock_timeout = '8s';
--- What is committed is on disk. (Stricter settings, for standbys, stay.)
-SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off';
--- Plans are made once, since making one takes longer than most statements do. The tables may have been nearly empty
--- then, and nothing is known of the values: they must not read whole tables, nor sort what an index has in order.
-SET plan_cache_mode = force_generic_plan;
-SET enable_seqscan = off;
-SET enable_sort = off;
-SET enable_hashjoin = off;
-SET enable_mergejoin = off;
-SET jit = off;
-"""
 
 # Undone because another transaction was faster. A row that somebody else inserted meanwhile is seen the next time.
 _OVERTAKEN: Final = (DeadlockDetected, SerializationFailure, UniqueViolation)
@@ -84,51 +72,94 @@ class _Unshared(Exception):
     """A shared transaction came to nothing, and each of its scripts is to be run by itself."""
 
 
-class PostgresStore:
-    """A journal in PostgreSQL, for any number of processes. `clock` stands in for the database's clock in tests."""
+class _CommitLost(psycopg.OperationalError):
+    """The connection was lost while a commit was under way: it was made or not. That says nothing of the database."""
 
-    def __init__(self, url: str, *, clock: Callable[[], int] | None = None, connections: int = 8) -> None:
+
+class PostgresStore:
+    """A journal in PostgreSQL, for any number of processes. `clock` stands in for the database's clock in tests.
+
+    `answer_seconds` is how long the database may take for one exchange; a whole transaction may take twice as long.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Callable[[], int] | None = None,
+        connections: int = 8,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
         self._clock = clock
         self._statements = load("postgres", given_clock=clock is not None)
-        self._pool = AsyncConnectionPool(
-            connection_class=Connection,
-            kwargs={**_DEFAULTS, **conninfo_to_dict(url), "autocommit": True},
-            configure=_configured,
-            min_size=1,
-            max_size=connections,
-            open=False,
-            timeout=_WAIT_SECONDS,
-            # Whoever asks starts a new attempt. One that went on by itself would wait longer and longer between.
-            reconnect_timeout=_WAIT_SECONDS,
-        )
-        self._reads = Gathering(self._read_together, groups=1)
-        self._writes = Gathering(self._write_together, groups=2)
+        self._connections = Connections(url, most=connections, answer_seconds=answer_seconds)
+        self._longest = 2 * answer_seconds
+        self._reads = Gathering(self._read_together, groups=1, longest=self._longest)
+        self._writes = Gathering(self._write_together, groups=2, longest=self._longest)
+        self._breaker = Breaker(self._probe)
         self._closing = False
 
     async def open(self) -> None:
-        """Opens the pool; raises when the database does not answer within ten seconds."""
-        await self._pool.open(wait=True, timeout=_WAIT_SECONDS)
+        """Open the pool; raise `StoreUnavailable` when no connection can be made."""
+        try:
+            await self._connections.open()
+        except BaseException as error:
+            await self._connections.close()
+            if isinstance(error, psycopg.Error):
+                raise StoreUnavailable(cause_of(error)) from error
+            raise
 
     async def read(self, script: Callable[[], Script[T]]) -> T:
-        """Runs outside a transaction: each statement sees what is committed."""
+        """Run a script outside a transaction: each statement sees what is committed."""
         self._refuse_when_closing()
-        value: T = await self._reads.ended(script)
+        self._breaker.let_pass(writes=False)
+        value: T = await self._told(self._reads.ended(script))
         return value
 
     async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Lock] = ()) -> T:
-        """Runs in a transaction. One that was undone for another's sake, or lost before its commit, is run again."""
+        """Run a script in a transaction; once more when it was undone for another's sake, or lost before its commit."""
         self._refuse_when_closing()
+        self._breaker.let_pass(writes=True)
         if not locks:
-            return await self._write(script)
-        value: T = await self._writes.ended(script, locks)
+            return await self._told(self._write(script))
+        value: T = await self._told(self._writes.ended(script, locks))
         return value
 
+    async def check(self) -> None:
+        """Raise `StoreUnavailable` unless a probe was committed just now, or can be."""
+        self._refuse_when_closing()
+        await self._breaker.check()
+
     async def close(self) -> None:
-        """Closes the pool's connections; those in use when their transaction has ended."""
+        """Close the pool's connections; those in use when their transaction has ended."""
         self._closing = True
+        await self._breaker.close()
         await self._reads.close()
         await self._writes.close()
-        await self._pool.close()
+        await self._connections.close()
+
+    async def _told(self, ending: Awaitable[T]) -> T:
+        """What a script comes to. What the database has to answer for is told as `StoreUnavailable`."""
+        try:
+            return await ending
+        except TimeoutError as error:
+            raise StoreUnavailable(slowness(self._longest)) from error
+        except _CommitLost as error:
+            raise StoreUnavailable(cause_of(error.__cause__ or error)) from error
+        except psycopg.Error as error:
+            cause = cause_of(error)
+            trouble = trouble_of(cause)
+            if trouble is None:
+                raise
+            if trouble is not Trouble.PASSING:
+                self._breaker.open(cause, reads=trouble is Trouble.AWAY)
+            raise StoreUnavailable(cause) from error
+
+    async def _probe(self, *, recovering: bool) -> None:
+        if recovering:
+            await self._connections.renew()
+        id_, payload = os.urandom(8).hex(), os.urandom(_LARGE_PROBE_BYTES if recovering else 0)
+        await self._told(self._write(lambda: scripts.probe(id_, payload)))
 
     def _refuse_when_closing(self) -> None:
         if self._closing:
@@ -153,7 +184,7 @@ class PostgresStore:
             await _ended_alone(jobs[0], alone)
             return
         try:
-            async with self._connection() as connection:
+            async with asyncio.timeout(self._longest), self._connections.one() as connection:
                 values = await run(connection, jobs)
         except _Unshared:
             await asyncio.gather(*(_ended_alone(job, alone) for job in jobs))
@@ -164,6 +195,8 @@ class PostgresStore:
     async def _read_all(self, connection: Connection, jobs: list[Job]) -> list[Any]:
         try:
             return await self._side_by_side(Exchange(connection), jobs)
+        except NoAnswer:  # to ask once more would be to wait once more
+            raise
         except Exception as error:
             raise _Unshared from error
 
@@ -178,12 +211,12 @@ class PostgresStore:
             committing = True
             exchange.add(_COMMIT, {})
             await exchange.send()
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, NoAnswer):
             raise
         except BaseException as error:
             # Of a commit that was sent nobody knows whether it was made, unless the server is there to deny it.
             if committing and connection.closed:
-                raise
+                raise _CommitLost(str(error)) from error
             raise _Unshared from error
         finally:
             if connection.in_transaction:
@@ -215,40 +248,32 @@ class PostgresStore:
     # -------------------------------------------------------------------------------- one script by itself
 
     async def _read(self, script: Callable[[], Script[T]]) -> T:
-        return await self._repeated(lambda connection: self._read_once(connection, script()))
+        return await self._repeated(lambda connection: self._read_once(connection, script()), writes=False)
 
     async def _write(self, script: Callable[[], Script[T]]) -> T:
-        return await self._repeated(lambda connection: self._written(connection, script()))
+        return await self._repeated(lambda connection: self._written(connection, script()), writes=True)
 
-    async def _repeated(self, run: Callable[[Connection], Awaitable[T]]) -> T:
-        for attempt in range(1, _TRIES + 1):
+    async def _repeated(self, run: Callable[[Connection], Awaitable[T]], *, writes: bool) -> T:
+        """Runs a script once more when that does no harm, unless the database is found to be away meanwhile."""
+        async with asyncio.timeout(self._longest):
+            for _ in range(1, _TRIES):
+                try:
+                    async with self._connections.one() as connection:
+                        return await run(connection)
+                except _Again as again:
+                    _log.warning("transaction_repeated", error=type(again.error).__name__)
+                self._breaker.let_pass(writes=writes)
             try:
-                async with self._connection() as connection:
+                async with self._connections.one() as connection:
                     return await run(connection)
             except _Again as again:
-                if attempt == _TRIES:
-                    raise again.error from None
-                _log.warning("transaction_repeated", attempt=attempt, error=type(again.error).__name__)
-                if isinstance(again.error, psycopg.OperationalError):
-                    await self._pool.check()  # where one connection is lost, the others are too
-        raise AssertionError  # the loop returns or raises
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        try:
-            connection = await self._pool.getconn()
-        except PoolClosed as error:
-            raise StoreClosed("the store is closed") from error
-        try:
-            yield connection
-        finally:
-            await self._pool.putconn(connection)
+                raise again.error from None
 
     async def _read_once(self, connection: Connection, script: Script[T]) -> T:
         try:
             return await self._run(Exchange(connection), script)
         except psycopg.OperationalError as error:
-            if connection.closed:
+            if connection.closed and not isinstance(error, NoAnswer):
                 raise _Again(error) from error
             raise
 
@@ -268,9 +293,11 @@ class PostgresStore:
         except _OVERTAKEN as error:
             raise _Again(error) from error
         except psycopg.OperationalError as error:
-            if connection.closed and not committing:
-                raise _Again(error) from error
-            raise
+            if not connection.closed or isinstance(error, NoAnswer):
+                raise
+            if committing:
+                raise _CommitLost(str(error)) from error
+            raise _Again(error) from error
         finally:
             if connection.in_transaction:
                 await _undone(connection)
@@ -325,10 +352,6 @@ async def _ended_alone(job: Job, alone: Callable[[Job], Awaitable[Any]]) -> None
         job.ends(value)
 
 
-async def _configured(connection: Connection) -> None:
-    await connection.execute(SETTINGS)
-
-
 async def _undone(connection: Connection) -> None:
     exchange = Exchange(connection)
     exchange.add(_ROLLBACK, {})
@@ -338,9 +361,19 @@ async def _undone(connection: Connection) -> None:
 
 def version_of(url: str) -> str | None:
     """The schema's version in a database, None where there is none."""
-    with psycopg.connect(url, connect_timeout=_WAIT_SECONDS) as connection:
-        try:
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-        except UndefinedTable:
-            return None
+    connection = _Asked.connect(url, autocommit=True, **missing_options(url))
+    try:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except UndefinedTable:
+        return None
+    finally:
+        connection.close()
     return None if row is None else str(row[0])
+
+
+class _Asked(psycopg.Connection[Any]):
+    """A connection for one question, which waits for the answer only so long."""
+
+    def wait(self, gen: abc.PQGen[Any], *_args: Any, **_kwargs: Any) -> Any:
+        """Wait as psycopg does."""
+        return waiting.wait(within(ANSWER_SECONDS, gen), self.pgconn.socket, interval=LOOK_SECONDS)

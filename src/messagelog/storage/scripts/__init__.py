@@ -51,6 +51,7 @@ from messagelog.storage.scripts.operators import (
     touch_session,
 )
 from messagelog.storage.scripts.pacing import active_paces, change_pace, list_paces
+from messagelog.storage.scripts.probing import probe
 from messagelog.storage.scripts.reading import (
     count_logs,
     count_open,
@@ -189,6 +190,7 @@ __all__ = [
     "next_due",
     "note",
     "part_from_original",
+    "probe",
     "read_audit",
     "read_settings",
     "record_audit",

@@ -3,11 +3,13 @@
 -- parked: it waits for its next try, for the CRM to be asked, or for a user who has to sign in.
 
 -- name: insert_attempt
--- A call came to nothing. Each claim makes one call at most, so that its number (the fence) tells their order.
+-- A call came to nothing. Each claim makes one call at most, so that its number (the fence) tells their order. It is
+-- there already when its commit was made and nobody heard of it: then the claim is found to be gone.
 INSERT INTO "attempts" (
     "tenant", "platform", "clientLogId", "shared", "groupContactId", "fence", "id", "at", "call", "error", "status",
     "reason", "body")
 VALUES (:tenant, :platform, :log, :shared, :group_contact, :fence, :id, {now}, :call, :error, :status, :reason, :body)
+ON CONFLICT ("id", "tenant", "platform") DO NOTHING
 
 -- name: trim_attempts
 -- The newest are kept, as many as :keep.

@@ -818,3 +818,12 @@ SET "journal" = :journal, "generation" = "generation" + 1, "thirdPartyLogId" = N
     "blocks" = :blocks, "bodySize" = 0, "state" = 'open', "reason" = NULL, "owner" = NULL, "fence" = "fence" + 1,
     "dueAt" = NULL, "call" = NULL, "callUser" = NULL, "callVersion" = 0, "callBefore" = NULL, "tries" = 0, "asks" = 0,
     "refusals" = 0
+
+-- name: insert_probe
+-- A row that its transaction takes away again: whether anything can be committed.
+INSERT INTO "attempts" (
+    "tenant", "platform", "clientLogId", "shared", "groupContactId", "fence", "id", "at", "call", "error", "body")
+VALUES ('', '', '', FALSE, '', 0, :id, 0, '', '', :payload)
+
+-- name: delete_probe
+DELETE FROM "attempts" WHERE "id" = :id AND "tenant" = '' AND "platform" = ''

@@ -1,0 +1,38 @@
+"""Writing what must not be lost, over an outage of the database."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from messagelog.storage import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from messagelog.storage import Store
+    from messagelog.storage.port import Lock
+    from messagelog.storage.scripts import Script
+
+T = TypeVar("T")
+
+_PAUSE_SECONDS: Final = 0.1
+
+
+async def write_over_outage(
+    store: Store, script: Callable[[], Script[T]], *, locks: Sequence[Lock] = (), seconds: float
+) -> T:
+    """Write a script as `store.write` does, again and again for so many seconds while the database is away.
+
+    It may have been committed without an answer: the script has to find that out itself, as one does that shows a
+    fencing token. An attempt costs next to nothing, since a store that knows of the outage refuses at once.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while True:
+        try:
+            return await store.write(script, locks=locks)
+        except StoreUnavailable:
+            if loop.time() >= until:
+                raise
+        await asyncio.sleep(_PAUSE_SECONDS)

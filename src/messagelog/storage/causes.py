@@ -1,0 +1,141 @@
+"""Names what is wrong with a database: for log lines, answers and start-up messages, without a secret.
+
+Drivers quote parts of the URL in what they say, and a password with an `@` in it can be taken for a host's name. So
+what stands in quotes is left out. Neither driver is imported here: a process loads the one that it needs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, cast
+
+
+class Trouble(Enum):
+    """What an error says of the database as a whole."""
+
+    AWAY = "away"
+    """Nothing can be asked."""
+    UNWRITABLE = "unwritable"
+    """Nothing can be committed; reading may go on."""
+    PASSING = "passing"
+    """One transaction came to nothing; the next one may pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What is wrong: SQLite's name of it or PostgreSQL's SQLSTATE, and a sentence."""
+
+    code: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.sentence}"
+
+
+_LOST: Final = "08006"
+_NOT_CONNECTED: Final = "08001"
+
+# What libpq says when it cannot connect has no SQLSTATE: the server's is lost on the way.
+_TOLD_AT_CONNECTING: Final = tuple(
+    (re.compile(pattern, re.IGNORECASE), code)
+    for pattern, code in (
+        (r"password authentication failed|no password supplied", "28P01"),
+        (r"role .* does not exist|pg_hba\.conf|authentication failed", "28000"),
+        (r"database .* does not exist", "3D000"),
+        (r"starting up|shutting down|recovery mode|not (yet )?accepting connections", "57P03"),
+        (r"too many clients|too many connections|remaining connection slots", "53300"),
+        (
+            r"closed the connection|connection reset|consuming input failed|connection is lost|no answer",
+            _LOST,
+        ),
+    )
+)
+_QUOTED: Final = re.compile(r"""(["']).*["']""", re.DOTALL)
+_HEAD: Final = re.compile(r"^.*\bfailed: (?=\S)|^\s*FATAL:\s*")
+
+_AWAY: Final = ("08", "57P", "28", "3D", "53300")
+_UNWRITABLE: Final = ("25006", "53", "58", "XX001", "XX002")
+_PASSING: Final = ("40", "55P03", "57014")
+
+_SQLITE_UNWRITABLE: Final = (
+    "SQLITE_BUSY",
+    "SQLITE_CANTOPEN",
+    "SQLITE_CORRUPT",
+    "SQLITE_FULL",
+    "SQLITE_IOERR",
+    "SQLITE_LOCKED",
+    "SQLITE_NOTADB",
+    "SQLITE_PROTOCOL",
+    "SQLITE_READONLY",
+)
+
+_HINTS: Final = (
+    (("28",), "The user or the password in MESSAGELOG_DATABASE_URL is not right."),
+    (("3D",), "Create that database, then run `messagelog migrate`."),
+    (("57P",), "It is starting or stopping: try again in a moment."),
+    (("53300",), "Allow it more connections, or start fewer processes."),
+    (("08",), "Does PostgreSQL run, and is MESSAGELOG_DATABASE_URL right?"),
+    (("25006", "SQLITE_READONLY"), "It can be read but not be written to."),
+    (("53100", "SQLITE_FULL"), "Make room on its disk."),
+    (("SQLITE_BUSY", "SQLITE_LOCKED"), "Another program holds it: only one server may run on a file."),
+    (("SQLITE_CANTOPEN",), "The file, its folder or their permissions are not as they should be."),
+    (("XX001", "XX002", "SQLITE_CORRUPT", "SQLITE_NOTADB"), "It is damaged: restore a backup."),
+)
+
+
+def cause_of(error: Any) -> Cause:
+    """What an error of a driver says is wrong. Of one that is none only the type is told."""
+    if (known := getattr(error, "cause", None)) is not None:
+        return cast("Cause", known)
+    error = getattr(error, "orig", None) or error  # SQLAlchemy wraps them
+    name = getattr(error, "sqlite_errorname", None)
+    if name is not None:
+        return Cause(name, _unquoted(str(error)))
+    if not hasattr(error, "sqlstate"):
+        told = error.strerror if isinstance(error, OSError) and error.strerror else "an unexpected error"
+        return Cause(type(error).__name__, told)
+    told = _told(str(error))
+    if (sqlstate := error.sqlstate) is not None:
+        return Cause(str(sqlstate), told)
+    if not any(base.__name__ == "OperationalError" for base in type(error).__mro__):
+        return Cause(type(error).__name__, told)  # what was asked is wrong, not the database
+    code = next((code for pattern, code in _TOLD_AT_CONNECTING if pattern.search(str(error))), _NOT_CONNECTED)
+    return Cause(code, told)
+
+
+def slowness(seconds: float) -> Cause:
+    """A transaction did not end in time, though the database answers."""
+    return Cause("57014", f"no end within {seconds:g} s")
+
+
+def trouble_of(cause: Cause) -> Trouble | None:
+    """What a cause says of the database; None when it says nothing: the script is wrong, or its values."""
+    code = cause.code
+    if code.startswith(_PASSING) or code == "SQLITE_INTERRUPT":
+        return Trouble.PASSING
+    if code.startswith(_AWAY):
+        return Trouble.AWAY
+    if code.startswith((*_UNWRITABLE, *_SQLITE_UNWRITABLE)):
+        return Trouble.UNWRITABLE
+    return None
+
+
+def hint_of(cause: Cause) -> str:
+    """What a person may do about it, as a sentence."""
+    for codes, hint in _HINTS:
+        if cause.code.startswith(codes):
+            return hint
+    return "Is MESSAGELOG_DATABASE_URL right, and does it run?"
+
+
+def _told(text: str) -> str:
+    """The first line of what libpq or the server says, without where it was said of."""
+    line = text.partition("\n")[0]
+    return _unquoted(_HEAD.sub("", _HEAD.sub("", line))).strip()
+
+
+def _unquoted(text: str) -> str:
+    """The text without all that stands between its first quotation mark and its last."""
+    return _QUOTED.sub(r"\1…\1", text)

@@ -1,0 +1,126 @@
+"""What a command says of a database that it cannot use: which it is, and what to do."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from messagelog.storage.opening import SCHEMA_VERSION, migrate
+from storage.journal import run_sql
+from support.process import COMMAND, command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+GOOD = {
+    "MESSAGELOG_SECRET_KEY": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+    "MESSAGELOG_PUBLIC_URL": "https://log.example.com",
+    "MESSAGELOG_CONNECTORS": "demo",
+    "MESSAGELOG_DEMO_CRM_URL": "http://127.0.0.1:9/api",
+    "MESSAGELOG_PORT": "0",
+}
+CAP_DAC_OVERRIDE, PR_CAPBSET_DROP = 1, 24
+
+
+def told(name: str, url: str) -> str:
+    done = command(name, env={**GOOD, "MESSAGELOG_DATABASE_URL": url})
+    assert (done.code, done.out) == (2, "")
+    return done.err
+
+
+@pytest.mark.parametrize("name", ["serve", "migrate", "logs"])
+def test_a_newer_schema_is_told_with_both_versions(database_url: str, name: str) -> None:
+    run_sql(database_url, "UPDATE alembic_version SET version_num = '9001'")
+    try:
+        assert told(name, database_url) == (
+            f"The database's schema has version 9001, and this messagelog knows none after {SCHEMA_VERSION}: "
+            "a newer one has migrated it. Run that one, or restore a backup of before.\n"
+        )
+    finally:
+        run_sql(database_url, f"UPDATE alembic_version SET version_num = '{SCHEMA_VERSION}'")  # noqa: S608 - our own
+
+
+@pytest.mark.parametrize("name", ["serve", "logs"])
+def test_an_older_schema_is_told_with_both_versions(database_url: str, name: str) -> None:
+    run_sql(database_url, "UPDATE alembic_version SET version_num = '0001'")
+    try:
+        assert told(name, database_url) == (
+            f"The database's schema has version 0001, and this messagelog needs {SCHEMA_VERSION}: "
+            "run `messagelog migrate`.\n"
+        )
+    finally:
+        run_sql(database_url, f"UPDATE alembic_version SET version_num = '{SCHEMA_VERSION}'")  # noqa: S608 - our own
+
+
+@pytest.mark.parametrize("name", ["serve", "migrate", "logs"])
+def test_a_database_that_is_not_there_and_one_that_does_not_run(postgres_url: str, name: str) -> None:
+    missing = f"{postgres_url.removesuffix('/postgres')}/missing"
+    assert told(name, missing) == (
+        'The database cannot be used (3D000: database "…" does not exist).'
+        " Create that database, then run `messagelog migrate`.\n"
+    )
+    assert told(name, "postgresql://u:hidden@127.0.0.1:1/db") == (
+        "The database cannot be used (08001: Connection refused)."
+        " Does PostgreSQL run, and is MESSAGELOG_DATABASE_URL right?\n"
+    )
+
+
+@pytest.fixture
+def read_only_postgres(postgres_url: str) -> Iterator[str]:
+    run_sql(postgres_url, "ALTER DATABASE postgres SET default_transaction_read_only = on")
+    yield postgres_url
+    with psycopg.connect(
+        postgres_url, autocommit=True, options="-c default_transaction_read_only=off"
+    ) as other:
+        other.execute("ALTER DATABASE postgres RESET default_transaction_read_only")
+
+
+def test_a_postgres_that_only_reads(read_only_postgres: str) -> None:
+    assert told("serve", read_only_postgres) == (
+        "The database cannot be used (25006: cannot execute INSERT in a read-only transaction)."
+        " It can be read but not be written to.\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["serve", "migrate", "logs"])
+def test_a_file_that_is_damaged(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "journal.sqlite"
+    migrate(f"sqlite:///{path}")
+    damaged = bytearray(path.read_bytes())
+    damaged[4096:12_288] = b"\xff" * 8192
+    path.write_bytes(damaged)
+    error = told(name, f"sqlite:///{path}")
+    assert error.startswith("The database cannot be used (SQLITE_CORRUPT: database disk image is malformed).")
+    assert error.endswith(" It is damaged: restore a backup.\n")
+
+
+def without_override() -> None:
+    """As a service runs: root, who is not asked for permissions, has to be as well."""
+    ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
+def test_a_file_that_may_only_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    migrate(f"sqlite:///{path}")
+    path.chmod(0o444)
+    done = subprocess.run(
+        [COMMAND, "serve"],
+        env={**os.environ, **GOOD, "MESSAGELOG_DATABASE_URL": f"sqlite:///{path}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        preexec_fn=without_override,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "The database cannot be used (SQLITE_READONLY: attempt to write a readonly database)."
+        " It can be read but not be written to.\n"
+    )
