@@ -254,8 +254,8 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         (
             (
                 "storage/sqlite.py",
-                "            self._file.check()\n            if self._writer is None:",
-                "            if self._writer is None:",
+                "            self._file.check()\n            writer = self._begin()",
+                "            writer = self._begin()",
             ),
             ("storage/sqlite.py", "            self._file.check()  # what went", "            # what went"),
         ),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
-from messagelog.storage.opening import SCHEMA_VERSION, migrate
+from messagelog.storage.opening import SCHEMA_VERSION, migrate, sqlite_path
 from storage.journal import run_sql
 from support.process import COMMAND, command
 
@@ -105,11 +105,8 @@ def without_override() -> None:
     ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
-def test_a_file_that_may_only_be_read(tmp_path: Path) -> None:
-    path = tmp_path / "journal.sqlite"
-    migrate(f"sqlite:///{path}")
-    path.chmod(0o444)
+def served(path: Path, **how: Any) -> str:
+    """What a server says that cannot start."""
     done = subprocess.run(
         [COMMAND, "serve"],
         env={**os.environ, **GOOD, "MESSAGELOG_DATABASE_URL": f"sqlite:///{path}"},
@@ -117,10 +114,36 @@ def test_a_file_that_may_only_be_read(tmp_path: Path) -> None:
         text=True,
         check=False,
         timeout=60,
-        preexec_fn=without_override,
+        **how,
     )
     assert done.returncode == 2
-    assert done.stderr == (
-        "The database cannot be used (SQLITE_READONLY: attempt to write a readonly database)."
-        " It can be read but not be written to.\n"
+    return str(done.stderr)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
+def test_a_folder_that_may_only_be_read(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    path = folder / "journal.sqlite"
+    migrate(f"sqlite:///{path}")
+    for each in folder.iterdir():
+        each.chmod(0o400)
+    folder.chmod(0o500)
+    assert served(path, preexec_fn=without_override) == (
+        "The database cannot be used (EACCES: Permission denied)."
+        " The file, its folder or their permissions are not as they should be.\n"
     )
+
+
+def test_a_disk_that_may_only_be_read(tmp_path: Path) -> None:
+    mount, url = "/bin/mount", f"sqlite:///{tmp_path / 'journal.sqlite'}"
+    migrate(url)
+    bound = subprocess.run([mount, "--bind", tmp_path, tmp_path], capture_output=True, check=False)
+    if bound.returncode:
+        pytest.skip("NO DISK IS MADE READ-ONLY: this user may not mount one (it takes root)")
+    try:
+        subprocess.run([mount, "-o", "remount,bind,ro", tmp_path], check=True)
+        assert served(sqlite_path(url)) == (
+            "The database cannot be used (EROFS: Read-only file system). It can be read but not be written to.\n"
+        )
+    finally:
+        subprocess.run(["/bin/umount", "-l", tmp_path], check=True)

@@ -157,6 +157,6 @@ def test_the_containers_wait_for_each_other(composed: Any) -> None:
         assert {name for name in named if not name.startswith(".")} <= volumes.keys()
         assert set(service["networks"]) <= composed["networks"].keys()
     assert services["server"]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
-    assert services["server"]["stop_grace_period"] == "45s"
+    assert services["server"]["stop_grace_period"] == "30s"
     dockerfile = DEPLOY / services["server"]["build"]["context"] / services["server"]["build"]["dockerfile"]
     assert dockerfile.resolve() == DEPLOY / "Dockerfile"

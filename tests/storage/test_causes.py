@@ -80,7 +80,7 @@ def test_what_libpq_says_without_a_state(said: str, cause: str) -> None:
         (psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"), "DataError", None),
         (psycopg.ProgrammingError("the connection URL is none"), "ProgrammingError", None),
         (StoreUnavailable(Cause("SQLITE_FULL", "no room")), "SQLITE_FULL", Trouble.UNWRITABLE),
-        (PermissionError(13, "Permission denied", "/var/lib/x"), "PermissionError", None),
+        (PermissionError(13, "Permission denied", "/var/lib/x"), "EACCES", None),
         (ValueError("hidden"), "ValueError", None),
     ],
 )

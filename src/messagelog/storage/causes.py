@@ -6,6 +6,7 @@ what stands in quotes is left out. Neither driver is imported here: a process lo
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -77,10 +78,13 @@ _HINTS: Final = (
     (("57P",), "It is starting or stopping: try again in a moment."),
     (("53300",), "Allow it more connections, or start fewer processes."),
     (("08",), "Does PostgreSQL run, and is MESSAGELOG_DATABASE_URL right?"),
-    (("25006", "SQLITE_READONLY"), "It can be read but not be written to."),
-    (("53100", "SQLITE_FULL"), "Make room on its disk."),
+    (("25006", "SQLITE_READONLY", "EROFS"), "It can be read but not be written to."),
+    (("53100", "SQLITE_FULL", "ENOSPC"), "Make room on its disk."),
     (("SQLITE_BUSY", "SQLITE_LOCKED"), "Another program holds it: only one server may run on a file."),
-    (("SQLITE_CANTOPEN",), "The file, its folder or their permissions are not as they should be."),
+    (
+        ("SQLITE_CANTOPEN", "EACCES", "EPERM"),
+        "The file, its folder or their permissions are not as they should be.",
+    ),
     (("XX001", "XX002", "SQLITE_CORRUPT", "SQLITE_NOTADB"), "It is damaged: restore a backup."),
 )
 
@@ -90,19 +94,22 @@ def cause_of(error: Any) -> Cause:
     if (known := getattr(error, "cause", None)) is not None:
         return cast("Cause", known)
     error = getattr(error, "orig", None) or error  # SQLAlchemy wraps them
-    name = getattr(error, "sqlite_errorname", None)
-    if name is not None:
+    if (name := getattr(error, "sqlite_errorname", None)) is not None:
         return Cause(name, _unquoted(str(error)))
-    if not hasattr(error, "sqlstate"):
-        told = error.strerror if isinstance(error, OSError) and error.strerror else "an unexpected error"
-        return Cause(type(error).__name__, told)
-    told = _told(str(error))
-    if (sqlstate := error.sqlstate) is not None:
-        return Cause(str(sqlstate), told)
+    if hasattr(error, "sqlstate"):
+        return Cause(_state_of(error), _told(str(error)))
+    if isinstance(error, OSError) and error.errno is not None:
+        return Cause(errno.errorcode.get(error.errno, "OSError"), error.strerror or "")
+    return Cause(type(error).__name__, "an unexpected error")
+
+
+def _state_of(error: Any) -> str:
+    """PostgreSQL's SQLSTATE of an error, or the nearest for what libpq says itself."""
+    if error.sqlstate is not None:
+        return str(error.sqlstate)
     if not any(base.__name__ == "OperationalError" for base in type(error).__mro__):
-        return Cause(type(error).__name__, told)  # what was asked is wrong, not the database
-    code = next((code for pattern, code in _TOLD_AT_CONNECTING if pattern.search(str(error))), _NOT_CONNECTED)
-    return Cause(code, told)
+        return type(error).__name__  # what was asked is wrong, not the database
+    return next((code for pattern, code in _TOLD_AT_CONNECTING if pattern.search(str(error))), _NOT_CONNECTED)
 
 
 def slowness(seconds: float) -> Cause:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from contextlib import asynccontextmanager
@@ -61,6 +62,12 @@ def missing_options(url: str) -> dict[str, Any]:
     return {name: value for name, value in _DEFAULTS.items() if name not in said}
 
 
+def _cancelled() -> int:
+    """How often the current task was asked to end."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
 class Connections:
     """Up to `most` connections to the database of a URL; `answer_seconds` is how long an exchange may take."""
 
@@ -102,6 +109,7 @@ class Connections:
 
         Raises `StoreClosed`, and the driver's error when none can be made or none is free within `WAIT_SECONDS`.
         """
+        cancelled = _cancelled()
         try:
             connection = await self._pool.getconn()
         except PoolClosed as error:
@@ -109,6 +117,8 @@ class Connections:
         except PoolTimeout as error:
             raise (self._why_not or error) from None
         try:
+            if _cancelled() > cancelled:  # Python 3.11 forgets it when a connection comes at the same moment
+                raise asyncio.CancelledError
             yield connection
         finally:
             await self._pool.putconn(connection)
