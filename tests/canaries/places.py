@@ -7,7 +7,8 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qs, urlsplit
+
+import psycopg
 
 from messagelog.storage.opening import sqlite_path
 from messagelog.storage.schema import metadata
@@ -150,7 +151,9 @@ def data_files(database_url: str, since: float) -> list[Path]:
         path = sqlite_path(database_url)
         return sorted(path.parent.glob(f"{path.name}*"))
     run_all(database_url, ["CHECKPOINT"])
-    folder = Path(parse_qs(urlsplit(database_url).query)["host"][0])
+    with psycopg.connect(database_url) as connection:
+        (row,) = connection.execute("SHOW data_directory").fetchall()
+    folder = Path(row[0])
     files = (path for path in folder.rglob("*") if path.is_file())
     return [path for path in files if path.stat().st_mtime >= since]
 

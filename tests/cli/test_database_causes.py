@@ -25,6 +25,7 @@ GOOD = {
     "MESSAGELOG_DEMO_CRM_URL": "http://127.0.0.1:9/api",
     "MESSAGELOG_PORT": "0",
 }
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("MESSAGELOG_")}
 CAP_DAC_OVERRIDE, PR_CAPBSET_DROP = 1, 24
 
 
@@ -109,7 +110,7 @@ def served(path: Path, **how: Any) -> str:
     """What a server says that cannot start."""
     done = subprocess.run(
         [COMMAND, "serve"],
-        env={**os.environ, **GOOD, "MESSAGELOG_DATABASE_URL": f"sqlite:///{path}"},
+        env={**CLEAN, **GOOD, "MESSAGELOG_DATABASE_URL": f"sqlite:///{path}"},
         capture_output=True,
         text=True,
         check=False,

@@ -145,6 +145,6 @@ async def test_names_and_so_subjects_are_redacted_by_a_setting(database_url: str
         sent = body({**message(1, "hello"), "from": {"name": CARD}}, name=f"Maya {CARD}")
         assert (await here.log(sent)).body["successful"]
         activity = await here.only_activity()
-        assert activity["subject"] == f"SMS conversation with Maya {MASKED}"
+        assert activity["subject"] == f"SMS conversation with Maya {MASKED} - 2026-07-13"
         assert b"4111" not in b"".join(call.body for call in here.crm.writes)
         assert [log.contact_name for log in await here.logs()] == [f"Maya {MASKED}"]

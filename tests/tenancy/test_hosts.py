@@ -193,7 +193,7 @@ async def test_nobody_squats_on_a_tenant_that_is_not_there_yet(database_url: str
         assert SECRET not in there.stranger.all_heard
 
 
-@pytest.mark.parametrize(("status", "state"), [(503, "unknown"), (429, "planned"), (401, "waiting")])
+@pytest.mark.parametrize(("status", "state"), [(503, "unknown"), (429, "planned"), (401, "unknown")])
 async def test_what_waits_never_goes_to_a_strangers_host(
     database_url: str, tmp_path: Path, status: int, state: str
 ) -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PAUSE_SECONDS: Final = 0.1
+_FIRST_PAUSE_SECONDS: Final = 0.01
+_LONGEST_PAUSE_SECONDS: Final = 0.5
 
 
 async def write_over_outage(
@@ -29,6 +30,7 @@ async def write_over_outage(
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
+    pause = _FIRST_PAUSE_SECONDS
     while True:
         try:
             return await store.write(script, locks=locks)
@@ -37,4 +39,5 @@ async def write_over_outage(
         except Exception as error:
             if loop.time() >= until or not is_passing(error):
                 raise
-        await asyncio.sleep(_PAUSE_SECONDS)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

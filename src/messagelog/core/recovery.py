@@ -115,9 +115,8 @@ class Recovery:
         if any(change.state is not RowState.PLANNED for change in settled.changes):
             return settled
         job = job.made_by_asker()
-        return await self._repeated(
-            job.about(replace(job.log, tries=settled.log.tries, asks=0)), call, finding
-        )
+        log = replace(job.log, tries=settled.log.tries, refusals=settled.log.refusals, asks=0)
+        return await self._repeated(job.about(log), call, finding)
 
     async def _repeated(self, job: Job, call: Prepared, finding: Finding) -> Settled:
         try:

@@ -288,7 +288,7 @@ class Runtime:
             if acceptance.claim is None:  # others work on it, or nobody will for a while
                 await self._asked(key, watch.open_ids, last)
             await self._waited(key, watch, until, last)
-            calling = key in self._working and not self._stopping
+            calling = key in self._working and not self._worker.is_saving(key) and not self._stopping
         return submission.answer(wanted, watch.reports, known, calling=calling)
 
     async def _looked_up(self, submission: Submission) -> tuple[Submission, LookUp]:

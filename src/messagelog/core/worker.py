@@ -16,7 +16,7 @@ from messagelog.core.faults import fault_of, told_of
 from messagelog.core.job import Course, Job
 from messagelog.core.outages import write_over_outage
 from messagelog.core.recovery import Recovery
-from messagelog.core.settle import Settled, trouble_of
+from messagelog.core.settle import Settled, Trouble, trouble_of
 from messagelog.storage import ClaimLost, StoreUnavailable, is_passing, scripts
 from messagelog.storage.rows import Pause, RowChange, RowReport, RowState
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from messagelog.core.steps import Steps
     from messagelog.core.users import UserDirectory
     from messagelog.storage import Claim, NewRow, Sealer, Store
-    from messagelog.storage.rows import Attempt, LogRow, MessageRow, Planner, Terms
+    from messagelog.storage.rows import Attempt, LogKey, LogRow, MessageRow, Planner, Terms
 
 _SHORTEST_PROBE_MS: Final = 1000
 
@@ -70,6 +70,7 @@ class Worker:
         self._bulletin = bulletin
         self._steps = steps
         self._recovery = Recovery(caller, steps)
+        self._saving: set[LogKey] = set()
 
     async def run(
         self,
@@ -146,23 +147,31 @@ class Worker:
             self._users.forget(key.tenant, key.platform, pause.user_id)
         changes = (*settled.changes, *_not_sent(job.rows, settled.changes))
         attempt = self._attempt(settled)
-        # What the call came to is known here alone: it is written as long as the claim may hold.
-        return await write_over_outage(
-            self._store,
-            lambda: scripts.save(
-                settled.log,
-                changes,
-                planner or _no_plan,
-                job.terms,
-                waiting=settled.waiting,
-                anew=anew,
-                wait_ms=settled.wait_ms,
-                pause=pause,
-                attempt=attempt,
-            ),
-            locks=(key,) if pause is None else (),
-            seconds=job.terms.lease_ms / 1000,
-        )
+        self._saving.add(key)
+        try:
+            # What the call came to is known here alone: it is written as long as the claim may hold.
+            return await write_over_outage(
+                self._store,
+                lambda: scripts.save(
+                    settled.log,
+                    changes,
+                    planner or _no_plan,
+                    job.terms,
+                    waiting=settled.waiting,
+                    anew=anew,
+                    wait_ms=settled.wait_ms,
+                    pause=pause,
+                    attempt=attempt,
+                ),
+                locks=(key,) if pause is None else (),
+                seconds=job.terms.lease_ms / 1000,
+            )
+        finally:
+            self._saving.discard(key)
+
+    def is_saving(self, key: LogKey) -> bool:
+        """Whether the calls of this log are over and what they came to is being written."""
+        return key in self._saving
 
     def _anew(self, held: Callable[[], Sequence[NewRow]], job: Job) -> tuple[NewRow, ...]:
         """What a deleted activity is made anew from: nothing, where the requests at hand cannot be read."""
@@ -221,9 +230,12 @@ def _log_trouble(settled: Settled) -> None:
         if error.status is not None:
             where |= {"status": error.status}
     for change in settled.changes:
-        if change.state in _IN_TROUBLE:
-            reason = trouble_of(change.reason)
-            _log.warning("message_not_logged", **where, message=change.id, state=change.state, reason=reason)
+        reason = trouble_of(change.reason)
+        # What may have been written waits for a sign-in too: the user's session is asked about it first.
+        waits = change.state is RowState.UNKNOWN and reason is Trouble.SIGN_IN
+        if waits or change.state in _IN_TROUBLE:
+            state = RowState.WAITING if waits else change.state
+            _log.warning("message_not_logged", **where, message=change.id, state=state, reason=reason)
     behind = settled.waiting
     if behind is not None:
         _log.warning("messages_behind", **where, state=behind.state, reason=trouble_of(behind.reason))
