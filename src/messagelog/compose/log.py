@@ -10,7 +10,7 @@ from messagelog.compose.recognise import entry_of, syntax_of
 from messagelog.compose.said import message_lines
 from messagelog.compose.shorten import shorten
 from messagelog.compose.speakers import contact, is_outbound, speaker
-from messagelog.compose.times import day
+from messagelog.compose.times import day, stamp
 from messagelog.compose.words import words_of
 from messagelog.messages import Conversation, Message, message_order
 
@@ -52,7 +52,8 @@ def subject_of(
     subject = words.subject({message.kind for message in messages}, directions, contact(people, words))
     times = [message.sent_at for message in messages if message.sent_at is not None]
     if times and not pins.is_earlier:
-        subject = words.dated(subject, day(min(times), pins.zone, pins.language))
+        name_of = stamp if pins.selected else day
+        subject = words.dated(subject, name_of(min(times), pins.zone, pins.language))
     return words.continued(subject) if continued else subject
 
 

@@ -40,7 +40,8 @@ class Pins:
     `LANGUAGES` (see `pick_language`); `template` is the version of the wording: in 1 the heading had no counts, and
     1 and 2 are in `compose.earlier`.
     `limit` is how long a body may be, as `measure` counts; None where the CRM sets none. `appends` says that the CRM
-    only takes additions: then the heading holds nothing that a later message makes wrong.
+    only takes additions: then the heading holds nothing that a later message makes wrong. `selected` says that the user
+    picked the messages: then the subject names the time of the first one beside its day.
     """
 
     format: LogFormat
@@ -50,6 +51,7 @@ class Pins:
     limit: int | None = None
     measure: Measure = Measure.CHARACTERS
     appends: bool = False
+    selected: bool = False
 
     @property
     def is_earlier(self) -> bool:

@@ -39,6 +39,17 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     return_message: ReturnMessage = msgspec.field(name="returnMessage")
 
 
+class SelectedAnswer(Answer, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer about selected messages: the CRM's ids of the records that hold them.
+
+    `message_logs` are these by message id, oldest first, and `log_ids` each of them once. A message that has none yet
+    is left out. `log_id` is the first of them.
+    """
+
+    log_id: str | msgspec.UnsetType = msgspec.field(name="logId", default=msgspec.UNSET)
+    message_logs: dict[str, str] = msgspec.field(name="messageLogs")
+
+
 class UncertainAnswer(Answer, frozen=True, kw_only=True):
     """The database has not answered in time: whether anything was accepted is not known."""
 
@@ -108,6 +119,18 @@ def nothing_to_log() -> EmptyAnswer:
 def nothing_to_do() -> Answer:
     """All of it is logged already."""
     return Answer(successful=True, log_ids=[], return_message=_ALREADY_LOGGED)
+
+
+def with_links(answer: Answer, links: Mapping[str, str]) -> SelectedAnswer:
+    """The answer about selected messages; `links` are the CRM's ids of their records by message id, oldest first."""
+    ids = list(dict.fromkeys(links.values()))
+    return SelectedAnswer(
+        successful=answer.successful,
+        log_ids=ids,
+        return_message=answer.return_message,
+        log_id=ids[0] if ids else msgspec.UNSET,
+        message_logs=dict(links),
+    )
 
 
 def warned(notice: ReturnMessage, warnings: Sequence[str]) -> ReturnMessage:

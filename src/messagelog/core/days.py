@@ -70,7 +70,8 @@ def _label(plan: RequestPlan, log_id: str) -> str:
     """What a log's id says of the day, which stands behind the conversation's; empty where it is made otherwise."""
     contact = plan.key.group_contact_id
     conversation = plan.conversation_id.removesuffix(f"-{contact}") if contact else plan.conversation_id
-    return log_id.removeprefix(conversation) if log_id.startswith(conversation) else ""
+    label = log_id.removeprefix(conversation) if log_id.startswith(conversation) else ""
+    return "" if label.startswith("/selected/") else label  # a selection is a log of its own, whatever its day
 
 
 def is_same_label(one: str, other: str) -> bool | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -57,6 +58,7 @@ def plan_request(
 
     A group can be logged for several contacts: the contact is a part of its log's key, and stands behind the ids that
     are shown. An owner wins over a group: a shared thread is one log whatever the number of its correspondents.
+    Selected messages have a log of their own, whatever day the request names.
     """
     info = request.info
     if request.is_shared:
@@ -70,8 +72,13 @@ def plan_request(
             items=(Item(log_id, arrived_at, thread.version, None, thread),) if logged else (),
             refused=() if logged else info.loggable,
         )
+    selected = request.selected_ids
     messages = sorted(info.loggable, key=message_order)
-    log_id = _log_id(request, messages, day_of, arrived_at)
+    if selected:
+        messages = [message for message in messages if message.id in selected]
+        log_id = _selected_log_id(info.conversation_id, [message.id for message in messages])
+    else:
+        log_id = _log_id(request, messages, day_of, arrived_at)
     key = LogKey(tenant, platform, log_id, group_contact_id=contact_id if request.is_group else "")
     items: list[Item] = []
     refused: list[Message] = []
@@ -99,6 +106,12 @@ def _log_id(
     # The date is the browser's text for the day: taken as it is, never parsed, as the client itself does.
     day = info.date or day_of((messages and messages[-1].sent_at) or arrived_at)
     return f"{info.conversation_id}/{day}"
+
+
+def _selected_log_id(conversation_id: str, ids: Sequence[str]) -> str:
+    """The id of the log of these messages alone: the same whenever the same ones are selected."""
+    digest = hashlib.blake2b("\0".join(sorted(ids)).encode(), digest_size=12).hexdigest()
+    return f"{conversation_id}/selected/{digest}"
 
 
 def day_in(zone: dt.tzinfo) -> Callable[[int], str]:

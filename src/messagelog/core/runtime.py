@@ -23,7 +23,15 @@ from structlog.contextvars import bind_contextvars
 from messagelog.compose import zone_of
 from messagelog.connectors import ConnectorError, Unavailable
 from messagelog.core import errands
-from messagelog.core.answer import Answer, nothing_to_do, nothing_to_log, refusal, uncertain, warned
+from messagelog.core.answer import (
+    Answer,
+    nothing_to_do,
+    nothing_to_log,
+    refusal,
+    uncertain,
+    warned,
+    with_links,
+)
 from messagelog.core.bulletin import Bulletin, Watch
 from messagelog.core.catching_up import CatchingUp
 from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
@@ -50,7 +58,7 @@ if TYPE_CHECKING:
     from messagelog.core.users import User, UserDirectory
     from messagelog.messages import Glance, LogRequest
     from messagelog.storage import Acceptance, Claim, LookUp, Sealer, Store
-    from messagelog.storage.rows import PaceRow, Planner
+    from messagelog.storage.rows import Link, PaceRow, Planner
 
 _BATCH: Final = 200
 _RUN: Final = 20
@@ -235,7 +243,33 @@ class Runtime:
         bind_contextvars(log=plan.key.conversation_log_id)  # ties the request's id to its activity
         locale = await self._settings.locale(user)
         submission = Submission(connector, user, request, contact, plan, self._sealer, locale)
-        return await self._logged(submission, until)
+        if not request.selected_ids:
+            return await self._logged(submission, until)
+        if request.is_shared:
+            return refusal("Messages of a shared conversation are logged together, not one by one.")
+        if not plan.items and not plan.refused:
+            return nothing_to_log()
+        answer = await self._logged(submission, until)
+        return with_links(answer, await self._links_of(submission))
+
+    async def _links_of(self, submission: Submission) -> dict[str, str]:
+        """The CRM's ids of the records that hold a request's messages, by message id, oldest first."""
+        key, ids = submission.plan.key, submission.ids
+        found = await self.store.read(lambda: scripts.find_links(key.tenant, key.platform, ids))
+        links = {
+            link.message_id: link.third_party_log_id
+            for link in found
+            if link.group_contact_id == key.group_contact_id
+        }
+        return {id_: links[id_] for id_ in ids if id_ in links}
+
+    async def match(self, user: User, ids: Sequence[str]) -> dict[str, Link]:
+        """Which of these messages are logged, by anybody of the user's tenant: the record and contact of each.
+
+        A group's may be logged for several contacts: then it is one of them.
+        """
+        found = await self.store.read(lambda: scripts.find_links(user.tenant, user.platform, ids))
+        return {link.message_id: link for link in reversed(found)}
 
     async def _resolved(
         self, connector: Connector, user: User, request: LogRequest, until: float

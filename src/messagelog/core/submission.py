@@ -98,6 +98,7 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
             limit=self.connector.body_limit,
             measure=self.connector.body_measure,
             appends=self.connector.append_only,
+            selected=bool(self.request.selected_ids),
         )
 
     # ---------------------------------------------------------------------------------------- answers

@@ -36,11 +36,17 @@ class _Info(msgspec.Struct, frozen=True):
     correspondents: tuple[_Party, ...]
     conversation_log_id: str = msgspec.field(name="conversationLogId")
     owner: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    selected: msgspec.Raw | msgspec.UnsetType = msgspec.field(
+        name="selectedMessageIds", default=msgspec.UNSET
+    )
 
 
 class _Body(msgspec.Struct, frozen=True):
     info: _Info = msgspec.field(name="logInfo")
     contact_id: str = msgspec.field(name="contactId")
+    selected: msgspec.Raw | msgspec.UnsetType = msgspec.field(
+        name="selectedMessageIds", default=msgspec.UNSET
+    )
 
 
 _decoder = msgspec.json.Decoder(_Body)
@@ -49,12 +55,14 @@ _decoder = msgspec.json.Decoder(_Body)
 def glance(body: bytes) -> Glance | None:
     """What a body brings, where it is an ordinary conversation of several messages; None for whatever else it is.
 
-    Groups, shared threads and anything odd are left to `parse_log_request`, which tells what is wrong with them.
+    Groups, shared threads, selected messages and anything odd are left to `parse_log_request`, which tells what is
+    wrong with them.
     """
     try:
         seen = _decoder.decode(body)
         info = seen.info
-        ordinary = len(info.correspondents) == 1 and info.owner is msgspec.UNSET
+        whole = info.selected is msgspec.UNSET and seen.selected is msgspec.UNSET
+        ordinary = whole and len(info.correspondents) == 1 and info.owner is msgspec.UNSET
         if not ordinary or not _LEAST_MESSAGES <= len(info.messages) <= MOST_MESSAGES:
             return None
         ids = {identifier(each.id, "id"): each.availability for each in reversed(info.messages)}

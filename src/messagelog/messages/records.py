@@ -65,7 +65,7 @@ class Message(Record, frozen=True, kw_only=True):
     author: Party | None = None
     record_type: str | None = None
     availability: str | None = None
-    typing_duration_ms: Number | None = None
+    typing_duration_ms: Quantity | None = None
 
     def __post_init__(self) -> None:
         # A request may hold a thousand of these: what is tidy already is left as it is.

@@ -77,6 +77,7 @@ class LogInfo(Record, frozen=True, kw_only=True):
     status_reason: str | None = None
     guest_party: Party | None = None
     owner_party: Party | None = None
+    selected_message_ids: Many[Id] = ()
 
     def __post_init__(self) -> None:
         assign(
@@ -87,6 +88,7 @@ class LogInfo(Record, frozen=True, kw_only=True):
         _within(self.messages, MOST_MESSAGES, "messages")
         _within(self.entities, MOST_ENTITIES, "entities")
         _within(self.correspondents, MOST_CORRESPONDENTS, "correspondents")
+        assign(self, "selected_message_ids", _ids(self.selected_message_ids))
         messages = compact(self.messages)
         assign(self, "messages", distinct(messages, [message.id for message in messages]))
         assign(self, "entities", compact(self.entities))
@@ -181,7 +183,8 @@ class LogRequest(Record, frozen=True, kw_only=True):
     """The body of `POST /messageLog`.
 
     `contact_id` may be the client's word `createNewContact`. `additional_submission` holds the answers to the
-    manifest's own form fields. `overriding_format` are the user's `formats`, as they arrived.
+    manifest's own form fields. `overriding_format` are the user's `formats`, as they arrived. `selected_message_ids`,
+    here or in `info`, are messages that the user picked.
     """
 
     info: LogInfo = msgspec.field(name="logInfo")
@@ -190,9 +193,11 @@ class LogRequest(Record, frozen=True, kw_only=True):
     contact_name: str | None = None
     additional_submission: dict[str, Any] | None = None
     overriding_format: Many[str] | Text | None = ()
+    selected_message_ids: Many[Id] = ()
 
     def __post_init__(self) -> None:
         assign(self, "contact_id", identifier(self.contact_id, "contactId"))
+        assign(self, "selected_message_ids", _ids(self.selected_message_ids))
         formats = self.overriding_format
         assign(self, "overriding_format", (formats,) if isinstance(formats, str) else compact(formats))
         if _deeper_than(self.additional_submission, DEEPEST_SUBMISSION):
@@ -203,6 +208,11 @@ class LogRequest(Record, frozen=True, kw_only=True):
         """The spellings in which the user's CRM keeps phone numbers, with a `*` for each digit."""
         given = self.overriding_format
         return given if isinstance(given, tuple) else ()
+
+    @property
+    def selected_ids(self) -> frozenset[str]:
+        """The ids of the messages that alone are to be logged, in a record of their own; empty: all of them are."""
+        return frozenset(self.selected_message_ids or self.info.selected_message_ids)
 
     @property
     def is_shared(self) -> bool:
@@ -228,6 +238,12 @@ def _rounds_to(exact: str, given: object) -> bool:
     if type(given) is not int or abs(given) < _EXACT or not exact.isascii() or not exact.isdigit():
         return False
     return len(exact) == len(str(given)) and float(exact) == float(given)
+
+
+def _ids(ids: Many[Id]) -> tuple[str, ...]:
+    """Ids as text, each once."""
+    _within(ids, MOST_MESSAGES, "selectedMessageIds")
+    return tuple(dict.fromkeys(identifier(id_, "selectedMessageIds") for id_ in compact(ids)))
 
 
 def _within(items: tuple[object, ...] | None, most: int, field: str) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from fastapi import FastAPI, Response
 
 import messagelog
-from messagelog.core.answer import Answer
+from messagelog.core.answer import Answer, SelectedAnswer
 from messagelog.core.erasing import Erased
 from messagelog.core.exporting import Export
 from messagelog.core.tenants import TenantMove, TenantPage
@@ -30,6 +30,8 @@ from messagelog.server.shapes import (
     ExportForm,
     ManagedAuthState,
     ManagedOAuthState,
+    MatchAnswer,
+    MatchForm,
     Me,
     MoveTenantForm,
     NewContactAnswer,
@@ -53,7 +55,8 @@ if TYPE_CHECKING:
 Schema = dict[str, Any]
 
 _TYPES: Final = (
-    *(Answer, LogRequest, ContactsAnswer, NewContactAnswer, NewContactForm, SettingsAnswer, SettingsForm),
+    *(Answer, SelectedAnswer, MatchForm, MatchAnswer),
+    *(LogRequest, ContactsAnswer, NewContactAnswer, NewContactForm, SettingsAnswer, SettingsForm),
     *(Outcome, CallLogs, UserInfoHash, Version, ManagedAuthState, ManagedOAuthState, Readiness),
     *INBOX_TYPES,
     *(SignInForm, OperatorToken, Ended, Me, EraseUserForm, EraseTenantForm, ExportForm, Erased, Export),
@@ -465,7 +468,7 @@ ROUTES: Final[dict[str, Described]] = {
     "POST /messageLog": Described(
         body=LogRequest,
         body_example=_LOG_REQUEST,
-        answer=Answer,
+        answer={"anyOf": [{"$ref": _REF.format(name=each)} for each in ("Answer", "SelectedAnswer")]},
         example={
             "successful": True,
             "logIds": ["6424569001"],
@@ -473,6 +476,20 @@ ROUTES: Final[dict[str, Described]] = {
         },
         token=True,
         refuses=(422,),
+    ),
+    "POST /messageLog/match": Described(
+        body=MatchForm,
+        body_example={"conversationId": "8031152018338945839", "messageIds": ["6424569001", "6424569002"]},
+        answer=MatchAnswer,
+        example={
+            "successful": True,
+            "logs": [
+                {"messageId": "6424569001", "matched": True, "logId": "a-1", "contactId": "c-1"},
+                {"messageId": "6424569002", "matched": False},
+            ],
+            "messageLogs": {"6424569001": "a-1"},
+        },
+        token=True,
     ),
     "GET /callLog": Described(
         query=(Parameter("sessionIds", "Not used.", "1,2"),),

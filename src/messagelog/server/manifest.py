@@ -98,6 +98,7 @@ def platform_manifest(
         "urlIdentifier": "*",
         "environment": {"type": "fixed", "url": connector.base_url},
         "auth": _auth(connector, public_url, redirect_uri),
+        "isSelectedMessageLogSupported": True,
         "contactPageUrl": "",  # where a contact's page is only the connector knows
         "embeddedOnCrmPage": {"welcomePage": {"docLink": "", "videoLink": ""}},
         **connector.manifest,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from messagelog.messages import glance, parse_log_request
-from messagelog.server.http import assembly_of, json_response, read_body, signed_in
+from messagelog.messages import BadRequest, glance, parse_log_request
+from messagelog.server.http import assembly_of, json_response, read_body, read_form, signed_in
 from messagelog.server.refusals import refused_log_response
 from messagelog.server.routes import Router
+from messagelog.server.shapes import MatchAnswer, MatchedMessage, MatchForm
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
 router = Router()
+
+_MOST_MATCHED: Final = 100
 
 
 @router.post("/messageLog")
@@ -32,3 +35,27 @@ async def log_messages(request: Request) -> Response:
         return json_response(answer)
     answer = await runtime.submit(user, parse_log_request(body))
     return json_response(answer) if answer.successful else refused_log_response(request, answer)
+
+
+@router.post("/messageLog/match")
+async def match_messages(request: Request) -> Response:
+    """Say which messages are logged, and in which records of the CRM.
+
+    A colleague's log counts, as it does when messages are logged.
+    """
+    user = await signed_in(request)
+    form = await read_form(request, MatchForm)
+    ids = list(dict.fromkeys(str(id_) for id_ in form.message_ids))
+    if len(ids) > _MOST_MATCHED:
+        raise BadRequest("messageIds", f"expected at most {_MOST_MATCHED}")
+    found = await assembly_of(request).runtime.match(user, ids)
+    logs = [
+        MatchedMessage(
+            message_id=id_, matched=True, log_id=link.third_party_log_id, contact_id=link.contact_id
+        )
+        if (link := found.get(id_)) is not None
+        else MatchedMessage(message_id=id_, matched=False)
+        for id_ in ids
+    ]
+    records = {id_: found[id_].third_party_log_id for id_ in ids if id_ in found}
+    return json_response(MatchAnswer(logs=logs, message_logs=records))

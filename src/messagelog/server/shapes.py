@@ -33,6 +33,34 @@ class SettingsForm(msgspec.Struct, rename="camel"):
     setting_keys_to_remove: list[str] = []
 
 
+MessageId = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*$")] | int
+"""RingCentral's id of a message: text or a number."""
+
+
+class MatchForm(msgspec.Struct, rename="camel"):
+    """The body of `POST /messageLog/match`: up to 100 messages. `conversation_id` is not needed: ids are unique."""
+
+    message_ids: list[MessageId]
+    conversation_id: str | int | None = None
+
+
+class MatchedMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Whether a message is logged, the CRM's id of the record that holds it, and the contact of that record."""
+
+    message_id: str
+    matched: bool
+    log_id: str | UnsetType = UNSET
+    contact_id: str | UnsetType = UNSET
+
+
+class MatchAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Which messages are logged; `message_logs` are the CRM's ids of their records, by message id."""
+
+    successful: bool = True
+    logs: list[MatchedMessage]
+    message_logs: dict[str, str]
+
+
 class ContactRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A contact as the client's log form takes it.
 

@@ -409,6 +409,18 @@ class UserSummary(msgspec.Struct, frozen=True, rename="camel"):
     hostname: str = ""
 
 
+class Link(msgspec.Struct, frozen=True):
+    """A logged message, the activity that holds it, and the contact that it is logged for.
+
+    `group_contact_id` is empty where it is no group's.
+    """
+
+    message_id: str
+    group_contact_id: str
+    third_party_log_id: str
+    contact_id: str
+
+
 class OpenCount(msgspec.Struct, frozen=True):
     """How many messages of a platform met with trouble, are not logged, and are in this state.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from messagelog.storage.rows import DayLog, LogState, LogSummary, LookUp, OpenCount, RowReport, RowState
+from messagelog.storage.rows import DayLog, Link, LogState, LogSummary, LookUp, OpenCount, RowReport, RowState
 from messagelog.storage.scripts.asking import Fetch, Together
 from messagelog.storage.scripts.clock import LONGEST_DELAY_MS
 from messagelog.storage.scripts.values import (
@@ -79,6 +79,13 @@ def report_rows(key: LogKey, ids: Sequence[str]) -> Script[list[RowReport]]:
     """
     rows = yield Fetch("report_rows", {**key_params(key), "ids": ids})
     return [RowReport(id_, RowState(state), *others) for id_, state, *others in rows]
+
+
+def find_links(tenant: str, platform: str, ids: Sequence[str]) -> Script[list[Link]]:
+    """The activities that hold these messages; those that are not logged are left out, and so are threads."""
+    params = {"tenant": tenant, "platform": platform, "shared": False, "ids": ids}
+    rows = yield Fetch("find_links", params)
+    return [Link(*row) for row in rows]
 
 
 def entries_of(log: LogRow) -> Script[list[tuple[int, bytes, str]]]:

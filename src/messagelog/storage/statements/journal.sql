@@ -204,6 +204,18 @@ WHERE held."messageId" {in_ids} AND held."groupContactId" = :group_contact AND h
   AND held."tenant" = :tenant AND held."platform" = :platform
 ORDER BY log."contactId"
 
+-- name: find_links
+-- Which activity holds each of these messages, where it is logged, and for whom: a group's for each of its contacts.
+SELECT known."messageId", known."groupContactId", known."thirdPartyLogId", log."contactId"
+FROM "messageLogs" AS known
+JOIN "conversationLogs" AS log
+  ON log."clientLogId" = known."clientLogId" AND log."groupContactId" = known."groupContactId"
+ AND log."shared" = known."shared" AND log."tenant" = known."tenant" AND log."platform" = known."platform"
+WHERE known."messageId" {in_ids} AND known."shared" = :shared
+  AND known."tenant" = :tenant AND known."platform" = :platform
+  AND known."state" = 'logged' AND known."thirdPartyLogId" IS NOT NULL
+ORDER BY known."messageId", known."groupContactId"
+
 -- name: report_rows
 -- What became of these ids; of what is not done, why (of a call, what became of it so far), and how long nobody works
 -- on its conversation log: what only its user can be asked about, not today.
