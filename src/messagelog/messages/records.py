@@ -5,7 +5,6 @@ import msgspec
 from messagelog.messages.fields import (
     Id,
     Many,
-    Number,
     One,
     OneOrMany,
     Quantity,
