@@ -44,6 +44,7 @@ CASES: Final[dict[str, Case]] = {
     "POST /contact": Case(form=_CONTACT),
     "GET /custom/contact/search": Case(query="name={contact_name}"),
     "POST /messageLog": Case(form={"logInfo": {"x": "{text}"}}),
+    "POST /messageLog/match": Case(form={"conversationId": "{text}", "messageIds": ["{query}"]}),
     "GET /user/settings": Case(),
     "POST /user/settings": Case(form={"userSettings": {"note": {"value": 1}}}),
     "GET /user/preloadSettings": Case(query="rcAccountId={query}"),
