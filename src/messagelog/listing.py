@@ -111,15 +111,19 @@ def _log_values(log: LogRow, counts: dict[str, int]) -> tuple[str, ...]:
 
 
 def _row_values(log: LogRow, row: MessageRow) -> tuple[str, ...]:
-    updated = dt.datetime.fromtimestamp(row.updated_at / 1000, tz=dt.UTC)
     return (
         log.key.shown(row.id),
         row.state,
         row.third_party_log_id or "",
         row.user_id,
-        updated.isoformat(timespec="seconds"),
+        time_text(row.updated_at),
         row.reason or "",
     )
+
+
+def time_text(at: int) -> str:
+    """A time (epoch ms) as `2026-07-13T09:30:00+00:00`."""
+    return dt.datetime.fromtimestamp(at / 1000, tz=dt.UTC).isoformat(timespec="seconds")
 
 
 def print_table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> None:

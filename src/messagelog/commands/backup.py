@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import sqlite3
 from pathlib import Path  # noqa: TC003 - Typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -11,6 +10,7 @@ import typer
 
 from messagelog.commands.options import DataOption
 from messagelog.commands.shared import database_url_of, printed, refuse, with_database
+from messagelog.listing import time_text
 from messagelog.storage.opening import SCHEMA_VERSION, is_sqlite, sqlite_path
 from messagelog.storage.port import UnusableFile
 from messagelog.storage.sqlite_copy import BadCopy, make_copy, restore_copy
@@ -75,8 +75,7 @@ def _described(copy: Copy) -> str:
     found = f"schema {copy.version}, {copy.logs:,} conversation logs"
     if copy.changed_at is None:
         return found
-    changed = dt.datetime.fromtimestamp(copy.changed_at / 1000, tz=dt.UTC)
-    return f"{found}, the last change {changed.isoformat(timespec='seconds')}"
+    return f"{found}, the last change {time_text(copy.changed_at)}"
 
 
 def _refuse_dump(database_url: str, file: Path) -> None:

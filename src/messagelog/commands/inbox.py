@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
@@ -13,7 +12,7 @@ from messagelog.commands.options import DataOption, JsonOption
 from messagelog.commands.people import sealed_database, whoever_runs_this
 from messagelog.commands.shared import database_url_of, in_store, refuse
 from messagelog.core.inbox import CAUSES, Inbox, NotThere, checked_cause
-from messagelog.listing import print_json, print_table, printable_json, say_what_is_left_out
+from messagelog.listing import print_json, print_table, printable_json, say_what_is_left_out, time_text
 from messagelog.messages import BadRequest
 from messagelog.storage import scripts
 from messagelog.storage.rows import InboxFilter, LogKind
@@ -269,4 +268,4 @@ def _attempt_values(attempt: FailedCall) -> tuple[str, ...]:
 
 
 def _time(at: int | None) -> str:
-    return "" if at is None else dt.datetime.fromtimestamp(at / 1000, tz=dt.UTC).isoformat(timespec="seconds")
+    return "" if at is None else time_text(at)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import getpass
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -14,7 +13,7 @@ from messagelog.commands.people import whoever_runs_this
 from messagelog.commands.shared import database_url_of, in_store, printed, refuse
 from messagelog.core.operators import Operators, OperatorTaken, OperatorUnknown, Role, checked_name
 from messagelog.core.passwords import Passwords, check_password
-from messagelog.listing import print_json, print_table
+from messagelog.listing import print_json, print_table, time_text
 from messagelog.messages import BadRequest
 
 if TYPE_CHECKING:
@@ -131,5 +130,4 @@ def _with_operators(data: Path | None, work: Callable[[Operators], Awaitable[Any
 
 
 def _values(row: OperatorRow) -> tuple[str, ...]:
-    made = dt.datetime.fromtimestamp(row.created_at / 1000, tz=dt.UTC)
-    return row.name, row.roles, str(row.sessions), made.isoformat(timespec="seconds")
+    return row.name, row.roles, str(row.sessions), time_text(row.created_at)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -12,7 +11,7 @@ from messagelog.commands.options import DataOption, JsonOption
 from messagelog.commands.people import whoever_runs_this
 from messagelog.commands.shared import checked, database_url_of, in_store, printed, refuse
 from messagelog.core.tenants import HostTaken, Tenants, TenantUnknown
-from messagelog.listing import print_json, print_table
+from messagelog.listing import print_json, print_table, time_text
 from messagelog.messages import BadRequest
 
 if TYPE_CHECKING:
@@ -89,5 +88,4 @@ def move(
 
 
 def _values(each: TenantHost) -> tuple[str, ...]:
-    made = dt.datetime.fromtimestamp(each.created_at / 1000, tz=dt.UTC)
-    return each.tenant, each.platform, each.host, each.crm_tenant, made.isoformat(timespec="seconds")
+    return each.tenant, each.platform, each.host, each.crm_tenant, time_text(each.created_at)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -10,7 +9,7 @@ import typer
 
 from messagelog.commands.options import DataOption, JsonOption
 from messagelog.commands.shared import database_url_of, in_store, printed, refuse
-from messagelog.listing import print_json, print_table
+from messagelog.listing import print_json, print_table, time_text
 from messagelog.storage import scripts
 
 if TYPE_CHECKING:
@@ -105,13 +104,12 @@ async def _ended(store: Store, keys: list[_Key], session_id: str, *, forget: boo
 
 
 def _values(user: UserSummary) -> tuple[str, ...]:
-    updated = dt.datetime.fromtimestamp(user.updated_at / 1000, tz=dt.UTC)
     return (
         user.tenant,
         user.platform,
         user.id,
         user.name,
         "yes" if user.connected else "no",
-        updated.isoformat(timespec="seconds"),
+        time_text(user.updated_at),
         user.hostname,
     )
