@@ -94,16 +94,17 @@ _AS_IT_IS = frozenset({Trouble.REJECTED, Trouble.TOO_LONG, Trouble.MISTAKE})
 
 def refusal(message: str) -> Answer:
     """Nothing was logged, and why."""
-    return Answer(successful=False, log_ids=[], return_message=_warning(message))
+    return Answer(successful=False, log_ids=[], return_message=warning(message))
 
 
-def _warning(message: str) -> ReturnMessage:
+def warning(message: str) -> ReturnMessage:
+    """A notice that something was not done, and why."""
     return ReturnMessage(message=message, message_type="warning", ttl=5000)
 
 
 def uncertain() -> UncertainAnswer:
     """Say that the database has not answered in time."""
-    notice = _warning(
+    notice = warning(
         "The server is busy, so it is not certain that this was accepted. "
         "Log again in a moment: nothing is logged twice"
     )
@@ -112,7 +113,7 @@ def uncertain() -> UncertainAnswer:
 
 def nothing_to_log() -> EmptyAnswer:
     """Say that the request holds nothing that could be logged."""
-    notice = _warning("There are no messages to log in this conversation.")
+    notice = warning("There are no messages to log in this conversation.")
     return EmptyAnswer(successful=False, log_ids=[], return_message=notice)
 
 

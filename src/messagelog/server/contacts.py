@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 from msgspec import UNSET
 
 from messagelog.connectors import ConnectorError, NewContact, OutcomeUnknown
-from messagelog.core.answer import ReturnMessage, warned
-from messagelog.core.contacts import clean_contact
+from messagelog.core.answer import ReturnMessage, warned, warning
+from messagelog.core.contacts import LONGEST_NAME, clean_contact
 from messagelog.core.numbers import LONGEST_NUMBER, MOST_FORMATS
 from messagelog.core.plan import CREATE_NEW_CONTACT
 from messagelog.core.plugins import LEFT_BY_PLUGINS, SeenContact
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from messagelog.server.assembly import Assembly
 
 router = Router()
-
-_LONGEST_NAME: Final = 255
 
 _log = structlog.get_logger(__name__)
 
@@ -86,7 +84,7 @@ async def find_contact_with_name(request: Request) -> Response:
     connector = assembly.runtime.connector(user.platform)
     if not connector.can("find_contact_with_name"):
         message = f"{connector.display_name or connector.name} cannot be searched by name from here."
-        return json_response(ContactsAnswer(successful=False, return_message=_warning(message), contact=[]))
+        return json_response(ContactsAnswer(successful=False, return_message=warning(message), contact=[]))
     try:
         session = await session_of(request, connector, user)
         found = await asked(request, connector, connector.find_contact_with_name(session, name))
@@ -94,7 +92,7 @@ async def find_contact_with_name(request: Request) -> Response:
         return json_response(_not_searched(assembly, connector, error, []))
     assembly.metrics.count_look_up(connector.name)
     rows = [_row(connector, contact) for contact in found if contact.id != CREATE_NEW_CONTACT]
-    notice = None if rows else _warning("No contact has a name like this.")
+    notice = None if rows else warning("No contact has a name like this.")
     return json_response(ContactsAnswer(successful=True, return_message=notice, contact=rows))
 
 
@@ -157,8 +155,8 @@ def _formats(text: str) -> list[str]:
 
 def _name(text: str) -> str:
     name = text.strip()
-    if not name or len(name) > _LONGEST_NAME or not name.isprintable():
-        raise BadRequest("name", f"expected 1 to {_LONGEST_NAME} printable characters")
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise BadRequest("name", f"expected 1 to {LONGEST_NAME} printable characters")
     return name
 
 
@@ -182,12 +180,8 @@ def _not_searched(
     )
     # A look-up changes nothing, so a lost answer is no more than that.
     why = "The CRM did not answer." if isinstance(error, OutcomeUnknown) else error.meaning
-    notice = _warning(f"Contacts could not be looked up. {why}")
+    notice = warning(f"Contacts could not be looked up. {why}")
     return ContactsAnswer(successful=False, return_message=notice, contact=offer)
-
-
-def _warning(message: str) -> ReturnMessage:
-    return ReturnMessage(message=message, message_type="warning", ttl=5000)
 
 
 def _found(count: int) -> ReturnMessage:

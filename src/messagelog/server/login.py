@@ -11,7 +11,7 @@ import structlog
 
 from messagelog.connectors import AuthExpired, ConnectorError, Credentials, NotFound, Rejected
 from messagelog.connectors.hostname import normal_hostname
-from messagelog.core.answer import ReturnMessage
+from messagelog.core.answer import ReturnMessage, warning
 from messagelog.server.http import (
     RENEWED,
     Refused,
@@ -102,7 +102,7 @@ async def log_out(request: Request) -> Response:
         _log.warning("revocation_failed", connector=connector.name, detail=error.detail)
         crm = connector.display_name or connector.name
         words = f"You are signed out here. {crm} could not be told to end the access."
-        told = ReturnMessage(message=words, message_type="warning", ttl=5000)
+        told = warning(words)
     return json_response({**msgspec.to_builtins(told), "returnMessage": told})
 
 

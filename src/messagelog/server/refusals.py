@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.requests import Request
 
-from messagelog.core.answer import EmptyAnswer, ReturnMessage, UncertainAnswer
+from messagelog.core.answer import EmptyAnswer, UncertainAnswer, warning
 from messagelog.server.http import SIGN_IN, assembly_of, bearer_of, json_response
 from messagelog.server.shapes import Outcome
 
@@ -26,8 +26,6 @@ _NOT_THE_CLIENTS: Final = ("/operators", "/metrics", "/readyz", "/healthz")
 _SIGNS_OUT: Final = "authorize CRM platform"
 """The client takes an error with these words for the end of its session."""
 
-_TTL: Final = 5000  # milliseconds
-
 
 def takes_objects(scope: Scope) -> bool:
     """Whether a request comes from the newest client, which shows the `returnMessage` of a refusal."""
@@ -40,8 +38,7 @@ def refusal_response(scope: Scope, status: int, text: str) -> Response:
         text = text.replace(_SIGNS_OUT, "authorize the CRM")
     if not takes_objects(scope):
         return json_response(text, status)
-    notice = ReturnMessage(message=text, message_type="warning", ttl=_TTL)
-    return json_response(Outcome(successful=False, return_message=notice), status)
+    return json_response(Outcome(successful=False, return_message=warning(text)), status)
 
 
 def refused_log_response(request: Request, answer: Answer) -> Response:
