@@ -71,9 +71,8 @@ def _label(plan: RequestPlan, log_id: str) -> str:
     contact = plan.key.group_contact_id
     conversation = plan.conversation_id.removesuffix(f"-{contact}") if contact else plan.conversation_id
     label = log_id.removeprefix(conversation) if log_id.startswith(conversation) else ""
-    return (
-        "" if label.startswith("/selected/") else label
-    )  # a selection is a log of its own, whatever its day
+    # Selected messages have a log of their own, whatever day they are of.
+    return "" if label.startswith("/selected/") else label
 
 
 def is_same_label(one: str, other: str) -> bool | None:

@@ -379,9 +379,8 @@ def _opened(pace: Pace, now: int, rules: Rules, spread: float) -> Pace:
 def _probed(pace: Pace, now: int, verdict: Verdict) -> Pace:
     """The latest probe has ended without an answer. When the next may be sent was settled when this one was."""
     pace = replace(pace, circuit=Circuit.OPEN, probe="")
-    return (
-        replace(pace, probed_at=0, probe_at=now) if verdict is Verdict.NOTHING else pace
-    )  # it was never sent
+    never_sent = verdict is Verdict.NOTHING
+    return replace(pace, probed_at=0, probe_at=now) if never_sent else pace
 
 
 def _circuit_wait(pace: Pace, now: int, rules: Rules, urgency: Urgency) -> int:

@@ -99,12 +99,12 @@ def _payload(request: LogRequest, contact: tuple[str, str], sides: Sides, item: 
     )
 
 
-def moved(sealer: Sealer, before: LogKey, after: LogKey, id_: str, sealed: bytes) -> bytes:
+def moved(sealer: Sealer, before: LogKey, after: LogKey, id_: str, text: bytes) -> bytes:
     """A row's payload, sealed for the log that it goes to. Which numbers are that contact's is not known yet."""
-    payload = _DECODER.decode(sealer.open(sealed, *_context(before, id_)))
+    payload = _DECODER.decode(sealer.open(text, *_context(before, id_)))
     if payload.sides is not None:
         payload = replace(payload, sides=forgotten(payload.sides))
-    return sealer.seal(_ENCODER.encode(payload), *_context(after, id_))
+    return sealed(sealer, after, id_, payload)
 
 
 def _context(key: LogKey, id_: str) -> tuple[str, ...]:

@@ -238,10 +238,9 @@ def _is_asked_first(log: LogRow, able: Abilities) -> bool:
     Not where nothing can be asked, or where the repeat itself adds only what is missing: nobody waits then for the
     user to sign in. Where it was counted how often a text stood in the activity, the repeat would count it anew.
     """
-    if log.call == "create":
-        return able.finds or able.upserts
     counted = log.call_before is not None and not log.shared
-    return able.reads_back and (counted or not able.amends)
+    adds_what_is_missing = log.call != "create" and able.amends and not counted
+    return _can_be_asked(log, able) and not adds_what_is_missing
 
 
 def _is_gone(log: LogRow, error: NotFound, able: Abilities) -> bool:

@@ -311,9 +311,8 @@ class UserDirectory:
             raise AuthExpired("HTTP 401", status=401)
         seen = await self._refreshed(connector, row)
         if seen.row is not None and seen.row.hostname != row.hostname:
-            raise Unavailable(
-                "the user's CRM is at another host now"
-            )  # whose credentials this one must not see
+            # Whose credentials the host of this session must not see.
+            raise Unavailable("the user's CRM is at another host now")
         return connector.auth_headers(self._opened(connector, seen).credentials)
 
     def _session(self, connector: Connector, credentials: Credentials, row: UserRow) -> KeptSession:
