@@ -424,7 +424,7 @@ class Campaign:
             living = self._lived(runtime, tenant, request, settle=settle, signs_in=signs_in)
         else:
             _refuse_contact(connector.crm, "c-1")
-            living = operator(runtime, request)
+            living = _operate(operator, runtime, request)
         life = asyncio.create_task(living)
         death = asyncio.create_task(fuse.died.wait())
         await asyncio.wait([life, death], return_when=asyncio.FIRST_COMPLETED)
@@ -439,22 +439,22 @@ class Campaign:
     async def _lived(
         self, runtime: Runtime, tenant: str, request: dict[str, Any], *, settle: bool, signs_in: bool
     ) -> None:
-        async def signed_in() -> User:
-            credentials = Credentials(api_key=f"{tenant}/ada")
-            try:
-                return await runtime.users.sign_in(runtime.connectors["memory"], credentials, "")
-            except MISHAPS:  # the user tries again
-                return await runtime.users.sign_in(runtime.connectors["memory"], credentials, "")
-
-        user = await signed_in()
+        user = await self._sign_in(runtime, tenant)
         await self._settled(runtime)
         for _ in range(2 if settle else 1):
             with suppress(*MISHAPS):  # the client is told that the server failed, and sends it again
                 await runtime.submit(user, parsed(request))
             await self._settled(runtime)
             if signs_in:
-                await signed_in()
+                await self._sign_in(runtime, tenant)
                 await self._settled(runtime)
+
+    async def _sign_in(self, runtime: Runtime, tenant: str) -> User:
+        credentials = Credentials(api_key=f"{tenant}/ada")
+        try:
+            return await runtime.users.sign_in(runtime.connectors["memory"], credentials, "")
+        except MISHAPS:  # the user tries again
+            return await runtime.users.sign_in(runtime.connectors["memory"], credentials, "")
 
     def _operator(self, tenant: str, scenario: Scenario) -> Operating:
         """What the client and an operator do in one process: it is sent, linked to another contact, and tried again.
@@ -466,19 +466,18 @@ class Campaign:
         before, after = scenario.key(tenant), scenario.key(tenant, contact)
 
         async def operate(runtime: Runtime, request: dict[str, Any]) -> None:
-            user = await runtime.users.sign_in(
-                runtime.connectors["memory"], Credentials(api_key=f"{tenant}/ada"), ""
-            )
+            user = await self._sign_in(runtime, tenant)
             await self._settled(runtime)
             inbox = Inbox(runtime.store, local_operator("grace"), Sealer(SECRET))
             moved = {key for key in await self._keys(contact, tenant) if key == after}
             if not moved:
                 await runtime.submit(user, parsed(request))
                 await self._settled(runtime)
-                with suppress(Refusal):  # nothing is in doubt
-                    # She has looked: a contact that is refused has nothing.
-                    await inbox.retry(before, not_in_crm=True)
-                    await self._settled(runtime)
+                for _ in range(2):  # the mishap may leave it in doubt at either
+                    with suppress(Refusal):  # nothing is in doubt
+                        # She has looked: a contact that is refused has nothing.
+                        await inbox.retry(before, not_in_crm=True)
+                        await self._settled(runtime)
                 await inbox.link(before, contact, name)
             with suppress(Refusal):  # all of it is logged by now
                 await inbox.retry(after)
@@ -574,6 +573,13 @@ def _rows(tenant: str, scenario: Scenario) -> Script[list[str]]:
     keys = dict.fromkeys(scenario.key(tenant, contact) for contact in contacts)
     found = yield Together(*(Fetch("rows_of_log", key_params(key)) for key in keys))
     return [row[5] for rows in found for row in rows]
+
+
+async def _operate(operator: Operating, runtime: Runtime, request: dict[str, Any]) -> None:
+    try:
+        await operator(runtime, request)
+    except MISHAPS:  # she is told that the server failed, and does it again
+        await operator(runtime, request)
 
 
 def _refuse_contact(crm: Crm, contact: str) -> None:
