@@ -13,7 +13,6 @@ from messagelog.connectors import (
     BodyFull,
     ConnectorError,
     NotFound,
-    OutcomeUnknown,
     RateLimited,
     Rejected,
     Unavailable,
@@ -116,9 +115,10 @@ class Recovery:
             return settled
         job = job.made_by_asker()
         log = replace(job.log, tries=settled.log.tries, refusals=settled.log.refusals, asks=0)
-        return await self._repeated(job.about(log), call, finding)
+        return await self._repeated(job.about(log), call, finding, refusals=job.log.refusals)
 
-    async def _repeated(self, job: Job, call: Prepared, finding: Finding) -> Settled:
+    async def _repeated(self, job: Job, call: Prepared, finding: Finding, *, refusals: int) -> Settled:
+        """Makes a call once more. `refusals` are those before the question: they stay while it is open."""
         try:
             if not job.log.shared:  # asking took its time: the lease is renewed before the call leaves again
                 await self._steps.note(job)
@@ -127,20 +127,22 @@ class Recovery:
         except (Unavailable, RateLimited, AuthExpired) as error:
             # The repeat was not done; of a call that was only repeatable, the first may have been.
             if finding is Finding.REPEATABLE:
-                return job.undecided(error)
-            return job.troubled(error)
-        except OutcomeUnknown as error:
+                return job.about(replace(job.log, refusals=refusals)).undecided(error)
             return job.troubled(error)
         except ConnectorError as error:
             refused = trouble_of(job.log.reason) is Trouble.REJECTED
             if refused and finding is Finding.REPEATABLE and isinstance(error, Rejected):
                 error.wrote = False  # the repeat was the question, and this is its answer
-            elif finding is Finding.REPEATABLE:
+                return job.troubled(error)
+            settled = job.troubled(error)
+            if finding is Finding.REPEATABLE and any(
+                change.state is RowState.FAILED for change in settled.changes
+            ):
                 # A refusal does not say whether the first was done. If the message failed, the next one would be
                 # created under its key: a CRM that has the first would answer with that activity, and the next one
                 # would be logged and be nowhere.
                 return replace(job.recovered(Finding.NOBODY_KNOWS), error=error)
-            return job.troubled(error)
+            return settled
 
     async def _recovered_update(self, job: Job, calls: list[Prepared]) -> Settled:
         if read_pins(job.log.pins).format is LogFormat.CUSTOM:  # nobody knows such a text but the connector
