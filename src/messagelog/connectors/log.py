@@ -17,7 +17,7 @@ from messagelog.connectors.errors import BodyFull
 from messagelog.messages import Media, Message, MessageKind, Thread
 
 if TYPE_CHECKING:
-    from messagelog.compose import Content, Entry, People, Pins
+    from messagelog.compose import Change, Content, Entry, People, Pins
     from messagelog.connectors.models import Contact
     from messagelog.messages import Conversation, Opener
 
@@ -216,6 +216,10 @@ class MessageLog:
     new messages oldest first (one, unless the connector takes batches), `thread` the shared SMS thread (then
     `messages` is empty). `existing` is set for an update. `additional_submission` holds the manifest's custom fields.
     `idempotency_key` is stable over retries: the CRM's external id, where it has one. It shows the journal's id.
+
+    `changes` are messages that are in the activity already, and whose records say something new: a text was not
+    delivered, a voicemail has its transcript. Then `messages` is empty, there is no form, and it is an update;
+    `amend` and `text` have what is to be written.
     """
 
     def __init__(
@@ -233,6 +237,8 @@ class MessageLog:
         people: People,
         key: bytes,
         journal: JournalView,
+        changes: tuple[LoggedMessage, ...] = (),
+        change: Change | None = None,
     ) -> None:
         self.contact = contact
         self.correspondents = correspondents
@@ -246,6 +252,9 @@ class MessageLog:
         self._people = people
         self._key = key
         self._journal = journal
+        self.changes = changes
+        self._change = change
+        self._in_change = change and change.entry
 
     @property
     def message(self) -> LoggedMessage | None:
@@ -269,6 +278,8 @@ class MessageLog:
         """The new entries (of a shared thread: all blocks of this activity) as rendered; empty for `custom`."""
         if self._pins.format is compose.LogFormat.CUSTOM:
             return []
+        if self._change is not None:
+            return [self._change.entry]
         if self.thread is not None:
             blocks = self._blocks
             if self.existing is not None:  # whether they fit shows in the body that is there
@@ -299,7 +310,9 @@ class MessageLog:
 
         Raises `BodyFull` when the activity has no room for them.
         """
-        if self.thread is None:
+        if self._change is not None:
+            text = compose.append_change(self._pins, self._change)
+        elif self.thread is None:
             text = compose.append_text(self._pins, self.entries)
         else:
             text = compose.append_thread_text(self._pins, self._unsent)
@@ -315,6 +328,8 @@ class MessageLog:
         `BodyFull` when the body has no room for them: let it pass, and the log goes on in another activity.
         """
         journal = self._journal
+        if self._change is not None:
+            return self._amend_with_change(body, self._change)
         if self.thread is not None:
             amended = compose.replace_thread(body, self._pins, self.entries, journal.sent.hashes, self._key)
         else:
@@ -323,8 +338,39 @@ class MessageLog:
             raise BodyFull
         return amended
 
+    def _amend_with_change(self, body: str, change: Change) -> str:
+        journal = self._journal
+        amended = compose.amend_change(body, self._pins, change, journal.known, self._key, journal.before)
+        if amended is None:
+            raise BodyFull
+        counts = compose.count_change(amended, self._pins, change, journal.known, self._key)
+        self.find_change(journal.beyond(counts))
+        return amended
+
+    def find_change(self, counts: Mapping[bytes, int]) -> bool:
+        """Whether one form of the change stands in the activity, by how often each does beyond what stood there before.
+
+        From then on it is the `given_change`.
+        """
+        if self._change is None:
+            return False
+        forms = (self._change.entry, self._change.short, self._change.line)
+        found = [form for form in forms if form is not None and counts.get(form.hash, 0) > 0]
+        self._in_change = found[0] if found else None
+        return bool(found)
+
+    @property
+    def given_change(self) -> Entry | None:
+        """The form of the change that the activity was given last; None where it took none."""
+        if self._change is not None and self._journal.appends:
+            return self._change.line
+        return self._in_change
+
     def holds(self, body: str) -> bool:
         """Whether `body` has all new entries, counted beyond those that stood in it before."""
+        if self._change is not None:
+            counts = compose.count_change(body, self._pins, self._change, self._journal.known, self._key)
+            return self.find_change(self._journal.beyond(counts))
         new = Counter(entry.hash for entry in (self.entries if self.thread is None else self._unsent))
         others = self._journal.known_hashes
         found = compose.count_entries(body, self._pins, new.keys(), self._key, others)
@@ -359,4 +405,4 @@ class MessageLog:
 
     @property
     def _records(self) -> list[Message]:
-        return [message.record for message in self.messages]
+        return [message.record for message in self.changes or self.messages]

@@ -21,7 +21,14 @@ from messagelog.core import backoff
 from messagelog.core.calls import read_pins
 from messagelog.core.faults import fault_of
 from messagelog.core.payload import TextErased
-from messagelog.core.settle import Finding, Trouble, found_in_part, given_up, trouble_of
+from messagelog.core.settle import (
+    Finding,
+    NothingToChange,
+    Trouble,
+    found_in_part,
+    given_up,
+    trouble_of,
+)
 from messagelog.core.users import SignInNeeded
 from messagelog.storage import ClaimLost
 from messagelog.storage.rows import RowState
@@ -69,11 +76,13 @@ class Recovery:
             raise
         except ConnectorError as error:
             # To a colleague the activity may be hidden, and not gone.
-            if isinstance(error, NotFound) and job.log.call == "update" and job.asker is None:
+            if isinstance(error, NotFound) and job.log.call != "create" and job.asker is None:
                 return job.troubled(error)
             return job.undecided(error)
         except (SealBroken, TextErased):
             return job.recovered(Finding.NOBODY_KNOWS)
+        except NothingToChange:
+            return job.dropped()
         except Exception as error:  # noqa: BLE001 - whatever it is, its row says where
             return job.undecided(fault_of(error))
 
@@ -158,6 +167,8 @@ class Recovery:
         if journal.is_ambiguous(hashes.values()):
             # It is counted and noted before such a call leaves, and a run ends before one: this one never left.
             return job.recovered(Finding.NOT_THERE)
+        if job.log.call == "change":
+            return await self._recover_change(job, calls[0])
         found = await self._caller.counted(job.connector, job.log, calls)
         there = job.of(_standing(job.rows, hashes, journal.beyond(found)))
         if not there.rows:
@@ -167,6 +178,12 @@ class Recovery:
         return found_in_part(
             there.is_there(calls[-1], hashes), [row for row in job.rows if row not in there.rows]
         )
+
+    async def _recover_change(self, job: Job, call: Prepared) -> Settled:
+        found = await self._caller.counted(job.connector, job.log, [call])
+        if call.log.find_change(call.journal.beyond(found)):
+            return job.succeeded(call, call.activity)
+        return job.recovered(Finding.NOT_THERE)
 
     async def _recovered_thread(self, job: Job, call: Prepared) -> Settled:
         if call.log.holds(await self._caller.read(job.connector, call)):
