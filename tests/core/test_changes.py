@@ -23,7 +23,9 @@ LATER = 90_000
 NOT_DELIVERED = "Not delivered"
 
 
-def sent(id_: int, text: str | None = None, *, status: str = "Queued", after: int = 0, **more: Any) -> dict[str, Any]:
+def sent(
+    id_: int, text: str | None = None, *, status: str = "Queued", after: int = 0, **more: Any
+) -> dict[str, Any]:
     """An SMS of ours with this status; `after` is when its record was modified, in ms after it was sent."""
     made = message(id_, text, direction="Outbound", messageStatus=status, **more)
     return made | {"from": JORDAN, "to": [MAYA], "lastModifiedTime": made["creationTime"] + after}
@@ -34,7 +36,9 @@ def failed(id_: int, text: str | None = None, **more: Any) -> dict[str, Any]:
 
 
 def voicemail(transcript: str | None = None, status: str = "InProgress", **more: Any) -> dict[str, Any]:
-    return message(1, "Voice message", type="VoiceMail", transcript=transcript, vmTranscriptionStatus=status, **more)
+    return message(
+        1, "Voice message", type="VoiceMail", transcript=transcript, vmTranscriptionStatus=status, **more
+    )
 
 
 async def changes_of(here: World) -> dict[str, str]:
@@ -79,7 +83,11 @@ async def test_a_new_message_and_a_change_come_together(
         assert answer.log_ids == ["2"]
         assert answer.return_message.message == "Message logged"
         text = here.crm.only.body
-        assert [text.count(each) for each in ("Your quote is attached", NOT_DELIVERED, "Are you there?")] == [1, 1, 1]
+        assert [text.count(each) for each in ("Your quote is attached", NOT_DELIVERED, "Are you there?")] == [
+            1,
+            1,
+            1,
+        ]
         assert text.index(NOT_DELIVERED) < text.index("Are you there?")
 
 
@@ -112,7 +120,9 @@ async def test_what_is_no_fact_changes_nothing(database_url: str) -> None:
     async with world(database_url) as here:
         await here.send(body(sent(1)))
         text, calls = here.crm.only.body, len(here.crm.calls)
-        renamed = sent(1, status="Sent", after=LATER, readStatus="Unread") | {"to": [MAYA | {"name": "Maya P."}]}
+        renamed = sent(1, status="Sent", after=LATER, readStatus="Unread") | {
+            "to": [MAYA | {"name": "Maya P."}]
+        }
         assert (await here.send(body(renamed, name="Maya P."))).return_message.message == "Already logged"
         assert (here.crm.only.body, len(here.crm.calls)) == (text, calls)
         assert await changes_of(here) == {}
@@ -138,7 +148,9 @@ async def test_an_entry_that_people_have_edited_gets_one_line(database_url: str)
         text = here.crm.only.body
         assert text.count("first") == 1
         assert text.count(NOT_DELIVERED) == 1
-        await here.send(body(failed(1, "first", after=2 * LATER, deliveryErrorCode="SMS-CAR-413"), sent(2, "second")))
+        await here.send(
+            body(failed(1, "first", after=2 * LATER, deliveryErrorCode="SMS-CAR-413"), sent(2, "second"))
+        )
         assert here.crm.only.body.count("first") == 1
         assert here.crm.only.body.count("opted out") == 1
 
@@ -185,7 +197,9 @@ class AppendingAndReading(Appending, ReadingBack):
 
 
 @pytest.mark.parametrize("appends", [Appending, AppendingAndReading])
-async def test_a_crm_that_appends_gets_one_line(database_url: str, appends: Callable[[Crm], Connector]) -> None:
+async def test_a_crm_that_appends_gets_one_line(
+    database_url: str, appends: Callable[[Crm], Connector]
+) -> None:
     async with world(database_url, appends) as here:
         await here.send(body(sent(1, "first")))
         for _ in range(2):
@@ -208,7 +222,9 @@ async def test_in_a_crm_that_nobody_can_ask_a_lost_line_is_parked_alone(database
 
 
 @pytest.mark.parametrize("appends", [Finding, ReadingBack, AppendingAndReading, Plain])
-async def test_a_lost_answer_does_not_double_a_change(database_url: str, appends: Callable[[Crm], Connector]) -> None:
+async def test_a_lost_answer_does_not_double_a_change(
+    database_url: str, appends: Callable[[Crm], Connector]
+) -> None:
     async with world(database_url, appends) as here:
         await here.send(body(sent(1, "same"), sent(2, "other")))
         answers = itertools.chain([lost], itertools.repeat(lambda _: None))
@@ -237,13 +253,20 @@ async def test_of_two_messages_that_read_alike_each_is_changed(
 async def test_a_refused_change_leaves_the_message_logged_and_the_next_ones_pass(database_url: str) -> None:
     async with world(database_url) as here:
         await here.send(body(sent(1)))
-        here.crm.before = lambda call: Rejected("HTTP 422", status=422) if call.log and call.log.changes else None
+        here.crm.before = lambda call: (
+            Rejected("HTTP 422", status=422) if call.log and call.log.changes else None
+        )
         answer = await here.send(body(failed(1), sent(2)))
         assert answer.log_ids == ["2"]
         assert "refused" in answer.return_message.message
         assert {key: state for key, state in (await changes_of(here)).items()} == {"1\x1f1": "failed"}
-        rows = [row.state for log in await here.logs() for _, found in await here.store.read(
-            lambda: scripts.show_logs(log.key.conversation_log_id)) for row in found if not is_change(row.id)]
+        rows = [
+            row.state
+            for log in await here.logs()
+            for _, found in await here.store.read(lambda: scripts.show_logs(log.key.conversation_log_id))
+            for row in found
+            if not is_change(row.id)
+        ]
         assert rows == ["logged", "logged"]
 
 
@@ -295,7 +318,9 @@ class CustomWithChanges(Custom):
     takes_changes = True
 
 
-async def test_a_connector_with_a_text_of_its_own_is_called_with_changes_if_it_says_so(database_url: str) -> None:
+async def test_a_connector_with_a_text_of_its_own_is_called_with_changes_if_it_says_so(
+    database_url: str,
+) -> None:
     for made, calls in ((Custom, 0), (CustomWithChanges, 1)):
         async with world(database_url, made) as here:
             day = f"7/{13 + calls}/2026"
@@ -334,11 +359,18 @@ async def test_rows_without_a_fingerprint_are_compared_once(database_url: str) -
 
 async def forget_facts(here: World) -> None:
     """Makes rows as those of an older release are."""
+
     def forget() -> Any:
         from messagelog.storage.scripts.asking import Do
+
         for log in logs:
             for id_ in ("1", "2"):
-                key = {"tenant": log.key.tenant, "platform": log.key.platform, "shared": False, "group_contact": ""}
+                key = {
+                    "tenant": log.key.tenant,
+                    "platform": log.key.platform,
+                    "shared": False,
+                    "group_contact": "",
+                }
                 yield Do("advance_row", [{**key, "id": id_, "facts": None, "facts_at": None, "changes": 0}])
 
     logs = await here.logs()
@@ -348,7 +380,9 @@ async def forget_facts(here: World) -> None:
 async def test_hidden_activities_are_no_deleted_ones(database_url: str) -> None:
     async with world(database_url) as here:
         await here.send(body(sent(1)))
-        here.crm.before = lambda call: NotFound("HTTP 404", status=404) if call.log and call.log.changes else None
+        here.crm.before = lambda call: (
+            NotFound("HTTP 404", status=404) if call.log and call.log.changes else None
+        )
         answer = await here.send(body(failed(1)), user="acme/ben")
         assert answer.successful
         assert "hides it" in answer.return_message.message

@@ -13,7 +13,7 @@ from messagelog.compose.changes import (
 from messagelog.compose.facts import facts_of
 from messagelog.compose.limits import fit_blocks, fit_log
 from messagelog.compose.log import compose_log, entries, subject_of
-from messagelog.compose.model import Content, Entry, Known, LogFormat, Measure, People, Pins
+from messagelog.compose.model import LINE_MARK, Content, Entry, Known, LogFormat, Measure, People, Pins
 from messagelog.compose.recognise import count_entries
 from messagelog.compose.replace import append_thread_text, replace_thread
 from messagelog.compose.request import compose_request
@@ -23,6 +23,7 @@ from messagelog.compose.times import pick_zone, zone_of
 __all__ = [
     "DEFAULT_LANGUAGE",
     "LANGUAGES",
+    "LINE_MARK",
     "Change",
     "Content",
     "Entry",

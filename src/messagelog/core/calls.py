@@ -13,7 +13,7 @@ import structlog
 from msgspec.structs import replace
 
 from messagelog import compose
-from messagelog.compose import Change, LogFormat, Pins
+from messagelog.compose import Change, Known, LogFormat, Pins
 from messagelog.connectors import (
     Connector,
     ConnectorError,
@@ -185,10 +185,7 @@ class Caller:
         entries = await self._store.read(lambda: scripts.entries_of(log, activity))
         measured = connector.append_only and activity == log.third_party_log_id
         return JournalView(
-            known=[
-                (at, hash_, compose.line_id(message_id_of(id_)) if is_change(id_) else id_)
-                for at, hash_, id_ in entries
-            ],
+            known=_known(entries),
             before=_counts(log.call_before),
             appends=connector.append_only,
             size=log.body_size if measured else None,
@@ -401,12 +398,20 @@ class Caller:
         ):
             return view
         known = await self._store.read(lambda: scripts.entries_of(log))
-        return replace(view, known=known, before=_counts(log.call_before))
+        return replace(view, known=_known(known), before=_counts(log.call_before))
 
     def _message(self, content: Payload) -> LoggedMessage:
         if content.message is None:
             raise TypeError("a shared thread has no message of its own")
         return LoggedMessage(content.message, self._media.opener(content.rc_access_token))
+
+
+def _known(entries: Sequence[tuple[int, bytes, str]]) -> list[Known]:
+    """What the journal knows of an activity's texts: a message's entry, then the lines of its changes."""
+    return [
+        (at, hash_, message_id_of(id_) + compose.LINE_MARK if is_change(id_) else id_)
+        for at, hash_, id_ in sorted(entries, key=lambda each: (len(each[2]), each[2]))
+    ]
 
 
 def _after(log: LogRow, call: Prepared) -> JournalView:
