@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from messagelog.compose import LogFormat
-from messagelog.connectors import Connector, MessageLog, NotFound, Rejected, Session, Unavailable
+from messagelog.connectors import Connector, MessageLog, NotFound, Rejected, Session
 from messagelog.storage import scripts
-from messagelog.storage.rows import is_change
-from support.crm import Appending, Call, Crm, Finding, Html, Plain, ReadingBack, lost
+from messagelog.storage.scripts.asking import Do
+from support.crm import Appending, Call, Crm, Fault, Finding, Html, Plain, ReadingBack, lost
 from support.requests import JORDAN, MAYA, OMAR, START, body, message
+from support.waiting import until
 from support.world import World, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from messagelog.storage import MessageRow
 
 LATER = 90_000
 NOT_DELIVERED = "Not delivered"
@@ -31,8 +35,14 @@ def sent(
     return made | {"from": JORDAN, "to": [MAYA], "lastModifiedTime": made["creationTime"] + after}
 
 
+def once(fault: Fault) -> Fault:
+    """A fault of the first call alone."""
+    calls = itertools.count()
+    return lambda call: fault(call) if next(calls) == 0 else None
+
+
 def failed(id_: int, text: str | None = None, **more: Any) -> dict[str, Any]:
-    return sent(id_, text, **({"status": "DeliveryFailed", "after": LATER} | more))
+    return sent(id_, text, **{"status": "DeliveryFailed", "after": LATER, **more})
 
 
 def voicemail(transcript: str | None = None, status: str = "InProgress", **more: Any) -> dict[str, Any]:
@@ -41,13 +51,18 @@ def voicemail(transcript: str | None = None, status: str = "InProgress", **more:
     )
 
 
-async def changes_of(here: World) -> dict[str, str]:
-    """The states of the rows of changes, by their ids."""
+async def rows_of(here: World) -> dict[str, MessageRow]:
+    """All rows by their own ids, those of changes too."""
     found = {}
     for log in await here.logs():
-        for _, rows in await here.store.read(lambda log=log: scripts.show_logs(log.key.conversation_log_id)):  # type: ignore[misc]
-            found.update({row.id: str(row.state) for row in rows if row.is_change})
+        for _, rows in await here.store.read(partial(scripts.show_logs, log.key.conversation_log_id)):
+            found.update({row.id: row for row in rows})
     return found
+
+
+async def changes_of(here: World) -> dict[str, str]:
+    """The states of the rows of changes, by their ids."""
+    return {id_: str(row.state) for id_, row in (await rows_of(here)).items() if row.is_change}
 
 
 @pytest.fixture(params=[Plain, Html, Finding, ReadingBack])
@@ -71,7 +86,7 @@ async def test_a_text_that_was_not_delivered_says_so_in_its_entry_once(
         again = await here.send(body(failed(1, "Your quote is attached")))
         assert again.return_message.message == "Already logged"
         assert (here.crm.only.body, len(here.crm.calls)) == (text, calls)
-        assert await here.states() == {"1": "logged"} | {key: "logged" for key in await here.states()}
+        assert await here.states() == {"1": "logged"} | dict.fromkeys(await here.states(), "logged")
 
 
 async def test_a_new_message_and_a_change_come_together(
@@ -227,8 +242,7 @@ async def test_a_lost_answer_does_not_double_a_change(
 ) -> None:
     async with world(database_url, appends) as here:
         await here.send(body(sent(1, "same"), sent(2, "other")))
-        answers = itertools.chain([lost], itertools.repeat(lambda _: None))
-        here.crm.after = lambda call: next(answers)(call)
+        here.crm.after = once(lost)
         await here.send(body(failed(1, "same"), sent(2, "other")))
         await here.runtime.idle()
         assert [here.crm.only.body.count(each) for each in ("same", NOT_DELIVERED)] == [1, 1]
@@ -259,29 +273,22 @@ async def test_a_refused_change_leaves_the_message_logged_and_the_next_ones_pass
         answer = await here.send(body(failed(1), sent(2)))
         assert answer.log_ids == ["2"]
         assert "refused" in answer.return_message.message
-        assert {key: state for key, state in (await changes_of(here)).items()} == {"1\x1f1": "failed"}
-        rows = [
-            row.state
-            for log in await here.logs()
-            for _, found in await here.store.read(lambda: scripts.show_logs(log.key.conversation_log_id))
-            for row in found
-            if not is_change(row.id)
-        ]
-        assert rows == ["logged", "logged"]
+        assert await changes_of(here) == {"1\x1f1": "failed"}
+        assert {id_: row.state for id_, row in (await rows_of(here)).items() if not row.is_change} == {
+            "1": "logged",
+            "2": "logged",
+        }
 
 
 async def test_a_change_of_a_message_that_is_not_logged_yet_follows_it(database_url: str) -> None:
     async with world(database_url) as here:
-        here.crm.before = lambda _: Unavailable("HTTP 503", status=503)
-        await here.send(body(sent(1)))
-        await here.send(body(failed(1)))
-        here.crm.before = None
-        for _ in range(20):
-            await here.runtime.sweep()
-            await here.runtime.idle()
-            await asyncio.sleep(0.05)
-            if here.crm.activities and NOT_DELIVERED in here.crm.only.body:
-                break
+        here.crm.gate = asyncio.Event()
+        first = asyncio.create_task(here.send(body(sent(1))))
+        await until(lambda: here.crm.calls)
+        second = asyncio.create_task(here.send(body(failed(1))))
+        await until_changes(here, 1)
+        here.crm.gate.set()
+        await asyncio.gather(first, second)
         assert here.crm.only.body.count("text 1") == 1
         assert here.crm.only.body.count(NOT_DELIVERED) == 1
 
@@ -357,12 +364,17 @@ async def test_rows_without_a_fingerprint_are_compared_once(database_url: str) -
         assert here.crm.only.body.count(NOT_DELIVERED) == 2
 
 
+async def until_changes(here: World, count: int) -> None:
+    """Waits until so many changes are in the journal."""
+    async with asyncio.timeout(5.0):
+        while len(await changes_of(here)) < count:  # noqa: ASYNC110 - a journal announces nothing
+            await asyncio.sleep(0.005)
+
+
 async def forget_facts(here: World) -> None:
     """Makes rows as those of an older release are."""
 
     def forget() -> Any:
-        from messagelog.storage.scripts.asking import Do
-
         for log in logs:
             for id_ in ("1", "2"):
                 key = {

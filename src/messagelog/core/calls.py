@@ -66,8 +66,9 @@ class Prepared(msgspec.Struct, frozen=True):
     """A call that is ready to be made: the session it is made in and what the connector is given.
 
     `rows` are what it brings, `hashes` their entries' by row id. `fitting` is how many of the rows a new activity has
-    room for. `change` are the texts of a call that changes a message, as far as they are ours. `matched` is what the CRM said of a group's numbers, and `told` the rows' payloads (sealed) with that in
-    them, to be journalled before the call leaves.
+    room for. `change` are the texts of a call that changes a message, as far as they are ours. `matched` is what the
+    CRM said of a group's numbers, and `told` the rows' payloads (sealed) with that in them, to be journalled before the
+    call leaves.
     """
 
     session: Session

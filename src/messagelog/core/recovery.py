@@ -153,7 +153,9 @@ class Recovery:
                 return replace(job.recovered(Finding.NOBODY_KNOWS), error=error)
             return settled
 
-    async def _recovered_update(self, job: Job, calls: list[Prepared]) -> Settled:
+    async def _recovered_update(  # noqa: PLR0911 - a case for each way of finding out
+        self, job: Job, calls: list[Prepared]
+    ) -> Settled:
         if read_pins(job.log.pins).format is LogFormat.CUSTOM:  # nobody knows such a text but the connector
             return job.recovered(Finding.NOBODY_KNOWS)
         if not job.able.reads_back:
@@ -167,9 +169,12 @@ class Recovery:
         if journal.is_ambiguous(hashes.values()):
             # It is counted and noted before such a call leaves, and a run ends before one: this one never left.
             return job.recovered(Finding.NOT_THERE)
-        if job.log.call == "change":
-            return await self._recover_change(job, calls[0])
         found = await self._caller.counted(job.connector, job.log, calls)
+        if job.log.call == "change":
+            is_there = calls[0].log.find_change(journal.beyond(found))
+            return (
+                job.succeeded(calls[0], calls[0].activity) if is_there else job.recovered(Finding.NOT_THERE)
+            )
         there = job.of(_standing(job.rows, hashes, journal.beyond(found)))
         if not there.rows:
             return job.recovered(Finding.NOT_THERE)
@@ -178,12 +183,6 @@ class Recovery:
         return found_in_part(
             there.is_there(calls[-1], hashes), [row for row in job.rows if row not in there.rows]
         )
-
-    async def _recover_change(self, job: Job, call: Prepared) -> Settled:
-        found = await self._caller.counted(job.connector, job.log, [call])
-        if call.log.find_change(call.journal.beyond(found)):
-            return job.succeeded(call, call.activity)
-        return job.recovered(Finding.NOT_THERE)
 
     async def _recovered_thread(self, job: Job, call: Prepared) -> Settled:
         if call.log.holds(await self._caller.read(job.connector, call)):

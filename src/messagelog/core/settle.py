@@ -213,7 +213,7 @@ def unconfirmed(settled: Settled, log: LogRow) -> Settled:
     return replace(settled, log=replace(settled.log, version=log.version), changes=changes)
 
 
-def troubled(  # noqa: PLR0911 - a case for each type of error
+def troubled(  # noqa: C901, PLR0911 - a case for each type of error
     log: LogRow,
     rows: Sequence[MessageRow],
     error: ConnectorError,
@@ -236,9 +236,7 @@ def troubled(  # noqa: PLR0911 - a case for each type of error
             return _later(log, rows, Trouble.UNAVAILABLE, error, luck, retry)
         case AuthExpired():
             return _not_accepted(log, rows, error, able, luck)
-        case BodyFull() if log.call == "change":
-            return dropped(log, rows)
-        case NotFound() if log.call == "change" and _is_gone(log, error, able):
+        case BodyFull() | NotFound() if log.call == "change" and _has_no_place(log, error, able):
             return dropped(log, rows)
         case BodyFull():
             return _no_room(log, rows, error)
@@ -289,6 +287,11 @@ def _is_gone(log: LogRow, error: NotFound, able: Abilities) -> bool:
     """Whether a missing activity was deleted, rather than hidden from a user who did not create it."""
     gone = able.not_found_means_gone if error.gone is None else error.gone
     return gone or (error.gone is None and log.call_user == log.created_by)
+
+
+def _has_no_place(log: LogRow, error: BodyFull | NotFound, able: Abilities) -> bool:
+    """Whether a change cannot be told of: its activity is gone, or has no room even for a short line."""
+    return isinstance(error, BodyFull) or _is_gone(log, error, able)
 
 
 class Finding(enum.Enum):
@@ -562,8 +565,8 @@ def _rejected(
 def _refused(log: LogRow, rows: Sequence[MessageRow], reason: str) -> Settled:
     """What one message holds was refused, so those behind it pass, unless it is the same with each of them.
 
-    Of several in one call nobody knows which: they are sent again one by one (`next_step` sees the refusal). The refusal
-    of a change says nothing of the messages behind it.
+    Of several in one call nobody knows which: they are sent again one by one (`next_step` sees the refusal). The
+    refusal of a change says nothing of the messages behind it.
     """
     if log.call == "change":
         return _failed(log, rows, reason, behind=False)

@@ -149,8 +149,8 @@ class LogRow(msgspec.Struct):
 class Facts(msgspec.Struct, frozen=True):
     """What a message's record says that may be different later: why it did not arrive, and its transcript.
 
-    `told` is None where it says neither; else the kinds of fact and a keyed hash, as `failed:1f0a…` or `transcript:9c…`.
-    `at` is when the record was last modified (epoch ms), 0 where that is unknown.
+    `told` is None where it says neither; else the kinds of fact and a keyed hash, as `failed:1f0a…` or
+    `transcript:9c…`. `at` is when the record was last modified (epoch ms), 0 where that is unknown.
     """
 
     told: str | None = None

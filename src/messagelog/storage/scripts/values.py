@@ -59,11 +59,10 @@ def keyed_log_from(values: Sequence[Any]) -> LogRow:
 
 def row_from(values: Sequence[Any]) -> MessageRow:
     """A row of `messageLogs`."""
-    id_, conversation_id, log_id, third_party_log_id, user_id, state, *others, facts, at, changes, payload = (
-        values
-    )
+    *before, facts, facts_at, changes, payload = values
+    id_, conversation_id, log_id, third_party_log_id, user_id, state, *others = before
     place = (id_, conversation_id, log_id, third_party_log_id, user_id, RowState(state))
-    return MessageRow(*place, *others, payload=payload, facts=facts, facts_at=at, changes=changes)
+    return MessageRow(*place, *others, payload, facts, facts_at, changes)  # type: ignore[call-arg] # of a known length
 
 
 def new_log(work: NewWork, journal: str) -> LogRow:
