@@ -58,7 +58,7 @@ def entry_of(block: Block, pins: Pins, key: bytes) -> Entry:
 def find(body: str, pins: Pins, hashes: Collection[bytes], key: bytes) -> list[Found]:
     """Every block with one of the hashes, in the order of the body, as far down as it fits."""
     found = _find(body, pins, hashes, key)
-    ends = [block.start for block in found[1:]] + [len(body)]
+    ends = [*[block.start for block in found[1:]], len(body)][: len(found)]
     # An entry may begin with the very text of another, and go on in lines that a CRM has wrapped to the margin.
     for index, end in enumerate(ends):
         while body[found[index].end : end].strip():
