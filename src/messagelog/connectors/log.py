@@ -209,6 +209,26 @@ class JournalView(msgspec.Struct, frozen=True):
         return Counter({hash_: count - before.get(hash_, 0) for hash_, count in found.items()})
 
 
+class ChangeForms:
+    """The texts of a message's change, and which of them the activity was given last."""
+
+    def __init__(self, texts: Change, *, appends: bool) -> None:
+        self.texts = texts
+        self.given: Entry | None = texts.line if appends else texts.entry
+        """None where the activity took none: the message's entry was edited, and nothing can be said in a line."""
+
+    def find_given(self, counts: Mapping[bytes, int]) -> bool:
+        """Return whether one of the texts is in the activity, by how often each stands there beyond before."""
+        forms = (self.texts.entry, self.texts.short, self.texts.line)
+        self.given = next((form for form in forms if form is not None and counts.get(form.hash, 0) > 0), None)
+        return self.given is not None
+
+    @property
+    def is_line(self) -> bool:
+        """Whether it is a line of its own beside the message's entry."""
+        return self.given is not None and self.given == self.texts.line
+
+
 class MessageLog:
     """One conversation log on its way to a CRM.
 
@@ -238,7 +258,7 @@ class MessageLog:
         key: bytes,
         journal: JournalView,
         changes: tuple[LoggedMessage, ...] = (),
-        change: Change | None = None,
+        change: ChangeForms | None = None,
     ) -> None:
         self.contact = contact
         self.correspondents = correspondents
@@ -254,7 +274,6 @@ class MessageLog:
         self._journal = journal
         self.changes = changes
         self._change = change
-        self._in_change = change and change.entry
 
     @property
     def message(self) -> LoggedMessage | None:
@@ -279,7 +298,7 @@ class MessageLog:
         if self._pins.format is compose.LogFormat.CUSTOM:
             return []
         if self._change is not None:
-            return [self._change.entry]
+            return [self._change.texts.entry]
         if self.thread is not None:
             blocks = self._blocks
             if self.existing is not None:  # whether they fit shows in the body that is there
@@ -311,7 +330,7 @@ class MessageLog:
         Raises `BodyFull` when the activity has no room for them.
         """
         if self._change is not None:
-            text = compose.append_change(self._pins, self._change)
+            text = compose.append_change(self._pins, self._change.texts)
         elif self.thread is None:
             text = compose.append_text(self._pins, self.entries)
         else:
@@ -338,39 +357,22 @@ class MessageLog:
             raise BodyFull
         return amended
 
-    def _amend_with_change(self, body: str, change: Change) -> str:
-        journal = self._journal
-        amended = compose.amend_change(body, self._pins, change, journal.known, self._key, journal.before)
+    def _amend_with_change(self, body: str, change: ChangeForms) -> str:
+        journal, texts = self._journal, change.texts
+        amended = compose.amend_change(body, self._pins, texts, journal.known, self._key, journal.before)
         if amended is None:
             raise BodyFull
-        counts = compose.count_change(amended, self._pins, change, journal.known, self._key)
-        self.find_change(journal.beyond(counts))
+        counts = compose.count_change(amended, self._pins, texts, journal.known, self._key)
+        change.find_given(journal.beyond(counts))
         return amended
-
-    def find_change(self, counts: Mapping[bytes, int]) -> bool:
-        """Whether one form of the change stands in the activity, by how often each does beyond what stood there before.
-
-        From then on it is the `given_change`.
-        """
-        if self._change is None:
-            return False
-        forms = (self._change.entry, self._change.short, self._change.line)
-        found = [form for form in forms if form is not None and counts.get(form.hash, 0) > 0]
-        self._in_change = found[0] if found else None
-        return bool(found)
-
-    @property
-    def given_change(self) -> Entry | None:
-        """The form of the change that the activity was given last; None where it took none."""
-        if self._change is not None and self._journal.appends:
-            return self._change.line
-        return self._in_change
 
     def holds(self, body: str) -> bool:
         """Whether `body` has all new entries, counted beyond those that stood in it before."""
         if self._change is not None:
-            counts = compose.count_change(body, self._pins, self._change, self._journal.known, self._key)
-            return self.find_change(self._journal.beyond(counts))
+            counts = compose.count_change(
+                body, self._pins, self._change.texts, self._journal.known, self._key
+            )
+            return self._change.find_given(self._journal.beyond(counts))
         new = Counter(entry.hash for entry in (self.entries if self.thread is None else self._unsent))
         others = self._journal.known_hashes
         found = compose.count_entries(body, self._pins, new.keys(), self._key, others)

@@ -13,7 +13,7 @@ import structlog
 from msgspec.structs import replace
 
 from messagelog import compose
-from messagelog.compose import Change, Known, LogFormat, Pins
+from messagelog.compose import Known, LogFormat, Pins
 from messagelog.connectors import (
     Connector,
     ConnectorError,
@@ -26,7 +26,7 @@ from messagelog.connectors import (
     Session,
 )
 from messagelog.connectors.errors import Paced
-from messagelog.connectors.log import JournalView, SentBlocks
+from messagelog.connectors.log import ChangeForms, JournalView, SentBlocks
 from messagelog.core import errands
 from messagelog.core import payload as payloads
 from messagelog.core.asking import place_of
@@ -79,7 +79,7 @@ class Prepared(msgspec.Struct, frozen=True):
     fitting: int
     matched: Matched = NOBODY_MATCHED
     told: dict[str, bytes] = msgspec.field(default_factory=dict)
-    change: Change | None = None
+    change: ChangeForms | None = None
 
     @property
     def activity(self) -> str:
@@ -172,9 +172,9 @@ class Caller:
         except Exception as error:
             _log.error("text_failed", log=log.key.conversation_log_id, error=told_of(error))
             raise NotPrepared(f"its text cannot be written: {told_of(error)}") from error
-        change = call.change
-        if change is not None and (
-            change.entry.hash == message.entry_hash or (connector.append_only and change.line is None)
+        texts = call.change.texts if call.change is not None else None
+        if texts is not None and (
+            texts.entry.hash == message.entry_hash or (connector.append_only and texts.line is None)
         ):
             raise NothingToChange
         sealer = self._sealer
@@ -206,7 +206,8 @@ class Caller:
         people = people_of(log, pins, [content])
         change = None
         if content.message is not None and pins.format is not LogFormat.CUSTOM:
-            change = compose.compose_change(pins, people, content.message, content.conversation, key)
+            texts = compose.compose_change(pins, people, content.message, content.conversation, key)
+            change = ChangeForms(texts, appends=journal.appends)
         message_log = MessageLog(
             contact=Contact(
                 id=log.contact_id,
@@ -228,7 +229,9 @@ class Caller:
             changes=(self._message(content),),
             change=change,
         )
-        hashes = {} if change is None else {hash_.hex(): hash_ for hash_ in compose.change_hashes(change)}
+        hashes = (
+            {} if change is None else {hash_.hex(): hash_ for hash_ in compose.change_hashes(change.texts)}
+        )
         return Prepared(session, message_log, (row,), hashes, journal, 1, matched, change=change)
 
     def _composed(  # noqa: PLR0917 - all that a call is made of
@@ -463,7 +466,7 @@ def idempotency_key(log: LogRow, rows: Sequence[MessageRow]) -> str:
     """
     key, call = log.key, "create"
     messages: list[str] = []
-    if rows[0].is_change:
+    if any(row.is_change for row in rows):
         call = "change"
     elif log.third_party_log_id is not None:
         call = "update"

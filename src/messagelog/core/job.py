@@ -135,8 +135,8 @@ class Job(msgspec.Struct, frozen=True):
 
     def _changed(self, call: Prepared, activity: str) -> Settled:
         """The CRM has a change, in the form that it was last given."""
-        given = call.log.given_change
-        is_line = given is not None and call.change is not None and given == call.change.line
+        is_line = call.change is not None and call.change.is_line
+        given = None if call.change is None else call.change.given
         hash_ = None if given is None else given.hash
         return changed(
             self.log,

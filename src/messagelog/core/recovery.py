@@ -171,7 +171,7 @@ class Recovery:
             return job.recovered(Finding.NOT_THERE)
         found = await self._caller.counted(job.connector, job.log, calls)
         if job.log.call == "change":
-            is_there = calls[0].log.find_change(journal.beyond(found))
+            is_there = calls[0].change is not None and calls[0].change.find_given(journal.beyond(found))
             return (
                 job.succeeded(calls[0], calls[0].activity) if is_there else job.recovered(Finding.NOT_THERE)
             )

@@ -236,8 +236,11 @@ def _log_trouble(settled: Settled) -> None:
         waits = change.state is RowState.UNKNOWN and reason is Trouble.SIGN_IN
         if waits or change.state in _IN_TROUBLE:
             state = RowState.WAITING if waits else change.state
-            event = "change_not_logged" if is_change(change.id) else "message_not_logged"
-            _log.warning(event, **where, message=message_id_of(change.id), state=state, reason=reason)
+            told = {**where, "message": message_id_of(change.id), "state": state, "reason": reason}
+            if is_change(change.id):
+                _log.warning("change_not_logged", **told)
+            else:
+                _log.warning("message_not_logged", **told)
     behind = settled.waiting
     if behind is not None:
         _log.warning("messages_behind", **where, state=behind.state, reason=trouble_of(behind.reason))
