@@ -346,7 +346,7 @@ COUNTS: Final = """
 | ServerFault   | 0     | 0        | 2    | planned fault 1000                    | 1           | 1              |
 | ServerFault   | 1     | 1        | 2    | planned fault 5000                    | 2           | 2              |
 | ServerFault   | 2     | 2        | 2    | failed fault now                      | 0           | 0              |
-| ServerFault   | 43    | 0        | 1    | failed fault now +behind              | 0           | 0              |
+| ServerFault   | 43    | 0        | 1    | failed fault now +behind              | 0           | 1              |
 | Interrupted   | 42    | 2        | 1    | planned interrupted 7200000           | 43          | 2              |
 | Interrupted   | 43    | 2        | 1    | failed interrupted now +behind        | 0           | 2              |
 | SignInRenewed | 0     | 0        | 1    | planned no_answer 0                   | 1           | 0              |
@@ -545,6 +545,25 @@ def test_how_often_it_is_asked(row: dict[str, str], about: str) -> None:
     log = log_row(reason=ASKED_ABOUT[about], asks=int(row["asks"]))
     settled = undecided(log, [message_row()], error_of(row["error"]), abilities("finds"), luck=LUCK)
     assert told(log, settled) == row[about]
+
+
+ONE_COUNT: Final = "questions in vain and errors of ours share one count, so the first error may end it"
+
+
+@pytest.mark.xfail(strict=True, reason=ONE_COUNT)
+def test_questions_in_vain_are_no_faults_of_ours() -> None:
+    """It is parked at the third fault, however often the CRM was away before that."""
+    log = log_row(reason=ASKED_ABOUT["lost answer"], asks=5)
+    settled = undecided(log, [message_row()], ServerFault(), abilities("finds"), luck=LUCK)
+    assert {change.state for change in settled.changes} == {RowState.UNKNOWN}
+
+
+@pytest.mark.xfail(strict=True, reason=ONE_COUNT)
+def test_questions_in_vain_do_not_park_a_call_that_is_done() -> None:
+    """It is parked when it could not be settled for the third time."""
+    log = log_row(reason=ASKED_ABOUT["lost answer"], asks=5)
+    settled = kept(log, [message_row()], ACTIVITY, ServerFault(), luck=LUCK)
+    assert {change.state for change in settled.changes} == {RowState.UNKNOWN}
 
 
 # --------------------------------------------------------------------------- a call that was done
