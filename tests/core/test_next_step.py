@@ -22,7 +22,8 @@ ALONE, BATCHES, RUNS = (
     {"takes_batches": True},
     {"takes_batches": False, "in_runs": True},
 )
-NEW, OPEN = {}, {"third_party_log_id": ACTIVITY, "created_by": ADA}
+NEW: dict[str, Any] = {}
+OPEN: dict[str, Any] = {"third_party_log_id": ACTIVITY, "created_by": ADA}
 
 
 def log(**values: Any) -> LogRow:
@@ -171,7 +172,8 @@ def test_all_that_waits_has_its_turn_once(
     row: LogRow, waiting: list[MessageRow], takes_batches: bool, in_runs: bool
 ) -> None:
     planner = next_step(takes_batches=takes_batches, in_runs=in_runs)
-    left, sent = list(waiting), []
+    left = list(waiting)
+    sent: list[MessageRow] = []
     while (step := planner(row, left)) is not None:
         sent += step.rows
         left = left[len(step.rows) :]

@@ -1,16 +1,17 @@
 """What the end of a call means for the journal: tables to be read, and what holds for all of them.
 
 An outcome is written as `state reason wait`: what the call's rows become, the first word of their reason, and after how
-many milliseconds the log is taken up again (`now`: at once). What else happens stands behind it: `+behind` (the user's
-messages that wait share the trouble), `+all_behind` (everybody's do), `+signed_out`, `+gone` (all is planned in a new
-activity), `+continued` (the log goes on in another activity), `+parked` (the log waits for a person).
+many milliseconds the log is taken up again (`now`: at once, or never by itself). What else happens stands behind it:
+`+behind` (what waits of the user fails too), `+out` (the user has to sign in), `+gone` (all is planned in a new activity),
+`+continued` (the log goes on in another activity). Whatever parks the rows parks the log and all that waits; what makes
+the rows wait for a sign-in makes the user's others wait too.
 """
 
 from __future__ import annotations
 
 import re
 from itertools import product
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import given, settings
@@ -119,16 +120,21 @@ def told(before: LogRow, settled: Settled) -> str:
         trouble_of(reason) or "-",
         "now" if settled.wait_ms is None else str(settled.wait_ms),
     ]
-    if settled.waiting is not None:
-        assert trouble_of(settled.waiting.reason) in {Trouble.BEHIND, Trouble.SIGN_IN}
-        assert settled.waiting.state is state
-        words.append("+all_behind" if settled.waiting.user_id is None else "+behind")
-    after = settled.log
+    behind, after = settled.waiting, settled.log
+    assert (after.state is LogState.PARKED) is (state is RowState.PARKED)
+    if state in {RowState.PARKED, RowState.WAITING}:
+        assert behind is not None
+        assert (behind.user_id, behind.state) == (
+            before.call_user if state is RowState.WAITING else None,
+            state,
+        )
+    elif behind is not None:
+        assert (behind.user_id, behind.state, state) == (before.call_user, RowState.FAILED, RowState.FAILED)
+        words.append("+behind")
     flags = {
-        "+signed_out": settled.signed_out,
+        "+out": settled.signed_out,
         "+gone": settled.anew,
         "+continued": after.earlier != before.earlier,
-        "+parked": after.state is LogState.PARKED,
     }
     return " ".join([*words, *(flag for flag, holds in flags.items() if holds)])
 
@@ -143,70 +149,70 @@ CAN: Final = {
 
 ENDS: Final = {
     "create": """
-| error               | nothing                                | finds                           | upserts                         |
-| Unavailable         | planned unavailable 1000               | planned unavailable 1000        | planned unavailable 1000        |
-| RateLimited         | planned rate_limited 1000              | planned rate_limited 1000       | planned rate_limited 1000       |
-| RateLimited(7)      | planned rate_limited 8000              | planned rate_limited 8000       | planned rate_limited 8000       |
-| Paced(3)            | planned rate_limited 3000              | planned rate_limited 3000       | planned rate_limited 3000       |
-| Paced(3,down)       | planned unavailable 3000               | planned unavailable 3000        | planned unavailable 3000        |
-| Paced(0)            | planned rate_limited 100               | planned rate_limited 100        | planned rate_limited 100        |
-| AuthExpired         | waiting sign_in now +behind +signed_out | unknown sign_in 7000 +signed_out | unknown sign_in 7000 +signed_out |
-| AuthExpired[401]    | waiting sign_in now +behind +signed_out | unknown sign_in 7000 +signed_out | unknown sign_in 0 +signed_out    |
-| SignInRenewed       | planned no_answer 0                    | unknown no_answer 7000          | unknown no_answer 7000          |
-| NotFound            | failed not_found now +behind           | failed not_found now +behind    | failed not_found now +behind    |
-| NotFound(gone)      | failed not_found now +behind           | failed not_found now +behind    | failed not_found now +behind    |
-| NotFound(hidden)    | failed not_found now +behind           | failed not_found now +behind    | failed not_found now +behind    |
-| Rejected            | failed rejected now                    | failed rejected now             | failed rejected now             |
-| Rejected[403]       | failed rejected now                    | unknown rejected 0              | unknown rejected 0              |
-| Rejected[422]       | failed rejected now                    | failed rejected now             | failed rejected now             |
-| NotPrepared         | failed mistake now                     | failed mistake now              | failed mistake now              |
-| BodyFull            | failed too_long now                    | failed too_long now             | failed too_long now             |
-| OutcomeUnknown      | parked no_answer now +all_behind +parked | unknown no_answer 7000        | unknown no_answer 7000          |
-| OutcomeUnknown[500] | parked no_answer now +all_behind +parked | unknown no_answer 7000        | unknown no_answer 0             |
-| ConnectorBroke      | parked mistake now +all_behind +parked | unknown mistake 7000            | unknown mistake 7000            |
-| NoLogId             | parked no_log_id now +all_behind +parked | unknown no_log_id 7000        | unknown no_log_id 0             |
-| ServerFault         | parked fault now +all_behind +parked   | unknown fault 7000              | unknown fault 7000              |
-| Interrupted         | parked interrupted now +all_behind +parked | unknown interrupted 8000    | unknown interrupted 8000        |
+| error               | nothing                      | finds                        | upserts                      |
+| Unavailable         | planned unavailable 1000     | planned unavailable 1000     | planned unavailable 1000     |
+| RateLimited         | planned rate_limited 1000    | planned rate_limited 1000    | planned rate_limited 1000    |
+| RateLimited(7)      | planned rate_limited 8000    | planned rate_limited 8000    | planned rate_limited 8000    |
+| Paced(3)            | planned rate_limited 3000    | planned rate_limited 3000    | planned rate_limited 3000    |
+| Paced(3,down)       | planned unavailable 3000     | planned unavailable 3000     | planned unavailable 3000     |
+| Paced(0)            | planned rate_limited 100     | planned rate_limited 100     | planned rate_limited 100     |
+| AuthExpired         | waiting sign_in now +out     | unknown sign_in 7000 +out    | unknown sign_in 7000 +out    |
+| AuthExpired[401]    | waiting sign_in now +out     | unknown sign_in 7000 +out    | unknown sign_in 0 +out       |
+| SignInRenewed       | planned no_answer 0          | unknown no_answer 7000       | unknown no_answer 7000       |
+| NotFound            | failed not_found now +behind | failed not_found now +behind | failed not_found now +behind |
+| NotFound(gone)      | failed not_found now +behind | failed not_found now +behind | failed not_found now +behind |
+| NotFound(hidden)    | failed not_found now +behind | failed not_found now +behind | failed not_found now +behind |
+| Rejected            | failed rejected now          | failed rejected now          | failed rejected now          |
+| Rejected[403]       | failed rejected now          | unknown rejected 0           | unknown rejected 0           |
+| Rejected[422]       | failed rejected now          | failed rejected now          | failed rejected now          |
+| NotPrepared         | failed mistake now           | failed mistake now           | failed mistake now           |
+| BodyFull            | failed too_long now          | failed too_long now          | failed too_long now          |
+| OutcomeUnknown      | parked no_answer now         | unknown no_answer 7000       | unknown no_answer 7000       |
+| OutcomeUnknown[500] | parked no_answer now         | unknown no_answer 7000       | unknown no_answer 0          |
+| ConnectorBroke      | parked mistake now           | unknown mistake 7000         | unknown mistake 7000         |
+| NoLogId             | parked no_log_id now         | unknown no_log_id 7000       | unknown no_log_id 0          |
+| ServerFault         | parked fault now             | unknown fault 7000           | unknown fault 7000           |
+| Interrupted         | parked interrupted now       | unknown interrupted 8000     | unknown interrupted 8000     |
 """,
     "update": """
-| error               | nothing                                | reads                           | amends                          |
-| Unavailable         | planned unavailable 1000               | planned unavailable 1000        | planned unavailable 1000        |
-| RateLimited         | planned rate_limited 1000              | planned rate_limited 1000       | planned rate_limited 1000       |
-| RateLimited(7)      | planned rate_limited 8000              | planned rate_limited 8000       | planned rate_limited 8000       |
-| Paced(3)            | planned rate_limited 3000              | planned rate_limited 3000       | planned rate_limited 3000       |
-| Paced(3,down)       | planned unavailable 3000               | planned unavailable 3000        | planned unavailable 3000        |
-| Paced(0)            | planned rate_limited 100               | planned rate_limited 100        | planned rate_limited 100        |
-| AuthExpired         | waiting sign_in now +behind +signed_out | unknown sign_in 7000 +signed_out | waiting sign_in now +behind +signed_out |
-| AuthExpired[401]    | waiting sign_in now +behind +signed_out | unknown sign_in 0 +signed_out    | waiting sign_in now +behind +signed_out |
-| SignInRenewed       | planned no_answer 0                    | unknown no_answer 7000          | planned no_answer 0             |
-| NotFound            | planned - now +gone                    | planned - now +gone             | planned - now +gone             |
-| NotFound(gone)      | planned - now +gone                    | planned - now +gone             | planned - now +gone             |
-| NotFound(hidden)    | failed not_found now +behind           | failed not_found now +behind    | failed not_found now +behind    |
-| Rejected            | failed rejected now                    | failed rejected now             | failed rejected now             |
-| Rejected[403]       | failed rejected now                    | unknown rejected 0              | failed rejected now             |
-| Rejected[422]       | failed rejected now                    | failed rejected now             | failed rejected now             |
-| NotPrepared         | failed mistake now                     | failed mistake now              | failed mistake now              |
-| BodyFull            | planned - now +continued               | planned - now +continued        | planned - now +continued        |
-| OutcomeUnknown      | parked no_answer now +all_behind +parked | unknown no_answer 7000        | unknown no_answer 7000          |
-| OutcomeUnknown[500] | parked no_answer now +all_behind +parked | unknown no_answer 0           | unknown no_answer 0             |
-| ConnectorBroke      | parked mistake now +all_behind +parked | unknown mistake 7000            | unknown mistake 7000            |
-| NoLogId             | parked no_log_id now +all_behind +parked | unknown no_log_id 0           | unknown no_log_id 0             |
-| ServerFault         | parked fault now +all_behind +parked   | unknown fault 7000              | unknown fault 7000              |
-| Interrupted         | parked interrupted now +all_behind +parked | unknown interrupted 8000    | unknown interrupted 8000        |
+| error               | nothing                      | reads                        | amends                       |
+| Unavailable         | planned unavailable 1000     | planned unavailable 1000     | planned unavailable 1000     |
+| RateLimited         | planned rate_limited 1000    | planned rate_limited 1000    | planned rate_limited 1000    |
+| RateLimited(7)      | planned rate_limited 8000    | planned rate_limited 8000    | planned rate_limited 8000    |
+| Paced(3)            | planned rate_limited 3000    | planned rate_limited 3000    | planned rate_limited 3000    |
+| Paced(3,down)       | planned unavailable 3000     | planned unavailable 3000     | planned unavailable 3000     |
+| Paced(0)            | planned rate_limited 100     | planned rate_limited 100     | planned rate_limited 100     |
+| AuthExpired         | waiting sign_in now +out     | unknown sign_in 7000 +out    | waiting sign_in now +out     |
+| AuthExpired[401]    | waiting sign_in now +out     | unknown sign_in 0 +out       | waiting sign_in now +out     |
+| SignInRenewed       | planned no_answer 0          | unknown no_answer 7000       | planned no_answer 0          |
+| NotFound            | planned - now +gone          | planned - now +gone          | planned - now +gone          |
+| NotFound(gone)      | planned - now +gone          | planned - now +gone          | planned - now +gone          |
+| NotFound(hidden)    | failed not_found now +behind | failed not_found now +behind | failed not_found now +behind |
+| Rejected            | failed rejected now          | failed rejected now          | failed rejected now          |
+| Rejected[403]       | failed rejected now          | unknown rejected 0           | failed rejected now          |
+| Rejected[422]       | failed rejected now          | failed rejected now          | failed rejected now          |
+| NotPrepared         | failed mistake now           | failed mistake now           | failed mistake now           |
+| BodyFull            | planned - now +continued     | planned - now +continued     | planned - now +continued     |
+| OutcomeUnknown      | parked no_answer now         | unknown no_answer 7000       | unknown no_answer 7000       |
+| OutcomeUnknown[500] | parked no_answer now         | unknown no_answer 0          | unknown no_answer 0          |
+| ConnectorBroke      | parked mistake now           | unknown mistake 7000         | unknown mistake 7000         |
+| NoLogId             | parked no_log_id now         | unknown no_log_id 0          | unknown no_log_id 0          |
+| ServerFault         | parked fault now             | unknown fault 7000           | unknown fault 7000           |
+| Interrupted         | parked interrupted now       | unknown interrupted 8000     | unknown interrupted 8000     |
 """,
 }
 NOTHING_WRITTEN: Final = """
-| error         | create                                  | update                                  |
-| AuthExpired   | waiting sign_in now +behind +signed_out | waiting sign_in now +behind +signed_out |
-| SignInRenewed | planned no_answer 0                     | planned no_answer 0                     |
-| Rejected[403] | failed rejected now                     | failed rejected now                     |
-| ServerFault   | planned fault 1000                      | planned fault 1000                      |
-| Interrupted   | planned interrupted 1000                | planned interrupted 1000                |
+| error         | create                   | update                   |
+| AuthExpired   | waiting sign_in now +out | waiting sign_in now +out |
+| SignInRenewed | planned no_answer 0      | planned no_answer 0      |
+| Rejected[403] | failed rejected now      | failed rejected now      |
+| ServerFault   | planned fault 1000       | planned fault 1000       |
+| Interrupted   | planned interrupted 1000 | planned interrupted 1000 |
 """
 """What is told otherwise where it is certain that nothing was written, whatever the connector can do."""
 
 
-def end(  # noqa: PLR0917 - what the tables are about
+def end(
     call: str,
     error: ConnectorError,
     able: Abilities,
@@ -214,7 +220,7 @@ def end(  # noqa: PLR0917 - what the tables are about
     retry: Retry = COUNTED,
     *,
     may_recreate: bool = True,
-    **counts: object,
+    **counts: Any,
 ) -> tuple[LogRow, Settled]:
     log = log_row(call, **counts)
     given_rows = rows or [message_row()]
@@ -309,11 +315,11 @@ def test_a_missing_activity_is_gone_or_hidden(
 @pytest.mark.parametrize(
     ("can", "counted", "shared", "expected"),
     [
-        (("amends",), True, False, "waiting sign_in now +behind +signed_out"),
-        (("reads_back",), True, False, "unknown sign_in 7000 +signed_out"),
-        (("reads_back", "amends"), False, False, "waiting sign_in now +behind +signed_out"),
-        (("reads_back", "amends"), True, False, "unknown sign_in 7000 +signed_out"),
-        (("reads_back", "amends"), True, True, "waiting sign_in now +behind +signed_out"),
+        (("amends",), True, False, "waiting sign_in now +out"),
+        (("reads_back",), True, False, "unknown sign_in 7000 +out"),
+        (("reads_back", "amends"), False, False, "waiting sign_in now +out"),
+        (("reads_back", "amends"), True, False, "unknown sign_in 7000 +out"),
+        (("reads_back", "amends"), True, True, "waiting sign_in now +out"),
     ],
 )
 def test_an_update_whose_text_was_counted_is_asked_about(
@@ -326,33 +332,33 @@ def test_an_update_whose_text_was_counted_is_asked_about(
 
 
 COUNTS: Final = """
-| error         | tries | refusals | rows | expected                              | tries after | refusals after |
-| Unavailable   | 0     | 0        | 1    | planned unavailable 1000              | 1           | 0              |
-| Unavailable   | 1     | 2        | 2    | planned unavailable 5000              | 2           | 2              |
-| Unavailable   | 42    | 0        | 1    | planned unavailable 7200000           | 43          | 0              |
-| Unavailable   | 43    | 0        | 1    | failed unavailable now +behind        | 0           | 0              |
-| RateLimited   | 43    | 1        | 2    | failed rate_limited now +behind       | 0           | 1              |
-| Paced(3)      | 43    | 2        | 1    | planned rate_limited 3000             | 43          | 2              |
-| Rejected      | 5     | 0        | 1    | failed rejected now                   | 0           | 1              |
-| Rejected      | 5     | 1        | 1    | failed rejected now                   | 0           | 2              |
-| Rejected      | 5     | 2        | 1    | failed rejected now +behind           | 0           | 0              |
-| Rejected      | 5     | 0        | 3    | planned rejected now                  | 5           | 1              |
-| Rejected      | 5     | 1        | 3    | planned rejected now                  | 5           | 2              |
-| Rejected      | 5     | 2        | 3    | failed rejected now +behind           | 0           | 0              |
-| NotPrepared   | 0     | 1        | 2    | planned mistake now                   | 0           | 2              |
-| NotPrepared   | 0     | 2        | 1    | failed mistake now +behind            | 0           | 0              |
-| NotFound      | 3     | 1        | 2    | failed not_found now +behind          | 0           | 1              |
-| BodyFull      | 3     | 1        | 1    | failed too_long now                   | 0           | 1              |
-| ServerFault   | 0     | 0        | 2    | planned fault 1000                    | 1           | 1              |
-| ServerFault   | 1     | 1        | 2    | planned fault 5000                    | 2           | 2              |
-| ServerFault   | 2     | 2        | 2    | failed fault now                      | 0           | 0              |
-| ServerFault   | 43    | 0        | 1    | failed fault now +behind              | 0           | 1              |
-| Interrupted   | 42    | 2        | 1    | planned interrupted 7200000           | 43          | 2              |
-| Interrupted   | 43    | 2        | 1    | failed interrupted now +behind        | 0           | 2              |
-| SignInRenewed | 0     | 0        | 1    | planned no_answer 0                   | 1           | 0              |
-| SignInRenewed | 1     | 0        | 1    | planned no_answer 5000                | 2           | 0              |
-| SignInRenewed | 43    | 0        | 1    | failed no_answer now +behind          | 0           | 0              |
-| AuthExpired   | 4     | 1        | 2    | waiting sign_in now +behind +signed_out | 4         | 1              |
+| error         | tries | refusals | rows | expected                        | tries after | refusals after |
+| Unavailable   | 0     | 0        | 1    | planned unavailable 1000        | 1           | 0              |
+| Unavailable   | 1     | 2        | 2    | planned unavailable 5000        | 2           | 2              |
+| Unavailable   | 42    | 0        | 1    | planned unavailable 7200000     | 43          | 0              |
+| Unavailable   | 43    | 0        | 1    | failed unavailable now +behind  | 0           | 0              |
+| RateLimited   | 43    | 1        | 2    | failed rate_limited now +behind | 0           | 1              |
+| Paced(3)      | 43    | 2        | 1    | planned rate_limited 3000       | 43          | 2              |
+| Rejected      | 5     | 0        | 1    | failed rejected now             | 0           | 1              |
+| Rejected      | 5     | 1        | 1    | failed rejected now             | 0           | 2              |
+| Rejected      | 5     | 2        | 1    | failed rejected now +behind     | 0           | 0              |
+| Rejected      | 5     | 0        | 3    | planned rejected now            | 5           | 1              |
+| Rejected      | 5     | 1        | 3    | planned rejected now            | 5           | 2              |
+| Rejected      | 5     | 2        | 3    | failed rejected now +behind     | 0           | 0              |
+| NotPrepared   | 0     | 1        | 2    | planned mistake now             | 0           | 2              |
+| NotPrepared   | 0     | 2        | 1    | failed mistake now +behind      | 0           | 0              |
+| NotFound      | 3     | 1        | 2    | failed not_found now +behind    | 0           | 1              |
+| BodyFull      | 3     | 1        | 1    | failed too_long now             | 0           | 1              |
+| ServerFault   | 0     | 0        | 2    | planned fault 1000              | 1           | 1              |
+| ServerFault   | 1     | 1        | 2    | planned fault 5000              | 2           | 2              |
+| ServerFault   | 2     | 2        | 2    | failed fault now                | 0           | 0              |
+| ServerFault   | 43    | 0        | 1    | failed fault now +behind        | 0           | 1              |
+| Interrupted   | 42    | 2        | 1    | planned interrupted 7200000     | 43          | 2              |
+| Interrupted   | 43    | 2        | 1    | failed interrupted now +behind  | 0           | 2              |
+| SignInRenewed | 0     | 0        | 1    | planned no_answer 0             | 1           | 0              |
+| SignInRenewed | 1     | 0        | 1    | planned no_answer 5000          | 2           | 0              |
+| SignInRenewed | 43    | 0        | 1    | failed no_answer now +behind    | 0           | 0              |
+| AuthExpired   | 4     | 1        | 2    | waiting sign_in now +out        | 4           | 1              |
 """
 
 
@@ -401,31 +407,31 @@ def test_when_a_create_of_unknown_outcome_is_asked_about(
 # -------------------------------------------------------------------- what was found out about a call
 
 RECOVERED: Final = """
-| reason      | finding      | tries | refusals | expected                          | tries after | refusals after |
-| no_answer   | NOT_THERE    | 0     | 1        | planned no_answer now             | 1           | 1              |
-| no_answer   | NOT_THERE    | 41    | 0        | planned no_answer now             | 42          | 0              |
-| no_answer   | NOT_THERE    | 42    | 0        | failed no_answer now +behind      | 0           | 0              |
-| no_answer   | REPEATABLE   | 41    | 2        | planned no_answer now             | 42          | 2              |
-| no_answer   | REPEATABLE   | 42    | 0        | parked no_answer now +all_behind +parked | 42   | 0              |
-| no_answer   | NOBODY_KNOWS | 0     | 0        | parked no_answer now +all_behind +parked | 0    | 0              |
-| no_log_id   | NOT_THERE    | 0     | 0        | planned no_log_id now             | 1           | 0              |
-| no_log_id   | NOBODY_KNOWS | 0     | 0        | parked no_log_id now +all_behind +parked | 0    | 0              |
-| sign_in     | NOT_THERE    | 3     | 0        | planned sign_in now               | 4           | 0              |
-| sign_in     | REPEATABLE   | 3     | 0        | planned sign_in now               | 4           | 0              |
-| interrupted | NOT_THERE    | 42    | 0        | planned interrupted now           | 42          | 0              |
-| interrupted | NOT_THERE    | 43    | 0        | failed interrupted now +behind    | 0           | 0              |
-| interrupted | REPEATABLE   | 43    | 0        | parked interrupted now +all_behind +parked | 43 | 0              |
-| mistake     | NOT_THERE    | 0     | 0        | planned mistake now               | 1           | 1              |
-| mistake     | NOT_THERE    | 42    | 1        | planned mistake now               | 43          | 2              |
-| mistake     | NOT_THERE    | 0     | 2        | failed mistake now                | 0           | 0              |
-| mistake     | REPEATABLE   | 0     | 2        | parked mistake now +all_behind +parked | 0      | 0              |
-| fault       | NOT_THERE    | 0     | 1        | planned fault now                 | 1           | 2              |
-| fault       | NOT_THERE    | 0     | 2        | failed fault now                  | 0           | 0              |
-| fault       | REPEATABLE   | 0     | 2        | parked fault now +all_behind +parked | 0        | 0              |
-| rejected    | REPEATABLE   | 0     | 0        | planned rejected now              | 1           | 0              |
-| rejected    | NOBODY_KNOWS | 0     | 0        | parked rejected now +all_behind +parked | 0     | 0              |
-| rejected    | NOT_THERE    | 3     | 0        | failed rejected now               | 0           | 1              |
-| rejected    | NOT_THERE    | 3     | 2        | failed rejected now +behind       | 0           | 0              |
+| reason      | finding      | tries | refusals | expected                       | tries after | refusals after |
+| no_answer   | NOT_THERE    | 0     | 1        | planned no_answer now          | 1           | 1              |
+| no_answer   | NOT_THERE    | 41    | 0        | planned no_answer now          | 42          | 0              |
+| no_answer   | NOT_THERE    | 42    | 0        | failed no_answer now +behind   | 0           | 0              |
+| no_answer   | REPEATABLE   | 41    | 2        | planned no_answer now          | 42          | 2              |
+| no_answer   | REPEATABLE   | 42    | 0        | parked no_answer now           | 42          | 0              |
+| no_answer   | NOBODY_KNOWS | 0     | 0        | parked no_answer now           | 0           | 0              |
+| no_log_id   | NOT_THERE    | 0     | 0        | planned no_log_id now          | 1           | 0              |
+| no_log_id   | NOBODY_KNOWS | 0     | 0        | parked no_log_id now           | 0           | 0              |
+| sign_in     | NOT_THERE    | 3     | 0        | planned sign_in now            | 4           | 0              |
+| sign_in     | REPEATABLE   | 3     | 0        | planned sign_in now            | 4           | 0              |
+| interrupted | NOT_THERE    | 42    | 0        | planned interrupted now        | 42          | 0              |
+| interrupted | NOT_THERE    | 43    | 0        | failed interrupted now +behind | 0           | 0              |
+| interrupted | REPEATABLE   | 43    | 0        | parked interrupted now         | 43          | 0              |
+| mistake     | NOT_THERE    | 0     | 0        | planned mistake now            | 1           | 1              |
+| mistake     | NOT_THERE    | 42    | 1        | planned mistake now            | 43          | 2              |
+| mistake     | NOT_THERE    | 0     | 2        | failed mistake now             | 0           | 0              |
+| mistake     | REPEATABLE   | 0     | 2        | parked mistake now             | 0           | 0              |
+| fault       | NOT_THERE    | 0     | 1        | planned fault now              | 1           | 2              |
+| fault       | NOT_THERE    | 0     | 2        | failed fault now               | 0           | 0              |
+| fault       | REPEATABLE   | 0     | 2        | parked fault now               | 0           | 0              |
+| rejected    | REPEATABLE   | 0     | 0        | planned rejected now           | 1           | 0              |
+| rejected    | NOBODY_KNOWS | 0     | 0        | parked rejected now            | 0           | 0              |
+| rejected    | NOT_THERE    | 3     | 0        | failed rejected now            | 0           | 1              |
+| rejected    | NOT_THERE    | 3     | 2        | failed rejected now +behind    | 0           | 0              |
 """
 
 
@@ -476,30 +482,30 @@ def test_a_failure_that_does_not_count_is_no_try_once_it_is_found_out_about(retr
 # --------------------------------------------------------------------------- a question that failed
 
 ASKED: Final = """
-| error            | lost answer                          | refusal                     | asks after |
-| Unavailable      | unknown no_answer 1000               | unknown rejected 7000       | 1          |
-| RateLimited      | unknown no_answer 1000               | unknown rejected 7000       | 1          |
-| RateLimited(7)   | unknown no_answer 8000               | unknown rejected 8000       | 1          |
-| Paced(3)         | unknown no_answer 3000               | unknown rejected 7000       | 1          |
-| Paced(3,down)    | unknown no_answer 3000               | unknown rejected 7000       | 1          |
-| Paced(0)         | unknown no_answer 100                | unknown rejected 7000       | 1          |
-| AuthExpired      | unknown sign_in 1000 +signed_out     | unknown sign_in 7000 +signed_out | 1     |
-| AuthExpired[401] | unknown sign_in 1000 +signed_out     | unknown sign_in 7000 +signed_out | 1     |
-| SignInRenewed    | unknown no_answer 1000               | unknown rejected 7000       | 1          |
-| NotFound         | unknown no_answer 1000               | failed rejected now         | 1          |
-| NotFound(gone)   | unknown no_answer 1000               | failed rejected now         | 1          |
-| NotFound(hidden) | unknown no_answer 1000               | failed rejected now         | 1          |
-| Rejected         | unknown no_answer 1000               | failed rejected now         | 1          |
-| Rejected[403]    | unknown no_answer 1000               | failed rejected now         | 1          |
-| Rejected[422]    | unknown no_answer 1000               | failed rejected now         | 1          |
-| NotPrepared      | unknown no_answer 1000               | failed rejected now         | 1          |
-| BodyFull         | unknown no_answer 1000               | failed rejected now         | 1          |
-| OutcomeUnknown   | unknown no_answer 1000               | unknown rejected 7000       | 1          |
-| OutcomeUnknown[500] | unknown no_answer 1000            | unknown rejected 7000       | 1          |
-| ConnectorBroke   | unknown no_answer 1000               | unknown rejected 7000       | 1          |
-| NoLogId          | unknown no_answer 1000               | unknown rejected 7000       | 1          |
-| ServerFault      | unknown fault 1000                   | unknown fault 7000          | 1          |
-| Interrupted      | unknown interrupted 1000             | unknown interrupted 7000    | 1          |
+| error               | lost answer               | refusal                   | asks after |
+| Unavailable         | unknown no_answer 1000    | unknown rejected 7000     | 1          |
+| RateLimited         | unknown no_answer 1000    | unknown rejected 7000     | 1          |
+| RateLimited(7)      | unknown no_answer 8000    | unknown rejected 8000     | 1          |
+| Paced(3)            | unknown no_answer 3000    | unknown rejected 7000     | 1          |
+| Paced(3,down)       | unknown no_answer 3000    | unknown rejected 7000     | 1          |
+| Paced(0)            | unknown no_answer 100     | unknown rejected 7000     | 1          |
+| AuthExpired         | unknown sign_in 1000 +out | unknown sign_in 7000 +out | 1          |
+| AuthExpired[401]    | unknown sign_in 1000 +out | unknown sign_in 7000 +out | 1          |
+| SignInRenewed       | unknown no_answer 1000    | unknown rejected 7000     | 1          |
+| NotFound            | unknown no_answer 1000    | failed rejected now       | 1          |
+| NotFound(gone)      | unknown no_answer 1000    | failed rejected now       | 1          |
+| NotFound(hidden)    | unknown no_answer 1000    | failed rejected now       | 1          |
+| Rejected            | unknown no_answer 1000    | failed rejected now       | 1          |
+| Rejected[403]       | unknown no_answer 1000    | failed rejected now       | 1          |
+| Rejected[422]       | unknown no_answer 1000    | failed rejected now       | 1          |
+| NotPrepared         | unknown no_answer 1000    | failed rejected now       | 1          |
+| BodyFull            | unknown no_answer 1000    | failed rejected now       | 1          |
+| OutcomeUnknown      | unknown no_answer 1000    | unknown rejected 7000     | 1          |
+| OutcomeUnknown[500] | unknown no_answer 1000    | unknown rejected 7000     | 1          |
+| ConnectorBroke      | unknown no_answer 1000    | unknown rejected 7000     | 1          |
+| NoLogId             | unknown no_answer 1000    | unknown rejected 7000     | 1          |
+| ServerFault         | unknown fault 1000        | unknown fault 7000        | 1          |
+| Interrupted         | unknown interrupted 1000  | unknown interrupted 7000  | 1          |
 """
 ASKED_ABOUT: Final = {"lost answer": "no_answer: the answer was lost", "refusal": "rejected: HTTP 403"}
 
@@ -521,19 +527,19 @@ def test_every_error_can_end_a_question() -> None:
 
 
 LIMITS: Final = """
-| error          | asks | lost answer                              | refusal               |
-| Unavailable    | 99   | unknown no_answer 7200000                | unknown rejected 7200000 |
-| Rejected       | 99   | unknown no_answer 7200000                | failed rejected now   |
-| Paced(3)       | 99   | unknown no_answer 3000                   | unknown rejected 7000 |
-| AuthExpired    | 99   | unknown sign_in 7200000 +signed_out      | unknown sign_in 7200000 +signed_out |
-| ConnectorBroke | 1    | unknown no_answer 5000                   | unknown rejected 7000 |
-| ConnectorBroke | 2    | unknown no_answer 15000                  | failed rejected now   |
-| ConnectorBroke | 41   | unknown no_answer 7200000                | failed rejected now   |
-| ConnectorBroke | 42   | parked no_answer now +all_behind +parked | failed rejected now   |
-| ServerFault    | 1    | unknown fault 5000                       | unknown fault 7000    |
-| ServerFault    | 2    | parked fault now +all_behind +parked     | failed rejected now   |
-| Interrupted    | 41   | unknown interrupted 7200000              | unknown interrupted 7200000 |
-| Interrupted    | 42   | parked interrupted now +all_behind +parked | failed rejected now |
+| error          | asks | lost answer                  | refusal                      |
+| Unavailable    | 99   | unknown no_answer 7200000    | unknown rejected 7200000     |
+| Rejected       | 99   | unknown no_answer 7200000    | failed rejected now          |
+| Paced(3)       | 99   | unknown no_answer 3000       | unknown rejected 7000        |
+| AuthExpired    | 99   | unknown sign_in 7200000 +out | unknown sign_in 7200000 +out |
+| ConnectorBroke | 1    | unknown no_answer 5000       | unknown rejected 7000        |
+| ConnectorBroke | 2    | unknown no_answer 15000      | failed rejected now          |
+| ConnectorBroke | 41   | unknown no_answer 7200000    | failed rejected now          |
+| ConnectorBroke | 42   | parked no_answer now         | failed rejected now          |
+| ServerFault    | 1    | unknown fault 5000           | unknown fault 7000           |
+| ServerFault    | 2    | parked fault now             | failed rejected now          |
+| Interrupted    | 41   | unknown interrupted 7200000  | unknown interrupted 7200000  |
+| Interrupted    | 42   | parked interrupted now       | failed rejected now          |
 """
 
 
@@ -577,7 +583,12 @@ def test_what_was_brought_is_logged_in_its_activity_and_its_text_erased() -> Non
         RowChange("2", RowState.LOGGED, None, "a-9", None, erase=True),
     )
     after = settled.log
-    assert (after.third_party_log_id, after.created_by, after.version, after.body_size) == ("a-9", ADA, 4, 120)
+    assert (after.third_party_log_id, after.created_by, after.version, after.body_size) == (
+        "a-9",
+        ADA,
+        4,
+        120,
+    )
     assert (after.reason, after.tries, after.asks, after.refusals) == (None, 0, 0, 0)
     assert (settled.waiting, settled.wait_ms, settled.error) == (None, None, None)
 
@@ -601,9 +612,7 @@ def test_a_thread_that_fills_its_activity_goes_on_in_another() -> None:
 
 def test_full_activities_are_kept_in_their_order() -> None:
     log = log_row("update", earlier='["a-0"]', body_size=9_000)
-    _, settled = log, troubled(
-        log, [message_row()], BodyFull(), abilities(), may_recreate=True, luck=LUCK
-    )
+    _, settled = log, troubled(log, [message_row()], BodyFull(), abilities(), may_recreate=True, luck=LUCK)
     assert earlier_activities(settled.log) == ["a-0", ACTIVITY]
     assert (settled.log.third_party_log_id, settled.log.body_size, settled.log.call) == (None, 0, None)
 
@@ -630,9 +639,7 @@ def test_of_two_calls_of_a_step_the_second_goes_on_from_the_first() -> None:
 def test_what_the_first_brought_into_an_activity_that_is_gone_is_planned_again() -> None:
     log = log_row("update")
     first = succeeded(log, message_rows(1), ACTIVITY, {}, 0)
-    second = troubled(
-        first.log, [message_row(2)], NotFound(), abilities(), may_recreate=True, luck=LUCK
-    )
+    second = troubled(first.log, [message_row(2)], NotFound(), abilities(), may_recreate=True, luck=LUCK)
     both = followed(first, second)
     assert both.anew
     assert both.changes == (RowChange("1", RowState.PLANNED), RowChange("2", RowState.PLANNED))
@@ -642,9 +649,7 @@ def test_what_the_first_brought_into_an_activity_that_is_gone_is_planned_again()
 def test_what_the_first_brought_stays_logged_whatever_the_second_meets(error: str) -> None:
     log = log_row("update")
     first = succeeded(log, message_rows(1), ACTIVITY, {}, 0)
-    second = troubled(
-        first.log, [message_row(2)], error_of(error), abilities(), may_recreate=True, luck=LUCK
-    )
+    second = troubled(first.log, [message_row(2)], error_of(error), abilities(), may_recreate=True, luck=LUCK)
     both = followed(first, second)
     assert both.changes[0] == first.changes[0]
     assert both.changes[1:] == second.changes
@@ -666,7 +671,7 @@ def test_a_call_that_is_given_up_is_parked(call: str, reason: str | None, *, sha
     log = log_row(call, reason=reason, tries=LAST + 1, shared=shared)
     settled = given_up(log, message_rows(2))
     word = "interrupted" if reason else "no_answer"
-    assert told(log, settled) == f"parked {word} now +all_behind +parked"
+    assert told(log, settled) == f"parked {word} now"
 
 
 @pytest.mark.parametrize(
@@ -674,9 +679,9 @@ def test_a_call_that_is_given_up_is_parked(call: str, reason: str | None, *, sha
     [
         (ServerFault, 0, "unknown fault 1000"),
         (ServerFault, 1, "unknown fault 5000"),
-        (ServerFault, 2, "parked fault now +all_behind +parked"),
+        (ServerFault, 2, "parked fault now"),
         (Interrupted, 0, "unknown interrupted 1000"),
-        (Interrupted, 2, "parked interrupted now +all_behind +parked"),
+        (Interrupted, 2, "parked interrupted now"),
     ],
 )
 @pytest.mark.parametrize("call", list(CAN))
@@ -692,14 +697,14 @@ def test_a_call_that_is_done_and_could_not_be_settled_keeps_its_activity(
 
 
 SALVAGED: Final = """
-| outcome                    | expected             | activity |
-| logged                     | unknown fault 8000   | a-1      |
-| planned, in an activity    | unknown fault 8000   | a-1      |
-| unknown                    | unknown fault 8000   |          |
-| parked                     | unknown fault 8000   |          |
-| planned                    | planned fault 1000   |          |
-| failed                     | planned fault 1000   |          |
-| waiting                    | planned fault 1000   |          |
+| outcome                 | expected           | activity |
+| logged                  | unknown fault 8000 | a-1      |
+| planned, in an activity | unknown fault 8000 | a-1      |
+| unknown                 | unknown fault 8000 |          |
+| parked                  | unknown fault 8000 |          |
+| planned                 | planned fault 1000 |          |
+| failed                  | planned fault 1000 |          |
+| waiting                 | planned fault 1000 |          |
 """
 
 
@@ -795,7 +800,7 @@ def check(before: LogRow, rows: Sequence[MessageRow], settled: Settled) -> None:
         assert BODY not in settled.waiting.reason
 
 
-def check_end(  # noqa: PLR0917 - the whole product
+def check_end(
     log: LogRow,
     rows: Sequence[MessageRow],
     error: ConnectorError,

@@ -86,7 +86,7 @@ def test_a_shared_thread_is_one_log_whatever_the_number_of_its_correspondents(
     (item,) = made.items
     assert (item.id, item.sent_at, item.message) == ("thread-1", ARRIVED, None)
     assert item.thread is not None
-    assert item.version == item.thread.version == START + 120_000
+    assert item.version == item.thread.version
 
 
 def test_a_shared_thread_that_does_not_name_its_log_is_that_of_its_conversation() -> None:
@@ -275,9 +275,7 @@ def test_the_same_request_in_any_order_is_the_same_plan(
 ) -> None:
     plans = []
     for order in orders:
-        messages = (
-            message(id_, at=START + at, type=type_, **gone) for id_, at, type_, gone in order
-        )
+        messages = (message(id_, at=START + at, type=type_, **gone) for id_, at, type_, gone in order)
         request = body(*messages, correspondents=correspondents)
         request["selectedMessageIds"] = [str(each) for each in selected]
         plans.append(plan(request if named else without_log_id(request), kinds=kinds))
