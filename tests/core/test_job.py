@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from messagelog.connectors import Unavailable
+from messagelog.connectors import Contact, MessageLog, Unavailable
+from messagelog.connectors.log import JournalView
 from messagelog.core.backoff import Retry
+from messagelog.core.calls import Prepared
 from messagelog.core.faults import ServerFault
 from messagelog.core.job import Course, Job
 from messagelog.core.settle import Finding, Settled
+from messagelog.messages import Conversation
 from messagelog.storage.rows import LogState, RowChange, RowState, Terms
 from support.crm import Crm, Plain
 from support.journal import ACTIVITY, ADA, BEN, abilities, log_row, message_row, message_rows
@@ -98,6 +101,63 @@ def test_what_is_known_to_be_done_is_in_its_activity(
 ) -> None:
     made = [message_row(n, state=state, third_party_log_id=id_) for n, (state, id_) in enumerate(rows)]
     assert job(log=log_row(earlier=earlier), rows=made).done_in == done_in
+
+
+def prepared(rows: Sequence[MessageRow]) -> Prepared:
+    """A call that brings these rows to a conversation, in an activity that can be written over."""
+    unused: Any = None
+    log = MessageLog(
+        contact=Contact(id="c-1", name="Maya Patel"),
+        correspondents=(),
+        messages=(),
+        thread=None,
+        conversation=Conversation(conversation_id="conv"),
+        additional_submission={},
+        idempotency_key="key",
+        existing=None,
+        pins=unused,
+        people=unused,
+        key=b"",
+        journal=JournalView(),
+    )
+    return Prepared(unused, log, tuple(rows), {row.id: b"hash" for row in rows}, JournalView(), len(rows))
+
+
+@pytest.mark.parametrize(
+    ("able", "call", "refusals", "state", "version"),
+    [
+        (("upserts", "amends"), "create", 0, RowState.LOGGED, 4),
+        (("upserts", "amends"), "create", 1, RowState.PLANNED, 0),
+        (("upserts", "amends"), "update", 1, RowState.LOGGED, 4),
+        (("upserts", "finds", "amends"), "create", 1, RowState.LOGGED, 4),
+        (("upserts",), "create", 1, RowState.LOGGED, 4),
+        (("amends",), "create", 1, RowState.LOGGED, 4),
+    ],
+)
+def test_a_create_after_a_refused_one_with_its_key_may_be_answered_with_that_ones_activity(
+    able: tuple[str, ...], call: str, refusals: int, state: RowState, version: int
+) -> None:
+    made = job(*able, log=log_row(call, refusals=refusals, call_version=4))
+    settled = made.succeeded(prepared(made.rows), ACTIVITY)
+    (change,) = settled.changes
+    assert (change.state, change.third_party_log_id) == (state, ACTIVITY)
+    assert (change.entry_hash, change.erase) == (
+        (b"hash", True) if state is RowState.LOGGED else (None, False)
+    )
+    assert (settled.log.third_party_log_id, settled.log.version) == (ACTIVITY, version)
+
+
+@pytest.mark.parametrize(("shared", "version"), [(True, 7), (False, 0)])
+def test_what_was_read_in_the_activity_is_logged_there(*, shared: bool, version: int) -> None:
+    made = job(log=log_row("update", shared=shared), rows=[message_row(version=7)])
+    settled = made.is_there(prepared(made.rows), {"1": b"read"})
+    (change,) = settled.changes
+    assert (change.state, change.third_party_log_id, change.entry_hash) == (
+        RowState.LOGGED,
+        ACTIVITY,
+        b"read",
+    )
+    assert settled.log.version == version
 
 
 def test_an_outcome_names_the_error_that_it_comes_from() -> None:

@@ -2,7 +2,7 @@
 
 An outcome is written as `state reason wait`: what the call's rows become, the first word of their reason, and after how
 many milliseconds the log is taken up again (`now`: at once, or never by itself). What else happens stands behind it:
-`+behind` (what waits of the user fails too), `+out` (the user has to sign in), `+gone` (all is planned in a new activity),
+`+behind` (what waits of the user fails), `+out` (the user has to sign in), `+gone` (all is planned in a new activity),
 `+continued` (the log goes on in another activity). Whatever parks the rows parks the log and all that waits; what makes
 the rows wait for a sign-in makes the user's others wait too.
 """
@@ -402,6 +402,22 @@ def test_when_a_create_of_unknown_outcome_is_asked_about(
         "create", error_of(error), abilities("finds"), retry=Retry(probe_ms=probe_ms), tries=tries
     )
     assert settled.wait_ms == wait_ms
+
+
+@pytest.mark.parametrize(
+    ("error", "retry", "tries", "wait_ms"),
+    [
+        ("Unavailable", Retry(probe_ms=30_000), 2, 30_000),
+        ("Unavailable", Retry(early=True), 2, 5_000),
+        ("RateLimited", Retry(probe_ms=30_000), 3, 15_000),  # it answers, so it is not away
+        ("RateLimited", Retry(early=True), 2, 5_000),
+        ("ServerFault", Retry(probe_ms=30_000), 3, 15_000),  # whatever the CRM is
+        ("Interrupted", Retry(early=True), 3, 15_000),
+    ],
+)
+def test_how_a_failure_is_taken_at_the_moment(error: str, retry: Retry, tries: int, wait_ms: int) -> None:
+    _, settled = end("create", error_of(error, wrote=False), abilities(), retry=retry, tries=2)
+    assert (settled.log.tries, settled.wait_ms) == (tries, wait_ms)
 
 
 # -------------------------------------------------------------------- what was found out about a call

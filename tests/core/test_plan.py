@@ -160,6 +160,13 @@ def test_the_log_of_selected_messages_is_the_same_whatever_day_the_request_names
     assert plan(select(body(message(2), message(1), day=day), "2", "1")).key == plain.key
 
 
+def test_the_log_of_selected_messages_does_not_go_by_their_times() -> None:
+    """A record that comes with another time, as one without `creationTime`, is the same message."""
+    first = select(body(message(1, at=START), message(2, at=START + 1)), "1", "2")
+    second = select(body(message(2, at=START), message(1, at=START + 1)), "1", "2")
+    assert plan(first).key == plan(second).key
+
+
 def test_what_is_selected_but_not_sent_changes_nothing() -> None:
     request = body(message(1), message(2))
     assert plan(select(request, "1", "77")) == plan(select(request, "1"))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from messagelog.compose import LogFormat, Pins
+from messagelog.core.calls import write_pins
 from messagelog.core.settle import Abilities
 from messagelog.storage.rows import LogKey, LogRow, MessageRow, RowState
 
 ADA, BEN = "ada", "ben"
 ACTIVITY = "a-1"
 SETTLE_MS = 7_000
+PINS = write_pins(Pins(format=LogFormat.PLAIN, zone="UTC"))
 
 
 def log_row(call: str | None = "create", *, shared: bool = False, **values: Any) -> LogRow:
@@ -18,7 +21,7 @@ def log_row(call: str | None = "create", *, shared: bool = False, **values: Any)
     if call not in {None, "create"}:
         made |= {"third_party_log_id": ACTIVITY, "created_by": ADA}
     key = LogKey("acme", "memory", "conv/1", shared=shared)
-    return LogRow(key, "conv", "c-1", "contact", "Maya Patel", "{}", **(made | values))
+    return LogRow(key, "conv", "c-1", "contact", "Maya Patel", PINS, **(made | values))
 
 
 def message_row(number: int = 1, **values: Any) -> MessageRow:
