@@ -423,17 +423,6 @@ async def test_a_message_behind_one_that_was_forbidden_twice_is_put_into_what_th
         assert counts(here, "text-01.", "text-02.") == [1, 1]
 
 
-@pytest.mark.parametrize("connector", [Plain, Appending])
-async def test_a_create_that_is_forbidden_fails_at_once_where_nothing_can_be_asked(
-    database_url: str, connector: type[Plain]
-) -> None:
-    async with world(database_url, connector) as here:
-        refusing(here, FORBIDDEN, "create", done=False)
-        assert (await here.send(body(ONE))).successful is False
-        assert kinds(here) == ["create"]
-        assert await here.states() == {"1": "failed"}
-
-
 @pytest.mark.parametrize("done", [True, False])
 @pytest.mark.parametrize("connector", [ReadingBack, AppendOnlyReadBack])
 async def test_an_update_that_is_forbidden_is_read_at_once(

@@ -87,6 +87,7 @@ VALUES: dict[str, Any] = {
     "before": b"sealed",
     "sealed": b"sealed",
     "forget": True,
+    "every": False,
     "all_tenants": False,
     "busy": ["crm/tenant-1"],
     "erase": True,
@@ -105,6 +106,8 @@ VALUES: dict[str, Any] = {
     **dict.fromkeys(
         (
             "sent_at",
+            "facts_at",
+            "changes",
             "version",
             "call_version",
             "generation",

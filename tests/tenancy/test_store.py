@@ -235,8 +235,12 @@ WRITES: Final[dict[str, Any]] = {
 READS: Final[dict[str, Any]] = {
     "look_up": lambda we: we.read(lambda: scripts.look_up(we.key, IDS)),
     "look_around": lambda we: we.read(
-        lambda: scripts.look_around(we.key._replace(client_log_id="new"), IDS, f"c-{we.pick % 2}", DAYS)
+        lambda: scripts.look_around(
+            we.key._replace(client_log_id="new"), IDS, f"c-{we.pick % 2}", DAYS, with_facts=True
+        )
     ),
+    "look_at_plain": lambda we: we.read(lambda: scripts.look_at_plain(we.key, IDS)),
+    "find_message": lambda we: we.read(lambda: scripts.find_message(we.key, IDS[0])),
     "holders": lambda we: we.read(lambda: scripts.holders(we.key, IDS)),
     "report_rows": lambda we: we.read(lambda: scripts.report_rows(we.key, IDS)),
     "entries_of": lambda we: _of_a_log(we, scripts.entries_of),

@@ -2,9 +2,18 @@
 
 from messagelog.compose.amend import amend, append_text
 from messagelog.compose.catalog import DEFAULT_LANGUAGE, LANGUAGES, pick_language
+from messagelog.compose.changes import (
+    Change,
+    amend_change,
+    append_change,
+    change_hashes,
+    compose_change,
+    count_change,
+)
+from messagelog.compose.facts import facts_of
 from messagelog.compose.limits import fit_blocks, fit_log
 from messagelog.compose.log import compose_log, entries, subject_of
-from messagelog.compose.model import Content, Entry, Known, LogFormat, Measure, People, Pins
+from messagelog.compose.model import LINE_MARK, Content, Entry, Known, LogFormat, Measure, People, Pins
 from messagelog.compose.recognise import count_entries
 from messagelog.compose.replace import append_thread_text, replace_thread
 from messagelog.compose.request import compose_request
@@ -14,6 +23,8 @@ from messagelog.compose.times import pick_zone, zone_of
 __all__ = [
     "DEFAULT_LANGUAGE",
     "LANGUAGES",
+    "LINE_MARK",
+    "Change",
     "Content",
     "Entry",
     "Known",
@@ -22,14 +33,20 @@ __all__ = [
     "People",
     "Pins",
     "amend",
+    "amend_change",
+    "append_change",
     "append_text",
     "append_thread_text",
+    "change_hashes",
+    "compose_change",
     "compose_log",
     "compose_request",
     "compose_thread",
     "continued_heading",
+    "count_change",
     "count_entries",
     "entries",
+    "facts_of",
     "fit_blocks",
     "fit_log",
     "pick_language",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
 from messagelog.compose.heading import Edit, heading_edits, lost_heading
-from messagelog.compose.model import Entry, Known, Pins
+from messagelog.compose.model import LINE_MARK, Entry, Known, Pins
 from messagelog.compose.recognise import Found, find, syntax_of
 
 Order = tuple[int, int, str]
@@ -36,13 +36,13 @@ def amend(  # noqa: PLR0917 - a text, and all that is known about it
         return body
     heading = heading_edits(body, pins, found, missing, known)
     if found:
-        return _edited(
-            body, [*(heading or ()), *_insertions(body, pins, missing, _placed(found, new, known))]
+        return edited(
+            body, [*(heading or ()), *insertions(body, pins, missing, placed_blocks(found, new, known))]
         )
     texts = [entry.text for entry in missing]
     if heading is None:
         texts = [syntax_of(pins).render(lost_heading(pins, missing)), *texts]
-    return _edited(add_at_end(body, pins, texts), heading or ())
+    return edited(add_at_end(body, pins, texts), heading or ())
 
 
 def append_text(pins: Pins, new: Sequence[Entry]) -> str:
@@ -60,15 +60,17 @@ def add_at_end(body: str, pins: Pins, texts: Iterable[str]) -> str:
 
 def in_order(entries: Iterable[Entry]) -> list[Entry]:
     """Oldest first."""
-    return sorted(entries, key=_order)
+    return sorted(entries, key=order_of)
 
 
-def _order(entry: Entry) -> Order:
+def order_of(entry: Entry) -> Order:
+    """What the entry is sorted by."""
     return (entry.sent_at, len(entry.id or ""), entry.id or "")
 
 
-def _known_order(known: Known) -> Order:
-    id_ = known[2] if len(known) > 2 else ""  # noqa: PLR2004 - time, hash, id
+def known_order(known: Known) -> Order:
+    """What a text that was logged earlier is sorted by; a status line stands where its message does."""
+    id_ = known[2].removesuffix(LINE_MARK) if len(known) > 2 else ""  # noqa: PLR2004 - time, hash, id
     return (known[0], len(id_), id_)
 
 
@@ -90,24 +92,24 @@ def _missing(
     return in_order(missing)
 
 
-def _placed(
+def placed_blocks(
     found: Sequence[Found], new: Sequence[Entry], known: Sequence[Known]
 ) -> list[tuple[Order, Found]]:
     """Each of our blocks in the body with its order. Blocks that look alike take theirs one after the other."""
     orders: dict[bytes, list[Order]] = defaultdict(list)
     for each in known:
-        orders[each[1]].append(_known_order(each))
+        orders[each[1]].append(known_order(each))
     for alike in orders.values():
         if len(alike) > 1:
             alike.sort()
     for entry in in_order(new):
-        orders[entry.hash].append(_order(entry))
+        orders[entry.hash].append(order_of(entry))
     counts = Counter([block.hash for block in found])
     queues = {digest: orders[digest][count - 1 :: -1] for digest, count in counts.items()}
     return [(queue.pop() if len(queue := queues[block.hash]) > 1 else queue[0], block) for block in found]
 
 
-def _insertions(
+def insertions(
     body: str, pins: Pins, missing: Sequence[Entry], placed: Sequence[tuple[Order, Found]]
 ) -> list[Edit]:
     """Each entry after the last of ours that is not younger, or before the first of all."""
@@ -116,7 +118,7 @@ def _insertions(
     least = list(accumulate((order for order, _ in reversed(placed)), min))[::-1]
     after: dict[int, list[Entry]] = defaultdict(list)
     for entry in missing:
-        after[bisect_right(least, _order(entry)) - 1].append(entry)
+        after[bisect_right(least, order_of(entry)) - 1].append(entry)
     edits = []
     for index, entries in after.items():
         block = placed[max(index, 0)][1]
@@ -128,7 +130,7 @@ def _insertions(
     return edits
 
 
-def _edited(body: str, edits: Iterable[Edit]) -> str:
+def edited(body: str, edits: Iterable[Edit]) -> str:
     """The body with every edit made. They do not overlap."""
     pieces = []
     position = 0

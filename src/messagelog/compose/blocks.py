@@ -74,6 +74,9 @@ class Syntax(Protocol):
     def fit(self, text: str, body: str, tag: str) -> str:
         """Rendered blocks, as they look in this body: its line ends, or the element of their neighbour."""
 
+    def holds_more(self, block: str) -> bool:
+        """Whether something stands in a stretch of a body, recognised by what it says, that its hash does not tell."""
+
     def end_of(self, body: str) -> int:
         """Where something can be added at the end of a body."""
 

@@ -4,6 +4,7 @@ import html
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 from messagelog.compose.blocks import Block, Candidate, Line, Link
 
@@ -18,6 +19,13 @@ _BLOCKS = frozenset(
 _ENDED_BY_A_BLOCK = frozenset({"p"})
 _ENDED_BY_THEIR_LIKE = frozenset({"li", "dt", "dd", "td", "th", "tr"})
 _VOID = frozenset({"hr"})
+_SHOWN = frozenset(
+    {
+        *("audio", "button", "canvas", "embed", "hr", "iframe", "img", "input", "math", "object", "picture"),
+        *("select", "svg", "textarea", "video"),
+    }
+)
+"""What people see without its being text."""
 
 _TAG = (
     r"<!--.*?(?:-->|\Z)"
@@ -86,6 +94,21 @@ class Html:
     def fit(self, text: str, body: str, tag: str) -> str:  # noqa: ARG002 - plain text needs the body
         """Inside a list, as items of it."""
         return _OUR_PARAGRAPH.sub(r"<li>\1</li>", text) if tag == "li" else text
+
+    def holds_more(self, block: str) -> bool:
+        """Pictures and the like, text between its elements, or one end of an element of which the other is outside."""
+        if any((tag["tag"] or "").lower() in _SHOWN for tag in _ANY_TAG.finditer(block)):
+            return True
+        candidates = list(self.scan(block))
+        for last, following in pairwise(candidates):
+            between = block[last.ends[-1] : following.start]
+            if self.visible(between).strip():
+                return True
+        depth: Counter[str] = Counter()
+        for last, following in pairwise(candidates):
+            for tag in _ANY_TAG.finditer(block, last.ends[-1], following.start):
+                depth[(tag["tag"] or "").lower()] += -1 if tag["close"] else 1
+        return any(depth.values())
 
     def end_of(self, body: str) -> int:
         """After everything, but inside the document's own elements."""

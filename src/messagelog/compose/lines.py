@@ -56,6 +56,10 @@ class IndentedLines:
         """With the line ends of the body."""
         return text.replace("\n", "\r\n") if "\r\n" in body else text
 
+    def holds_more(self, block: str) -> bool:  # noqa: ARG002 - HTML has what is no text
+        """Nothing but lines, and each is told."""
+        return False
+
     def end_of(self, body: str) -> int:
         """After everything."""
         return len(body)

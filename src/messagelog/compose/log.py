@@ -66,22 +66,23 @@ def entries(
     """
     written = []
     for message in sorted(messages, key=message_order):
-        block = _block(pins, people, message, conversation)
+        block = block_of(pins, people, message, conversation)
         entry = entry_of(block, pins, key)
         if pins.limit is not None and pins.measure.of(entry.text) > pins.limit // 3:
-            room = _room(pins, people, message, conversation)
+            room = room_for(pins, people, message, conversation)
             entry = entry_of(shorten(block, pins, room), pins, key)
         written.append(entry)
     return written
 
 
-def _room(pins: Pins, people: People, message: Message, conversation: Conversation) -> int:
+def room_for(pins: Pins, people: People, message: Message, conversation: Conversation) -> int:
     """What an activity with this message alone leaves for it."""
     heading = heading_text(pins, people, [message], conversation, continued=True)
     return (pins.limit or 0) - pins.measure.of(heading + syntax_of(pins).separator)
 
 
-def _block(pins: Pins, people: People, message: Message, conversation: Conversation) -> Block:
+def block_of(pins: Pins, people: People, message: Message, conversation: Conversation) -> Block:
+    """What an entry says, at its whole length, in the pinned wording."""
     words = words_of(pins)
     sent_at = message.sent_at
     outbound = is_outbound(message, conversation)

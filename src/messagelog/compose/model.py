@@ -8,6 +8,9 @@ from messagelog.messages import MessageKind
 
 _TODAYS_WORDING: Final = 3
 
+LINE_MARK: Final = "\x1fline"
+"""Stands behind a message's id where what is known is its status line (see `compose.changes`), not its entry."""
+
 
 class LogFormat(StrEnum):
     """How a CRM wants its text. `CUSTOM` means that the connector writes its own, so nothing is composed."""

@@ -57,6 +57,20 @@ def entry_of(block: Block, pins: Pins, key: bytes) -> Entry:
 
 def find(body: str, pins: Pins, hashes: Collection[bytes], key: bytes) -> list[Found]:
     """Every block with one of the hashes, in the order of the body, as far down as it fits."""
+    found = _find(body, pins, hashes, key)
+    ends = [*[block.start for block in found[1:]], len(body)][: len(found)]
+    # An entry may begin with the very text of another, and go on in lines that a CRM has wrapped to the margin.
+    for index, end in enumerate(ends):
+        while body[found[index].end : end].strip():
+            block = found[index]
+            longer = _find(body[block.start : end], pins, frozenset(hashes) - {block.hash}, key)[:1]
+            if not longer or longer[0].start or block.start + longer[0].end <= block.end:
+                break
+            found[index] = longer[0]._replace(start=block.start, end=block.start + longer[0].end)
+    return found
+
+
+def _find(body: str, pins: Pins, hashes: Collection[bytes], key: bytes) -> list[Found]:
     found: list[Found] = []
     empty = _mac(pins.template, key)
     candidates = list(syntax_of(pins).scan(body))

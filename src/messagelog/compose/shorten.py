@@ -2,7 +2,7 @@
 
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from messagelog.compose.blocks import Block, Link
 from messagelog.compose.model import Pins
@@ -15,31 +15,33 @@ _SKIN_TONES = ("\U0001f3fb", "\U0001f3ff")
 _FLAG_LETTERS = ("\U0001f1e6", "\U0001f1ff")
 
 
-def shorten(block: Block, pins: Pins, room: int) -> Block:
+def shorten(block: Block, pins: Pins, room: int, facts: Sequence[str | Link] = ()) -> Block:
     """The block, if it is rendered within `room`, as the pinned measure counts; else as much of it as is.
 
-    Links are kept for as long as any text can be cut instead. The last line says how much is left out.
+    Links are kept for as long as any text can be cut instead. A last line says how much is left out. `facts` are
+    lines that stand behind everything else and are never cut, so that the block may still be too long.
     """
-    if _size(block, pins) <= room:
-        return block
+    whole_block = block._replace(lines=[*block.lines, *facts])
+    if size_of(whole_block, pins) <= room:
+        return whole_block
+
+    def cut(characters: int, links: int) -> Block:
+        lines = list(_kept(block, characters, links))
+        left_out = sum(map(_length, block.lines)) - sum(map(_length, lines))
+        return block._replace(lines=[*lines, words_of(pins).shortened(left_out), *facts])
+
     length = sum(len(line) for line in block.lines if isinstance(line, str))
     links = sum(isinstance(line, Link) for line in block.lines)
-    texts = range(length)
-    kept = bisect_right(texts, room, key=lambda n: _size(_cut(block, pins, n, links), pins)) - 1
+    kept = bisect_right(range(length), room, key=lambda n: size_of(cut(n, links), pins)) - 1
     if kept >= 0:
-        return _cut(block, pins, kept, links)
-    kept = bisect_right(range(links), room, key=lambda n: _size(_cut(block, pins, 0, n), pins)) - 1
-    return _cut(block, pins, 0, max(kept, 0))
+        return cut(kept, links)
+    kept = bisect_right(range(links), room, key=lambda n: size_of(cut(0, n), pins)) - 1
+    return cut(0, max(kept, 0))
 
 
-def _size(block: Block, pins: Pins) -> int:
+def size_of(block: Block, pins: Pins) -> int:
+    """How much of the limit the block takes, rendered."""
     return pins.measure.of(syntax_of(pins).render(block))
-
-
-def _cut(block: Block, pins: Pins, characters: int, links: int) -> Block:
-    lines = list(_kept(block, characters, links))
-    left_out = sum(map(_length, block.lines)) - sum(map(_length, lines))
-    return block._replace(lines=[*lines, words_of(pins).shortened(left_out)])
 
 
 def _length(line: str | Link) -> int:

@@ -79,6 +79,9 @@ class Connector:
     upserts: ClassVar[bool] = False
     """Whether a create with an `idempotency_key` that the CRM has seen before makes no second activity."""
 
+    takes_changes: ClassVar[bool] = False
+    """Whether a connector with a text of its own is called with `log.changes`; with a composed text it always is."""
+
     append_only: ClassVar[bool] = False
     """Whether an update adds `log.text` to the activity, rather than writing `log.amend(body)` over it."""
 
@@ -158,7 +161,10 @@ class Connector:
         raise NotImplementedError
 
     async def update_message_log(self, session: Session, log: MessageLog) -> None:
-        """Puts new messages into the activity `log.existing.third_party_log_id`."""
+        """Puts new messages into the activity `log.existing.third_party_log_id`.
+
+        So it does what has changed of messages that are there, `log.changes`: `log.amend` and `log.text` have it.
+        """
         raise NotImplementedError
 
     async def find_message_log(self, session: Session, log: MessageLog) -> str | int | None:

@@ -17,7 +17,7 @@ from messagelog.connectors.errors import BodyFull
 from messagelog.messages import Media, Message, MessageKind, Thread
 
 if TYPE_CHECKING:
-    from messagelog.compose import Content, Entry, People, Pins
+    from messagelog.compose import Change, Content, Entry, People, Pins
     from messagelog.connectors.models import Contact
     from messagelog.messages import Conversation, Opener
 
@@ -209,6 +209,26 @@ class JournalView(msgspec.Struct, frozen=True):
         return Counter({hash_: count - before.get(hash_, 0) for hash_, count in found.items()})
 
 
+class ChangeForms:
+    """The texts of a message's change, and which of them the activity was given last."""
+
+    def __init__(self, texts: Change, *, appends: bool) -> None:
+        self.texts = texts
+        self.given: Entry | None = texts.line if appends else texts.entry
+        """None where the activity took none: the message's entry was edited, and nothing can be said in a line."""
+
+    def find_given(self, counts: Mapping[bytes, int]) -> bool:
+        """Return whether one of the texts is in the activity, by how often each stands there beyond before."""
+        forms = (self.texts.entry, self.texts.short, self.texts.line)
+        self.given = next((form for form in forms if form is not None and counts.get(form.hash, 0) > 0), None)
+        return self.given is not None
+
+    @property
+    def is_line(self) -> bool:
+        """Whether it is a line of its own beside the message's entry."""
+        return self.given is not None and self.given == self.texts.line
+
+
 class MessageLog:
     """One conversation log on its way to a CRM.
 
@@ -216,6 +236,10 @@ class MessageLog:
     new messages oldest first (one, unless the connector takes batches), `thread` the shared SMS thread (then
     `messages` is empty). `existing` is set for an update. `additional_submission` holds the manifest's custom fields.
     `idempotency_key` is stable over retries: the CRM's external id, where it has one. It shows the journal's id.
+
+    `changes` are messages that are in the activity already, and whose records say something new: a text was not
+    delivered, a voicemail has its transcript. Then `messages` is empty, there is no form, and it is an update;
+    `amend` and `text` have what is to be written.
     """
 
     def __init__(
@@ -233,6 +257,8 @@ class MessageLog:
         people: People,
         key: bytes,
         journal: JournalView,
+        changes: tuple[LoggedMessage, ...] = (),
+        change: ChangeForms | None = None,
     ) -> None:
         self.contact = contact
         self.correspondents = correspondents
@@ -246,6 +272,8 @@ class MessageLog:
         self._people = people
         self._key = key
         self._journal = journal
+        self.changes = changes
+        self._change = change
 
     @property
     def message(self) -> LoggedMessage | None:
@@ -269,6 +297,8 @@ class MessageLog:
         """The new entries (of a shared thread: all blocks of this activity) as rendered; empty for `custom`."""
         if self._pins.format is compose.LogFormat.CUSTOM:
             return []
+        if self._change is not None:
+            return [self._change.texts.entry]
         if self.thread is not None:
             blocks = self._blocks
             if self.existing is not None:  # whether they fit shows in the body that is there
@@ -299,7 +329,9 @@ class MessageLog:
 
         Raises `BodyFull` when the activity has no room for them.
         """
-        if self.thread is None:
+        if self._change is not None:
+            text = compose.append_change(self._pins, self._change.texts)
+        elif self.thread is None:
             text = compose.append_text(self._pins, self.entries)
         else:
             text = compose.append_thread_text(self._pins, self._unsent)
@@ -315,6 +347,8 @@ class MessageLog:
         `BodyFull` when the body has no room for them: let it pass, and the log goes on in another activity.
         """
         journal = self._journal
+        if self._change is not None:
+            return self._amend_with_change(body, self._change)
         if self.thread is not None:
             amended = compose.replace_thread(body, self._pins, self.entries, journal.sent.hashes, self._key)
         else:
@@ -323,8 +357,22 @@ class MessageLog:
             raise BodyFull
         return amended
 
+    def _amend_with_change(self, body: str, change: ChangeForms) -> str:
+        journal, texts = self._journal, change.texts
+        amended = compose.amend_change(body, self._pins, texts, journal.known, self._key, journal.before)
+        if amended is None:
+            raise BodyFull
+        counts = compose.count_change(amended, self._pins, texts, journal.known, self._key)
+        change.find_given(journal.beyond(counts))
+        return amended
+
     def holds(self, body: str) -> bool:
         """Whether `body` has all new entries, counted beyond those that stood in it before."""
+        if self._change is not None:
+            counts = compose.count_change(
+                body, self._pins, self._change.texts, self._journal.known, self._key
+            )
+            return self._change.find_given(self._journal.beyond(counts))
         new = Counter(entry.hash for entry in (self.entries if self.thread is None else self._unsent))
         others = self._journal.known_hashes
         found = compose.count_entries(body, self._pins, new.keys(), self._key, others)
@@ -359,4 +407,4 @@ class MessageLog:
 
     @property
     def _records(self) -> list[Message]:
-        return [message.record for message in self.messages]
+        return [message.record for message in self.changes or self.messages]

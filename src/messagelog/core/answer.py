@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from messagelog.core.settle import Trouble, first_reason, trouble_of
 from messagelog.storage.rows import RowState
@@ -80,6 +81,7 @@ _OURS: Final = frozenset({Trouble.INTERRUPTED, Trouble.FAULT})
 
 
 _LOGGED: Final = ReturnMessage(message="Message logged", message_type="success", ttl=1000)
+_UPDATED: Final = ReturnMessage(message="Message updated", message_type="success", ttl=1000)
 _ALREADY_LOGGED: Final = ReturnMessage(message="Already logged", message_type="success", ttl=1000)
 
 # Sets also where they hold one state: to name an enum's member costs Python 3.11 five times as much as to look in one.
@@ -120,6 +122,26 @@ def nothing_to_log() -> EmptyAnswer:
 def nothing_to_do() -> Answer:
     """All of it is logged already."""
     return Answer(successful=True, log_ids=[], return_message=_ALREADY_LOGGED)
+
+
+def with_changes(
+    given: Answer | None, changes: Sequence[str], reports: Mapping[str, RowReport], *, crm: str
+) -> Answer:
+    """The answer of a request that also changes logged messages, which have no answer of their own: they stay logged.
+
+    `given` is that about its other messages, None where there are none. `changes` are the ids of the changes' rows.
+    """
+    given = given or Answer(
+        successful=True, log_ids=[], return_message=_UPDATED if changes else _ALREADY_LOGGED
+    )
+    states = {id_: reports[id_].state if id_ in reports else RowState.PLANNED for id_ in changes}
+    undone = {id_: state for id_, state in states.items() if state not in _DONE}
+    if not undone:
+        return given
+    which = "1 logged message" if len(undone) == 1 else f"{len(undone)} logged messages"
+    why = _why(undone, reports, crm, frozenset(RowState)) or "the server has not finished it yet"
+    told = warned(given.return_message, [f"What has changed of {which} is not in {crm} yet: {why}"])
+    return replace(given, return_message=told)
 
 
 def with_links(answer: Answer, links: Mapping[str, str]) -> SelectedAnswer:

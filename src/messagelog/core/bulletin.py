@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from messagelog.storage.rows import RowReport, RowState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from messagelog.storage.rows import LogKey
 
@@ -26,7 +26,7 @@ class Watch:
     """
 
     def __init__(self, versions: Mapping[str, int], patience: Callable[[], float] | None = None) -> None:
-        self._versions = versions
+        self._versions = dict(versions)
         self._patience = patience or _for_ever
         self._open = dict.fromkeys(versions)
         self._changed = asyncio.Event()
@@ -36,6 +36,11 @@ class Watch:
     def open_ids(self) -> list[str]:
         """The ids whose outcome is still awaited."""
         return list(self._open)
+
+    @property
+    def ids(self) -> list[str]:
+        """All ids that it awaits, or has awaited."""
+        return list(self._versions)
 
     def tell(self, report: RowReport) -> None:
         """Takes a report. One of an older snapshot than the awaited one ends no wait, nor one that may soon change."""
@@ -47,6 +52,12 @@ class Watch:
             self._open.pop(report.id, None)
             if not self._open:
                 self._changed.set()
+
+    def add(self, ids: Iterable[str]) -> None:
+        """Await these ids too, in whatever version."""
+        for id_ in ids:
+            self._versions[id_] = 0
+            self._open[id_] = None
 
     async def changed(self, seconds: float) -> None:
         """Waits until nothing is open any more, or somebody wakes it, for so many seconds at most."""
@@ -75,14 +86,13 @@ class Bulletin:
     ) -> Iterator[Watch]:
         """Watches these ids; open it before the rows are written, so that no outcome is missed."""
         watch = Watch(versions, patience)
-        places = [(key.tenant, key.platform, id_) for id_ in versions]
-        for place in places:
-            self._watches[place].add(watch)
+        self._register(watch, key, versions)
         self._by_log[key].add(watch)
         try:
             yield watch
         finally:
-            for place in places:
+            for id_ in watch.ids:
+                place = (key.tenant, key.platform, id_)
                 watches = self._watches[place]
                 watches.discard(watch)
                 if not watches:
@@ -90,6 +100,15 @@ class Bulletin:
             self._by_log[key].discard(watch)
             if not self._by_log[key]:
                 del self._by_log[key]
+
+    def watch_also(self, watch: Watch, key: LogKey, ids: Sequence[str]) -> None:
+        """Let a watch await these ids too, which were made a moment ago."""
+        watch.add(ids)
+        self._register(watch, key, ids)
+
+    def _register(self, watch: Watch, key: LogKey, ids: Iterable[str]) -> None:
+        for id_ in ids:
+            self._watches[key.tenant, key.platform, id_].add(watch)
 
     def post(self, key: LogKey, reports: Iterable[RowReport]) -> None:
         """Tells everybody who watches one of these rows."""

@@ -13,7 +13,7 @@ import structlog
 from msgspec.structs import replace
 
 from messagelog import compose
-from messagelog.compose import LogFormat, Pins
+from messagelog.compose import Known, LogFormat, Pins
 from messagelog.connectors import (
     Connector,
     ConnectorError,
@@ -26,7 +26,7 @@ from messagelog.connectors import (
     Session,
 )
 from messagelog.connectors.errors import Paced
-from messagelog.connectors.log import JournalView, SentBlocks
+from messagelog.connectors.log import ChangeForms, JournalView, SentBlocks
 from messagelog.core import errands
 from messagelog.core import payload as payloads
 from messagelog.core.asking import place_of
@@ -35,10 +35,16 @@ from messagelog.core.contacts import ContactMemory
 from messagelog.core.correspondents import NOBODY_MATCHED, Correspondents, Matched
 from messagelog.core.faults import fault_of, told_of
 from messagelog.core.metrics import Metrics
-from messagelog.core.settle import ConnectorBroke, NoLogId, NotPrepared, earlier_activities
+from messagelog.core.settle import (
+    ConnectorBroke,
+    NoLogId,
+    NothingToChange,
+    NotPrepared,
+    earlier_activities,
+)
 from messagelog.core.sides import decided, is_told, looked_up, needs_look_up, people_of
 from messagelog.storage import is_passing, scripts
-from messagelog.storage.rows import MessageRow
+from messagelog.storage.rows import MessageRow, RowState, is_change, message_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -60,8 +66,9 @@ class Prepared(msgspec.Struct, frozen=True):
     """A call that is ready to be made: the session it is made in and what the connector is given.
 
     `rows` are what it brings, `hashes` their entries' by row id. `fitting` is how many of the rows a new activity has
-    room for. `matched` is what the CRM said of a group's numbers, and `told` the rows' payloads (sealed) with that in
-    them, to be journalled before the call leaves.
+    room for. `change` are the texts of a call that changes a message, as far as they are ours. `matched` is what the
+    CRM said of a group's numbers, and `told` the rows' payloads (sealed) with that in them, to be journalled before the
+    call leaves.
     """
 
     session: Session
@@ -72,6 +79,12 @@ class Prepared(msgspec.Struct, frozen=True):
     fitting: int
     matched: Matched = NOBODY_MATCHED
     told: dict[str, bytes] = msgspec.field(default_factory=dict)
+    change: ChangeForms | None = None
+
+    @property
+    def activity(self) -> str:
+        """The CRM's id of the activity that it is for; empty for one that is to be made."""
+        return self.log.existing.third_party_log_id if self.log.existing is not None else ""
 
 
 class Caller:
@@ -130,6 +143,96 @@ class Caller:
             # A mistake in our own text, which this message shows: the others are logged all the same.
             _log.error("text_failed", log=log.key.conversation_log_id, error=told_of(error))
             raise NotPrepared(f"its text cannot be written: {told_of(error)}") from error
+
+    async def prepare_change(
+        self,
+        connector: Connector,
+        session: Session,
+        log: LogRow,
+        row: MessageRow,
+        *,
+        first_time: bool = False,
+    ) -> Prepared:
+        """Put together what the connector is given for a change of a logged message, in the message's own activity.
+
+        Raises `NothingToChange` where the message is logged nowhere, or its entry would read as it does.
+        """
+        content = payloads.opened(self._sealer, log.key, row)
+        message = await self._store.read(lambda: scripts.find_message(log.key, message_id_of(row.id)))
+        if message is None or message.state is not RowState.LOGGED or message.third_party_log_id is None:
+            raise NothingToChange
+        activity, matched = message.third_party_log_id, NOBODY_MATCHED
+        if content.conversation.is_group:
+            matched = await self._correspondents.matched(connector, session, log, [content])
+        told = self._told(log, [row], [content], matched) if first_time else {}
+        content = told.get(row.id, content)
+        journal = await self._journal_of_change(connector, log, activity)
+        try:
+            call = self._composed_change(session, log, row, content, journal, activity, matched)
+        except Exception as error:
+            _log.error("text_failed", log=log.key.conversation_log_id, error=told_of(error))
+            raise NotPrepared(f"its text cannot be written: {told_of(error)}") from error
+        texts = call.change.texts if call.change is not None else None
+        if texts is not None and (
+            texts.entry.hash == message.entry_hash or (connector.append_only and texts.line is None)
+        ):
+            raise NothingToChange
+        sealer = self._sealer
+        sealed = {id_: payloads.sealed(sealer, log.key, id_, each) for id_, each in told.items()}
+        return replace(call, told=sealed)
+
+    async def _journal_of_change(self, connector: Connector, log: LogRow, activity: str) -> JournalView:
+        """What the journal knows of an activity, which may be one that the log has gone on from."""
+        entries = await self._store.read(lambda: scripts.entries_of(log, activity))
+        measured = connector.append_only and activity == log.third_party_log_id
+        return JournalView(
+            known=_known(entries),
+            before=_counts(log.call_before),
+            appends=connector.append_only,
+            size=log.body_size if measured else None,
+        )
+
+    def _composed_change(  # noqa: PLR0917 - all that a call is made of
+        self,
+        session: Session,
+        log: LogRow,
+        row: MessageRow,
+        content: Payload,
+        journal: JournalView,
+        activity: str,
+        matched: Matched,
+    ) -> Prepared:
+        pins, key = read_pins(log.pins), self._sealer.entry_key
+        people = people_of(log, pins, [content])
+        change = None
+        if content.message is not None and pins.format is not LogFormat.CUSTOM:
+            texts = compose.compose_change(pins, people, content.message, content.conversation, key)
+            change = ChangeForms(texts, appends=journal.appends)
+        message_log = MessageLog(
+            contact=Contact(
+                id=log.contact_id,
+                name=log.contact_name,
+                type=log.contact_type,
+                phone_number=people.contact_phone,
+            ),
+            correspondents=matched.others,
+            messages=(),
+            thread=None,
+            conversation=content.conversation,
+            additional_submission={},
+            idempotency_key=idempotency_key(log, [row]),
+            existing=ExistingLog(activity),
+            pins=pins,
+            people=people,
+            key=key,
+            journal=journal,
+            changes=(self._message(content),),
+            change=change,
+        )
+        hashes = (
+            {} if change is None else {hash_.hex(): hash_ for hash_ in compose.change_hashes(change.texts)}
+        )
+        return Prepared(session, message_log, (row,), hashes, journal, 1, matched, change=change)
 
     def _composed(  # noqa: PLR0917 - all that a call is made of
         self,
@@ -299,12 +402,20 @@ class Caller:
         ):
             return view
         known = await self._store.read(lambda: scripts.entries_of(log))
-        return replace(view, known=known, before=_counts(log.call_before))
+        return replace(view, known=_known(known), before=_counts(log.call_before))
 
     def _message(self, content: Payload) -> LoggedMessage:
         if content.message is None:
             raise TypeError("a shared thread has no message of its own")
         return LoggedMessage(content.message, self._media.opener(content.rc_access_token))
+
+
+def _known(entries: Sequence[tuple[int, bytes, str]]) -> list[Known]:
+    """What the journal knows of an activity's texts: a message's entry, then the lines of its changes."""
+    return [
+        (at, hash_, message_id_of(id_) + compose.LINE_MARK if is_change(id_) else id_)
+        for at, hash_, id_ in sorted(entries, key=lambda each: (len(each[2]), each[2]))
+    ]
 
 
 def _after(log: LogRow, call: Prepared) -> JournalView:
@@ -324,7 +435,7 @@ def written_size(log: LogRow, call: Prepared) -> int:
     pins = read_pins(log.pins)
     if not call.journal.appends or pins.format is LogFormat.CUSTOM:
         return 0
-    if log.third_party_log_id is None:
+    if call.log.existing is None:
         return pins.measure.of(_body(call.log))
     # What stands between is a connector's own, and short.
     return (call.journal.size or 0) + pins.measure.of(call.log.text) + _BETWEEN
@@ -355,8 +466,11 @@ def idempotency_key(log: LogRow, rows: Sequence[MessageRow]) -> str:
     """
     key, call = log.key, "create"
     messages: list[str] = []
-    if log.third_party_log_id is not None:
+    if any(row.is_change for row in rows):
+        call = "change"
+    elif log.third_party_log_id is not None:
         call = "update"
+    if call != "create":
         messages = [f"{row.id if log.journal else key.shown(row.id)}@{row.version}" for row in rows]
     if not log.journal:  # as it was when it was begun, before a journal had an id
         parts = [call, key.tenant, key.platform, key.conversation_log_id, str(log.generation), *messages]

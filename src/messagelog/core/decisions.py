@@ -52,7 +52,8 @@ def retried(seen: Seen, *, not_in_crm: bool) -> Decision:
     `idempotency_key`: the old one may be answered with an activity that holds only the message that was lost.
     """
     log, rows, now = seen.log, seen.rows, seen.now
-    if log.state is LogState.PARKED and not not_in_crm:
+    in_doubt = log.state is LogState.PARKED or any(row.state is RowState.PARKED for row in rows)
+    if in_doubt and not not_in_crm:
         return Decision(refused=_PARKED)
     changes = tuple(_again(row) for row in rows if row.state in _RESTING)
     planned = any(change.state is RowState.PLANNED for change in changes)

@@ -16,6 +16,8 @@ from messagelog.core.settle import (
     Abilities,
     Finding,
     Settled,
+    changed,
+    dropped,
     earlier_activities,
     kept,
     recovered,
@@ -115,6 +117,8 @@ class Job(msgspec.Struct, frozen=True):
         Where a create with the same key was refused before, the CRM may have done that one, and have answered with
         its activity: an update then adds what is missing there.
         """
+        if self.log.call == "change":
+            return self._changed(call, third_party_log_id)
         settled = succeeded(
             self.log,
             self.rows,
@@ -128,6 +132,24 @@ class Job(msgspec.Struct, frozen=True):
         if self.log.call == "create" and asked_by_repeating and self.log.refusals:
             return unconfirmed(settled, self.log)
         return settled
+
+    def _changed(self, call: Prepared, activity: str) -> Settled:
+        """The CRM has a change, in the form that it was last given."""
+        is_line = call.change is not None and call.change.is_line
+        given = None if call.change is None else call.change.given
+        hash_ = None if given is None else given.hash
+        return changed(
+            self.log,
+            self.rows[0],
+            activity,
+            entry_hash=None if is_line else hash_,
+            line_hash=hash_ if is_line else None,
+            body_size=self.log.body_size if call.journal.size is None else written_size(self.log, call),
+        )
+
+    def dropped(self) -> Settled:
+        """A change that has no place in the CRM."""
+        return dropped(self.log, self.rows)
 
     def is_there(self, call: Prepared, hashes: Mapping[str, bytes]) -> Settled:
         """The activity was read, and holds what an update brought; `call` is the last one."""

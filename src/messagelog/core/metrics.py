@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from messagelog.connectors import ConnectorError
 from messagelog.core.pacing import Circuit
-from messagelog.storage.rows import RowState
+from messagelog.storage.rows import RowState, is_change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -70,6 +70,8 @@ class Metrics:
         """Counts what became of the messages of a call, once it is in the journal."""
         for change in changes:
             outcome = "retried" if change.state is RowState.PLANNED else str(change.state)
+            if change.state is RowState.LOGGED and is_change(change.id):
+                outcome = "changed"
             self._message(platform, outcome).inc()
 
     def count_login(self, platform: str, outcome: str) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
+from messagelog.compose import facts_of
 from messagelog.core.sides import Sides, forgotten, spelt
 from messagelog.messages import Conversation, LogRequest, Message, Thread
-from messagelog.storage.rows import NewRow
+from messagelog.storage.rows import NO_FACTS, Facts, NewRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,9 +60,18 @@ def sealed_rows(  # noqa: PLR0917 - all that a row is made of
             item.sent_at,
             item.version,
             sealed(sealer, key, item.id, _payload(request, contact, sides, item)),
+            known_facts(sealer, item.message),
         )
         for item in items
     )
+
+
+def known_facts(sealer: Sealer, message: Message | None) -> Facts:
+    """The facts of a message as its row keeps them; a shared thread has none: each snapshot has all of it."""
+    if message is None:
+        return NO_FACTS
+    at = message.last_modified_time or message.sent_at or 0
+    return Facts(facts_of(message, sealer.entry_key), at)
 
 
 def sealed(sealer: Sealer, key: LogKey, id_: str, payload: Payload) -> bytes:

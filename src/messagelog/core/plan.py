@@ -129,7 +129,8 @@ def next_step(*, takes_batches: bool, in_runs: bool = False) -> Planner:
     One step belongs to one user, since it is made in her session. The first message of a conversation log creates
     its activity, all others update it: `in_runs`, several updates with a call each are one step. After a refusal they
     go one by one, until one is taken; so they do after any trouble where each has its own call. So does what the
-    activity may hold already, and which is only made sure of: there is room for it, and may be none for more.
+    activity may hold already, and which is only made sure of: there is room for it, and may be none for more. A change
+    of a message has a call of its own: it may go to another activity than the log's present one.
     """
 
     def is_made_sure_of(log: LogRow, row: MessageRow) -> bool:
@@ -139,12 +140,14 @@ def next_step(*, takes_batches: bool, in_runs: bool = False) -> Planner:
         if not waiting:
             return None
         first = waiting[0]
+        if first.is_change:
+            return Step("change", first.user_id, (first,), first.version)
         rows = [first]
         call = "update" if log.third_party_log_id is not None else "create"
         together = takes_batches or (in_runs and call == "update" and not log.tries)
         if together and not log.shared and not log.refusals and not is_made_sure_of(log, first):
             for row in waiting[1:]:
-                if row.user_id != first.user_id or is_made_sure_of(log, row):
+                if row.user_id != first.user_id or row.is_change or is_made_sure_of(log, row):
                     break
                 rows.append(row)
         return Step(call, first.user_id, tuple(rows), first.version)

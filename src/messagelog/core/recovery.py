@@ -21,7 +21,14 @@ from messagelog.core import backoff
 from messagelog.core.calls import read_pins
 from messagelog.core.faults import fault_of
 from messagelog.core.payload import TextErased
-from messagelog.core.settle import Finding, Trouble, found_in_part, given_up, trouble_of
+from messagelog.core.settle import (
+    Finding,
+    NothingToChange,
+    Trouble,
+    found_in_part,
+    given_up,
+    trouble_of,
+)
 from messagelog.core.users import SignInNeeded
 from messagelog.storage import ClaimLost
 from messagelog.storage.rows import RowState
@@ -69,11 +76,13 @@ class Recovery:
             raise
         except ConnectorError as error:
             # To a colleague the activity may be hidden, and not gone.
-            if isinstance(error, NotFound) and job.log.call == "update" and job.asker is None:
+            if isinstance(error, NotFound) and job.log.call != "create" and job.asker is None:
                 return job.troubled(error)
             return job.undecided(error)
         except (SealBroken, TextErased):
             return job.recovered(Finding.NOBODY_KNOWS)
+        except NothingToChange:
+            return job.dropped()
         except Exception as error:  # noqa: BLE001 - whatever it is, its row says where
             return job.undecided(fault_of(error))
 
@@ -144,7 +153,9 @@ class Recovery:
                 return replace(job.recovered(Finding.NOBODY_KNOWS), error=error)
             return settled
 
-    async def _recovered_update(self, job: Job, calls: list[Prepared]) -> Settled:
+    async def _recovered_update(  # noqa: PLR0911 - a case for each way of finding out
+        self, job: Job, calls: list[Prepared]
+    ) -> Settled:
         if read_pins(job.log.pins).format is LogFormat.CUSTOM:  # nobody knows such a text but the connector
             return job.recovered(Finding.NOBODY_KNOWS)
         if not job.able.reads_back:
@@ -159,6 +170,11 @@ class Recovery:
             # It is counted and noted before such a call leaves, and a run ends before one: this one never left.
             return job.recovered(Finding.NOT_THERE)
         found = await self._caller.counted(job.connector, job.log, calls)
+        if job.log.call == "change":
+            is_there = calls[0].change is not None and calls[0].change.find_given(journal.beyond(found))
+            return (
+                job.succeeded(calls[0], calls[0].activity) if is_there else job.recovered(Finding.NOT_THERE)
+            )
         there = job.of(_standing(job.rows, hashes, journal.beyond(found)))
         if not there.rows:
             return job.recovered(Finding.NOT_THERE)

@@ -14,7 +14,7 @@ import uuid
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from msgspec.structs import replace
@@ -49,7 +49,7 @@ from messagelog.storage import StoreUnavailable, is_passing, scripts
 from messagelog.storage.rows import LogKey, RowReport, RowState, Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 
     from messagelog.connectors import Connector
     from messagelog.core.calls import Caller
@@ -196,7 +196,7 @@ class Runtime:
         if seen.contact_id == CREATE_NEW_CONTACT:
             return None
         key = LogKey(user.tenant, user.platform, seen.conversation_log_id)
-        known = await self.store.read(lambda: scripts.look_up(key, seen.message_ids))
+        known = await self.store.read(lambda: scripts.look_at_plain(key, seen.message_ids))
         return None if known.unlogged or known.contact_id != seen.contact_id else nothing_to_do()
 
     async def submit(self, user: User, request: LogRequest) -> Answer:
@@ -297,23 +297,22 @@ class Runtime:
         holder = submission.holder(known)
         if holder is not None:
             return submission.held_by(holder)
-        wanted = submission.wanted(known)
-        if not wanted:
+        wanted, changed = submission.wanted(known), submission.changes(known)
+        here = changed.pop(key.client_log_id, [])
+        if self._stopping and (wanted or here or changed):
+            raise Stopping
+        for client_log_id, items in changed.items():
+            elsewhere = replace(submission.plan, key=key._replace(client_log_id=client_log_id))
+            await self._shield(self._accept_changes(replace(submission, plan=elsewhere), items))
+        if not wanted and not here:
             if known.contact_id is None and (other := await self._other_holder(submission)):
                 return submission.held_by(other)
             return submission.nothing_wanted()
-        if self._stopping:
-            raise Stopping
         versions = {item.id: item.version for item in wanted}
         loop = asyncio.get_running_loop()
         watching = self._bulletin.watching(key, versions, lambda: until - loop.time())
         with self._held(submission), watching as watch:
-            # Shielded: a claim that was won must be worked on, even when the client has gone away.
-            accepting = asyncio.create_task(self._accepted(submission, wanted))
-            self._accepting.add(accepting)
-            accepting.add_done_callback(self._accepting.discard)
-            accepting.add_done_callback(_not_silent)
-            acceptance = await asyncio.shield(accepting)
+            acceptance = await self._shield(self._accepted(submission, [*wanted, *here], watch))
             if acceptance.held_by is not None:
                 return submission.held_by(acceptance.held_by)
             for id_ in acceptance.twins:  # somebody was faster, in the contact's other kind of log
@@ -323,13 +322,29 @@ class Runtime:
                 await self._asked(key, watch.open_ids, last)
             await self._waited(key, watch, until, last)
             calling = key in self._working and not self._worker.is_saving(key) and not self._stopping
-        return submission.answer(wanted, watch.reports, known, calling=calling)
+        return submission.answer(wanted, acceptance.changes, watch.reports, known, calling=calling)
+
+    async def _shield(self, accepting: Coroutine[Any, Any, Acceptance]) -> Acceptance:
+        """Accept to the end, whatever becomes of the client: a claim that was won must be worked on."""
+        task = asyncio.create_task(accepting)
+        self._accepting.add(task)
+        task.add_done_callback(self._accepting.discard)
+        task.add_done_callback(_not_silent)
+        return await asyncio.shield(task)
+
+    async def _accept_changes(self, submission: Submission, items: Sequence[Item]) -> Acceptance:
+        """Accept changes of messages that are in another log than the request names; no request waits for those."""
+        with self._bulletin.watching(submission.plan.key, {}) as watch:
+            return await self._accepted(submission, items, watch)
 
     async def _looked_up(self, submission: Submission) -> tuple[Submission, LookUp]:
         """What the journal knows of a request, and the request as that of the log that its day has already."""
         plan, ids = submission.plan, submission.ids
         window = window_of(plan)
-        known = await self.store.read(lambda: scripts.look_around(plan.key, ids, plan.contact_id, window))
+        with_facts = submission.has_facts
+        known = await self.store.read(
+            lambda: scripts.look_around(plan.key, ids, plan.contact_id, window, with_facts=with_facts)
+        )
         day, known = joined(plan, known, day_in(zone_of(submission.locale.zone)))
         if day is plan:
             return submission, known
@@ -355,13 +370,14 @@ class Runtime:
             if not held:
                 self._submissions.pop(submission.plan.key, None)
 
-    async def _accepted(self, submission: Submission, wanted: Sequence[Item]) -> Acceptance:
+    async def _accepted(self, submission: Submission, wanted: Sequence[Item], watch: Watch) -> Acceptance:
         work = submission.work(wanted)
         way = self._way(submission.connector)
         self._live_until[work.key] = asyncio.get_running_loop().time() + self.times.answer
         acceptance = await self.store.write(
             lambda: scripts.accept(work, way.planner, way.terms), locks=work.locks
         )
+        self._bulletin.watch_also(watch, work.key, acceptance.changes)
         if acceptance.claim is not None:
             self._start(work.key, acceptance.claim)
         elif acceptance.due_ms is not None:

@@ -32,7 +32,15 @@ from messagelog.connectors.log import SentBlocks
 from messagelog.core import backoff
 from messagelog.core.backoff import COUNTED, Retry
 from messagelog.core.faults import Interrupted, ServerFault
-from messagelog.storage.rows import LogRow, LogState, MessageRow, RowChange, RowState, WaitingChange
+from messagelog.storage.rows import (
+    LogRow,
+    LogState,
+    MessageRow,
+    RowChange,
+    RowState,
+    WaitingChange,
+    message_id_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,12 +122,19 @@ class NoLogId(OutcomeUnknown):
     """A create that answered without an id: there may be an activity that nothing can be added to."""
 
 
+class NothingToChange(Exception):
+    """What has changed of a message has no place in the CRM, or is there already: no call is made.
+
+    The message is not logged any more, its activity is gone, or its entry would read as it does.
+    """
+
+
 class Settled(msgspec.Struct, frozen=True):
     """What is to be journalled: the log's new values, its rows' changes, and when to go on (None: at once).
 
     `anew` says that the activity is gone: all that the waiting requests hold of it is to be planned again.
     `signed_out` says that the CRM refused the credentials of the user who was called for. `error` is what the call
-    ended with.
+    ended with. `entry` is a message's id, and the hash of the entry that a change has put in its place.
     """
 
     log: LogRow
@@ -129,6 +144,29 @@ class Settled(msgspec.Struct, frozen=True):
     anew: bool = False
     signed_out: bool = False
     error: ConnectorError | None = None
+    entry: tuple[str, bytes] | None = None
+
+
+def changed(
+    log: LogRow,
+    row: MessageRow,
+    activity: str,
+    *,
+    entry_hash: bytes | None,
+    line_hash: bytes | None,
+    body_size: int,
+) -> Settled:
+    """A change of a logged message is in the CRM: as its entry, or as a line of its own."""
+    change = RowChange(row.id, RowState.LOGGED, None, activity, line_hash, erase=True)
+    after = replace(log, reason=None, tries=0, asks=0, body_size=body_size)
+    entry = None if entry_hash is None else (message_id_of(row.id), entry_hash)
+    return Settled(after, (change,), entry=entry)
+
+
+def dropped(log: LogRow, rows: Sequence[MessageRow]) -> Settled:
+    """A change has no place in the CRM, or none is needed: it is done, in no activity."""
+    changes = tuple(RowChange(row.id, RowState.LOGGED, erase=True) for row in rows)
+    return Settled(replace(log, reason=None, tries=0, asks=0), changes)
 
 
 def succeeded(  # noqa: PLR0917 - all that a call brings about
@@ -175,7 +213,7 @@ def unconfirmed(settled: Settled, log: LogRow) -> Settled:
     return replace(settled, log=replace(settled.log, version=log.version), changes=changes)
 
 
-def troubled(  # noqa: PLR0911 - a case for each type of error
+def troubled(  # noqa: C901, PLR0911 - a case for each type of error
     log: LogRow,
     rows: Sequence[MessageRow],
     error: ConnectorError,
@@ -198,6 +236,8 @@ def troubled(  # noqa: PLR0911 - a case for each type of error
             return _later(log, rows, Trouble.UNAVAILABLE, error, luck, retry)
         case AuthExpired():
             return _not_accepted(log, rows, error, able, luck)
+        case BodyFull() | NotFound() if log.call == "change" and _has_no_place(log, error, able):
+            return dropped(log, rows)
         case BodyFull():
             return _no_room(log, rows, error)
         case NotFound() if log.call == "update" and may_recreate and _is_gone(log, error, able):
@@ -247,6 +287,11 @@ def _is_gone(log: LogRow, error: NotFound, able: Abilities) -> bool:
     """Whether a missing activity was deleted, rather than hidden from a user who did not create it."""
     gone = able.not_found_means_gone if error.gone is None else error.gone
     return gone or (error.gone is None and log.call_user == log.created_by)
+
+
+def _has_no_place(log: LogRow, error: BodyFull | NotFound, able: Abilities) -> bool:
+    """Whether a change cannot be told of: its activity is gone, or has no room even for a short line."""
+    return isinstance(error, BodyFull) or _is_gone(log, error, able)
 
 
 class Finding(enum.Enum):
@@ -520,8 +565,11 @@ def _rejected(
 def _refused(log: LogRow, rows: Sequence[MessageRow], reason: str) -> Settled:
     """What one message holds was refused, so those behind it pass, unless it is the same with each of them.
 
-    Of several in one call nobody knows which: they are sent again one by one (`next_step` sees the refusal).
+    Of several in one call nobody knows which: they are sent again one by one (`next_step` sees the refusal). The
+    refusal of a change says nothing of the messages behind it.
     """
+    if log.call == "change":
+        return _failed(log, rows, reason, behind=False)
     refusals = log.refusals + 1
     if refusals >= _REFUSALS:
         return _failed(replace(log, refusals=0), rows, reason, behind=True)
@@ -587,14 +635,17 @@ def _gone(log: LogRow, rows: Sequence[MessageRow]) -> Settled:
 def _failed(log: LogRow, rows: Sequence[MessageRow], reason: str, *, behind: bool) -> Settled:
     changes = tuple(RowChange(row.id, RowState.FAILED, reason) for row in rows)
     waiting = None
-    if behind and log.call_user is not None:
+    if behind and log.call != "change" and log.call_user is not None:
         text = f"{Trouble.BEHIND}: one before it was not logged ({reason})"
         waiting = WaitingChange(log.call_user, RowState.FAILED, text)
     return Settled(replace(log, reason=reason, tries=0), changes, waiting)
 
 
 def _parked(log: LogRow, rows: Sequence[MessageRow], reason: str, id_: str | None = None) -> Settled:
+    """Nobody but a person can tell. A change is parked alone: the messages of its log go on."""
     changes = tuple(RowChange(row.id, RowState.PARKED, reason, id_) for row in rows)
+    if log.call == "change":
+        return Settled(replace(log, reason=None, tries=0, asks=0), changes)
     return Settled(replace(log, state=LogState.PARKED, reason=reason), changes, _behind_parked(reason))
 
 

@@ -19,7 +19,7 @@ from messagelog.core.calls import (
 from messagelog.core.faults import fault_of, told_of
 from messagelog.core.outages import write_over_outage
 from messagelog.core.payload import TextErased
-from messagelog.core.settle import ConnectorBroke, NotPrepared, followed
+from messagelog.core.settle import ConnectorBroke, NothingToChange, NotPrepared, followed
 from messagelog.core.users import SignInNeeded
 from messagelog.storage import ClaimLost, scripts
 from messagelog.storage.sealing import SealBroken
@@ -69,6 +69,8 @@ class Steps:
             return job.first.troubled(_harmless(error))
         except (SealBroken, TextErased) as error:
             return job.first.troubled(Rejected(f"the stored text cannot be read: {error}"))
+        except NothingToChange:
+            return job.dropped()
         except ClaimLost:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is: nothing was sent, and its row says where
@@ -111,7 +113,7 @@ class Steps:
                 id_ = await self._caller.create(job.connector, call)
             else:
                 await self._caller.update(job.connector, call)
-                id_ = job.log.third_party_log_id or ""
+                id_ = call.log.existing.third_party_log_id if call.log.existing is not None else ""
         except ConnectorError:
             raise
         except Exception as error:
@@ -150,6 +152,9 @@ class Steps:
         try:
             session = await self._session(job)
             job.course.credentials = session.sealed
+            if job.log.call == "change":
+                given_change = (job.connector, session, job.log, job.rows[0])
+                return await self._caller.prepare_change(*given_change, first_time=first_time)
             given = (job.connector, session, job.log, job.rows)
             return await self._caller.prepare(*given, linked=linked, first_time=first_time)
         except ConnectorError as error:
@@ -189,7 +194,7 @@ class Steps:
         if log.shared:
             noted = replace(log, blocks=blocks_noted(call), call_before=NOTHING_COUNTED)
             return await self.note(job.about(noted)), calls
-        if log.call != "update" or not job.able.reads_back or not ambiguous(call):
+        if log.call == "create" or not job.able.reads_back or not ambiguous(call):
             return job, calls
         before = await self._caller.counted(job.connector, log, [call])
         job = await self.note(job.about(replace(log, call_before=counts_noted(before))))

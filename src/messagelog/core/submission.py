@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from messagelog.compose import Pins
+from messagelog.compose import LogFormat, Pins
 from messagelog.connectors import Connector
-from messagelog.core.answer import Answer, answer, nothing_to_do, nothing_to_log, refusal
+from messagelog.core.answer import Answer, answer, nothing_to_do, nothing_to_log, refusal, with_changes
 from messagelog.core.calls import write_pins
 from messagelog.core.contacts import ChosenContact
 from messagelog.core.numbers import MOST_FORMATS
-from messagelog.core.payload import sealed_rows
+from messagelog.core.payload import known_facts, sealed_rows
 from messagelog.core.plan import RequestPlan
 from messagelog.core.sides import Sides
 from messagelog.core.user_settings import Locale
@@ -57,6 +57,22 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
                 return [item for item in self.plan.items if item.thread is None or not item.thread.is_empty]
             return [item for item in self.plan.items if item.version > known.version]
         return [item for item in self.plan.items if item.id in known.unlogged]
+
+    def changes(self, known: LookUp) -> dict[str, list[Item]]:
+        """What has changed of the messages that are logged, by the `client_log_id` of the log that they are in."""
+        found: dict[str, list[Item]] = {}
+        if not self.connector.takes_changes and self.connector.log_format is LogFormat.CUSTOM:
+            return found
+        items = {item.id: item for item in self.plan.items}
+        for each in known.facts:
+            if known_facts(self.sealer, items[each.id].message).advance(each.facts):
+                found.setdefault(each.client_log_id, []).append(items[each.id])
+        return found
+
+    @property
+    def has_facts(self) -> bool:
+        """Whether one of its records says something that may have changed since it was logged."""
+        return any(known_facts(self.sealer, item.message).told for item in self.plan.items)
 
     def holder(self, known: LookUp) -> tuple[str, str] | None:
         """Another contact (id, name) that already holds the conversation log."""
@@ -123,12 +139,25 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
         return all(item.thread is not None and item.thread.is_empty for item in self.plan.items)
 
     def answer(
-        self, wanted: Sequence[Item], reports: Mapping[str, RowReport], known: LookUp, *, calling: bool
+        self,
+        wanted: Sequence[Item],
+        changes: Sequence[str],
+        reports: Mapping[str, RowReport],
+        known: LookUp,
+        *,
+        calling: bool,
     ) -> Answer:
         """What became of the wanted items. A newer snapshot of a thread that is logged brings no new log id.
 
-        `calling` as for `answer.answer`.
+        `changes` are the ids of the rows for what has changed of logged messages: these stay logged. `calling` as for
+        `answer.answer`.
         """
+        given = self._answer_wanted(wanted, reports, known, calling=calling) if wanted else None
+        return with_changes(given, changes, reports, crm=self._crm)
+
+    def _answer_wanted(
+        self, wanted: Sequence[Item], reports: Mapping[str, RowReport], known: LookUp, *, calling: bool
+    ) -> Answer:
         key, refused = self.plan.key, len(self.plan.refused)
         fresh = frozenset[str]() if key.shared and known.linked else None
         ids = [item.id for item in wanted]

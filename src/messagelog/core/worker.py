@@ -18,7 +18,7 @@ from messagelog.core.outages import write_over_outage
 from messagelog.core.recovery import Recovery
 from messagelog.core.settle import Settled, Trouble, trouble_of
 from messagelog.storage import ClaimLost, StoreUnavailable, is_passing, scripts
-from messagelog.storage.rows import Pause, RowChange, RowReport, RowState
+from messagelog.storage.rows import Pause, RowChange, RowReport, RowState, is_change, message_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -162,6 +162,7 @@ class Worker:
                     wait_ms=settled.wait_ms,
                     pause=pause,
                     attempt=attempt,
+                    entry=settled.entry,
                 ),
                 locks=(key,) if pause is None else (),
                 seconds=job.terms.lease_ms / 1000,
@@ -235,7 +236,11 @@ def _log_trouble(settled: Settled) -> None:
         waits = change.state is RowState.UNKNOWN and reason is Trouble.SIGN_IN
         if waits or change.state in _IN_TROUBLE:
             state = RowState.WAITING if waits else change.state
-            _log.warning("message_not_logged", **where, message=change.id, state=state, reason=reason)
+            told = {**where, "message": message_id_of(change.id), "state": state, "reason": reason}
+            if is_change(change.id):
+                _log.warning("change_not_logged", **told)
+            else:
+                _log.warning("message_not_logged", **told)
     behind = settled.waiting
     if behind is not None:
         _log.warning("messages_behind", **where, state=behind.state, reason=trouble_of(behind.reason))

@@ -4,6 +4,8 @@ The client sends the whole day of a conversation again and again, and mostly all
 takes the ids alone, which is a fraction of the work of reading it all.
 """
 
+from typing import Final
+
 import msgspec
 
 from messagelog.messages.fields import identifier
@@ -21,6 +23,11 @@ class Glance(msgspec.Struct, frozen=True, kw_only=True):
     message_ids: tuple[str, ...]
 
 
+_SAYS_NOTHING: Final = frozenset({None, "Queued", "Sent", "Delivered", "Received"})
+"""Statuses of a message whose entry does not mention it."""
+_DELIVERY_TO_ONE: Final = (b'"messageStatus"', b'rrorCode"')
+
+
 class _Party(msgspec.Struct, frozen=True):
     pass
 
@@ -29,6 +36,18 @@ class _Message(msgspec.Struct, frozen=True):
     id: str | int
     type: str  # what has none may be an id without anything
     availability: str | None = None
+    status: str | None = msgspec.field(name="messageStatus", default=None)
+    error_code: str | None = msgspec.field(name="deliveryErrorCode", default=None)
+    transcript: str | None = None
+    to: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def may_have_facts(self) -> bool:
+        """Whether it may say something that is otherwise later: why it did not arrive, what the caller said."""
+        if self.status not in _SAYS_NOTHING or self.transcript or (self.status is None and self.error_code):
+            return True
+        to = bytes(self.to)
+        return any(key in to for key in _DELIVERY_TO_ONE)
 
 
 class _Info(msgspec.Struct, frozen=True):
@@ -55,8 +74,8 @@ _decoder = msgspec.json.Decoder(_Body)
 def glance(body: bytes) -> Glance | None:
     """What a body brings, where it is an ordinary conversation of several messages; None for whatever else it is.
 
-    Groups, shared threads, selected messages and anything odd are left to `parse_log_request`, which tells what is
-    wrong with them.
+    Groups, shared threads, selected messages, messages whose records may have changed, and anything odd are left to
+    `parse_log_request`, which tells what is wrong with them.
     """
     try:
         seen = _decoder.decode(body)
@@ -64,6 +83,8 @@ def glance(body: bytes) -> Glance | None:
         whole = info.selected is msgspec.UNSET and seen.selected is msgspec.UNSET
         ordinary = whole and len(info.correspondents) == 1 and info.owner is msgspec.UNSET
         if not ordinary or not _LEAST_MESSAGES <= len(info.messages) <= MOST_MESSAGES:
+            return None
+        if any(message.may_have_facts for message in info.messages):
             return None
         ids = {identifier(each.id, "id"): each.availability for each in reversed(info.messages)}
         left = [id_ for id_, availability in reversed(ids.items()) if not is_gone(availability)]

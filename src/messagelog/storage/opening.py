@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from messagelog.storage.port import CheckedStore
 
-SCHEMA_VERSION: Final = "0014"
+SCHEMA_VERSION: Final = "0015"
 """The newest migration."""
 
 _SQLITE: Final = "sqlite:///"

@@ -5,10 +5,28 @@ from __future__ import annotations
 import enum
 import uuid
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
+
+_CHANGE: Final = "\x1f"
+"""Stands between a message's id and the number of its change. An id of a client's never holds a control character."""
+
+
+def change_id(message_id: str, number: int) -> str:
+    """Return the id of the row for a message's change: `number` counts the changes of this message from 1."""
+    return f"{message_id}{_CHANGE}{number}"
+
+
+def message_id_of(row_id: str) -> str:
+    """Return the id of the message that a row is about; a change's row has another id than its message's."""
+    return row_id.partition(_CHANGE)[0]
+
+
+def is_change(row_id: str) -> bool:
+    """Return whether this is the id of a change's row."""
+    return _CHANGE in row_id
 
 
 class LogKey(NamedTuple):
@@ -37,7 +55,11 @@ class LogKey(NamedTuple):
         return self.shown(self.client_log_id)
 
     def shown(self, id_: str) -> str:
-        """An id of this log, or of one of its messages, as people see it: of a group, with the contact behind it."""
+        """An id of this log, or of one of its messages, as people see it: of a group, with the contact behind it.
+
+        A change is shown as the message that it is about.
+        """
+        id_ = message_id_of(id_)
         return f"{id_}-{self.group_contact_id}" if self.group_contact_id else id_
 
     def row(self, id_: str) -> tuple[str | bool, ...]:
@@ -124,6 +146,34 @@ class LogRow(msgspec.Struct):
         return replace(self, call=None, call_user=None, call_version=0, call_before=None, asks=0)
 
 
+class Facts(msgspec.Struct, frozen=True):
+    """What a message's record says that may be different later: why it did not arrive, and its transcript.
+
+    `told` is None where it says neither; else the kinds of fact and a keyed hash, as `failed:1f0a…` or
+    `transcript:9c…`. `at` is when the record was last modified (epoch ms), 0 where that is unknown.
+    """
+
+    told: str | None = None
+    at: int = 0
+
+    def advance(self, known: Facts) -> bool:
+        """Return whether these facts are newer than the known ones, and not the same.
+
+        Of two records of one time the one that says more is the later. A transcript is never taken back.
+        """
+        if self.told == known.told or self.at < known.at or known.kinds - self.kinds >= {"transcript"}:
+            return False
+        return self.at > known.at or self.kinds > known.kinds
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """`failed` and `transcript`, as far as there is such a fact."""
+        return frozenset() if self.told is None else frozenset(self.told.partition(":")[0].split("+"))
+
+
+NO_FACTS = Facts()
+
+
 class NewRow(msgspec.Struct, frozen=True):
     """A message (or the snapshot of a shared thread) that a request wants logged; `payload` is sealed.
 
@@ -134,10 +184,15 @@ class NewRow(msgspec.Struct, frozen=True):
     sent_at: int
     version: int
     payload: bytes
+    facts: Facts = NO_FACTS
 
 
 class MessageRow(msgspec.Struct, frozen=True):
-    """One `messageLogs` row: a message and the activity that holds it."""
+    """One `messageLogs` row: a message and the activity that holds it; or a change of a message.
+
+    `facts` and `facts_at` are what was last known of the message's facts, None where it was logged before they were
+    kept; `changes` how often they have changed. The number of a change is its `version`.
+    """
 
     id: str
     conversation_id: str
@@ -152,6 +207,19 @@ class MessageRow(msgspec.Struct, frozen=True):
     created_at: int
     updated_at: int
     payload: bytes | None
+    facts: str | None = None
+    facts_at: int | None = None
+    changes: int = 0
+
+    @property
+    def known_facts(self) -> Facts:
+        """What the journal knows of the message's facts: nothing, where it was logged before they were kept."""
+        return Facts(self.facts, self.facts_at or 0)
+
+    @property
+    def is_change(self) -> bool:
+        """Whether it is a change of a message rather than the message."""
+        return is_change(self.id)
 
 
 class RowChange(msgspec.Struct, frozen=True):
@@ -206,7 +274,7 @@ class Pause(msgspec.Struct, frozen=True):
 class Step(msgspec.Struct, frozen=True):
     """The next call to a CRM: these rows, in this order, in this user's session."""
 
-    call: str  # "create" | "update"
+    call: str  # "create" | "update" | "change"
     user_id: str
     rows: tuple[MessageRow, ...]
     version: int = 0
@@ -299,7 +367,8 @@ class DayLog(msgspec.Struct, frozen=True):
 class LookUp(msgspec.Struct, frozen=True):
     """What the journal knows of a request: the ids that are not logged, and the conversation log if there is one.
 
-    Where there is none, `days` are the other logs of the conversation with messages of about the same time.
+    Where there is none, `days` are the other logs of the conversation with messages of about the same time. `facts` are
+    those of the messages that are logged and may have changed.
     """
 
     unlogged: frozenset[str]
@@ -309,6 +378,15 @@ class LookUp(msgspec.Struct, frozen=True):
     state: LogState = LogState.OPEN
     linked: bool = False
     days: tuple[DayLog, ...] = ()
+    facts: tuple[KnownFacts, ...] = ()
+
+
+class KnownFacts(msgspec.Struct, frozen=True):
+    """What the journal knows of a logged message's facts, and in which conversation log it is."""
+
+    id: str
+    client_log_id: str
+    facts: Facts
 
 
 class Acceptance(msgspec.Struct, frozen=True):
@@ -316,13 +394,15 @@ class Acceptance(msgspec.Struct, frozen=True):
 
     `held_by` (id, name) is set when the conversation log belongs to another contact: nothing was written then.
     `due_ms` is how long the log waits for its next retry, where nobody works on it. `twins` are the ids that the same
-    contact's other kind of log has: they are left out.
+    contact's other kind of log has: they are left out. `changes` are the ids of the rows that were made for changes of
+    messages.
     """
 
     claim: Claim | None = None
     held_by: tuple[str, str] | None = None
     due_ms: int | None = None
     twins: frozenset[str] = frozenset()
+    changes: tuple[str, ...] = ()
 
 
 class RowReport(msgspec.Struct, frozen=True):

@@ -20,10 +20,12 @@ from messagelog.storage.rows import (
     MessageRow,
     RowChange,
     RowState,
+    change_id,
 )
 from messagelog.storage.scripts.asking import Do, Fetch, Together
 from messagelog.storage.scripts.inbox import attempted
 from messagelog.storage.scripts.values import (
+    advance_params,
     anew_params,
     change_params,
     key_params,
@@ -104,18 +106,24 @@ def _accepted_next(  # noqa: PLR0917 - what the first look at the log has found
         if log.third_party_log_id or log.earlier or log.due_at is not None or log.state is LogState.PARKED:
             return Acceptance(held_by=(log.contact_id, log.contact_name))
         log = _repointed(log, work)
-    fresh, again = _accepted(work, (yield from _wanted(work, known)), log, known)
+    wanted = yield from _wanted(work, known)
+    fresh, again = _accepted(work, wanted, log, known)
+    changes, advanced = _changed(work, wanted, log, known)
+    fresh += changes
+    made = tuple(row.id for row in changes)
     early = _waits_for_crm(log, now, terms)
     free = log.state is LogState.OPEN and (log.due_at is None or log.due_at <= now or early)
     if not free or log.call is not None:
-        yield Together(*_written(log, fresh, again))
+        yield Together(*_written(log, fresh, again), advanced)
         if free:
-            return Acceptance(claim=(yield from _recovery(log, now, terms, work.user_id, early=early)))
-        return Acceptance(due_ms=None if log.due_at is None or log.owner is not None else log.due_at - now)
+            claim = yield from _recovery(log, now, terms, work.user_id, early=early)
+            return Acceptance(claim=claim, changes=made)
+        due_ms = None if log.due_at is None or log.owner is not None else log.due_at - now
+        return Acceptance(due_ms=due_ms, changes=made)
     step = planner(log, _oldest([*map(row_from, waiting), *fresh, *again], terms.batch))
     begun = _freed(log) if step is None else _begun(log, step, now, terms)
-    yield Together(*_written(log, fresh, again, step), Do("save_log", [log_params(begun)]))
-    return Acceptance(claim=None if step is None else Claim(begun, step, early=early))
+    yield Together(*_written(log, fresh, again, step), advanced, Do("save_log", [log_params(begun)]))
+    return Acceptance(claim=None if step is None else Claim(begun, step, early=early), changes=made)
 
 
 def _accepted_first(
@@ -155,6 +163,7 @@ def save(
     wait_ms: int | None = None,
     pause: Pause | None = None,
     attempt: Attempt | None = None,
+    entry: tuple[str, bytes] | None = None,
 ) -> Script[Claim | None]:
     """Journals what a claim's call came to, and begins the next step or lets the claim go.
 
@@ -163,7 +172,8 @@ def save(
     becomes of the rows that were planned before. With `wait_ms` the claim is let go and taken up again after that
     time; a parked log is let go for good. `pause` says whose credentials were refused: if she has others by now,
     nothing waits for her. It locks the user, so such a `save` needs a transaction of its own. `attempt` is
-    the call, when it came to nothing.
+    the call, when it came to nothing. `entry` is a logged message's id, and the hash of the entry that a change has put
+    in the place of its first one.
     """
     paused = pause is not None and (yield from _paused(log.key, pause))
     if pause is not None and not paused:
@@ -175,6 +185,7 @@ def save(
         Do("change_row", [change_params(log, change, whose) for change in changes]),
         *_waiting_changed(log.key, waiting),
         *attempted(log, attempt),
+        *([] if entry is None else [_rehashed(log.key, *entry)]),
         _waiting(log.key, terms),
     )
     held = _held(log, locked)
@@ -364,6 +375,10 @@ def _called(key: LogKey, ids: Iterable[str]) -> Do:
     return Do("call_rows", [{**key_params(key), "ids": list(ids)}])
 
 
+def _rehashed(key: LogKey, id_: str, entry_hash: bytes) -> Do:
+    return Do("rehash_row", [{**key_params(key), "id": id_, "entry_hash": entry_hash}])
+
+
 def _waiting_changed(key: LogKey, waiting: WaitingChange | None) -> tuple[Do, ...]:
     if waiting is None:
         return ()
@@ -398,6 +413,32 @@ def _accepted(
         elif _starts_again(old, row, log, work.user_id):
             again.append(_message_row(work, row, state, reason))
     return fresh, again
+
+
+def _changed(
+    work: NewWork, wanted: Iterable[NewRow], log: LogRow, known: Mapping[str, MessageRow]
+) -> tuple[list[MessageRow], Do]:
+    """A row for each message of the log whose facts have advanced, and the statement that keeps the newer facts.
+
+    Not for a thread, whose snapshot has all of it, nor for a message that failed, which is sent with its newest text.
+    """
+    changes, advanced = [], []
+    for row in wanted:
+        old = known.get(row.id)
+        if old is None or log.shared or old.client_log_id != log.key.client_log_id:
+            continue
+        if old.state is RowState.FAILED or _starts_again(old, row, log, work.user_id):
+            continue
+        if row.facts.advance(old.known_facts):
+            number = old.changes + 1
+            # It follows its message, whatever becomes of that one.
+            changed = replace(row, id=change_id(row.id, number), version=number, sent_at=old.sent_at)
+            state, reason = RowState.PLANNED, None
+            if log.state is LogState.PARKED:
+                state, reason = RowState.PARKED, f"behind: one before it is parked ({log.reason})"
+            changes.append(_message_row(work, changed, state, reason))
+            advanced.append(advance_params(log.key, old, row.facts))
+    return changes, Do("advance_row", advanced)
 
 
 def _in_its_place(work: NewWork, row: NewRow, old: MessageRow, log: LogRow) -> MessageRow:
@@ -457,6 +498,8 @@ def _message_row(work: NewWork, row: NewRow, state: RowState, reason: str | None
         created_at=0,
         updated_at=0,
         payload=row.payload,
+        facts=row.facts.told,
+        facts_at=row.facts.at,
     )
 
 

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from messagelog.storage.rows import DayLog, Link, LogState, LogSummary, LookUp, OpenCount, RowReport, RowState
+from messagelog.storage.rows import (
+    DayLog,
+    Facts,
+    KnownFacts,
+    Link,
+    LogState,
+    LogSummary,
+    LookUp,
+    OpenCount,
+    RowReport,
+    RowState,
+)
 from messagelog.storage.scripts.asking import Fetch, Together
 from messagelog.storage.scripts.clock import LONGEST_DELAY_MS
 from messagelog.storage.scripts.values import (
@@ -30,25 +41,36 @@ def look_up(key: LogKey, ids: Sequence[str]) -> Script[LookUp]:
     return _look_up((yield Fetch("look_up", {**key_params(key), "ids": ids})))
 
 
-def look_around(key: LogKey, ids: Sequence[str], contact_id: str, window: Window | None) -> Script[LookUp]:
+def look_at_plain(key: LogKey, ids: Sequence[str]) -> Script[LookUp]:
+    """The same of messages whose records say nothing that may change; what has facts counts as not logged."""
+    return _look_up((yield Fetch("look_at_plain", {**key_params(key), "ids": ids})))
+
+
+def look_around(
+    key: LogKey, ids: Sequence[str], contact_id: str, window: Window | None, *, with_facts: bool
+) -> Script[LookUp]:
     """The same, and what is logged elsewhere: for the same contact in its other kind of log, it is logged.
 
-    In the `window` the conversation's other logs are looked for, where this one is not there.
+    In the `window` the conversation's other logs are looked for, where this one is not there. `with_facts` says that
+    some of the records have facts: what is known of the facts of all messages is looked up then.
     """
+    listed = [] if key.shared else ids
     asked = [
         Fetch("look_up", {**key_params(key), "ids": ids}),
-        Fetch("twins", twin_params(key, contact_id, [] if key.shared else ids)),
+        Fetch("twins", twin_params(key, contact_id, listed)),
+        Fetch("find_facts", {**key_params(key), "ids": listed, "every": with_facts}),
     ]
     if window is not None:
         conversation_id, since, until = window
         place = {**key_params(key), "conversation": conversation_id, "since": since, "until": until}
         asked.append(Fetch("logs_of_days", place))
-    rows, twins, *days = yield Together(*asked)
+    rows, twins, facts, *days = yield Together(*asked)
     known = _look_up(rows)
     return replace(
         known,
         unlogged=known.unlogged.difference(id_ for (id_,) in twins),
         days=tuple(map(_day_log, days[0])) if days else (),
+        facts=tuple(KnownFacts(id_, log, Facts(told, at or 0)) for id_, log, told, at in facts),
     )
 
 
@@ -88,11 +110,18 @@ def find_links(tenant: str, platform: str, ids: Sequence[str]) -> Script[list[Li
     return [Link(*row) for row in rows]
 
 
-def entries_of(log: LogRow) -> Script[list[tuple[int, bytes, str]]]:
-    """Time, hash and message id of every entry that the log's activity holds by the journal."""
-    params = {**key_params(log.key), "third_party_log_id": log.third_party_log_id}
+def entries_of(log: LogRow, activity: str | None = None) -> Script[list[tuple[int, bytes, str]]]:
+    """Time, hash and row id of every entry that the log's activity holds by the journal, or another one of its."""
+    params = {**key_params(log.key), "third_party_log_id": activity or log.third_party_log_id}
     rows = yield Fetch("entries_of_activity", params)
     return [(sent_at, entry_hash, id_) for sent_at, entry_hash, id_ in rows]
+
+
+def find_message(key: LogKey, id_: str) -> Script[MessageRow | None]:
+    """A message's row, without its text; None where there is none in this conversation log."""
+    rows = yield Fetch("find_rows", {**key_params(key), "ids": [id_]})
+    found = [row for row in map(row_from, rows) if row.client_log_id == key.client_log_id]
+    return found[0] if found else None
 
 
 def linked_activities(log: LogRow) -> Script[frozenset[str]]:

@@ -9,7 +9,7 @@ from messagelog.storage.rows import LogKey, LogRow, LogState, MessageRow, RowSta
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from messagelog.storage.rows import NewRow, NewWork, RowChange
+    from messagelog.storage.rows import Facts, NewRow, NewWork, RowChange
     from messagelog.storage.scripts.asking import Params
 
 _DONE = frozenset({RowState.LOGGED, RowState.FAILED})
@@ -59,8 +59,10 @@ def keyed_log_from(values: Sequence[Any]) -> LogRow:
 
 def row_from(values: Sequence[Any]) -> MessageRow:
     """A row of `messageLogs`."""
-    id_, conversation_id, log_id, third_party_log_id, user_id, state, *others = values
-    return MessageRow(id_, conversation_id, log_id, third_party_log_id, user_id, RowState(state), *others)
+    *before, facts, facts_at, changes, payload = values
+    id_, conversation_id, log_id, third_party_log_id, user_id, state, *others = before
+    place = (id_, conversation_id, log_id, third_party_log_id, user_id, RowState(state))
+    return MessageRow(*place, *others, payload, facts, facts_at, changes)  # type: ignore[call-arg] # of a known length
 
 
 def new_log(work: NewWork, journal: str) -> LogRow:
@@ -134,6 +136,8 @@ def row_params(row: MessageRow, key: LogKey) -> Params:
         "sent_at": row.sent_at,
         "version": row.version,
         "payload": row.payload,
+        "facts": row.facts,
+        "facts_at": row.facts_at,
     }
 
 
@@ -146,7 +150,20 @@ def anew_params(log: LogRow, row: NewRow, user_id: str, gone: str | None) -> Par
         "sent_at": row.sent_at,
         "version": row.version,
         "payload": row.payload,
+        "facts": row.facts.told,
+        "facts_at": row.facts.at,
         "gone": gone,
+    }
+
+
+def advance_params(key: LogKey, row: MessageRow, facts: Facts) -> Params:
+    """Newer facts of a message, which make its next change."""
+    return {
+        **key_params(key),
+        "id": row.id,
+        "facts": facts.told,
+        "facts_at": facts.at,
+        "changes": row.changes + 1,
     }
 
 

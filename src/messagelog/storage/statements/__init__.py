@@ -38,7 +38,7 @@ _SHARED: dict[str, str] = {
     """.strip(),
     "{row_values}": """
        "messageId", "conversationId", "clientLogId", "thirdPartyLogId", "userId", "state", "reason", "sentAt",
-       "version", "entryHash", "createdAt", "updatedAt"
+       "version", "entryHash", "createdAt", "updatedAt", "facts", "factsAt", "changes"
     """.strip(),
 }
 """What statements share, and both databases spell alike."""

@@ -64,9 +64,10 @@ ORDER BY "messageId"
 -- is no ON CONFLICT: whoever was overtaken by a request for another conversation log has to look again.
 INSERT INTO "messageLogs" (
     "tenant", "platform", "messageId", "clientLogId", "shared", "groupContactId", "id", "conversationId",
-    "conversationLogId", "userId", "state", "reason", "sentAt", "version", "payload", "createdAt", "updatedAt")
+    "conversationLogId", "userId", "state", "reason", "sentAt", "version", "payload", "facts", "factsAt", "createdAt",
+    "updatedAt")
 VALUES (:tenant, :platform, :id, :log, :shared, :group_contact, :shown, :conversation,
-    :shown_log, :user, :state, :reason, :sent_at, :version, :payload, {now}, {now})
+    :shown_log, :user, :state, :reason, :sent_at, :version, :payload, :facts, :facts_at, {now}, {now})
 
 -- name: replan_row
 -- failed, a colleague's that waits for her, or an older snapshot in whatever state -> planned or calling (or as it
@@ -74,22 +75,36 @@ VALUES (:tenant, :platform, :id, :log, :shared, :group_contact, :shown, :convers
 UPDATE "messageLogs"
 SET "conversationId" = :conversation, "clientLogId" = :log, "conversationLogId" = :shown_log, "userId" = :user,
     "state" = :state, "reason" = :reason, "sentAt" = :sent_at, "version" = :version, "entryHash" = NULL,
-    "payload" = :payload, "thirdPartyLogId" = NULL, "updatedAt" = {now}
+    "payload" = :payload, "facts" = :facts, "factsAt" = :facts_at, "thirdPartyLogId" = NULL, "updatedAt" = {now}
 WHERE {this_row}
+
+-- name: advance_row
+-- The record of a message says something else than it did: it is known from now on.
+UPDATE "messageLogs"
+SET "facts" = :facts, "factsAt" = :facts_at, "changes" = :changes
+WHERE {this_row}
+
+-- name: rehash_row
+-- A change has put another entry in the place of a logged message's.
+UPDATE "messageLogs"
+SET "entryHash" = :entry_hash, "updatedAt" = {now}
+WHERE {this_row} AND "clientLogId" = :log AND "state" = 'logged'
 
 -- name: replan_gone
 -- logged in an activity that is gone -> planned, with new text.
 UPDATE "messageLogs"
 SET "userId" = :user, "state" = 'planned', "reason" = NULL, "sentAt" = :sent_at, "version" = :version,
-    "entryHash" = NULL, "payload" = :payload, "thirdPartyLogId" = NULL, "updatedAt" = {now}
+    "entryHash" = NULL, "payload" = :payload, "facts" = :facts, "factsAt" = :facts_at, "thirdPartyLogId" = NULL,
+    "updatedAt" = {now}
 WHERE {this_row} AND "clientLogId" = :log
   AND "state" = 'logged' AND "thirdPartyLogId" = :gone
 
 -- name: fail_gone
--- logged in an activity that is gone, and in no request at hand -> failed, so that sending it again logs it again.
+-- logged in an activity that is gone, and in no request at hand -> failed, so that sending it again logs it again. Changes
+-- (of what is no thread, whatever has a version) are gone with it.
 UPDATE "messageLogs"
 SET "state" = 'failed', "reason" = :reason, "entryHash" = NULL, "updatedAt" = {now}
-WHERE {this_log}
+WHERE {this_log} AND ("shared" OR "version" = 0)
   AND "state" = 'logged' AND "thirdPartyLogId" = :gone
 
 -- name: call_rows
@@ -158,6 +173,25 @@ FROM {ids} AS wanted
 WHERE wanted.id NOT IN (
     SELECT "messageId" FROM "messageLogs"
     WHERE {these_rows} AND "state" = 'logged')
+
+-- name: look_at_plain
+-- As look_up, but that a logged message of which something was told that may change counts as not logged.
+SELECT CAST(NULL AS text), "contactId", "contactName", "version", "state",
+       "thirdPartyLogId" IS NOT NULL OR "earlier" IS NOT NULL
+FROM "conversationLogs"
+WHERE {this_log}
+UNION ALL
+SELECT wanted.id, NULL, NULL, NULL, NULL, NULL
+FROM {ids} AS wanted
+WHERE wanted.id NOT IN (
+    SELECT "messageId" FROM "messageLogs"
+    WHERE {these_rows} AND "state" = 'logged' AND "facts" IS NULL)
+
+-- name: find_facts
+-- What is known of the facts of these messages, where they are logged: of those that have any, or with :every of all.
+SELECT "messageId", "clientLogId", "facts", "factsAt"
+FROM "messageLogs"
+WHERE {these_rows} AND "state" = 'logged' AND ("facts" IS NOT NULL OR :every)
 
 -- name: logs_of_days
 -- The other logs of a conversation that have messages from :since to :until, where the log itself is not there; when
