@@ -45,7 +45,7 @@ FILES = sorted(
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _INDENTED = re.compile(r"(?<=\n\n)(?: {4,}\S.*\n+)+")
 _QUOTED = re.compile(
-    r"(?P<mark>`+)(?!`).+?(?<!`)(?P=mark)(?!`)|\"[^\"\n]*(?:\n[^\"\n]+)?\"|“[^”]*”", re.DOTALL
+    r"(?P<mark>`+)(?!`)(?:(?!\n\n).)+?(?<!`)(?P=mark)(?!`)|\"[^\"\n]*(?:\n[^\"\n]+)?\"|“[^”]*”", re.DOTALL
 )
 
 
@@ -110,6 +110,7 @@ def test_a_file_has_no_phrase_that_makes_its_reader_stop(path: Path) -> None:
         ("| Whoever | The user reads |\n|---|---|\n| nobody | nobody |\n\n| She | x |\n", ".md", [1, 3, 5]),
         ("name = 'nobody'  # whoever asks\n", ".py", [1]),
         ('def f():\n    """Return it.\n\n    She waits.\n    """\n', ".py", [4]),
+        ("A `lone mark.\n\nNobody reads `it`.\n", ".md", [3]),
         ("# `anew` is a word\nanew = 'nobody'\n", ".py", []),
     ],
 )
