@@ -20,6 +20,7 @@ from starlette.routing import Mount
 
 from messagelog.connectors import ConnectorError, Credentials
 from messagelog.connectors.demo import DemoConnector
+from messagelog.errors import MessagelogError
 from messagelog.server import create_app
 from messagelog.server.assembly import Parts
 from messagelog.server.serving import Serving, bound_socket, run, url_host
@@ -38,7 +39,7 @@ _MOUNT: Final = "/demo-crm"
 _KEY_FILE: Final = "secret-key"
 
 
-class UnusableFolder(Exception):
+class UnusableFolder(MessagelogError):
     """The demo's data cannot be kept in this folder; the text says why."""
 
 

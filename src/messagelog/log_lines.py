@@ -11,6 +11,8 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from messagelog.errors import place_of
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -62,7 +64,7 @@ class _LibraryFormatter(logging.Formatter):
         }
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
-            event |= {"error": type(error).__name__, "place": place_of(error.__traceback__)}
+            event |= {"error": type(error).__name__, "place": place_of(error)}
         processed: Any = event
         import structlog  # noqa: PLC0415 - configured by now
 
@@ -71,15 +73,8 @@ class _LibraryFormatter(logging.Formatter):
         return str(processed)
 
 
-def _report_crash(_type: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+def _report_crash(_type: type[BaseException], error: BaseException, _traceback: TracebackType | None) -> None:
     import structlog  # noqa: PLC0415 - configured by now
 
     _log = structlog.get_logger(__name__)
-    _log.error("crashed", error=type(error).__name__, place=place_of(traceback))
-
-
-def place_of(traceback: TracebackType | None) -> str:
-    """The file and line where an error was raised; empty where that is not known."""
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    return "" if traceback is None else f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}"
+    _log.error("crashed", error=type(error).__name__, place=place_of(error))

@@ -16,15 +16,15 @@ from messagelog.connectors import ClientAuth, Connector
 from messagelog.connectors.demo import DemoConnector
 from messagelog.connectors.outbound import NamedHosts
 from messagelog.core import Times
-from messagelog.core.asking import place_of
 from messagelog.core.numbers import is_country
 from messagelog.core.oauth import OAuthClient
 from messagelog.core.plugin_loading import BadPlugins, installed_plugins, load_plugins
 from messagelog.core.retention import Kept
 from messagelog.core.tenants import has_many_hosts
 from messagelog.core.user_settings import Locale, is_language, is_zone
-from messagelog.server.assembly import REDIRECT_URI
-from messagelog.server.cors import ANY, is_origin
+from messagelog.errors import MessagelogError, place_of
+from messagelog.server.assembly import ANY, REDIRECT_URI
+from messagelog.server.cors import is_origin
 from messagelog.server.manifest_check import manifest_problems
 from messagelog.storage.opening import weak_mode
 
@@ -46,7 +46,7 @@ _HIGHEST_PORT: Final = 65_535
 _MOST_DAYS: Final = 36_500
 
 
-class BadSettings(Exception):
+class BadSettings(MessagelogError):
     """The settings do not let a server start; each argument is a sentence that says why."""
 
     @property

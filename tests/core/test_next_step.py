@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from messagelog.core.plan import next_step
+from messagelog.core.next_step import next_step
 from support.journal import ACTIVITY, ADA, BEN, log_row, message_row, message_rows
 
 if TYPE_CHECKING:

@@ -33,13 +33,11 @@ from messagelog.connectors import (
 from messagelog.connectors.errors import Paced, SignInRenewed
 from messagelog.core import settle
 from messagelog.core.backoff import COUNTED, STEPS, Retry
+from messagelog.core.errors import ConnectorBroke, NoLogId, NotPrepared
 from messagelog.core.faults import Interrupted, ServerFault
 from messagelog.core.settle import (
     Abilities,
-    ConnectorBroke,
     Finding,
-    NoLogId,
-    NotPrepared,
     Settled,
     Trouble,
     earlier_activities,

@@ -10,7 +10,7 @@ import pytest
 
 from messagelog.connectors import BodyFull, NotFound, OutcomeUnknown, Rejected
 from messagelog.core import Times
-from messagelog.core.runtime import Stopping
+from messagelog.core.errors import Stopping
 from support.crm import Appending, Call, Crm, Finding, Plain, ReadingBack, Upserting, lost
 from support.requests import body, message, thread
 from support.waiting import until

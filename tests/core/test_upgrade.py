@@ -19,7 +19,7 @@ from messagelog.compose import Entry
 from messagelog.connectors.log import SentBlocks
 from messagelog.core import Times
 from messagelog.core.calls import NOTHING_COUNTED
-from messagelog.core.plan import next_step
+from messagelog.core.next_step import next_step
 from messagelog.storage import NewWork, scripts
 from messagelog.storage.rows import LogKey, NewRow, RowChange, RowState, Terms
 from support.crm import Activity, Crm, Finding, Plain, ReadingBack, Upserting

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from messagelog.compose import LogFormat, Pins
-from messagelog.core.calls import write_pins
+from messagelog.compose import LogFormat, Pins, write_pins
 from messagelog.core.settle import Abilities
 from messagelog.storage.rows import LogKey, LogRow, MessageRow, RowState
 

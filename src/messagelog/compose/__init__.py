@@ -13,7 +13,18 @@ from messagelog.compose.changes import (
 from messagelog.compose.facts import facts_of
 from messagelog.compose.limits import fit_blocks, fit_log
 from messagelog.compose.log import compose_log, entries, subject_of
-from messagelog.compose.model import LINE_MARK, Content, Entry, Known, LogFormat, Measure, People, Pins
+from messagelog.compose.model import (
+    LINE_MARK,
+    Content,
+    Entry,
+    Known,
+    LogFormat,
+    Measure,
+    People,
+    Pins,
+    read_pins,
+    write_pins,
+)
 from messagelog.compose.recognise import count_entries
 from messagelog.compose.replace import append_thread_text, replace_thread
 from messagelog.compose.request import compose_request
@@ -51,9 +62,11 @@ __all__ = [
     "fit_log",
     "pick_language",
     "pick_zone",
+    "read_pins",
     "replace_thread",
     "subject_of",
     "thread_blocks",
     "thread_subject",
+    "write_pins",
     "zone_of",
 ]

@@ -1,8 +1,11 @@
 """What goes into writing and what comes out."""
 
 import dataclasses
+import functools
 from enum import StrEnum
 from typing import Final, NamedTuple
+
+import msgspec
 
 from messagelog.messages import MessageKind
 
@@ -64,6 +67,17 @@ class Pins:
     def fits(self, body: str) -> bool:
         """Whether a body is within the limit."""
         return self.limit is None or self.measure.of(body) <= self.limit
+
+
+@functools.lru_cache(maxsize=1024)
+def read_pins(text: str) -> Pins:
+    """The pins of an activity, from the journal."""
+    return msgspec.json.decode(text, type=Pins)
+
+
+def write_pins(pins: Pins) -> str:
+    """The pins as the journal keeps them."""
+    return msgspec.json.encode(pins).decode()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

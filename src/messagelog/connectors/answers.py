@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from messagelog.errors import MessagelogError
+
 if TYPE_CHECKING:
     import aiohttp
 
@@ -11,7 +13,7 @@ LONGEST: Final = 20_000_000
 """Bytes of one answer, unpacked: many times a CRM's longest activity, and few enough for many answers at once."""
 
 
-class AnswerTooLong(Exception):
+class AnswerTooLong(MessagelogError):
     """An answer went on behind its limit, and was not read on."""
 
 

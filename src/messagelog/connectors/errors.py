@@ -17,8 +17,10 @@ never message text and never a credential.
 
 from __future__ import annotations
 
+from messagelog.errors import MessagelogError
 
-class ConnectorError(Exception):
+
+class ConnectorError(MessagelogError):
     """A call to a CRM that did not succeed. Raise one of the subclasses.
 
     `detail` is a short text for people, such as "HTTP 503"; it must hold no message text and no secret. `body` is what

@@ -16,6 +16,7 @@ import aiohttp
 import structlog
 
 from messagelog.connectors.hostname import is_hostname
+from messagelog.errors import MessagelogError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -49,7 +50,7 @@ _log = structlog.get_logger(__name__)
 _asked: ContextVar[tuple[str, str] | None] = ContextVar("messagelog_outbound", default=None)
 
 
-class AddressRefused(OSError):
+class AddressRefused(MessagelogError, OSError):
     """A host that this server does not connect to. The text holds the host's name, and neither a URL nor an address."""
 
 

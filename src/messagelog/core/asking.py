@@ -9,6 +9,7 @@ import structlog
 
 from messagelog.connectors import ConnectorError, OutcomeUnknown
 from messagelog.core import errands
+from messagelog.errors import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -36,11 +37,3 @@ async def asked(connector: Connector, call: Awaitable[T], seconds: float) -> T:
             type_, place = type(error).__name__, place_of(error)
             _log.error("connector_failed", connector=connector.name, error=type_, place=place)
             raise OutcomeUnknown(f"the connector {connector.name} raised {type_}") from error
-
-
-def place_of(error: BaseException) -> str:
-    """The file and line where an error was raised: what may be logged of it beside its type."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    return f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else ""

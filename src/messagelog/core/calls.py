@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import functools
 import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +12,7 @@ import structlog
 from msgspec.structs import replace
 
 from messagelog import compose
-from messagelog.compose import Known, LogFormat, Pins
+from messagelog.compose import Known, LogFormat, read_pins
 from messagelog.connectors import (
     Connector,
     ConnectorError,
@@ -29,20 +28,15 @@ from messagelog.connectors.errors import Paced
 from messagelog.connectors.log import ChangeForms, JournalView, SentBlocks
 from messagelog.core import errands
 from messagelog.core import payload as payloads
-from messagelog.core.asking import place_of
 from messagelog.core.attempts import during
 from messagelog.core.contacts import ContactMemory
 from messagelog.core.correspondents import NOBODY_MATCHED, Correspondents, Matched
+from messagelog.core.errors import ConnectorBroke, NoLogId, NothingToChange, NotPrepared
 from messagelog.core.faults import fault_of, told_of
 from messagelog.core.metrics import Metrics
-from messagelog.core.settle import (
-    ConnectorBroke,
-    NoLogId,
-    NothingToChange,
-    NotPrepared,
-    earlier_activities,
-)
+from messagelog.core.settle import earlier_activities
 from messagelog.core.sides import decided, is_told, looked_up, needs_look_up, people_of
+from messagelog.errors import place_of
 from messagelog.storage import is_passing, scripts
 from messagelog.storage.rows import MessageRow, RowState, is_change, message_id_of
 
@@ -500,17 +494,6 @@ def _counts(before: str | None) -> dict[bytes, int] | None:
     if before is None:
         return None
     return {bytes.fromhex(hash_): n for hash_, n in msgspec.json.decode(before, type=dict[str, int]).items()}
-
-
-@functools.lru_cache(maxsize=1024)
-def read_pins(text: str) -> Pins:
-    """The pins of an activity, from the journal."""
-    return msgspec.json.decode(text, type=Pins)
-
-
-def write_pins(pins: Pins) -> str:
-    """The pins as the journal keeps them."""
-    return msgspec.json.encode(pins).decode()
 
 
 def _log_id(connector: Connector, value: Any) -> str:

@@ -15,7 +15,7 @@ from messagelog.connectors import AuthExpired, ConnectorError, Contact, OutcomeU
 from messagelog.connectors.errors import SignInRenewed
 from messagelog.core.asking import asked
 from messagelog.core.numbers import plain_number, spellings
-from messagelog.core.plan import CREATE_NEW_CONTACT
+from messagelog.messages import CREATE_NEW_CONTACT
 from messagelog.storage import scripts
 from messagelog.storage.rows import NewContactKey, NewContactState
 from messagelog.storage.sealing import SealBroken

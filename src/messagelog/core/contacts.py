@@ -11,9 +11,9 @@ import structlog
 
 from messagelog.compose.clean import clean_line
 from messagelog.connectors import ConnectorError, Contact
+from messagelog.core.errors import NoContact
 from messagelog.core.numbers import LONGEST_NUMBER
-from messagelog.core.plan import CREATE_NEW_CONTACT
-from messagelog.messages import BadRequest
+from messagelog.messages import CREATE_NEW_CONTACT, BadRequest
 from messagelog.messages.fields import identifier
 
 if TYPE_CHECKING:
@@ -38,10 +38,6 @@ class ChosenContact(msgspec.Struct, frozen=True):
     id: str
     name: str
     type: str
-
-
-class NoContact(Exception):
-    """No contact can be told from the request; the text says why, for the user."""
 
 
 class ContactMemory:

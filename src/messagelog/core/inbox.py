@@ -31,6 +31,7 @@ from messagelog.core.inbox_shapes import (
 )
 from messagelog.core.operators import Role
 from messagelog.core.settle import Trouble, first_reason
+from messagelog.errors import MessagelogError
 from messagelog.messages import BadRequest
 from messagelog.storage import scripts
 from messagelog.storage.rows import (
@@ -67,11 +68,11 @@ _SEALED: Final = "Its text was sealed with a secret key that is not given: it ca
 _SEVERAL: Final = "Several conversation logs have this id: say which kind, and of a group which contact."
 
 
-class NotThere(LookupError):
+class NotThere(MessagelogError, LookupError):
     """The journal has no such conversation log."""
 
 
-class Refusal(Exception):
+class Refusal(MessagelogError):
     """What was asked for may not be done; its text is a sentence that says why."""
 
 

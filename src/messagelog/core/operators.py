@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from messagelog.core.passwords import Passwords, check_password
+from messagelog.errors import MessagelogError
 from messagelog.messages import BadRequest
 from messagelog.storage import AuditEntry, scripts
 
@@ -60,7 +61,7 @@ class OperatorSession:
     expires_at: int
 
 
-class RoleMissing(Exception):
+class RoleMissing(MessagelogError):
     """The operator lacks a role that this needs."""
 
     def __init__(self, role: Role) -> None:
@@ -68,11 +69,11 @@ class RoleMissing(Exception):
         self.role = role
 
 
-class OperatorTaken(Exception):
+class OperatorTaken(MessagelogError):
     """There is an operator of that name."""
 
 
-class OperatorUnknown(Exception):
+class OperatorUnknown(MessagelogError):
     """There is no operator of that name."""
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from messagelog.errors import MessagelogError
 from messagelog.messages import BadRequest
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _AT_ONCE: Final = 2
 _MOST_WAITING: Final = 16
 
 
-class TooBusy(Exception):
+class TooBusy(MessagelogError):
     """Too many passwords are being checked at this moment."""
 
 

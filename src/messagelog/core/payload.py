@@ -9,15 +9,25 @@ from msgspec.structs import replace
 
 from messagelog.compose import facts_of
 from messagelog.core.sides import Sides, forgotten, spelt
+from messagelog.errors import MessagelogError
 from messagelog.messages import Conversation, LogRequest, Message, Thread
 from messagelog.storage.rows import NO_FACTS, Facts, NewRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from messagelog.core.plan import Item
     from messagelog.storage.rows import LogKey, MessageRow
     from messagelog.storage.sealing import Sealer
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One thing to log under one id: a message, or the snapshot of a shared thread."""
+
+    id: str
+    sent_at: int
+    version: int
+    message: Message | None
+    thread: Thread | None
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,7 +51,7 @@ _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Payload)
 
 
-class TextErased(LookupError):
+class TextErased(MessagelogError, LookupError):
     """The text of a row was erased: it is logged, or was kept for long enough."""
 
 

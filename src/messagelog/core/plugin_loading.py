@@ -7,7 +7,7 @@ import re
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
 
-from messagelog.core.asking import place_of
+from messagelog.errors import MessagelogError, place_of
 from messagelog.plugins import BadPluginSetting, Plugin
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _PREFIX: Final = "MESSAGELOG_PLUGIN_"
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9]")
 
 
-class BadPlugins(Exception):
+class BadPlugins(MessagelogError):
     """The plugins that were named cannot be used; each argument is a sentence that says why."""
 
 

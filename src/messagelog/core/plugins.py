@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 import structlog
 
-from messagelog.core.asking import place_of
 from messagelog.core.contacts import clean_contact
+from messagelog.errors import MessagelogError, place_of
 from messagelog.messages import LogRequest, without_secrets
 from messagelog.plugins import ContactForm, Refused
 
@@ -32,7 +32,7 @@ _LONGEST_SENTENCE = 300
 _log = structlog.get_logger(__name__)
 
 
-class NotTaken(Exception):
+class NotTaken(MessagelogError):
     """A plugin keeps the request from being logged; the text says so to the user."""
 
 
@@ -44,7 +44,7 @@ class RequiredPluginFailed(NotTaken):
     """A plugin without which nothing may be logged did not do its work. The same request may be taken later."""
 
 
-class BadPluginAnswer(Exception):
+class BadPluginAnswer(MessagelogError):
     """A plugin has changed what it must not, has answered no request, or was cancelled from within."""
 
 

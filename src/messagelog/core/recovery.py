@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from messagelog.compose import LogFormat
+from messagelog.compose import LogFormat, read_pins
 from messagelog.connectors import (
     AuthExpired,
     BodyFull,
@@ -18,17 +18,10 @@ from messagelog.connectors import (
     Unavailable,
 )
 from messagelog.core import backoff
-from messagelog.core.calls import read_pins
+from messagelog.core.errors import NothingToChange
 from messagelog.core.faults import fault_of
 from messagelog.core.payload import TextErased
-from messagelog.core.settle import (
-    Finding,
-    NothingToChange,
-    Trouble,
-    found_in_part,
-    given_up,
-    trouble_of,
-)
+from messagelog.core.settle import Finding, Trouble, found_in_part, given_up, trouble_of
 from messagelog.core.users import SignInNeeded
 from messagelog.storage import ClaimLost
 from messagelog.storage.rows import RowState

@@ -34,16 +34,19 @@ from messagelog.core.answer import (
 )
 from messagelog.core.bulletin import Bulletin, Watch
 from messagelog.core.catching_up import CatchingUp
-from messagelog.core.contacts import ChosenContact, NoContact, given_contact, resolved_contact
+from messagelog.core.contacts import ChosenContact, given_contact, resolved_contact
 from messagelog.core.days import joined, window_of
+from messagelog.core.errors import NoContact, Stopping, UnknownPlatform
 from messagelog.core.faults import told_of
-from messagelog.core.plan import CREATE_NEW_CONTACT, day_in, next_step, plan_request
+from messagelog.core.next_step import next_step
+from messagelog.core.plan import day_in, plan_request
 from messagelog.core.plugins import LEFT_BY_PLUGINS
 from messagelog.core.settle import Abilities
 from messagelog.core.steps import Steps
 from messagelog.core.submission import Submission
 from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.core.worker import Worker
+from messagelog.messages import CREATE_NEW_CONTACT
 from messagelog.plugins import RequestContext
 from messagelog.storage import StoreUnavailable, is_passing, scripts
 from messagelog.storage.rows import LogKey, RowReport, RowState, Terms
@@ -53,7 +56,7 @@ if TYPE_CHECKING:
 
     from messagelog.connectors import Connector
     from messagelog.core.calls import Caller
-    from messagelog.core.plan import Item
+    from messagelog.core.payload import Item
     from messagelog.core.plugins import Plugins
     from messagelog.core.users import User, UserDirectory
     from messagelog.messages import Glance, LogRequest
@@ -114,14 +117,6 @@ class _Way:
     able: Abilities
     planner: Planner
     terms: Terms
-
-
-class UnknownPlatform(LookupError):
-    """No connector has this name."""
-
-
-class Stopping(Exception):
-    """The server is shutting down and takes no new work."""
 
 
 class Runtime:

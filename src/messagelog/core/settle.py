@@ -22,7 +22,6 @@ from messagelog.connectors import (
     Connector,
     ConnectorError,
     NotFound,
-    OutcomeUnknown,
     RateLimited,
     Rejected,
     Unavailable,
@@ -31,6 +30,7 @@ from messagelog.connectors.errors import Paced, SignInRenewed
 from messagelog.connectors.log import SentBlocks
 from messagelog.core import backoff
 from messagelog.core.backoff import COUNTED, Retry
+from messagelog.core.errors import ConnectorBroke, NoLogId, NotPrepared
 from messagelog.core.faults import Interrupted, ServerFault
 from messagelog.storage.rows import (
     LogRow,
@@ -104,29 +104,6 @@ class Abilities(msgspec.Struct, frozen=True):
             not_found_means_gone=connector.not_found_means_gone,
             in_runs=(reads_back or amends) and not connector.takes_batches and not connector.rate_limits,
         )
-
-
-class ConnectorBroke(OutcomeUnknown):
-    """The connector raised an error of its own in the middle of a call."""
-
-    meaning = "The connector failed."
-
-
-class NotPrepared(Rejected):
-    """A call could not be prepared, because of an error of the connector's own or of ours: nothing was sent."""
-
-    meaning = "The connector failed."
-
-
-class NoLogId(OutcomeUnknown):
-    """A create that answered without an id: there may be an activity that nothing can be added to."""
-
-
-class NothingToChange(Exception):
-    """What has changed of a message has no place in the CRM, or is there already: no call is made.
-
-    The message is not logged any more, its activity is gone, or its entry would read as it does.
-    """
 
 
 class Settled(msgspec.Struct, frozen=True):

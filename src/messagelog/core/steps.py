@@ -16,10 +16,11 @@ from messagelog.core.calls import (
     blocks_noted,
     counts_noted,
 )
+from messagelog.core.errors import ConnectorBroke, NothingToChange, NotPrepared
 from messagelog.core.faults import fault_of, told_of
 from messagelog.core.outages import write_over_outage
 from messagelog.core.payload import TextErased
-from messagelog.core.settle import ConnectorBroke, NothingToChange, NotPrepared, followed
+from messagelog.core.settle import followed
 from messagelog.core.users import SignInNeeded
 from messagelog.storage import ClaimLost, scripts
 from messagelog.storage.sealing import SealBroken

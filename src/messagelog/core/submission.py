@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from messagelog.compose import LogFormat, Pins
+from messagelog.compose import LogFormat, Pins, write_pins
 from messagelog.connectors import Connector
 from messagelog.core.answer import Answer, answer, nothing_to_do, nothing_to_log, refusal, with_changes
-from messagelog.core.calls import write_pins
 from messagelog.core.contacts import ChosenContact
 from messagelog.core.numbers import MOST_FORMATS
 from messagelog.core.payload import known_facts, sealed_rows
@@ -23,7 +22,7 @@ from messagelog.storage import LogState, NewWork, Sealer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from messagelog.core.plan import Item
+    from messagelog.core.payload import Item
     from messagelog.storage import LookUp, NewRow
     from messagelog.storage.rows import RowReport
 

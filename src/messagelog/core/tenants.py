@@ -18,6 +18,7 @@ import structlog
 from messagelog.connectors import Connector, ConnectorError, Rejected, UserInfo
 from messagelog.connectors.hostname import host_of, normal_hostname
 from messagelog.core.operators import Role
+from messagelog.errors import MessagelogError
 from messagelog.messages import BadRequest
 from messagelog.storage import AuditEntry, TenantHost, TenantPlace, scripts
 
@@ -35,11 +36,11 @@ _CONTROL: Final = frozenset(map(chr, (*range(32), *range(127, 160))))
 _log = structlog.get_logger(__name__)
 
 
-class TenantUnknown(Exception):
+class TenantUnknown(MessagelogError):
     """There is no such tenant."""
 
 
-class HostTaken(Exception):
+class HostTaken(MessagelogError):
     """Another tenant is at this host: its name is the argument."""
 
 
@@ -175,7 +176,7 @@ class Tenants:
         return TenantMove(before=moved.hosts, host=host, users=moved.users)
 
 
-class _NoHost(Exception):
+class _NoHost(MessagelogError):
     """A connector's base URL names no host."""
 
 

@@ -28,11 +28,11 @@ from messagelog.connectors import (
     UserInfo,
 )
 from messagelog.core import errands
+from messagelog.core.errors import NotPrepared
 from messagelog.core.lane import Tally
 from messagelog.core.oauth import OAuthClient, TokenEndpoint
 from messagelog.core.pacer import Pacer
 from messagelog.core.refreshing import Refresher, Vault
-from messagelog.core.settle import NotPrepared
 from messagelog.core.tenants import Tenants, host_that_answers, identity_of
 from messagelog.storage import Sealer, Store, TenantPlace, UserRow, scripts
 from messagelog.storage.rows import TenantMoved

@@ -6,11 +6,12 @@ from messagelog.messages.media import DownloadLink, Media, MediaAttachment, Open
 from messagelog.messages.parse import parse_log_request
 from messagelog.messages.parts import Attachment, MessageKind, Party
 from messagelog.messages.records import Message, message_order
-from messagelog.messages.request import Conversation, LogInfo, LogRequest
+from messagelog.messages.request import CREATE_NEW_CONTACT, Conversation, LogInfo, LogRequest
 from messagelog.messages.texts import change_form, change_names, change_texts, without_secrets
 from messagelog.messages.threads import Entity, Owner, Thread
 
 __all__ = [
+    "CREATE_NEW_CONTACT",
     "Attachment",
     "BadRequest",
     "Conversation",

@@ -1,7 +1,9 @@
 """What can be wrong with a request, told so that the sender can find it."""
 
+from messagelog.errors import MessagelogError
 
-class BadRequest(ValueError):
+
+class BadRequest(MessagelogError, ValueError):
     """The sender's fault: the body of a request cannot be used.
 
     `path` is where, in the client's spelling with indices (`logInfo.messages[3].id`); `body` is the whole.
@@ -14,5 +16,5 @@ class BadRequest(ValueError):
         self.problem = problem
 
 
-class MediaUnavailable(Exception):
+class MediaUnavailable(MessagelogError):
     """A media file cannot be opened: nobody who may fetch it is signed in, or it has no address."""

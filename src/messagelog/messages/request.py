@@ -26,9 +26,11 @@ MOST_MESSAGES = 1_000
 MOST_ENTITIES = 10_000
 MOST_CORRESPONDENTS = 100
 DEEPEST_SUBMISSION = 32
+"""Levels of lists and objects in `additionalSubmission`: a form's fields have two or three."""
 _EXACT = 2**53  # whole numbers above it are rounded by JavaScript
 _ANONYMOUS = frozenset({MessageKind.VOICEMAIL, MessageKind.FAX})
-"""Levels of lists and objects in `additionalSubmission`: a form's fields have two or three."""
+CREATE_NEW_CONTACT = "createNewContact"
+"""What the client sends for a contact's id while the contact is still being made. Never passed to a CRM."""
 
 
 class Conversation(Record, frozen=True, kw_only=True):

@@ -6,13 +6,15 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from messagelog.errors import MessagelogError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from messagelog.messages import LogRequest
 
 
-class Refused(Exception):
+class Refused(MessagelogError):
     """A plugin does not want the request to be logged.
 
     The sentence is shown to the user as it is, so it must quote nothing that she or a customer has written.
@@ -23,7 +25,7 @@ class Refused(Exception):
         self.sentence = sentence
 
 
-class BadPluginSetting(ValueError):
+class BadPluginSetting(MessagelogError, ValueError):
     """A plugin cannot work with its settings; the text is a sentence for the operator, and quotes no secret."""
 
 

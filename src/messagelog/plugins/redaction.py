@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
+from messagelog.errors import MessagelogError
 from messagelog.messages import change_form, change_names, change_texts
 from messagelog.plugins.cards import mask_cards
 from messagelog.plugins.contract import BadPluginSetting, Plugin, Refused
@@ -38,7 +39,7 @@ _TOO_LONG: Final = (
 )
 
 
-class TooSlow(Exception):
+class TooSlow(MessagelogError):
     """A request took longer than redaction may: so many finds, or so many texts."""
 
 

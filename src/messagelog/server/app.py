@@ -9,9 +9,9 @@ import structlog
 from starlette.exceptions import HTTPException
 
 from messagelog.core.answer import ReturnMessage
+from messagelog.core.errors import Stopping
 from messagelog.core.operators import RoleMissing
 from messagelog.core.plugins import NotTaken, RefusedByPlugin
-from messagelog.core.runtime import Stopping
 from messagelog.messages import BadRequest
 from messagelog.server import (
     contacts,

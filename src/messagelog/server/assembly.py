@@ -24,7 +24,6 @@ from messagelog.core.retention import Kept, Retention
 from messagelog.core.user_settings import Locale, UserSettings
 from messagelog.server.buckets import Buckets
 from messagelog.server.closing import CLOSE_SECONDS, close_all
-from messagelog.server.cors import ANY
 from messagelog.server.states import States
 from messagelog.server.throttle import Throttle
 from messagelog.server.tokens import Tokens
@@ -37,6 +36,9 @@ if TYPE_CHECKING:
     from messagelog.core.oauth import OAuthClient
     from messagelog.plugins import Plugin
     from messagelog.storage import CheckedStore
+
+ANY: Final = "*"
+"""Any origin."""
 
 REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redirect.html"
 """Where App Connect's client waits for the user to come back from the CRM; its newer versions know no other place."""

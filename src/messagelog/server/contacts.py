@@ -12,9 +12,8 @@ from messagelog.connectors import ConnectorError, NewContact, OutcomeUnknown
 from messagelog.core.answer import ReturnMessage, warned, warning
 from messagelog.core.contacts import LONGEST_NAME, clean_contact
 from messagelog.core.numbers import LONGEST_NUMBER, MOST_FORMATS
-from messagelog.core.plan import CREATE_NEW_CONTACT
 from messagelog.core.plugins import LEFT_BY_PLUGINS, SeenContact
-from messagelog.messages import BadRequest
+from messagelog.messages import CREATE_NEW_CONTACT, BadRequest
 from messagelog.plugins import RequestContext
 from messagelog.server.form import row_info
 from messagelog.server.http import (

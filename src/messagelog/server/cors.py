@@ -9,12 +9,12 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
+from messagelog.server.assembly import ANY
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-ANY: Final = "*"
 
 _MOST_ORIGINS: Final = 64
 

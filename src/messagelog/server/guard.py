@@ -9,7 +9,7 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from messagelog.core.asking import place_of
+from messagelog.errors import place_of
 from messagelog.server.http import HEAD, RENEWED, RESTARTING
 from messagelog.server.refusals import refusal_response
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from messagelog.connectors import Unavailable
 from messagelog.core import asking
+from messagelog.errors import MessagelogError
 from messagelog.messages import BadRequest
 from messagelog.server.buckets import address_of
 
@@ -57,7 +58,7 @@ _TOLD_BY_MSGSPEC = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 
-class Refused(Exception):
+class Refused(MessagelogError):
     """The request is refused; `text` is what the client shows to the user. `retry_after` is in seconds."""
 
     def __init__(self, status: int, text: str, *, retry_after: int | None = None) -> None:
@@ -67,7 +68,7 @@ class Refused(Exception):
         self.retry_after = retry_after
 
 
-class SessionEnded(Exception):
+class SessionEnded(MessagelogError):
     """The token is ours, and its session has ended: she signed out, or the CRM has taken back what she had granted."""
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from messagelog.core.asking import place_of
+from messagelog.errors import place_of
 from messagelog.server.assembly import REDIRECT_URI
 from messagelog.server.http import located
 from messagelog.server.manifest import build_manifest

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 
 from messagelog.core import Times
+from messagelog.errors import MessagelogError
 from messagelog.server.closing import LAST_SECONDS, LastResort
 from messagelog.server.heads import BoundedHeads
 
@@ -28,7 +29,7 @@ _GRACE_SECONDS: Final = 5
 _SHORTEST_GRACE: Final = 0.3
 
 
-class CannotListen(Exception):
+class CannotListen(MessagelogError):
     """Nothing can listen at this address; the text says why."""
 
 

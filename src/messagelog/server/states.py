@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from messagelog.errors import MessagelogError
 from messagelog.server.signing import sign, verified
 from messagelog.storage import scripts
 
@@ -25,11 +26,11 @@ _SECONDS: Final = 600
 _REMEMBERED_SECONDS: Final = 3600  # longer than it is good for, since the database has a clock of its own
 
 
-class BadState(Exception):
+class BadState(MessagelogError):
     """The state is none of ours."""
 
 
-class SignInRefused(Exception):
+class SignInRefused(MessagelogError):
     """The state is ours, and the sign-in cannot be ended with it; `words` tell the user why."""
 
     words: ClassVar[str]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from messagelog.errors import MessagelogError
 from messagelog.storage import scripts
 from messagelog.storage.sealed import SEALED
 from messagelog.storage.sealing import DataKeys, SealBroken, key_id_of
@@ -23,7 +24,7 @@ _ACCOUNTS: Final = "accounts"
 (_KEYS,) = (column for column in SEALED if column.table == "keys")
 
 
-class KeysLocked(Exception):
+class KeysLocked(MessagelogError):
     """What is stored was sealed under secret keys that are not given. `key_ids` are theirs, in hex."""
 
     def __init__(self, key_ids: tuple[str, ...]) -> None:
@@ -33,7 +34,7 @@ class KeysLocked(Exception):
         self.key_ids = key_ids
 
 
-class KeysDamaged(Exception):
+class KeysDamaged(MessagelogError):
     """A stored key does not open with the very secret key that it was sealed under: its bytes were altered."""
 
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from messagelog.errors import MessagelogError
 from messagelog.storage.port import ANSWER_SECONDS
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ _SQLITE: Final = "sqlite:///"
 _POSTGRES: Final = ("postgresql://", "postgres://")
 
 
-class UnknownDatabase(ValueError):
+class UnknownDatabase(MessagelogError, ValueError):
     """A database URL that is neither SQLite's nor PostgreSQL's."""
 
 
-class NewerSchema(Exception):
+class NewerSchema(MessagelogError):
     """A database was migrated by a newer messagelog; `version` is its schema's."""
 
     def __init__(self, version: str) -> None:

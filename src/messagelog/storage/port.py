@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
+from messagelog.errors import MessagelogError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -20,15 +22,15 @@ ANSWER_SECONDS: Final = 10.0
 """How long a database may take for an answer before it counts as away."""
 
 
-class StoreClosed(Exception):
+class StoreClosed(MessagelogError):
     """The store was closed: it runs nothing any more."""
 
 
-class UnusableFile(Exception):
+class UnusableFile(MessagelogError):
     """The database's file must not be used now. The text names the file and says why."""
 
 
-class StoreUnavailable(Exception):
+class StoreUnavailable(MessagelogError):
     """The database cannot be used now, for the `cause`. What was to be written is written or not.
 
     While this lasts everything is refused at once with the same error, and the store itself finds out when it is over.

@@ -17,6 +17,7 @@ import structlog
 from psycopg import waiting
 from psycopg.errors import DeadlockDetected, SerializationFailure, UndefinedTable, UniqueViolation
 
+from messagelog.errors import MessagelogError
 from messagelog.storage import scripts
 from messagelog.storage.breaker import Breaker
 from messagelog.storage.causes import Trouble, cause_of, slowness, trouble_of
@@ -60,7 +61,7 @@ _OVERTAKEN: Final = (DeadlockDetected, SerializationFailure, UniqueViolation)
 _log = structlog.get_logger(__name__)
 
 
-class _Again(Exception):
+class _Again(MessagelogError):
     """The transaction came to nothing through no fault of its own, and may be run again. `error` tells why."""
 
     def __init__(self, error: psycopg.Error) -> None:
@@ -68,7 +69,7 @@ class _Again(Exception):
         self.error = error
 
 
-class _Unshared(Exception):
+class _Unshared(MessagelogError):
     """A shared transaction came to nothing, and each of its scripts is to be run by itself."""
 
 

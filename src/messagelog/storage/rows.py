@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from messagelog.errors import MessagelogError
+
 _CHANGE: Final = "\x1f"
 """Stands between a message's id and the number of its change. An id of a client's never holds a control character."""
 
@@ -343,7 +345,7 @@ class Claim(msgspec.Struct):
         return self.log.key
 
 
-class ClaimLost(Exception):
+class ClaimLost(MessagelogError):
     """The lease ran out and somebody else has claimed the conversation log: what we know must not be written."""
 
 
@@ -473,7 +475,7 @@ class Moved(msgspec.Struct, frozen=True):
     taken_by: str | None = None
 
 
-class TenantMoved(Exception):
+class TenantMoved(MessagelogError):
     """A tenant was moved to another host while somebody signed in at the one that it had."""
 
 
@@ -612,7 +614,7 @@ class Decision(msgspec.Struct, frozen=True):
     refused: str | None = None
 
 
-class Undecided(Exception):
+class Undecided(MessagelogError):
     """Rows came in between, which whoever decided had not seen: look again."""
 
 

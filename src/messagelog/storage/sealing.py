@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from messagelog.errors import MessagelogError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -23,7 +25,7 @@ _NONCE_BYTES: Final = 12
 _HEAD: Final = 1 + _KEY_ID_BYTES
 
 
-class SealBroken(Exception):
+class SealBroken(MessagelogError):
     """Sealed bytes that no secret of ours can open: another secret, another row, or altered bytes."""
 
 

@@ -13,6 +13,7 @@ import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from messagelog.errors import MessagelogError
 from messagelog.storage.opening import SCHEMA_VERSION
 from messagelog.storage.sqlite_file import (
     BESIDE,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class BadCopy(Exception):
+class BadCopy(MessagelogError):
     """A copy cannot be made, or not be restored. The text names the file and says why."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from messagelog.errors import MessagelogError
 from messagelog.storage.scripts.asking import Do, Fetch, Together
 from messagelog.storage.scripts.audit import record_audit
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 COPIED: Final = "copied: the journal that this one is a copy of goes on with it"
 
 
-class NoJournalId(Exception):
+class NoJournalId(MessagelogError):
     """The database has lost its id: the table `journal` is empty."""
 
 
