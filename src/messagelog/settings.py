@@ -26,7 +26,7 @@ from messagelog.errors import MessagelogError, place_of
 from messagelog.server.assembly import ANY, REDIRECT_URI
 from messagelog.server.cors import is_origin
 from messagelog.server.manifest_check import manifest_problems
-from messagelog.storage.opening import weak_mode
+from messagelog.storage.urls import weak_mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import psycopg
 
-from messagelog.storage.opening import sqlite_path
 from messagelog.storage.schema import metadata
 from messagelog.storage.sqlite_copy import make_copy
+from messagelog.storage.urls import sqlite_path
 from tenancy.neighbours import run_all
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from messagelog.storage.opening import SCHEMA_VERSION
 from messagelog.storage.sqlite_file import hold, serve_alone
+from messagelog.storage.urls import SCHEMA_VERSION
 from storage.files import add_operators, journal_file, operators
 from support.process import command
 

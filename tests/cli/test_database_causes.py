@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from messagelog.storage.opening import SCHEMA_VERSION, migrate, sqlite_path
+from messagelog.storage.opening import migrate
+from messagelog.storage.urls import SCHEMA_VERSION, sqlite_path
 from storage.journal import run_sql
 from support.process import COMMAND, command
 

@@ -12,7 +12,7 @@ from messagelog.connectors import Unavailable
 from messagelog.core.inbox import Inbox, key_of
 from messagelog.core.operators import local_operator
 from messagelog.storage import AuditEntry, open_store, scripts
-from messagelog.storage.opening import sqlite_path
+from messagelog.storage.urls import sqlite_path
 from support.campaign import Clock
 from support.crm import Crm, Finding, Plain, ReadingKeys, Upserting, lost
 from support.requests import MAYA, OMAR, body, message, thread

@@ -14,9 +14,9 @@ from messagelog.core import Times
 from messagelog.core.erasing import Erased, Eraser
 from messagelog.core.operators import Operator, Role, RoleMissing, local_operator
 from messagelog.storage import Sealer, scripts
-from messagelog.storage.opening import sqlite_path
 from messagelog.storage.schema import metadata
 from messagelog.storage.scrubbing import scrub
+from messagelog.storage.urls import sqlite_path
 from storage.journal import everything, run_sql
 from support.crm import Crm, Finding
 from support.requests import body, message

@@ -17,7 +17,8 @@ from messagelog.connectors import AuthExpired, Credentials, Unavailable
 from messagelog.connectors.errors import SignInRenewed
 from messagelog.core import Times, UserDirectory
 from messagelog.core.refreshing import Vault
-from messagelog.server.assembly import REDIRECT_URI, Parts, assembled
+from messagelog.server.assembly import REDIRECT_URI, Parts
+from messagelog.server.lifespan import assembled
 from messagelog.storage import Sealer, open_store, scripts
 from storage.journal import run_sql
 from support.authorization import REGISTERED, lost, oauth_crm, refusing

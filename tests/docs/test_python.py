@@ -11,7 +11,8 @@ from aiohttp import web
 
 from docs.pages import DOCS, PAGES, README, blocks, name_of, run_python
 from messagelog.connectors import Credentials
-from messagelog.server.assembly import Parts, assembled
+from messagelog.server.assembly import Parts
+from messagelog.server.lifespan import assembled
 from messagelog.storage.opening import migrate
 from messagelog.testing.demo_crm import serve_demo_crm
 from support.requests import body, message, parsed, thread

@@ -9,7 +9,8 @@ from fastapi import Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messagelog.server.buckets import Buckets, address_of
+from messagelog.server.buckets import Buckets
+from messagelog.server.http import address_of
 
 
 class Clock:

@@ -19,7 +19,8 @@ from starlette.routing import Route
 from messagelog.connectors import ClientAuth
 from messagelog.core import Times
 from messagelog.core.operators import Role
-from messagelog.server.assembly import REDIRECT_URI, Parts, assembled
+from messagelog.server.assembly import REDIRECT_URI, Parts
+from messagelog.server.lifespan import assembled
 from messagelog.storage import Sealer
 from storage.journal import everything, run_sql
 from support.authorization import REGISTERED, SCOPES, lost, oauth_crm, refusing, registered

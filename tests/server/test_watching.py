@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from messagelog.server.http import DATABASE_GONE
-from messagelog.storage.opening import sqlite_path
+from messagelog.storage.urls import sqlite_path
 from support.requests import body, message
 from support.site import SQLITE_ONLY, payload, refusal, site, until
 

@@ -22,9 +22,9 @@ from messagelog.storage import (
     open_store,
     scripts,
 )
-from messagelog.storage.opening import sqlite_path
 from messagelog.storage.rows import LogState, Terms
 from messagelog.storage.schema import metadata
+from messagelog.storage.urls import sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence

@@ -16,7 +16,8 @@ from psycopg.conninfo import conninfo_to_dict
 from messagelog.storage import open_store
 from messagelog.storage.database_tls import weak_mode, with_tls
 from messagelog.storage.migrating import alchemy_url, upgrade
-from messagelog.storage.opening import is_current, postgres_url
+from messagelog.storage.opening import is_current
+from messagelog.storage.urls import postgres_url
 from support.tls import authority, postgres_listener, self_signed
 
 if TYPE_CHECKING:

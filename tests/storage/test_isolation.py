@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from messagelog.storage import StoreClosed, open_store, scripts
-from messagelog.storage.opening import sqlite_path
+from messagelog.storage.urls import sqlite_path
 from storage.crowd import SQLITE_ONLY, accepting, held_up, log_key
 from storage.journal import Journal, opened, run_sql
 

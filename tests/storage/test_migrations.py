@@ -16,7 +16,8 @@ from alembic.script import ScriptDirectory
 
 from messagelog.storage import UserRow, open_store, schema, scripts
 from messagelog.storage.migrating import MIGRATIONS, alchemy_url, upgrade
-from messagelog.storage.opening import SCHEMA_VERSION, UnknownDatabase, is_current, migrate, sqlite_path
+from messagelog.storage.opening import is_current, migrate
+from messagelog.storage.urls import SCHEMA_VERSION, UnknownDatabase, sqlite_path
 from storage.journal import KEY, everything, run_sql
 
 if TYPE_CHECKING:

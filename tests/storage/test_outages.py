@@ -15,10 +15,10 @@ import structlog
 from messagelog.storage import StoreUnavailable, scripts
 from messagelog.storage.breaker import Breaker
 from messagelog.storage.causes import Cause
-from messagelog.storage.opening import sqlite_path
 from messagelog.storage.postgres import PostgresStore
 from messagelog.storage.rows import UserRow
 from messagelog.storage.sqlite import SqliteStore
+from messagelog.storage.urls import sqlite_path
 from storage.journal import available, run_sql
 from support.forwarder import forwarding
 from support.postgres import port_of, with_port

@@ -12,8 +12,8 @@ import pytest
 from psycopg import sql
 
 from messagelog.storage.connections import SETTINGS
-from messagelog.storage.opening import sqlite_path
 from messagelog.storage.statements import load
+from messagelog.storage.urls import sqlite_path
 from storage.journal import START, run_sql
 
 if TYPE_CHECKING:

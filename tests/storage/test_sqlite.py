@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from messagelog.storage import StoreUnavailable, scripts
-from messagelog.storage.opening import migrate, sqlite_path
+from messagelog.storage.opening import migrate
 from messagelog.storage.rows import UserRow
 from messagelog.storage.sqlite import SqliteStore
 from messagelog.storage.sqlite_file import FileReplaced
 from messagelog.storage.sqlite_log import ForeignLog
+from messagelog.storage.urls import sqlite_path
 from storage.journal import available, run_sql
 
 if TYPE_CHECKING:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from messagelog.storage import UserRow, scripts
-from messagelog.storage.opening import SCHEMA_VERSION, is_current
+from messagelog.storage.opening import is_current
 from messagelog.storage.sqlite import SqliteStore
 from messagelog.storage.sqlite_copy import BadCopy, Copy, make_copy, restore_copy
 from messagelog.storage.sqlite_file import FileInUse, RestoreUnfinished
 from messagelog.storage.sqlite_log import ForeignLog
+from messagelog.storage.urls import SCHEMA_VERSION
 from storage.files import add_operators, journal_file, operators
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from messagelog.core.inbox import Inbox
 from messagelog.core.operators import local_operator
 from messagelog.storage import LogKey, Sealer, open_store, scripts
 from messagelog.storage.migrating import upgrade
-from messagelog.storage.opening import sqlite_path
 from messagelog.storage.rows import LogKind, LogState, RowState
 from messagelog.storage.scripts.values import key_params, row_from
+from messagelog.storage.urls import sqlite_path
 from storage.journal import run_sql
 from support.campaign import Clock
 from support.crm import Activity, Crm

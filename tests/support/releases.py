@@ -26,7 +26,8 @@ from messagelog.connectors import AuthExpired, ConnectorError, OutcomeUnknown, R
 from messagelog.core import Times
 from messagelog.core.inbox import Inbox
 from messagelog.core.operators import local_operator
-from messagelog.storage.opening import SCHEMA_VERSION, migrate, sqlite_path
+from messagelog.storage.opening import migrate
+from messagelog.storage.urls import SCHEMA_VERSION, sqlite_path
 from support.campaign import Clock
 from support.crm import Crm, Finding, Plain, ReadingBack, Upserting
 from support.requests import MAYA, OMAR, body, message, thread

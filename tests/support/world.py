@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from messagelog.connectors import Connector, Credentials
 from messagelog.core import Times
-from messagelog.server.assembly import Parts, assembled
+from messagelog.server.assembly import Parts
+from messagelog.server.lifespan import assembled
 from messagelog.storage import scripts
 from support.crm import Crm, Plain
 from support.requests import parsed

@@ -11,9 +11,9 @@ import typer
 from messagelog.commands.options import DataOption
 from messagelog.commands.shared import database_url_of, printed, refuse, with_database
 from messagelog.listing import time_text
-from messagelog.storage.opening import SCHEMA_VERSION, is_sqlite, sqlite_path
 from messagelog.storage.port import UnusableFile
 from messagelog.storage.sqlite_copy import BadCopy, make_copy, restore_copy
+from messagelog.storage.urls import SCHEMA_VERSION, is_sqlite, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,8 +15,9 @@ from messagelog import environment
 from messagelog import settings as configuration
 from messagelog.storage import StoreUnavailable, open_store
 from messagelog.storage.causes import cause_of, hint_of
-from messagelog.storage.opening import SCHEMA_VERSION, NewerSchema, check_not_newer, schema_version
+from messagelog.storage.opening import NewerSchema, check_not_newer, schema_version
 from messagelog.storage.port import UnusableFile
+from messagelog.storage.urls import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -27,7 +27,6 @@ from messagelog.server import (
     user_settings,
     watching,
 )
-from messagelog.server.assembly import Parts, assembled
 from messagelog.server.cors import Cors, CorsHeaders
 from messagelog.server.guard import Guard
 from messagelog.server.hot import HotRoutesApp
@@ -39,6 +38,7 @@ from messagelog.server.http import (
     SessionEnded,
     json_response,
 )
+from messagelog.server.lifespan import assembled
 from messagelog.server.refusals import refusal_response
 from messagelog.storage import StoreClosed, StoreUnavailable
 from messagelog.storage.port import UnusableFile
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from messagelog.server.assembly import Parts
 
 _log = structlog.get_logger(__name__)
 

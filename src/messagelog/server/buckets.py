@@ -6,19 +6,15 @@ which is given before anything is accepted.
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from starlette.requests import Request
 
 _MINUTE: Final = 60.0
 _MOST: Final = 10_000
-_ONE_CUSTOMER: Final = 64
-"""The bits of an IPv6 address that its owner was given; the others are as many as she likes."""
 
 
 class Buckets:
@@ -66,15 +62,3 @@ class Buckets:
         self._buckets.move_to_end(key)
         if len(self._buckets) > self._most:
             self._buckets.popitem(last=False)
-
-
-def address_of(request: Request) -> str:
-    """Whose address asks: of IPv6 the network. Behind a proxy that is not trusted it is the proxy's."""
-    host = request.client.host if request.client else ""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return ""  # a proxy may say anything; those share one count
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((int(address), _ONE_CUSTOMER), strict=False))
-    return str(address)

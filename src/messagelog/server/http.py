@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import math
 import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -16,7 +17,6 @@ from messagelog.connectors import Unavailable
 from messagelog.core import asking
 from messagelog.errors import MessagelogError
 from messagelog.messages import BadRequest
-from messagelog.server.buckets import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -70,6 +70,22 @@ class Refused(MessagelogError):
 
 class SessionEnded(MessagelogError):
     """The token is ours, and its session has ended: she signed out, or the CRM has taken back what she had granted."""
+
+
+_ONE_CUSTOMER: Final = 64
+"""The bits of an IPv6 address that its owner was given; the others are free to choose."""
+
+
+def address_of(request: Request) -> str:
+    """Whose address asks: of IPv6 the network. Behind a proxy that is not trusted it is the proxy's."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ""  # a proxy may say anything; those share one count
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((int(address), _ONE_CUSTOMER), strict=False))
+    return str(address)
 
 
 def json_response(value: Any, status: int = 200) -> Response:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.exceptions import HTTPException
 
 from messagelog.core.passwords import TooBusy
-from messagelog.server.buckets import address_of
-from messagelog.server.http import Refused, assembly_of, bearer_of, json_response, read_form
+from messagelog.server.http import Refused, address_of, assembly_of, bearer_of, json_response, read_form
 from messagelog.server.routes import Router
 from messagelog.server.shapes import Ended, Me, OperatorToken, SignInForm
 

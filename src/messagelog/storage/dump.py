@@ -7,7 +7,7 @@ from typing import Final
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from messagelog.storage.opening import postgres_url
+from messagelog.storage.urls import postgres_url
 
 _SECRET: Final = ("password", "sslpassword", "oauth_client_secret")
 

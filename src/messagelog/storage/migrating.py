@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from messagelog.storage.opening import is_sqlite, postgres_url, sqlite_path
 from messagelog.storage.sqlite_file import holding, make_private_folder
 from messagelog.storage.sqlite_log import begin_counting, count_transaction
+from messagelog.storage.urls import is_sqlite, postgres_url, sqlite_path
 
 if TYPE_CHECKING:
     import sqlite3

@@ -7,26 +7,16 @@ and Alembic and SQLAlchemy, which only a migration needs.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from messagelog.errors import MessagelogError
 from messagelog.storage.port import ANSWER_SECONDS
+from messagelog.storage.urls import SCHEMA_VERSION, is_sqlite, postgres_url, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from messagelog.storage.port import CheckedStore
-
-SCHEMA_VERSION: Final = "0015"
-"""The newest migration."""
-
-_SQLITE: Final = "sqlite:///"
-_POSTGRES: Final = ("postgresql://", "postgres://")
-
-
-class UnknownDatabase(MessagelogError, ValueError):
-    """A database URL that is neither SQLite's nor PostgreSQL's."""
 
 
 class NewerSchema(MessagelogError):
@@ -90,37 +80,6 @@ def check_not_newer(version: str | None) -> None:
 def is_current(url: str) -> bool:
     """Whether the schema is at the newest version. A file that does not exist is not, and is not made."""
     return schema_version(url) == SCHEMA_VERSION
-
-
-def is_sqlite(url: str) -> bool:
-    """Whether a URL names a SQLite file."""
-    return url.startswith(_SQLITE)
-
-
-def sqlite_path(url: str) -> Path:
-    """The file of a `sqlite:///` URL: relative to the working directory, or absolute with a fourth slash."""
-    file = url.removeprefix(_SQLITE)
-    if file in {"", ":memory:"}:
-        raise UnknownDatabase("the journal needs a file: sqlite:///FILE")
-    return Path(file)
-
-
-def postgres_url(url: str) -> str:
-    """A PostgreSQL URL as its driver takes it, with how its server is checked; `UnknownDatabase` when it is none."""
-    if not url.startswith(_POSTGRES):
-        raise UnknownDatabase("the database URL must begin with sqlite:/// or postgresql://")
-    from messagelog.storage.database_tls import with_tls  # noqa: PLC0415 - it asks PostgreSQL's driver
-
-    return with_tls("postgresql://" + url.partition("://")[2])
-
-
-def weak_mode(url: str) -> str | None:
-    """The `sslmode` that a PostgreSQL URL asks for, when it leaves a server of another machine unchecked."""
-    if is_sqlite(url):
-        return None
-    from messagelog.storage import database_tls  # noqa: PLC0415 - as above
-
-    return database_tls.weak_mode(url)
 
 
 def schema_version(url: str) -> str | None:

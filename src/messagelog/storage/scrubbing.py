@@ -6,9 +6,9 @@ import sqlite3
 from contextlib import closing
 from typing import Final
 
-from messagelog.storage.opening import is_sqlite, sqlite_path
 from messagelog.storage.sqlite_file import holding
 from messagelog.storage.sqlite_log import count_transaction
+from messagelog.storage.urls import is_sqlite, sqlite_path
 
 _WAIT_SECONDS: Final = 60
 

@@ -14,7 +14,6 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from messagelog.errors import MessagelogError
-from messagelog.storage.opening import SCHEMA_VERSION
 from messagelog.storage.sqlite_file import (
     BESIDE,
     beside,
@@ -25,6 +24,7 @@ from messagelog.storage.sqlite_file import (
     make_private_folder,
     real_path,
 )
+from messagelog.storage.urls import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from messagelog.storage.opening import sqlite_path
+from messagelog.storage.urls import sqlite_path
 from support.processes import Times, journal
 from support.proving import ROUNDS
 from support.site import ADA

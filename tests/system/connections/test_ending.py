@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from messagelog.storage.opening import migrate, sqlite_path
+from messagelog.storage.opening import migrate
+from messagelog.storage.urls import sqlite_path
 from support.forwarder import forwarding
 from support.processes import until
 from support.requests import body, message

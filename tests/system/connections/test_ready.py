@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from messagelog.storage.opening import migrate, sqlite_path
+from messagelog.storage.opening import migrate
+from messagelog.storage.urls import sqlite_path
 from support.postgres import PostgresServer
 from support.processes import journal, until
 from support.requests import body, message
