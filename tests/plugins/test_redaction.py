@@ -40,6 +40,8 @@ KEPT = {
     # ids, and what is a part of them
     "LogInfo.conversation_id",
     "LogInfo.conversation_log_id",
+    "LogInfo.selected_message_ids",
+    "LogRequest.selected_message_ids",
     "LogInfo.date",
     "LogRequest.contact_id",
     "Message.id",
@@ -64,12 +66,13 @@ KEPT = {
     # where files are
     "Attachment.uri",
     "Attachment.link",
-    # other names of fields above, empty once they are read, and sizes that may arrive as text
+    # other names of fields above, empty once they are read, and sizes and durations that may arrive as text
     "Attachment.filename",
     "Attachment.content_uri",
     "Attachment.size",
     "Attachment.vm_duration",
     "Message.fax_page_count",
+    "Message.typing_duration_ms",
     # words of RingCentral and of the manifest
     "LogRequest.contact_type",
     "LogRequest.overriding_format",

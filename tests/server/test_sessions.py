@@ -197,6 +197,7 @@ async def test_a_token_is_renewed_in_its_last_week_on_every_route(database_url: 
         routes: tuple[tuple[str, str, Any], ...] = (
             ("POST", "/messageLog", payload("01-sms")),
             ("POST", "/messageLog", {"wrong": "body"}),
+            ("POST", "/messageLog/match", {"conversationId": "conv-7", "messageIds": ["1"]}),
             ("GET", "/contact", None),
             ("POST", "/contact", {"phoneNumber": "+14155550188", "newContactName": "Nina"}),
             ("GET", "/custom/contact/search", None),

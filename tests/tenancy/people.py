@@ -109,6 +109,11 @@ async def _log(who: Person) -> None:
     await who.ask("POST /messageLog", json=thread(who.tag))
 
 
+async def _match_messages(who: Person) -> None:
+    form = {"conversationId": "conv", "messageIds": ["1", "2", "3", "4"]}
+    await who.ask("POST /messageLog/match", json=form)
+
+
 async def _settings(who: Person) -> None:
     told = {"userSettings": {"note": {"value": who.tag}, "other": {"value": 1}}}
     await who.ask("POST /user/settings", json=told)
@@ -142,6 +147,7 @@ CASES: Final[dict[str, Callable[[Person], Awaitable[Any]]]] = {
     "POST /apiKeyLogin": lambda who: who.sign_in(),
     "GET /contact": _match,
     "POST /messageLog": _log,
+    "POST /messageLog/match": _match_messages,
     "POST /contact": _contact,
     "GET /custom/contact/search": _once("GET /custom/contact/search", "name=patel"),
     "POST /user/settings": _settings,

@@ -243,6 +243,7 @@ READS: Final[dict[str, Any]] = {
     "find_message": lambda we: we.read(lambda: scripts.find_message(we.key, IDS[0])),
     "holders": lambda we: we.read(lambda: scripts.holders(we.key, IDS)),
     "report_rows": lambda we: we.read(lambda: scripts.report_rows(we.key, IDS)),
+    "find_links": lambda we: we.read(lambda: scripts.find_links(*OURS, IDS)),
     "entries_of": lambda we: _of_a_log(we, scripts.entries_of),
     "linked_activities": lambda we: _of_a_log(we, scripts.linked_activities),
     "find_user": lambda we: we.read(lambda: scripts.find_user(*OURS, "ada")),
