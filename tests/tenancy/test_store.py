@@ -372,6 +372,7 @@ OF_ALL_KINDS: Final = {
     "erase_tenant": "all of a tenant's is erased",
     "linked_activities": "what the other logs of a contact have, whatever they are",
     "logs_of_contact": "what is held of a contact, as above",
+    "find_links": "what holds a message, in a conversation or in groups",
 }
 """What a script does in a tenant's conversations, threads and groups alike."""
 
