@@ -134,7 +134,7 @@ class Worker:
         except ClaimLost:
             _log.warning("claim_lost", log=key.conversation_log_id)
             return Done()
-        await self._told(settled)
+        await self._told(settled, job)
         return Done(claim, settled.wait_ms, recreated=settled.anew)
 
     async def _save(
@@ -190,11 +190,11 @@ class Worker:
             _log.error("outcome_curtailed", log=settled.log.key.conversation_log_id, error=told_of(error))
             return None
 
-    async def _told(self, settled: Settled) -> None:
+    async def _told(self, settled: Settled, job: Job) -> None:
         """Counts what became of rows, and tells the requests of this process. The next step is not lost for it."""
         try:
             self._caller.metrics.settled(settled.log.key.platform, settled.changes)
-            _log_trouble(settled)
+            _log_trouble(settled, job.rows)
             await self._tell(settled)
         except Exception as error:  # noqa: BLE001 - they ask by themselves
             _log.error("outcome_untold", log=settled.log.key.conversation_log_id, error=told_of(error))
@@ -215,10 +215,11 @@ class Worker:
             self._bulletin.post(log.key, reports)
 
 
-def _log_trouble(settled: Settled) -> None:
+def _log_trouble(settled: Settled, before: Sequence[MessageRow]) -> None:
     """Write a line for each message that fails, parks or waits for a sign-in. A reason's detail is not in it.
 
-    The detail may be a connector's own words, and those may quote a message.
+    The detail may be a connector's own words, and those may quote a message. `before` are the rows as they were: one
+    that waited for a sign-in, and does so still, has its line.
     """
     log, error = settled.log, settled.error
     where: dict[str, Any] = {
@@ -230,10 +231,15 @@ def _log_trouble(settled: Settled) -> None:
         where |= {"error": type(error).__name__}
         if error.status is not None:
             where |= {"status": error.status}
+    have_waited = {
+        row.id for row in before if row.state is RowState.UNKNOWN and trouble_of(row.reason) is Trouble.SIGN_IN
+    }
     for change in settled.changes:
         reason = trouble_of(change.reason)
         # What may have been written waits for a sign-in too: the user's session is asked about it first.
         waits = change.state is RowState.UNKNOWN and reason is Trouble.SIGN_IN
+        if waits and change.id in have_waited:
+            continue
         if waits or change.state in _IN_TROUBLE:
             state = RowState.WAITING if waits else change.state
             told = {**where, "message": message_id_of(change.id), "state": state, "reason": reason}
