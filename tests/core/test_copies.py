@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from messagelog.connectors import Unavailable
+from messagelog.core import Times
 from messagelog.core.inbox import Inbox, key_of
 from messagelog.core.operators import local_operator
 from messagelog.storage import AuditEntry, open_store, scripts
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 ENTRY = AuditEntry("local:maintainer", "new_journal_id", "administer")
 BOTH = (MAYA, OMAR)
+QUICK = Times(answer=0.2, call=5.0, lease=60.0)
+"""What the CRM does not answer is not waited for: the clock stands still until it is put forward."""
 
 LOGGED = (
     body(message(1, "day one"), conversation="day"),
@@ -76,7 +79,9 @@ async def original_and_copy(
     crm.now = clock
     copied = f"sqlite:///{tmp_path / 'copy.sqlite'}"
     # The first wait of a retry is longer than anybody waits here.
-    async with world(database_url, connector, crm=crm, clock=clock, luck=lambda: 1.0) as original:
+    async with world(
+        database_url, connector, crm=crm, clock=clock, settings=QUICK, luck=lambda: 1.0
+    ) as original:
         for request in LOGGED:
             await original.send(request)
         befalls(original)
@@ -91,7 +96,7 @@ async def original_and_copy(
         store = await open_store(copied, clock=clock)
         await store.write(lambda: scripts.part_from_original("0123abcd", ENTRY))
         await store.close()
-        async with world(copied, connector, crm=crm, clock=clock, luck=lambda: 1.0) as copy:
+        async with world(copied, connector, crm=crm, clock=clock, settings=QUICK, luck=lambda: 1.0) as copy:
             assert await copy.store.read(scripts.journal_id) == "0123abcd" != before
             yield original, copy
 
@@ -155,6 +160,7 @@ async def test_a_copy_adds_nothing_to_the_originals_activities(
         assert held == {each.id for each in made}
         for request in NEXT:
             await original.send(request)
+        await settle(original)
         assert texts(original.crm).count("day two") == 2, "each server has logged it for itself"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
+from messagelog.core import Times
 from messagelog.core.calls import idempotency_key
 from messagelog.storage import LogKey, LogRow, MessageRow, RowState, scripts
 from messagelog.storage.opening import migrate
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from support.crm import Call
 
+QUICK = Times(answer=0.2, call=5.0, lease=60.0)
+"""What the CRM does not answer is not waited for: the clock stands still until it is put forward."""
 KEY = LogKey("acme", "memory", "777")
 LOG = LogRow(KEY, "777", "c-1", "contact", "Maya Patel", "{}", journal="0123abcd")
 KINDS = (KEY, KEY._replace(shared=True), KEY._replace(group_contact_id="c-1"))
@@ -91,7 +94,7 @@ async def test_a_search_by_text_does_not_take_another_logs_activity(
 ) -> None:
     """Neither is known in the journal yet: the answers of both were lost, and only one was done."""
     clock = Clock()
-    async with world(database_url, connector, clock=clock) as here:
+    async with world(database_url, connector, clock=clock, settings=QUICK) as here:
         first, second = twins()
         here.crm.before, here.crm.after = not_done, lost
         here.crm.now = clock
@@ -121,8 +124,8 @@ async def two_servers(
     staging = f"sqlite:///{tmp_path / 'staging.sqlite'}"
     migrate(staging)
     async with (
-        world(database_url, connector, crm=crm, clock=clock) as first,
-        world(staging, connector, crm=crm, clock=clock) as second,
+        world(database_url, connector, crm=crm, clock=clock, settings=QUICK) as first,
+        world(staging, connector, crm=crm, clock=clock, settings=QUICK) as second,
     ):
         assert await first.store.read(scripts.journal_id) != await second.store.read(scripts.journal_id)
         yield first, second

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,9 +13,9 @@ import pytest
 from docs.pages import DOCS, table
 from messagelog.compose import LogFormat
 from messagelog.connectors import Credentials, OutcomeUnknown
-from messagelog.core import backoff, decisions
+from messagelog.core import Times, backoff, decisions
 from messagelog.storage import open_store, scripts
-from support.campaign import AppendOnlyReadBack, Campaign, Clock, buried, campaign
+from support.campaign import TIMES, AppendOnlyReadBack, Campaign, Clock, buried, campaign
 from support.crashing import Crashed, Fuse
 from support.crm import Appending, Crm, Finding, Plain, ReadingBack, Upserting
 from support.requests import body, message, parsed, thread
@@ -309,6 +309,9 @@ async def test_a_database_that_goes_away_after_the_crm_has_it_is_written_to_agai
 
 async def test_a_database_that_stays_away_is_told_as_ours(database_url: str) -> None:
     async with place(database_url) as here:
+        here.campaign.times = Times(
+            answer=0.2, call=0.2, lease=0.5
+        )  # for as long as its lease it tries to write
         runtime = here.process(Faults(AWAY, save__rows_in_state=1000))
         answer = await here.send(runtime, body(ONE))
         assert answer.log_ids == ["1"]
@@ -389,6 +392,7 @@ async def test_a_crash_now_and_then_is_no_reason_to_park(database_url: str) -> N
     """Each good call begins to count anew."""
     sent = [message(n, f"text-{n:02}.") for n in range(1, 61)]
     async with place(database_url) as here:
+        here.campaign.times = replace(TIMES, answer=0.01)  # a process that has died tells nobody anything
         for upto in range(1, 61):
             await crashed(here, body(*sent[:upto]), ours__create=1, ours__update=1)
             await here.sweep(here.process(), 70)

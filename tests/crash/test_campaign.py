@@ -23,10 +23,11 @@ from support.campaign import (
     campaign,
 )
 from support.crashing import Mishap
-from support.proving import PAIRS, PROVE, drawing
+from support.proving import ONE_OF, PAIRS, PROVE, drawing
 from support.slipping import Slip
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import AsyncIterator, Callable
 
     from support.crm import Plain
@@ -68,8 +69,7 @@ async def test_every_schedule_of_one_mishap_and_a_draw_of_two(
     pairs = list(itertools.product(points, points))
     if PAIRS is not None and len(pairs) > PAIRS:
         pairs = draw.sample(pairs, PAIRS)
-    schedules = [[Mishap(at)] for at in points]
-    schedules += [[Mishap(at, error)] for error in ERRORS for at in _met(clean.passed)]
+    schedules = _of_one(clean.passed, draw, quick=database_url.startswith("sqlite"))
     schedules += [[Mishap(at, draw.choice((None, *ERRORS))) for at in pair] for pair in pairs]
     ended: Counter[str] = Counter()
     for schedule in schedules:
@@ -81,13 +81,20 @@ async def test_every_schedule_of_one_mishap_and_a_draw_of_two(
     record_property(COUNTS, [scenario.name, kind.__name__, dict(ended)])
 
 
-def _met(passed: list[str]) -> list[int]:
-    """The points at which errors are met: all, or in a short run the first and the last with each name."""
+def _of_one(passed: list[str], draw: random.Random, *, quick: bool) -> list[list[Mishap]]:
+    """The schedules of one mishap. `quick` says that the database is the quick one.
+
+    All of them in a long run. In a short one the quick database has every crash, and at the first and the last point
+    with each name one of the errors; the other has every so-manieth of all these, from another one on each time. So
+    each point is tried there as well, with one scenario or another.
+    """
+    crashes = [[Mishap(at)] for at in range(1, len(passed) + 1)]
     if PROVE:
-        return [*range(1, len(passed) + 1)]
+        return crashes + [[Mishap(at, error)] for error in ERRORS for at in range(1, len(passed) + 1)]
     first = {name: at for at, name in reversed([*enumerate(passed, 1)])}
     last = {name: at for at, name in enumerate(passed, 1)}
-    return sorted({*first.values(), *last.values()})
+    errors = [[Mishap(at, draw.choice(ERRORS))] for at in sorted({*first.values(), *last.values()})]
+    return [*crashes, *errors] if quick else [*crashes, *errors][draw.randrange(ONE_OF) :: ONE_OF]
 
 
 def _end(result: Result) -> str:

@@ -369,6 +369,7 @@ class Campaign:
     store: Store
     clock: Clock | LoopClock
     client: aiohttp.ClientSession
+    times: Times = TIMES
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     async def run(self, scenario: Scenario, kind: type[Plain], mishaps: Sequence[Mishap | None]) -> Result:
@@ -504,7 +505,7 @@ class Campaign:
             users=users,
             caller=SlippingCaller(fuse.point, store, sealer, MediaFetcher(self.client), call_timeout=2),
             journal="5eed0002",
-            times=TIMES,
+            times=self.times,
             sleep=_moment,
             luck=lambda: 1.0,  # the first wait is longer than a request's, which is answered at once
         )
