@@ -11,7 +11,7 @@ demo: $(VENV)/.run
 	$(BIN)/messagelog demo $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -n 2 --ignore=tests/system $(ARGS)
+	$(BIN)/pytest -n 4 --dist worksteal --ignore=tests/system $(ARGS)
 
 # What is real and slower: processes that are killed, several servers, a browser. Then what uses sockets once more, on
 # asyncio's event loop: the one that ships, uvloop, is what all other tests run on.

@@ -22,6 +22,7 @@ from storage.journal import run_sql
 from support.campaign import Clock
 from support.crm import Appending, Call, Finding, Plain, Upserting, lost
 from support.requests import MAYA, OMAR, body, message, thread
+from support.settling import work_off
 from support.site import SQLITE_ONLY
 from support.world import SECRET, World, world
 
@@ -61,9 +62,7 @@ async def parked(here: World, *numbers: int, done: bool = True) -> None:
 
 async def work(here: World) -> None:
     """As a running server does: takes up what is due until nothing is."""
-    await here.runtime.idle()
-    while await here.runtime.sweep():
-        await here.runtime.idle()
+    await work_off(here.runtime)
 
 
 def written(here: World, *numbers: int) -> list[int]:

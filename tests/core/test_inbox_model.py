@@ -27,6 +27,7 @@ from messagelog.storage.rows import InboxFilter
 from support.campaign import Clock
 from support.crm import Appending, Call, Plain
 from support.requests import MAYA, OMAR, body, message
+from support.settling import work_off
 from support.world import World, world
 
 if TYPE_CHECKING:
@@ -165,9 +166,7 @@ class Story:
             await self.inbox.mark_done(key_of(entry), activity, fence=entry.fence)
 
     async def work(self) -> None:
-        await self.here.runtime.idle()  # a sweep leaves alone what this process works on
-        while await self.here.runtime.sweep():
-            await self.here.runtime.idle()
+        await work_off(self.here.runtime)
 
     async def settle(self, clock: Clock) -> None:
         """The CRM is well again, and the operator does her work until nothing is left."""

@@ -23,6 +23,7 @@ from messagelog.storage import Sealer, open_store, scripts
 from storage.journal import run_sql
 from support.authorization import REGISTERED, lost, oauth_crm, refusing
 from support.requests import body, message, parsed
+from support.settling import work_off
 from support.site import LOOPBACK, SQLITE_ONLY
 
 if TYPE_CHECKING:
@@ -521,8 +522,7 @@ async def test_two_hundred_logs_that_wait_for_one_user_cause_one_refresh(
         run_sql(database_url, 'UPDATE "conversationLogs" SET "dueAt" = 1 WHERE "owner" IS NULL')
         here.crm.before = lambda _kind: None
         async with here.another_process() as later:
-            while await later.runtime.sweep():
-                await later.runtime.idle()
+            await work_off(later.runtime)
             due = await later.store.read(scripts.next_due)
         assert due is None, "all are logged"
         assert len(here.crm.forms) == asked + 1

@@ -23,6 +23,7 @@ from messagelog.core.catching_up import CatchingUp
 from messagelog.storage import LogKey, scripts
 from support.crm import Batches, Call, Crm, Finding, Plain
 from support.requests import body, message
+from support.settling import work_off
 from support.site import SQLITE_ONLY
 from support.waiting import until
 from support.world import World, world
@@ -50,9 +51,7 @@ class Clock:
 async def settled(here: World, clock: Clock) -> None:
     """Lets time pass until nothing is due any more."""
     for _ in range(200):
-        while await here.runtime.sweep():
-            await here.runtime.idle()
-        await here.runtime.idle()
+        await work_off(here.runtime)
         left = await here.store.read(scripts.next_due)
         if left is None:
             return

@@ -16,6 +16,16 @@ _MOST_LOOKS = 60
 _LONGEST_MS = 60_000
 
 
+async def work_off(runtime: Runtime) -> None:
+    """Takes up what is due until nothing is, as a running server does.
+
+    A timer may ring at the same time: a sweep leaves alone what it has taken up, and it may have found nothing due yet.
+    """
+    await runtime.idle()
+    while await runtime.sweep() or runtime._working:
+        await runtime.idle()
+
+
 async def settled(runtime: Runtime, store: Store, clock: Any, sweep: Callable[[], Awaitable[Any]]) -> None:
     """Moves `clock.now` (ms) on from one due time to the next, with a `sweep` at each."""
     held = 1
