@@ -85,8 +85,8 @@ def _of_one(passed: list[str], draw: random.Random, *, quick: bool) -> list[list
     """The schedules of one mishap. `quick` says that the database is the quick one.
 
     All of them in a long run. In a short one the quick database has every crash, and at the first and the last point
-    with each name one of the errors; the other has every so-manieth of all these, from another one on each time. So
-    each point is tried there as well, with one scenario or another.
+    with each name one of the errors; the other has every so-manieth of all these, from another one on for each
+    scenario and CRM.
     """
     crashes = [[Mishap(at)] for at in range(1, len(passed) + 1)]
     if PROVE:
