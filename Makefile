@@ -22,7 +22,7 @@ test: $(VENV)/.dev
 # What is real and slower: processes that are killed, several servers, a browser. Then what uses sockets once more, on
 # asyncio's event loop: the one that ships, uvloop, is what all other tests run on.
 test-system: $(VENV)/.dev
-	$(BIN)/pytest -n 3 --dist worksteal tests/system $(ARGS)
+	$(BIN)/pytest -n 3 tests/system $(ARGS)
 	MESSAGELOG_LOOP=asyncio $(FILES) $(BIN)/pytest -n 4 --dist worksteal tests/storage tests/server tests/connectors
 
 # The long runs, one part after the other: within forty minutes on two cores. Each part may be run by itself.

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from messagelog.core import Times
 from messagelog.storage import scripts
 from support.crm import Finding, lost
 from support.requests import MAYA, OMAR, body, message, thread
@@ -108,7 +109,7 @@ async def test_their_calls_have_keys_of_their_own(database_url: str) -> None:
 
 
 async def test_a_lost_answer_is_found_for_each_kind(database_url: str) -> None:
-    async with world(database_url, Finding) as here:
+    async with world(database_url, Finding, settings=Times(answer=1.0, call=5.0, lease=60.0)) as here:
         here.crm.after = lost
         requests = (
             group("777", ("900", "said a")),

@@ -232,7 +232,9 @@ def _log_trouble(settled: Settled, before: Sequence[MessageRow]) -> None:
         if error.status is not None:
             where |= {"status": error.status}
     have_waited = {
-        row.id for row in before if row.state is RowState.UNKNOWN and trouble_of(row.reason) is Trouble.SIGN_IN
+        row.id
+        for row in before
+        if row.state is RowState.UNKNOWN and trouble_of(row.reason) is Trouble.SIGN_IN
     }
     for change in settled.changes:
         reason = trouble_of(change.reason)
