@@ -318,13 +318,14 @@ async def test_due_logs_of_a_connector_that_is_gone_do_not_hide_the_others(datab
     class Gone(Plain):
         name = "gone"
 
+    patient = Times(answer=0.3, call=25, lease=60)  # all calls are under way at once, on a busy machine too
     async with world(
-        database_url, Finding, crm=crm, settings=FAST, clock=clock, more={"gone": Gone(other)}
+        database_url, Finding, crm=crm, settings=patient, clock=clock, more={"gone": Gone(other)}
     ) as here:
         crm.delay = 30
         requests = [here.send(body(message(n), conversation=f"k{n}"), platform="gone") for n in range(1, 102)]
         sending = asyncio.gather(*requests, here.send(body(message(500))))
-        await until(lambda: len(crm.calls) == 1 and len(other.calls) == 101)
+        await until(lambda: len(crm.calls) == 1 and len(other.calls) == 101, seconds=25)
         await _crash(here)
         await sending
     crm.delay = 0

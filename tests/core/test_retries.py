@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from messagelog.core import Answer
 
 TIMED_OUT = OutcomeUnknown("no answer")
-BRISK = Times(answer=0.05, call=5.0, lease=60.0)
+BRISK = Times(answer=0.3, call=5.0, lease=60.0)
 
 
 class Clock:
