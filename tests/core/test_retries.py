@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 TIMED_OUT = OutcomeUnknown("no answer")
 BRISK = Times(answer=0.3, call=5.0, lease=60.0)
+AT_ONCE = Times(answer=0.05, call=5.0, lease=60.0)
+"""Answers before a call has ended."""
 
 
 class Clock:
@@ -295,7 +297,7 @@ async def test_a_shutdown_during_a_refusal_leaves_a_colleagues_message_to_the_ne
     database_url: str,
 ) -> None:
     clock, crm = Clock(), Crm(delay=0.3)
-    async with world(database_url, crm=crm, clock=clock, settings=BRISK) as here:
+    async with world(database_url, crm=crm, clock=clock, settings=AT_ONCE) as here:
         await here.user("acme/grace")
         await here.user("acme/ada")
         crm.before = lambda call: AuthExpired() if call.user == "ada" else None
@@ -306,7 +308,7 @@ async def test_a_shutdown_during_a_refusal_leaves_a_colleagues_message_to_the_ne
         await adas
         assert await here.states() == {"1": "waiting", "2": "planned"}
     crm.delay = 0
-    async with world(database_url, crm=crm, clock=clock, settings=BRISK) as again:
+    async with world(database_url, crm=crm, clock=clock, settings=AT_ONCE) as again:
         await settled(again, clock)
         assert await again.states() == {"1": "waiting", "2": "logged"}
 
