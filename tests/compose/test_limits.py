@@ -259,3 +259,36 @@ def test_a_note_that_is_too_long_alone_is_shortened() -> None:
     for page in pages:
         assert pins.fits(replace_thread("", pins, page, set(), KEY))
     assert all("Shortened" in page[-1].text for page in pages[1:])
+
+
+@pytest.mark.parametrize("measure", Measure)
+@pytest.mark.parametrize("limit", [400, 700, 1_500])
+@each_format
+def test_what_is_too_long_says_that_it_did_not_arrive(
+    format_: LogFormat, limit: int, measure: Measure
+) -> None:
+    pins = pinned(format_, limit, measure)
+    ours = sms(1, FAMILY * 2_000, direction="Outbound", message_status="DeliveryFailed")
+    (entry,) = written(pins, [ours])
+    assert entry.text.count("Not delivered") == 1
+    assert "Shortened" in entry.text
+    body = compose_log(pins, PEOPLE, [ours], TALK, KEY).body
+    assert pins.fits(body)
+    assert count_entries(body, pins, [entry.hash], KEY) == {entry.hash: 1}
+
+
+@pytest.mark.parametrize("room", [60, 120, 200])
+@each_format
+def test_where_there_is_hardly_any_room_it_is_cut_as_all_others_are(format_: LogFormat, room: int) -> None:
+    pins = pinned(format_, room)
+    to = tuple(Party(name=f"Person {n} " + "n" * 40, message_status="DeliveryFailed") for n in range(5))
+    ours = sms(1, "x" * 2_000, direction="Outbound", message_status="DeliveryFailed", to=to)
+    others = sms(1, "x" * 2_000, direction="Outbound", message_status="Sent")
+    assert len(written(pins, [ours])[0].text) <= max(room, len(written(pins, [others])[0].text))
+
+
+@each_format
+def test_a_transcript_is_cut_before_its_recordings_link(format_: LogFormat) -> None:
+    attachments = (Attachment(type="AudioRecording", uri="https://media.test/1", content_type="audio/mpeg"),)
+    spoken = sms(1, "", type="VoiceMail", transcript="word " * 1_000, attachments=attachments)
+    assert "media-reader/" in written(pinned(format_, 900), [spoken])[0].text

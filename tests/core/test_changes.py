@@ -14,7 +14,7 @@ from messagelog.connectors import Connector, MessageLog, NotFound, Rejected, Ses
 from messagelog.storage import scripts
 from messagelog.storage.scripts.asking import Do
 from support.crm import Appending, Call, Crm, Fault, Finding, Html, Plain, ReadingBack, lost
-from support.requests import JORDAN, MAYA, OMAR, START, body, message
+from support.requests import LATER, MAYA, OMAR, START, body, failed, sent, voicemail
 from support.waiting import until
 from support.world import World, world
 
@@ -23,32 +23,13 @@ if TYPE_CHECKING:
 
     from messagelog.storage import MessageRow
 
-LATER = 90_000
 NOT_DELIVERED = "Not delivered"
-
-
-def sent(
-    id_: int, text: str | None = None, *, status: str = "Queued", after: int = 0, **more: Any
-) -> dict[str, Any]:
-    """An SMS of ours with this status; `after` is when its record was modified, in ms after it was sent."""
-    made = message(id_, text, direction="Outbound", messageStatus=status, **more)
-    return made | {"from": JORDAN, "to": [MAYA], "lastModifiedTime": made["creationTime"] + after}
 
 
 def once(fault: Fault) -> Fault:
     """A fault of the first call alone."""
     calls = itertools.count()
     return lambda call: fault(call) if next(calls) == 0 else None
-
-
-def failed(id_: int, text: str | None = None, **more: Any) -> dict[str, Any]:
-    return sent(id_, text, **{"status": "DeliveryFailed", "after": LATER, **more})
-
-
-def voicemail(transcript: str | None = None, status: str = "InProgress", **more: Any) -> dict[str, Any]:
-    return message(
-        1, "Voice message", type="VoiceMail", transcript=transcript, vmTranscriptionStatus=status, **more
-    )
 
 
 async def rows_of(here: World) -> dict[str, MessageRow]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from messagelog.core.next_step import next_step
+from messagelog.storage.rows import change_id
 from support.journal import ACTIVITY, ADA, BEN, log_row, message_row, message_rows
 
 if TYPE_CHECKING:
@@ -125,14 +126,47 @@ def test_a_step_has_the_version_of_its_snapshot(version: int) -> None:
     assert step.version == version
 
 
+def change_row(number: int = 1, **values: Any) -> MessageRow:
+    """A change of a message."""
+    return message_row(number, id=change_id(str(number), 3), version=3, **values)
+
+
+@pytest.mark.parametrize("how", [ALONE, BATCHES, RUNS])
+@pytest.mark.parametrize(
+    "state", [NEW, OPEN, OPEN | {"refusals": 2}, {"earlier": '["a-0"]', "generation": 2}]
+)
+def test_a_change_goes_alone(how: dict[str, bool], state: dict[str, Any]) -> None:
+    """Whatever state the log is in: the activity is the message's own."""
+    waiting = [change_row(1), change_row(2), message_row(3)]
+    step = next_step(**how)(log(**state), waiting)
+    assert step is not None
+    assert (step.call, step.user_id, step.rows, step.version) == ("change", ADA, (waiting[0],), 3)
+
+
+@pytest.mark.parametrize("how", [BATCHES, RUNS])
+def test_messages_before_a_change_go_without_it(how: dict[str, bool]) -> None:
+    waiting = [message_row(1), message_row(2), change_row(2), message_row(4)]
+    step = next_step(**how)(log(**OPEN), waiting)
+    assert step is not None
+    assert (step.call, step.rows) == ("update", tuple(waiting[:2]))
+
+
 rows_drawn = st.lists(
     st.builds(
-        lambda user, activity: replace(message_row(), user_id=user, third_party_log_id=activity),
+        lambda user, activity, changes: (change_row if changes else message_row)(
+            user_id=user, third_party_log_id=activity
+        ),
         st.sampled_from([ADA, BEN]),
         st.sampled_from([None, ACTIVITY, "a-0"]),
+        st.booleans(),
     ),
     max_size=6,
-).map(lambda rows: [replace(row, id=str(number)) for number, row in enumerate(rows)])
+).map(
+    lambda rows: [
+        replace(row, id=change_id(str(number), 3) if row.is_change else str(number))
+        for number, row in enumerate(rows)
+    ]
+)
 logs_drawn = st.builds(
     lambda activity, shared, tries, refusals: log(
         third_party_log_id=activity, shared=shared, tries=tries, refusals=refusals
@@ -157,6 +191,9 @@ def test_a_step_is_the_oldest_that_wait_of_one_user(
     assert step.rows == tuple(waiting[: len(step.rows)]), "none is passed over"
     assert step.rows
     assert {each.user_id for each in step.rows} == {step.user_id}
+    if any(each.is_change for each in step.rows):
+        assert (step.call, len(step.rows)) == ("change", 1)
+        return
     assert (step.call == "create") is (row.third_party_log_id is None)
     if row.shared or row.refusals or not (takes_batches or in_runs):
         assert len(step.rows) == 1

@@ -30,7 +30,19 @@ from messagelog.storage.urls import sqlite_path
 from storage.journal import run_sql
 from support.campaign import Clock
 from support.crm import Activity, Crm
-from support.releases import CONNECTORS, FOLDER, GROUP, HAPPENS, THREAD, Release, Scene, text_of
+from support.releases import (
+    CONNECTORS,
+    DAY,
+    FOLDER,
+    GROUP,
+    HAPPENS,
+    THREAD,
+    VOICEMAIL,
+    Release,
+    Scene,
+    text_of,
+)
+from support.requests import JORDAN, LATER, MAYA
 from support.settling import settled
 from support.world import SECRET, World, world
 
@@ -246,6 +258,49 @@ async def test_what_is_sent_again_is_known(dumped: tuple[str, Release]) -> None:
             "of those that were linked, one has failed still"
         )
         assert states["failed"] == 2
+
+
+NEWS = {DAY: "Not delivered", VOICEMAIL: "Please call me back."}
+"""What a record says by now that it did not say when it was sent."""
+
+
+async def test_news_of_what_was_under_way_comes_once(dumped: tuple[str, Release]) -> None:
+    """While calls are unknown the day is sent again, to rows that have no facts: each text has failed by now."""
+    url, release = dumped
+    scenes = [scene for scene in release.scenes if scene.kind in NEWS and not scene.link]
+    async with going_on(url, release) as (here, clock):
+        for _ in range(2):
+            for scene in scenes:
+                await here.send(with_news(scene), f"{scene.name}/ada", scene.platform)
+            for scene in release.scenes:
+                await here.user(f"{scene.name}/ada", scene.platform)
+            await settled(here.runtime, here.store, clock, here.runtime.sweep)
+        assert_once(here.crm, release, unsure=True)
+        for scene, log, rows in (await logs_of(here.store, release)).values():
+            if scene not in scenes:
+                continue
+            bodies = [each.body for each in here.crm.activities.values() if each.tenant == scene.name]
+            assert len(bodies) <= 1, scene.name
+            told = sum(body.count(NEWS[scene.kind]) for body in bodies)
+            if log.state is LogState.PARKED:
+                assert scene.platform in PARKED
+                assert told <= len(scene.texts)
+            else:
+                assert {row.state for row in rows} == {RowState.LOGGED}, scene.name
+                assert told == len(scene.texts), scene.name
+
+
+def with_news(scene: Scene) -> dict[str, Any]:
+    """What the client sends of a scene when texts have failed, and a voicemail is transcribed."""
+    made = scene.requests[-1]
+    for each in made["logInfo"]["messages"]:
+        each["lastModifiedTime"] += LATER
+        if scene.kind == VOICEMAIL:
+            each["transcript"] = NEWS[VOICEMAIL]
+        else:
+            each |= {"direction": "Outbound", "messageStatus": "DeliveryFailed"}
+            each["from"], each["to"] = JORDAN, [MAYA]
+    return made
 
 
 async def logged_rows(here: World) -> list[MessageRow]:

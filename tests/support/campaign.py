@@ -29,10 +29,10 @@ from messagelog.core.media import MediaFetcher
 from messagelog.core.operators import local_operator
 from messagelog.storage import LogKey, Sealer, Store, scripts
 from messagelog.storage.scripts import Fetch, Script, Together
-from messagelog.storage.scripts.values import key_params
+from messagelog.storage.scripts.values import key_params, row_from
 from support.crashing import CrashingStore, Fault, Fuse, Mishap, wired
 from support.crm import Appending, Crm, Finding, Plain, ReadingBack, Upserting
-from support.requests import MAYA, OMAR, body, message, parsed, thread
+from support.requests import LATER, MAYA, OMAR, START, body, failed, message, parsed, sent, thread, voicemail
 from support.settling import settled
 from support.slipping import Slip, SlippingCaller
 from support.world import SECRET
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     Operating = Callable[[Runtime, dict[str, Any]], Coroutine[Any, Any, None]]
 
     from messagelog.core import User
+    from messagelog.storage import MessageRow
     from support.virtual import LoopClock
 
 AWAY_ERROR = sqlite3.OperationalError
@@ -121,6 +122,10 @@ class Scenario:
     `faults` (None: one that does not). With `signs_in` the user signs in again after the request. In the end the
     client sends `later`, or the last request again.
 
+    `then` is sent right after the last request, before the time passes; `beside` is sent at the same time, by another
+    process. Before the last request people write `edits` (what stands there, what they make of it), or delete the
+    activity where it `is_deleted`.
+
     With `links` the CRM refuses the contact that it was sent for, and an operator gives the log to this one (id, name)
     and tries it again; she dies with the process, and does what is left in the next one.
     """
@@ -135,6 +140,10 @@ class Scenario:
     faults: tuple[Fault | None, ...] = ()
     signs_in: bool = False
     links: tuple[str, str] | None = None
+    then: dict[str, Any] | None = None
+    beside: dict[str, Any] | None = None
+    edits: tuple[tuple[str, str], ...] = ()
+    is_deleted: bool = False
     kinds: tuple[type[Plain], ...] = KINDS
 
     def key(self, tenant: str, contact: str = "c-1") -> LogKey:
@@ -143,6 +152,14 @@ class Scenario:
         shared = "owner" in info
         group = contact if len(info["correspondents"]) > 1 and not shared else ""
         return LogKey(tenant, "memory", info["conversationLogId"], shared, group)
+
+    @property
+    def logged_before(self) -> frozenset[str]:
+        """The ids of the messages that are logged, in activities that stay, before anything happens."""
+        if self.is_deleted and self.activities:
+            return frozenset()
+        messages = [each for request in self.requests[:-1] for each in request["logInfo"]["messages"]]
+        return frozenset(str(each["id"]) for each in messages)
 
     @property
     def goes_to(self) -> list[type[Plain]]:
@@ -163,6 +180,95 @@ FORBIDDEN = Fault(refusal(403, reads=False))
 LATE_FORBIDDEN = Fault(refusal(403, reads=False), done=True)
 REDIRECTED = Fault(refusal(302, reads=False), done=True)
 TIMED_OUT = Fault(refusal(408, reads=False), done=True)
+
+LOST = Fault(OutcomeUnknown("no answer"), done=True)
+NEVER_SENT = Fault(OutcomeUnknown("no answer"))
+
+NOT_DELIVERED = "Not delivered"
+OPTED_OUT = "opted out"
+QUEUED, FAILED = sent(1, "text-01."), failed(1, "text-01.")
+OPTED = failed(1, "text-01.", after=2 * LATER, deliveryErrorCode="SMS-CAR-413")
+TWIN = {"text": "text-01.", "at": START + 61_000}
+TWINS = (QUEUED, sent(2, **TWIN)), (FAILED, failed(2, **TWIN))
+LONG_QUEUED, LONG_FAILED = sent(1, LONG[0]["subject"]), failed(1, LONG[0]["subject"])
+
+CHANGES = (
+    Scenario("a text fails later", (body(QUEUED), body(FAILED)), ("text-01.", NOT_DELIVERED)),
+    Scenario(
+        "a text fails, and there is a new one",
+        (body(QUEUED), body(FAILED, TWO)),
+        ("text-01.", NOT_DELIVERED, "text-02."),
+    ),
+    Scenario(
+        "a transcript comes later",
+        (body(voicemail(), type="VoiceMail"), body(voicemail("Call me.", "Completed"), type="VoiceMail")),
+        ("Call me.",),
+    ),
+    Scenario(
+        "a text in a full activity fails",
+        (body(LONG_QUEUED, LONG[1]), body(LONG_FAILED)),
+        ("text-01.", "text-02.", NOT_DELIVERED),
+        limit=450,
+        activities=2,
+    ),
+    Scenario(
+        "two equal texts fail",
+        (body(*TWINS[0]), body(*TWINS[1])),
+        ("text-01.", "text-01.", NOT_DELIVERED, NOT_DELIVERED),
+    ),
+    Scenario(
+        "an edited text fails",
+        (body(QUEUED, TWO), body(FAILED, TWO)),
+        ("text-01", NOT_DELIVERED, "text-02."),
+        edits=(("text-01.", "text-01 (their own words)."),),
+    ),
+    Scenario(
+        "a text of a deleted activity fails",
+        (body(QUEUED), body(FAILED)),
+        (),
+        activities=0,
+        is_deleted=True,
+    ),
+    Scenario(
+        "a text of a deleted activity fails, and there is a new one",
+        (body(QUEUED), body(FAILED, TWO)),
+        ("text-01.", NOT_DELIVERED, "text-02."),
+        is_deleted=True,
+    ),
+    Scenario(
+        "a text fails while its own call is lost",
+        (body(QUEUED),),
+        ("text-01.", NOT_DELIVERED),
+        then=body(FAILED),
+        faults=(LOST,),
+    ),
+    Scenario(
+        "a text fails, and its change is lost",
+        (body(QUEUED), body(FAILED, TWO)),
+        ("text-01.", NOT_DELIVERED, "text-02."),
+        faults=(LOST, NEVER_SENT),
+    ),
+    Scenario(
+        "two processes bring one change",
+        (body(QUEUED), body(FAILED)),
+        ("text-01.", NOT_DELIVERED),
+        beside=body(FAILED, TWO),
+        later=body(FAILED),
+    ),
+    Scenario(
+        "an older record comes after a newer one",
+        (body(QUEUED), body(OPTED)),
+        ("text-01.", OPTED_OUT),
+        then=body(FAILED),
+        later=body(OPTED),
+    ),
+    Scenario(
+        "a newer record comes after an older one",
+        (body(QUEUED), body(FAILED)),
+        ("text-01.", OPTED_OUT),
+        then=body(OPTED),
+    ),
+)
 
 SCENARIOS = (
     Scenario("create", (body(ONE),), ("text-01.",)),
@@ -344,6 +450,7 @@ SCENARIOS = (
         faults=(FORBIDDEN,),
         kinds=TELLING,
     ),
+    *CHANGES,
 )
 
 
@@ -382,6 +489,7 @@ class Campaign:
         fuse = Fuse()
         for request in scenario.requests[:-1]:
             await self._live(tenant, connector, fuse, request)
+        _edited(crm, scenario)
         faults = list(scenario.faults)
         again = scenario.signs_in
         linking = scenario.links is not None
@@ -392,19 +500,21 @@ class Campaign:
             operator = self._operator(tenant, scenario) if linking else None
             await self._live(
                 *(tenant, connector, fuse, scenario.requests[-1]),
+                then=scenario.then,
+                beside=scenario.beside,
                 faults=faults,
                 signs_in=again,
                 operator=operator,
             )
             passed = passed or fuse.passed
             met_at += [fuse.met_at] if fuse.met_at else []
-        last = scenario.later or scenario.requests[-1]
+        last = scenario.later or scenario.then or scenario.requests[-1]
         if linking:  # what she had begun she ends, before the client sends it for the other contact
             operator = self._operator(tenant, scenario)
             await self._live(tenant, connector, Fuse(), scenario.requests[-1], operator=operator)
         await self._live(tenant, connector, Fuse(), last, faults=faults, settle=True, signs_in=again)
-        states = Counter(await self.store.read(lambda: _rows(tenant, scenario)))
-        return judged(scenario, kind, crm, states, Result(passed=passed, met_at=met_at))
+        rows = await self.store.read(lambda: _rows(tenant, scenario))
+        return judged(scenario, kind, crm, rows, Result(passed=passed, met_at=met_at))
 
     async def _live(
         self,
@@ -413,6 +523,8 @@ class Campaign:
         fuse: Fuse,
         request: dict[str, Any],
         *,
+        then: dict[str, Any] | None = None,
+        beside: dict[str, Any] | None = None,
         faults: list[Fault | None] | None = None,
         settle: bool = False,
         signs_in: bool = False,
@@ -421,8 +533,14 @@ class Campaign:
         """One process: it starts, takes up what is due, is sent the request, and lives until it is idle or dead."""
         wired(connector.crm, fuse, [] if faults is None else faults)
         runtime = self.runtime(connector, fuse)
+        runtimes = [runtime]
         if operator is None:
-            living = self._lived(runtime, tenant, request, settle=settle, signs_in=signs_in)
+            requests = [request] if then is None else [request, then]
+            living = self._lived(runtime, tenant, requests, settle=settle, signs_in=signs_in)
+            if beside is not None:
+                runtimes.append(self.runtime(connector, fuse))
+                other = self._lived(runtimes[1], tenant, [beside], settle=False, signs_in=False)
+                living = _both(living, other)
         else:
             _refuse_contact(connector.crm, "c-1")
             living = _operate(operator, runtime, request)
@@ -433,18 +551,20 @@ class Campaign:
         if fuse.dead:
             life.cancel()
             await asyncio.wait([life])
-            await buried(runtime)
+            for each in runtimes:
+                await buried(each)
         else:
             await life
 
     async def _lived(
-        self, runtime: Runtime, tenant: str, request: dict[str, Any], *, settle: bool, signs_in: bool
+        self, runtime: Runtime, tenant: str, requests: list[dict[str, Any]], *, settle: bool, signs_in: bool
     ) -> None:
         user = await self._sign_in(runtime, tenant)
         await self._settled(runtime)
         for _ in range(2 if settle else 1):
-            with suppress(*MISHAPS):  # the client is told that the server failed, and sends it again
-                await runtime.submit(user, parsed(request))
+            for request in requests:
+                with suppress(*MISHAPS):  # the client is told that the server failed, and sends it again
+                    await runtime.submit(user, parsed(request))
             await self._settled(runtime)
             if signs_in:
                 await self._sign_in(runtime, tenant)
@@ -515,8 +635,26 @@ async def _moment(_seconds: float) -> None:
     await asyncio.sleep(0)
 
 
-def judged(scenario: Scenario, kind: type[Plain], crm: Crm, states: Counter[str], result: Result) -> Result:
+async def _both(*lives: Coroutine[Any, Any, None]) -> None:
+    for ended in await asyncio.gather(*lives, return_exceptions=True):
+        if isinstance(ended, BaseException):
+            raise ended
+
+
+def _edited(crm: Crm, scenario: Scenario) -> None:
+    """What people do to the activities."""
+    if scenario.is_deleted:
+        crm.activities.clear()
+    for activity in crm.activities.values():
+        for there, theirs in scenario.edits:
+            activity.body = activity.body.replace(there, theirs)
+
+
+def judged(
+    scenario: Scenario, kind: type[Plain], crm: Crm, rows: Sequence[MessageRow], result: Result
+) -> Result:
     """Whether a schedule's end keeps the promises, whatever happened on the way."""
+    states: Counter[str] = Counter(row.state for row in rows)
     text = "\n".join(activity.body for activity in crm.activities.values())
     expected = Counter(scenario.texts)
     texts = Counter({each: text.count(each) for each in expected})
@@ -534,6 +672,7 @@ def judged(scenario: Scenario, kind: type[Plain], crm: Crm, states: Counter[str]
         result.problems.append("an activity is longer than the limit")
     if set(states) == {"logged"} and texts != expected:
         result.problems.append(f"lost, though all is logged: {texts}")
+    result.problems += _kept(scenario, rows, text)
     if scenario.links is not None and {each.contact_id for each in crm.activities.values()} - {
         scenario.links[0]
     }:
@@ -544,6 +683,18 @@ def judged(scenario: Scenario, kind: type[Plain], crm: Crm, states: Counter[str]
     if "parked" in states and not lost and not any(map(_during_a_call, result.met_at)):
         result.problems.append(f"parked without a mishap during a call: {result.met_at}")
     return result
+
+
+def _kept(scenario: Scenario, rows: Sequence[MessageRow], text: str) -> list[str]:
+    """What is wrong with what was there before: messages, and people's text; and with what is not logged."""
+    problems = []
+    if any(row.id in scenario.logged_before and row.state != "logged" for row in rows):
+        problems.append("a message is not logged any more")
+    if any(row.state in {"parked", "failed"} and not row.reason for row in rows):
+        problems.append("nobody is told why it is not logged")
+    if not all(theirs in text for _, theirs in scenario.edits):
+        problems.append("what people wrote is gone")
+    return problems
 
 
 def _during_a_call(point: str) -> bool:
@@ -568,12 +719,12 @@ _CALLING = frozenset(
 """Points at which a call is journalled as being made and its outcome is not: other than at the CRM itself."""
 
 
-def _rows(tenant: str, scenario: Scenario) -> Script[list[str]]:
-    """The states of the scenario's rows, those that are left behind by a link too."""
+def _rows(tenant: str, scenario: Scenario) -> Script[list[MessageRow]]:
+    """The scenario's rows, those that are left behind by a link too."""
     contacts = ["c-1", *(scenario.links or ())[:1]]
     keys = dict.fromkeys(scenario.key(tenant, contact) for contact in contacts)
     found = yield Together(*(Fetch("rows_of_log", key_params(key)) for key in keys))
-    return [row[5] for rows in found for row in rows]
+    return [row_from(row) for rows in found for row in rows]
 
 
 async def _operate(operator: Operating, runtime: Runtime, request: dict[str, Any]) -> None:

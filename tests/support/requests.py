@@ -10,6 +10,8 @@ from messagelog.messages import LogRequest, parse_log_request
 
 START = 1_783_998_000_000
 MAYA = {"phoneNumber": "+14155550142", "name": "Maya Patel"}
+LATER = 90_000
+"""How long after a message was sent its record says that it failed, in ms."""
 OMAR = {"phoneNumber": "+14155550177", "name": "Omar Reyes"}
 JORDAN = {"phoneNumber": "+14155550101", "name": "Jordan Lee"}
 
@@ -29,6 +31,26 @@ def message(id_: int | str, text: str | None = None, *, at: int | None = None, *
         "attachments": [],
         **more,
     }
+
+
+def sent(
+    id_: int, text: str | None = None, *, status: str = "Queued", after: int = 0, **more: Any
+) -> dict[str, Any]:
+    """An SMS of ours with this status; `after` is when its record was modified, in ms after it was sent."""
+    made = message(id_, text, direction="Outbound", messageStatus=status, **more)
+    return made | {"from": JORDAN, "to": [MAYA], "lastModifiedTime": made["creationTime"] + after}
+
+
+def failed(id_: int, text: str | None = None, **more: Any) -> dict[str, Any]:
+    """The same, and it was not delivered."""
+    return sent(id_, text, **{"status": "DeliveryFailed", "after": LATER, **more})
+
+
+def voicemail(transcript: str | None = None, status: str = "InProgress", **more: Any) -> dict[str, Any]:
+    """A voice message; without a transcript none is there yet."""
+    return message(
+        1, "Voice message", type="VoiceMail", transcript=transcript, vmTranscriptionStatus=status, **more
+    )
 
 
 def body(

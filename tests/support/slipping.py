@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from messagelog.connectors.log import ChangeForms
 from messagelog.core.calls import Caller
 from messagelog.core.metrics import Metrics
 
@@ -34,6 +35,12 @@ class SlippingCaller(Caller):
         self._point("ours:prepare")
         prepared = await super().prepare(*given, **more)
         return replace(prepared, hashes=SlippingHashes(self._point, prepared.hashes))
+
+    async def prepare_change(self, *given: Any, **more: Any) -> Prepared:
+        self._point("ours:prepare")
+        prepared = await super().prepare_change(*given, **more)
+        forms = prepared.change
+        return replace(prepared, change=None if forms is None else SlippingForms(self._point, forms))
 
     async def create(self, *given: Any) -> str:
         made = await super().create(*given)
@@ -65,6 +72,20 @@ class SlippingHashes(dict[str, bytes]):
     def get(self, key: str, default: Any = None) -> Any:
         self._point("ours:settle")
         return super().get(key, default)
+
+
+class SlippingForms(ChangeForms):
+    """The texts of a change, of which it is asked when it is settled which one the activity was given."""
+
+    def __init__(self, point: Callable[[str], None], forms: ChangeForms) -> None:
+        self._point = point
+        self._forms = forms
+
+    def __getattribute__(self, name: str) -> Any:
+        own = object.__getattribute__
+        if name == "is_line":
+            own(self, "_point")("ours:settle")
+        return getattr(own(self, "_forms"), name)
 
 
 class SlippingMetrics(Metrics):

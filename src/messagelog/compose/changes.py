@@ -13,7 +13,7 @@ import msgspec
 from messagelog.compose.amend import Order, add_at_end, edited, insertions, known_order
 from messagelog.compose.blocks import Block
 from messagelog.compose.heading import Edit
-from messagelog.compose.log import block_of, entries, room_for
+from messagelog.compose.log import block_of, entries, without_failure
 from messagelog.compose.model import LINE_MARK, Entry, Known, People, Pins
 from messagelog.compose.recognise import Found, count_entries, entry_of, find, syntax_of
 from messagelog.compose.shorten import shorten, size_of
@@ -46,7 +46,8 @@ def compose_change(
 ) -> Change:
     """The texts of a message as it is now, in the wording that is pinned. `key` is that of the hashes."""
     block = block_of(pins, people, message, conversation)
-    without = block_of(pins, people, _without_facts(message), conversation)
+    bare = msgspec.structs.replace(without_failure(message), transcript=None)
+    without = block_of(pins, people, bare, conversation)
     said = len(without.lines)
     # "No text" is all that an empty message says, until there is a transcript.
     told = block.lines[said:] if block.lines[:said] == without.lines else block.lines
@@ -54,11 +55,6 @@ def compose_change(
     if pins.limit is None:
         return Change(entry, entry, entry_of(block._replace(lines=told), pins, key) if told else None)
     own = block._replace(lines=block.lines[: len(block.lines) - len(told)])
-    room = room_for(pins, people, message, conversation)
-    if size_of(block, pins) > room:
-        # Cut from its end, the entry would not tell what has changed.
-        cut = shorten(own, pins, room, told)
-        entry = entry_of(cut, pins, key) if size_of(cut, pins) <= room else entry
     shortest = entry_of(shorten(own, pins, size_of(without, pins), told), pins, key)
     is_shorter = pins.measure.of(shortest.text) < pins.measure.of(entry.text)
     line = shorten(Block(block.title, told, *block[2:]), pins, pins.limit // 2)
@@ -113,18 +109,6 @@ def amend_change(  # noqa: PLR0917 - a text, and all that is known about it, as 
     else:
         versions = [_with_line(body, pins, change.line, texts)] if change.line else []
     return next(filter(pins.fits, versions), None) if versions else body
-
-
-def _without_facts(message: Message) -> Message:
-    """The record as it was when nothing was known of what became of it."""
-    to = tuple(
-        someone
-        and msgspec.structs.replace(someone, message_status=None, fax_error_code=None, error_code=None)
-        for someone in message.to
-    )
-    return msgspec.structs.replace(
-        message, message_status=None, delivery_error_code=None, to=to, transcript=None
-    )
 
 
 def _texts_in(found: Sequence[Found], known: Sequence[Known]) -> tuple[dict[str, _Text], Counter[bytes]]:

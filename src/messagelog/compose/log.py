@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from messagelog.compose import earlier
 from messagelog.compose.blocks import Block
 from messagelog.compose.heading import heading_text
 from messagelog.compose.model import Content, Entry, People, Pins
 from messagelog.compose.recognise import entry_of, syntax_of
 from messagelog.compose.said import message_lines
-from messagelog.compose.shorten import shorten
+from messagelog.compose.shorten import shorten, size_of
 from messagelog.compose.speakers import contact, is_outbound, speaker
 from messagelog.compose.times import day, stamp
 from messagelog.compose.words import words_of
@@ -62,7 +64,7 @@ def entries(
 ) -> list[Entry]:
     """An entry per message, oldest first: when, who, what was said, and the media.
 
-    One that would not fit into an activity of its own is shortened.
+    One that would not fit into an activity of its own is shortened; that it did not arrive is said all the same.
     """
     written = []
     for message in sorted(messages, key=message_order):
@@ -70,9 +72,32 @@ def entries(
         entry = entry_of(block, pins, key)
         if pins.limit is not None and pins.measure.of(entry.text) > pins.limit // 3:
             room = room_for(pins, people, message, conversation)
-            entry = entry_of(shorten(block, pins, room), pins, key)
+            entry = entry_of(_shortened(pins, people, message, conversation, block, room), pins, key)
         written.append(entry)
     return written
+
+
+def _shortened(  # noqa: PLR0917 - what `entries` takes, and how much room there is
+    pins: Pins, people: People, message: Message, conversation: Conversation, block: Block, room: int
+) -> Block:
+    """The message's block within `room`: cut from its end, but for the lines that say that it did not arrive."""
+    said = block_of(pins, people, without_failure(message), conversation).lines
+    failure = block.lines[len(said) :] if block.lines[: len(said)] == said else []
+    if failure:
+        cut = shorten(block._replace(lines=said), pins, room, failure)
+        if size_of(cut, pins) <= room:
+            return cut
+    return shorten(block, pins, room)
+
+
+def without_failure(message: Message) -> Message:
+    """The record as it was when nothing was known of whether it arrived."""
+    to = tuple(
+        someone
+        and msgspec.structs.replace(someone, message_status=None, fax_error_code=None, error_code=None)
+        for someone in message.to
+    )
+    return msgspec.structs.replace(message, message_status=None, delivery_error_code=None, to=to)
 
 
 def room_for(pins: Pins, people: People, message: Message, conversation: Conversation) -> int:

@@ -291,12 +291,17 @@ def recovered(
         return _refused_indeed(log, rows, reason, able)
     log = replace(log, asks=0)
     broke = trouble in {Trouble.MISTAKE, Trouble.FAULT}
-    if broke:
-        log = replace(log, refusals=log.refusals + 1)
     # A call that was interrupted was counted when its lease had run out.
     tries = log.tries + (retry.counts and trouble is not Trouble.INTERRUPTED)
-    if log.refusals >= _MISTAKES if broke else tries >= len(backoff.STEPS):
-        log = replace(log, refusals=0) if broke else log
+    over = tries >= len(backoff.STEPS)
+    if broke and log.call == "change":  # the refusals are those of the log's messages
+        tries = log.tries + 1
+        over = tries >= _MISTAKES
+    elif broke:
+        log = replace(log, refusals=log.refusals + 1)
+        over = log.refusals >= _MISTAKES
+    if over:
+        log = replace(log, refusals=0) if broke and log.call != "change" else log
         if finding is Finding.REPEATABLE:
             return _parked(log, rows, reason)
         return _failed(log, rows, reason, behind=not broke)
@@ -334,7 +339,8 @@ def undecided(
     least_ms = able.settle_ms if refused else 0
     if isinstance(error, Paced):  # it was not even asked
         reason = log.reason or _LOST
-        held = tuple(RowChange(row.id, RowState.UNKNOWN, reason) for row in rows)
+        # The rows go on saying what the last question came to.
+        held = tuple(RowChange(row.id, RowState.UNKNOWN, row.reason or reason) for row in rows)
         wait_ms = max(_held_ms(error), least_ms)
         return Settled(replace(log, reason=reason, asks=asks), held, wait_ms=wait_ms)
     reason = log.reason or _reason(Trouble.NO_ANSWER, error)
@@ -347,9 +353,11 @@ def undecided(
     ours = isinstance(error, ConnectorBroke | ServerFault)
     if ours:  # whatever the CRM is
         away = None
-    after = replace(
-        log, asks=log.asks + 1 if ours or (away is None and not retry.early) else asks, reason=reason
-    )
+    if _is_mistake(error) and not _ended_in_fault(rows):
+        asks = 1  # faults of ours are counted in a row: questions in vain before them are none
+    elif ours or (away is None and not retry.early):
+        asks = log.asks + 1
+    after = replace(log, asks=asks, reason=reason)
     if after.asks >= _most_asks(error, refused=refused):
         return _refused(replace(log, asks=0), rows, reason) if refused else _parked(after, rows, told)
     changes = tuple(RowChange(row.id, RowState.UNKNOWN, told) for row in rows)
@@ -363,15 +371,26 @@ def _told_of_question(reason: str, error: ConnectorError) -> tuple[str, bool]:
         return _reason(Trouble.SIGN_IN, error), True
     if isinstance(error, ServerFault):
         return _reason(_trouble_of_fault(error), error), False
+    if trouble_of(reason) is Trouble.FAULT:  # of the call: the question did not end in one
+        return _reason(Trouble.NO_ANSWER, error), False
     return reason, False
 
 
 def _most_asks(error: ConnectorError, *, refused: bool) -> float:
     """How often it is asked in vain what became of a call, when the question ends like this."""
-    mistake = isinstance(error, ServerFault) and not isinstance(error, Interrupted)
-    if mistake or (refused and isinstance(error, ConnectorBroke)):
+    if _is_mistake(error) or (refused and isinstance(error, ConnectorBroke)):
         return _MISTAKES
     return len(backoff.STEPS) if isinstance(error, ConnectorBroke | ServerFault) else math.inf
+
+
+def _is_mistake(error: ConnectorError) -> bool:
+    """Whether it is an error of this server's own that does not pass."""
+    return isinstance(error, ServerFault) and not isinstance(error, Interrupted)
+
+
+def _ended_in_fault(rows: Sequence[MessageRow]) -> bool:
+    """Whether the question before this one ended with a fault of ours: the rows say so as long as it is open."""
+    return trouble_of(rows[0].reason) is Trouble.FAULT
 
 
 def given_up(log: LogRow, rows: Sequence[MessageRow]) -> Settled:
@@ -385,7 +404,12 @@ def kept(log: LogRow, rows: Sequence[MessageRow], id_: str, fault: ServerFault, 
     The rows keep the activity's id, which says that the call is done: it is settled again, and never made again.
     """
     reason = _reason(_trouble_of_fault(fault), fault)
-    after = replace(log, reason=reason, asks=log.asks + 1)
+    # Only what ended like this before is counted: not the questions that were asked in vain.
+    again = rows[0].third_party_log_id == id_ and trouble_of(rows[0].reason) in {
+        Trouble.FAULT,
+        Trouble.INTERRUPTED,
+    }
+    after = replace(log, reason=reason, asks=log.asks + 1 if again else 1)
     if after.asks >= _MISTAKES:
         if after.call == "create":
             after = replace(after, third_party_log_id=id_, created_by=after.call_user)
@@ -477,6 +501,8 @@ def _faulty(
     if fault.wrote:
         tries = log.tries + (trouble is Trouble.INTERRUPTED)  # as an interrupted call is counted at once
         return _unknown(replace(log, tries=tries), rows, fault, able, luck)
+    if trouble is Trouble.FAULT and log.call == "change":
+        return _change_broke(log, rows, trouble, fault, luck)
     if trouble is Trouble.FAULT:
         log = replace(log, refusals=log.refusals + 1)
         if log.refusals >= _MISTAKES:
@@ -535,8 +561,24 @@ def _rejected(
     """The CRM refused the call. A gateway may say 403 after the CRM has done it, so that is asked about first."""
     if error.wrote and error.status == _FORBIDDEN and _can_be_asked(log, able):
         return _unknown(log, rows, error, able, luck)
-    trouble = Trouble.MISTAKE if isinstance(error, NotPrepared) else Trouble.REJECTED
-    return _refused(log, rows, _reason(trouble, error))
+    if not isinstance(error, NotPrepared):
+        return _refused(log, rows, _reason(Trouble.REJECTED, error))
+    if log.call == "change":
+        return _change_broke(log, rows, Trouble.MISTAKE, error, luck)
+    return _refused(log, rows, _reason(Trouble.MISTAKE, error))
+
+
+def _change_broke(
+    log: LogRow, rows: Sequence[MessageRow], trouble: Trouble, error: ConnectorError, luck: float
+) -> Settled:
+    """A mistake kept a change from being sent. A message that failed is sent again with its day, a change is not.
+
+    So it is tried again, until the mistake shows twice in a row and it was tried as often as any mistake is. The
+    refusals, which are those of the log's messages, say nothing of it.
+    """
+    if trouble_of(rows[0].reason) is trouble and log.tries + 1 >= _MISTAKES:
+        return _failed(log, rows, _reason(trouble, error), behind=False)
+    return _later(log, rows, trouble, error, luck, COUNTED)
 
 
 def _refused(log: LogRow, rows: Sequence[MessageRow], reason: str) -> Settled:
