@@ -24,7 +24,7 @@ from bench.scenarios import OF_ONE_MESSAGE
 from bench.servers import (
     OURS,
     OURS_SQLITE,
-    installed_peer,
+    install_peer,
     start_crm,
     start_load,
     start_ours,
@@ -47,10 +47,10 @@ def main() -> int:
     # In a file or a pipe no table is folded to fit a screen.
     console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False, markup=False)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _ended)
+        signal.signal(number, _exit_on_signal)
     try:
         with ExitStack() as stack:
-            work = _profiled if options.profile else _compared
+            work = _profile if options.profile else _compare
             faults = work(options, console, stack)
     except Failed as error:
         console.print(f"The benchmark could not go on: {error}")
@@ -63,12 +63,12 @@ def main() -> int:
     return 1 if faults else 0
 
 
-def _ended(number: int, _frame: object) -> NoReturn:
+def _exit_on_signal(number: int, _frame: object) -> NoReturn:
     """Ends by way of every `finally`, so that no process is left behind."""
     sys.exit(128 + number)
 
 
-def _compared(options: Options, console: Console, stack: ExitStack) -> list[str]:
+def _compare(options: Options, console: Console, stack: ExitStack) -> list[str]:
     """Measures all servers by turns; what was wrong."""
     console.print(f"Load of this machine before: {_load()}, of {os.cpu_count()} processors.")
     peer = _peer(options, console)
@@ -81,17 +81,17 @@ def _compared(options: Options, console: Console, stack: ExitStack) -> list[str]
     servers += _ours(options, stack, crm, postgres)
     bench = Bench(options, load, crm, postgres)
     bench.warm_up(servers)
-    done = _told(console, bench.rounds(servers))
+    done = _print_each(console, bench.rounds(servers))
     if options.rows:
         console.print(f"Filling the tables with {options.rows:,} rows …")
-        done += _told(console, bench.rounds_with_rows(servers, OF_ONE_MESSAGE))
+        done += _print_each(console, bench.rounds_with_rows(servers, OF_ONE_MESSAGE))
     for table in report.Results(done).tables():
         console.print(table)
     console.print(report.others(done))
     return [f"{report.line(each)}" for each in done if each.faults]
 
 
-def _told(console: Console, measurements: Iterable[Measurement]) -> list[Measurement]:
+def _print_each(console: Console, measurements: Iterable[Measurement]) -> list[Measurement]:
     done = []
     for measurement in measurements:
         console.print(report.line(measurement), soft_wrap=True)
@@ -105,7 +105,7 @@ def _peer(options: Options, console: Console) -> Path | None:
         return None
     try:
         console.print("Looking for the peer's packages (from npm at the first time) …")
-        return installed_peer()
+        return install_peer()
     except Failed as error:
         console.print(f"Only our side is measured: {error}")
         return None
@@ -125,25 +125,25 @@ def _sqlite(stack: ExitStack) -> SqliteJournal:
     return SqliteJournal(Path(folder) / "journal.sqlite")
 
 
-def _profiled(options: Options, console: Console, stack: ExitStack) -> list[str]:
+def _profile(options: Options, console: Console, stack: ExitStack) -> list[str]:
     """Samples our server during one scenario; what was wrong."""
-    noted = CACHE / "profile.json"
-    noted.unlink(missing_ok=True)
+    profile_file = CACHE / "profile.json"
+    profile_file.unlink(missing_ok=True)
     postgres = stack.enter_context(running_postgres())
     crm = start_crm(stack)
     load = start_load(stack)
     journal = PostgresJournal(postgres) if "postgres" in options.databases else _sqlite(stack)
-    server = start_ours(stack, OURS, crm, journal, profile=noted)
+    server = start_ours(stack, OURS, crm, journal, profile=profile_file)
     bench = Bench(options, load, crm, postgres)
     scenario = options.profile or "new"
-    measured = bench.measured(server, scenario, before=lambda: server.child.signal(signal.SIGUSR1))
+    measure = bench.measure(server, scenario, before=lambda: server.child.signal(signal.SIGUSR1))
     server.child.signal(signal.SIGUSR2)
     server.child.end()
-    console.print(report.line(measured))
-    sampled = msgspec.json.decode(noted.read_bytes(), type=Sampled)
-    for table in profile.tables(sampled, measured.outcome.requests, measured.processor):
+    console.print(report.line(measure))
+    sampled = msgspec.json.decode(profile_file.read_bytes(), type=Sampled)
+    for table in profile.tables(sampled, measure.result.requests, measure.processor):
         console.print(table)
-    return list(measured.faults)
+    return list(measure.faults)
 
 
 def _load() -> str:

@@ -39,7 +39,7 @@ class Template:
             end = hole.end()
         self._tail = text[end:].encode()
 
-    def filled(self, conversation: int, first: int) -> bytes:
+    def fill(self, conversation: int, first: int) -> bytes:
         """The body for this conversation, whose oldest message has the number `first`."""
         values = {_CONVERSATION: b"%d" % conversation, _TIME: b"%d" % (_STARTED + first - FIRST_MESSAGE)}
         values.update((index, b"%d" % (first + index)) for index in range(self.messages))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _TOLD: Final = 3  # examples of a problem that are named
 
 
-class Seen(msgspec.Struct, frozen=True):
+class CrmContents(msgspec.Struct, frozen=True):
     """What the CRM holds: the numbers of the messages in each activity, and how often it was called."""
 
     activities: dict[str, list[int]]
@@ -22,15 +22,15 @@ class Seen(msgspec.Struct, frozen=True):
     unknown: int
 
 
-def faults(sent: Iterable[tuple[int, int, int]], seen: Seen) -> list[str]:
+def faults(sent: Iterable[tuple[int, int, int]], contents: CrmContents) -> list[str]:
     """What is wrong, in sentences; nothing when every message is there once. `sent` is as in `load.Outcome`."""
     conversations = {
         number: conversation for conversation, first, count in sent for number in range(first, first + count)
     }
-    found = Counter(number for numbers in seen.activities.values() for number in numbers)
+    found = Counter(number for numbers in contents.activities.values() for number in numbers)
     owners: dict[int, set[str]] = {}
     mixed = []
-    for id_, numbers in seen.activities.items():
+    for id_, numbers in contents.activities.items():
         held = {conversations[number] for number in numbers if number in conversations}
         for conversation in held:
             owners.setdefault(conversation, set()).add(id_)
@@ -42,7 +42,7 @@ def faults(sent: Iterable[tuple[int, int, int]], seen: Seen) -> list[str]:
         ("messages are in the CRM that nobody sent", [n for n in found if n not in conversations]),
         ("conversations have more than one activity", [c for c, ids in owners.items() if len(ids) > 1]),
         ("activities are not of one conversation", mixed),
-        ("additions were for no activity", range(seen.unknown)),
+        ("additions were for no activity", range(contents.unknown)),
     )
     return [_sentence(what, which) for what, which in problems if which]
 

@@ -12,8 +12,8 @@ from rich.table import Table
 from messagelog.compose import (
     Entry,
     LogFormat,
-    People,
-    Pins,
+    Participants,
+    TextSettings,
     amend,
     compose_log,
     compose_thread,
@@ -34,7 +34,7 @@ _FEW, _MANY = 100, 1_000
 
 _MAYA: Final = Party(name="Maya Patel", phone_number="+14155550142")
 _JORDAN: Final = Party(name="Jordan Lee", phone_number="+14155550101")
-_PEOPLE: Final = People("Maya Patel", "+14155550142", "Jordan Lee")
+_PEOPLE: Final = Participants("Maya Patel", "+14155550142", "Jordan Lee")
 _TALK: Final = Conversation(conversation_id="1", self_party=_JORDAN, correspondents=(_MAYA,))
 
 
@@ -45,31 +45,31 @@ def main() -> None:
     for what in (f"{_FEW} entries", f"thread of {_FEW}", f"the same again, +1 to {_FEW}", f"+1 to {_MANY:,}"):
         table.add_column(what, justify="right")
     for format_ in (LogFormat.PLAIN, LogFormat.HTML, LogFormat.MARKDOWN):
-        table.add_row(format_.value, *[f"{milliseconds:.2f}" for milliseconds in _measured(format_)])
+        table.add_row(format_.value, *[f"{milliseconds:.2f}" for milliseconds in _measure(format_)])
     Console().print(table)
 
 
-def _measured(format_: LogFormat) -> list[float]:
-    pins = Pins(format_, "America/Los_Angeles")
+def _measure(format_: LogFormat) -> list[float]:
+    text_settings = TextSettings(format_, "America/Los_Angeles")
     messages = [_message(number) for number in range(_MANY)]
-    written = entries(pins, _PEOPLE, messages, _TALK, _KEY)
-    body = compose_log(pins, _PEOPLE, messages[:-1], _TALK, _KEY).body
+    written = entries(text_settings, _PEOPLE, messages, _TALK, _KEY)
+    body = compose_log(text_settings, _PEOPLE, messages[:-1], _TALK, _KEY).body
     known = [(entry.sent_at, entry.hash) for entry in written[:-1]]
 
     thread = Thread(entities=tuple(map(_entity, range(_FEW))), owner=Owner(name="Support"), status="Open")
     before = Thread(entities=thread.entities[:-1], owner=Owner(name="Support"), status="Open")
-    stored = compose_thread(pins, _PEOPLE, before, _KEY).body
-    sent = {block.hash for block in thread_blocks(pins, _PEOPLE, before, _KEY)}
+    stored = compose_thread(text_settings, _PEOPLE, before, _KEY).body
+    sent = {block.hash for block in thread_blocks(text_settings, _PEOPLE, before, _KEY)}
 
     def replace() -> str:
-        blocks: list[Entry] = thread_blocks(pins, _PEOPLE, thread, _KEY)
-        return replace_thread(stored, pins, blocks, sent, _KEY)
+        blocks: list[Entry] = thread_blocks(text_settings, _PEOPLE, thread, _KEY)
+        return replace_thread(stored, text_settings, blocks, sent, _KEY)
 
     return [
-        _least(lambda: compose_log(pins, _PEOPLE, messages[:_FEW], _TALK, _KEY)),
-        _least(lambda: compose_thread(pins, _PEOPLE, thread, _KEY)),
+        _least(lambda: compose_log(text_settings, _PEOPLE, messages[:_FEW], _TALK, _KEY)),
+        _least(lambda: compose_thread(text_settings, _PEOPLE, thread, _KEY)),
         _least(replace),
-        _least(lambda: amend(body, pins, written[-1:], known, _KEY)),
+        _least(lambda: amend(body, text_settings, written[-1:], known, _KEY)),
     ]
 
 

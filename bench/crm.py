@@ -27,7 +27,7 @@ _REASONS: Final = {200: b"OK", 201: b"Created", 404: b"Not Found"}
 _ME: Final = {"id": "u-1", "name": "Jordan Lee", "tenant": "bench", "timezone": "America/Los_Angeles"}
 
 
-class Record:
+class CrmRecord:
     """What the CRM holds. `unknown` counts additions to activities that do not exist."""
 
     def __init__(self) -> None:
@@ -47,12 +47,12 @@ class Record:
         """Adds to an activity; the answer. Those of rows that were filled in (`old-…`) are there, and empty."""
         if id_.startswith("old-"):
             self.activities.setdefault(id_, [])
-        held = self.activities.get(id_)
-        if held is None:
+        activity = self.activities.get(id_)
+        if activity is None:
             self.unknown += 1
             return _answer(404, b'{"error":"no such activity"}')
         self.updated += 1
-        held += _numbers(body)
+        activity += _numbers(body)
         self.texts.setdefault(id_, []).append(body)
         return _answer(200, b'{"id":"%s"}' % id_.encode())
 
@@ -64,7 +64,7 @@ class Record:
         body = "\n".join(each.get("body") or each.get("append") or "" for each in written)
         return _answer(200, json.dumps({"id": id_, "body": body}).encode())
 
-    def told(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """All of it, as JSON."""
         return {
             "activities": self.activities,
@@ -77,7 +77,7 @@ class Record:
 class Connection(asyncio.Protocol):
     """One connection of a server, or of the benchmark itself."""
 
-    record = Record()
+    record = CrmRecord()
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -91,9 +91,9 @@ class Connection(asyncio.Protocol):
         """Answers every request that is whole, at once."""
         self._buffer += data
         while (message := take(self._buffer)) is not None and self._transport is not None:
-            self._transport.write(self._answered(*message))
+            self._transport.write(self._handle(*message))
 
-    def _answered(self, head: bytes, body: bytes) -> bytes:
+    def _handle(self, head: bytes, body: bytes) -> bytes:
         method, path, _ = head.split(b" ", 2)
         match method, path:
             case b"POST", b"/activities":
@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
             case b"GET", _:
                 return self._read(path)
             case b"POST", b"/forget":
-                Connection.record = Record()
+                Connection.record = CrmRecord()
                 return _answer(200, b"{}")
         return _answer(404, b"{}")
 
@@ -111,7 +111,7 @@ class Connection(asyncio.Protocol):
         if path == b"/me":
             return _answer(200, json.dumps(_ME).encode())
         if path == b"/seen":
-            return _answer(200, json.dumps(self.record.told()).encode())
+            return _answer(200, json.dumps(self.record.to_json()).encode())
         return self.record.read(path.removeprefix(b"/activities/").decode())
 
 

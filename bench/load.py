@@ -31,7 +31,7 @@ _STRIDE: Final = 7_919  # a prime: neighbours in time are far apart in the table
 _SAMPLES: Final = 3  # wrong answers that are told of
 
 
-class Job(msgspec.Struct, frozen=True):
+class LoadJob(msgspec.Struct, frozen=True):
     """One run: `number` is that of the next message and, from another start, conversation; none is used twice.
 
     `rows` is how many were filled in before.
@@ -47,7 +47,7 @@ class Job(msgspec.Struct, frozen=True):
     rows: int = 0
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class LoadResult(msgspec.Struct, frozen=True):
     """What a run came to.
 
     `sent` has conversation, first message and number of messages of every request that was to be written, those of
@@ -74,7 +74,7 @@ class _Answer(msgspec.Struct):
 _ANSWER: Final = msgspec.json.Decoder(_Answer)
 
 
-class Journal:
+class SentMessages:
     """Everything that a run sends, and what was wrong with the answers."""
 
     def __init__(self, number: int) -> None:
@@ -87,14 +87,14 @@ class Journal:
         """A conversation that nobody has seen."""
         return FIRST_CONVERSATION + next(self.numbers)
 
-    def filled(self, scenario: Scenario, conversation: int) -> bytes:
+    def fill(self, scenario: Scenario, conversation: int) -> bytes:
         """A body with new messages of this conversation, noted as sent."""
         count = scenario.template.messages
         first = FIRST_MESSAGE + next(self.numbers)
         for _ in range(count - 1):
             next(self.numbers)
         self.sent.append((conversation, first, count))
-        return scenario.template.filled(conversation, first)
+        return scenario.template.fill(conversation, first)
 
     def check(self, head: bytes, body: bytes, answered: int) -> None:
         """Holds an answer to what it must say."""
@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
         try:
             message = take(self._buffer)
         except NoLength as error:
-            self._phase.broken(f"an answer without a length: {error}")
+            self._phase.on_broken(f"an answer without a length: {error}")
             return
         if message is not None:
             self._phase.answered(self._began, *message)
@@ -141,12 +141,12 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """A server that hangs up ends the run."""
-        self._phase.broken(f"the connection was lost ({exc})")
+        self._phase.on_broken(f"the connection was lost ({exc})")
 
     def _next(self) -> None:
         request = self._phase.request()
         if request is None or self._transport is None:
-            self._phase.ended()
+            self._phase.on_idle()
             return
         self._began = time.perf_counter()
         self._transport.write(request)
@@ -160,8 +160,10 @@ class Connection(asyncio.Protocol):
 class Phase:
     """A part of a run: requests on all connections, until there are none left or the time is over."""
 
-    def __init__(self, journal: Journal, requests: Iterator[bytes], answered: int, seconds: float) -> None:
-        self._journal = journal
+    def __init__(
+        self, sent_messages: SentMessages, requests: Iterator[bytes], answered: int, seconds: float
+    ) -> None:
+        self._sent_messages = sent_messages
         self._requests = requests
         self._answered = answered
         self._seconds = seconds
@@ -186,7 +188,7 @@ class Phase:
                 seen = len(self.latencies)
                 await asyncio.wait([self._done], timeout=_PATIENCE)
                 if len(self.latencies) == seen and not self._done.done():
-                    self.broken(f"no answer within {_PATIENCE:g} s")
+                    self.on_broken(f"no answer within {_PATIENCE:g} s")
         finally:
             self._open = 0
             for _, connection in opened:
@@ -200,28 +202,28 @@ class Phase:
         """An answer has come."""
         self.last = time.perf_counter()
         self.latencies.append(self.last - began)
-        self._journal.check(head, body, self._answered)
+        self._sent_messages.check(head, body, self._answered)
 
-    def ended(self) -> None:
+    def on_idle(self) -> None:
         """A connection has nothing more to do."""
         self._open -= 1
         if self._open == 0 and not self._done.done():
             self._done.set_result(None)
 
-    def broken(self, why: str) -> None:
+    def on_broken(self, why: str) -> None:
         """A connection cannot go on: neither can the run."""
         if self._open and not self._done.done():
-            self._journal.problem(why)
+            self._sent_messages.problem(why)
             self._done.set_result(None)
 
 
 class Run:
     """One job: what it sends, phase by phase."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: LoadJob) -> None:
         self._job = job
         self._scenario = SCENARIOS[job.scenario]
-        self._journal = Journal(job.number)
+        self._sent_messages = SentMessages(job.number)
         self._head = (
             f"POST /messageLog HTTP/1.1\r\nHost: 127.0.0.1:{job.port}\r\nAuthorization: Bearer {job.token}\r\n"
             "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
@@ -229,14 +231,14 @@ class Run:
 
     async def prepare(self) -> Iterator[bytes]:
         """Makes the conversations that have to be there; the requests of the other phases."""
-        scenario, journal = self._scenario, self._journal
+        scenario, sent_messages = self._scenario, self._sent_messages
         if scenario.target is Target.NEW:
-            return self._requests(journal.conversation() for _ in itertools.count())
+            return self._requests(sent_messages.conversation() for _ in itertools.count())
         if scenario.target is Target.EXISTING and self._job.rows:
             return self._requests(self._old_conversations())
-        conversations = [journal.conversation() for _ in range(_PREPARED[scenario.target])]
-        bodies = [journal.filled(scenario, conversation) for conversation in conversations]
-        making = Phase(journal, map(self._request, bodies), _made(scenario), _PATIENCE)
+        conversations = [sent_messages.conversation() for _ in range(_PREPARED[scenario.target])]
+        bodies = [sent_messages.fill(scenario, conversation) for conversation in conversations]
+        making = Phase(sent_messages, map(self._request, bodies), _id_count(scenario), _PATIENCE)
         await making.run(self._job.port, min(4, len(bodies)))
         if scenario.target is Target.LOGGED:
             return itertools.cycle(map(self._request, bodies))
@@ -254,40 +256,40 @@ class Run:
 
     def _requests(self, conversations: Iterable[int]) -> Iterator[bytes]:
         """Requests with new messages of these conversations, one for each."""
-        return (self._request(self._journal.filled(self._scenario, each)) for each in conversations)
+        return (self._request(self._sent_messages.fill(self._scenario, each)) for each in conversations)
 
     async def phase(self, requests: Iterator[bytes], seconds: float) -> Phase:
         """Sends requests for so long."""
-        phase = Phase(self._journal, requests, self._scenario.answered, seconds)
-        if not self._journal.problems:
+        phase = Phase(self._sent_messages, requests, self._scenario.answered, seconds)
+        if not self._sent_messages.problems:
             await phase.run(self._job.port, self._job.connections)
         return phase
 
-    def outcome(self, phase: Phase, processor: float) -> Outcome:
+    def result(self, phase: Phase, processor: float) -> LoadResult:
         """What the measured phase came to."""
         latencies = sorted(phase.latencies) or [0.0]
-        return Outcome(
+        return LoadResult(
             requests=len(phase.latencies),
             seconds=max(phase.last - phase.began, 1e-9),
             median=latencies[len(latencies) // 2],
             slowest_hundredth=latencies[len(latencies) * 99 // 100],
             processor=processor,
-            problems=self._journal.problems,
-            wrong=self._journal.wrong,
-            sent=self._journal.sent,
-            next_number=next(self._journal.numbers),
+            problems=self._sent_messages.problems,
+            wrong=self._sent_messages.wrong,
+            sent=self._sent_messages.sent,
+            next_number=next(self._sent_messages.numbers),
         )
 
     def _request(self, body: bytes) -> bytes:
         return (self._head % len(body)).encode() + body
 
 
-def _made(scenario: Scenario) -> int:
+def _id_count(scenario: Scenario) -> int:
     """How many ids the answer must name that makes a conversation: a thread's is its only one."""
     return scenario.template.messages
 
 
-async def _carried_out(job: Job) -> Outcome:
+async def _run_job(job: LoadJob) -> LoadResult:
     run = Run(job)
     requests = await run.prepare()
     await run.phase(requests, job.warm_up)
@@ -295,7 +297,7 @@ async def _carried_out(job: Job) -> Outcome:
     sys.stdin.readline()
     began = time.process_time()
     phase = await run.phase(requests, job.seconds)
-    return run.outcome(phase, time.process_time() - began)
+    return run.result(phase, time.process_time() - began)
 
 
 def _say(told: Any) -> None:
@@ -306,7 +308,7 @@ def _say(told: Any) -> None:
 def main() -> None:
     """Carries out jobs until nobody sends any."""
     while line := sys.stdin.readline():
-        _say(uvloop.run(_carried_out(msgspec.json.decode(line, type=Job))))
+        _say(uvloop.run(_run_job(msgspec.json.decode(line, type=LoadJob))))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from bench.processes import family, uninterrupted, usage
+from bench.processes import defer_signals, family, usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,7 @@ def running_postgres() -> Iterator[Postgres]:
         folder = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="mlbench-", ignore_cleanup_errors=True))
         )
-        with uninterrupted():
+        with defer_signals():
             server = postgres_server.get_server(folder, cleanup_mode="stop")
             stack.callback(server.cleanup)
         postgres = Postgres(server)

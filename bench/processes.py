@@ -74,13 +74,13 @@ class Child:
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line.decode()
 
-    def told(self, seconds: float) -> dict[str, Any]:
+    def json_line(self, seconds: float) -> dict[str, Any]:
         """The next line of JSON, past others."""
         until = time.monotonic() + seconds
         while not (line := self.line(max(0.1, until - time.monotonic()))).startswith("{"):
             pass
-        told: dict[str, Any] = msgspec.json.decode(line)
-        return told
+        json_line: dict[str, Any] = msgspec.json.decode(line)
+        return json_line
 
     def last_words(self) -> str:
         """The end of what it wrote on its standard error."""
@@ -105,7 +105,7 @@ class Child:
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """Puts off signals that end us: what is half started by then could not be ended in order."""
     pending: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -46,9 +46,9 @@ class Results:
         yield self._of(
             "processor time of PostgreSQL, ms a request", lambda m: _MILLI * m.database / _requests(m)
         )
-        yield self._of("time of an answer, median, ms", lambda m: _MILLI * m.outcome.median)
+        yield self._of("time of an answer, median, ms", lambda m: _MILLI * m.result.median)
         yield self._of(
-            "time of an answer, slowest hundredth, ms", lambda m: _MILLI * m.outcome.slowest_hundredth
+            "time of an answer, slowest hundredth, ms", lambda m: _MILLI * m.result.slowest_hundredth
         )
         yield self._of("resident memory, MB", lambda m: m.memory, digits=0)
 
@@ -99,7 +99,7 @@ def _rates(measurements: Iterable[Measurement]) -> list[float]:
 
 
 def _requests(measurement: Measurement) -> int:
-    return max(measurement.outcome.requests, 1)
+    return max(measurement.result.requests, 1)
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:

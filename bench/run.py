@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from bench.check import Seen, faults
-from bench.load import Job, Outcome
+from bench.check import CrmContents, faults
+from bench.load import LoadJob, LoadResult
 from bench.processes import Failed, busy, resident, usage
 from bench.servers import call
 
@@ -49,7 +49,7 @@ class Measurement:
     server: str
     scenario: str
     rows: int
-    outcome: Outcome
+    result: LoadResult
     processor: float
     database: float
     others: float
@@ -59,12 +59,12 @@ class Measurement:
     @property
     def rate(self) -> float:
         """Requests a second."""
-        return self.outcome.requests / self.outcome.seconds
+        return self.result.requests / self.result.seconds
 
     @property
     def disturbance(self) -> float:
         """How many processors somebody else used meanwhile."""
-        return max(0.0, self.others) / self.outcome.seconds
+        return max(0.0, self.others) / self.result.seconds
 
 
 class Bench:
@@ -80,16 +80,16 @@ class Bench:
     def warm_up(self, servers: Sequence[Server]) -> None:
         """Lets every server work for a while: compilers and pools take their time."""
         for server in servers:
-            measured = self.measured(server, "new")
-            if measured.faults:
-                raise Failed(f"{server.name}: {' '.join(measured.faults)}")
+            measure = self.measure(server, "new")
+            if measure.faults:
+                raise Failed(f"{server.name}: {' '.join(measure.faults)}")
 
     def rounds(self, servers: Sequence[Server]) -> Iterator[Measurement]:
         """All scenarios on all servers, as often as wanted; every run begins with empty tables."""
         for _ in range(self._options.rounds):
             for scenario in self._options.scenarios:
                 for server in servers:
-                    yield self._undisturbed(server, scenario, rows=0)
+                    yield self._measure_undisturbed(server, scenario, rows=0)
 
     def rounds_with_rows(self, servers: Sequence[Server], scenarios: Sequence[str]) -> Iterator[Measurement]:
         """The same with many rows in the tables, which stay."""
@@ -101,9 +101,9 @@ class Bench:
         for _ in range(self._options.rounds):
             for scenario in scenarios:
                 for server in servers:
-                    yield self._undisturbed(server, scenario, rows=self._options.rows)
+                    yield self._measure_undisturbed(server, scenario, rows=self._options.rows)
 
-    def _undisturbed(self, server: Server, scenario: str, *, rows: int) -> Measurement:
+    def _measure_undisturbed(self, server: Server, scenario: str, *, rows: int) -> Measurement:
         """A run, repeated a few times where somebody else used too much of the machine; the least disturbed one.
 
         A run in which something was wrong is never passed over.
@@ -113,12 +113,12 @@ class Bench:
         for _ in range(1 if most is None else _TRIES):
             if not rows:
                 server.journal.empty()
-            tries.append(self.measured(server, scenario, rows=rows))
+            tries.append(self.measure(server, scenario, rows=rows))
             if most is None or tries[-1].disturbance <= most or tries[-1].faults:
                 return tries[-1]
         return min(tries, key=lambda each: each.disturbance)
 
-    def measured(
+    def measure(
         self,
         server: Server,
         scenario: str,
@@ -129,25 +129,25 @@ class Bench:
         """One run; `before` is called when the measurement is about to begin."""
         call(self._crm.port, "POST", "/forget", {})
         self._load.say(msgspec.json.encode(self._job(server, scenario, rows)))
-        if not self._load.told(_SLOW).get("ready"):
+        if not self._load.json_line(_SLOW).get("ready"):
             raise Failed("the load generator was not ready")
         if before is not None:
             before()
         began = self._spent(server)
         self._load.say(b"go")
-        outcome = msgspec.convert(self._load.told(_SLOW), Outcome)
+        result = msgspec.convert(self._load.json_line(_SLOW), LoadResult)
         spent = self._spent(server) - began
-        self._number = outcome.next_number
+        self._number = result.next_number
         return Measurement(
             server=server.name,
             scenario=scenario,
             rows=rows,
-            outcome=outcome,
+            result=result,
             processor=spent.server,
             database=spent.database,
-            others=spent.machine - spent.server - spent.database - spent.crm - outcome.processor,
+            others=spent.machine - spent.server - spent.database - spent.crm - result.processor,
             memory=resident(server.child.pid),
-            faults=self._faults(outcome),
+            faults=self._faults(result),
         )
 
     def _spent(self, server: Server) -> Spent:
@@ -158,9 +158,9 @@ class Bench:
             crm=usage(self._crm.child.pid),
         )
 
-    def _job(self, server: Server, scenario: str, rows: int) -> Job:
+    def _job(self, server: Server, scenario: str, rows: int) -> LoadJob:
         options = self._options
-        return Job(
+        return LoadJob(
             port=server.port,
             token=server.token,
             scenario=scenario,
@@ -171,10 +171,10 @@ class Bench:
             rows=rows,
         )
 
-    def _faults(self, outcome: Outcome) -> tuple[str, ...]:
+    def _faults(self, result: LoadResult) -> tuple[str, ...]:
         """What was wrong with the answers, and with what the CRM holds."""
         answers = (
-            [f"{outcome.problems} answers were wrong, such as {outcome.wrong}."] if outcome.problems else []
+            [f"{result.problems} answers were wrong, such as {result.wrong}."] if result.problems else []
         )
-        seen = msgspec.convert(call(self._crm.port, "GET", "/seen"), Seen)
-        return (*answers, *faults(outcome.sent, seen))
+        seen = msgspec.convert(call(self._crm.port, "GET", "/seen"), CrmContents)
+        return (*answers, *faults(result.sent, seen))

@@ -68,7 +68,7 @@ def call(port: int, method: str, path: str, body: Any = None) -> Any:
         connection.close()
 
 
-def installed_peer() -> Path:
+def install_peer() -> Path:
     """The folder of the peer's packages, from npm where they are missing. Raises `Failed` where that cannot be."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
@@ -84,21 +84,21 @@ def installed_peer() -> Path:
     try:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=_INSTALL_SECONDS)  # noqa: S603 - our own command
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        told = (error.stderr or b"").decode(errors="replace")[-500:]
-        raise Failed(f"npm could not install {wanted}.\n{told}") from error
+        output = (error.stderr or b"").decode(errors="replace")[-500:]
+        raise Failed(f"npm could not install {wanted}.\n{output}") from error
     done.write_text(wanted)
     return folder
 
 
 def start_crm(stack: ExitStack) -> Crm:
     """Starts the stub CRM."""
-    child = _started(stack, "crm", [sys.executable, "-m", "bench.crm"], {})
-    return Crm(child, child.told(_START_SECONDS)["port"])
+    child = _start(stack, "crm", [sys.executable, "-m", "bench.crm"], {})
+    return Crm(child, child.json_line(_START_SECONDS)["port"])
 
 
 def start_load(stack: ExitStack) -> Child:
     """Starts the load generator."""
-    return _started(stack, "load", [sys.executable, "-m", "bench.load"], {})
+    return _start(stack, "load", [sys.executable, "-m", "bench.load"], {})
 
 
 def start_peer(stack: ExitStack, folder: Path, crm: Crm, postgres: Postgres, *, mended: bool) -> Server:
@@ -113,10 +113,10 @@ def start_peer(stack: ExitStack, folder: Path, crm: Crm, postgres: Postgres, *, 
         "BENCH_MENDED": "1" if mended else "0",
     }
     node = shutil.which("node") or "node"
-    child = _started(stack, name.replace(", ", "-"), [node, str(ROOT / "bench" / "peer_server.js")], env)
-    while "port" not in (told := child.told(_START_SECONDS)):
+    child = _start(stack, name.replace(", ", "-"), [node, str(ROOT / "bench" / "peer_server.js")], env)
+    while "port" not in (json_line := child.json_line(_START_SECONDS)):
         pass  # lines of its log
-    return Server(name, child, told["port"], told["token"], PeerJournal(postgres))
+    return Server(name, child, json_line["port"], json_line["token"], PeerJournal(postgres))
 
 
 def start_ours(stack: ExitStack, name: str, crm: Crm, journal: PostgresJournal | SqliteJournal,
@@ -133,16 +133,16 @@ def start_ours(stack: ExitStack, name: str, crm: Crm, journal: PostgresJournal |
         "BENCH_CRM_URL": crm.url,
     }
     command = [str(Path(sysconfig.get_path("scripts")) / "messagelog")]
-    _started(stack, "migrate", [*command, "migrate"], env).line(_START_SECONDS)
+    _start(stack, "migrate", [*command, "migrate"], env).line(_START_SECONDS)
     if profile is not None:
         command = [sys.executable, "-m", "bench.sampler", str(profile)]
-    child = _started(stack, name.replace(", ", "-"), [*command, "serve"], env)
+    child = _start(stack, name.replace(", ", "-"), [*command, "serve"], env)
     port = int(child.line(_START_SECONDS).rpartition(":")[2])
     login = {"apiKey": "bench-key", "platform": "bench", "hostname": "localhost"}
     return Server(name, child, port, call(port, "POST", "/apiKeyLogin", login)["jwtToken"], journal)
 
 
-def _started(stack: ExitStack, name: str, command: list[str], env: dict[str, str]) -> Child:
+def _start(stack: ExitStack, name: str, command: list[str], env: dict[str, str]) -> Child:
     child = Child(name, command, env)
     stack.callback(child.end)
     return child

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from messagelog.compose import LogFormat, Pins, compose_request
+from messagelog.compose import LogFormat, TextSettings, compose_request
 from messagelog.messages import parse_log_request
 
 ROOT: Final = Path(__file__).parents[1]
@@ -56,7 +56,7 @@ def main() -> None:
 def page(payload: Path, language: str, zone: str) -> str:
     """An activity as a CRM might frame it: the subject, and our HTML as it is."""
     request = parse_log_request(payload.read_bytes())
-    content = compose_request(Pins(LogFormat.HTML, zone, language), request)
+    content = compose_request(TextSettings(LogFormat.HTML, zone, language), request)
     return PAGE.format(language=language, subject=html.escape(content.subject), body=content.body)
 
 

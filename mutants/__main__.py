@@ -21,15 +21,15 @@ def main() -> int:
     lines = ["| taken out | noticed by |", "|---|---|"]
     survived = 0
     for mutant in chosen:
-        red = _red_tests(mutant)
-        survived += not red
-        lines.append(f"| {mutant.name} | {', '.join(f'`{each}`' for each in red) or '**nothing**'} |")
+        failing = _failing_tests(mutant)
+        survived += not failing
+        lines.append(f"| {mutant.name} | {', '.join(f'`{each}`' for each in failing) or '**nothing**'} |")
         print(lines[-1], flush=True)  # noqa: T201 - the tool's output
     print("\n".join(["", *lines]))  # noqa: T201 - as above
     return survived
 
 
-def _red_tests(mutant: Mutant) -> list[str]:
+def _failing_tests(mutant: Mutant) -> list[str]:
     """The names of the tests that fail, without their parameters; at most three."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "src"

@@ -200,7 +200,7 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
     ),
     Mutant(
         "the page that a code comes back to",
-        (("server/oauth.py", "    if page != assembly.parts.redirect_uri:\n", "    if False:\n"),),
+        (("server/oauth.py", "    if page != assembly.config.redirect_uri:\n", "    if False:\n"),),
         ("tests/server/test_oauth.py", "-k", "another_host"),
     ),
     Mutant(

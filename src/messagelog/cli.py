@@ -26,17 +26,17 @@ from messagelog.commands.operators import operators_app
 from messagelog.commands.options import DataOption, JsonOption
 from messagelog.commands.serve import serve
 from messagelog.commands.shared import (
-    checked,
     database_url_of,
-    in_store,
     load_settings_file,
     refuse,
+    require_settings,
+    run_in_store,
     with_database,
 )
 from messagelog.commands.tenants import tenants_app
 from messagelog.commands.users import users_app
 from messagelog.core.user_settings import AdminSetting, Locale, UserSettings, read_admin_settings
-from messagelog.listing import print_json, print_logs, print_whole_logs, say_what_is_left_out
+from messagelog.listing import print_json, print_logs, print_whole_logs, report_omitted
 from messagelog.messages import BadRequest, parse_log_request
 from messagelog.server.manifest import build_manifest
 from messagelog.server.serving import CannotListen
@@ -80,7 +80,7 @@ logs_app = typer.Typer(
 )
 app.add_typer(logs_app, name="logs")
 for _state, _meaning in inbox.STATES.items():
-    logs_app.command(_state, help=_meaning)(inbox.listing_of(_state))
+    logs_app.command(_state, help=_meaning)(inbox.list_command(_state))
 for _command in (inbox.causes, inbox.why, inbox.export, decide.retry, decide.link, decide.done):
     logs_app.command()(_command)
 settings_app = typer.Typer(
@@ -114,7 +114,7 @@ def demo(
     """Serves everything to try out: the server, a demo CRM, users of two tenants."""
     from messagelog.demo import serve_demo  # noqa: PLC0415 - the demo's parts are loaded for the demo only
 
-    _demonstrate(serve_demo, host, port, data)
+    _serve_or_refuse(serve_demo, host, port, data)
 
 
 @app.command("demo-crm")
@@ -126,7 +126,7 @@ def demo_crm(
     """Serves the demo CRM alone, at /demo-crm."""
     from messagelog.demo import serve_demo_crm  # noqa: PLC0415 - as above
 
-    _demonstrate(serve_demo_crm, host, port, data)
+    _serve_or_refuse(serve_demo_crm, host, port, data)
 
 
 @app.command("serve")
@@ -148,7 +148,7 @@ def manifest(
     platform: Annotated[str, typer.Argument(help="One platform alone; all when it is left out.")] = "",
 ) -> None:
     """Shows the client's manifest, once it is checked: what the Developer Console is to publish."""
-    settings, connectors = checked(configuration.checked_for_manifest)
+    settings, connectors = require_settings(configuration.validate_for_manifest)
     if platform and platform not in connectors:
         refuse(f"There is no platform {platform}: MESSAGELOG_CONNECTORS has {', '.join(sorted(connectors))}.")
     chosen = {platform: connectors[platform]} if platform else connectors
@@ -196,7 +196,7 @@ def preview(
         refuse(f"{error}.")
     if request.info.is_empty:
         refuse("logInfo.messages: there are no messages to log.")
-    content = compose.compose_request(compose.Pins(_FORMATS[format_], picked, language), request)
+    content = compose.compose_request(compose.TextSettings(_FORMATS[format_], picked, language), request)
     sys.stdout.buffer.write(f"{content.subject}\n\n{content.body}\n".encode())
 
 
@@ -225,7 +225,7 @@ def logs(
     found = _read(data, lambda: scripts.list_logs(limit))
     print_logs(found, as_json=json_)
     if len(found) == limit:
-        say_what_is_left_out(limit, _read(data, scripts.count_logs))
+        report_omitted(limit, _read(data, scripts.count_logs))
 
 
 @logs_app.command("show")
@@ -250,7 +250,7 @@ PlatformOption = Annotated[str, typer.Option(help="The connector's name.")]
 @settings_app.command("show")
 def show_settings(tenant: TenantOption, platform: PlatformOption, data: DataOption = None) -> None:
     """Prints the settings for all users of a tenant, as JSON that `load` takes."""
-    print_json(_with_settings(data, lambda kept: kept.admins(tenant, platform)))
+    print_json(_with_settings(data, lambda user_settings: user_settings.admins(tenant, platform)))
 
 
 @settings_app.command("load")
@@ -264,10 +264,10 @@ def load_settings(
 ) -> None:
     """Replaces the settings for all users of a tenant by those of a file."""
 
-    async def replace(kept: UserSettings) -> int:
+    async def replace(user_settings: UserSettings) -> int:
         wanted = read_admin_settings(file.read())
-        gone = (await kept.admins(tenant, platform)).keys() - wanted.keys()
-        await kept.change_admins(tenant, platform, wanted, gone)
+        gone = (await user_settings.admins(tenant, platform)).keys() - wanted.keys()
+        await user_settings.change_admins(tenant, platform, wanted, gone)
         return len(wanted)
 
     count = _with_settings(data, replace)
@@ -290,7 +290,7 @@ def set_setting(
     except ValueError:
         read = value
     setting = AdminSetting(value=read, customizable=customizable)
-    _with_settings(data, lambda kept: kept.change_admins(tenant, platform, {id_: setting}))
+    _with_settings(data, lambda user_settings: user_settings.change_admins(tenant, platform, {id_: setting}))
 
 
 @settings_app.command("hide")
@@ -302,7 +302,7 @@ def hide_setting(
 ) -> None:
     """Takes a setting away from all users of a tenant, whatever they chose."""
     hidden = {id_: AdminSetting(is_removed=True)}
-    _with_settings(data, lambda kept: kept.change_admins(tenant, platform, hidden))
+    _with_settings(data, lambda user_settings: user_settings.change_admins(tenant, platform, hidden))
 
 
 @settings_app.command("unset")
@@ -313,18 +313,18 @@ def unset_setting(
     data: DataOption = None,
 ) -> None:
     """Says nothing of a setting any more: it is each user's own again."""
-    _with_settings(data, lambda kept: kept.change_admins(tenant, platform, {}, [id_]))
+    _with_settings(data, lambda user_settings: user_settings.change_admins(tenant, platform, {}, [id_]))
 
 
 def _with_settings(data: Path | None, work: Callable[[UserSettings], Awaitable[Any]]) -> Any:
     """What `work` comes to with the settings of the database; refused with the field where a setting cannot be."""
     try:
-        return in_store(database_url_of(data), lambda store: work(UserSettings(store, Locale())))
+        return run_in_store(database_url_of(data), lambda store: work(UserSettings(store, Locale())))
     except BadRequest as error:
         refuse(f"{error}.")
 
 
-def _demonstrate(work: Callable[[str, int, Path], None], host: str, port: int, data: Path) -> None:
+def _serve_or_refuse(work: Callable[[str, int, Path], None], host: str, port: int, data: Path) -> None:
     from messagelog.demo import UnusableFolder  # noqa: PLC0415 - as above
 
     try:
@@ -339,4 +339,4 @@ def _demonstrate(work: Callable[[str, int, Path], None], host: str, port: int, d
 
 def _read(data: Path | None, script: Any) -> Any:
     """What a script reads from the database."""
-    return in_store(database_url_of(data), lambda store: store.read(script))
+    return run_in_store(database_url_of(data), lambda store: store.read(script))

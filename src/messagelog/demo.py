@@ -22,8 +22,8 @@ from messagelog.connectors import ConnectorError, Credentials
 from messagelog.connectors.demo import DemoConnector
 from messagelog.errors import MessagelogError
 from messagelog.server import create_app
-from messagelog.server.assembly import Parts
-from messagelog.server.serving import Serving, bound_socket, run, url_host
+from messagelog.server.assembly import ServerConfig
+from messagelog.server.serving import UvicornServer, bind_socket, run, url_host
 from messagelog.storage import KeysLocked, Sealer, open_store, with_stored_keys
 from messagelog.storage.opening import migrate, serve_alone
 from messagelog.storage.sqlite_file import PRIVATE_FOLDER, make_private, make_private_folder
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator
 
-    from messagelog.server import Assembly
+    from messagelog.server import AppContext
 
 _MOUNT: Final = "/demo-crm"
 _KEY_FILE: Final = "secret-key"
@@ -48,17 +48,17 @@ def serve_demo(host: str, port: int, data: Path) -> None:
 
     Raises `UnusableFolder`, `CannotListen`, and `UnusableFile` while another demo serves from this folder.
     """
-    _make(data)
+    _make_folder(data)
     database_url = f"sqlite:///{data / 'messagelog.sqlite'}"
     with serve_alone(database_url):
         migrate(database_url)
-        secret = _kept_secret(data / _KEY_FILE)
+        secret = _load_or_create_secret(data / _KEY_FILE)
         asyncio.run(_check_secret(database_url, secret, data))
-        listener = bound_socket(host, port)
+        listener = bind_socket(host, port)
         url = _url(host, listener)
         connector = DemoConnector(f"{url}{_MOUNT}/api")
         connector_host = urlsplit(url).hostname or ""
-        parts = Parts(
+        config = ServerConfig(
             database_url=database_url,
             secret_key=secret,
             connectors={connector.name: connector},
@@ -66,19 +66,19 @@ def serve_demo(host: str, port: int, data: Path) -> None:
             private_hosts=frozenset({connector_host}),
         )
         crm = create_demo_crm(data / "demo-crm.sqlite")
-        app = create_app(parts, mounts={_MOUNT: crm}, start_at_once=False)
+        app = create_app(config, mounts={_MOUNT: crm}, start_at_once=False)
 
         async def welcome() -> None:
             tokens = await _session_tokens(app.state.assembly, connector)
             print(_welcome(url, data, tokens), flush=True)  # noqa: T201 - the command's output
 
-        run(Serving(app, welcome), listener)
+        run(UvicornServer(app, welcome), listener)
 
 
 def serve_demo_crm(host: str, port: int, data: Path) -> None:
     """Serves the demo CRM alone at `/demo-crm`, until it is stopped. Raises `UnusableFolder` and `CannotListen`."""
-    _make(data)
-    listener = bound_socket(host, port)
+    _make_folder(data)
+    listener = bind_socket(host, port)
     crm = create_demo_crm(data / "demo-crm.sqlite")
 
     @asynccontextmanager
@@ -93,7 +93,7 @@ def serve_demo_crm(host: str, port: int, data: Path) -> None:
     run(uvicorn.Server(config), listener)
 
 
-def _make(data: Path) -> None:
+def _make_folder(data: Path) -> None:
     try:
         make_private_folder(data)
         if (data / _KEY_FILE).exists():
@@ -118,7 +118,7 @@ def _url(host: str, listener: socket.socket) -> str:
     return f"http://{url_host(reachable)}:{listener.getsockname()[1]}"
 
 
-def _kept_secret(path: Path) -> str:
+def _load_or_create_secret(path: Path) -> str:
     """The demo's own secret key: made at the first start, readable by its owner only, and kept from then on."""
     if not path.exists():
         made = path.with_suffix(".new")
@@ -132,7 +132,7 @@ def _kept_secret(path: Path) -> str:
     return path.read_text().strip()
 
 
-async def _session_tokens(assembly: Assembly, connector: DemoConnector) -> dict[str, str]:
+async def _session_tokens(assembly: AppContext, connector: DemoConnector) -> dict[str, str]:
     """What to show for each of the demo's users: the session token, or why there is none.
 
     Those who signed in at an earlier start are not asked again: the CRM may have been told to fail.
@@ -143,10 +143,10 @@ async def _session_tokens(assembly: Assembly, connector: DemoConnector) -> dict[
         try:
             if user is None or not user.connected:
                 user = await assembly.users.sign_in(connector, Credentials(api_key=key), "localhost")
-            told = assembly.tokens.issue(user)
+            shown_value = assembly.tokens.issue(user)
         except ConnectorError as error:
-            told = f"not signed in: {error.meaning}"
-        shown[f"{person.name} (tenant {person.tenant}, key {key})"] = told
+            shown_value = f"not signed in: {error.meaning}"
+        shown[f"{person.name} (tenant {person.tenant}, key {key})"] = shown_value
     return shown
 
 
@@ -170,7 +170,7 @@ Make the demo CRM lose every answer, and have it behave again:
   curl -s {url}{_MOUNT}/api/chaos -H 'Authorization: Bearer {key}' -d '{{"reset": true}}'
 
 Session tokens of the demo's users:
-""" + "\n".join(f"  {name}: {told}" for name, told in tokens.items())
+""" + "\n".join(f"  {name}: {shown_value}" for name, shown_value in tokens.items())
 
 
 def command_name(started: str, path: str | None = None) -> str:

@@ -33,7 +33,7 @@ _LIKENESS: Final = 0.75
 _log = structlog.get_logger(__name__)
 
 
-class Unknown(NamedTuple):
+class UnknownName(NamedTuple):
     """A name that belongs to no setting, and the one that it is most like, if there is any."""
 
     name: str
@@ -75,7 +75,7 @@ def _is_no_value(binding: Binding) -> bool:
     return binding.key is not None and (binding.value is None or "\0" in binding.key + binding.value)
 
 
-def unknown_names(settings: Settings, connectors: Mapping[str, Connector]) -> list[Unknown]:
+def unknown_names(settings: Settings, connectors: Mapping[str, Connector]) -> list[UnknownName]:
     """The names in the environment that begin as settings do, and are none; `connectors` are those that were loaded."""
     prefixes = [oauth_prefix(name) for name, each in connectors.items() if each.oauth is not None]
     known = {
@@ -88,13 +88,13 @@ def unknown_names(settings: Settings, connectors: Mapping[str, Connector]) -> li
         of_others.append(_OF_CONNECTORS)  # one that cannot be loaded does not tell which are its own
     given = sorted(name for name in os.environ if name.upper().startswith(_PREFIX))
     return [
-        Unknown(name, _like(name.upper(), known))
+        UnknownName(name, _closest(name.upper(), known))
         for name in given
         if name.upper() not in known and not name.startswith(tuple(of_others))
     ]
 
 
-def _like(name: str, known: Collection[str]) -> str | None:
+def _closest(name: str, known: Collection[str]) -> str | None:
     """The name that another one is most like; None when it is like none. What all begin with counts for nothing."""
     rests = [each.removeprefix(_PREFIX) for each in known]
     found = difflib.get_close_matches(name.removeprefix(_PREFIX), rests, 1, _LIKENESS)

@@ -7,7 +7,7 @@ class MessagelogError(Exception):
     """The root of all errors that messagelog raises of its own; those of connectors are below `ConnectorError`."""
 
 
-def place_of(error: BaseException) -> str:
+def error_location(error: BaseException) -> str:
     """The file and line where an error was raised: what may be logged of it beside its type."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:

@@ -58,7 +58,7 @@ def print_json(value: Any) -> None:
     print(printable_json(value, indent=2))  # noqa: T201 - the command's output
 
 
-def say_what_is_left_out(listed: int, total: int) -> None:
+def report_omitted(listed: int, total: int) -> None:
     """Says on standard error how much of a list is left out, if something is."""
     if listed < total:
         print(f"{listed:,} of {total:,} are listed: --limit lists more.", file=sys.stderr)  # noqa: T201 - for a person
@@ -86,7 +86,7 @@ def _log_json(log: LogRow, counts: dict[str, int]) -> dict[str, Any]:
 
 def _row_json(log: LogRow, row: MessageRow) -> dict[str, Any]:
     return {
-        "id": log.key.shown(row.id),
+        "id": log.key.display_id(row.id),
         "state": row.state,
         "thirdPartyLogId": row.third_party_log_id,
         "userId": row.user_id,
@@ -112,7 +112,7 @@ def _log_values(log: LogRow, counts: dict[str, int]) -> tuple[str, ...]:
 
 def _row_values(log: LogRow, row: MessageRow) -> tuple[str, ...]:
     return (
-        log.key.shown(row.id),
+        log.key.display_id(row.id),
         row.state,
         row.third_party_log_id or "",
         row.user_id,
@@ -153,10 +153,10 @@ def printable_json(value: Any, *, indent: int | None = None) -> str:
     if text.isprintable():
         return text
     # Such a character only stands within a text of the value; line ends of the indented JSON stay.
-    return "".join(char if char.isprintable() or char == "\n" else _escaped(char) for char in text)
+    return "".join(char if char.isprintable() or char == "\n" else _escape(char) for char in text)
 
 
-def _escaped(char: str) -> str:
+def _escape(char: str) -> str:
     units = char.encode("utf-16-be")
     return "".join(f"\\u{int.from_bytes(units[at : at + 2]):04x}" for at in range(0, len(units), 2))
 

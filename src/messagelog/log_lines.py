@@ -11,7 +11,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from messagelog.errors import place_of
+from messagelog.errors import error_location
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -64,7 +64,7 @@ class _LibraryFormatter(logging.Formatter):
         }
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
-            event |= {"error": type(error).__name__, "place": place_of(error)}
+            event |= {"error": type(error).__name__, "place": error_location(error)}
         processed: Any = event
         import structlog  # noqa: PLC0415 - configured by now
 
@@ -77,4 +77,4 @@ def _report_crash(_type: type[BaseException], error: BaseException, _traceback: 
     import structlog  # noqa: PLC0415 - configured by now
 
     _log = structlog.get_logger(__name__)
-    _log.error("crashed", error=type(error).__name__, place=place_of(error))
+    _log.error("crashed", error=type(error).__name__, place=error_location(error))

@@ -18,12 +18,12 @@ from messagelog.connectors.outbound import NamedHosts
 from messagelog.core import Times
 from messagelog.core.numbers import is_country
 from messagelog.core.oauth import OAuthClient
-from messagelog.core.plugin_loading import BadPlugins, installed_plugins, load_plugins
-from messagelog.core.retention import Kept
+from messagelog.core.plugin_loading import BadPlugins, find_installed_plugins, load_plugins
+from messagelog.core.retention import RetentionPolicy
 from messagelog.core.tenants import has_many_hosts
 from messagelog.core.user_settings import Locale, is_language, is_zone
-from messagelog.errors import MessagelogError, place_of
-from messagelog.server.assembly import ANY, REDIRECT_URI
+from messagelog.errors import MessagelogError, error_location
+from messagelog.server.assembly import ANY_ORIGIN, REDIRECT_URI
 from messagelog.server.cors import is_origin
 from messagelog.server.manifest_check import manifest_problems
 from messagelog.storage.urls import weak_mode
@@ -83,7 +83,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     country: str = ""
     media_hosts: str = ""
     private_hosts: str = ""
-    cors_origins: str = ANY
+    cors_origins: str = ANY_ORIGIN
     requests_per_minute: int = 0
     guesses_per_minute: int = 0
     trusted_proxies: str = ""
@@ -104,8 +104,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def old_secrets(self) -> tuple[str, ...]:
         """The secret keys of before the present one."""
-        listed = self.old_secret_keys.split(",")
-        return tuple(secret.strip() for secret in listed if secret.strip())
+        keys = self.old_secret_keys.split(",")
+        return tuple(secret.strip() for secret in keys if secret.strip())
 
     @property
     def times(self) -> Times:
@@ -119,14 +119,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     @property
-    def kept(self) -> Kept:
+    def retention(self) -> RetentionPolicy:
         """How long what is not logged, and what is done, is kept."""
-        return Kept(text_days=self.text_days, row_days=self.row_days)
+        return RetentionPolicy(text_days=self.text_days, row_days=self.row_days)
 
     @property
     def reached_hosts(self) -> frozenset[str]:
         """The hosts that may be reached although they are private: those that are named, and the demo's CRM."""
-        demo = _parsed(self.demo_crm_url)
+        demo = _split_url(self.demo_crm_url)
         return names(self.private_hosts) | ({demo.hostname} if demo and demo.hostname else frozenset())
 
     @property
@@ -145,22 +145,22 @@ def read_settings() -> Settings:
 
 def readable_settings() -> tuple[Settings, list[str]]:
     """The settings of the environment without those of the wrong type, and a sentence for each of these."""
-    said = {name.upper(): value for name, value in os.environ.items()}
+    given = {name.upper(): value for name, value in os.environ.items()}
     values: dict[str, Any] = {}
     problems = []
     for field in msgspec.structs.fields(Settings):
         name = f"MESSAGELOG_{field.name.upper()}"
-        if name not in said:
+        if name not in given:
             continue
         try:
-            values[field.name] = _typed(said[name], field.type)
+            values[field.name] = _convert(given[name], field.type)
         except ValueError:
             # The value is not quoted: it may be a secret in the wrong place.
             problems.append(f"{name}: expected {_EXPECTED[field.type]}.")
     return Settings(**values), problems
 
 
-def _typed(text: str, type_: type) -> str | int | float | bool:
+def _convert(text: str, type_: type) -> str | int | float | bool:
     """A text as a value of this type, in any spelling that Python reads; `ValueError` when it is none."""
     if type_ is str:
         return text
@@ -172,7 +172,7 @@ def _typed(text: str, type_: type) -> str | int | float | bool:
     return flag
 
 
-def checked_for_database(settings: Settings) -> str:
+def validate_for_database(settings: Settings) -> str:
     """The database URL; `BadSettings` when there is none that we know."""
     problems = _database_problems(settings)
     if problems:
@@ -180,7 +180,7 @@ def checked_for_database(settings: Settings) -> str:
     return settings.database_url
 
 
-def checked_for_keys(settings: Settings) -> str:
+def validate_for_keys(settings: Settings) -> str:
     """The database URL of settings whose secret keys are given and safe too; `BadSettings` otherwise."""
     problems = [*_database_problems(settings), *_secret_problems(settings)]
     if problems:
@@ -188,15 +188,15 @@ def checked_for_keys(settings: Settings) -> str:
     return settings.database_url
 
 
-def checked_for_serving(settings: Settings) -> dict[str, Connector]:
+def validate_for_serving(settings: Settings) -> dict[str, Connector]:
     """The connectors of settings that are complete and safe; `BadSettings` with every problem otherwise."""
-    connectors, problems = examined_for_serving(settings)
+    connectors, problems = examine_for_serving(settings)
     if problems:
         raise BadSettings(*problems)
     return connectors
 
 
-def examined_for_serving(settings: Settings) -> tuple[dict[str, Connector], list[str]]:
+def examine_for_serving(settings: Settings) -> tuple[dict[str, Connector], list[str]]:
     """The connectors that can be loaded, by name, and a sentence for each thing that keeps a server from starting."""
     connectors, connector_problems = _connectors(settings)
     try:
@@ -225,7 +225,7 @@ def examined_for_serving(settings: Settings) -> tuple[dict[str, Connector], list
     return connectors, problems
 
 
-def checked_for_moving(settings: Settings) -> tuple[str, dict[str, Connector]]:
+def validate_for_moving(settings: Settings) -> tuple[str, dict[str, Connector]]:
     """Return the database URL and the connectors, which know which host a user's `hostname` stands for."""
     connectors, connector_problems = _connectors(settings)
     problems = [*_database_problems(settings), *connector_problems]
@@ -234,7 +234,7 @@ def checked_for_moving(settings: Settings) -> tuple[str, dict[str, Connector]]:
     return settings.database_url, connectors
 
 
-def checked_for_manifest(settings: Settings) -> dict[str, Connector]:
+def validate_for_manifest(settings: Settings) -> dict[str, Connector]:
     """The connectors of settings that a manifest can be made of; `BadSettings` with every problem otherwise."""
     connectors, connector_problems = _connectors(settings)
     problems = [
@@ -282,7 +282,7 @@ def plugins(settings: Settings) -> tuple[Plugin, ...]:
     """The plugins that are named, made with their settings from the environment; `BadSettings` otherwise."""
     wanted = [name.strip() for name in settings.plugins.split(",") if name.strip()]
     try:
-        return load_plugins(wanted, names(settings.required_plugins), os.environ, installed_plugins())
+        return load_plugins(wanted, names(settings.required_plugins), os.environ, find_installed_plugins())
     except BadPlugins as error:
         raise BadSettings(*error.args) from error
 
@@ -302,17 +302,17 @@ def load_connector(spec: str, *, demo_crm_url: str = "") -> Connector:
             f"MESSAGELOG_CONNECTORS: {spec} is neither a built-in connector nor package.module:Class."
         )
     try:
-        made: Any = getattr(importlib.import_module(module_name), class_name)()
+        connector: Any = getattr(importlib.import_module(module_name), class_name)()
     except (ImportError, AttributeError) as error:
         raise BadSettings(f"MESSAGELOG_CONNECTORS: {spec} cannot be loaded: {error}.") from error
     except Exception as error:
         # What a connector says when it cannot be made may quote its own settings.
         raise BadSettings(
-            f"MESSAGELOG_CONNECTORS: {spec} cannot be made: {type(error).__name__} at {place_of(error)}."
+            f"MESSAGELOG_CONNECTORS: {spec} cannot be made: {type(error).__name__} at {error_location(error)}."
         ) from error
-    if not isinstance(made, Connector) or not isinstance(getattr(made, "name", None), str):
+    if not isinstance(connector, Connector) or not isinstance(getattr(connector, "name", None), str):
         raise BadSettings(f"MESSAGELOG_CONNECTORS: {spec} is not a Connector with a name.")
-    return made
+    return connector
 
 
 def _connectors(settings: Settings) -> tuple[dict[str, Connector], list[str]]:
@@ -390,7 +390,7 @@ def _url_problems(url: str) -> list[str]:
         return [
             "MESSAGELOG_PUBLIC_URL is missing: set it to the URL at which the client reaches this server."
         ]
-    parts = _parsed(url)
+    parts = _split_url(url)
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         return ["MESSAGELOG_PUBLIC_URL must be an https:// URL."]
     if parts.username is not None or parts.query or parts.fragment:
@@ -403,7 +403,7 @@ def _url_problems(url: str) -> list[str]:
 
 
 def _redirect_problems(url: str) -> list[str]:
-    parts = _parsed(url)
+    parts = _split_url(url)
     if parts is None or not parts.hostname or parts.scheme not in {"http", "https"}:
         return ["MESSAGELOG_OAUTH_REDIRECT_URI must be an https:// URL."]
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
@@ -413,7 +413,7 @@ def _redirect_problems(url: str) -> list[str]:
     return []
 
 
-def _parsed(url: str) -> SplitResult | None:
+def _split_url(url: str) -> SplitResult | None:
     """The parts of a URL; None when it is no URL."""
     try:
         parts = urlsplit(url)

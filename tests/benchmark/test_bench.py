@@ -4,7 +4,7 @@ import json
 import sqlite3
 
 from bench import bodies
-from bench.check import Seen, faults
+from bench.check import CrmContents, faults
 from bench.options import read_options
 from bench.profile import tables
 from bench.rows import old_conversation, our_rows
@@ -21,50 +21,50 @@ A, B = bodies.FIRST_CONVERSATION, bodies.FIRST_CONVERSATION + 1
 ONE = bodies.FIRST_MESSAGE
 
 
-def seen(*, unknown: int = 0, **activities: list[int]) -> Seen:
-    return Seen(activities, created=len(activities), updated=0, unknown=unknown)
+def contents(*, unknown: int = 0, **activities: list[int]) -> CrmContents:
+    return CrmContents(activities, created=len(activities), updated=0, unknown=unknown)
 
 
 def test_each_message_once_is_right() -> None:
-    assert faults([(A, ONE, 2), (B, ONE + 2, 1)], seen(x=[ONE, ONE + 1], y=[ONE + 2])) == []
+    assert faults([(A, ONE, 2), (B, ONE + 2, 1)], contents(x=[ONE, ONE + 1], y=[ONE + 2])) == []
 
 
 def test_what_is_missing_is_told() -> None:
-    assert faults([(A, ONE, 2)], seen(x=[ONE])) == [f"1 messages were never logged, such as {ONE + 1}."]
+    assert faults([(A, ONE, 2)], contents(x=[ONE])) == [f"1 messages were never logged, such as {ONE + 1}."]
 
 
 def test_what_was_logged_twice_is_told() -> None:
-    assert faults([(A, ONE, 1)], seen(x=[ONE, ONE])) == [
+    assert faults([(A, ONE, 1)], contents(x=[ONE, ONE])) == [
         f"1 messages were logged more than once, such as {ONE}."
     ]
 
 
 def test_two_activities_of_a_conversation_are_told() -> None:
-    assert faults([(A, ONE, 2)], seen(x=[ONE], y=[ONE + 1])) == [
+    assert faults([(A, ONE, 2)], contents(x=[ONE], y=[ONE + 1])) == [
         f"1 conversations have more than one activity, such as {A}."
     ]
 
 
 def test_an_activity_of_two_conversations_is_told() -> None:
-    assert faults([(A, ONE, 1), (B, ONE + 1, 1)], seen(x=[ONE, ONE + 1])) == [
+    assert faults([(A, ONE, 1), (B, ONE + 1, 1)], contents(x=[ONE, ONE + 1])) == [
         "1 activities are not of one conversation, such as x."
     ]
 
 
 def test_additions_to_nothing_and_messages_of_nobody_are_told() -> None:
-    assert len(faults([(A, ONE, 1)], seen(x=[ONE, ONE + 7], unknown=1))) == 2
+    assert len(faults([(A, ONE, 1)], contents(x=[ONE, ONE + 7], unknown=1))) == 2
 
 
 def test_every_body_is_one_that_the_server_takes() -> None:
     for scenario in SCENARIOS.values():
-        request = parse_log_request(scenario.template.filled(A, ONE))
+        request = parse_log_request(scenario.template.fill(A, ONE))
         assert request.info.conversation_id == str(A)
         assert request.is_shared == scenario.name.startswith("thread")
         assert len(request.info.messages) == scenario.template.messages
 
 
 def test_each_message_says_its_number() -> None:
-    body = SCENARIOS["twenty"].template.filled(A, ONE)
+    body = SCENARIOS["twenty"].template.fill(A, ONE)
     subjects = [message["subject"] for message in json.loads(body)["logInfo"]["messages"]]
     assert sorted(subject[-14:-1] for subject in subjects) == [str(ONE + index) for index in range(20)]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from canaries.places import Places
+    from canaries.places import Locations
     from canaries.searching import Canaries
 
 
@@ -97,7 +97,7 @@ def _below(found: Any, path: str) -> Iterator[str]:
 
 
 def run_commands(
-    database_url: str, folder: Path, canaries: Canaries, places: Places, values: Mapping[str, str]
+    database_url: str, folder: Path, canaries: Canaries, places: Locations, values: Mapping[str, str]
 ) -> None:
     """All commands, with a setting that only `serve` minds, which is to end; then some with a lost database."""
     assert sorted(every_command()) == sorted(CASES.keys() | SERVERS)
@@ -112,7 +112,7 @@ def run_commands(
         "MESSAGELOG_METRICS_TOKEN": canaries["metrics_token"],
     }
 
-    def filled(text: str) -> str:
+    def fill(text: str) -> str:
         for name in ("text", "operator_password"):
             text = text.replace(f"{{{name}}}", canaries[name])
         for name, value in values.items():
@@ -120,14 +120,14 @@ def run_commands(
         return text
 
     for name, case in CASES.items():
-        arguments = (filled(each) for each in shlex.split(case.arguments))
-        done = command(*name.split(), *arguments, env=env, stdin=filled(case.stdin).encode())
+        arguments = (fill(each) for each in shlex.split(case.arguments))
+        done = command(*name.split(), *arguments, env=env, stdin=fill(case.stdin).encode())
         places.note(case.place, done.out, done.err)
         assert done.code == case.code, f"{name}: {done.out} {done.err}"
     _with_lost_database(env, folder, canaries, places)
 
 
-def _with_lost_database(env: dict[str, str], folder: Path, canaries: Canaries, places: Places) -> None:
+def _with_lost_database(env: dict[str, str], folder: Path, canaries: Canaries, places: Locations) -> None:
     lost = f"postgresql://someone:{canaries['database_password']}@/none?host={folder}"
     for name in ("migrate", "logs", "keys list"):
         done = command(*name.split(), env={**env, "MESSAGELOG_DATABASE_URL": lost})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from messagelog.connectors import ConnectorError, Contact, Credentials
 from support.authorization import OAuthDemo
-from support.site import ADA, Quick
+from support.site import ADA, FastDemoConnector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,14 +26,14 @@ def every_error(kind: type[ConnectorError] = ConnectorError) -> Iterator[type[Co
             yield from every_error(each)
 
 
-def made(kind: type[ConnectorError]) -> ConnectorError:
+def make_error(kind: type[ConnectorError]) -> ConnectorError:
     """An error of this kind."""
     parameters = inspect.signature(kind).parameters.values()
     needed = [each.name for each in parameters if each.default is each.empty]
     return kind("HTTP 418", **{name: _NEEDED[name] for name in needed if name in _NEEDED})
 
 
-class Quoting(Quick):
+class Quoting(FastDemoConnector):
     """Shows the user's whole key to the CRM, and quotes all that it knows when it fails."""
 
     raises: type[Exception] | None = None
@@ -47,8 +47,10 @@ class Quoting(Quick):
             return
         self.failed += 1
         if issubclass(self.raises, ConnectorError):
-            raise made(self.raises) from ValueError(all_of(session, log, said))
-        raise self.raises(all_of(session, log, said)) from KeyError(all_of(session, log, said))
+            raise make_error(self.raises) from ValueError(everything_known(session, log, said))
+        raise self.raises(everything_known(session, log, said)) from KeyError(
+            everything_known(session, log, said)
+        )
 
     async def create_message_log(self, session: Session, log: MessageLog) -> str | int | None:
         self._fail(session, log, "create")
@@ -67,10 +69,10 @@ class QuotingOAuth(Quoting, OAuthDemo):
     """The same for users who have signed in with OAuth."""
 
     __init__ = OAuthDemo.__init__
-    auth_headers = Quick.auth_headers
+    auth_headers = FastDemoConnector.auth_headers
 
 
-def all_of(session: Session, log: MessageLog | None, said: str) -> str:
+def everything_known(session: Session, log: MessageLog | None, said: str) -> str:
     """What a careless programmer puts into an error."""
     known = f"{said} {session.credentials.api_key} {session.credentials.access_token} {session.credentials.fields}"
     if log is None:

@@ -17,12 +17,12 @@ from support.oauth_client import values_of
 from support.site import payload, refusal
 
 if TYPE_CHECKING:
-    from canaries.places import Places
+    from canaries.places import Locations
     from canaries.searching import Canaries
     from support.authorization import OAuthCrm
     from support.oauth_client import Browser
-    from support.plugins import Told
-    from support.site import CrmCall, Reply, Site
+    from support.plugins import ScriptedPlugin
+    from support.site import CrmCall, LiveServer, Reply
 
 KINDS: Final = ("01-sms", "05-voicemail", "06-fax", "08-mms", "09-group", "11-shared")
 STATUSES: Final = (302, 400, 401, 403, 404, 409, 410, 422, 429, 500, 502, 503)
@@ -44,9 +44,9 @@ class Driver:
     `values` are the canaries that have another form: `phone`, `card`, what the CRM `said`; and, later, what `failed`.
     """
 
-    here: Site
+    here: LiveServer
     canaries: Canaries
-    places: Places
+    places: Locations
     values: dict[str, str]
     tokens: dict[str, str] = field(default_factory=dict)
     number: int = 0
@@ -59,16 +59,16 @@ class Driver:
             "additionalInfo": {"apiKey": self.canaries["api_key"], "password": self.canaries["password"]},
         }
         reply = await self.here.ask("POST", "/apiKeyLogin", json=form)
-        self.signed_in(platform, reply)
+        self.keep_token(platform, reply)
 
-    def signed_in(self, platform: str, reply: Reply) -> None:
+    def keep_token(self, platform: str, reply: Reply) -> None:
         """Keeps the session token of an answer; those of the client's usual platforms are searched for elsewhere."""
         self.places.answer(SIGN_INS, reply)
         self.tokens[platform] = reply.body["jwtToken"]
         if platform not in TROUBLES:
-            self.knows_token(reply.body["jwtToken"])
+            self.learn_token(reply.body["jwtToken"])
 
-    def knows_token(self, token: str) -> None:
+    def learn_token(self, token: str) -> None:
         """A token is searched for by its signature: the rest of it is in the tokens of others as well."""
         self.canaries.learn("session_token", token.rpartition(".")[2])
 
@@ -80,14 +80,14 @@ class Driver:
         info = made["logInfo"]
         info["conversationLogId"] = f"{info['conversationLogId']}-{self.number}"
         for each in (*info["messages"], *info.get("entities", ())):
-            self._written(each)
+            self._plant(each)
         info["rcAccessToken"] = self.canaries["rc_token"]
         self.last_log = info["conversationLogId"]
         made["contactName"] = self.canaries["contact_name"]
         made["additionalSubmission"] = {"topic": f"{self.canaries['form_field']} {self.canaries['redacted']}"}
         return made
 
-    def _written(self, each: dict[str, Any]) -> None:
+    def _plant(self, each: dict[str, Any]) -> None:
         hidden = f"{self.values['card']} {self.canaries['redacted']}"
         each["id"] = f"{each['id']}{self.number}"
         each["subject"] = f"{self.canaries['text']} {hidden}"
@@ -138,7 +138,7 @@ class Driver:
         for status in STATUSES:
             platform = f"crm-{status}"
             await self.sign_in(platform)
-            self.here.crm.refuse = lambda call, status=status: self._quoted(call, status)  # type: ignore[misc]
+            self.here.crm.refuse = lambda call, status=status: self._quote(call, status)  # type: ignore[misc]
             before = len(self.here.crm.calls)
             await self.log("01-sms", platform)
             self.values[f"failed with {status}"] = self.last_log
@@ -151,13 +151,13 @@ class Driver:
             await self.log("05-voicemail", f"crm-{name}")
             await self.here.chaos()
 
-    def _quoted(self, call: CrmCall, status: int) -> Response:
+    def _quote(self, call: CrmCall, status: int) -> Response:
         """What a CRM says that quotes whatever it was sent."""
         said = {"error": self.values["said"], "text": self.canaries["text"], "headers": repr(call.headers)}
         headers = {"location": f"/x?{self.canaries['api_key']}", "x-said": self.canaries["api_key"]}
         return JSONResponse(said, status, headers)
 
-    async def plugin_fails(self, plugin: Told) -> None:
+    async def plugin_fails(self, plugin: ScriptedPlugin) -> None:
         """Before redaction, with all that it was shown."""
 
         def fails(request: object) -> object:
@@ -181,12 +181,12 @@ class Driver:
             reply = await browser.back(page)
             self.canaries.learn("verifier", crm.forms[-1]["code_verifier"])
             if attempt == "succeeds":
-                self.signed_in("oauth-crm", reply)
+                self.keep_token("oauth-crm", reply)
             else:
                 self.places.answer(ANSWERS, reply)
             self.places.answer(ANSWERS, await browser.back(page))
         await self.all_goes_well("oauth-crm")
-        connector = self.here.assembly.parts.connectors["oauth-crm"]
+        connector = self.here.assembly.config.connectors["oauth-crm"]
         assert isinstance(connector, Quoting)
         await self.connector_fails(connector, "oauth-crm")
         await self.ask("POST", "/unAuthorize", "oauth-crm")

@@ -13,13 +13,13 @@ from uuid import uuid4
 from canaries.commands import run_commands
 from canaries.connectors import Quoting, QuotingOAuth
 from canaries.driving import TROUBLES, Driver
-from canaries.places import Places
+from canaries.places import Locations
 from canaries.routes import ask_everything
 from messagelog.core import Times
 from messagelog.plugins.redaction import Redaction
-from support.authorization import oauth_crm, registered
+from support.authorization import oauth_client, oauth_crm
 from support.oauth_client import Browser
-from support.plugins import Told
+from support.plugins import ScriptedPlugin
 from support.site import site
 
 if TYPE_CHECKING:
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 
     from canaries.searching import Canaries
     from support.authorization import OAuthCrm
-    from support.site import Site
+    from support.site import LiveServer
 
 _LATER_MS = 2 * 3600 * 1000
 
 
 @dataclass
-class World:
+class CanaryRun:
     """What outlives a server: its database, its CRMs, and what was seen of it."""
 
     database_url: str
     folder: Path
     canaries: Canaries
-    places: Places = field(default_factory=Places)
+    places: Locations = field(default_factory=Locations)
     since: float = field(default_factory=lambda: time.time() - 1)
     values: dict[str, str] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
     connector: type[Quoting] = Quoting
-    plugin: Told = field(default_factory=lambda: Told(lambda request: request))
+    plugin: ScriptedPlugin = field(default_factory=lambda: ScriptedPlugin(lambda request: request))
 
     def __post_init__(self) -> None:
         """Puts a password into the database's URL, which PostgreSQL on a socket does not ask for."""
@@ -57,13 +57,13 @@ class World:
         self.values["said"] = self.canaries.learn("said", f"said{uuid4().hex[:14]}")
         (self.folder / "patterns").write_text(f"canary = redacted-{self.canaries.stem}-redacted-end\n")
 
-    def driver(self, here: Site) -> Driver:
+    def driver(self, here: LiveServer) -> Driver:
         return Driver(here, self.canaries, self.places, self.values, self.tokens)
 
     @asynccontextmanager
-    async def served(
+    async def serve(
         self, crm: OAuthCrm, secrets: tuple[str, ...], later_ms: int, *, answer: float = 5.0
-    ) -> AsyncIterator[Site]:
+    ) -> AsyncIterator[LiveServer]:
         """A server with these secret keys, for which it is so much later, and which answers within so many seconds."""
         troubles = {name: type(name, (Quoting,), {"name": name})("") for name in TROUBLES}
         redaction = Redaction({"patterns_file": str(self.folder / "patterns")})
@@ -74,13 +74,13 @@ class World:
             times=Times(answer=answer, call=2.0, lease=60.0, sweep=0.1, drain=0.05),
             more={"oauth-crm": QuotingOAuth(crm), **troubles},
             secrets=secrets,
-            oauth_clients={"oauth-crm": crm.registered},
+            oauth_clients={"oauth-crm": crm.oauth_client},
             metrics_token=self.canaries["metrics_token"],
             plugins=(self.plugin, redaction),
             clock=lambda: int(time.time() * 1000) + later_ms,
         ) as here:
             for name in TROUBLES:
-                here.assembly.parts.connectors[name].base_url = f"{here.url}/demo-crm/api"
+                here.assembly.config.connectors[name].base_url = f"{here.url}/demo-crm/api"
             yield here
             self.places.calls(here.crm.calls)
 
@@ -89,7 +89,7 @@ class World:
         """The CRM whose users sign in with OAuth; each of its access tokens has to be replaced at once."""
         async with oauth_crm(
             self.folder,
-            registered=registered(client_secret=self.canaries["client_secret"]),
+            oauth_client=oauth_client(client_secret=self.canaries["client_secret"]),
             chosen=lambda kind, number: f"{self.canaries[kind]}-{number}",
             expires_in=60,
         ) as crm:
@@ -97,11 +97,11 @@ class World:
             self.places.calls(crm.recorded.calls)
 
 
-async def first_life(world: World) -> None:
+async def first_run(world: CanaryRun) -> None:
     """All goes well, and then wrong; it ends with calls under way."""
     async with (
         world.crm() as crm,
-        world.served(crm, (world.canaries["old_secret_key"],), 0, answer=0.3) as here,
+        world.serve(crm, (world.canaries["old_secret_key"],), 0, answer=0.3) as here,
     ):
         driver = world.driver(here)
         await driver.sign_in()
@@ -109,17 +109,17 @@ async def first_life(world: World) -> None:
         await driver.plugin_fails(world.plugin)
         await driver.oauth(Browser(here, crm), crm)
         await driver.crm_fails()
-        connector = here.assembly.parts.connectors["demo"]
+        connector = here.assembly.config.connectors["demo"]
         assert isinstance(connector, Quoting)
         await driver.connector_fails(connector)
         await here.chaos(delay_ms=300)
         await driver.log("01-sms")
 
 
-async def second_life(world: World) -> None:
+async def second_run(world: CanaryRun) -> None:
     """What was left is taken up, with a newer secret key; then every route is asked."""
     secrets = (world.canaries["secret_key"], world.canaries["old_secret_key"])
-    async with world.crm() as crm, world.served(crm, secrets, _LATER_MS) as here:
+    async with world.crm() as crm, world.serve(crm, secrets, _LATER_MS) as here:
         driver = world.driver(here)
         await here.chaos()
         await driver.all_goes_well()
@@ -134,11 +134,11 @@ def card_number() -> str:
     return "".join(map(str, digits)) + str(-sum(doubled) % 10)
 
 
-def live(world: World) -> None:
+def run_all(world: CanaryRun) -> None:
     """Both lives, an operator's commands after them, and the database at its end."""
     asyncio.run(
-        first_life(world), debug=world.database_url.startswith("sqlite")
+        first_run(world), debug=world.database_url.startswith("sqlite")
     )  # the loop's is the same with both
-    asyncio.run(second_life(world))
+    asyncio.run(second_run(world))
     run_commands(world.database_url, world.folder, world.canaries, world.places, world.values)
     world.places.database(world.database_url, world.folder, world.since)

@@ -93,7 +93,7 @@ MAY_BE: Final[dict[str, set[str]]] = {
 
 
 @dataclass
-class Places:
+class Locations:
     """What was found at each place."""
 
     held: dict[str, list[bytes]] = field(default_factory=dict)
@@ -128,10 +128,10 @@ class Places:
 
     def names_at(self, place: str, canaries: Canaries) -> set[str]:
         """The canaries of a place, with their spellings."""
-        return canaries.found_in(b"\n".join(self.held.get(place, ())))
+        return canaries.find_in(b"\n".join(self.held.get(place, ())))
 
 
-def misplaced(found: dict[str, set[str]]) -> list[str]:
+def misplacements(found: dict[str, set[str]]) -> list[str]:
     """Which canaries were found where they do not belong."""
     return [
         f"{each} in {place}"
@@ -173,7 +173,7 @@ def backup(database_url: str, folder: Path) -> bytes:
         make_copy(sqlite_path(database_url), copy)
         return copy.read_bytes()
     program = pg_dump()
-    return rows(database_url) if program is None else _dumped(program, database_url)
+    return rows(database_url) if program is None else _dump(program, database_url)
 
 
 def pg_dump() -> str | None:
@@ -184,7 +184,7 @@ def pg_dump() -> str | None:
     return max(map(str, bundled), default=shutil.which("pg_dump"))  # the newest reads older servers too
 
 
-def _dumped(program: str, database_url: str) -> bytes:
+def _dump(program: str, database_url: str) -> bytes:
     return subprocess.run([program, "--dbname", database_url], check=True, capture_output=True).stdout
 
 

@@ -100,7 +100,7 @@ CASES: Final[dict[str, Case]] = {
 }
 
 
-async def operator_signs_in(driver: Driver) -> str:
+async def sign_in_operator(driver: Driver) -> str:
     """The token of a new operator with every role."""
     operators = driver.here.assembly.operators
     password = driver.canaries["operator_password"]
@@ -119,46 +119,46 @@ async def ask_everything(driver: Driver) -> None:
     """At every route of the app, with tokens in the query and in the header, broken ones and those of others."""
     assert sorted(routes_of(driver.here.app)) == sorted(CASES)
     routes = sorted(CASES, key=lambda route: CASES[route].late)
-    operator = await operator_signs_in(driver)
+    operator = await sign_in_operator(driver)
     for route in (*routes, "POST /messageLog/", "GET /no/such/route"):
         case = CASES.get(route, Case())
         for token in (driver.tokens["demo"], operator):
             bearer = {"authorization": f"Bearer {token}"}
-            right = await _asked(driver, route, case, headers=bearer)
+            right = await _ask(driver, route, case, headers=bearer)
             if case.place == OPERATOR_SIGN_INS and right.status == 200:
                 driver.canaries.learn("operator_token", right.body["token"])
             if case.place == SIGN_INS:
-                driver.knows_token(right.body["jwtToken"])
+                driver.learn_token(right.body["jwtToken"])
             if case.late and right.status == 200:
                 await driver.sign_in()
                 operator = await _operator_token(driver)
         for query in (f"jwtToken={driver.tokens['demo']}", f"jwtToken={operator}x"):
-            await _asked(driver, route, Case(case.place), f"{query}&x={driver.canaries['query']}")
+            await _ask(driver, route, Case(case.place), f"{query}&x={driver.canaries['query']}")
     scraper = {"authorization": f"Bearer {driver.canaries['metrics_token']}"}
-    metrics = await _asked(driver, "GET /metrics", CASES["GET /metrics"], headers=scraper)
+    metrics = await _ask(driver, "GET /metrics", CASES["GET /metrics"], headers=scraper)
     assert metrics.status == 200
     cut = f'{{"logInfo": {{"x": "{driver.canaries["text"]}"'.encode()
     path = f"/messageLog?jwtToken={driver.tokens['demo']}"
     driver.places.answer(ANSWERS, await driver.here.ask("POST", path, data=cut))
 
 
-async def _asked(
+async def _ask(
     driver: Driver, route: str, case: Case, query: str = "", headers: dict[str, str] | None = None
 ) -> Reply:
     """Asks with the case's form, or with one that no route takes."""
     method, _, path = route.partition(" ")
     wrong = {"phoneNumber": [driver.canaries["form_field"]], "contactId": [driver.canaries["text"]]}
-    form = None if method == "GET" else wrong if case.form is None else _filled(case.form, driver)
-    query = "&".join(filter(None, (query, _filled(case.query, driver).replace("+", "%2B"))))
+    form = None if method == "GET" else wrong if case.form is None else _fill(case.form, driver)
+    query = "&".join(filter(None, (query, _fill(case.query, driver).replace("+", "%2B"))))
     reply = await driver.here.ask(method, f"{path}?{query}", json=form, headers=headers)
     driver.places.answer(case.place, reply)
     return reply
 
 
-def _filled(form: Any, driver: Driver) -> Any:
+def _fill(form: Any, driver: Driver) -> Any:
     """A form with canaries in place of their names in braces."""
     if isinstance(form, dict):
-        return {name: _filled(value, driver) for name, value in form.items()}
+        return {name: _fill(value, driver) for name, value in form.items()}
     if not isinstance(form, str) or "{" not in form:
         return form
     for name in (*driver.canaries.known, "query"):

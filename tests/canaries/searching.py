@@ -43,10 +43,10 @@ class Canaries:
         self.known.add(name)
         return f"{name}-{self.stem}-{name}-end"
 
-    def found_in(self, place: bytes) -> set[str]:
+    def find_in(self, place: bytes) -> set[str]:
         """The names of the canaries in a place, with the spelling: `api_key (hex)`. A torn one is `a part`."""
         found = set()
-        for text in (place, _unwrapped(place)):
+        for text in (place, _unwrap(place)):
             for spelling, stem in _spellings(self.stem):
                 for at in _all_of(stem, text):
                     around = text[max(0, at - _REACH) : at + len(stem) + _REACH]
@@ -76,7 +76,7 @@ def names(found: set[str]) -> set[str]:
     return {each.partition(" (")[0] for each in found}
 
 
-def spelled(text: str) -> dict[str, bytes]:
+def all_spellings(text: str) -> dict[str, bytes]:
     """A text in every spelling that is searched for."""
     return {
         "raw": text.encode(),
@@ -123,7 +123,7 @@ def _base64_core(raw: bytes, shift: int) -> bytes:
     return whole[first : (shift + len(raw)) * 8 // 6]
 
 
-def _unwrapped(place: bytes) -> bytes:
+def _unwrap(place: bytes) -> bytes:
     """What wrapped lines were before, in plain text and in JSON."""
     return place.translate(None, b"\r\n\t ").replace(b"\\n", b"").replace(b"\\r", b"")
 

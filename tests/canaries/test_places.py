@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from canaries.lives import World, live
-from canaries.places import BELONGS, LOGS, PLACES, PRINTED, misplaced
+from canaries.lives import CanaryRun, run_all
+from canaries.places import BELONGS, LOGS, PLACES, PRINTED, misplacements
 from canaries.searching import Canaries, names
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ def test_secrets_and_texts_are_only_where_they_belong(
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.WARNING, "authlib")  # the CRM's own log
     canaries = Canaries()
-    world = World(database_url, tmp_path, canaries)
+    world = CanaryRun(database_url, tmp_path, canaries)
     with structlog.testing.capture_logs() as events:
-        live(world)
+        run_all(world)
     world.places.note(LOGS, caplog.text, repr(events))
     world.places.note(PRINTED, *capfd.readouterr())
     found = {place: world.places.names_at(place, canaries) for place in PLACES}
-    assert misplaced(found) == []
+    assert misplacements(found) == []
     missing = [
         f"{name} in {place}"
         for name, where in BELONGS.items()

@@ -12,7 +12,7 @@ import structlog
 from msgspec.structs import replace
 
 from canaries.connectors import Quoting
-from canaries.lives import World
+from canaries.lives import CanaryRun
 from canaries.places import (
     ANSWERS,
     BACKUP,
@@ -28,7 +28,7 @@ from canaries.places import (
     PRINTED,
     ROWS,
     SIGN_INS,
-    misplaced,
+    misplacements,
 )
 from canaries.searching import Canaries
 from support.process import command
@@ -63,8 +63,8 @@ class Leaking(Quoting):
         return await super().create_message_log(session, log)
 
 
-async def leak(world: World) -> None:
-    async with world.crm() as crm, world.served(crm, (world.canaries["secret_key"],), 0) as here:
+async def leak(world: CanaryRun) -> None:
+    async with world.crm() as crm, world.serve(crm, (world.canaries["secret_key"],), 0) as here:
         driver = world.driver(here)
         await driver.sign_in()
         await driver.log("01-sms")
@@ -84,7 +84,7 @@ def test_what_a_connector_gives_away_is_found_at_every_place(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     canaries = Canaries()
-    world = World(database_url, tmp_path, canaries, connector=Leaking)
+    world = CanaryRun(database_url, tmp_path, canaries, connector=Leaking)
     with structlog.testing.capture_logs() as events:
         asyncio.run(leak(world))
     world.places.note(LOGS, caplog.text, repr(events))
@@ -92,13 +92,13 @@ def test_what_a_connector_gives_away_is_found_at_every_place(
     done = command("users", "list", env={"MESSAGELOG_DATABASE_URL": world.database_url})
     world.places.note(OUTPUT, done.out, done.err)
     found = {place: world.places.names_at(place, canaries) for place in LEAKS}
-    told = {each.partition(" in ")[2] for each in misplaced(found) if each.startswith("api_key ")}
+    told = {each.partition(" in ")[2] for each in misplacements(found) if each.startswith("api_key ")}
     assert told == set(LEAKS)
 
 
 @pytest.mark.parametrize("name", BELONGS)
 def test_each_canary_is_misplaced_wherever_it_does_not_belong(name: str) -> None:
     canaries = Canaries()
-    found = canaries.found_in(b"before " + canaries[name].encode() + b" after")
+    found = canaries.find_in(b"before " + canaries[name].encode() + b" after")
     allowed = BELONGS[name] | MAY_BE.get(name, set())
-    assert {place for place in PLACES if misplaced({place: found})} == set(PLACES) - allowed
+    assert {place for place in PLACES if misplacements({place: found})} == set(PLACES) - allowed

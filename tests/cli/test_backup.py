@@ -77,23 +77,23 @@ def test_a_schema_of_an_earlier_version_is_to_be_migrated(
 
 
 def test_refusals_are_sentences(path: Path, env: dict[str, str], tmp_path: Path) -> None:
-    def refused(*arguments: str) -> str:
+    def refusal_of(*arguments: str) -> str:
         done = command(*arguments, env=env)
         assert (done.code, done.out) == (2, "")
         return done.err
 
     copy = str(tmp_path / "copy")
-    assert refused("restore", copy, "--yes") == f"{copy} is not a file.\n"
+    assert refusal_of("restore", copy, "--yes") == f"{copy} is not a file.\n"
     assert command("backup", copy, env=env).code == 0
-    assert refused("backup", copy) == f"{copy} exists already: give the copy another name.\n"
+    assert refusal_of("backup", copy) == f"{copy} exists already: give the copy another name.\n"
     nowhere = str(tmp_path / "no" / "folder" / "copy")
-    assert refused("backup", nowhere).endswith("cannot be used: No such file or directory.\n")
+    assert refusal_of("backup", nowhere).endswith("cannot be used: No such file or directory.\n")
     held = hold(path)
-    assert refused("restore", copy, "--yes").startswith(f"Another process has the database {path} open")
+    assert refusal_of("restore", copy, "--yes").startswith(f"Another process has the database {path} open")
     assert command("backup", str(tmp_path / "second"), env=env).code == 0, "while it is in use"
     held.release()
     with serve_alone(path):
-        assert refused("restore", copy, "--yes").startswith("Another server (process ")
+        assert refusal_of("restore", copy, "--yes").startswith("Another server (process ")
 
 
 @pytest.mark.parametrize("name", ["logs", "migrate", "backup"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from messagelog.storage.opening import migrate
-from support.process import Done, command
+from support.process import CommandResult, command
 from support.site import site
 
 if TYPE_CHECKING:
@@ -25,28 +25,28 @@ def env(tmp_path: Path) -> dict[str, str]:
     return {"MESSAGELOG_DATABASE_URL": url}
 
 
-def settings(env: dict[str, str], *arguments: str) -> Done:
+def settings(env: dict[str, str], *arguments: str) -> CommandResult:
     return command("settings", *arguments, *WHOSE, env=env)
 
 
-def shown(env: dict[str, str]) -> Any:
+def show_settings(env: dict[str, str]) -> Any:
     done = settings(env, "show")
     assert done.code == 0, done.err
     return json.loads(done.out)
 
 
 def test_settings_are_set_hidden_and_left_to_the_users_again(env: dict[str, str]) -> None:
-    assert shown(env) == {}
+    assert show_settings(env) == {}
     assert settings(env, "set", "autoLogSMS", "true").code == 0
     assert settings(env, "set", "messagelogTimezone", "Europe/Berlin", "--customizable").code == 0
     assert settings(env, "hide", "autoLogCall").code == 0
-    assert shown(env) == {
+    assert show_settings(env) == {
         "autoLogCall": {"isRemoved": True},
         "autoLogSMS": {"value": True},
         "messagelogTimezone": {"value": "Europe/Berlin", "customizable": True},
     }
     assert settings(env, "unset", "autoLogSMS").code == 0
-    assert shown(env).keys() == {"autoLogCall", "messagelogTimezone"}
+    assert show_settings(env).keys() == {"autoLogCall", "messagelogTimezone"}
 
 
 def test_a_file_replaces_all_of_them_and_users_see_it(env: dict[str, str], tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_file_replaces_all_of_them_and_users_see_it(env: dict[str, str], tmp_p
     file.write_text(json.dumps(wanted))
     done = settings(env, "load", str(file))
     assert (done.code, done.out) == (0, "2 settings for acme at demo.\n")
-    assert shown(env) == wanted
+    assert show_settings(env) == wanted
 
     async def users_see() -> Any:
         async with site(env["MESSAGELOG_DATABASE_URL"], tmp_path) as here:
@@ -81,4 +81,4 @@ def test_a_setting_that_cannot_be_is_refused_by_its_name(env: dict[str, str], tm
         2,
         "userSettings.autoLogSMS: object contains unknown field `valeu`.\n",
     )
-    assert shown(env) == {}
+    assert show_settings(env) == {}

@@ -16,7 +16,7 @@ from support.site import ADA, OTTO, until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.remote import Remote
+    from support.remote import ExternalUser
 
 
 async def test_a_demo_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ async def test_a_demo_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> No
     assert demo.err.read_text() == ""
 
 
-async def made(user: Remote) -> bool:
+async def made(user: ExternalUser) -> bool:
     return bool(await user.activities())
 
 
@@ -80,7 +80,7 @@ async def test_a_shutdown_lets_the_call_under_way_come_to_its_end(tmp_path: Path
         assert (late.status, late.body["returnMessage"]["message"]) == (503, restarting)
         assert states(journal) == {"calling": 1, "planned": 1}
         await ada.chaos()
-        assert await demo.ended() == -signal.SIGTERM
+        assert await demo.wait_for_exit() == -signal.SIGTERM
     assert demo.err.read_text() == ""
     assert states(journal) == {"logged": 1, "planned": 1}
 

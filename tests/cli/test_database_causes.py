@@ -30,7 +30,7 @@ CLEAN = {name: value for name, value in os.environ.items() if not name.startswit
 CAP_DAC_OVERRIDE, PR_CAPBSET_DROP = 1, 24
 
 
-def told(name: str, url: str) -> str:
+def refusal_of(name: str, url: str) -> str:
     done = command(name, env={**GOOD, "MESSAGELOG_DATABASE_URL": url})
     assert (done.code, done.out) == (2, "")
     return done.err
@@ -40,7 +40,7 @@ def told(name: str, url: str) -> str:
 def test_a_newer_schema_is_told_with_both_versions(database_url: str, name: str) -> None:
     run_sql(database_url, "UPDATE alembic_version SET version_num = '9001'")
     try:
-        assert told(name, database_url) == (
+        assert refusal_of(name, database_url) == (
             f"The database's schema has version 9001, and this messagelog knows none after {SCHEMA_VERSION}: "
             "a newer one has migrated it. Run that one, or restore a backup of before.\n"
         )
@@ -52,7 +52,7 @@ def test_a_newer_schema_is_told_with_both_versions(database_url: str, name: str)
 def test_an_older_schema_is_told_with_both_versions(database_url: str, name: str) -> None:
     run_sql(database_url, "UPDATE alembic_version SET version_num = '0001'")
     try:
-        assert told(name, database_url) == (
+        assert refusal_of(name, database_url) == (
             f"The database's schema has version 0001, and this messagelog needs {SCHEMA_VERSION}: "
             "run `messagelog migrate`.\n"
         )
@@ -63,11 +63,11 @@ def test_an_older_schema_is_told_with_both_versions(database_url: str, name: str
 @pytest.mark.parametrize("name", ["serve", "migrate", "logs"])
 def test_a_database_that_is_not_there_and_one_that_does_not_run(postgres_url: str, name: str) -> None:
     missing = f"{postgres_url.removesuffix('/postgres')}/missing"
-    assert told(name, missing) == (
+    assert refusal_of(name, missing) == (
         'The database cannot be used (3D000: database "…" does not exist).'
         " Create that database, then run `messagelog migrate`.\n"
     )
-    assert told(name, "postgresql://u:hidden@127.0.0.1:1/db") == (
+    assert refusal_of(name, "postgresql://u:hidden@127.0.0.1:1/db") == (
         "The database cannot be used (08001: Connection refused)."
         " Does PostgreSQL run, and is MESSAGELOG_DATABASE_URL right?\n"
     )
@@ -84,7 +84,7 @@ def read_only_postgres(postgres_url: str) -> Iterator[str]:
 
 
 def test_a_postgres_that_only_reads(read_only_postgres: str) -> None:
-    assert told("serve", read_only_postgres) == (
+    assert refusal_of("serve", read_only_postgres) == (
         "The database cannot be used (25006: cannot execute INSERT in a read-only transaction)."
         " It can be read but not be written to.\n"
     )
@@ -97,7 +97,7 @@ def test_a_file_that_is_damaged(tmp_path: Path, name: str) -> None:
     damaged = bytearray(path.read_bytes())
     damaged[4096:12_288] = b"\xff" * 8192
     path.write_bytes(damaged)
-    error = told(name, f"sqlite:///{path}")
+    error = refusal_of(name, f"sqlite:///{path}")
     assert error.startswith("The database cannot be used (SQLITE_CORRUPT: database disk image is malformed).")
     assert error.endswith(" It is damaged: restore a backup.\n")
 
@@ -107,7 +107,7 @@ def without_override() -> None:
     ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
 
 
-def served(path: Path, **how: Any) -> str:
+def serve_refusal(path: Path, **how: Any) -> str:
     """What a server says that cannot start."""
     done = subprocess.run(
         [COMMAND, "serve"],
@@ -130,7 +130,7 @@ def test_a_folder_that_may_only_be_read(tmp_path: Path) -> None:
     for each in folder.iterdir():
         each.chmod(0o400)
     folder.chmod(0o500)
-    assert served(path, preexec_fn=without_override) == (
+    assert serve_refusal(path, preexec_fn=without_override) == (
         "The database cannot be used (EACCES: Permission denied)."
         " The file, its folder or their permissions are not as they should be.\n"
     )
@@ -144,7 +144,7 @@ def test_a_disk_that_may_only_be_read(tmp_path: Path) -> None:
         pytest.skip("NO DISK IS MADE READ-ONLY: this user may not mount one (it takes root)")
     try:
         subprocess.run([mount, "-o", "remount,bind,ro", tmp_path], check=True)
-        assert served(sqlite_path(url)) == (
+        assert serve_refusal(sqlite_path(url)) == (
             "The database cannot be used (EROFS: Read-only file system). It can be read but not be written to.\n"
         )
     finally:

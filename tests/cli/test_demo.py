@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 
 from messagelog.demo import _url, command_name
-from messagelog.server.serving import bound_socket
+from messagelog.server.serving import bind_socket
 from support.process import command, demo_welcome, running
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ async def test_all_of_a_demos_folder_is_its_owners_alone(tmp_path: Path) -> None
         assert modes.keys() > {"messagelog.sqlite-wal", "demo-crm.sqlite-wal", "secret-key"}
         assert stat.S_IMODE(data.stat().st_mode) == 0o700
         with running(tmp_path, "demo", "--port", "0", "--data", str(data)) as second:
-            assert await second.ended() == 2
+            assert await second.wait_for_exit() == 2
         assert second.err.read_text().endswith("Or choose another folder with --data.\n")
 
 
@@ -138,5 +138,5 @@ def test_the_command_is_printed_as_it_can_be_started_again(
     ],
 )
 def test_the_url_of_a_host(host: str, url: str) -> None:
-    with bound_socket("127.0.0.1", 0) as listener:
+    with bind_socket("127.0.0.1", 0) as listener:
         assert _url(host, listener) == f"{url}{listener.getsockname()[1]}"

@@ -12,7 +12,7 @@ import pytest
 
 from messagelog.__main__ import _serve_options
 from messagelog.environment import load_env_file, unknown_names
-from messagelog.settings import BadSettings, checked_for_serving, read_settings
+from messagelog.settings import BadSettings, read_settings, validate_for_serving
 from messagelog.storage.opening import migrate
 from support.process import command, running
 
@@ -41,7 +41,7 @@ def environment() -> Iterator[None]:
     os.environ.update(before)
 
 
-def written(folder: Path, text: str) -> Path:
+def write_settings(folder: Path, text: str) -> Path:
     file = folder / "settings.env"
     file.write_text(text, "utf-8")
     return file
@@ -73,18 +73,18 @@ TEST_URL=postgresql://u:${PASSWORD}@host/db?x=y
         "TEST_EMPTY": "",
         "TEST_URL": "postgresql://u:${PASSWORD}@host/db?x=y",
     }
-    load_env_file(written(tmp_path, text))
+    load_env_file(write_settings(tmp_path, text))
     assert {name: os.environ.get(name) for name in expected} == expected
 
 
 def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
     os.environ["TEST_A"] = "environment"
-    load_env_file(written(tmp_path, "TEST_A=file"))
+    load_env_file(write_settings(tmp_path, "TEST_A=file"))
     assert os.environ["TEST_A"] == "environment"
 
 
 def test_lines_that_say_nothing_are_named(tmp_path: Path) -> None:
-    file = written(tmp_path, "TEST_A=1\nMESSAGELOG_SECRET_KEY\n\nTEST_B='open\nhidden 1\n")
+    file = write_settings(tmp_path, "TEST_A=1\nMESSAGELOG_SECRET_KEY\n\nTEST_B='open\nhidden 1\n")
     with pytest.raises(BadSettings) as refused:
         load_env_file(file)
     assert refused.value.sentences[0] == f"The settings file {file}, line 2: expected NAME=value."
@@ -114,7 +114,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: bytes | None, told: 
 
 def test_every_command_reads_the_file(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'journal.sqlite'}"
-    file = str(written(tmp_path, lines({**GOOD, "MESSAGELOG_DATABASE_URL": url})))
+    file = str(write_settings(tmp_path, lines({**GOOD, "MESSAGELOG_DATABASE_URL": url})))
     assert command("--env-file", file, "migrate").code == 0
     for arguments in (("logs",), ("keys", "list"), ("manifest",), ("config", "check", "--database")):
         done = command("--env-file", file, *arguments)
@@ -133,13 +133,13 @@ async def test_a_server_reads_its_file_and_its_port(tmp_path: Path) -> None:
         "MESSAGELOG_PORT": "70000",
         "MESSAGELOG_BODY_LIMT": SECRET,
     }
-    file = written(tmp_path, lines(settings))
+    file = write_settings(tmp_path, lines(settings))
     refused = await asyncio.to_thread(command, "serve", "--env-file", str(file))
     assert refused.err == "MESSAGELOG_PORT must be a number from 0 to 65535.\n"
     file.write_text(lines({**settings, "MESSAGELOG_PORT": "1"}), "utf-8")
     env = {"PYTHONPROFILEIMPORTTIME": "1"}
     with running(tmp_path, "serve", "--port", "0", f"--env-file={file}", env=env) as server:
-        (text,) = (await server.printed("messagelog serves demo at 127.0.0.1:")).splitlines()
+        (text,) = (await server.wait_for_output("messagelog serves demo at 127.0.0.1:")).splitlines()
         assert not text.endswith((":1", ":0"))
         await server.end(signal.SIGTERM)
     said = server.err.read_text()
@@ -262,7 +262,7 @@ def test_settings_of_connectors_and_plugins_are_known(
     os.environ["MESSAGELOG_OAUTH_TICKET_CRM_CLIENT_SECRET"] = "hidden"
     os.environ["MESSAGELOG_PLUGINS"] = "redaction"
     read = read_settings()
-    connectors = checked_for_serving(read)
+    connectors = validate_for_serving(read)
     os.environ["MESSAGELOG_PLUGIN_REDACTION_LABEL"] = "which the plugin itself may refuse"
     os.environ["MESSAGELOG_ENV_FILE"] = "settings.env"
     assert unknown_names(read, connectors) == []

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from messagelog.listing import printable_json
 from messagelog.storage.opening import migrate
-from support.process import Done, command, running
+from support.process import CommandResult, command, running
 from support.requests import MAYA, OMAR, body, message
 from support.site import ADA, OTTO, SECRET, refusal, site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.site import Site
+    from support.site import LiveServer
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
     migrate(f"sqlite:///{tmp_path / 'messagelog.sqlite'}")
     (tmp_path / "secret-key").write_text(SECRET)
 
-    async def log_some(here: Site) -> None:
+    async def log_some(here: LiveServer) -> None:
         for user in (ADA, OTTO):
             await here.token(user)
         here.crm.refuse = lambda _call: refusal(422)
@@ -52,11 +52,11 @@ def here_and_now(folder: Path, work: object) -> None:
     asyncio.run(done())
 
 
-def logs(folder: Path, *arguments: str) -> Done:
+def logs(folder: Path, *arguments: str) -> CommandResult:
     return command("logs", *arguments, "--data", str(folder))
 
 
-def lines(done: Done) -> list[dict[str, str]]:
+def lines(done: CommandResult) -> list[dict[str, str]]:
     """What a list printed, by its heads."""
     assert done.code == 0, done.err
     heads, *rows = [line.split("\t") for line in done.out.splitlines()]
@@ -110,7 +110,7 @@ HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\x7f\u202e\u2066\u2028\u200b\r\n\t\U000
 
 
 def test_an_export_drives_no_terminal_and_says_the_same(folder: Path) -> None:
-    async def log_it(here: Site) -> None:
+    async def log_it(here: LiveServer) -> None:
         await here.token()
         here.crm.refuse = lambda _call: refusal(422)
         made = body(message(9, f"plan {HOSTILE}"), conversation="c9\u202e", name=f"Maya {HOSTILE}")
@@ -149,7 +149,7 @@ def test_all_of_a_cause_are_retried_and_the_server_takes_them_up(folder: Path) -
     assert retried.out == "3 messages of 3 conversation logs are tried again.\n"
     assert logs(folder, "retry", "--state", "failed").out == "There is nothing to retry.\n"
 
-    async def work(here: Site) -> None:
+    async def work(here: LiveServer) -> None:
         await here.until_logged("1", "2", "3")
 
     here_and_now(folder, work)
@@ -190,7 +190,7 @@ def test_a_terminal_sees_how_far_it_has_come(folder: Path) -> None:
 
 
 def test_a_groups_log_is_linked_by_who_has_the_secret(folder: Path) -> None:
-    async def log_a_group(here: Site) -> None:
+    async def log_a_group(here: LiveServer) -> None:
         await here.token()
         here.crm.refuse = lambda _call: refusal(422)
         group = body(message(9, "plan 9"), conversation="c9", correspondents=(MAYA, OMAR))
@@ -211,7 +211,7 @@ def test_a_groups_log_is_linked_by_who_has_the_secret(folder: Path) -> None:
 
 
 def test_of_several_logs_with_one_id_one_is_named_by_its_kind(folder: Path) -> None:
-    async def log_both(here: Site) -> None:
+    async def log_both(here: LiveServer) -> None:
         await here.token()
         here.crm.refuse = lambda _call: refusal(422)
         for people, log, number in (((MAYA, OMAR), "777", 20), ((MAYA,), "777-c-1", 21)):

@@ -9,7 +9,7 @@ import pytest
 
 from messagelog.storage.opening import migrate
 from storage.journal import run_sql
-from support.process import Done, command
+from support.process import CommandResult, command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def journal(folder: Path, *arguments: str, stdin: bytes = b"") -> Done:
+def journal(folder: Path, *arguments: str, stdin: bytes = b"") -> CommandResult:
     return command("journal", *arguments, "--data", str(folder), stdin=stdin)
 
 

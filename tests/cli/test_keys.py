@@ -10,7 +10,7 @@ import pytest
 from messagelog.storage import Sealer
 from messagelog.storage.opening import migrate
 from storage.journal import run_sql
-from support.process import Done, command
+from support.process import CommandResult, command
 from support.requests import body, message
 from support.world import SECRET, world
 
@@ -23,7 +23,7 @@ OLD_ID, NEW_ID, OTHER_ID = (Sealer(secret).key_id.hex() for secret in (SECRET, N
 
 
 @pytest.fixture
-def used(tmp_path: Path) -> str:
+def database_in_use(tmp_path: Path) -> str:
     """A database that was used with a secret, in which a message waits."""
     url = f"sqlite:///{tmp_path / 'messagelog.sqlite'}"
     migrate(url)
@@ -36,7 +36,7 @@ def used(tmp_path: Path) -> str:
     return url
 
 
-def run(url: str, *arguments: str, secrets: tuple[str, ...] = (NEW, SECRET)) -> Done:
+def run(url: str, *arguments: str, secrets: tuple[str, ...] = (NEW, SECRET)) -> CommandResult:
     env = {
         "MESSAGELOG_DATABASE_URL": url,
         "MESSAGELOG_SECRET_KEY": secrets[0],
@@ -51,7 +51,7 @@ def run(url: str, *arguments: str, secrets: tuple[str, ...] = (NEW, SECRET)) -> 
     return done
 
 
-def listed(done: Done) -> dict[str, list[str]]:
+def list_keys(done: CommandResult) -> dict[str, list[str]]:
     lines = [line.split("\t") for line in done.out.splitlines() if "\t" in line]
     assert lines[0] == [
         *("key id", "secret", "signs tokens"),
@@ -60,13 +60,13 @@ def listed(done: Done) -> dict[str, list[str]]:
     return {line[0]: line[1:] for line in lines[1:]}
 
 
-def test_a_rotation_from_beginning_to_end(used: str) -> None:
-    before = run(used, "keys", "list", secrets=(SECRET, NEW))
-    assert listed(before) == {
+def test_a_rotation_from_beginning_to_end(database_in_use: str) -> None:
+    before = run(database_in_use, "keys", "list", secrets=(SECRET, NEW))
+    assert list_keys(before) == {
         OLD_ID: ["newest", "yes", "1", "0", "0", "0", "0", "2"],
         NEW_ID: ["old", "no", "0", "0", "0", "0", "0", "0"],
     }
-    rotated = run(used, "keys", "rotate")
+    rotated = run(database_in_use, "keys", "rotate")
     assert rotated.code == 0, rotated.err
     assert rotated.out.splitlines()[:6] == [
         "users: 1 sealed anew",
@@ -76,37 +76,39 @@ def test_a_rotation_from_beginning_to_end(used: str) -> None:
         "attempts: 0 sealed anew",
         "keys: 2 sealed anew",
     ]
-    assert listed(rotated) == {
+    assert list_keys(rotated) == {
         NEW_ID: ["newest", "yes", "1", "0", "0", "0", "0", "2"],
         OLD_ID: ["old", "no", "0", "0", "0", "0", "0", "0"],
     }
-    assert "users: 0 sealed anew" in run(used, "keys", "rotate").out
-    assert listed(run(used, "keys", "list", secrets=(NEW,))).keys() == {NEW_ID}
+    assert "users: 0 sealed anew" in run(database_in_use, "keys", "rotate").out
+    assert list_keys(run(database_in_use, "keys", "list", secrets=(NEW,))).keys() == {NEW_ID}
 
 
-def test_what_no_key_opens_is_told_and_left_alone(used: str) -> None:
+def test_what_no_key_opens_is_told_and_left_alone(database_in_use: str) -> None:
     sealed = Sealer(OTHER).seal(b"x", "users", "acme", "memory", "ada").hex()
-    run_sql(used, f"""UPDATE "users" SET "credentials" = X'{sealed}'""")  # noqa: S608 - our own bytes
-    rotated = run(used, "keys", "rotate")
+    run_sql(database_in_use, f"""UPDATE "users" SET "credentials" = X'{sealed}'""")  # noqa: S608 - our own bytes
+    rotated = run(database_in_use, "keys", "rotate")
     assert rotated.code == 2
-    assert listed(rotated)[OTHER_ID] == ["unknown", "no", "1", "0", "0", "0", "0", "0"]
+    assert list_keys(rotated)[OTHER_ID] == ["unknown", "no", "1", "0", "0", "0", "0", "0"]
     assert rotated.err == (
         f"users: 1 sealed under the unknown key {OTHER_ID} still: no secret that is given opens them.\n"
     )
-    assert run_sql(used, 'SELECT hex("credentials") FROM "users"') == [(sealed.upper(),)]
+    assert run_sql(database_in_use, 'SELECT hex("credentials") FROM "users"') == [(sealed.upper(),)]
 
 
-def test_altered_bytes_are_told_and_left_alone(used: str) -> None:
-    run_sql(used, """UPDATE "users" SET "credentials" = CAST("credentials" || X'00' AS BLOB)""")
-    rotated = run(used, "keys", "rotate")
+def test_altered_bytes_are_told_and_left_alone(database_in_use: str) -> None:
+    run_sql(database_in_use, """UPDATE "users" SET "credentials" = CAST("credentials" || X'00' AS BLOB)""")
+    rotated = run(database_in_use, "keys", "rotate")
     assert rotated.code == 2
     assert f"users: 1 sealed under the old key {OLD_ID} still: a server still seals" in rotated.err
 
 
 @pytest.mark.parametrize("arguments", [("serve",), ("keys", "rotate")], ids=" ".join)
 @pytest.mark.parametrize("secrets", [(NEW, OTHER)])
-def test_other_secrets_are_refused(used: str, arguments: tuple[str, ...], secrets: tuple[str, ...]) -> None:
-    done = run(used, *arguments, secrets=secrets)
+def test_other_secrets_are_refused(
+    database_in_use: str, arguments: tuple[str, ...], secrets: tuple[str, ...]
+) -> None:
+    done = run(database_in_use, *arguments, secrets=secrets)
     assert done.code == 2
     assert done.err == (
         f"The database was used with another secret key (key id {OLD_ID}), and without it nothing that is stored can"
@@ -115,7 +117,7 @@ def test_other_secrets_are_refused(used: str, arguments: tuple[str, ...], secret
     )
 
 
-def test_the_demo_refuses_another_secret_too(used: str, tmp_path: Path) -> None:
+def test_the_demo_refuses_another_secret_too(database_in_use: str, tmp_path: Path) -> None:
     """Its secret is a file beside the database."""
     (tmp_path / "secret-key").write_text(NEW)
     done = command("demo", "--data", str(tmp_path), "--port", "0")
@@ -123,12 +125,12 @@ def test_the_demo_refuses_another_secret_too(used: str, tmp_path: Path) -> None:
         2,
         f"The file secret-key in {tmp_path} is not the one of its database. Choose another one with --data.\n",
     )
-    assert listed(run(used, "keys", "list", secrets=(SECRET,))).keys() == {OLD_ID}
+    assert list_keys(run(database_in_use, "keys", "list", secrets=(SECRET,))).keys() == {OLD_ID}
 
 
-def test_a_damaged_key_is_refused(used: str) -> None:
-    run_sql(used, """UPDATE "keys" SET "sealed" = CAST("sealed" || X'00' AS BLOB)""")
-    done = run(used, "serve", secrets=(SECRET,))
+def test_a_damaged_key_is_refused(database_in_use: str) -> None:
+    run_sql(database_in_use, """UPDATE "keys" SET "sealed" = CAST("sealed" || X'00' AS BLOB)""")
+    done = run(database_in_use, "serve", secrets=(SECRET,))
     assert done.code == 2
     assert done.err == (
         "The database is damaged: the stored key entries was altered. Restore the table keys from a backup.\n"
@@ -157,9 +159,9 @@ def test_a_damaged_key_is_refused(used: str) -> None:
 )
 @pytest.mark.parametrize("arguments", [("serve",), ("keys", "list")], ids=" ".join)
 def test_secrets_that_are_no_good_are_refused(
-    used: str, arguments: tuple[str, ...], secrets: tuple[str, ...], sentence: str
+    database_in_use: str, arguments: tuple[str, ...], secrets: tuple[str, ...], sentence: str
 ) -> None:
-    done = run(used, *arguments, secrets=secrets)
+    done = run(database_in_use, *arguments, secrets=secrets)
     assert done.code == 2
     assert sentence in done.err
 
@@ -168,7 +170,7 @@ def test_a_database_that_nobody_has_used_yet(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'messagelog.sqlite'}"
     assert "does not exist yet" in run(url, "keys", "list").err
     migrate(url)
-    assert listed(run(url, "keys", "list")).keys() == {NEW_ID, OLD_ID}
+    assert list_keys(run(url, "keys", "list")).keys() == {NEW_ID, OLD_ID}
     assert run(url, "keys", "rotate").code == 0
 
     async def start() -> None:
@@ -176,4 +178,4 @@ def test_a_database_that_nobody_has_used_yet(tmp_path: Path) -> None:
             await here.user()
 
     asyncio.run(start())
-    assert listed(run(url, "keys", "list"))[NEW_ID] == ["newest", "yes", "1", "0", "0", "0", "0", "2"]
+    assert list_keys(run(url, "keys", "list"))[NEW_ID] == ["newest", "yes", "1", "0", "0", "0", "0", "2"]

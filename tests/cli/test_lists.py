@@ -15,10 +15,10 @@ import messagelog
 from docs.pages import DOCS, code, table
 from messagelog.cli import app
 from messagelog.core.inbox import CAUSES
-from messagelog.core.settle import Trouble
-from messagelog.listing import say_what_is_left_out
+from messagelog.core.settle import FailureReason
+from messagelog.listing import report_omitted
 from messagelog.storage.opening import migrate
-from support.process import COMMAND, Done, command
+from support.process import COMMAND, CommandResult, command
 from support.requests import MAYA, OMAR, body, message
 from support.site import ADA, OTTO, SECRET, refusal, site
 
@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def run(folder: Path, *arguments: str) -> Done:
+def run(folder: Path, *arguments: str) -> CommandResult:
     done = command(*arguments, "--data", str(folder))
     assert done.code == 0, done.err
     return done
@@ -167,7 +167,7 @@ def test_what_a_list_leaves_out_is_said_beside_it(
 
 
 def test_large_numbers_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
-    say_what_is_left_out(50, 1_000)
+    report_omitted(50, 1_000)
     assert capsys.readouterr().err == "50 of 1,000 are listed: --limit lists more.\n"
 
 
@@ -184,7 +184,7 @@ def test_a_cause_that_there_is_not_is_an_error_that_lists_those_that_there_are(
 
 
 def test_every_reason_begins_with_a_cause() -> None:
-    assert set(CAUSES) == {*Trouble, "expired"}
+    assert set(CAUSES) == {*FailureReason, "expired"}
 
 
 # ------------------------------------------------------------------------------- the version, and the shell

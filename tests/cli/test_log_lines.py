@@ -79,7 +79,7 @@ async def send(port: int, sent: bytes) -> None:
 async def test_strangers_make_no_traceback_and_every_line_is_an_object(tmp_path: Path) -> None:
     env = await asyncio.to_thread(environment, tmp_path, MESSAGELOG_ACCESS_LOG="true")
     with running(tmp_path, "serve", env=env) as server:
-        url = f"http://{(await server.printed('messagelog serves demo at ')).split()[-1]}"
+        url = f"http://{(await server.wait_for_output('messagelog serves demo at ')).split()[-1]}"
         port = int(url.rpartition(":")[2])
         await asyncio.gather(*(send(port, each) for each in STRANGE))
         login = {"platform": "demo", "apiKey": "a-key-that-no-line-may-hold"}
@@ -104,7 +104,7 @@ async def test_strangers_make_no_traceback_and_every_line_is_an_object(tmp_path:
 async def test_without_the_setting_there_is_no_access_log(tmp_path: Path) -> None:
     env = await asyncio.to_thread(environment, tmp_path)
     with running(tmp_path, "serve", env=env) as server:
-        url = f"http://{(await server.printed('messagelog serves demo at ')).split()[-1]}"
+        url = f"http://{(await server.wait_for_output('messagelog serves demo at ')).split()[-1]}"
         answer = await request("GET", f"{url}/serverVersionInfo", None, {"x-request-id": "two words"})
         assert len(answer.headers["x-request-id"]) == 24, "an id that cannot be one is not kept"
         assert await server.end(signal.SIGTERM) == -signal.SIGTERM

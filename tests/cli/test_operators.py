@@ -11,7 +11,7 @@ import pytest
 
 from messagelog.core.passwords import Passwords
 from messagelog.storage.opening import migrate
-from support.process import Done, command
+from support.process import CommandResult, command
 from support.requests import body, message
 from support.site import CHEAP, SECRET, refusal, site
 
@@ -30,7 +30,7 @@ def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return {"MESSAGELOG_DATABASE_URL": url, "MESSAGELOG_SECRET_KEY": SECRET}
 
 
-def ok(done: Done) -> str:
+def ok(done: CommandResult) -> str:
     assert done.code == 0, done.err
     return done.out
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from support.process import command, running
-from support.remote import Remote, request
+from support.remote import ExternalUser, request
 from support.site import ADA, CLIENT_HEADERS
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ SECRET = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
 async def test_a_server_and_a_crm_that_is_a_process_of_its_own(tmp_path: Path) -> None:
     with running(tmp_path, "demo-crm", "--port", "0", "--data", str(tmp_path)) as crm:
-        (crm_url,) = re.findall(r"answers at (\S+) ", await crm.printed("answers at"))
+        (crm_url,) = re.findall(r"answers at (\S+) ", await crm.wait_for_output("answers at"))
         env = {
             "MESSAGELOG_DATABASE_URL": f"sqlite:///{tmp_path / 'messagelog.sqlite'}",
             "MESSAGELOG_SECRET_KEY": SECRET,
@@ -33,9 +33,9 @@ async def test_a_server_and_a_crm_that_is_a_process_of_its_own(tmp_path: Path) -
         migrated = await asyncio.to_thread(command, "migrate", env=env)
         assert migrated.code == 0
         with running(tmp_path, "serve", env=env) as server:
-            text = await server.printed("messagelog serves demo at ")
+            text = await server.wait_for_output("messagelog serves demo at ")
             url = f"http://{text.split()[-1]}"
-            ada = await signed_in(url, crm_url)
+            ada = await sign_in(url, crm_url)
             manifest = await request("GET", f"{url}/crmManifest", None, CLIENT_HEADERS)
             assert manifest.body["serverUrl"] == "https://log.example.com"
             assert (await ada.log()).body["logIds"] == ["6424569001"]
@@ -78,7 +78,7 @@ async def test_a_server_whose_users_sign_in_with_oauth(tmp_path: Path) -> None:
     }
     assert (await asyncio.to_thread(command, "migrate", env=env)).code == 0
     with running(tmp_path, "serve", env=env) as server:
-        text = await server.printed("messagelog serves ticket-crm at ")
+        text = await server.wait_for_output("messagelog serves ticket-crm at ")
         url = f"http://{text.split()[-1]}"
         manifest = (await request("GET", f"{url}/crmManifest", None, CLIENT_HEADERS)).body
         assert manifest["redirectUri"] == "https://client.example.com/back"
@@ -120,9 +120,9 @@ async def test_a_second_server_of_a_file_is_refused_and_commands_are_not(tmp_pat
     }
     assert (await asyncio.to_thread(command, "migrate", env=env)).code == 0
     with running(tmp_path, "serve", env=env) as first:
-        await first.printed("messagelog serves demo at ")
+        await first.wait_for_output("messagelog serves demo at ")
         with running(tmp_path, "serve", env=env) as second:
-            assert await second.ended() == 2
+            assert await second.wait_for_exit() == 2
         told = second.err.read_text()
         assert told.startswith(f"Another server (process {first.process.pid}) has the database {tmp_path}")
         for name in ("migrate", "logs", "keys list", "keys rotate", f"backup {tmp_path / 'copy'}"):
@@ -130,7 +130,7 @@ async def test_a_second_server_of_a_file_is_refused_and_commands_are_not(tmp_pat
             assert (done.code, done.err) == (0, ""), name
         assert await first.end(signal.SIGKILL) == -signal.SIGKILL
         with running(tmp_path, "serve", env=env) as third:
-            await third.printed("messagelog serves demo at ")
+            await third.wait_for_output("messagelog serves demo at ")
 
 
 OF_COMMANDS = {"typer", "rich.console", "pygments", "messagelog.cli", "messagelog.listing", "messagelog.demo"}
@@ -152,7 +152,7 @@ async def test_a_server_keeps_nothing_in_memory_that_it_does_not_need(
         "MESSAGELOG_PORT": "0",
     }
     with running(tmp_path, "serve", env=env) as server:
-        url = f"http://{(await server.printed('messagelog serves demo at ')).split()[-1]}"
+        url = f"http://{(await server.wait_for_output('messagelog serves demo at ')).split()[-1]}"
         for method, path, status in (("GET", "/crmManifest", 200), ("POST", "/messageLog", 400)):
             assert (await request(method, f"{url}{path}", None, CLIENT_HEADERS)).status == status
         await server.end(signal.SIGTERM)
@@ -162,9 +162,9 @@ async def test_a_server_keeps_nothing_in_memory_that_it_does_not_need(
     assert loaded & {*OF_COMMANDS, *OF_DESCRIPTIONS, *OF_MIGRATIONS, *OF_NUMBERS, other} == set()
 
 
-async def signed_in(url: str, crm_url: str) -> Remote:
+async def sign_in(url: str, crm_url: str) -> ExternalUser:
     """A user who connects to a server that is just starting."""
     form = {"apiKey": ADA, "platform": "demo", "hostname": "crm.test", "additionalInfo": {"apiKey": ADA}}
     reply = await request("POST", f"{url}/apiKeyLogin", form, CLIENT_HEADERS)
     assert reply.status == 200
-    return Remote(url, reply.body["jwtToken"], ADA, crm_url)
+    return ExternalUser(url, reply.body["jwtToken"], ADA, crm_url)

@@ -14,15 +14,15 @@ from messagelog.core.oauth import OAuthClient
 from messagelog.settings import (
     BadSettings,
     Settings,
-    checked_for_serving,
     load_connector,
     names,
     oauth_clients,
     plugins,
     read_settings,
+    validate_for_serving,
 )
 from messagelog.storage.opening import migrate
-from support.process import COMMAND, Done, command
+from support.process import COMMAND, CommandResult, command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ GOOD = {
 }
 
 
-def serve(**changes: str) -> Done:
+def serve(**changes: str) -> CommandResult:
     """`messagelog serve` with good settings, but for the changes; empty ones are left out."""
     settings = {**GOOD, **{f"MESSAGELOG_{name}": value for name, value in changes.items()}}
     return command("serve", env={name: value for name, value in settings.items() if value})
@@ -216,7 +216,7 @@ def test_a_connector_that_cannot_be_made_is_not_quoted() -> None:
 def test_public_urls_that_are_safe(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**GOOD, "MESSAGELOG_PUBLIC_URL": url}.items():
         monkeypatch.setenv(name, value)
-    assert list(checked_for_serving(read_settings())) == ["demo"]
+    assert list(validate_for_serving(read_settings())) == ["demo"]
 
 
 class Granting(Connector):
@@ -257,7 +257,7 @@ def test_an_oauth_client_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> Non
     for name, value in {**GOOD, "MESSAGELOG_CONNECTORS": f"{__name__}:Granting"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(BadSettings) as refused:
-        checked_for_serving(read_settings())
+        validate_for_serving(read_settings())
     assert refused.value.sentences == (
         "MESSAGELOG_OAUTH_TICKET_CRM_EU_CLIENT_ID is missing: the users of ticket-crm.eu sign in with OAuth.",
         "MESSAGELOG_OAUTH_TICKET_CRM_EU_CLIENT_SECRET is missing: the users of ticket-crm.eu sign in with OAuth.",
@@ -291,10 +291,10 @@ def test_a_connector_has_to_say_where_its_crm_is(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(name, value)
     named = ",".join(f"{__name__}:{each}" for each in ("Checking", "Asking"))
     monkeypatch.setenv("MESSAGELOG_CONNECTORS", named)
-    assert set(checked_for_serving(read_settings())) == {"checking", "asking"}
+    assert set(validate_for_serving(read_settings())) == {"checking", "asking"}
     monkeypatch.setenv("MESSAGELOG_CONNECTORS", f"{named},{__name__}:Nowhere")
     with pytest.raises(BadSettings) as refused:
-        checked_for_serving(read_settings())
+        validate_for_serving(read_settings())
     (sentence,) = refused.value.sentences
     assert sentence.startswith("The connector nowhere names no host of its CRM: it needs base_url")
 

@@ -14,7 +14,7 @@ from messagelog.storage.opening import migrate
 from support.process import running
 
 if TYPE_CHECKING:
-    from support.process import Running
+    from support.process import RunningCommand
 
 DELAYS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.45, 0.6, 0.9, 1.5)
 """In seconds, from when our code begins: while it loads its parts, opens its database, begins to listen, serves."""
@@ -41,7 +41,7 @@ def handles(pid: int, number: signal.Signals) -> bool:
     return bool(int(caught, 16) >> (number - 1) & 1)
 
 
-def our_code_runs(process: Running) -> None:
+def our_code_runs(process: RunningCommand) -> None:
     """Waits until Python has started, which has a handler for Ctrl-C, and our code has begun, which has none."""
     deadline = time.monotonic() + 20
     for wanted in (True, False):

@@ -12,7 +12,7 @@ from messagelog.connectors import Connector, Rejected
 from messagelog.storage import TenantPlace, UserRow, open_store, scripts
 from messagelog.storage.opening import migrate
 from storage.journal import run_sql
-from support.process import Done, command
+from support.process import CommandResult, command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,12 +50,12 @@ def url(tmp_path: Path) -> str:
     return made
 
 
-def tenants(url: str, *arguments: str, stdin: bytes | None = None, connectors: str = HOSTED) -> Done:
+def tenants(url: str, *arguments: str, stdin: bytes | None = None, connectors: str = HOSTED) -> CommandResult:
     env = {"MESSAGELOG_DATABASE_URL": url, "MESSAGELOG_CONNECTORS": connectors}
     return command("tenants", *arguments, env=env, stdin=stdin)
 
 
-def listed(url: str, *arguments: str) -> list[list[str]]:
+def list_tenants(url: str, *arguments: str) -> list[list[str]]:
     done = tenants(url, "list", *arguments)
     assert done.code == 0, done.err
     heads, *lines = (line.split("\t") for line in done.out.splitlines())
@@ -70,10 +70,10 @@ def hostnames(url: str) -> dict[str, str]:
 def test_tenants_are_listed_with_their_hosts(url: str) -> None:
     first = ["acme@crm.test", "hosted", "https://crm.test", "acme"]
     second = ["acme@other.test", "hosted", "https://other.test", "acme"]
-    assert listed(url) == [first, second]
-    assert listed(url, "acme@other.test") == [second]
-    assert listed(url, "--platform", "hosted") == [first, second]
-    assert listed(url, "--platform", "demo") == []
+    assert list_tenants(url) == [first, second]
+    assert list_tenants(url, "acme@other.test") == [second]
+    assert list_tenants(url, "--platform", "hosted") == [first, second]
+    assert list_tenants(url, "--platform", "demo") == []
 
 
 def test_more_tenants_than_one_page_are_all_listed(url: str) -> None:
@@ -83,7 +83,7 @@ def test_more_tenants_than_one_page_are_all_listed(url: str) -> None:
            INSERT INTO "tenants" ("crmTenant", "platform", "host", "tenant", "createdAt")
            SELECT 'many', 'crm', 'https://' || i || '.test', 'many@' || i, 1 FROM n""",
     )
-    assert len({line[0] for line in listed(url, "--platform", "crm")}) == 450
+    assert len({line[0] for line in list_tenants(url, "--platform", "crm")}) == 450
 
 
 def test_a_tenant_is_moved_once_it_is_meant(url: str) -> None:
@@ -95,7 +95,7 @@ def test_a_tenant_is_moved_once_it_is_meant(url: str) -> None:
     assert done.code == 0, done.err
     assert done.out.endswith("acme@crm.test at hosted is at https://new.test now.\nusers\t1\n")
     assert hostnames(url) == {"ada": "new.test", "ben": "other.test"}
-    assert listed(url, "acme@crm.test") == [["acme@crm.test", "hosted", "https://new.test", "acme"]]
+    assert list_tenants(url, "acme@crm.test") == [["acme@crm.test", "hosted", "https://new.test", "acme"]]
     assert run_sql(url, 'SELECT "act", "tenant", "subject" FROM "audit"') == [
         ("move_tenant", "acme@crm.test", "https://new.test")
     ]

@@ -11,7 +11,7 @@ import pytest
 from messagelog.storage import UserRow, open_store, scripts
 from messagelog.storage.opening import migrate
 from storage.journal import run_sql
-from support.process import Done, command
+from support.process import CommandResult, command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,11 +44,11 @@ def url(tmp_path: Path) -> str:
     return made
 
 
-def users(url: str, *arguments: str) -> Done:
+def users(url: str, *arguments: str) -> CommandResult:
     return command("users", *arguments, env={"MESSAGELOG_DATABASE_URL": url})
 
 
-def listed(url: str, *arguments: str) -> list[list[str]]:
+def list_users(url: str, *arguments: str) -> list[list[str]]:
     done = users(url, "list", *arguments)
     assert done.code == 0, done.err
     heads, *lines = (line.split("\t") for line in done.out.splitlines())
@@ -56,22 +56,22 @@ def listed(url: str, *arguments: str) -> list[list[str]]:
     return lines
 
 
-def ended(url: str) -> dict[tuple[str, ...], bool]:
+def read_ended_sessions(url: str) -> dict[tuple[str, ...], bool]:
     """Of each user whose session has ended, whether her credentials are dropped."""
     rows = run_sql(url, 'SELECT "tenant", "platform", "id", "sessionId", "credentials" FROM "users"')
     return {tuple(key): sealed is None for *key, session, sealed in rows if session != f"session of {key[2]}"}
 
 
 def test_users_are_listed(url: str) -> None:
-    assert [line[:5] for line in listed(url)] == [
+    assert [line[:5] for line in list_users(url)] == [
         ["acme", "crm", "ada", "name of ada", "yes"],
         ["acme", "other", "ada", "name of ada", "yes"],
         ["otto", "crm", "ada", "name of ada", "yes"],
         ["acme", "crm", "bob", "name of bob", "yes"],
     ]
-    assert [line[6] for line in listed(url)] == ["ada.test", "ada.test", "ada.test", "bob.test"]
-    assert [line[:3] for line in listed(url, "otto")] == [["otto", "crm", "ada"]]
-    assert listed(url, "nobody") == []
+    assert [line[6] for line in list_users(url)] == ["ada.test", "ada.test", "ada.test", "bob.test"]
+    assert [line[:3] for line in list_users(url, "otto")] == [["otto", "crm", "ada"]]
+    assert list_users(url, "nobody") == []
 
 
 def test_more_users_than_one_batch_are_all_listed_and_all_signed_out(url: str) -> None:
@@ -81,9 +81,9 @@ def test_more_users_than_one_batch_are_all_listed_and_all_signed_out(url: str) -
            INSERT INTO "users" ("tenant", "platform", "id", "name", "hostname", "createdAt", "updatedAt")
            SELECT 'many', 'crm', 'user-' || i, '', '', 1, 1 FROM n""",
     )
-    assert len({tuple(line[:3]) for line in listed(url, "many")}) == 450
+    assert len({tuple(line[:3]) for line in list_users(url, "many")}) == 450
     assert users(url, "sign-out", "--tenant", "many").out == "The sessions of 450 users have ended.\n"
-    assert len(ended(url)) == 450
+    assert len(read_ended_sessions(url)) == 450
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_sessions_end_and_credentials_stay_unless_told_to_forget(
 ) -> None:
     done = users(url, "sign-out", *whose, *(["--forget"] if forget else []))
     assert (done.code, done.out) == (0, f"The sessions of {len(expected)} users have ended.\n")
-    assert ended(url) == dict.fromkeys(expected, forget)
-    connected = {tuple(line[:3]): line[4] for line in listed(url)}
+    assert read_ended_sessions(url) == dict.fromkeys(expected, forget)
+    connected = {tuple(line[:3]): line[4] for line in list_users(url)}
     assert all(connected[key] == ("no" if forget else "yes") for key in expected)
 
 
@@ -121,4 +121,4 @@ def test_whose_sessions_has_to_be_said(url: str, arguments: tuple[str, ...], sen
     done = users(url, "sign-out", *arguments)
     assert done.code == 2
     assert done.err.startswith(sentence)
-    assert ended(url) == {}
+    assert read_ended_sessions(url) == {}

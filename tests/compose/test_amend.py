@@ -10,8 +10,8 @@ import pytest
 from messagelog.compose import (
     Entry,
     LogFormat,
-    People,
-    Pins,
+    Participants,
+    TextSettings,
     amend,
     compose_log,
     count_entries,
@@ -22,14 +22,16 @@ from messagelog.messages import Conversation, Message, Party
 KEY = b"k" * 32
 T = 1_783_998_000_000
 SECOND, MINUTE = 1_000, 60_000
-PEOPLE = People("Maya Patel", "+14155550142", "Jordan Lee")
+PEOPLE = Participants("Maya Patel", "+14155550142", "Jordan Lee")
 TALK = Conversation(conversation_id="1", correspondents=(Party(name="Maya Patel"),))
 PINS = {
-    format_: Pins(format_, "America/Los_Angeles") for format_ in LogFormat if format_ is not LogFormat.CUSTOM
+    format_: TextSettings(format_, "America/Los_Angeles")
+    for format_ in LogFormat
+    if format_ is not LogFormat.CUSTOM
 }
 PLAIN, HTML = PINS[LogFormat.PLAIN], PINS[LogFormat.HTML]
 
-each_format = pytest.mark.parametrize("pins", PINS.values(), ids=PINS)
+each_format = pytest.mark.parametrize("text_settings", PINS.values(), ids=PINS)
 
 
 def sms(text: str, at: int = T, id_: str | None = None, **fields: Any) -> Message:
@@ -38,12 +40,12 @@ def sms(text: str, at: int = T, id_: str | None = None, **fields: Any) -> Messag
     )
 
 
-def written(pins: Pins, *messages: Message) -> list[Entry]:
-    return entries(pins, PEOPLE, messages, TALK, KEY)
+def written(text_settings: TextSettings, *messages: Message) -> list[Entry]:
+    return entries(text_settings, PEOPLE, messages, TALK, KEY)
 
 
-def composed(pins: Pins, *messages: Message) -> str:
-    return compose_log(pins, PEOPLE, messages, TALK, KEY).body
+def composed(text_settings: TextSettings, *messages: Message) -> str:
+    return compose_log(text_settings, PEOPLE, messages, TALK, KEY).body
 
 
 def known(some: Sequence[Entry]) -> list[tuple[int, bytes]]:
@@ -54,59 +56,65 @@ FIRST, SECOND_ONE, THIRD = sms("one"), sms("two", T + MINUTE), sms("three", T + 
 
 
 @each_format
-def test_a_later_message_goes_to_the_end(pins: Pins) -> None:
-    first, second = written(pins, FIRST, SECOND_ONE)
-    assert amend(composed(pins, FIRST), pins, [second], known([first]), KEY) == composed(
-        pins, FIRST, SECOND_ONE
+def test_a_later_message_goes_to_the_end(text_settings: TextSettings) -> None:
+    first, second = written(text_settings, FIRST, SECOND_ONE)
+    assert amend(composed(text_settings, FIRST), text_settings, [second], known([first]), KEY) == composed(
+        text_settings, FIRST, SECOND_ONE
     )
 
 
 @each_format
-def test_an_earlier_and_a_middle_message_go_where_they_belong(pins: Pins) -> None:
-    first, second, third = written(pins, FIRST, SECOND_ONE, THIRD)
-    everything = composed(pins, FIRST, SECOND_ONE, THIRD)
-    assert amend(composed(pins, SECOND_ONE), pins, [third, first], known([second]), KEY) == everything
-    assert amend(composed(pins, FIRST, THIRD), pins, [second], known([first, third]), KEY) == everything
+def test_an_earlier_and_a_middle_message_go_where_they_belong(text_settings: TextSettings) -> None:
+    first, second, third = written(text_settings, FIRST, SECOND_ONE, THIRD)
+    everything = composed(text_settings, FIRST, SECOND_ONE, THIRD)
+    assert (
+        amend(composed(text_settings, SECOND_ONE), text_settings, [third, first], known([second]), KEY)
+        == everything
+    )
+    assert (
+        amend(composed(text_settings, FIRST, THIRD), text_settings, [second], known([first, third]), KEY)
+        == everything
+    )
 
 
 @each_format
-def test_an_equal_amend_changes_nothing(pins: Pins) -> None:
-    first, second = written(pins, FIRST, SECOND_ONE)
-    once = amend(composed(pins, FIRST), pins, [second], known([first]), KEY)
-    assert amend(once, pins, [second], known([first]), KEY) == once
-    assert amend(once, pins, [], known([first, second]), KEY) == once
+def test_an_equal_amend_changes_nothing(text_settings: TextSettings) -> None:
+    first, second = written(text_settings, FIRST, SECOND_ONE)
+    once = amend(composed(text_settings, FIRST), text_settings, [second], known([first]), KEY)
+    assert amend(once, text_settings, [second], known([first]), KEY) == once
+    assert amend(once, text_settings, [], known([first, second]), KEY) == once
 
 
 @each_format
-def test_two_equal_texts_in_one_minute_are_two_entries(pins: Pins) -> None:
-    first, second = written(pins, sms("ok"), sms("ok", T + SECOND))
+def test_two_equal_texts_in_one_minute_are_two_entries(text_settings: TextSettings) -> None:
+    first, second = written(text_settings, sms("ok"), sms("ok", T + SECOND))
     assert first.hash == second.hash
-    once = amend(composed(pins, sms("ok")), pins, [second], known([first]), KEY)
-    assert count_entries(once, pins, {first.hash}, KEY) == {first.hash: 2}
-    assert amend(once, pins, [second], known([first]), KEY) == once
+    once = amend(composed(text_settings, sms("ok")), text_settings, [second], known([first]), KEY)
+    assert count_entries(once, text_settings, {first.hash}, KEY) == {first.hash: 2}
+    assert amend(once, text_settings, [second], known([first]), KEY) == once
 
 
 @each_format
-def test_a_retry_after_people_deleted_the_older_twin(pins: Pins) -> None:
-    first, second = written(pins, sms("ok"), sms("ok", T + SECOND))
-    heading = composed(pins)
-    once = amend(heading, pins, [second], known([first]), KEY, {})
-    assert count_entries(once, pins, {first.hash}, KEY) == {first.hash: 1}
-    assert amend(once, pins, [second], known([first]), KEY, {}) == once
+def test_a_retry_after_people_deleted_the_older_twin(text_settings: TextSettings) -> None:
+    first, second = written(text_settings, sms("ok"), sms("ok", T + SECOND))
+    heading = composed(text_settings)
+    once = amend(heading, text_settings, [second], known([first]), KEY, {})
+    assert count_entries(once, text_settings, {first.hash}, KEY) == {first.hash: 1}
+    assert amend(once, text_settings, [second], known([first]), KEY, {}) == once
 
 
 @each_format
-def test_what_people_wrote_stays(pins: Pins) -> None:
-    first, second, third = written(pins, FIRST, SECOND_ONE, THIRD)
+def test_what_people_wrote_stays(text_settings: TextSettings) -> None:
+    first, second, third = written(text_settings, FIRST, SECOND_ONE, THIRD)
     note = (
         "<p>Called back <i>twice</i> &amp; agreed</p>"
-        if pins.format is LogFormat.HTML
+        if text_settings.format is LogFormat.HTML
         else "  Called back\n\n\tok  "
     )
-    gap = "" if pins.format is LogFormat.HTML else "\n"
+    gap = "" if text_settings.format is LogFormat.HTML else "\n"
     body = note + gap + first.text + gap + note + gap + third.text + gap + note
     for new, logged in (([second], [first, third]), ([second, third], [first]), ([first, second], [third])):
-        amended = amend(body, pins, new, known(logged), KEY)
+        amended = amend(body, text_settings, new, known(logged), KEY)
         assert amended.count(note) == 3
         place = [amended.index(entry.text) for entry in (first, second, third)]
         assert place == sorted(place)
@@ -115,57 +123,59 @@ def test_what_people_wrote_stays(pins: Pins) -> None:
 @each_format
 @pytest.mark.parametrize("body", ["", "Something else.", "Something else.\n", "Something else.\n\n"])
 def test_where_nothing_is_recognised_the_new_ones_go_to_the_end_under_a_heading(
-    pins: Pins, body: str
+    text_settings: TextSettings, body: str
 ) -> None:
-    first, second = written(pins, FIRST, SECOND_ONE)
-    amended = amend(body, pins, [second], known([first]), KEY)
+    first, second = written(text_settings, FIRST, SECOND_ONE)
+    amended = amend(body, text_settings, [second], known([first]), KEY)
     assert amended.startswith(body)
     assert amended.endswith(second.text)
     assert "Conversation log" in amended
-    assert amend(amended, pins, [second], known([first]), KEY) == amended
+    assert amend(amended, text_settings, [second], known([first]), KEY) == amended
 
 
 @each_format
-def test_where_our_heading_is_left_no_other_is_added(pins: Pins) -> None:
-    first, second = written(pins, FIRST, SECOND_ONE)
-    edited = composed(pins, FIRST).replace("one", "won")
-    amended = amend(edited, pins, [second], known([first]), KEY)
+def test_where_our_heading_is_left_no_other_is_added(text_settings: TextSettings) -> None:
+    first, second = written(text_settings, FIRST, SECOND_ONE)
+    edited = composed(text_settings, FIRST).replace("one", "won")
+    amended = amend(edited, text_settings, [second], known([first]), KEY)
     assert amended.startswith(edited.replace("Messages: 1 SMS", "Messages: 2 SMS"))
     assert "Conversation log" not in amended
     assert amended.endswith(second.text)
 
 
 @each_format
-def test_an_entry_that_people_deleted_does_not_come_back(pins: Pins) -> None:
-    first, second, third = written(pins, FIRST, SECOND_ONE, THIRD)
-    body = composed(pins, FIRST, SECOND_ONE)
+def test_an_entry_that_people_deleted_does_not_come_back(text_settings: TextSettings) -> None:
+    first, second, third = written(text_settings, FIRST, SECOND_ONE, THIRD)
+    body = composed(text_settings, FIRST, SECOND_ONE)
     without = body.replace(first.text, "")
-    amended = amend(without, pins, [third], known([first, second]), KEY)
-    assert count_entries(amended, pins, {e.hash for e in (first, second, third)}, KEY) == {
+    amended = amend(without, text_settings, [third], known([first, second]), KEY)
+    assert count_entries(amended, text_settings, {e.hash for e in (first, second, third)}, KEY) == {
         second.hash: 1,
         third.hash: 1,
     }
 
 
 @each_format
-def test_entries_that_are_almost_alike_are_told_apart(pins: Pins) -> None:
+def test_entries_that_are_almost_alike_are_told_apart(text_settings: TextSettings) -> None:
     messages = [sms("a"), sms("a\nb", T + 1), sms("a\n\nb c", T + 2), sms("b", T + 3), sms("a b c d", T + 4)]
-    some = written(pins, *messages)
-    body = composed(pins, *messages)
+    some = written(text_settings, *messages)
+    body = composed(text_settings, *messages)
     # What people see of the second, third and fifth differs in line breaks and words only.
-    assert sum(count_entries(body, pins, {entry.hash for entry in some}, KEY).values()) == len(messages)
+    assert sum(count_entries(body, text_settings, {entry.hash for entry in some}, KEY).values()) == len(
+        messages
+    )
 
 
 @each_format
-def test_an_entry_that_begins_like_a_new_one_is_told_from_it(pins: Pins) -> None:
+def test_an_entry_that_begins_like_a_new_one_is_told_from_it(text_settings: TextSettings) -> None:
     longer, shorter = sms("ok\nand more"), sms("ok", T + SECOND)
-    first, second = written(pins, longer, shorter)
-    body = composed(pins, longer)
-    before = count_entries(body, pins, {second.hash}, KEY, {first.hash})
+    first, second = written(text_settings, longer, shorter)
+    body = composed(text_settings, longer)
+    before = count_entries(body, text_settings, {second.hash}, KEY, {first.hash})
     assert before == {}
-    once = amend(body, pins, [second], known([first]), KEY, before)
-    assert amend(once, pins, [second], known([first]), KEY, before) == once
-    assert once == composed(pins, longer, shorter)
+    once = amend(body, text_settings, [second], known([first]), KEY, before)
+    assert amend(once, text_settings, [second], known([first]), KEY, before) == once
+    assert once == composed(text_settings, longer, shorter)
 
 
 @each_format
@@ -179,38 +189,38 @@ def test_an_entry_that_begins_like_a_new_one_is_told_from_it(pins: Pins) -> None
     ],
 )
 def test_lines_of_the_heading_that_people_changed_stay_as_they_are(
-    pins: Pins, ours: str, theirs: str
+    text_settings: TextSettings, ours: str, theirs: str
 ) -> None:
-    first, second = written(pins, FIRST, SECOND_ONE)
-    edited = composed(pins, FIRST).replace(ours, theirs)
-    assert edited != composed(pins, FIRST)
-    amended = amend(edited, pins, [second], known([first]), KEY)
+    first, second = written(text_settings, FIRST, SECOND_ONE)
+    edited = composed(text_settings, FIRST).replace(ours, theirs)
+    assert edited != composed(text_settings, FIRST)
+    amended = amend(edited, text_settings, [second], known([first]), KEY)
     assert theirs in amended
     assert amended.endswith(second.text)
     assert ("Messages: 2 SMS" in amended) == theirs.startswith("Date")
 
 
 @each_format
-def test_a_heading_of_its_own_counts_on(pins: Pins) -> None:
-    first, second, third = written(pins, FIRST, SECOND_ONE, THIRD)
-    once = amend("Gone.", pins, [second], known([first]), KEY)
-    twice = amend(once, pins, [third], known([first, second]), KEY)
+def test_a_heading_of_its_own_counts_on(text_settings: TextSettings) -> None:
+    first, second, third = written(text_settings, FIRST, SECOND_ONE, THIRD)
+    once = amend("Gone.", text_settings, [second], known([first]), KEY)
+    twice = amend(once, text_settings, [third], known([first, second]), KEY)
     assert ("Messages: 1 SMS" in once, "Messages: 2 SMS" in twice) == (True, True)
     assert twice.count("Conversation log") == 1
 
 
 def test_the_first_template_has_no_counts_and_gets_none() -> None:
-    pins = Pins(LogFormat.PLAIN, "America/Los_Angeles", template=1)
-    first, second = written(pins, FIRST, SECOND_ONE)
+    text_settings = TextSettings(LogFormat.PLAIN, "America/Los_Angeles", template=1)
+    first, second = written(text_settings, FIRST, SECOND_ONE)
     heading = "SMS conversation with Maya Patel (+14155550142)\n  2026-07-13\n  Times in America/Los_Angeles"
     body = f"{heading}\n\n{first.text}"
-    assert amend(body, pins, [second], known([first]), KEY) == f"{body}\n\n{second.text}"
+    assert amend(body, text_settings, [second], known([first]), KEY) == f"{body}\n\n{second.text}"
 
 
 @each_format
-def test_another_key_recognises_nothing(pins: Pins) -> None:
-    (first,) = written(pins, FIRST)
-    assert count_entries(composed(pins, FIRST), pins, {first.hash}, b"other") == {}
+def test_another_key_recognises_nothing(text_settings: TextSettings) -> None:
+    (first,) = written(text_settings, FIRST)
+    assert count_entries(composed(text_settings, FIRST), text_settings, {first.hash}, b"other") == {}
 
 
 # -- what CRMs do to text ----------------------------------------------------------------------------------
@@ -250,15 +260,15 @@ WORDS = sms(
 )
 
 
-@pytest.mark.parametrize("pins", [PLAIN, PINS[LogFormat.MARKDOWN]], ids=["plain", "markdown"])
+@pytest.mark.parametrize("text_settings", [PLAIN, PINS[LogFormat.MARKDOWN]], ids=["plain", "markdown"])
 @pytest.mark.parametrize("width", [34, 40, 76])
-def test_lines_that_a_crm_has_wrapped(pins: Pins, width: int) -> None:
-    first, words, third = written(pins, FIRST, WORDS, THIRD)
-    body = wrapped(composed(pins, FIRST, WORDS), width)
-    assert count_entries(body, pins, {first.hash, words.hash}, KEY) == {first.hash: 1, words.hash: 1}
-    amended = amend(body, pins, [third], known([first, words]), KEY)
+def test_lines_that_a_crm_has_wrapped(text_settings: TextSettings, width: int) -> None:
+    first, words, third = written(text_settings, FIRST, WORDS, THIRD)
+    body = wrapped(composed(text_settings, FIRST, WORDS), width)
+    assert count_entries(body, text_settings, {first.hash, words.hash}, KEY) == {first.hash: 1, words.hash: 1}
+    amended = amend(body, text_settings, [third], known([first, words]), KEY)
     assert amended.startswith(body.replace("Messages: 2", "Messages: 3"))
-    assert amend(wrapped(amended, width), pins, [third], known([first, words]), KEY) == wrapped(
+    assert amend(wrapped(amended, width), text_settings, [third], known([first, words]), KEY) == wrapped(
         amended, width
     )
 
@@ -352,9 +362,11 @@ def test_a_body_of_nothing_but_tags_takes_no_time_that_grows_with_its_square(bod
 
 def test_a_body_of_thousands_of_entries_is_quick() -> None:
     messages = [sms(f"message {n}", T + n * MINUTE) for n in range(1_000)]
-    for pins in PINS.values():
-        some = written(pins, *messages)
-        body = composed(pins, *messages[::2])
-        amended = amend(body, pins, some[1::2], known(some[::2]), KEY)
+    for text_settings in PINS.values():
+        some = written(text_settings, *messages)
+        body = composed(text_settings, *messages[::2])
+        amended = amend(body, text_settings, some[1::2], known(some[::2]), KEY)
         assert amended.endswith("".join(amended[-len(some[-1].text) :]))
-        assert sum(count_entries(amended, pins, {entry.hash for entry in some}, KEY).values()) == 1_000
+        assert (
+            sum(count_entries(amended, text_settings, {entry.hash for entry in some}, KEY).values()) == 1_000
+        )

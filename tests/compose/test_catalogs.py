@@ -11,13 +11,13 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 import messagelog.compose
-from messagelog.compose import LANGUAGES, LogFormat, Pins, pick_language
+from messagelog.compose import LANGUAGES, LogFormat, TextSettings, pick_language
 from messagelog.compose.clean import normalise
 from messagelog.compose.words import words_in
 from messagelog.messages import MessageKind
 
 SOURCE = Path(messagelog.compose.__file__).parent
-KEYWORDS = {"gettext": None, "ngettext": (1, 2), "_marked": None}
+KEYWORDS = {"gettext": None, "ngettext": (1, 2), "_gettext_noop": None}
 DAY = 86_400_000
 T = 1_783_998_000_000
 
@@ -101,7 +101,7 @@ def test_days_can_be_read_again(language: str) -> None:
 def test_the_title_of_a_heading_begins_like_no_entry(language: str) -> None:
     words = words_in(language)
     assert words.is_title(words.title("x"))
-    assert words.is_title(words.continued(words.title("x")))
+    assert words.is_title(words.continuation(words.title("x")))
     assert words.is_title(words.lost_title())
     assert not words.is_title(words.when(None, "UTC"))
     for month in range(12):
@@ -130,6 +130,6 @@ def test_pins_of_earlier_versions_are_read() -> None:
     import msgspec
 
     old = b'{"format":"text/html","zone":"UTC","locale":"en","template":1}'
-    assert msgspec.json.decode(old, type=Pins) == Pins(LogFormat.HTML, "UTC", "en", 1)
-    new = Pins(LogFormat.PLAIN, "Asia/Tokyo", "ja", limit=32_000)
-    assert msgspec.json.decode(msgspec.json.encode(new), type=Pins) == new
+    assert msgspec.json.decode(old, type=TextSettings) == TextSettings(LogFormat.HTML, "UTC", "en", 1)
+    new = TextSettings(LogFormat.PLAIN, "Asia/Tokyo", "ja", limit=32_000)
+    assert msgspec.json.decode(msgspec.json.encode(new), type=TextSettings) == new

@@ -15,11 +15,11 @@ from messagelog.compose import (
     LINE_MARK,
     Change,
     Entry,
-    Known,
+    KnownEntry,
     LogFormat,
     Measure,
-    People,
-    Pins,
+    Participants,
+    TextSettings,
     amend,
     amend_change,
     append_change,
@@ -35,14 +35,14 @@ KEY = b"k" * 32
 T = 1_783_998_000_000
 SECOND, MINUTE = 1_000, 60_000
 MAYA, OMAR = Party(name="Maya Patel", phone_number="+14155550142"), Party(name="Omar", phone_number="+1415")
-PEOPLE = People("Maya Patel", "+14155550142", "Jordan Lee")
+PEOPLE = Participants("Maya Patel", "+14155550142", "Jordan Lee")
 TALK = Conversation(conversation_id="1", correspondents=(MAYA,))
 FORMATS = [LogFormat.PLAIN, LogFormat.HTML, LogFormat.MARKDOWN]
-PINS = {format_: Pins(format_, "America/Los_Angeles") for format_ in FORMATS}
+PINS = {format_: TextSettings(format_, "America/Los_Angeles") for format_ in FORMATS}
 PLAIN, HTML = PINS[LogFormat.PLAIN], PINS[LogFormat.HTML]
 FAILED = {"message_status": "DeliveryFailed", "delivery_error_code": "SMS-CAR-411"}
 
-each_format = pytest.mark.parametrize("pins", PINS.values(), ids=PINS)
+each_format = pytest.mark.parametrize("text_settings", PINS.values(), ids=PINS)
 
 
 def sms(text: str = "ok", at: int = T, id_: str = "1", **fields: Any) -> Message:
@@ -54,15 +54,15 @@ def later(message: Message, **fields: Any) -> Message:
     return msgspec.structs.replace(message, **(fields or FAILED))
 
 
-def body_of(pins: Pins, *messages: Message) -> str:
-    return compose_log(pins, PEOPLE, messages, TALK, KEY).body
+def body_of(text_settings: TextSettings, *messages: Message) -> str:
+    return compose_log(text_settings, PEOPLE, messages, TALK, KEY).body
 
 
-def known_of(pins: Pins, *messages: Message) -> list[Known]:
-    return [(e.sent_at, e.hash, e.id or "") for e in entries(pins, PEOPLE, messages, TALK, KEY)]
+def known_of(text_settings: TextSettings, *messages: Message) -> list[KnownEntry]:
+    return [(e.sent_at, e.hash, e.id or "") for e in entries(text_settings, PEOPLE, messages, TALK, KEY)]
 
 
-def known_texts(change: Change) -> list[Known]:
+def known_texts(change: Change) -> list[KnownEntry]:
     """What the journal knows after a change, of which it is not known which text was taken."""
     entry, line = change.entry, change.line
     return [
@@ -71,17 +71,17 @@ def known_texts(change: Change) -> list[Known]:
     ]
 
 
-def change_of(pins: Pins, message: Message) -> Change:
-    return compose_change(pins, PEOPLE, message, TALK, KEY)
+def change_of(text_settings: TextSettings, message: Message) -> Change:
+    return compose_change(text_settings, PEOPLE, message, TALK, KEY)
 
 
-def amended(body: str, pins: Pins, change: Change, known: Sequence[Known]) -> str:
+def amended(body: str, text_settings: TextSettings, change: Change, known: Sequence[KnownEntry]) -> str:
     """The body after the change, which is made once however often it is repeated."""
-    before = count_change(body, pins, change, known, KEY)
-    once = amend_change(body, pins, change, known, KEY, before)
+    before = count_change(body, text_settings, change, known, KEY)
+    once = amend_change(body, text_settings, change, known, KEY, before)
     assert once is not None
-    assert amend_change(once, pins, change, known, KEY, before) == once
-    assert amend_change(once, pins, change, known, KEY) == once
+    assert amend_change(once, text_settings, change, known, KEY, before) == once
+    assert amend_change(once, text_settings, change, known, KEY) == once
     return once
 
 
@@ -114,94 +114,103 @@ each_kind = pytest.mark.parametrize(("old", "new"), CHANGED.values(), ids=CHANGE
 @each_kind
 @pytest.mark.parametrize("template", [1, 2, 3])
 def test_the_entry_reads_as_if_it_had_been_logged_now(
-    pins: Pins, old: Message, new: Message, template: int
+    text_settings: TextSettings, old: Message, new: Message, template: int
 ) -> None:
-    pins = dataclasses.replace(pins, template=template)
+    text_settings = dataclasses.replace(text_settings, template=template)
     other = sms("another", T + MINUTE, "2")
-    change = change_of(pins, new)
-    assert amended(body_of(pins, old, other), pins, change, known_of(pins, old, other)) == body_of(
-        pins, new, other
-    )
+    change = change_of(text_settings, new)
+    assert amended(
+        body_of(text_settings, old, other), text_settings, change, known_of(text_settings, old, other)
+    ) == body_of(text_settings, new, other)
 
 
 @each_format
 @each_kind
 def test_where_people_edited_the_entry_only_the_facts_are_added(
-    pins: Pins, old: Message, new: Message
+    text_settings: TextSettings, old: Message, new: Message
 ) -> None:
-    first = known_of(pins, old)
-    body = body_of(pins, old).replace("Jordan", "Jordana").replace("Maya Patel</b><br>", "Maya P.</b><br>")
+    first = known_of(text_settings, old)
+    body = (
+        body_of(text_settings, old)
+        .replace("Jordan", "Jordana")
+        .replace("Maya Patel</b><br>", "Maya P.</b><br>")
+    )
     body = body.replace("] Maya Patel", "] Maya P.").replace("PDT **Maya Patel", "PDT **Maya P.")
-    change = change_of(pins, new)
+    change = change_of(text_settings, new)
     if change.line is None:
-        assert amended(body, pins, change, first) == body
+        assert amended(body, text_settings, change, first) == body
         return
-    once = amended(body, pins, change, first)
+    once = amended(body, text_settings, change, first)
     assert once.startswith(body)
     assert once.endswith(change.line.text)
-    assert append_change(pins, change) == change.line.text
+    assert append_change(text_settings, change) == change.line.text
 
 
 @each_format
-def test_the_status_line_stands_in_its_place_by_time(pins: Pins) -> None:
+def test_the_status_line_stands_in_its_place_by_time(text_settings: TextSettings) -> None:
     some = [sms("one", T, "1"), sms("two", T + MINUTE, "2"), sms("three", T + 2 * MINUTE, "3")]
-    first, second, third = entries(pins, PEOPLE, some, TALK, KEY)
-    gap = "" if pins.format is LogFormat.HTML else "\n\n"
+    first, second, third = entries(text_settings, PEOPLE, some, TALK, KEY)
+    gap = "" if text_settings.format is LogFormat.HTML else "\n\n"
     body = gap.join([first.text, third.text])
-    change = change_of(pins, later(some[1]))
+    change = change_of(text_settings, later(some[1]))
     expected = gap.join([first.text, line_of(change).text, third.text])
-    assert amended(body, pins, change, known_of(pins, *some)) == expected
+    assert amended(body, text_settings, change, known_of(text_settings, *some)) == expected
     assert second.hash not in change_hashes(change)
 
 
 @each_format
-def test_a_later_change_replaces_the_status_line(pins: Pins) -> None:
-    known = known_of(pins, sms())
-    first, second = change_of(pins, later(sms())), change_of(pins, later(sms(), message_status="Failed"))
-    once = amended("By hand.", pins, first, known)
+def test_a_later_change_replaces_the_status_line(text_settings: TextSettings) -> None:
+    known = known_of(text_settings, sms())
+    first, second = (
+        change_of(text_settings, later(sms())),
+        change_of(text_settings, later(sms(), message_status="Failed")),
+    )
+    once = amended("By hand.", text_settings, first, known)
     line = line_of(first)
     known = [*known, (line.sent_at, line.hash, f"{line.id}{LINE_MARK}")]
-    assert amended(once, pins, second, known) == once.replace(line.text, line_of(second).text)
-    assert amended(once, pins, change_of(pins, sms()), known) == once
+    assert amended(once, text_settings, second, known) == once.replace(line.text, line_of(second).text)
+    assert amended(once, text_settings, change_of(text_settings, sms()), known) == once
 
 
 @each_format
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_of_equal_twins_each_change_replaces_one(pins: Pins, order: tuple[int, int]) -> None:
+def test_of_equal_twins_each_change_replaces_one(text_settings: TextSettings, order: tuple[int, int]) -> None:
     twins = [sms(), sms(at=T + SECOND, id_="2")]
-    body, known = body_of(pins, *twins), known_of(pins, *twins)
+    body, known = body_of(text_settings, *twins), known_of(text_settings, *twins)
     for count, index in enumerate(order, start=1):
-        change = change_of(pins, later(twins[index]))
-        body = amended(body, pins, change, known)
+        change = change_of(text_settings, later(twins[index]))
+        body = amended(body, text_settings, change, known)
         known = [*known, (change.entry.sent_at, change.entry.hash, change.entry.id or "")]
-        assert count_change(body, pins, change, known, KEY) == {change.entry.hash: count}
+        assert count_change(body, text_settings, change, known, KEY) == {change.entry.hash: count}
         expected = [later(twin) if at in order[:count] else twin for at, twin in enumerate(twins)]
-        assert body == body_of(pins, *expected)
-    assert body == body_of(pins, *map(later, twins))
+        assert body == body_of(text_settings, *expected)
+    assert body == body_of(text_settings, *map(later, twins))
 
 
 @pytest.mark.parametrize("measure", Measure)
 @each_format
-def test_where_there_is_no_room_the_own_text_is_shortened(pins: Pins, measure: Measure) -> None:
+def test_where_there_is_no_room_the_own_text_is_shortened(
+    text_settings: TextSettings, measure: Measure
+) -> None:
     message = sms("日👍 " * 150)
-    body = body_of(pins, message)
-    limited = dataclasses.replace(pins, limit=measure.of(body) + 1_000, measure=measure)
+    body = body_of(text_settings, message)
+    limited = dataclasses.replace(text_settings, limit=measure.of(body) + 1_000, measure=measure)
     change = change_of(limited, later(message))
-    filled = "x" * 1_000 if pins.format is not LogFormat.HTML else f"<p>{'x' * 993}</p>"
-    gap = "" if pins.format is LogFormat.HTML else "\n\n"
+    filled = "x" * 1_000 if text_settings.format is not LogFormat.HTML else f"<p>{'x' * 993}</p>"
+    gap = "" if text_settings.format is LogFormat.HTML else "\n\n"
     full = dataclasses.replace(limited, limit=measure.of(filled + gap + body))
-    once = amended(filled + gap + body, full, change, known_of(pins, message))
+    once = amended(filled + gap + body, full, change, known_of(text_settings, message))
     assert full.fits(once)
     assert change.short.text in once
     assert "Not delivered" in change.short.text
 
 
 @each_format
-def test_where_nothing_fits_nothing_is_done(pins: Pins) -> None:
-    body = body_of(pins, sms())
-    full = dataclasses.replace(pins, limit=len(body))
+def test_where_nothing_fits_nothing_is_done(text_settings: TextSettings) -> None:
+    body = body_of(text_settings, sms())
+    full = dataclasses.replace(text_settings, limit=len(body))
     change = change_of(full, later(sms()))
-    assert amend_change(body, full, change, known_of(pins, sms()), KEY) is None
+    assert amend_change(body, full, change, known_of(text_settings, sms()), KEY) is None
 
 
 @pytest.mark.parametrize(
@@ -237,7 +246,7 @@ def test_the_line_ends_of_the_body_are_kept() -> None:
 NOTES = ["by hand", "\n", "  indented", "<p>note</p>", "&amp;", "[2026-07-13 8:00 PM PDT] by hand\n", ""]
 texts = st.sampled_from(["ok", "", "a\n\nb", "<b>x</b>", "- x", "日本"]) | st.text(max_size=20)
 pinned = st.builds(
-    Pins,
+    TextSettings,
     st.sampled_from(FORMATS),
     st.sampled_from(["Asia/Tokyo", "UTC"]),
     st.sampled_from(LANGUAGES),
@@ -247,41 +256,45 @@ pinned = st.builds(
 
 @settings(max_examples=100, deadline=None)
 @given(pinned, st.lists(texts, min_size=2, max_size=4), st.data())
-def test_changes_in_any_order_give_the_text_at_once(pins: Pins, some: list[str], data: st.DataObject) -> None:
+def test_changes_in_any_order_give_the_text_at_once(
+    text_settings: TextSettings, some: list[str], data: st.DataObject
+) -> None:
     messages = [sms(text, T + n * SECOND, str(n + 7)) for n, text in enumerate(some)]
     changed = data.draw(st.lists(st.sampled_from(messages), unique_by=lambda each: each.id))
-    body, known = body_of(pins, *messages), known_of(pins, *messages)
+    body, known = body_of(text_settings, *messages), known_of(text_settings, *messages)
     for message in changed:
-        change = change_of(pins, later(message))
-        body = amended(body, pins, change, known)
+        change = change_of(text_settings, later(message))
+        body = amended(body, text_settings, change, known)
         known = [*known, *known_texts(change)]
     ids = {message.id for message in changed}
     now = [later(message) if message.id in ids else message for message in messages]
-    assert body == body_of(pins, *now)
+    assert body == body_of(text_settings, *now)
     added = sms("later", T + MINUTE, "99")
-    new = entries(pins, PEOPLE, [added], TALK, KEY)
-    assert amend(body, pins, new, known, KEY, {}) == body_of(pins, *now, added)
+    new = entries(text_settings, PEOPLE, [added], TALK, KEY)
+    assert amend(body, text_settings, new, known, KEY, {}) == body_of(text_settings, *now, added)
 
 
 @settings(max_examples=100, deadline=None)
 @given(pinned, texts, st.sampled_from(NOTES) | st.text(max_size=10), st.data())
-def test_whatever_people_put_wherever_is_kept(pins: Pins, text: str, note: str, data: st.DataObject) -> None:
+def test_whatever_people_put_wherever_is_kept(
+    text_settings: TextSettings, text: str, note: str, data: st.DataObject
+) -> None:
     assume(note.strip())  # an entry whose lines are only wrapped otherwise is ours, and is replaced
     message = sms(text)
-    (old,) = entries(pins, PEOPLE, [message], TALK, KEY)
-    body = body_of(pins, message)
+    (old,) = entries(text_settings, PEOPLE, [message], TALK, KEY)
+    body = body_of(text_settings, message)
     at = data.draw(st.integers(0, len(body)))
-    if pins.format is LogFormat.HTML:  # people write between tags, never into one
+    if text_settings.format is LogFormat.HTML:  # people write between tags, never into one
         assume(body.rfind("<", 0, at) <= body.rfind(">", 0, at))
     body = body[:at] + note + body[at:]
-    change = change_of(pins, later(message))
-    once = amended(body, pins, change, known_of(pins, message))
+    change = change_of(text_settings, later(message))
+    once = amended(body, text_settings, change, known_of(text_settings, message))
     replaced = [
         body[:start] + change.entry.text + body[start + len(old.text) :]
         for start in range(len(body))
         if body.startswith(old.text, start)
     ]
-    gap = "" if pins.format is LogFormat.HTML else "\n\n"
+    gap = "" if text_settings.format is LogFormat.HTML else "\n\n"
     line = line_of(change).text
     inserted = [once.replace(piece, "", 1) for piece in (gap + line, line + gap, line)]
     assert once in replaced or body.rstrip("\n") in {each.rstrip("\n") for each in inserted}
@@ -295,10 +308,10 @@ def test_the_result_fits_or_there_is_none(
     message = sms(text * 20)
     unlimited = PINS[format_]
     body = body_of(unlimited, message)
-    pins = dataclasses.replace(unlimited, limit=measure.of(body) + spare, measure=measure)
+    text_settings = dataclasses.replace(unlimited, limit=measure.of(body) + spare, measure=measure)
     for known in (known_of(unlimited, message), []):
-        once = amend_change(body, pins, change_of(pins, later(message)), known, KEY)
-        assert once is None or pins.fits(once)
+        once = amend_change(body, text_settings, change_of(text_settings, later(message)), known, KEY)
+        assert once is None or text_settings.fits(once)
 
 
 def test_hashes_are_each_named_once() -> None:

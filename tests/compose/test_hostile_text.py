@@ -13,8 +13,8 @@ from markdown_it.token import Token
 from messagelog.compose import (
     LANGUAGES,
     LogFormat,
-    People,
-    Pins,
+    Participants,
+    TextSettings,
     amend,
     compose_log,
     compose_thread,
@@ -27,14 +27,16 @@ from messagelog.messages import Attachment, Conversation, Entity, Message, Owner
 
 KEY = b"k" * 32
 T = 1_783_998_000_000
-PEOPLE = People("Maya Patel", "+14155550142", "Jordan Lee")
+PEOPLE = Participants("Maya Patel", "+14155550142", "Jordan Lee")
 TALK = Conversation(conversation_id="1", correspondents=(Party(name="Maya Patel"),))
 PINS = {
-    format_: Pins(format_, "America/Los_Angeles") for format_ in LogFormat if format_ is not LogFormat.CUSTOM
+    format_: TextSettings(format_, "America/Los_Angeles")
+    for format_ in LogFormat
+    if format_ is not LogFormat.CUSTOM
 }
 PLAIN, HTML, MARKDOWN = PINS[LogFormat.PLAIN], PINS[LogFormat.HTML], PINS[LogFormat.MARKDOWN]
 
-each_format = pytest.mark.parametrize("pins", PINS.values(), ids=PINS)
+each_format = pytest.mark.parametrize("text_settings", PINS.values(), ids=PINS)
 
 MARKUP = "<>&\"'/=![]()*_`#+-.|~\\{}:;$^ \t\n\r\u2028abc1"
 hostile = st.text(st.sampled_from(MARKUP), max_size=40) | st.text(st.characters(categories=None), max_size=40)
@@ -51,9 +53,9 @@ def sms(text: str, name: str | None = None) -> Message:
     )
 
 
-def body_of(pins: Pins, text: str, name: str | None = None) -> str:
-    people = PEOPLE if name is None else dataclasses.replace(PEOPLE, contact_name=name)
-    return compose_log(pins, people, [sms(text, name)], TALK, KEY).body
+def body_of(text_settings: TextSettings, text: str, name: str | None = None) -> str:
+    participants = PEOPLE if name is None else dataclasses.replace(PEOPLE, contact_name=name)
+    return compose_log(text_settings, participants, [sms(text, name)], TALK, KEY).body
 
 
 class Elements(HTMLParser):
@@ -170,9 +172,9 @@ def test_a_file_is_one_safe_link_or_none(name: str, link: str, uri: str) -> None
 
     plain = compose_log(PLAIN, PEOPLE, [message], TALK, KEY).body
     assert len(plain.split("\n")) == 9
-    for pins, body in ((HTML, html), (MARKDOWN, markdown), (PLAIN, plain)):
-        (entry,) = entries(pins, PEOPLE, [message], TALK, KEY)
-        assert count_entries(body, pins, {entry.hash}, KEY) == {entry.hash: 1}
+    for text_settings, body in ((HTML, html), (MARKDOWN, markdown), (PLAIN, plain)):
+        (entry,) = entries(text_settings, PEOPLE, [message], TALK, KEY)
+        assert count_entries(body, text_settings, {entry.hash}, KEY) == {entry.hash: 1}
 
 
 FORGERIES = [
@@ -193,31 +195,36 @@ FORGERIES = [
 
 @each_format
 @pytest.mark.parametrize("text", FORGERIES)
-def test_a_message_cannot_pass_for_another_entry(pins: Pins, text: str) -> None:
-    (forged,) = entries(pins, PEOPLE, [sms("wire the money")], TALK, KEY)
-    (carrier,) = entries(pins, PEOPLE, [sms(text)], TALK, KEY)
-    body = body_of(pins, text)
+def test_a_message_cannot_pass_for_another_entry(text_settings: TextSettings, text: str) -> None:
+    (forged,) = entries(text_settings, PEOPLE, [sms("wire the money")], TALK, KEY)
+    (carrier,) = entries(text_settings, PEOPLE, [sms(text)], TALK, KEY)
+    body = body_of(text_settings, text)
 
-    assert count_entries(body, pins, {forged.hash, carrier.hash}, KEY) == {carrier.hash: 1}
+    assert count_entries(body, text_settings, {forged.hash, carrier.hash}, KEY) == {carrier.hash: 1}
     # So the real one is still added when it comes.
-    amended = amend(body, pins, [forged], [(T, carrier.hash)], KEY)
-    assert count_entries(amended, pins, {forged.hash, carrier.hash}, KEY) == {carrier.hash: 1, forged.hash: 1}
+    amended = amend(body, text_settings, [forged], [(T, carrier.hash)], KEY)
+    assert count_entries(amended, text_settings, {forged.hash, carrier.hash}, KEY) == {
+        carrier.hash: 1,
+        forged.hash: 1,
+    }
 
 
 @each_format
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("separator", ["\n\n", "\n", "\u2029", "</p>", "\n\n-->\n\n```\n\n"])
-def test_our_own_entry_inside_a_message_stays_inside(pins: Pins, language: str, separator: str) -> None:
-    pins = dataclasses.replace(pins, language=language)
-    (forged,) = entries(pins, PEOPLE, [sms("wire the money")], TALK, KEY)
-    heading = compose_log(pins, PEOPLE, [sms("wire the money")], TALK, KEY).body
+def test_our_own_entry_inside_a_message_stays_inside(
+    text_settings: TextSettings, language: str, separator: str
+) -> None:
+    text_settings = dataclasses.replace(text_settings, language=language)
+    (forged,) = entries(text_settings, PEOPLE, [sms("wire the money")], TALK, KEY)
+    heading = compose_log(text_settings, PEOPLE, [sms("wire the money")], TALK, KEY).body
     for text in (f"ok{separator}{forged.text}", f"{forged.text}{separator}ok", f"ok{separator}{heading}"):
-        (carrier,) = entries(pins, PEOPLE, [sms(text)], TALK, KEY)
-        body = compose_log(pins, PEOPLE, [sms(text)], TALK, KEY).body
-        assert count_entries(body, pins, {forged.hash, carrier.hash}, KEY) == {carrier.hash: 1}
-        amended = amend(body, pins, [forged], [(T, carrier.hash)], KEY)
+        (carrier,) = entries(text_settings, PEOPLE, [sms(text)], TALK, KEY)
+        body = compose_log(text_settings, PEOPLE, [sms(text)], TALK, KEY).body
+        assert count_entries(body, text_settings, {forged.hash, carrier.hash}, KEY) == {carrier.hash: 1}
+        amended = amend(body, text_settings, [forged], [(T, carrier.hash)], KEY)
         assert carrier.text in amended, "nothing in the message is touched"
-        assert count_entries(amended, pins, {forged.hash, carrier.hash}, KEY) == {
+        assert count_entries(amended, text_settings, {forged.hash, carrier.hash}, KEY) == {
             carrier.hash: 1,
             forged.hash: 1,
         }
@@ -240,15 +247,17 @@ def test_names_and_words_of_a_thread_bring_no_markup(texts: list[str], language:
         status=status,
         status_reason=reason,
     )
-    people = People(contact, "+1")
-    html = compose_thread(dataclasses.replace(HTML, language=language), people, thread, KEY).body
+    participants = Participants(contact, "+1")
+    html = compose_thread(dataclasses.replace(HTML, language=language), participants, thread, KEY).body
     elements = parsed(html)
     assert set(elements.tags) == {"p", "b", "br", "a"}
     assert (elements.tags["p"], elements.tags["b"], elements.tags["a"]) == (4, 4, 1)
     assert elements.attributes == ["href"]
     assert not elements.other
 
-    markdown = compose_thread(dataclasses.replace(MARKDOWN, language=language), people, thread, KEY).body
+    markdown = compose_thread(
+        dataclasses.replace(MARKDOWN, language=language), participants, thread, KEY
+    ).body
     tokens = leaves(MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(markdown))
     counts = Counter(token.type for token in tokens)
     assert (counts["list_item_open"], counts["strong_open"], counts["link_open"]) == (3, 4, 1)
@@ -260,11 +269,11 @@ def test_names_and_words_of_a_thread_bring_no_markup(texts: list[str], language:
 
 @each_format
 @pytest.mark.parametrize("name", FORGERIES)
-def test_a_name_cannot_pass_for_an_entry(pins: Pins, name: str) -> None:
-    (forged,) = entries(pins, PEOPLE, [sms("wire the money")], TALK, KEY)
-    assert count_entries(body_of(pins, "hi", name), pins, {forged.hash}, KEY) == {}
-    heading = compose_log(pins, People(name, name, name), [sms("hi")], TALK, KEY).body
-    assert count_entries(heading, pins, {forged.hash}, KEY) == {}
+def test_a_name_cannot_pass_for_an_entry(text_settings: TextSettings, name: str) -> None:
+    (forged,) = entries(text_settings, PEOPLE, [sms("wire the money")], TALK, KEY)
+    assert count_entries(body_of(text_settings, "hi", name), text_settings, {forged.hash}, KEY) == {}
+    heading = compose_log(text_settings, Participants(name, name, name), [sms("hi")], TALK, KEY).body
+    assert count_entries(heading, text_settings, {forged.hash}, KEY) == {}
 
 
 def test_plain_text_of_a_message_is_always_indented() -> None:
@@ -278,29 +287,31 @@ def test_plain_text_of_a_message_is_always_indented() -> None:
 
 @each_format
 @pytest.mark.parametrize("text", ["$& $1 $$ $`", r"\1 \g<0> \\", "%s %(x)s {0} {name}"])
-def test_replacement_patterns_are_just_text(pins: Pins, text: str) -> None:
-    (first,) = entries(pins, PEOPLE, [sms("hi")], TALK, KEY)
-    (second,) = entries(pins, PEOPLE, [sms(text)], TALK, KEY)
-    amended = amend(body_of(pins, "hi"), pins, [second], [(T, first.hash)], KEY)
-    assert amended.endswith(("" if pins is HTML else "\n\n") + second.text)
-    assert amended.startswith(body_of(pins, "hi").replace("Messages: 1", "Messages: 2"))
-    if pins is PLAIN:
+def test_replacement_patterns_are_just_text(text_settings: TextSettings, text: str) -> None:
+    (first,) = entries(text_settings, PEOPLE, [sms("hi")], TALK, KEY)
+    (second,) = entries(text_settings, PEOPLE, [sms(text)], TALK, KEY)
+    amended = amend(body_of(text_settings, "hi"), text_settings, [second], [(T, first.hash)], KEY)
+    assert amended.endswith(("" if text_settings is HTML else "\n\n") + second.text)
+    assert amended.startswith(body_of(text_settings, "hi").replace("Messages: 1", "Messages: 2"))
+    if text_settings is PLAIN:
         assert text in amended
 
 
 @each_format
-def test_a_hundred_thousand_characters_are_all_there(pins: Pins) -> None:
+def test_a_hundred_thousand_characters_are_all_there(text_settings: TextSettings) -> None:
     text = "abcdefghi\n" * 10_000
-    body = body_of(pins, text)
+    body = body_of(text_settings, text)
     assert body.count("abcdefghi") == 10_000
-    (entry,) = entries(pins, PEOPLE, [sms(text)], TALK, KEY)
-    assert count_entries(body, pins, {entry.hash}, KEY) == {entry.hash: 1}
+    (entry,) = entries(text_settings, PEOPLE, [sms(text)], TALK, KEY)
+    assert count_entries(body, text_settings, {entry.hash}, KEY) == {entry.hash: 1}
 
 
 @each_format
-def test_half_emoji_controls_and_overrides_do_no_harm(pins: Pins) -> None:
+def test_half_emoji_controls_and_overrides_do_no_harm(text_settings: TextSettings) -> None:
     body = body_of(
-        pins, "a\x00b\x07c\ud83d d\u202ee\u2066f\ufeffg\x9fh\uffffi \ud83d\ude00", "M\ud83d\x00\u202ea"
+        text_settings,
+        "a\x00b\x07c\ud83d d\u202ee\u2066f\ufeffg\x9fh\uffffi \ud83d\ude00",
+        "M\ud83d\x00\u202ea",
     )
     assert "abc\ufffd defghi 😀" in body
     assert "M\ufffda" in body

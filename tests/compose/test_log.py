@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from messagelog.compose import LogFormat, People, Pins, append_text, compose_log, entries
+from messagelog.compose import LogFormat, Participants, TextSettings, append_text, compose_log, entries
 from messagelog.messages import Attachment, Conversation, Message, Party, parse_log_request
 
 KEY = b"k" * 32
 T = 1_783_998_000_000
 MINUTE = 60_000
-PLAIN = Pins(LogFormat.PLAIN, "America/Los_Angeles")
-HTML = Pins(LogFormat.HTML, "America/Los_Angeles")
-MARKDOWN = Pins(LogFormat.MARKDOWN, "America/Los_Angeles")
+PLAIN = TextSettings(LogFormat.PLAIN, "America/Los_Angeles")
+HTML = TextSettings(LogFormat.HTML, "America/Los_Angeles")
+MARKDOWN = TextSettings(LogFormat.MARKDOWN, "America/Los_Angeles")
 MAYA, OMAR = (
     Party(name="Maya Patel", phone_number="+14155550142"),
     Party(name="Omar", phone_number="+14155550177"),
 )
-PEOPLE = People("Maya Patel", "+14155550142", "Jordan Lee")
+PEOPLE = Participants("Maya Patel", "+14155550142", "Jordan Lee")
 TALK = Conversation(
     conversation_id="1", self_party=Party(phone_number="+14155550101"), correspondents=(MAYA,)
 )
@@ -36,13 +36,18 @@ def sms(text: str | None = "Hi", **fields: Any) -> Message:
     return Message(**usual | {"subject": text} | fields)
 
 
-def entry(message: Message, pins: Pins = PLAIN, people: People = PEOPLE, talk: Conversation = TALK) -> str:
-    (only,) = entries(pins, people, [message], talk, KEY)
+def entry(
+    message: Message,
+    text_settings: TextSettings = PLAIN,
+    participants: Participants = PEOPLE,
+    talk: Conversation = TALK,
+) -> str:
+    (only,) = entries(text_settings, participants, [message], talk, KEY)
     return only.text
 
 
-def who(message: Message, people: People = PEOPLE, talk: Conversation = TALK) -> str:
-    return entry(message, people=people, talk=talk).split("\n")[0].partition("] ")[2]
+def who(message: Message, participants: Participants = PEOPLE, talk: Conversation = TALK) -> str:
+    return entry(message, participants=participants, talk=talk).split("\n")[0].partition("] ")[2]
 
 
 def said(message: Message) -> list[str]:
@@ -107,8 +112,8 @@ def test_markdown() -> None:
 
 
 def test_a_heading_that_cannot_be_changed_later_counts_nothing() -> None:
-    pins = Pins(LogFormat.PLAIN, "America/Los_Angeles", appends=True)
-    heading = compose_log(pins, PEOPLE, [sms()], TALK, KEY).body.partition("\n\n")[0]
+    text_settings = TextSettings(LogFormat.PLAIN, "America/Los_Angeles", appends=True)
+    heading = compose_log(text_settings, PEOPLE, [sms()], TALK, KEY).body.partition("\n\n")[0]
     assert heading.splitlines()[1:] == [
         "  Agent: Jordan Lee",
         "  Date: 2026-07-13",
@@ -118,7 +123,7 @@ def test_a_heading_that_cannot_be_changed_later_counts_nothing() -> None:
 
 def test_custom_has_no_text_of_ours() -> None:
     with pytest.raises(ValueError, match="custom"):
-        compose_log(Pins(LogFormat.CUSTOM, "UTC"), PEOPLE, [sms()], TALK, KEY)
+        compose_log(TextSettings(LogFormat.CUSTOM, "UTC"), PEOPLE, [sms()], TALK, KEY)
 
 
 def test_entries_know_their_message() -> None:
@@ -139,7 +144,9 @@ def test_hashes_are_keyed_and_over_what_is_visible() -> None:
 
 def test_hashes_of_the_first_template_are_as_they_were() -> None:
     """They stand in journals: HMAC-SHA256 of the visible text."""
-    (one,) = entries(Pins(LogFormat.PLAIN, "UTC", template=1), PEOPLE, [sms("caf\u00e9  au")], TALK, KEY)
+    (one,) = entries(
+        TextSettings(LogFormat.PLAIN, "UTC", template=1), PEOPLE, [sms("caf\u00e9  au")], TALK, KEY
+    )
     seen = "[2026-07-14 3:00 AM UTC] Maya Patel caf\u00e9 au".encode()
     assert one.hash == hmac.digest(KEY, seen, "sha256")[:16]
 
@@ -167,25 +174,25 @@ def test_a_subject_has_the_day_of_the_first_message_in_the_users_zone_and_langua
         ("Europe/Madrid", "es", "Conversación por SMS con Maya Patel - 14 jul 2026"),
         ("Asia/Tokyo", "ja", "Maya PatelさんとのSMS - 2026/07/14"),
     ):
-        pins = Pins(LogFormat.PLAIN, zone, language)
-        assert compose_log(pins, PEOPLE, messages, TALK, KEY).subject == subject
+        text_settings = TextSettings(LogFormat.PLAIN, zone, language)
+        assert compose_log(text_settings, PEOPLE, messages, TALK, KEY).subject == subject
     nowhen = [sms(creation_time=None)]
     assert compose_log(PLAIN, PEOPLE, nowhen, TALK, KEY).subject == "SMS conversation with Maya Patel"
 
 
 def test_a_contact_without_a_name_is_its_number() -> None:
-    content = compose_log(PLAIN, People(" ", "+1"), [sms()], TALK, KEY)
+    content = compose_log(PLAIN, Participants(" ", "+1"), [sms()], TALK, KEY)
     assert content.subject == "SMS conversation with +1 - 2026-07-13"
     assert content.body.startswith("Conversation with +1\n")
     assert (
-        compose_log(PLAIN, People(""), [sms()], TALK, KEY).subject
+        compose_log(PLAIN, Participants(""), [sms()], TALK, KEY).subject
         == "SMS conversation with Unknown contact - 2026-07-13"
     )
 
 
 def test_a_subject_is_one_line_without_markup_of_ours() -> None:
     name = "Maya <b>\r\n\x00Patel\u202e & {name} $& " + "x" * 500
-    subject = compose_log(HTML, People(name), [sms()], TALK, KEY).subject
+    subject = compose_log(HTML, Participants(name), [sms()], TALK, KEY).subject
     assert subject.startswith("SMS conversation with Maya <b> Patel & {name} $& xxx")
     assert subject.endswith(" - 2026-07-13")
     assert len(subject) < 175
@@ -218,9 +225,9 @@ def test_another_number_is_somebody_else_even_where_one_correspondent_is_known()
 
 
 def test_who_said_it_inbound_where_the_contact_has_no_name() -> None:
-    assert who(sms(from_=Party(name="Maya P.", phone_number="+1")), People("", "+1")) == "Maya P."
-    assert who(sms(from_=Party(phone_number="+1")), People("")) == "+1"
-    assert who(sms(), People("")) == "Unknown contact"
+    assert who(sms(from_=Party(name="Maya P.", phone_number="+1")), Participants("", "+1")) == "Maya P."
+    assert who(sms(from_=Party(phone_number="+1")), Participants("")) == "+1"
+    assert who(sms(), Participants("")) == "Unknown contact"
 
 
 def test_who_said_it_in_a_group() -> None:
@@ -235,8 +242,8 @@ def test_who_said_it_outbound() -> None:
     assert who(sms(**out, author=Party(name="Sam"), from_=Party(name="Main line"))) == "Sam"
     assert who(sms(**out, from_=Party(name="Main line"))) == "Main line"
     assert who(sms(**out)) == "Jordan Lee"
-    assert who(sms(**out), People("Maya")) == "+14155550101"
-    assert who(sms(**out), People("Maya"), nobody) == "Unknown agent"
+    assert who(sms(**out), Participants("Maya")) == "+14155550101"
+    assert who(sms(**out), Participants("Maya"), nobody) == "Unknown agent"
 
 
 def test_without_a_direction_the_sender_tells() -> None:
@@ -272,7 +279,7 @@ def test_in_a_group_a_name_alone_never_tells_the_contact() -> None:
 
 def test_our_side_is_the_signed_in_user_where_the_records_have_no_name() -> None:
     number = Party(phone_number="+14155550101")
-    ada = People("Maya Patel", "+14155550142", "Ada Lovell")
+    ada = Participants("Maya Patel", "+14155550142", "Ada Lovell")
     for message, talk, name in (
         (sms(direction="Outbound", from_=number), TALK, "Ada Lovell"),
         (sms(direction="Outbound"), Conversation(conversation_id="1", correspondents=(MAYA,)), "Ada Lovell"),

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from messagelog.compose import (
     LANGUAGES,
     Entry,
-    Known,
+    KnownEntry,
     LogFormat,
-    People,
-    Pins,
+    Participants,
+    TextSettings,
     amend,
     compose_log,
     count_entries,
@@ -24,13 +24,15 @@ from messagelog.messages import Conversation, Message, Party
 
 KEY = b"k" * 32
 T = 1_783_998_000_000
-PEOPLE = People("Maya Patel", "+14155550142", "Jordan Lee")
+PEOPLE = Participants("Maya Patel", "+14155550142", "Jordan Lee")
 TALK = Conversation(conversation_id="1", correspondents=(Party(name="Maya Patel"),))
 PINS = {
-    format_: Pins(format_, "America/Los_Angeles") for format_ in LogFormat if format_ is not LogFormat.CUSTOM
+    format_: TextSettings(format_, "America/Los_Angeles")
+    for format_ in LogFormat
+    if format_ is not LogFormat.CUSTOM
 }
 
-each_format = pytest.mark.parametrize("pins", PINS.values(), ids=PINS)
+each_format = pytest.mark.parametrize("text_settings", PINS.values(), ids=PINS)
 
 HOSTILE = [
     *("ok", "ok ", "OK", "", " ", "\n", "a\n\n\nb", "  indented", "\ttab", "x" * 200),
@@ -83,7 +85,7 @@ texts = st.one_of(
 
 KINDS = ["SMS", "VoiceMail", "Fax", "Pager"]
 settings_of_activities = st.builds(
-    Pins,
+    TextSettings,
     st.sampled_from([*PINS]),
     st.sampled_from(["America/Los_Angeles", "Europe/Madrid", "Asia/Tokyo", "UTC-07:00"]),
     st.sampled_from(LANGUAGES),
@@ -106,40 +108,40 @@ def conversations(draw: st.DrawFn) -> list[Message]:
     ]
 
 
-def written(pins: Pins, messages: Sequence[Message]) -> list[Entry]:
-    return entries(pins, PEOPLE, messages, TALK, KEY)
+def written(text_settings: TextSettings, messages: Sequence[Message]) -> list[Entry]:
+    return entries(text_settings, PEOPLE, messages, TALK, KEY)
 
 
-def known(some: Sequence[Entry]) -> list[Known]:
+def known(some: Sequence[Entry]) -> list[KnownEntry]:
     return [(entry.sent_at, entry.hash, entry.id or "") for entry in some]
 
 
-def total(body: str, pins: Pins, some: Sequence[Entry]) -> int:
-    return sum(count_entries(body, pins, {entry.hash for entry in some}, KEY).values())
+def total(body: str, text_settings: TextSettings, some: Sequence[Entry]) -> int:
+    return sum(count_entries(body, text_settings, {entry.hash for entry in some}, KEY).values())
 
 
 @settings(max_examples=150, deadline=None)
 @given(settings_of_activities, conversations(), st.data())
 def test_any_split_into_a_create_and_amends_gives_the_text_at_once(
-    pins: Pins, messages: list[Message], data: st.DataObject
+    text_settings: TextSettings, messages: list[Message], data: st.DataObject
 ) -> None:
     messages = data.draw(st.permutations(messages))
     cuts = sorted(data.draw(st.lists(st.integers(1, len(messages)), max_size=4)))
     batches = [messages[a:b] for a, b in itertools.pairwise([0, *cuts, len(messages)]) if a < b]
 
-    body = compose_log(pins, PEOPLE, batches[0], TALK, KEY).body
-    logged = written(pins, batches[0])
+    body = compose_log(text_settings, PEOPLE, batches[0], TALK, KEY).body
+    logged = written(text_settings, batches[0])
     for batch in batches[1:]:
-        new = written(pins, batch)
-        before = count_entries(body, pins, {e.hash for e in new}, KEY, {e.hash for e in logged})
-        amended = amend(body, pins, new, known(logged), KEY)
-        assert amend(body, pins, new, known(logged), KEY, before) == amended
-        assert amend(amended, pins, new, known(logged), KEY) == amended
-        assert amend(amended, pins, new, known(logged), KEY, before) == amended
+        new = written(text_settings, batch)
+        before = count_entries(body, text_settings, {e.hash for e in new}, KEY, {e.hash for e in logged})
+        amended = amend(body, text_settings, new, known(logged), KEY)
+        assert amend(body, text_settings, new, known(logged), KEY, before) == amended
+        assert amend(amended, text_settings, new, known(logged), KEY) == amended
+        assert amend(amended, text_settings, new, known(logged), KEY, before) == amended
         body, logged = amended, logged + new
 
-    assert body == compose_log(pins, PEOPLE, messages, TALK, KEY).body
-    assert total(body, pins, logged) == len(messages)
+    assert body == compose_log(text_settings, PEOPLE, messages, TALK, KEY).body
+    assert total(body, text_settings, logged) == len(messages)
     assert body.encode()
 
 
@@ -147,11 +149,11 @@ def test_any_split_into_a_create_and_amends_gives_the_text_at_once(
 @settings(max_examples=60, deadline=None)
 @given(conversations(), st.data())
 def test_what_people_wrote_between_stays_to_the_character(
-    pins: Pins, messages: list[Message], data: st.DataObject
+    text_settings: TextSettings, messages: list[Message], data: st.DataObject
 ) -> None:
-    notes = HTML_NOTES if pins.format is LogFormat.HTML else PLAIN_NOTES
-    gap = "" if pins.format is LogFormat.HTML else "\n"
-    some = written(pins, messages)
+    notes = HTML_NOTES if text_settings.format is LogFormat.HTML else PLAIN_NOTES
+    gap = "" if text_settings.format is LogFormat.HTML else "\n"
+    some = written(text_settings, messages)
     logged = data.draw(st.lists(st.sampled_from(some), unique_by=lambda entry: entry.id))
     new = [entry for entry in some if entry not in logged]
     pieces = [data.draw(st.sampled_from(notes))]
@@ -161,18 +163,18 @@ def test_what_people_wrote_between_stays_to_the_character(
         pieces += [entry.text, data.draw(st.sampled_from(notes))]
     body = gap.join(pieces)
 
-    amended = amend(body, pins, new, known(logged), KEY)
+    amended = amend(body, text_settings, new, known(logged), KEY)
 
     position = 0
     for piece in pieces:  # each to the character, in its order
         position = amended.index(piece, position) + len(piece)
-    assert total(amended, pins, some) == len(some)
-    assert amend(amended, pins, new, known(logged), KEY) == amended
+    assert total(amended, text_settings, some) == len(some)
+    assert amend(amended, text_settings, new, known(logged), KEY) == amended
 
 
-def without(amended: str, pins: Pins, added: Sequence[Entry]) -> str:
+def without(amended: str, text_settings: TextSettings, added: Sequence[Entry]) -> str:
     """The body as it was before these entries were put in, but for the counts and days in our heading."""
-    gap = "" if pins.format is LogFormat.HTML else "\n\n"
+    gap = "" if text_settings.format is LogFormat.HTML else "\n\n"
     for entry in added:
         for piece in (gap + entry.text, entry.text + gap, entry.text):
             before, found, after = amended.rpartition(piece)
@@ -209,21 +211,21 @@ inserted = st.sampled_from(
 @settings(max_examples=100, deadline=None)
 @given(conversations(), inserted, st.data())
 def test_whatever_people_put_wherever_is_kept_to_the_character(
-    pins: Pins, messages: list[Message], edit: str, data: st.DataObject
+    text_settings: TextSettings, messages: list[Message], edit: str, data: st.DataObject
 ) -> None:
-    some = written(pins, messages)
+    some = written(text_settings, messages)
     cut = data.draw(st.integers(0, len(some) - 1))
     logged, new = some[:cut], some[cut:]
     logged_messages = [each for each in messages if each.id in {entry.id for entry in logged}]
-    body = compose_log(pins, PEOPLE, logged_messages, TALK, KEY).body
+    body = compose_log(text_settings, PEOPLE, logged_messages, TALK, KEY).body
     at = data.draw(st.integers(0, len(body)))
     edited = body[:at] + edit + body[at:]
-    before = count_entries(edited, pins, {e.hash for e in new}, KEY, {e.hash for e in logged})
+    before = count_entries(edited, text_settings, {e.hash for e in new}, KEY, {e.hash for e in logged})
 
-    amended = amend(edited, pins, new, known(logged), KEY, before)
+    amended = amend(edited, text_settings, new, known(logged), KEY, before)
 
-    assert uncounted(without(amended, pins, new)).rstrip("\n") == uncounted(edited).rstrip("\n")
-    assert amend(amended, pins, new, known(logged), KEY, before) == amended
+    assert uncounted(without(amended, text_settings, new)).rstrip("\n") == uncounted(edited).rstrip("\n")
+    assert amend(amended, text_settings, new, known(logged), KEY, before) == amended
 
 
 PIECES = [
@@ -248,12 +250,16 @@ bodies = st.text(st.characters(categories=None)) | st.lists(st.sampled_from(PIEC
 @settings(max_examples=60, deadline=None)
 @given(bodies, conversations())
 def test_a_body_without_anything_of_ours_is_kept_and_added_to_once(
-    pins: Pins, body: str, messages: list[Message]
+    text_settings: TextSettings, body: str, messages: list[Message]
 ) -> None:
-    if pins.format is LogFormat.HTML and set(body) & set("<!\"'") and not set(body) <= set("".join(PIECES)):
+    if (
+        text_settings.format is LogFormat.HTML
+        and set(body) & set("<!\"'")
+        and not set(body) <= set("".join(PIECES))
+    ):
         return  # what is inside a comment or an attribute that never ends shows nowhere
-    some = written(pins, messages)
-    amended = amend(body, pins, some, [], KEY)
+    some = written(text_settings, messages)
+    amended = amend(body, text_settings, some, [], KEY)
     assert amended.startswith(body)
-    assert total(amended, pins, some) == len(some)
-    assert amend(amended, pins, some, [], KEY) == amended
+    assert total(amended, text_settings, some) == len(some)
+    assert amend(amended, text_settings, some, [], KEY) == amended

@@ -9,20 +9,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from messagelog.compose import LogFormat, People, Pins, amend, compose_log, entries
+from messagelog.compose import LogFormat, Participants, TextSettings, amend, compose_log, entries
 from messagelog.compose.clean import normalise
 from messagelog.compose.said import text_lines
 from messagelog.messages import Attachment, Conversation, Message, Party
-from support.sanitiser import sanitised
+from support.sanitiser import sanitise
 
 PAIRS = json.loads((Path(__file__).parent / "sanitiser" / "odoo.json").read_text("utf-8"))["pairs"]
 
 KEY = b"k" * 32
 T = 1_783_998_000_000
 MINUTE = 60_000
-PEOPLE = People("Maya Patel", "+14155550142", "Jordan Lee")
+PEOPLE = Participants("Maya Patel", "+14155550142", "Jordan Lee")
 TALK = Conversation(conversation_id="1", correspondents=(Party(name="Maya Patel"),))
-HTML = Pins(LogFormat.HTML, "UTC")
+HTML = TextSettings(LogFormat.HTML, "UTC")
 READER = "https://ringcentral.github.io/ringcentral-media-reader/?media="
 
 PIECES = [
@@ -76,7 +76,7 @@ texts = st.lists(st.sampled_from(PIECES), max_size=6).map("".join) | st.text(
 
 @pytest.mark.parametrize("pair", PAIRS, ids=range(len(PAIRS)))
 def test_the_model_does_what_the_real_sanitiser_was_seen_doing(pair: dict[str, Any]) -> None:
-    assert sanitised(pair["in"]) == pair["out_strict"]
+    assert sanitise(pair["in"]) == pair["out_strict"]
 
 
 def message(number: int, text: str, *files: Attachment) -> Message:
@@ -133,7 +133,7 @@ def test_a_browser_shows_exactly_our_entries_before_and_after(some: list[str]) -
     ]
     body = compose_log(HTML, PEOPLE, messages, TALK, KEY).body
     check(body, messages)
-    assert sanitised(body) == body, "a sanitiser finds nothing to change"
+    assert sanitise(body) == body, "a sanitiser finds nothing to change"
 
 
 @settings(max_examples=60, deadline=None)
@@ -141,8 +141,8 @@ def test_a_browser_shows_exactly_our_entries_before_and_after(some: list[str]) -
 def test_a_body_that_was_sanitised_is_amended(some: list[str]) -> None:
     messages = [message(number, text) for number, text in enumerate(some, start=1)]
     *logged, last = entries(HTML, PEOPLE, messages, TALK, KEY)
-    stored = sanitised(compose_log(HTML, PEOPLE, messages[:-1], TALK, KEY).body)
+    stored = sanitise(compose_log(HTML, PEOPLE, messages[:-1], TALK, KEY).body)
     known = [(entry.sent_at, entry.hash) for entry in logged]
-    amended = sanitised(amend(stored, HTML, [last], known, KEY))
+    amended = sanitise(amend(stored, HTML, [last], known, KEY))
     check(amended, messages)
     assert amend(amended, HTML, [last], known, KEY) == amended

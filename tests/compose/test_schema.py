@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from messagelog.compose import LANGUAGES, LogFormat, People, Pins, compose_log, compose_thread
+from messagelog.compose import LANGUAGES, LogFormat, Participants, TextSettings, compose_log, compose_thread
 from messagelog.compose.failures import reason_of
 from messagelog.compose.words import words_in
 from messagelog.messages import LogRequest, parse_log_request
@@ -22,7 +22,7 @@ KEY = b"k" * 32
 T = 1_783_998_000_000
 MAYAS, OURS = "+14155550142", "+14155550101"
 SPELLINGS: Final = (MAYAS, "(415) 555-0142", "4155550142")
-PEOPLE = People("Maya Patel", MAYAS, "Ada Lovell", SPELLINGS)
+PEOPLE = Participants("Maya Patel", MAYAS, "Ada Lovell", SPELLINGS)
 
 STATUSES: Final = ("Queued", "Sent", "Delivered", "DeliveryFailed", "SendingFailed", "Received")
 PRIORITIES: Final = ("Normal", "High")
@@ -228,13 +228,13 @@ def request(**info: Any) -> LogRequest:
     return parse_log_request(json.dumps(sent).encode())
 
 
-def shown(pins: Pins, subject: str, body: str) -> str:
+def shown(text_settings: TextSettings, subject: str, body: str) -> str:
     """What a person reads: the text without where its links lead, and without what Markdown escapes."""
     text = f"{subject}\n{_LINK.sub('', body)}"
-    return text.replace("\\", "") if pins.format is LogFormat.MARKDOWN else text
+    return text.replace("\\", "") if text_settings.format is LogFormat.MARKDOWN else text
 
 
-def check_words(pins: Pins, text: str) -> None:
+def check_words(text_settings: TextSettings, text: str) -> None:
     words = set(re.findall(r"[A-Za-z]+", text))
     assert not words & _CODES
     assert not _TEXT_CODE.search(text)
@@ -242,7 +242,7 @@ def check_words(pins: Pins, text: str) -> None:
     assert not _MIME.search(text)
     assert not _NOTHING.search(text)
     assert "\ufffc" not in text
-    unknown = words_in(pins.language)
+    unknown = words_in(text_settings.language)
     assert unknown.unknown_contact not in text
     assert unknown.unknown_time not in text
     for placeholder in ("In progress", "Fetching transcription", "WIRELESS CALLER"):
@@ -251,7 +251,7 @@ def check_words(pins: Pins, text: str) -> None:
 
 each_language = pytest.mark.parametrize("language", LANGUAGES)
 every_pins = st.builds(
-    Pins,
+    TextSettings,
     st.sampled_from([LogFormat.PLAIN, LogFormat.HTML, LogFormat.MARKDOWN]),
     st.just("America/Los_Angeles"),
     st.sampled_from(LANGUAGES),
@@ -259,22 +259,24 @@ every_pins = st.builds(
 
 
 @settings(max_examples=250, deadline=None)
-@given(pins=every_pins, some=st.lists(messages(), min_size=1, max_size=3), itself=ours)
-def test_messages_are_words(pins: Pins, some: list[dict[str, Any]], itself: dict[str, Any]) -> None:
+@given(text_settings=every_pins, some=st.lists(messages(), min_size=1, max_size=3), itself=ours)
+def test_messages_are_words(
+    text_settings: TextSettings, some: list[dict[str, Any]], itself: dict[str, Any]
+) -> None:
     info = request(messages=some, self=itself).info
-    content = compose_log(pins, PEOPLE, info.loggable, info.conversation, KEY)
-    text = shown(pins, content.subject, content.body)
-    check_words(pins, text)
-    assert words_in(pins.language).unknown_agent not in text
+    content = compose_log(text_settings, PEOPLE, info.loggable, info.conversation, KEY)
+    text = shown(text_settings, content.subject, content.body)
+    check_words(text_settings, text)
+    assert words_in(text_settings.language).unknown_agent not in text
 
 
 @settings(max_examples=250, deadline=None)
-@given(pins=every_pins, some=threads, owner=owners)
-def test_threads_are_words(pins: Pins, some: dict[str, Any], owner: dict[str, Any]) -> None:
+@given(text_settings=every_pins, some=threads, owner=owners)
+def test_threads_are_words(text_settings: TextSettings, some: dict[str, Any], owner: dict[str, Any]) -> None:
     read = request(owner=owner, **some)
-    content = compose_thread(pins, PEOPLE, read.thread, KEY)
-    text = shown(pins, content.subject, content.body)
-    check_words(pins, text)
+    content = compose_thread(text_settings, PEOPLE, read.thread, KEY)
+    text = shown(text_settings, content.subject, content.body)
+    check_words(text_settings, text)
     assert not re.search(r"17801000[56]", text)
     writers = [
         [each.author, each.initiator, each.from_]
@@ -282,7 +284,7 @@ def test_threads_are_words(pins: Pins, some: dict[str, Any], owner: dict[str, An
         if each.record_type == "AliveNote" and each.is_there
     ]
     if all(any(party and party.name for party in each) for each in writers):
-        assert words_in(pins.language).unknown_agent not in text
+        assert words_in(text_settings.language).unknown_agent not in text
 
 
 @each_language

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from messagelog.compose import LANGUAGES, LogFormat, Pins, compose_request
+from messagelog.compose import LANGUAGES, LogFormat, TextSettings, compose_request
 from messagelog.messages import LogRequest, parse_log_request
 
 HERE = Path(__file__).parent
@@ -25,7 +25,7 @@ SNAPSHOTS = HERE / "snapshots"
 FORMATS = {"txt": LogFormat.PLAIN, "html": LogFormat.HTML, "md": LogFormat.MARKDOWN}
 ZONES = {"en": "America/Los_Angeles", "es": "Europe/Madrid", "ja": "Asia/Tokyo"}
 
-NEWEST = Pins(LogFormat.PLAIN, "UTC").template
+NEWEST = TextSettings(LogFormat.PLAIN, "UTC").template
 EARLIER = 2
 UNKNOWN_THEN = {"30-stubs"}
 """Stubs were logged then. Since they are not, no text is composed of them, whatever the template."""
@@ -42,8 +42,10 @@ def read(payload: str) -> LogRequest:
 
 def snapshot(payload: str, language: str, extension: str, template: int) -> str:
     """Subject and body; of HTML each paragraph on a line of its own."""
-    pins = dataclasses.replace(Pins(FORMATS[extension], ZONES[language], language), template=template)
-    content = compose_request(pins, read(payload))
+    text_settings = dataclasses.replace(
+        TextSettings(FORMATS[extension], ZONES[language], language), template=template
+    )
+    content = compose_request(text_settings, read(payload))
     body = content.body.replace("</p><p>", "</p>\n<p>") if extension == "html" else content.body
     return f"{content.subject}\n\n{body}\n"
 

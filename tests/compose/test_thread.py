@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from messagelog.compose import (
     Entry,
     LogFormat,
-    People,
-    Pins,
+    Participants,
+    TextSettings,
     append_thread_text,
     compose_thread,
     count_entries,
@@ -23,15 +23,17 @@ KEY = b"k" * 32
 T = 1_784_214_000_000
 READER = "https://ringcentral.github.io/ringcentral-media-reader/"
 MINUTE, HOUR = 60_000, 3_600_000
-PEOPLE = People("Maya Patel", "+14155550142")
+PEOPLE = Participants("Maya Patel", "+14155550142")
 PINS = {
-    format_: Pins(format_, "America/Los_Angeles") for format_ in LogFormat if format_ is not LogFormat.CUSTOM
+    format_: TextSettings(format_, "America/Los_Angeles")
+    for format_ in LogFormat
+    if format_ is not LogFormat.CUSTOM
 }
 PLAIN = PINS[LogFormat.PLAIN]
 JORDAN, SAM = Party(extension_id="5", name="Jordan Lee"), Party(extension_id="6", name="Sam Ortiz")
 DESK = Owner(name="Support Queue", extension_type="Department")
 
-each_format = pytest.mark.parametrize("pins", PINS.values(), ids=PINS)
+each_format = pytest.mark.parametrize("text_settings", PINS.values(), ids=PINS)
 
 
 def entity(record_type: str | None, at: Any = 0, text: str | None = None, **fields: Any) -> Entity:
@@ -49,8 +51,10 @@ def thread(*entities: Entity, **fields: Any) -> Thread:
     return Thread(**given)
 
 
-def blocks(some: Thread, pins: Pins = PLAIN, people: People = PEOPLE) -> list[Entry]:
-    return thread_blocks(pins, people, some, KEY)
+def blocks(
+    some: Thread, text_settings: TextSettings = PLAIN, participants: Participants = PEOPLE
+) -> list[Entry]:
+    return thread_blocks(text_settings, participants, some, KEY)
 
 
 def texts(*entities: Entity, **fields: Any) -> list[str]:
@@ -58,8 +62,11 @@ def texts(*entities: Entity, **fields: Any) -> list[str]:
     return [block.text.partition("] ")[2] for block in blocks(thread(*entities, **fields))[1:]]
 
 
-def summary(*entities: Entity, people: People = PEOPLE, **fields: Any) -> list[str]:
-    return [line.strip() for line in blocks(thread(*entities, **fields), people=people)[0].text.split("\n")]
+def summary(*entities: Entity, participants: Participants = PEOPLE, **fields: Any) -> list[str]:
+    return [
+        line.strip()
+        for line in blocks(thread(*entities, **fields), participants=participants)[0].text.split("\n")
+    ]
 
 
 def test_a_thread() -> None:
@@ -265,47 +272,49 @@ def hashes(some: list[Entry]) -> set[bytes]:
     return {block.hash for block in some}
 
 
-def body(pins: Pins, some: Thread) -> str:
-    return compose_thread(pins, PEOPLE, some, KEY).body
+def body(text_settings: TextSettings, some: Thread) -> str:
+    return compose_thread(text_settings, PEOPLE, some, KEY).body
 
 
 @each_format
-def test_the_new_text_takes_the_place_of_the_old(pins: Pins) -> None:
-    old, new = blocks(BEFORE, pins), blocks(AFTER, pins)
-    replaced = replace_thread(body(pins, BEFORE), pins, new, hashes(old), KEY)
-    assert replaced == body(pins, AFTER)
-    assert replace_thread(replaced, pins, new, hashes(old), KEY) == replaced
+def test_the_new_text_takes_the_place_of_the_old(text_settings: TextSettings) -> None:
+    old, new = blocks(BEFORE, text_settings), blocks(AFTER, text_settings)
+    replaced = replace_thread(body(text_settings, BEFORE), text_settings, new, hashes(old), KEY)
+    assert replaced == body(text_settings, AFTER)
+    assert replace_thread(replaced, text_settings, new, hashes(old), KEY) == replaced
 
 
 @each_format
-def test_every_block_is_recognised(pins: Pins) -> None:
-    some = blocks(AFTER, pins)
-    assert sum(count_entries(body(pins, AFTER), pins, hashes(some), KEY).values()) == len(some)
+def test_every_block_is_recognised(text_settings: TextSettings) -> None:
+    some = blocks(AFTER, text_settings)
+    assert sum(count_entries(body(text_settings, AFTER), text_settings, hashes(some), KEY).values()) == len(
+        some
+    )
 
 
 @each_format
-def test_people_s_own_text_stays_around_and_between(pins: Pins) -> None:
-    old, new = blocks(BEFORE, pins), blocks(AFTER, pins)
-    html = pins.format is LogFormat.HTML
+def test_people_s_own_text_stays_around_and_between(text_settings: TextSettings) -> None:
+    old, new = blocks(BEFORE, text_settings), blocks(AFTER, text_settings)
+    html = text_settings.format is LogFormat.HTML
     notes = [
         f"<p>note {n} &amp; <i>more</i></p>" if html else f"note {n}\n  * more  \n\n\tend" for n in range(3)
     ]
     gap = "" if html else "\n\n"
     edited = gap.join([notes[0], old[0].text, old[1].text, notes[1], old[2].text, notes[2]])
 
-    replaced = replace_thread(edited, pins, new, hashes(old), KEY)
+    replaced = replace_thread(edited, text_settings, new, hashes(old), KEY)
     assert replaced == gap.join([notes[0], *(block.text for block in new), notes[1], notes[2]])
-    assert replace_thread(replaced, pins, new, hashes(old), KEY) == replaced
+    assert replace_thread(replaced, text_settings, new, hashes(old), KEY) == replaced
 
 
 @each_format
 @pytest.mark.parametrize("existing", ["", "Something of people.", "Something of people.\n"])
-def test_where_nothing_of_ours_is_left_it_goes_to_the_end(pins: Pins, existing: str) -> None:
-    old, new = blocks(BEFORE, pins), blocks(AFTER, pins)
-    replaced = replace_thread(existing, pins, new, hashes(old), KEY)
+def test_where_nothing_of_ours_is_left_it_goes_to_the_end(text_settings: TextSettings, existing: str) -> None:
+    old, new = blocks(BEFORE, text_settings), blocks(AFTER, text_settings)
+    replaced = replace_thread(existing, text_settings, new, hashes(old), KEY)
     assert replaced.startswith(existing)
-    assert replaced.endswith(body(pins, AFTER))
-    assert replace_thread(replaced, pins, new, hashes(old), KEY) == replaced
+    assert replaced.endswith(body(text_settings, AFTER))
+    assert replace_thread(replaced, text_settings, new, hashes(old), KEY) == replaced
 
 
 def test_crms_line_ends_and_stripped_blanks() -> None:
@@ -332,15 +341,15 @@ def histories(draw: st.DrawFn) -> list[Thread]:
 @settings(max_examples=60, deadline=None)
 @given(histories(), st.sampled_from(["", "note", "note\n"]), st.sampled_from(["", "\n\nnote", "<p>x</p>"]))
 def test_any_history_ends_in_the_text_of_the_newest_snapshot(
-    pins: Pins, history: list[Thread], above: str, below: str
+    text_settings: TextSettings, history: list[Thread], above: str, below: str
 ) -> None:
-    glue = "" if pins.format is LogFormat.HTML else "\n\n"
-    text = above + glue + body(pins, history[0]) + glue + below
-    sent = hashes(blocks(history[0], pins))
+    glue = "" if text_settings.format is LogFormat.HTML else "\n\n"
+    text = above + glue + body(text_settings, history[0]) + glue + below
+    sent = hashes(blocks(history[0], text_settings))
     for snapshot in history[1:]:
-        new = blocks(snapshot, pins)
-        text = replace_thread(text, pins, new, sent, KEY)
+        new = blocks(snapshot, text_settings)
+        text = replace_thread(text, text_settings, new, sent, KEY)
         sent |= hashes(new)
-        assert replace_thread(text, pins, new, sent, KEY) == text
-    assert text == above + glue + body(pins, history[-1]) + glue + below
+        assert replace_thread(text, text_settings, new, sent, KEY) == text
+    assert text == above + glue + body(text_settings, history[-1]) + glue + below
     assert text.encode()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from messagelog.compose import LogFormat, People, Pins
+from messagelog.compose import LogFormat, Participants, TextSettings
 from messagelog.connectors import (
     AuthExpired,
     Contact,
@@ -23,7 +23,7 @@ from messagelog.connectors import (
 from messagelog.connectors.demo import DemoConnector
 from messagelog.connectors.log import JournalView
 from messagelog.testing.demo_crm import serve_demo_crm
-from support.requests import body, message, parsed
+from support.requests import body, message, to_log_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -116,9 +116,9 @@ async def test_an_activity_is_read_by_its_id(
     demo: DemoConnector, crm: DemoCrmServer, client: aiohttp.ClientSession
 ) -> None:
     session = signed_in(demo, client)
-    async with crm.visitor() as visitor:
+    async with crm.api_client() as api_client:
         draft = {"contact_id": "c-1", "subject": "s", "body": "what it holds"}
-        made = await visitor.ask("POST", "/api/activities", json=draft)
+        made = await api_client.ask("POST", "/api/activities", json=draft)
     assert await demo.read_message_log(session, made.body["id"]) == "what it holds"
     with pytest.raises(NotFound):
         await demo.read_message_log(session, "a-999")
@@ -161,7 +161,7 @@ async def test_a_lost_create_is_found_by_its_text_where_the_crm_keeps_no_key(
 
 def log_of(key: str, text: str = "hello") -> MessageLog:
     """The log of a conversation with one message, as the core gives it to a create."""
-    record = parsed(body(message(1, text))).info
+    record = to_log_request(body(message(1, text))).info
     return MessageLog(
         contact=Contact(id="c-1", name="Maya Patel", phone_number="+14155550142"),
         correspondents=(),
@@ -171,8 +171,8 @@ def log_of(key: str, text: str = "hello") -> MessageLog:
         additional_submission={},
         idempotency_key=key,
         existing=None,
-        pins=Pins(LogFormat.PLAIN, "UTC", "en"),
-        people=People("Maya Patel", "+14155550142", "Jordan Lee"),
+        text_settings=TextSettings(LogFormat.PLAIN, "UTC", "en"),
+        participants=Participants("Maya Patel", "+14155550142", "Jordan Lee"),
         key=b"0" * 32,
         journal=JournalView(),
     )

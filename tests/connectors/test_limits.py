@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from messagelog.connectors import Left, RateLimit
-from messagelog.connectors.limits import check_limits, told_left
+from messagelog.connectors.limits import check_limits, read_left
 
 NOW = 1_800_000_000.0
 
@@ -35,14 +35,14 @@ NOW = 1_800_000_000.0
 def test_what_is_left_is_read_in_the_common_spellings(
     headers: dict[str, str], left: tuple[int, float, int | None] | None
 ) -> None:
-    assert told_left(CIMultiDict(headers), now=NOW) == (None if left is None else Left(*left))
+    assert read_left(CIMultiDict(headers), now=NOW) == (None if left is None else Left(*left))
 
 
 @given(st.text(), st.text(), st.text(), st.text())
 def test_no_header_breaks_anything(limit: str, remaining: str, reset: str, listed: str) -> None:
     headers = {"X-RateLimit-Limit": limit, "X-RateLimit-Remaining": remaining, "X-RateLimit-Reset": reset}
     for each in (headers, {"RateLimit": listed}):
-        left = told_left(each, now=NOW)
+        left = read_left(each, now=NOW)
         assert left is None or (left.requests >= 0 and 0 < left.seconds <= 86_400)
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from messagelog.connectors import Credentials, CrmHttp, MediaUnavailable, OAuth, Rejected, Unavailable
-from messagelog.connectors.outbound import NamedHosts, Outbound, is_public, refused_in
+from messagelog.connectors.outbound import NamedHosts, Outbound, find_refusal, is_public
 from messagelog.core.media import MediaFetcher
 from messagelog.core.oauth import OAuthClient, TokenEndpoint
 from messagelog.messages import MediaAttachment
@@ -173,7 +173,7 @@ async def refusal(client: aiohttp.ClientSession, url: str) -> str:
     """Why a URL is not asked."""
     with pytest.raises(aiohttp.ClientConnectorError) as raised:
         await client.get(url, ssl=False)
-    refused = refused_in(raised.value)
+    refused = find_refusal(raised.value)
     assert refused is not None
     return str(refused)
 
@@ -325,7 +325,7 @@ async def test_a_public_host_is_not_asked_in_the_clear() -> None:
 async def test_without_a_request_there_is_no_socket() -> None:
     connector = Outbound(NamedHosts())
     with pytest.raises(OSError, match="in the clear"):
-        connector._made((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("1.1.1.1", 443)))
+        connector._make_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("1.1.1.1", 443)))
     await connector.close()
 
 

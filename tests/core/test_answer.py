@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from messagelog.core.answer import answer
-from messagelog.storage.rows import RowReport, RowState
+from messagelog.storage.rows import RowState, RowStatus
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,6 @@ from messagelog.storage.rows import RowReport, RowState
     ],
 )
 def test_a_cause_in_words(reason: str, told: str) -> None:
-    reports = {"1": RowReport("1", RowState.UNKNOWN, reason, 0, wait_ms=60_000)}
+    reports = {"1": RowStatus("1", RowState.UNKNOWN, reason, 0, wait_ms=60_000)}
     notice = answer(["1"], reports, crm="Demo CRM").return_message
     assert told in notice.message

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from messagelog.connectors import Rejected
-from messagelog.core.audit import audited_text
+from messagelog.core.audit import read_text_audited
 from messagelog.core.erasing import Eraser
 from messagelog.core.exporting import export_contact
 from messagelog.core.operators import Operator, Role, RoleMissing, local_operator
@@ -22,13 +22,13 @@ from support.world import world
 
 if TYPE_CHECKING:
     from messagelog.storage import LogKey
-    from support.world import World
+    from support.world import RuntimeFixture
 
 BY = local_operator("test")
 GRACE = Operator("grace", frozenset({Role.TEXT}))
 
 
-async def waiting(here: World) -> LogKey:
+async def waiting(here: RuntimeFixture) -> LogKey:
     """A conversation log with two messages that wait, since the CRM refuses them."""
     here.crm.before = lambda _call: Rejected("HTTP 422", status=422)
     await here.send(body(message(1, "first words"), message(2, "second words")))
@@ -39,7 +39,7 @@ async def waiting(here: World) -> LogKey:
 async def test_a_look_at_text_is_recorded_for_each_message(database_url: str) -> None:
     async with world(database_url) as here:
         key = await waiting(here)
-        seen = await audited_text(here.store, here.assembly.sealer, GRACE, key, ["1", "2", "3"])
+        seen = await read_text_audited(here.store, here.assembly.sealer, GRACE, key, ["1", "2", "3"])
         assert [each.payload.message.subject for each in seen if each.payload and each.payload.message] == [
             "first words",
             "second words",
@@ -58,7 +58,9 @@ async def test_without_the_role_there_is_no_text_and_no_record(database_url: str
     async with world(database_url) as here:
         key = await waiting(here)
         with pytest.raises(RoleMissing):
-            await audited_text(here.store, here.assembly.sealer, Operator("x", frozenset(roles)), key, ["1"])
+            await read_text_audited(
+                here.store, here.assembly.sealer, Operator("x", frozenset(roles)), key, ["1"]
+            )
         assert await here.store.read(lambda: scripts.read_audit(0, 10)) == []
 
 
@@ -72,7 +74,7 @@ async def test_what_cannot_be_recorded_is_not_shown_nor_done(database_url: str) 
         broken = (sqlite3.Error, psycopg.Error)
         try:
             with pytest.raises(broken):
-                await audited_text(store, sealer, GRACE, key, ["1"])
+                await read_text_audited(store, sealer, GRACE, key, ["1"])
             with pytest.raises(broken):
                 await export_contact(store, sealer, BY, "acme", "memory", contact_id=log.contact_id)
             with pytest.raises(broken):
@@ -96,7 +98,7 @@ async def test_text_that_was_erased_or_is_sealed_with_another_key_is_said_to_be(
         key = await waiting(here)
         run_sql(database_url, """UPDATE "messageLogs" SET "payload" = NULL WHERE "id" = '1'""")
         other = Sealer("another-secret-of-thirty-two-characters")
-        seen = await audited_text(here.store, other, GRACE, key, ["1", "2"])
+        seen = await read_text_audited(here.store, other, GRACE, key, ["1", "2"])
         assert [(each.row.id, each.payload, each.sealed) for each in seen] == [
             ("1", None, False),
             ("2", None, True),
@@ -108,7 +110,7 @@ async def test_a_token_of_ringcentral_is_no_text(database_url: str) -> None:
         here.crm.before = lambda _call: Rejected("HTTP 422", status=422)
         await here.send(body(message(1), rcAccessToken="secret-of-ringcentral"))
         (log,) = await here.logs()
-        (seen,) = await audited_text(here.store, here.assembly.sealer, GRACE, log.key, ["1"])
+        (seen,) = await read_text_audited(here.store, here.assembly.sealer, GRACE, log.key, ["1"])
         assert seen.payload is not None
         assert "secret-of-ringcentral" not in repr(seen)
         found = await export_contact(

@@ -9,31 +9,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messagelog.connectors import Connector, ConnectorError, OutcomeUnknown, RateLimited, Unavailable
-from messagelog.connectors.errors import Paced
+from messagelog.connectors.errors import Throttled
 from messagelog.core import backoff
 from messagelog.core.backoff import Retry
-from messagelog.core.settle import Abilities, Finding, recovered, troubled, undecided
+from messagelog.core.settle import Capabilities, Reconciliation, on_error, on_reconcile_error, on_reconciled
 from messagelog.storage.rows import LogKey, LogRow, MessageRow, RowState
 
 LUCK = st.floats(min_value=0, max_value=1, exclude_max=True)
 ANYTHING = st.none() | st.floats(allow_nan=True, allow_infinity=True)
 
 
-@given(tries=st.integers(min_value=1, max_value=len(backoff.STEPS)), luck=LUCK, asked=ANYTHING)
+@given(tries=st.integers(min_value=1, max_value=len(backoff.STEPS)), jitter=LUCK, asked=ANYTHING)
 def test_a_wait_is_within_its_step_and_what_the_crm_asks_for(
-    tries: int, luck: float, asked: float | None
+    tries: int, jitter: float, asked: float | None
 ) -> None:
-    wait = backoff.after(tries, luck, retry_after=asked)
+    wait = backoff.after(tries, jitter, retry_after=asked)
     assert wait is not None
     meant = 0 if asked is None or math.isnan(asked) else min(max(asked, 0), 3600) * 1000
     assert max(100, int(meant)) <= wait <= meant + backoff.STEPS[tries - 1] * 1000
-    assert backoff.for_ever(tries, luck, retry_after=asked) == wait
+    assert backoff.for_ever(tries, jitter, retry_after=asked) == wait
 
 
-@given(luck=LUCK, asked=ANYTHING, more=st.integers(min_value=1))
-def test_the_table_ends_and_questions_do_not(luck: float, asked: float | None, more: int) -> None:
-    assert backoff.after(len(backoff.STEPS) + more, luck, retry_after=asked) is None
-    assert backoff.for_ever(len(backoff.STEPS) + more, luck) <= backoff.STEPS[-1] * 1000
+@given(jitter=LUCK, asked=ANYTHING, more=st.integers(min_value=1))
+def test_the_table_ends_and_questions_do_not(jitter: float, asked: float | None, more: int) -> None:
+    assert backoff.after(len(backoff.STEPS) + more, jitter, retry_after=asked) is None
+    assert backoff.for_ever(len(backoff.STEPS) + more, jitter) <= backoff.STEPS[-1] * 1000
 
 
 ROW = MessageRow("1", "c", "c", None, "ada", RowState.CALLING, None, 0, 0, None, 0, 0, b"")
@@ -53,8 +53,8 @@ class Finds(Connector):
 
 def log(tries: int, asks: int = 0) -> LogRow:
     key = LogKey("acme", "crm", "c")
-    row = LogRow(key, "c", contact_id="c-1", contact_type="", contact_name="", pins="{}")
-    row.call, row.call_user, row.tries, row.asks = "create", "ada", tries, asks
+    row = LogRow(key, "c", contact_id="c-1", contact_type="", contact_name="", text_settings="{}")
+    row.call, row.call_user, row.attempt_count, row.probe_count = "create", "ada", tries, asks
     return row
 
 
@@ -64,24 +64,25 @@ def test_what_says_nothing_of_the_log_itself_is_none_of_its_tries(
     error: ConnectorError, retry: Retry
 ) -> None:
     """Neither a try before its time, for somebody who waits, nor one that shows that the CRM is away still."""
-    able = Abilities.of(Finds())
+    capabilities = Capabilities.of(Finds())
     for tries in (0, 1, LAST):
-        settled = troubled(log(tries), [ROW], error, able, may_recreate=True, luck=0.5, retry=retry)
-        assert settled.log.tries == tries
-        assert settled.changes[0].state in {RowState.PLANNED, RowState.UNKNOWN}, "it is not given up"
-        assert settled.wait_ms is not None
+        outcome = on_error(log(tries), [ROW], error, capabilities, may_recreate=True, jitter=0.5, retry=retry)
+        assert outcome.log.attempt_count == tries
+        assert outcome.changes[0].state in {RowState.PLANNED, RowState.UNKNOWN}, "it is not given up"
+        assert outcome.wait_ms is not None
         if retry is AWAY:
-            assert settled.wait_ms == 30_000, "with the circuit's next probe"
+            assert outcome.wait_ms == 30_000, "with the circuit's next probe"
     assert (
-        recovered(log(LAST - 1), [ROW], Finding.NOT_THERE, able, retry).changes[0].state is RowState.PLANNED
+        on_reconciled(log(LAST - 1), [ROW], Reconciliation.NOT_THERE, capabilities, retry).changes[0].state
+        is RowState.PLANNED
     )
 
 
 def test_a_crm_that_asks_for_patience_is_there() -> None:
-    able = Abilities.of(Finds())
+    capabilities = Capabilities.of(Finds())
     error = RateLimited(retry_after=7)
-    settled = troubled(log(1), [ROW], error, able, may_recreate=True, luck=0.5, retry=AWAY)
-    assert (settled.log.tries, settled.wait_ms) == (2, 7_000 + 5_000)
+    outcome = on_error(log(1), [ROW], error, capabilities, may_recreate=True, jitter=0.5, retry=AWAY)
+    assert (outcome.log.attempt_count, outcome.wait_ms) == (2, 7_000 + 5_000)
 
 
 @pytest.mark.parametrize(
@@ -90,16 +91,16 @@ def test_a_crm_that_asks_for_patience_is_there() -> None:
         (Unavailable(), Retry(), 10, 7_200_000),
         (Unavailable(), EARLY, 9, 7_200_000),
         (Unavailable(), AWAY, 9, 30_000),
-        (Paced(retry_after=3.0, down=True), AWAY, 9, 3_000),
+        (Throttled(retry_after=3.0, down=True), AWAY, 9, 3_000),
     ],
 )
 def test_a_question_is_asked_again(error: ConnectorError, retry: Retry, asks: int, wait_ms: int) -> None:
-    settled = undecided(log(0, 9), [ROW], error, Abilities.of(Finds()), luck=0.5, retry=retry)
-    assert (settled.log.asks, settled.wait_ms) == (asks, wait_ms)
+    outcome = on_reconcile_error(log(0, 9), [ROW], error, Capabilities.of(Finds()), jitter=0.5, retry=retry)
+    assert (outcome.log.probe_count, outcome.wait_ms) == (asks, wait_ms)
 
 
-@pytest.mark.parametrize("error", [Unavailable(), Paced(retry_after=3.0, down=True)])
+@pytest.mark.parametrize("error", [Unavailable(), Throttled(retry_after=3.0, down=True)])
 def test_what_was_to_be_asked_once_may_be_asked_at_any_time(error: ConnectorError) -> None:
     """The CRM's search has had its time by then, also where nothing was sent."""
-    settled = undecided(log(0), [ROW], error, Abilities.of(Finds()), luck=0.5, retry=AWAY)
-    assert settled.log.asks == 1
+    outcome = on_reconcile_error(log(0), [ROW], error, Capabilities.of(Finds()), jitter=0.5, retry=AWAY)
+    assert outcome.log.probe_count == 1

@@ -12,11 +12,11 @@ import pytest
 from messagelog.compose import LogFormat
 from messagelog.connectors import Connector, MessageLog, NotFound, Rejected, Session
 from messagelog.storage import scripts
-from messagelog.storage.scripts.asking import Do
+from messagelog.storage.scripts.asking import Execute
 from support.crm import Appending, Call, Crm, Fault, Finding, Html, Plain, ReadingBack, lost
 from support.requests import LATER, MAYA, OMAR, START, body, failed, sent, voicemail
 from support.waiting import until
-from support.world import World, world
+from support.world import RuntimeFixture, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ def once(fault: Fault) -> Fault:
     return lambda call: fault(call) if next(calls) == 0 else None
 
 
-async def rows_of(here: World) -> dict[str, MessageRow]:
+async def rows_of(here: RuntimeFixture) -> dict[str, MessageRow]:
     """All rows by their own ids, those of changes too."""
     found = {}
     for log in await here.logs():
@@ -41,7 +41,7 @@ async def rows_of(here: World) -> dict[str, MessageRow]:
     return found
 
 
-async def changes_of(here: World) -> dict[str, str]:
+async def changes_of(here: RuntimeFixture) -> dict[str, str]:
     """The states of the rows of changes, by their ids."""
     return {id_: str(row.state) for id_, row in (await rows_of(here)).items() if row.is_change}
 
@@ -292,7 +292,7 @@ class Custom(Plain):
 
     def _create(self, session: Session, log: MessageLog) -> str:
         text = " ".join(each.text for each in log.messages)
-        return self.crm.made(session.tenant, session.user_id, log, text, "", key=log.idempotency_key)
+        return self.crm.add_activity(session.tenant, session.user_id, log, text, "", key=log.idempotency_key)
 
     async def update_message_log(self, session: Session, log: MessageLog) -> None:
         def do() -> None:
@@ -345,14 +345,14 @@ async def test_rows_without_a_fingerprint_are_compared_once(database_url: str) -
         assert here.crm.only.body.count(NOT_DELIVERED) == 2
 
 
-async def until_changes(here: World, count: int) -> None:
+async def until_changes(here: RuntimeFixture, count: int) -> None:
     """Waits until so many changes are in the journal."""
     async with asyncio.timeout(5.0):
         while len(await changes_of(here)) < count:  # noqa: ASYNC110 - a journal announces nothing
             await asyncio.sleep(0.005)
 
 
-async def forget_facts(here: World) -> None:
+async def forget_facts(here: RuntimeFixture) -> None:
     """Makes rows as those of an older release are."""
 
     def forget() -> Any:
@@ -364,7 +364,9 @@ async def forget_facts(here: World) -> None:
                     "shared": False,
                     "group_contact": "",
                 }
-                yield Do("advance_row", [{**key, "id": id_, "facts": None, "facts_at": None, "changes": 0}])
+                yield Execute(
+                    "advance_row", [{**key, "id": id_, "facts": None, "facts_at": None, "changes": 0}]
+                )
 
     logs = await here.logs()
     await here.store.write(forget)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from messagelog.connectors import Credentials, OAuth, RateLimit, Unavailable
 from messagelog.core import Times
 from messagelog.core.pacing import Urgency
-from messagelog.core.users import _fresh_until
+from messagelog.core.users import _refresh_after
 from messagelog.storage import scripts
-from messagelog.storage.rows import PaceChange
-from support.campaign import Clock, buried
+from messagelog.storage.rows import LimiterChange
+from support.campaign import Clock, kill_runtime
 from support.crm import Crm, Finding, Plain
 from support.requests import body, message
 from support.site import SQLITE_ONLY
@@ -20,21 +20,21 @@ from support.waiting import until
 from support.world import world
 
 if TYPE_CHECKING:
-    from messagelog.core.pacer import Pacer
-    from support.world import World
+    from messagelog.core.pacer import LimiterRegistry
+    from support.world import RuntimeFixture
 
 YEAR = 365 * 86_400_000
 BRISK = Times(answer=0.2, call=5.0, lease=60.0)
 
 
-async def swept(here: World) -> None:
+async def swept(here: RuntimeFixture) -> None:
     await here.runtime.sweep()
     await here.runtime.idle()
 
 
 async def test_a_retry_of_a_year_ahead_is_taken_up(database_url: str) -> None:
     clock = Clock()
-    async with world(database_url, clock=clock, settings=BRISK, luck=lambda: 0.5) as here:
+    async with world(database_url, clock=clock, settings=BRISK, jitter=lambda: 0.5) as here:
         clock.now += YEAR
         here.crm.before = lambda _call: Unavailable("no connection")
         await here.send(body(message(1)))
@@ -48,7 +48,7 @@ async def test_a_retry_of_a_year_ahead_is_taken_up(database_url: str) -> None:
 async def test_a_retry_of_a_few_hours_ahead_is_waited_for(database_url: str) -> None:
     """It cannot be told from a wait of ours."""
     clock = Clock()
-    async with world(database_url, clock=clock, settings=BRISK, luck=lambda: 0.5) as here:
+    async with world(database_url, clock=clock, settings=BRISK, jitter=lambda: 0.5) as here:
         clock.now += 3 * 3_600_000
         here.crm.before = lambda _call: Unavailable("no connection")
         await here.send(body(message(1)))
@@ -68,7 +68,7 @@ async def test_a_call_that_died_a_year_ahead_is_found_out_about(database_url: st
         crm.gate = asyncio.Event()
         sending = asyncio.create_task(here.send(body(message(1))))
         await until(lambda: crm.activities)
-        await buried(here.runtime)
+        await kill_runtime(here.runtime)
         await sending
         clock.now -= YEAR
     crm.gate = None
@@ -115,18 +115,18 @@ async def test_a_pace_of_a_year_ahead_holds_nobody_up(database_url: str) -> None
             await here.user(f"{tenant}/ada")
             far = clock.now + YEAR
 
-            def held(_pace: str, _now: int, far: int = far) -> tuple[PaceChange, None]:
+            def held(_pace: str, _now: int, far: int = far) -> tuple[LimiterChange, None]:
                 text = (
                     f'{{"circuit":"open","probe_at":{far},"not_before":{far},"since":{far},"pause_ms":5000}}'
                 )
-                return PaceChange(text, "open", far, far, far), None
+                return LimiterChange(text, "open", far, far, far), None
 
-            await here.store.write(partial(scripts.change_pace, tenant, "memory", held))
+            await here.store.write(partial(scripts.update_limiter, tenant, "memory", held))
             await swept(here)
-            pacer: Pacer = here.assembly.users.pacer
+            pacer: LimiterRegistry = here.assembly.users.pacer
             gate = pacer.gate(here.runtime.connector("memory"), tenant)
-            assert pacer.at_once(here.runtime.connector("memory"), tenant) > 0
-            assert gate._known[tenant, "memory"].held_until(Urgency.LIVE) <= asyncio.get_running_loop().time()
+            assert pacer.backlog_share(here.runtime.connector("memory"), tenant) > 0
+            assert gate._known[tenant, "memory"].resume_at(Urgency.LIVE) <= asyncio.get_running_loop().time()
 
 
 # ------------------------------------------------------------------------------------- credentials
@@ -145,7 +145,7 @@ async def test_credentials_of_the_future_are_refreshed_where_they_can_be(databas
         credentials = Credentials(
             access_token="a", refresh_token=refresh_token, issued_at=issued_at, expires_at=issued_at + hour
         )
-        found = _fresh_until(connector, credentials, now)
+        found = _refresh_after(connector, credentials, now)
         assert found is not None
         return found
 

@@ -18,7 +18,7 @@ from messagelog.connectors import (
     Session,
     Unavailable,
 )
-from messagelog.core.contact_book import ContactBook
+from messagelog.core.contact_book import ContactService
 from messagelog.storage import Sealer, open_store
 from messagelog.storage.sealing import DataKeys
 from storage.journal import Clock
@@ -82,16 +82,16 @@ class Bench:
         self.connector = Counting(Crm())
         self.book = self.another(store)
 
-    def another(self, store: Store, *, age: float = 300.0) -> ContactBook:
+    def another(self, store: Store, *, age: float = 300.0) -> ContactService:
         """A book of another process."""
-        return ContactBook(store, Sealer(SECRET), age=age, lease=45.0)
+        return ContactService(store, Sealer(SECRET), age=age, lease=45.0)
 
     async def find(self, number: str = MAYA, *, tenant: str = "acme", **more: Any) -> list[str]:
         found = await self.book.find(self.connector, session(tenant), number, seconds=5.0, **more)
         return [contact.id for contact in found]
 
     async def make(
-        self, new: NewContact = NINA, *, book: ContactBook | None = None, seconds: float = 5.0
+        self, new: NewContact = NINA, *, book: ContactService | None = None, seconds: float = 5.0
     ) -> str:
         made = await (book or self.book).make(self.connector, session(), new, seconds=seconds)
         return made.id
@@ -133,7 +133,9 @@ async def test_what_was_kept_under_another_secret_key_is_asked_anew(
     bench: Bench, timed: tuple[Store, Clock]
 ) -> None:
     await bench.find()
-    bench.book = ContactBook(timed[0], Sealer("another secret key, 0123456789abcdef"), age=300.0, lease=45.0)
+    bench.book = ContactService(
+        timed[0], Sealer("another secret key, 0123456789abcdef"), age=300.0, lease=45.0
+    )
     assert await bench.find() == ["c-1"]
     assert await bench.find() == ["c-1"]
     assert bench.connector.asked == [MAYA, MAYA]
@@ -144,10 +146,10 @@ async def test_who_was_made_under_another_secret_key_may_be_there(
 ) -> None:
     await bench.make()
     changed = Sealer(SECRET)
-    other = Sealer("another secret key, 0123456789abcdef").keyed(
+    other = Sealer("another secret key, 0123456789abcdef").with_keys(
         DataKeys(changed.entry_key, changed.account_key)
     )
-    book = ContactBook(timed[0], other, age=300.0, lease=45.0)
+    book = ContactService(timed[0], other, age=300.0, lease=45.0)
     with pytest.raises(OutcomeUnknown):
         await bench.make(book=book)
     assert bench.connector.made == 1

@@ -17,8 +17,8 @@ from messagelog.storage.urls import sqlite_path
 from support.campaign import Clock
 from support.crm import Crm, Finding, Plain, ReadingKeys, Upserting, lost
 from support.requests import MAYA, OMAR, body, message, thread
-from support.settling import settled
-from support.world import World, world
+from support.settling import run_until_idle
+from support.world import RuntimeFixture, world
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -52,7 +52,7 @@ UNDER_WAY = (
 """What the original has begun: the first and the last are in the CRM, though it does not know that."""
 
 
-def befalls(here: World) -> None:
+def befalls(here: RuntimeFixture) -> None:
     def before(call: Call) -> ConnectorError | None:
         return Unavailable("no connection") if "away" in _text(call) else None
 
@@ -66,21 +66,21 @@ def _text(call: Call) -> str:
     return " ".join(each.text for each in call.log.messages) if call.log is not None else ""
 
 
-async def settle(here: World) -> None:
-    await settled(here.runtime, here.store, here.crm.now, here.runtime.sweep)
+async def settle(here: RuntimeFixture) -> None:
+    await run_until_idle(here.runtime, here.store, here.crm.now, here.runtime.sweep)
 
 
 @asynccontextmanager
 async def original_and_copy(
     database_url: str, tmp_path: Path, connector: Callable[[Crm], Plain]
-) -> AsyncIterator[tuple[World, World]]:
+) -> AsyncIterator[tuple[RuntimeFixture, RuntimeFixture]]:
     """A server with work under way, and one on a copy of its database that has an id of its own."""
     crm, clock = Crm(), Clock()
     crm.now = clock
     copied = f"sqlite:///{tmp_path / 'copy.sqlite'}"
     # The first wait of a retry is longer than anybody waits here.
     async with world(
-        database_url, connector, crm=crm, clock=clock, settings=QUICK, luck=lambda: 1.0
+        database_url, connector, crm=crm, clock=clock, settings=QUICK, jitter=lambda: 1.0
     ) as original:
         for request in LOGGED:
             await original.send(request)
@@ -89,15 +89,15 @@ async def original_and_copy(
             await original.send(request)
         crm.before = crm.after = None
         await original.runtime.idle()
-        before = await original.store.read(scripts.journal_id)
+        before = await original.store.read(scripts.read_journal_id)
         shutil.copy(sqlite_path(database_url), sqlite_path(copied))
         for log in ("-wal", "-shm"):
             shutil.copy(f"{sqlite_path(database_url)}{log}", f"{sqlite_path(copied)}{log}")
         store = await open_store(copied, clock=clock)
         await store.write(lambda: scripts.part_from_original("0123abcd", ENTRY))
         await store.close()
-        async with world(copied, connector, crm=crm, clock=clock, settings=QUICK, luck=lambda: 1.0) as copy:
-            assert await copy.store.read(scripts.journal_id) == "0123abcd" != before
+        async with world(copied, connector, crm=crm, clock=clock, settings=QUICK, jitter=lambda: 1.0) as copy:
+            assert await copy.store.read(scripts.read_journal_id) == "0123abcd" != before
             yield original, copy
 
 

@@ -14,7 +14,7 @@ from support.requests import MAYA, OMAR, START, body, message, thread
 from support.world import world
 
 if TYPE_CHECKING:
-    from support.world import World
+    from support.world import RuntimeFixture
 
 HOUR, DAY = 3_600_000, 86_400_000
 
@@ -44,7 +44,7 @@ def test_labels_are_compared_and_never_read(one: str, other: str, same: bool | N
     assert is_same_label(other, one) is same
 
 
-async def _log(here: World, *messages: dict[str, Any], day: str, **more: Any) -> Any:
+async def _log(here: RuntimeFixture, *messages: dict[str, Any], day: str, **more: Any) -> Any:
     return await here.send(body(*messages, day=day, date=day, **more))
 
 

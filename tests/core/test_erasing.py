@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from messagelog.commands.erase import until_done
+from messagelog.commands.erase import erase_until_done
 from messagelog.connectors import OutcomeUnknown, Rejected
 from messagelog.core import Times
 from messagelog.core.erasing import Erased, Eraser
 from messagelog.core.operators import Operator, Role, RoleMissing, local_operator
 from messagelog.storage import Sealer, scripts
 from messagelog.storage.schema import metadata
-from messagelog.storage.scrubbing import scrub
+from messagelog.storage.scrubbing import purge_deleted
 from messagelog.storage.urls import sqlite_path
 from storage.journal import everything, run_sql
 from support.crm import Crm, Finding
@@ -25,7 +25,7 @@ from support.world import SECRET, world
 
 if TYPE_CHECKING:
     from messagelog.storage import Store
-    from support.world import World
+    from support.world import RuntimeFixture
 
 BY = local_operator("test")
 BRIEF = Times(answer=0.3, call=5.0, lease=60.0)
@@ -34,11 +34,11 @@ SEALER = Sealer(SECRET)
 MARK = "mark-of-the-erased"
 
 
-def eraser(here: World) -> Eraser:
+def eraser(here: RuntimeFixture) -> Eraser:
     return Eraser(here.store, here.assembly.sealer)
 
 
-async def erase_ada(here: World) -> Erased:
+async def erase_ada(here: RuntimeFixture) -> Erased:
     user = await here.user(ADA)
     return await eraser(here).user(BY, "acme", "memory", user.id)
 
@@ -128,7 +128,7 @@ async def test_the_file_holds_no_byte_of_them(database_url: str) -> None:
         assert any(MARK.encode() in file.read_bytes() for file in files)
         erased = await eraser(here).tenant(BY, "acme")
         assert (erased.users, erased.messages) == (1, 40)
-        assert scrub(database_url)
+        assert purge_deleted(database_url)
         assert not any(MARK.encode() in file.read_bytes() for file in files if file.exists())
         assert b"theirs" in path.read_bytes()
         await here.send(body(message(1001), conversation="theirs"), user=EVE)
@@ -163,7 +163,7 @@ async def test_nothing_names_an_erased_user_and_nothing_is_logged_twice(database
         assert [eraser(here).pseudonym(*whose) in entry for _, entry in recorded] == [True, True]
 
 
-async def erase_again(here: World, id_: str) -> Erased:
+async def erase_again(here: RuntimeFixture, id_: str) -> Erased:
     return await eraser(here).user(BY, "acme", "memory", id_)
 
 
@@ -181,7 +181,7 @@ async def test_a_call_under_way_comes_to_its_end_first(database_url: str) -> Non
             crm.gate.set()
             await sent
 
-        erased = await until_done(lambda: erase_again(here, ada.id), ends)
+        erased = await erase_until_done(lambda: erase_again(here, ada.id), ends)
         assert (erased.users, erased.kept, erased.under_way, len(waits)) == (1, 1, 0, 1)
         assert found_of(database_url, ada.id) == []
         await here.send(body(message(1)), user=BEN)

@@ -6,22 +6,22 @@ import asyncio
 
 import pytest
 
-from messagelog.core.errands import cut_off_within, one_call, sent_for
+from messagelog.core.errands import for_work, has_deadline_within, single_call
 
 
 async def test_only_the_task_of_a_call_is_cut_off_with_it() -> None:
     async def in_another_task() -> bool:
-        return cut_off_within(5.0)
+        return has_deadline_within(5.0)
 
-    with sent_for("c1", live_until=0.0), one_call(5.0):
-        assert cut_off_within(5.0)
-        assert cut_off_within(6.0)
-        assert not cut_off_within(4.9), "a request that has less time looks after itself"
+    with for_work("c1", live_until=0.0), single_call(5.0):
+        assert has_deadline_within(5.0)
+        assert has_deadline_within(6.0)
+        assert not has_deadline_within(4.9), "a request that has less time looks after itself"
         assert not await asyncio.create_task(in_another_task()), "it may outlive the call"
-        with one_call():
-            assert not cut_off_within(5.0)
-        assert cut_off_within(5.0)
-    assert not cut_off_within(5.0)
+        with single_call():
+            assert not has_deadline_within(5.0)
+        assert has_deadline_within(5.0)
+    assert not has_deadline_within(5.0)
 
 
 async def test_what_is_done_after_the_cut_needs_a_clock_of_its_own() -> None:
@@ -29,11 +29,11 @@ async def test_what_is_done_after_the_cut_needs_a_clock_of_its_own() -> None:
     tidying = []
 
     async def call() -> None:
-        with one_call(5.0):
+        with single_call(5.0):
             try:
                 await asyncio.Event().wait()
             finally:
-                tidying.append(cut_off_within(5.0))
+                tidying.append(has_deadline_within(5.0))
 
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(call(), 0.001)

@@ -16,8 +16,8 @@ from messagelog.storage.opening import migrate
 from support.campaign import Clock
 from support.crm import Crm, Finding, Plain, ReadingBack, ReadingKeys, Upserting, lost
 from support.requests import MAYA, OMAR, body, message, thread
-from support.settling import settled
-from support.world import World, world
+from support.settling import run_until_idle
+from support.world import RuntimeFixture, world
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -101,7 +101,7 @@ async def test_a_search_by_text_does_not_take_another_logs_activity(
         await here.send(first)
         await here.send(second)
         here.crm.before = here.crm.after = None
-        await settled(here.runtime, here.store, clock, here.runtime.sweep)
+        await run_until_idle(here.runtime, here.store, clock, here.runtime.sweep)
         assert len(here.crm.activities) == 2
         held = {log.third_party_log_id for log in await here.logs()}
         assert held == here.crm.activities.keys(), "each has its own"
@@ -117,7 +117,7 @@ async def test_a_search_by_text_does_not_take_another_logs_activity(
 @asynccontextmanager
 async def two_servers(
     database_url: str, tmp_path: Path, connector: Callable[[Crm], Plain]
-) -> AsyncIterator[tuple[World, World]]:
+) -> AsyncIterator[tuple[RuntimeFixture, RuntimeFixture]]:
     """A server, and one of the same tenant with a journal of its own, on one CRM."""
     crm, clock = Crm(), Clock()
     crm.now = clock
@@ -127,12 +127,14 @@ async def two_servers(
         world(database_url, connector, crm=crm, clock=clock, settings=QUICK) as first,
         world(staging, connector, crm=crm, clock=clock, settings=QUICK) as second,
     ):
-        assert await first.store.read(scripts.journal_id) != await second.store.read(scripts.journal_id)
+        assert await first.store.read(scripts.read_journal_id) != await second.store.read(
+            scripts.read_journal_id
+        )
         yield first, second
 
 
-async def settle(here: World) -> None:
-    await settled(here.runtime, here.store, here.crm.now, here.runtime.sweep)
+async def settle(here: RuntimeFixture) -> None:
+    await run_until_idle(here.runtime, here.store, here.crm.now, here.runtime.sweep)
 
 
 REQUESTS = {

@@ -21,7 +21,7 @@ from messagelog.core import Times
 from support.crm import Appending, Call, Crm, Finding, Plain, ReadingBack, Upserting, lost
 from support.requests import body, message, thread
 from support.waiting import until
-from support.world import World, world
+from support.world import RuntimeFixture, world
 
 TEN = [message(n, f"text-{n:02}.") for n in range(1, 11)]
 
@@ -355,7 +355,7 @@ async def test_a_lost_create_of_a_shared_thread(database_url: str, connector: ty
         assert here.crm.only.body.count("two") == 1
 
 
-def _each_once(here: World, count: int = 10) -> None:
+def _each_once(here: RuntimeFixture, count: int = 10) -> None:
     text = here.crm.only.body
     assert [text.count(f"text-{n:02}.") for n in range(1, count + 1)] == [1] * count
     places = [text.index(f"text-{n:02}.") for n in range(1, count + 1)]

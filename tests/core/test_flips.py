@@ -10,7 +10,7 @@ import pytest
 from messagelog.connectors import Rejected
 from support.requests import MAYA, OMAR, body, message
 from support.waiting import until
-from support.world import World, world
+from support.world import RuntimeFixture, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ def together(*messages: dict[str, Any], **more: Any) -> dict[str, Any]:
     return body(*messages, correspondents=BOTH, **more)
 
 
-def count(here: World, text: str, contact: str = "c-1") -> int:
+def count(here: RuntimeFixture, text: str, contact: str = "c-1") -> int:
     """How often a text stands in the activities of a contact."""
     return sum(each.body.count(text) for each in here.crm.activities.values() if each.contact_id == contact)
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from support.paced import LimitedCrm, Paced, process
-from support.virtual import VirtualLoop, run_virtually
+from support.paced import RateLimitedConnector, RateLimitedCrm, process
+from support.virtual import VirtualTimeLoop, run_in_virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from messagelog.storage import Store
     from messagelog.storage.port import Lock
-    from messagelog.storage.scripts import Script
+    from messagelog.storage.scripts import Transaction
 
 T = TypeVar("T")
 
@@ -29,15 +29,15 @@ class Stuck:
     asked: str
     written: bool = False
 
-    async def read(self, script: Callable[[], Script[T]]) -> T:
+    async def read(self, transaction: Callable[[], Transaction[T]]) -> T:
         if self.asked == "a read" or self.written:
             await asyncio.sleep(1_000)
-        return await self.store.read(script)
+        return await self.store.read(transaction)
 
-    async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Lock] = ()) -> T:
+    async def write(self, transaction: Callable[[], Transaction[T]], *, locks: Sequence[Lock] = ()) -> T:
         if self.asked == "a write":
             await asyncio.sleep(1_000)
-        value = await self.store.write(script, locks=locks)
+        value = await self.store.write(transaction, locks=locks)
         self.written = True
         return value
 
@@ -48,11 +48,11 @@ class Stuck:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("asked", ["a read", "a write", "a read after a write"])
 def test_a_database_that_does_not_answer_delays_no_answer(database_url: str, asked: str) -> None:
-    async def main(loop: VirtualLoop) -> None:
-        crm = LimitedCrm(loop.time, latency=(15.0, 15.0))
-        async with process(loop, database_url, crm, Paced()) as one:
+    async def main(loop: VirtualTimeLoop) -> None:
+        crm = RateLimitedCrm(loop.time, latency=(15.0, 15.0))
+        async with process(loop, database_url, crm, RateLimitedConnector()) as one:
             await one.sign_in("acme/ada")
-            async with process(loop, database_url, crm, Paced()) as two:
+            async with process(loop, database_url, crm, RateLimitedConnector()) as two:
                 first = asyncio.create_task(one.send("acme/ada", 1, conversation="c"))
                 await asyncio.sleep(
                     1
@@ -67,4 +67,4 @@ def test_a_database_that_does_not_answer_delays_no_answer(database_url: str, ask
                 assert ("not certain" in answer.return_message.message) is not kept
                 assert (await first).successful
 
-    run_virtually(main)
+    run_in_virtual_time(main)

@@ -12,9 +12,9 @@ import pytest
 
 from messagelog.connectors import Rejected, Unavailable
 from messagelog.core import Times
-from messagelog.core.inbox import Inbox, NotThere, Refusal, key_of
+from messagelog.core.inbox import DecisionRefused, Inbox, NotThere, key_of
 from messagelog.core.operators import Operator, Role, RoleMissing, local_operator
-from messagelog.core.retention import Kept, Retention
+from messagelog.core.retention import Retention, RetentionPolicy
 from messagelog.messages import BadRequest, parse_log_request
 from messagelog.storage import LogKey, Sealer, scripts
 from messagelog.storage.rows import InboxFilter
@@ -24,7 +24,7 @@ from support.crm import Appending, Call, Finding, Plain, Upserting, lost
 from support.requests import MAYA, OMAR, body, message, thread
 from support.settling import work_off
 from support.site import SQLITE_ONLY
-from support.world import SECRET, World, world
+from support.world import SECRET, RuntimeFixture, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ FAST = Times(answer=0.2, call=5, lease=60)
 GRACE = local_operator("grace")
 
 
-def inbox(here: World, operator: Operator = GRACE) -> Inbox:
+def inbox(here: RuntimeFixture, operator: Operator = GRACE) -> Inbox:
     return Inbox(here.store, operator, Sealer(SECRET))
 
 
@@ -44,13 +44,13 @@ def refuses(_call: Call) -> ConnectorError:
     return Rejected("HTTP 422", status=422, body='{"message": "text 1 is bad", "token": "acme/ada"}')
 
 
-async def failed(here: World, *numbers: int) -> None:
+async def failed(here: RuntimeFixture, *numbers: int) -> None:
     here.crm.before = refuses
     await here.send(body(*map(message, numbers)))
     here.crm.before = None
 
 
-async def parked(here: World, *numbers: int, done: bool = True) -> None:
+async def parked(here: RuntimeFixture, *numbers: int, done: bool = True) -> None:
     """A log that is parked: its create was done and not answered, or not done."""
     if done:
         here.crm.after = lost
@@ -60,12 +60,12 @@ async def parked(here: World, *numbers: int, done: bool = True) -> None:
     here.crm.before = here.crm.after = None
 
 
-async def work(here: World) -> None:
+async def work(here: RuntimeFixture) -> None:
     """As a running server does: takes up what is due until nothing is."""
     await work_off(here.runtime)
 
 
-def written(here: World, *numbers: int) -> list[int]:
+def written(here: RuntimeFixture, *numbers: int) -> list[int]:
     """How often each message stands in the CRM."""
     bodies = [f"{activity.body}\n" for activity in here.crm.activities.values()]
     return [sum(each.count(f"text {number}\n") for each in bodies) for number in numbers]
@@ -196,7 +196,7 @@ async def test_what_failed_is_tried_again(database_url: str) -> None:
         assert await here.states() == {"1": "logged", "2": "logged"}
         assert written(here, 1, 2) == [1, 1]
         assert (await inbox(here).entries()).entries == []
-        with pytest.raises(Refusal, match="Nothing"):
+        with pytest.raises(DecisionRefused, match="Nothing"):
             await inbox(here).retry(KEY)
 
 
@@ -230,14 +230,14 @@ async def test_a_lost_call_is_not_asked_about_before_its_time(database_url: str)
         assert after.due_at == before.due_at
         assert await here.runtime.sweep() == 0
         for refused in (inbox(here).mark_done(KEY), inbox(here).link(KEY, "c-2", "Omar Reyes")):
-            with pytest.raises(Refusal, match="finding out"):
+            with pytest.raises(DecisionRefused, match="finding out"):
                 await refused
 
 
 async def test_a_parked_log_is_tried_again_when_somebody_says_that_it_is_not_there(database_url: str) -> None:
     async with world(database_url, Plain) as here:
         await parked(here, 1, 2, done=False)
-        with pytest.raises(Refusal, match="if it is not, retry and say so"):
+        with pytest.raises(DecisionRefused, match="if it is not, retry and say so"):
             await inbox(here).retry(KEY)
         assert (await inbox(here).retry(KEY, not_in_crm=True)).planned == 2
         await work(here)
@@ -270,7 +270,7 @@ async def test_what_lost_its_text_cannot_be_retried_and_is_logged_when_it_is_sen
     async with world(database_url, Plain) as here:
         await parked(here, 1, done=False)
         run_sql(database_url, """UPDATE "messageLogs" SET "updatedAt" = "updatedAt" - 86400000""")
-        await Retention(here.store, Kept(text_days=0.5)).forget()
+        await Retention(here.store, RetentionPolicy(text_days=0.5)).purge_batch()
         (entry,) = (await inbox(here).entries()).entries
         assert (entry.state, entry.cause, entry.without_text) == ("parked", "expired", 1)
         outcome = await inbox(here).retry(KEY, not_in_crm=True)
@@ -306,7 +306,7 @@ async def test_what_is_not_in_the_crm_may_go_to_another_contact(database_url: st
         await work(here)
         assert here.crm.only.contact_id == "c-2"
         assert "Omar Reyes" in here.crm.only.subject
-        with pytest.raises(Refusal, match="It is in the CRM already"):
+        with pytest.raises(DecisionRefused, match="It is in the CRM already"):
             await inbox(here).link(KEY, "c-1", "Maya Patel")
 
 
@@ -353,10 +353,10 @@ async def test_a_log_is_linked_to_no_contact_that_the_crm_cannot_have(database_u
 async def test_what_may_be_in_the_crm_stays_with_its_contact(database_url: str) -> None:
     async with world(database_url, Plain) as here:
         await parked(here, 1)
-        with pytest.raises(Refusal, match="Nobody knows"):
+        with pytest.raises(DecisionRefused, match="Nobody knows"):
             await inbox(here).link(KEY, "c-2", "Omar Reyes")
         await inbox(here).mark_done(KEY)
-        with pytest.raises(Refusal, match="A part of it is in the CRM"):
+        with pytest.raises(DecisionRefused, match="A part of it is in the CRM"):
             await inbox(here).link(KEY, "c-2", "Omar Reyes")
 
 
@@ -365,13 +365,13 @@ OF_MAYA = KEY._replace(group_contact_id="c-1")
 OF_OMAR = KEY._replace(group_contact_id="c-2")
 
 
-async def failed_group(here: World, *numbers: int) -> None:
+async def failed_group(here: RuntimeFixture, *numbers: int) -> None:
     here.crm.before = refuses
     await here.send(body(*map(message, numbers), correspondents=BOTH))
     here.crm.before = None
 
 
-async def for_omar(here: World, *numbers: int) -> list[str]:
+async def for_omar(here: RuntimeFixture, *numbers: int) -> list[str]:
     """The client sends a group for its other contact; what was not logged before."""
     made = body(*map(message, numbers), correspondents=BOTH, contact="c-2", name="Omar Reyes")
     return (await here.send(made)).log_ids
@@ -420,7 +420,7 @@ async def test_a_groups_log_is_not_moved_to_a_contact_that_has_one(database_url:
         await for_omar(here, 1)
         await failed_group(here, 1)
         with pytest.raises(
-            Refusal, match=r"The contact Omar Reyes \(c-2\) has a log of this conversation already"
+            DecisionRefused, match=r"The contact Omar Reyes \(c-2\) has a log of this conversation already"
         ):
             await inbox(here).link(OF_MAYA, "c-2", "Omar Reyes")
         assert [row.id for row in (await inbox(here).entry(OF_MAYA)).rows] == ["1-c-1"]
@@ -432,7 +432,7 @@ async def test_a_groups_log_is_not_moved_to_a_contact_that_has_its_messages(data
         other = body(message(1), correspondents=BOTH, contact="c-2", name="Omar Reyes", day="13.7.2026")
         await here.send(other)
         await failed_group(here, 1, 2)
-        with pytest.raises(Refusal, match="or messages of it in another one"):
+        with pytest.raises(DecisionRefused, match="or messages of it in another one"):
             await inbox(here).link(OF_MAYA, "c-2", "Omar Reyes")
         assert [row.id for row in (await inbox(here).entry(OF_MAYA)).rows] == ["1-c-1", "2-c-1"]
 
@@ -450,14 +450,14 @@ async def test_a_group_may_get_another_name_for_its_contact(database_url: str) -
 async def test_what_of_a_group_is_in_the_crm_is_not_moved(database_url: str) -> None:
     async with world(database_url, Plain) as here:
         await here.send(body(message(1), correspondents=BOTH))
-        with pytest.raises(Refusal, match="It is in the CRM already"):
+        with pytest.raises(DecisionRefused, match="It is in the CRM already"):
             await inbox(here).link(OF_MAYA, "c-2", "Omar Reyes")
 
 
 async def test_a_group_is_moved_by_who_can_open_its_texts(database_url: str) -> None:
     async with world(database_url, Plain) as here:
         await failed_group(here, 1)
-        with pytest.raises(Refusal, match="sealed with a secret key that is not given"):
+        with pytest.raises(DecisionRefused, match="sealed with a secret key that is not given"):
             await Inbox(here.store, GRACE, Sealer("another secret " * 3)).link(OF_MAYA, "c-2", "Omar Reyes")
         assert await here.states() == {"1-c-1": "failed"}
         with pytest.raises(TypeError):
@@ -478,8 +478,8 @@ async def test_of_a_move_and_a_request_for_the_same_contact_one_is_first(databas
         key = OF_MAYA
         moving = inbox(here).link(key, "c-2", "Omar Reyes")
         outcomes = await asyncio.gather(moving, for_omar(here, *range(1, 13)), return_exceptions=True)
-        assert all(not isinstance(each, Exception) or isinstance(each, Refusal) for each in outcomes)
-        with suppress(Refusal, NotThere):
+        assert all(not isinstance(each, Exception) or isinstance(each, DecisionRefused) for each in outcomes)
+        with suppress(DecisionRefused, NotThere):
             await inbox(here).retry(OF_OMAR)
         await work(here)
         await for_omar(here, *range(1, 13))
@@ -538,7 +538,7 @@ async def test_a_log_belongs_to_one_activity(database_url: str) -> None:
     async with world(database_url, Appending) as here:
         await here.send(body(message(1)))
         await parked(here, 2)
-        with pytest.raises(Refusal, match="belongs to the activity a-1"):
+        with pytest.raises(DecisionRefused, match="belongs to the activity a-1"):
             await inbox(here).mark_done(KEY, "a-9")
         await inbox(here).mark_done(KEY)
         assert written(here, 1, 2) == [1, 1]
@@ -552,7 +552,7 @@ async def test_a_parked_thread_is_brought_up_to_date_in_its_activity(database_ur
         here.crm.after = None
         (entry,) = (await inbox(here).entries()).entries
         key = key_of(entry)
-        with pytest.raises(Refusal, match="Say which activity"):
+        with pytest.raises(DecisionRefused, match="Say which activity"):
             await inbox(here).mark_done(key)
         assert (await inbox(here).mark_done(key, here.crm.only.id)).planned == 1
         before = here.crm.only.body
@@ -569,6 +569,6 @@ async def test_a_decision_about_what_has_changed_since_is_refused(database_url: 
         here.crm.after = lost
         await work(here)
         assert await here.states() == {"1": "parked"}
-        with pytest.raises(Refusal, match="look again"):
+        with pytest.raises(DecisionRefused, match="look again"):
             await inbox(here).retry(KEY, not_in_crm=True, fence=seen.fence)
         assert written(here, 1) == [1]

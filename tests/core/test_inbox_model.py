@@ -21,14 +21,14 @@ from hypothesis import strategies as st
 
 from messagelog.connectors import OutcomeUnknown, Rejected
 from messagelog.core import Times
-from messagelog.core.inbox import Inbox, NotThere, Refusal, key_of
+from messagelog.core.inbox import DecisionRefused, Inbox, NotThere, key_of
 from messagelog.core.operators import local_operator
 from messagelog.storage.rows import InboxFilter
 from support.campaign import Clock
 from support.crm import Appending, Call, Plain
 from support.requests import MAYA, OMAR, body, message
 from support.settling import work_off
-from support.world import World, world
+from support.world import RuntimeFixture, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,7 +79,7 @@ MOVES = st.lists(SENDS | FAULTS | FAULTS | ACTS | TOGETHER, min_size=4, max_size
 class Story:
     """One example: a conversation of a tenant of its own, and the operator who looks after it."""
 
-    def __init__(self, here: World, platform: str, tenant: str, people: People) -> None:
+    def __init__(self, here: RuntimeFixture, platform: str, tenant: str, people: People) -> None:
         self.here = here
         self.people = people
         self.platform = platform
@@ -111,7 +111,7 @@ class Story:
             case Fault(kind):
                 self.faults.append(kind)
             case Act(kind):
-                with contextlib.suppress(Refusal, NotThere):
+                with contextlib.suppress(DecisionRefused, NotThere):
                     await self._act(kind)
             case Together(moves):
                 await asyncio.gather(*map(self.play, moves))
@@ -175,7 +175,7 @@ class Story:
             clock.now += 3_600_000
             await self._act("work")
             for kind in ("decide", "retry"):
-                with contextlib.suppress(Refusal, NotThere):
+                with contextlib.suppress(DecisionRefused, NotThere):
                     await self._act(kind)
             await self._act("work")
         assert await self._entry() is None

@@ -9,12 +9,12 @@ import pytest
 from messagelog.connectors import Contact, MessageLog, Unavailable
 from messagelog.connectors.log import JournalView
 from messagelog.core.backoff import Retry
-from messagelog.core.calls import Prepared
+from messagelog.core.calls import PreparedCall
 from messagelog.core.faults import ServerFault
-from messagelog.core.job import Course, Job
-from messagelog.core.settle import Finding, Settled
+from messagelog.core.job import StepContext, StepProgress
+from messagelog.core.settle import Outcome, Reconciliation
 from messagelog.messages import Conversation
-from messagelog.storage.rows import LogState, RowChange, RowState, Terms
+from messagelog.storage.rows import LeasePolicy, LogState, RowChange, RowState
 from support.crm import Crm, Plain
 from support.journal import ACTIVITY, ADA, BEN, abilities, log_row, message_row, message_rows
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from messagelog.storage.rows import LogRow, MessageRow
 
 
-def job(*able: str, log: LogRow | None = None, rows: Sequence[MessageRow] = (), **values: Any) -> Job:
+def job(*able: str, log: LogRow | None = None, rows: Sequence[MessageRow] = (), **values: Any) -> StepContext:
     made: dict[str, Any] = {
         "connector": Plain(Crm()),
-        "able": abilities(*able),
+        "capabilities": abilities(*able),
         "log": log or log_row(),
         "rows": rows or [message_row()],
-        "terms": Terms("here", 60_000, 7_000, 100, "0123abcd"),
+        "policy": LeasePolicy("here", 60_000, 7_000, 100, "0123abcd"),
         "may_recreate": True,
-        "luck": 0.5,
-        "course": Course(),
+        "jitter": 0.5,
+        "progress": StepProgress(),
         "retry": Retry,
     }
-    return Job(**(made | values))
+    return StepContext(**(made | values))
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,10 @@ def test_who_the_crm_is_called_for(values: dict[str, Any], call_user: str | None
 
 
 def test_a_colleague_asks_and_repeats_for_themselves() -> None:
-    asked = job(colleague=BEN).asked_by(BEN)
+    asked = job(colleague=BEN).with_asker(BEN)
     assert (asked.caller_id, asked.colleague, asked.log.call_user) == (BEN, None, ADA)
-    assert asked.made_by_asker().log.call_user == BEN
-    assert job().made_by_asker().log.call_user == ADA
+    assert asked.with_asker_as_caller().log.call_user == BEN
+    assert job().with_asker_as_caller().log.call_user == ADA
 
 
 UNKNOWN, CALLING = RowState.UNKNOWN, RowState.CALLING
@@ -103,7 +103,7 @@ def test_what_is_known_to_be_done_is_in_its_activity(
     assert job(log=log_row(earlier=earlier), rows=made).done_in == done_in
 
 
-def prepared(rows: Sequence[MessageRow]) -> Prepared:
+def prepared(rows: Sequence[MessageRow]) -> PreparedCall:
     """A call that brings these rows to a conversation, in an activity that can be written over."""
     unused: Any = None
     log = MessageLog(
@@ -115,12 +115,12 @@ def prepared(rows: Sequence[MessageRow]) -> Prepared:
         additional_submission={},
         idempotency_key="key",
         existing=None,
-        pins=unused,
-        people=unused,
+        text_settings=unused,
+        participants=unused,
         key=b"",
         journal=JournalView(),
     )
-    return Prepared(unused, log, tuple(rows), {row.id: b"hash" for row in rows}, JournalView(), len(rows))
+    return PreparedCall(unused, log, tuple(rows), {row.id: b"hash" for row in rows}, JournalView(), len(rows))
 
 
 @pytest.mark.parametrize(
@@ -137,50 +137,53 @@ def prepared(rows: Sequence[MessageRow]) -> Prepared:
 def test_a_create_after_a_refused_one_with_its_key_may_be_answered_with_that_ones_activity(
     able: tuple[str, ...], call: str, refusals: int, state: RowState, version: int
 ) -> None:
-    made = job(*able, log=log_row(call, refusals=refusals, call_version=4))
-    settled = made.succeeded(prepared(made.rows), ACTIVITY)
-    (change,) = settled.changes
+    made = job(*able, log=log_row(call, rejection_count=refusals, call_version=4))
+    outcome = made.on_success(prepared(made.rows), ACTIVITY)
+    (change,) = outcome.changes
     assert (change.state, change.third_party_log_id) == (state, ACTIVITY)
     assert (change.entry_hash, change.erase) == (
         (b"hash", True) if state is RowState.LOGGED else (None, False)
     )
-    assert (settled.log.third_party_log_id, settled.log.version) == (ACTIVITY, version)
+    assert (outcome.log.third_party_log_id, outcome.log.version) == (ACTIVITY, version)
 
 
 @pytest.mark.parametrize(("shared", "version"), [(True, 7), (False, 0)])
 def test_what_was_read_in_the_activity_is_logged_there(*, shared: bool, version: int) -> None:
     made = job(log=log_row("update", shared=shared), rows=[message_row(version=7)])
-    settled = made.is_there(prepared(made.rows), {"1": b"read"})
-    (change,) = settled.changes
+    outcome = made.on_found(prepared(made.rows), {"1": b"read"})
+    (change,) = outcome.changes
     assert (change.state, change.third_party_log_id, change.entry_hash) == (
         RowState.LOGGED,
         ACTIVITY,
         b"read",
     )
-    assert settled.log.version == version
+    assert outcome.log.version == version
 
 
 def test_an_outcome_names_the_error_that_it_comes_from() -> None:
     error, fault = Unavailable(), ServerFault()
-    done = Settled(log_row(), (RowChange("1", RowState.LOGGED, None, ACTIVITY),))
-    assert job().troubled(error).error is error
-    assert job().undecided(error).error is error
-    assert job().kept(ACTIVITY, fault).error is fault
-    assert job().salvaged(done, fault).error is fault
+    done = Outcome(log_row(), (RowChange("1", RowState.LOGGED, None, ACTIVITY),))
+    assert job().on_error(error).error is error
+    assert job().on_reconcile_error(error).error is error
+    assert job().on_fault_after_success(ACTIVITY, fault).error is fault
+    assert job().on_save_failure(done, fault).error is fault
 
 
 def test_an_outcome_goes_by_how_failures_are_taken_at_the_moment() -> None:
     away = job(retry=lambda: Retry(probe_ms=30_000))
-    assert (away.troubled(Unavailable()).wait_ms, away.troubled(Unavailable()).log.tries) == (30_000, 0)
-    assert away.undecided(Unavailable()).wait_ms == 30_000
+    assert (away.on_error(Unavailable()).wait_ms, away.on_error(Unavailable()).log.attempt_count) == (
+        30_000,
+        0,
+    )
+    assert away.on_reconcile_error(Unavailable()).wait_ms == 30_000
     lost = log_row(reason="no_answer: the answer was lost")
-    assert away.about(lost).recovered(Finding.NOT_THERE).log.tries == 0
-    assert job(log=lost).recovered(Finding.NOT_THERE).log.tries == 1
-    assert job(log=lost).recovered(Finding.NOBODY_KNOWS).log.state is LogState.PARKED
+    assert away.with_log(lost).on_reconciled(Reconciliation.NOT_THERE).log.attempt_count == 0
+    assert job(log=lost).on_reconciled(Reconciliation.NOT_THERE).log.attempt_count == 1
+    assert job(log=lost).on_reconciled(Reconciliation.NOBODY_KNOWS).log.state is LogState.PARKED
 
 
 def test_what_was_noted_before_the_call_is_salvaged_with_it() -> None:
     noted = log_row(call_before="1", blocks=b"")
-    made = job(course=Course(noted=noted))
-    done = Settled(log_row(), (RowChange("1", RowState.LOGGED, None, ACTIVITY),))
-    assert made.salvaged(done, ServerFault()).log.call_before == "1"
+    made = job(progress=StepProgress(noted=noted))
+    done = Outcome(log_row(), (RowChange("1", RowState.LOGGED, None, ACTIVITY),))
+    assert made.on_save_failure(done, ServerFault()).log.call_before == "1"

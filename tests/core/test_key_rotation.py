@@ -10,7 +10,7 @@ import pytest
 
 from messagelog.core import Times
 from messagelog.storage import KeysDamaged, KeysLocked, Sealer, open_store, with_stored_keys
-from messagelog.storage.rotating import counted, rotate
+from messagelog.storage.rotating import count_by_key, rotate
 from storage.journal import Clock, everything, run_sql
 from support.crm import Crm, Finding, lost
 from support.requests import body, message
@@ -41,7 +41,7 @@ async def stores(url: str, count: int = 1) -> AsyncIterator[list[Store]]:
 async def rotated(url: str, secret: str, *old: str) -> None:
     async with stores(url) as (store,):
         await rotate(store, Sealer(secret, old))
-        counts = await counted(store)
+        counts = await count_by_key(store)
     assert {key_id for of_table in counts.values() for key_id in of_table} <= {Sealer(secret).key_id}
 
 

@@ -15,7 +15,7 @@ from messagelog.core import Times
 from messagelog.storage import scripts
 from support.crm import Finding, lost
 from support.requests import MAYA, OMAR, body, message, thread
-from support.world import World, world
+from support.world import RuntimeFixture, world
 
 if TYPE_CHECKING:
     from messagelog.storage import LogKey
@@ -38,7 +38,7 @@ def group(log: str, *messages: tuple[str, str], contact: str = "c-1") -> dict[st
     return made
 
 
-def texts(here: World) -> dict[str, list[str]]:
+def texts(here: RuntimeFixture) -> dict[str, list[str]]:
     """The texts that stand in the CRM, by contact; each as often as it is there."""
     found: dict[str, list[str]] = {}
     for activity in here.crm.activities.values():
@@ -46,7 +46,7 @@ def texts(here: World) -> dict[str, list[str]]:
     return {contact: sorted(said) for contact, said in found.items()}
 
 
-async def keys(here: World) -> Counter[tuple[str, str]]:
+async def keys(here: RuntimeFixture) -> Counter[tuple[str, str]]:
     return Counter((log.key.kind, log.key.conversation_log_id) for log in await here.logs())
 
 

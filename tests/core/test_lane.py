@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import pytest
 
 from messagelog.connectors import Connector, Left, RateLimit
-from messagelog.connectors.errors import Paced
+from messagelog.connectors.errors import Throttled
 from messagelog.core import errands
-from messagelog.core.pacer import Pacer
-from support.virtual import VirtualLoop, run_virtually
+from messagelog.core.pacer import LimiterRegistry
+from support.virtual import VirtualTimeLoop, run_in_virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from messagelog.core.lane import Lane
-    from messagelog.storage.scripts import Script
+    from messagelog.core.lane import RateLimiter
+    from messagelog.storage.scripts import Transaction
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 class RowStore:
     """Runs the one script of a pace. It is `away` for so many writes, and takes `seconds` for one."""
 
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: VirtualTimeLoop) -> None:
         self._loop = loop
         self.away = 0
         self.seconds = 0.0
@@ -34,13 +34,13 @@ class RowStore:
         self.circuit = "closed"
         self.woken = 0
 
-    async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Any] = ()) -> T:
+    async def write(self, transaction: Callable[[], Transaction[T]], *, locks: Sequence[Any] = ()) -> T:
         del locks
         await asyncio.sleep(self.seconds)
         if self.away:
             self.away -= 1
             raise ConnectionError
-        running = script()
+        running = transaction()
         next(running)
         try:
             saved: Any = running.send([[(self.text, self._loop.clock())]])
@@ -53,7 +53,7 @@ class RowStore:
             return value
         raise AssertionError
 
-    async def read(self, script: Callable[[], Script[T]]) -> T:
+    async def read(self, transaction: Callable[[], Transaction[T]]) -> T:
         raise NotImplementedError
 
     async def close(self) -> None:
@@ -78,19 +78,19 @@ class Free(Slow):
     rate_limits = ()
 
 
-def lane_of(loop: VirtualLoop, connector: Slow | None = None) -> tuple[Lane, RowStore, Slow]:
+def lane_of(loop: VirtualTimeLoop, connector: Slow | None = None) -> tuple[RateLimiter, RowStore, Slow]:
     store, connector = RowStore(loop), connector or Slow()
-    pacer = Pacer(store, chance=lambda: 0.5)
+    pacer = LimiterRegistry(store, jitter=lambda: 0.5)
     return pacer.gate(connector, "acme"), store, connector
 
 
 @pytest.mark.parametrize("trouble", ["the database is away", "the database is slow"])
 def test_a_call_that_has_written_outlasts_a_database_that_does_not_answer(trouble: str) -> None:
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         lane, store, _ = lane_of(loop)
-        with errands.sent_for("c1", live_until=math.inf), errands.one_call():
+        with errands.for_work("c1", live_until=math.inf), errands.single_call():
             first = await lane.permit(writes=True)
-            first.answered(200, {})
+            first.report_answer(200, {})
             await asyncio.sleep(1)
             store.away, store.seconds = (3, 0.0) if trouble == "the database is away" else (0, 6.0)
             asking = asyncio.create_task(lane.permit(writes=True))
@@ -98,52 +98,52 @@ def test_a_call_that_has_written_outlasts_a_database_that_does_not_answer(troubl
             store.seconds = 0.0
             second = await asking
         assert (first.goes_on, second.goes_on) == (False, True)
-        second.answered(200, {})
+        second.report_answer(200, {})
         await asyncio.sleep(60)
         assert "taken" not in store.text, "no permit is left behind"
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
 def test_a_call_that_has_not_written_is_held_back_by_a_database_that_does_not_answer() -> None:
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         lane, store, _ = lane_of(loop)
         store.away = 1
-        with errands.sent_for("c1", live_until=math.inf), errands.one_call(), pytest.raises(Paced):
+        with errands.for_work("c1", live_until=math.inf), errands.single_call(), pytest.raises(Throttled):
             await lane.permit(writes=True)
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
 @pytest.mark.parametrize("asked_for", [math.nan, -math.inf, -5.0, 0.0, math.inf, 1e300])
 def test_whatever_a_connector_takes_for_a_wait_is_one(asked_for: float) -> None:
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         lane, store, _ = lane_of(loop)
         lane.refused(asked_for)
         await asyncio.sleep(3_700)
-        (await lane.permit(writes=False)).answered(200, {})
+        (await lane.permit(writes=False)).report_answer(200, {})
         await asyncio.sleep(1)
         assert store.circuit == "closed"
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
 @pytest.mark.parametrize("left", [Left(3, math.nan), Left(3, math.inf)])
 def test_a_connectors_mistake_in_reading_headers_loses_no_answer(left: Left) -> None:
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         lane, store, connector = lane_of(loop)
         permit = await lane.permit(writes=True)
         connector.left = left
-        permit.answered(200, {})
+        permit.report_answer(200, {})
         await asyncio.sleep(60)
         assert "taken" not in store.text
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
-async def send(lane: Lane, work: object, status: int) -> None:
-    with errands.sent_for(work, live_until=math.inf), errands.one_call():
-        (await lane.permit(writes=True)).answered(status, {})
+async def send(lane: RateLimiter, work: object, status: int) -> None:
+    with errands.for_work(work, live_until=math.inf), errands.single_call():
+        (await lane.permit(writes=True)).report_answer(status, {})
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_circuit_opens_when_a_crm_fails_steadily_and_not_for_one_conversation(
 ) -> None:
     """A gateway that says that nothing is behind it says nothing of what a conversation holds."""
 
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         lane, store, _ = lane_of(loop)
         for status, work in zip(statuses, works, strict=True):
             await send(lane, work, status)
@@ -170,38 +170,38 @@ def test_a_circuit_opens_when_a_crm_fails_steadily_and_not_for_one_conversation(
         assert store.circuit == circuit
         assert store.woken == (circuit == "open")
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
 @pytest.mark.parametrize("answer", ["a request of before", "a sign-in"])
 def test_whatever_is_answered_closes_a_circuit_and_wakes_what_waits(answer: str) -> None:
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         lane, store, _ = lane_of(loop, Free())
-        with errands.sent_for("slow", live_until=math.inf), errands.one_call():
+        with errands.for_work("slow", live_until=math.inf), errands.single_call():
             slow = await lane.permit(writes=False)
         for number in range(5):
             await send(lane, number, 500)
         await asyncio.sleep(1)
         assert (store.circuit, store.woken) == ("open", 1)
         if answer == "a sign-in":
-            lane.sent(1)
+            lane.count_requests(1)
         else:
-            slow.answered(200, {})
+            slow.report_answer(200, {})
         await asyncio.sleep(1)
         assert (store.circuit, store.woken) == ("closed", 2)
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
 @pytest.mark.parametrize(("last", "circuit"), [((200, 500), "closed"), ((500,), "open")])
 def test_an_answer_that_tells_what_is_left_counts_as_any_other(last: tuple[int, ...], circuit: str) -> None:
-    async def main(loop: VirtualLoop) -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
         lane, store, connector = lane_of(loop)
         connector.left = Left(30, 60.0, 30)
         for number, status in enumerate([500, 500, 500, 500, *last]):
-            with errands.sent_for(number, live_until=math.inf), errands.one_call():
-                (await lane.permit(writes=True)).answered(status, {})
+            with errands.for_work(number, live_until=math.inf), errands.single_call():
+                (await lane.permit(writes=True)).report_answer(status, {})
         await asyncio.sleep(1)
         assert store.circuit == circuit
 
-    run_virtually(main)
+    run_in_virtual_time(main)

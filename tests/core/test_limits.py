@@ -12,7 +12,7 @@ from messagelog.compose import LogFormat
 from messagelog.connectors import BodyFull, ConnectorError, Measure, OutcomeUnknown
 from support.crm import Appending, Batches, Call, Crm, Html, Plain, ReadingBack
 from support.requests import body, message, thread
-from support.world import World, world
+from support.world import RuntimeFixture, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,12 +32,12 @@ class AppendingHtml(Appending):
     log_format = LogFormat.HTML
 
 
-def texts(here: World) -> Counter[str]:
+def texts(here: RuntimeFixture) -> Counter[str]:
     """How often each text stands anywhere in the CRM."""
     return Counter(re.findall(r"text-\d+", "\n".join(each.body for each in here.crm.activities.values())))
 
 
-def titles(here: World) -> list[bool]:
+def titles(here: RuntimeFixture) -> list[bool]:
     """Whether each activity's subject says that it goes on, in the order of their making."""
     return ["(continued)" in each.subject for each in here.crm.activities.values()]
 

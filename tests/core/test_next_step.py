@@ -42,13 +42,13 @@ def log(**values: Any) -> LogRow:
         (RUNS, NEW, "create", 1),
         (RUNS, OPEN, "update", 3),
         # after a refusal they go one by one
-        (BATCHES, NEW | {"refusals": 1}, "create", 1),
-        (BATCHES, OPEN | {"refusals": 2}, "update", 1),
-        (RUNS, OPEN | {"refusals": 1}, "update", 1),
+        (BATCHES, NEW | {"rejection_count": 1}, "create", 1),
+        (BATCHES, OPEN | {"rejection_count": 2}, "update", 1),
+        (RUNS, OPEN | {"rejection_count": 1}, "update", 1),
         # after any trouble only where each has a call of its own
-        (BATCHES, NEW | {"tries": 1}, "create", 3),
-        (BATCHES, OPEN | {"tries": 1}, "update", 3),
-        (RUNS, OPEN | {"tries": 1}, "update", 1),
+        (BATCHES, NEW | {"attempt_count": 1}, "create", 3),
+        (BATCHES, OPEN | {"attempt_count": 1}, "update", 3),
+        (RUNS, OPEN | {"attempt_count": 1}, "update", 1),
         # a shared thread has one snapshot at a time
         (BATCHES, NEW | {"shared": True}, "create", 1),
         (BATCHES, OPEN | {"shared": True}, "update", 1),
@@ -169,7 +169,7 @@ rows_drawn = st.lists(
 )
 logs_drawn = st.builds(
     lambda activity, shared, tries, refusals: log(
-        third_party_log_id=activity, shared=shared, tries=tries, refusals=refusals
+        third_party_log_id=activity, shared=shared, attempt_count=tries, rejection_count=refusals
     ),
     st.sampled_from([None, ACTIVITY]),
     st.booleans(),
@@ -195,10 +195,10 @@ def test_a_step_is_the_oldest_that_wait_of_one_user(
         assert (step.call, len(step.rows)) == ("change", 1)
         return
     assert (step.call == "create") is (row.third_party_log_id is None)
-    if row.shared or row.refusals or not (takes_batches or in_runs):
+    if row.shared or row.rejection_count or not (takes_batches or in_runs):
         assert len(step.rows) == 1
     if len(step.rows) > 1 and not takes_batches:
-        assert (step.call, row.tries) == ("update", 0)
+        assert (step.call, row.attempt_count) == ("update", 0)
     if len(step.rows) > 1 and row.third_party_log_id is not None:
         assert row.third_party_log_id not in {each.third_party_log_id for each in step.rows}
 

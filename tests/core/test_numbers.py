@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from messagelog.core.numbers import (
     alike,
     country_of,
+    format_variants,
     international,
     is_country,
-    plain_number,
-    spellings,
+    normalize_number,
 )
 
 US = "+14155550142"
@@ -40,7 +40,7 @@ US = "+14155550142"
 def test_a_format_is_filled_with_the_digits_behind_the_country_code(
     number: str, formats: list[str], expected: list[str]
 ) -> None:
-    assert spellings(number, formats) == expected
+    assert format_variants(number, formats) == expected
 
 
 @pytest.mark.parametrize(
@@ -57,16 +57,16 @@ def test_a_format_is_filled_with_the_digits_behind_the_country_code(
     ],
 )
 def test_a_plain_number_has_digits_and_perhaps_a_plus(number: str, plain: str) -> None:
-    assert plain_number(number) == plain
+    assert normalize_number(number) == plain
 
 
 @given(st.text(), st.lists(st.text(alphabet="*() -.0123456789+")))
 def test_no_number_and_no_format_is_too_odd(number: str, formats: list[str]) -> None:
-    found = spellings(number, formats)
+    found = format_variants(number, formats)
     assert found[0] == number
     assert len(set(found)) == len(found)
     assert not any("*" in spelling for spelling in found[1:])
-    assert plain_number(plain_number(number)) == plain_number(number)
+    assert normalize_number(normalize_number(number)) == normalize_number(number)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_number_without_its_country_code_is_one_of_the_country(
 @given(st.text(max_size=20), st.sampled_from(["", "US", "DE"]))
 def test_whatever_a_number_is_it_is_told_by_its_digits_or_its_country(number: str, country: str) -> None:
     told = international(number, country)
-    assert told == plain_number(number) or (told.startswith("+") and told[1:].isdigit())
+    assert told == normalize_number(number) or (told.startswith("+") and told[1:].isdigit())
 
 
 def test_numbers_that_are_one_of_others() -> None:

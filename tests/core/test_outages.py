@@ -13,14 +13,14 @@ from messagelog.connectors import Unavailable
 from messagelog.core import Times
 from messagelog.core.outages import write_over_outage
 from messagelog.storage import StoreUnavailable
-from messagelog.storage.causes import Cause
+from messagelog.storage.causes import DatabaseFault
 from support.crm import Crm, Plain
 from support.forwarder import forwarding
-from support.paced import LimitedCrm, Paced, process
+from support.paced import RateLimitedConnector, RateLimitedCrm, process
 from support.postgres import port_of, with_port
 from support.requests import body, message
 from support.site import SQLITE_ONLY
-from support.virtual import VirtualLoop, run_virtually
+from support.virtual import VirtualTimeLoop, run_in_virtual_time
 from support.waiting import until
 from support.world import world
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
     from messagelog.storage import Store
     from messagelog.storage.port import Lock
-    from messagelog.storage.scripts import Script
+    from messagelog.storage.scripts import Transaction
 
 T = TypeVar("T")
 
 POSTGRES_ONLY = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 LONG_LEASE = Times(answer=1.0, call=20.0, lease=600.0)
-AWAY = Cause("08006", "the connection is lost")
+AWAY = DatabaseFault("08006", "the connection is lost")
 
 
 @dataclass
@@ -47,15 +47,15 @@ class Failing:
     committed: bool = False
     tried: int = field(default=0)
 
-    async def read(self, script: Callable[[], Script[T]]) -> T:
-        return await self.store.read(script)
+    async def read(self, transaction: Callable[[], Transaction[T]]) -> T:
+        return await self.store.read(transaction)
 
-    async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Lock] = ()) -> T:
+    async def write(self, transaction: Callable[[], Transaction[T]], *, locks: Sequence[Lock] = ()) -> T:
         self.tried += 1
         if self.tried > self.times:
-            return await self.store.write(script, locks=locks)
+            return await self.store.write(transaction, locks=locks)
         if self.committed:
-            await self.store.write(script, locks=locks)
+            await self.store.write(transaction, locks=locks)
         raise StoreUnavailable(AWAY)
 
     async def close(self) -> None:
@@ -96,7 +96,7 @@ async def test_an_outcome_is_written_once_whether_its_commit_was_made_or_not(
     database_url: str, committed: bool, error: Unavailable | None
 ) -> None:
     crm = Crm(before=lambda _call: error)
-    async with world(database_url, Plain, crm=crm, settings=LONG_LEASE, luck=lambda: 1.0) as here:
+    async with world(database_url, Plain, crm=crm, settings=LONG_LEASE, jitter=lambda: 1.0) as here:
         await here.user()
         failing = Failing(here.store, times=2, committed=committed)
         here.runtime._worker._store = failing
@@ -141,15 +141,15 @@ class Stuck:
     stuck: bool = True
     fails: bool = False
 
-    async def read(self, script: Callable[[], Script[T]]) -> T:
+    async def read(self, transaction: Callable[[], Transaction[T]]) -> T:
         if self.fails:
             raise StoreUnavailable(AWAY)
         if self.stuck:
             await asyncio.sleep(100_000)
-        return await self.store.read(script)
+        return await self.store.read(transaction)
 
-    async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Lock] = ()) -> T:
-        return await self.store.write(script, locks=locks)
+    async def write(self, transaction: Callable[[], Transaction[T]], *, locks: Sequence[Lock] = ()) -> T:
+        return await self.store.write(transaction, locks=locks)
 
     async def close(self) -> None:
         await self.store.close()
@@ -157,8 +157,8 @@ class Stuck:
 
 @SQLITE_ONLY
 def test_a_sweep_that_hangs_is_ended_and_begins_again(database_url: str) -> None:
-    async def main(loop: VirtualLoop) -> None:
-        async with process(loop, database_url, LimitedCrm(loop.time), Paced()) as here:
+    async def main(loop: VirtualTimeLoop) -> None:
+        async with process(loop, database_url, RateLimitedCrm(loop.time), RateLimitedConnector()) as here:
             runtime = here.runtime
             await asyncio.sleep(3)
             assert runtime.seconds_since_sweep <= runtime.times.longest_between_sweeps
@@ -173,13 +173,13 @@ def test_a_sweep_that_hangs_is_ended_and_begins_again(database_url: str) -> None
             told = [(line["event"], line["error"]) for line in lines if line["event"] == "sweep_failed"]
             assert told == [("sweep_failed", "TimeoutError")], "it is told of once"
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
 @SQLITE_ONLY
 def test_an_outage_is_told_of_by_the_sweep_once(database_url: str) -> None:
-    async def main(loop: VirtualLoop) -> None:
-        async with process(loop, database_url, LimitedCrm(loop.time), Paced()) as here:
+    async def main(loop: VirtualTimeLoop) -> None:
+        async with process(loop, database_url, RateLimitedCrm(loop.time), RateLimitedConnector()) as here:
             runtime = here.runtime
             await asyncio.sleep(3)
             stuck = Stuck(runtime.store, stuck=False)
@@ -193,7 +193,7 @@ def test_an_outage_is_told_of_by_the_sweep_once(database_url: str) -> None:
             told = [line["cause"] for line in lines if line["event"] == "sweep_failed"]
             assert told == [str(AWAY)] * 2
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
 # ------------------------------------------------------------------------------------------ the drain

@@ -30,31 +30,31 @@ from messagelog.connectors import (
     Unavailable,
     errors,
 )
-from messagelog.connectors.errors import Paced, SignInRenewed
+from messagelog.connectors.errors import SignInRenewed, Throttled
 from messagelog.core import settle
 from messagelog.core.backoff import COUNTED, STEPS, Retry
 from messagelog.core.errors import ConnectorBroke, NoLogId, NotPrepared
 from messagelog.core.faults import Interrupted, ServerFault
 from messagelog.core.settle import (
-    Abilities,
-    Finding,
-    Settled,
-    Trouble,
-    changed,
-    dropped,
+    Capabilities,
+    FailureReason,
+    Outcome,
+    Reconciliation,
+    and_then,
     earlier_activities,
+    failure_reason_of,
     first_reason,
-    followed,
-    found_in_part,
-    given_up,
-    kept,
-    recovered,
-    salvaged,
-    succeeded,
-    trouble_of,
-    troubled,
-    unconfirmed,
-    undecided,
+    on_change_written,
+    on_error,
+    on_fault_after_success,
+    on_nothing_to_change,
+    on_reconcile_error,
+    on_reconciled,
+    on_save_failure,
+    on_success,
+    on_too_many_interruptions,
+    to_unconfirmed,
+    with_missing,
 )
 from messagelog.storage.rows import LogRow, LogState, RowChange, RowState
 from support.journal import ACTIVITY, ADA, BEN, SETTLE_MS, abilities, log_row, message_row, message_rows
@@ -74,9 +74,9 @@ ERRORS: Final[dict[str, Callable[[], ConnectorError]]] = {
     "Unavailable": Unavailable,
     "RateLimited": RateLimited,
     "RateLimited(7)": lambda: RateLimited(retry_after=7),
-    "Paced(3)": lambda: Paced(retry_after=3),
-    "Paced(3,down)": lambda: Paced(retry_after=3, down=True),
-    "Paced(0)": lambda: Paced(retry_after=0),
+    "Paced(3)": lambda: Throttled(retry_after=3),
+    "Paced(3,down)": lambda: Throttled(retry_after=3, down=True),
+    "Paced(0)": lambda: Throttled(retry_after=0),
     "AuthExpired": AuthExpired,
     "AuthExpired[401]": lambda: AuthExpired(status=401),
     "SignInRenewed": SignInRenewed,
@@ -111,16 +111,16 @@ def cells(table: str) -> list[dict[str, str]]:
     return [dict(zip(heads, row, strict=True)) for row in rows]
 
 
-def told(before: LogRow, settled: Settled) -> str:
+def told(before: LogRow, outcome: Outcome) -> str:
     """An outcome, as it is written in the tables. All rows share it."""
-    (state,) = {change.state for change in settled.changes}
-    (reason,) = {change.reason for change in settled.changes}
+    (state,) = {change.state for change in outcome.changes}
+    (reason,) = {change.reason for change in outcome.changes}
     words = [
         state,
-        trouble_of(reason) or "-",
-        "now" if settled.wait_ms is None else str(settled.wait_ms),
+        failure_reason_of(reason) or "-",
+        "now" if outcome.wait_ms is None else str(outcome.wait_ms),
     ]
-    behind, after = settled.waiting, settled.log
+    behind, after = outcome.waiting, outcome.log
     alone = before.call == "change"
     assert (after.state is LogState.PARKED) is (state is RowState.PARKED and not alone)
     if alone and state is not RowState.WAITING:
@@ -135,8 +135,8 @@ def told(before: LogRow, settled: Settled) -> str:
         assert (behind.user_id, behind.state, state) == (before.call_user, RowState.FAILED, RowState.FAILED)
         words.append("+behind")
     flags = {
-        "+out": settled.signed_out,
-        "+gone": settled.anew,
+        "+out": outcome.signed_out,
+        "+gone": outcome.anew,
         "+continued": after.earlier != before.earlier,
     }
     return " ".join([*words, *(flag for flag, holds in flags.items() if holds)])
@@ -245,16 +245,18 @@ NOTHING_WRITTEN: Final = """
 def end(
     call: str,
     error: ConnectorError,
-    able: Abilities,
+    capabilities: Capabilities,
     rows: Sequence[MessageRow] = (),
     retry: Retry = COUNTED,
     *,
     may_recreate: bool = True,
     **counts: Any,
-) -> tuple[LogRow, Settled]:
+) -> tuple[LogRow, Outcome]:
     log = log_row(call, **counts)
     given_rows = rows or [message_row()]
-    return log, troubled(log, given_rows, error, able, may_recreate=may_recreate, luck=LUCK, retry=retry)
+    return log, on_error(
+        log, given_rows, error, capabilities, may_recreate=may_recreate, jitter=LUCK, retry=retry
+    )
 
 
 @pytest.mark.parametrize(
@@ -267,8 +269,8 @@ def end(
     ],
 )
 def test_a_call_that_may_have_written_ends(call: str, error: str, can: str, expected: str) -> None:
-    log, settled = end(call, error_of(error), abilities(*CAN[call][can]))
-    assert told(log, settled) == expected
+    log, outcome = end(call, error_of(error), abilities(*CAN[call][can]))
+    assert told(log, outcome) == expected
 
 
 @pytest.mark.parametrize(
@@ -281,8 +283,8 @@ def test_a_call_that_may_have_written_ends(call: str, error: str, can: str, expe
     ],
 )
 def test_a_call_that_has_written_nothing_ends(call: str, error: str, can: str, expected: str) -> None:
-    log, settled = end(call, error_of(error, wrote=False), abilities(*CAN[call][can]))
-    assert told(log, settled) == expected
+    log, outcome = end(call, error_of(error, wrote=False), abilities(*CAN[call][can]))
+    assert told(log, outcome) == expected
 
 
 @pytest.mark.parametrize(
@@ -298,8 +300,8 @@ def test_a_call_that_has_written_nothing_ends(call: str, error: str, can: str, e
 def test_all_other_errors_say_by_themselves_what_was_written(
     call: str, error: str, can: str, expected: str
 ) -> None:
-    log, settled = end(call, error_of(error, wrote=False), abilities(*CAN[call][can]))
-    assert told(log, settled) == expected
+    log, outcome = end(call, error_of(error, wrote=False), abilities(*CAN[call][can]))
+    assert told(log, outcome) == expected
 
 
 def test_every_error_is_in_each_table() -> None:
@@ -321,21 +323,21 @@ def test_a_change_is_given_up_when_a_mistake_has_kept_it_back_thrice(error: str)
     log, row = log_row("change", refusals=2), message_row()
     states = []
     for _ in range(3):
-        settled = troubled(
-            log, [row], error_of(error, wrote=False), abilities(), may_recreate=True, luck=LUCK
+        outcome = on_error(
+            log, [row], error_of(error, wrote=False), abilities(), may_recreate=True, jitter=LUCK
         )
-        (change,) = settled.changes
-        log, row = replace(settled.log, call="change", call_user=ADA), replace(row, reason=change.reason)
+        (change,) = outcome.changes
+        log, row = replace(outcome.log, call="change", call_user=ADA), replace(row, reason=change.reason)
         states.append(change.state)
     assert states == [RowState.PLANNED, RowState.PLANNED, RowState.FAILED]
-    assert log.refusals == 2
+    assert log.rejection_count == 2
 
 
 def test_a_mistake_behind_an_outage_does_not_end_a_change() -> None:
     log, row = log_row("change", tries=9), message_row(reason="unavailable: as it was")
     error = error_of("NotPrepared", wrote=False)
-    settled = troubled(log, [row], error, abilities(), may_recreate=True, luck=LUCK)
-    assert [change.state for change in settled.changes] == [RowState.PLANNED]
+    outcome = on_error(log, [row], error, abilities(), may_recreate=True, jitter=LUCK)
+    assert [change.state for change in outcome.changes] == [RowState.PLANNED]
 
 
 @pytest.mark.parametrize(
@@ -354,11 +356,11 @@ def test_a_mistake_behind_an_outage_does_not_end_a_change() -> None:
 def test_a_missing_activity_is_gone_or_hidden(
     *, error: str, user: str, means_gone: bool, may_recreate: bool, expected: str
 ) -> None:
-    able = abilities("not_found_means_gone") if means_gone else abilities()
-    log, settled = end("update", error_of(error), able, may_recreate=may_recreate, call_user=user)
-    assert told(log, settled) == expected
-    if settled.anew:
-        assert (settled.log.third_party_log_id, settled.log.created_by, settled.log.generation) == (
+    capabilities = abilities("not_found_means_gone") if means_gone else abilities()
+    log, outcome = end("update", error_of(error), capabilities, may_recreate=may_recreate, call_user=user)
+    assert told(log, outcome) == expected
+    if outcome.anew:
+        assert (outcome.log.third_party_log_id, outcome.log.created_by, outcome.log.generation) == (
             None,
             None,
             2,
@@ -378,10 +380,10 @@ def test_a_missing_activity_is_gone_or_hidden(
 def test_an_update_whose_text_was_counted_is_asked_about(
     *, can: tuple[str, ...], counted: bool, shared: bool, expected: str
 ) -> None:
-    log, settled = end(
+    log, outcome = end(
         "update", AuthExpired(), abilities(*can), shared=shared, call_before="1" if counted else None
     )
-    assert told(log, settled) == expected
+    assert told(log, outcome) == expected
 
 
 COUNTS: Final = """
@@ -417,16 +419,16 @@ COUNTS: Final = """
 
 @pytest.mark.parametrize("row", [pytest.param(row, id="-".join(row.values())) for row in cells(COUNTS)])
 def test_the_counts_of_a_create_that_has_written_nothing(row: dict[str, str]) -> None:
-    log, settled = end(
+    log, outcome = end(
         "create",
         error_of(row["error"], wrote=False),
         abilities("finds"),
         message_rows(int(row["rows"])),
-        tries=int(row["tries"]),
-        refusals=int(row["refusals"]),
+        attempt_count=int(row["tries"]),
+        rejection_count=int(row["refusals"]),
     )
-    assert told(log, settled) == row["expected"]
-    assert (settled.log.tries, settled.log.refusals) == (
+    assert told(log, outcome) == row["expected"]
+    assert (outcome.log.attempt_count, outcome.log.rejection_count) == (
         int(row["tries after"]),
         int(row["refusals after"]),
     )
@@ -451,10 +453,10 @@ def test_the_counts_of_a_create_that_has_written_nothing(row: dict[str, str]) ->
 def test_when_a_create_of_unknown_outcome_is_asked_about(
     error: str, tries: int, probe_ms: int | None, wait_ms: int
 ) -> None:
-    _, settled = end(
-        "create", error_of(error), abilities("finds"), retry=Retry(probe_ms=probe_ms), tries=tries
+    _, outcome = end(
+        "create", error_of(error), abilities("finds"), retry=Retry(probe_ms=probe_ms), attempt_count=tries
     )
-    assert settled.wait_ms == wait_ms
+    assert outcome.wait_ms == wait_ms
 
 
 @pytest.mark.parametrize(
@@ -469,8 +471,8 @@ def test_when_a_create_of_unknown_outcome_is_asked_about(
     ],
 )
 def test_how_a_failure_is_taken_at_the_moment(error: str, retry: Retry, tries: int, wait_ms: int) -> None:
-    _, settled = end("create", error_of(error, wrote=False), abilities(), retry=retry, tries=2)
-    assert (settled.log.tries, settled.wait_ms) == (tries, wait_ms)
+    _, outcome = end("create", error_of(error, wrote=False), abilities(), retry=retry, attempt_count=2)
+    assert (outcome.log.attempt_count, outcome.wait_ms) == (tries, wait_ms)
 
 
 # -------------------------------------------------------------------- what was found out about a call
@@ -534,18 +536,24 @@ RECOVERED_CHANGE: Final = """
 def test_what_was_found_out_about_a_call(row: dict[str, str], call: str) -> None:
     """The same for each call of a message; a create is found by a search that does not lag."""
     reason = f"{row['reason']}: as it was"
-    log = log_row(call, reason=reason, asks=4, tries=int(row["tries"]), refusals=int(row["refusals"]))
-    able = abilities("finds", "upserts", "reads_back", "amends", settle_ms=0)
-    settled = recovered(log, [message_row()], Finding[row["finding"]], able)
-    assert told(log, settled) == row["expected"]
-    assert settled.changes[0].reason == reason
-    assert (settled.log.tries, settled.log.refusals) == (
+    log = log_row(
+        call,
+        reason=reason,
+        probe_count=4,
+        attempt_count=int(row["tries"]),
+        rejection_count=int(row["refusals"]),
+    )
+    capabilities = abilities("finds", "upserts", "reads_back", "amends", settle_ms=0)
+    outcome = on_reconciled(log, [message_row()], Reconciliation[row["finding"]], capabilities)
+    assert told(log, outcome) == row["expected"]
+    assert outcome.changes[0].reason == reason
+    assert (outcome.log.attempt_count, outcome.log.rejection_count) == (
         int(row["tries after"]),
         int(row["refusals after"]),
     )
-    if settled.changes[0].state is RowState.PLANNED:
-        assert settled.log.call is None
-        assert settled.log.asks == 0, "the next call's questions are its own"
+    if outcome.changes[0].state is RowState.PLANNED:
+        assert outcome.log.call is None
+        assert outcome.log.probe_count == 0, "the next call's questions are its own"
 
 
 @pytest.mark.parametrize(
@@ -561,16 +569,18 @@ def test_what_was_found_out_about_a_call(row: dict[str, str], call: str) -> None
 def test_a_search_that_lags_is_asked_once_more_about_a_refused_create(
     call: str, can: str, settle_ms: int, asks: int, expected: str
 ) -> None:
-    log = log_row(call, reason="rejected: HTTP 403", asks=asks)
-    settled = recovered(log, [message_row()], Finding.NOT_THERE, abilities(can, settle_ms=settle_ms))
-    assert told(log, settled) == expected
+    log = log_row(call, reason="rejected: HTTP 403", probe_count=asks)
+    outcome = on_reconciled(
+        log, [message_row()], Reconciliation.NOT_THERE, abilities(can, settle_ms=settle_ms)
+    )
+    assert told(log, outcome) == expected
 
 
 @pytest.mark.parametrize("retry", [Retry(early=True), Retry(probe_ms=30_000)])
 def test_a_failure_that_does_not_count_is_no_try_once_it_is_found_out_about(retry: Retry) -> None:
-    log = log_row(tries=3, reason="no_answer: the answer was lost")
-    settled = recovered(log, [message_row()], Finding.NOT_THERE, abilities("finds"), retry)
-    assert settled.log.tries == 3
+    log = log_row(attempt_count=3, reason="no_answer: the answer was lost")
+    outcome = on_reconciled(log, [message_row()], Reconciliation.NOT_THERE, abilities("finds"), retry)
+    assert outcome.log.attempt_count == 3
 
 
 # --------------------------------------------------------------------------- a question that failed
@@ -609,11 +619,13 @@ ASKED_ABOUT: Final = {"lost answer": "no_answer: the answer was lost", "refusal"
 @pytest.mark.parametrize("row", [pytest.param(row, id=row["error"]) for row in cells(ASKED)])
 def test_the_first_question_about_a_call_failed(row: dict[str, str], about: str, call: str) -> None:
     log = log_row(call, reason=ASKED_ABOUT[about])
-    settled = undecided(log, [message_row()], error_of(row["error"]), abilities("finds"), luck=LUCK)
-    assert told(log, settled) == row[about]
-    open_ = settled.changes[0].state is RowState.UNKNOWN
-    assert settled.log.asks == (int(row["asks after"]) if open_ else 0)
-    assert settled.log.reason == ASKED_ABOUT[about] or not open_, "what the call ended with stays"
+    outcome = on_reconcile_error(
+        log, [message_row()], error_of(row["error"]), abilities("finds"), jitter=LUCK
+    )
+    assert told(log, outcome) == row[about]
+    open_ = outcome.changes[0].state is RowState.UNKNOWN
+    assert outcome.log.probe_count == (int(row["asks after"]) if open_ else 0)
+    assert outcome.log.reason == ASKED_ABOUT[about] or not open_, "what the call ended with stays"
 
 
 def test_every_error_can_end_a_question() -> None:
@@ -647,10 +659,10 @@ LIMITS: Final = """
     [pytest.param(row, id=f"{row['error']}-{row['asks']}-{row['before']}") for row in cells(LIMITS)],
 )
 def test_how_often_it_is_asked(row: dict[str, str], about: str) -> None:
-    log = log_row(reason=ASKED_ABOUT[about], asks=int(row["asks"]))
+    log = log_row(reason=ASKED_ABOUT[about], probe_count=int(row["asks"]))
     rows = [message_row(reason=f"{row['before']}: as it was")]
-    settled = undecided(log, rows, error_of(row["error"]), abilities("finds"), luck=LUCK)
-    assert told(log, settled) == row[about]
+    outcome = on_reconcile_error(log, rows, error_of(row["error"]), abilities("finds"), jitter=LUCK)
+    assert told(log, outcome) == row[about]
 
 
 @pytest.mark.parametrize("about", ["no_answer", "fault", "rejected"])
@@ -660,24 +672,24 @@ def test_faults_are_counted_in_a_row_whatever_the_call_ended_with(about: str) ->
 
     def ask(error: ConnectorError) -> RowState:
         nonlocal log, rows
-        settled = undecided(log, rows, error, abilities("finds"), luck=LUCK)
-        log = settled.log
-        rows = [replace(rows[0], state=change.state, reason=change.reason) for change in settled.changes]
+        outcome = on_reconcile_error(log, rows, error, abilities("finds"), jitter=LUCK)
+        log = outcome.log
+        rows = [replace(rows[0], state=change.state, reason=change.reason) for change in outcome.changes]
         return rows[0].state
 
     passing = [Unavailable(), OutcomeUnknown(), ServerFault(), Unavailable(), ServerFault(), ServerFault()]
     assert [ask(error) for error in passing] == [RowState.UNKNOWN] * len(passing)
-    assert ask(Paced(retry_after=3)) is RowState.UNKNOWN, "it was not asked"
+    assert ask(Throttled(retry_after=3)) is RowState.UNKNOWN, "it was not asked"
     assert ask(ServerFault()) in {RowState.PARKED, RowState.FAILED}
 
 
 def test_a_call_that_is_done_is_parked_when_it_could_not_be_settled_thrice_in_a_row() -> None:
-    log = log_row(reason=ASKED_ABOUT["lost answer"], asks=5)
+    log = log_row(reason=ASKED_ABOUT["lost answer"], probe_count=5)
     rows = [message_row(state=RowState.UNKNOWN, reason=log.reason)]
     states = []
     for _ in range(3):
-        settled = kept(log, rows, ACTIVITY, ServerFault(), luck=LUCK)
-        log, (change,) = settled.log, settled.changes
+        outcome = on_fault_after_success(log, rows, ACTIVITY, ServerFault(), jitter=LUCK)
+        log, (change,) = outcome.log, outcome.changes
         rows = [
             replace(
                 rows[0],
@@ -694,83 +706,86 @@ def test_a_call_that_is_done_is_parked_when_it_could_not_be_settled_thrice_in_a_
 
 
 def test_what_was_brought_is_logged_in_its_activity_and_its_text_erased() -> None:
-    log = log_row(reason="unavailable: x", tries=5, asks=2, refusals=2, version=3)
-    settled = succeeded(log, message_rows(2), "a-9", {"1": b"h"}, 4, 120)
-    assert settled.changes == (
+    log = log_row(reason="unavailable: x", attempt_count=5, probe_count=2, rejection_count=2, version=3)
+    outcome = on_success(log, message_rows(2), "a-9", {"1": b"h"}, 4, 120)
+    assert outcome.changes == (
         RowChange("1", RowState.LOGGED, None, "a-9", b"h", erase=True),
         RowChange("2", RowState.LOGGED, None, "a-9", None, erase=True),
     )
-    after = settled.log
+    after = outcome.log
     assert (after.third_party_log_id, after.created_by, after.version, after.body_size) == (
         "a-9",
         ADA,
         4,
         120,
     )
-    assert (after.reason, after.tries, after.asks, after.refusals) == (None, 0, 0, 0)
-    assert (settled.waiting, settled.wait_ms, settled.error) == (None, None, None)
+    assert (after.reason, after.attempt_count, after.probe_count, after.rejection_count) == (None, 0, 0, 0)
+    assert (outcome.waiting, outcome.wait_ms, outcome.error) == (None, None, None)
 
 
 def test_a_change_in_place_gives_its_message_the_hash_of_its_new_entry() -> None:
-    log, row = log_row("change", reason="x: y", tries=5, asks=2, refusals=2), message_row(id="7\x1f2")
+    log, row = (
+        log_row("change", reason="x: y", attempt_count=5, probe_count=2, rejection_count=2),
+        message_row(id="7\x1f2"),
+    )
     given: dict[str, Any] = {"entry_hash": b"new", "line_hash": None, "body_size": 120}
-    settled = changed(log, row, "a-0", **given)
-    assert settled.entry == ("7", b"new")
-    assert settled.changes == (RowChange("7\x1f2", RowState.LOGGED, None, "a-0", None, erase=True),)
-    after = settled.log
+    outcome = on_change_written(log, row, "a-0", **given)
+    assert outcome.entry == ("7", b"new")
+    assert outcome.changes == (RowChange("7\x1f2", RowState.LOGGED, None, "a-0", None, erase=True),)
+    after = outcome.log
     assert (after.third_party_log_id, after.body_size) == (ACTIVITY, 120), "its activity may be another one"
-    assert (after.reason, after.tries, after.asks, after.refusals) == (None, 0, 0, 2)
+    assert (after.reason, after.attempt_count, after.probe_count, after.rejection_count) == (None, 0, 0, 2)
 
 
 def test_a_status_line_keeps_its_hash_with_the_change() -> None:
     log, row = log_row("change"), message_row(id="7\x1f2")
-    settled = changed(log, row, ACTIVITY, entry_hash=None, line_hash=b"line", body_size=0)
-    assert settled.entry is None
-    assert settled.changes == (RowChange("7\x1f2", RowState.LOGGED, None, ACTIVITY, b"line", erase=True),)
+    outcome = on_change_written(log, row, ACTIVITY, entry_hash=None, line_hash=b"line", body_size=0)
+    assert outcome.entry is None
+    assert outcome.changes == (RowChange("7\x1f2", RowState.LOGGED, None, ACTIVITY, b"line", erase=True),)
 
 
 def test_a_change_that_has_no_place_is_done_in_no_activity() -> None:
-    settled = dropped(log_row("change"), [message_row(id="7\x1f2")])
-    assert settled.changes == (RowChange("7\x1f2", RowState.LOGGED, erase=True),)
-    assert settled.entry is None
+    outcome = on_nothing_to_change(log_row("change"), [message_row(id="7\x1f2")])
+    assert outcome.changes == (RowChange("7\x1f2", RowState.LOGGED, erase=True),)
+    assert outcome.entry is None
 
 
 def test_an_older_snapshot_does_not_set_the_version_back() -> None:
-    assert succeeded(log_row(version=9), [message_row()], "a-9", {}, 4).log.version == 9
+    assert on_success(log_row(version=9), [message_row()], "a-9", {}, 4).log.version == 9
 
 
 def test_an_update_keeps_who_made_the_activity() -> None:
     log = log_row("update", call_user=BEN)
-    assert succeeded(log, [message_row()], ACTIVITY, {}, 0).log.created_by == ADA
+    assert on_success(log, [message_row()], ACTIVITY, {}, 0).log.created_by == ADA
 
 
 def test_a_thread_that_fills_its_activity_goes_on_in_another() -> None:
     log = log_row(shared=True, version=3)
-    settled = succeeded(log, [message_row()], "a-9", {}, 7, 50, has_more=True)
-    assert settled.changes == (RowChange("1", RowState.PLANNED, None, "a-9"),)
-    assert earlier_activities(settled.log) == ["a-9"]
-    assert (settled.log.third_party_log_id, settled.log.generation, settled.log.version) == (None, 2, 3)
+    outcome = on_success(log, [message_row()], "a-9", {}, 7, 50, has_more=True)
+    assert outcome.changes == (RowChange("1", RowState.PLANNED, None, "a-9"),)
+    assert earlier_activities(outcome.log) == ["a-9"]
+    assert (outcome.log.third_party_log_id, outcome.log.generation, outcome.log.version) == (None, 2, 3)
 
 
 def test_full_activities_are_kept_in_their_order() -> None:
     log = log_row("update", earlier='["a-0"]', body_size=9_000)
-    _, settled = log, troubled(log, [message_row()], BodyFull(), abilities(), may_recreate=True, luck=LUCK)
-    assert earlier_activities(settled.log) == ["a-0", ACTIVITY]
-    assert (settled.log.third_party_log_id, settled.log.body_size, settled.log.call) == (None, 0, None)
+    _, outcome = log, on_error(log, [message_row()], BodyFull(), abilities(), may_recreate=True, jitter=LUCK)
+    assert earlier_activities(outcome.log) == ["a-0", ACTIVITY]
+    assert (outcome.log.third_party_log_id, outcome.log.body_size, outcome.log.call) == (None, 0, None)
 
 
 def test_what_an_earlier_create_may_have_made_is_given_what_this_one_brought() -> None:
     log = log_row(version=3)
-    settled = unconfirmed(succeeded(log, message_rows(2), "a-9", {"1": b"h"}, 8), log)
-    assert settled.changes == tuple(RowChange(id_, RowState.PLANNED, None, "a-9") for id_ in "12")
-    assert (settled.log.third_party_log_id, settled.log.version) == ("a-9", 3)
+    outcome = to_unconfirmed(on_success(log, message_rows(2), "a-9", {"1": b"h"}, 8), log)
+    assert outcome.changes == tuple(RowChange(id_, RowState.PLANNED, None, "a-9") for id_ in "12")
+    assert (outcome.log.third_party_log_id, outcome.log.version) == ("a-9", 3)
 
 
 def test_of_two_calls_of_a_step_the_second_goes_on_from_the_first() -> None:
     log = log_row("update")
-    first = succeeded(log, message_rows(1), ACTIVITY, {}, 0)
-    second = succeeded(first.log, [message_row(2)], ACTIVITY, {}, 0)
-    both = followed(first, second)
+    first = on_success(log, message_rows(1), ACTIVITY, {}, 0)
+    second = on_success(first.log, [message_row(2)], ACTIVITY, {}, 0)
+    both = and_then(first, second)
     assert both.log == second.log
     assert [(change.id, change.state) for change in both.changes] == [
         ("1", RowState.LOGGED),
@@ -780,9 +795,9 @@ def test_of_two_calls_of_a_step_the_second_goes_on_from_the_first() -> None:
 
 def test_what_the_first_brought_into_an_activity_that_is_gone_is_planned_again() -> None:
     log = log_row("update")
-    first = succeeded(log, message_rows(1), ACTIVITY, {}, 0)
-    second = troubled(first.log, [message_row(2)], NotFound(), abilities(), may_recreate=True, luck=LUCK)
-    both = followed(first, second)
+    first = on_success(log, message_rows(1), ACTIVITY, {}, 0)
+    second = on_error(first.log, [message_row(2)], NotFound(), abilities(), may_recreate=True, jitter=LUCK)
+    both = and_then(first, second)
     assert both.anew
     assert both.changes == (RowChange("1", RowState.PLANNED), RowChange("2", RowState.PLANNED))
 
@@ -790,30 +805,32 @@ def test_what_the_first_brought_into_an_activity_that_is_gone_is_planned_again()
 @pytest.mark.parametrize("error", ["Unavailable", "OutcomeUnknown", "Rejected", "AuthExpired"])
 def test_what_the_first_brought_stays_logged_whatever_the_second_meets(error: str) -> None:
     log = log_row("update")
-    first = succeeded(log, message_rows(1), ACTIVITY, {}, 0)
-    second = troubled(first.log, [message_row(2)], error_of(error), abilities(), may_recreate=True, luck=LUCK)
-    both = followed(first, second)
+    first = on_success(log, message_rows(1), ACTIVITY, {}, 0)
+    second = on_error(
+        first.log, [message_row(2)], error_of(error), abilities(), may_recreate=True, jitter=LUCK
+    )
+    both = and_then(first, second)
     assert both.changes[0] == first.changes[0]
     assert both.changes[1:] == second.changes
 
 
 def test_what_is_not_there_of_a_step_is_planned_again() -> None:
     rows = message_rows(3)
-    there = succeeded(log_row("update"), rows[:1], ACTIVITY, {}, 0)
-    settled = found_in_part(there, rows[1:])
-    assert [change.state for change in settled.changes] == [RowState.LOGGED] + [RowState.PLANNED] * 2
-    assert {trouble_of(change.reason) for change in settled.changes[1:]} == {Trouble.NO_ANSWER}
-    assert settled.wait_ms is None
+    there = on_success(log_row("update"), rows[:1], ACTIVITY, {}, 0)
+    outcome = with_missing(there, rows[1:])
+    assert [change.state for change in outcome.changes] == [RowState.LOGGED] + [RowState.PLANNED] * 2
+    assert {failure_reason_of(change.reason) for change in outcome.changes[1:]} == {FailureReason.NO_ANSWER}
+    assert outcome.wait_ms is None
 
 
 @pytest.mark.parametrize("call", list(CAN))
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("reason", [None, "interrupted: again"])
 def test_a_call_that_is_given_up_is_parked(call: str, reason: str | None, *, shared: bool) -> None:
-    log = log_row(call, reason=reason, tries=LAST + 1, shared=shared)
-    settled = given_up(log, message_rows(2))
+    log = log_row(call, reason=reason, attempt_count=LAST + 1, shared=shared)
+    outcome = on_too_many_interruptions(log, message_rows(2))
     word = "interrupted" if reason else "no_answer"
-    assert told(log, settled) == f"parked {word} now"
+    assert told(log, outcome) == f"parked {word} now"
 
 
 @pytest.mark.parametrize(
@@ -830,13 +847,15 @@ def test_a_call_that_is_given_up_is_parked(call: str, reason: str | None, *, sha
 def test_a_call_that_is_done_and_could_not_be_settled_keeps_its_activity(
     call: str, fault: type[ServerFault], asks: int, expected: str
 ) -> None:
-    log = log_row(call, asks=asks)
+    log = log_row(call, probe_count=asks)
     before: dict[str, Any] = {"reason": "fault: as it was", "third_party_log_id": ACTIVITY} if asks else {}
-    settled = kept(log, message_rows(2, state=RowState.UNKNOWN, **before), ACTIVITY, fault(), luck=LUCK)
-    assert told(log, settled) == expected
-    assert {change.third_party_log_id for change in settled.changes} == {ACTIVITY}
-    if settled.log.state is LogState.PARKED:
-        assert (settled.log.third_party_log_id, settled.log.created_by) == (ACTIVITY, ADA)
+    outcome = on_fault_after_success(
+        log, message_rows(2, state=RowState.UNKNOWN, **before), ACTIVITY, fault(), jitter=LUCK
+    )
+    assert told(log, outcome) == expected
+    assert {change.third_party_log_id for change in outcome.changes} == {ACTIVITY}
+    if outcome.log.state is LogState.PARKED:
+        assert (outcome.log.third_party_log_id, outcome.log.created_by) == (ACTIVITY, ADA)
 
 
 SALVAGED: Final = """
@@ -857,17 +876,17 @@ def test_what_is_left_of_an_outcome_that_was_not_written(row: dict[str, str], ca
     state, _, where = row["outcome"].partition(",")
     id_ = ACTIVITY if where or state == "logged" else None
     log, rows = log_row(call), message_rows(2)
-    outcome = Settled(log, tuple(RowChange(each.id, RowState(state), None, id_) for each in rows))
-    settled = salvaged(log, rows, outcome, ServerFault(), abilities("finds"), LUCK)
-    assert told(log, settled) == row["expected"]
-    assert {change.third_party_log_id or "" for change in settled.changes} == {row["activity"]}
-    assert isinstance(settled.error, ServerFault)
-    assert settled.log.tries == 1
+    outcome = Outcome(log, tuple(RowChange(each.id, RowState(state), None, id_) for each in rows))
+    outcome = on_save_failure(log, rows, outcome, ServerFault(), abilities("finds"), LUCK)
+    assert told(log, outcome) == row["expected"]
+    assert {change.third_party_log_id or "" for change in outcome.changes} == {row["activity"]}
+    assert isinstance(outcome.error, ServerFault)
+    assert outcome.log.attempt_count == 1
 
 
 def test_of_a_run_that_was_not_written_each_row_keeps_what_is_known_of_it() -> None:
     log, rows = log_row("update"), message_rows(4)
-    outcome = Settled(
+    outcome = Outcome(
         log,
         (
             RowChange("1", RowState.LOGGED, None, ACTIVITY),
@@ -875,8 +894,8 @@ def test_of_a_run_that_was_not_written_each_row_keeps_what_is_known_of_it() -> N
             RowChange("3", RowState.PLANNED),
         ),
     )
-    settled = salvaged(log, rows, outcome, ServerFault(), abilities("reads_back"), LUCK)
-    assert {change.id: (change.state, change.third_party_log_id) for change in settled.changes} == {
+    outcome = on_save_failure(log, rows, outcome, ServerFault(), abilities("reads_back"), LUCK)
+    assert {change.id: (change.state, change.third_party_log_id) for change in outcome.changes} == {
         "1": (RowState.UNKNOWN, ACTIVITY),
         "2": (RowState.UNKNOWN, None),
         "3": (RowState.PLANNED, None),
@@ -889,14 +908,14 @@ def test_of_a_run_that_was_not_written_each_row_keeps_what_is_known_of_it() -> N
     [
         (None, None),
         ("", None),
-        ("fault: x", Trouble.FAULT),
-        ("fault", Trouble.FAULT),
+        ("fault: x", FailureReason.FAULT),
+        ("fault", FailureReason.FAULT),
         ("faults: x", None),
-        ("behind: one before it is parked (fault: x)", Trouble.BEHIND),
+        ("behind: one before it is parked (fault: x)", FailureReason.BEHIND),
     ],
 )
-def test_the_word_of_a_reason(reason: str | None, expected: Trouble | None) -> None:
-    assert trouble_of(reason) is expected
+def test_the_word_of_a_reason(reason: str | None, expected: FailureReason | None) -> None:
+    assert failure_reason_of(reason) is expected
 
 
 @pytest.mark.parametrize(
@@ -917,62 +936,65 @@ MAY_BE_DONE: Final = (OutcomeUnknown, ServerFault)
 """The types of errors that leave open whether a write was done, whatever the connector can do."""
 
 
-def check(before: LogRow, rows: Sequence[MessageRow], settled: Settled) -> None:
+def check(before: LogRow, rows: Sequence[MessageRow], outcome: Outcome) -> None:
     """What the journal relies on, whatever a call came to."""
-    changes, after = settled.changes, settled.log
+    changes, after = outcome.changes, outcome.log
     states = {change.state for change in changes}
     assert sorted(change.id for change in changes) == sorted(row.id for row in rows), "each in one change"
     alone = before.call == "change"
     assert alone or all(change.third_party_log_id for change in changes if change.state is RowState.LOGGED)
     assert (after.state is LogState.PARKED) is (RowState.PARKED in states and not alone)
     if alone:  # whatever becomes of it, the messages of its log go on, as they would have
-        assert settled.waiting is None or settled.waiting.state is RowState.WAITING
-        assert (after.refusals, after.third_party_log_id) == (before.refusals, before.third_party_log_id)
+        assert outcome.waiting is None or outcome.waiting.state is RowState.WAITING
+        assert (after.rejection_count, after.third_party_log_id) == (
+            before.rejection_count,
+            before.third_party_log_id,
+        )
     if after.state is LogState.PARKED:
         assert states == {RowState.PARKED}
-        assert settled.waiting is not None
-        assert settled.waiting.user_id is None
-    assert settled.wait_ms is None or settled.wait_ms >= 0
+        assert outcome.waiting is not None
+        assert outcome.waiting.user_id is None
+    assert outcome.wait_ms is None or outcome.wait_ms >= 0
     if RowState.UNKNOWN in states:
-        assert settled.wait_ms is not None, "else its call would be forgotten"
+        assert outcome.wait_ms is not None, "else its call would be forgotten"
         assert (after.call, after.call_user) == (before.call, before.call_user), "it is asked about later"
-    elif settled.wait_ms is not None:
+    elif outcome.wait_ms is not None:
         assert states == {RowState.PLANNED}
         assert after.call is None, "nothing is left to be asked about"
-    assert after.refusals < 3
+    assert after.rejection_count < 3
     assert after.fence == before.fence
     for reason in [after.reason, *(change.reason for change in changes)]:
-        assert reason is None or (trouble_of(reason) is not None and BODY not in reason)
-    if settled.waiting is not None:
-        assert BODY not in settled.waiting.reason
+        assert reason is None or (failure_reason_of(reason) is not None and BODY not in reason)
+    if outcome.waiting is not None:
+        assert BODY not in outcome.waiting.reason
 
 
 def check_end(
     log: LogRow,
     rows: Sequence[MessageRow],
     error: ConnectorError,
-    able: Abilities,
+    capabilities: Capabilities,
     retry: Retry = COUNTED,
     *,
     may_recreate: bool = True,
 ) -> None:
     error.body, error.detail = BODY, "HTTP 599"
-    settled = troubled(log, rows, error, able, may_recreate=may_recreate, luck=LUCK, retry=retry)
-    check(log, rows, settled)
-    states = {change.state for change in settled.changes}
+    outcome = on_error(log, rows, error, capabilities, may_recreate=may_recreate, jitter=LUCK, retry=retry)
+    check(log, rows, outcome)
+    states = {change.state for change in outcome.changes}
     assert RowState.LOGGED not in states or log.call == "change"
     if isinstance(error, MAY_BE_DONE) and error.wrote:
         assert states <= OPEN_STATES, "a call that may have been done is not planned"
-    if RowState.PLANNED in states and settled.wait_ms is not None:
-        assert settled.log.tries <= LAST
-    if settled.anew:
+    if RowState.PLANNED in states and outcome.wait_ms is not None:
+        assert outcome.log.attempt_count <= LAST
+    if outcome.anew:
         assert may_recreate
         assert log.call == "update"
     texts = {error.meaning} | {f"{error.meaning} (HTTP 599)"}
-    for change in settled.changes:
+    for change in outcome.changes:
         assert change.reason is None or change.reason.partition(": ")[2] in texts
-    if settled.waiting is not None and RowState.WAITING not in states:
-        assert first_reason(settled.waiting.reason) == settled.changes[0].reason
+    if outcome.waiting is not None and RowState.WAITING not in states:
+        assert first_reason(outcome.waiting.reason) == outcome.changes[0].reason
 
 
 def test_every_end_of_every_call_keeps_the_journal_whole() -> None:
@@ -981,9 +1003,9 @@ def test_every_end_of_every_call_keeps_the_journal_whole() -> None:
         for chosen in product((False, True), repeat=4)
     ]
     for call, count, tries, refusals in product(CAN, (1, 2), (0, LAST), (0, 2)):
-        log, rows = log_row(call, tries=tries, refusals=refusals), message_rows(count)
-        for name, wrote, able in product(ERRORS, (True, False), ables):
-            check_end(log, rows, error_of(name, wrote=wrote), able)
+        log, rows = log_row(call, attempt_count=tries, rejection_count=refusals), message_rows(count)
+        for name, wrote, capabilities in product(ERRORS, (True, False), ables):
+            check_end(log, rows, error_of(name, wrote=wrote), capabilities)
 
 
 ables_drawn = st.builds(
@@ -995,15 +1017,15 @@ errors_drawn = st.builds(
     lambda name, wrote: error_of(name, wrote=wrote), st.sampled_from(list(ERRORS)), st.booleans()
 )
 retries_drawn = st.builds(Retry, early=st.booleans(), probe_ms=st.sampled_from([None, 1_000, 60_000]))
-reasons_drawn = st.sampled_from([None, *(f"{word}: HTTP 599" for word in Trouble)])
+reasons_drawn = st.sampled_from([None, *(f"{word}: HTTP 599" for word in FailureReason)])
 logs_drawn = st.builds(
     lambda call, shared, user, tries, asks, refusals, counted, reason: log_row(
         call,
         shared=shared,
         call_user=user,
-        tries=tries,
-        asks=asks,
-        refusals=refusals,
+        attempt_count=tries,
+        probe_count=asks,
+        rejection_count=refusals,
         call_before=counted,
         reason=reason,
     ),
@@ -1026,27 +1048,30 @@ def test_every_end_of_a_call_keeps_the_journal_whole(  # noqa: PLR0917 - the who
     log: LogRow,
     rows: list[MessageRow],
     error: ConnectorError,
-    able: Abilities,
+    capabilities: Capabilities,
     retry: Retry,
     may_recreate: bool,
 ) -> None:
-    check_end(log, rows, error, able, retry, may_recreate=may_recreate)
+    check_end(log, rows, error, capabilities, retry, may_recreate=may_recreate)
 
 
 @settings(max_examples=300)
-@given(logs_drawn, rows_drawn, st.sampled_from(Finding), ables_drawn, retries_drawn)
+@given(logs_drawn, rows_drawn, st.sampled_from(Reconciliation), ables_drawn, retries_drawn)
 def test_what_is_found_out_keeps_the_journal_whole(
-    log: LogRow, rows: list[MessageRow], finding: Finding, able: Abilities, retry: Retry
+    log: LogRow, rows: list[MessageRow], finding: Reconciliation, capabilities: Capabilities, retry: Retry
 ) -> None:
-    settled = recovered(log, rows, finding, able, retry)
-    check(log, rows, settled)
-    states = {change.state for change in settled.changes}
-    if finding is Finding.NOBODY_KNOWS:
+    outcome = on_reconciled(log, rows, finding, capabilities, retry)
+    check(log, rows, outcome)
+    states = {change.state for change in outcome.changes}
+    if finding is Reconciliation.NOBODY_KNOWS:
         assert states == {RowState.PARKED}
     if RowState.FAILED in states:
-        assert finding is Finding.NOT_THERE, "what may have been done does not fail"
+        assert finding is Reconciliation.NOT_THERE, "what may have been done does not fail"
     if RowState.PLANNED in states:
-        assert settled.log.tries <= LAST or trouble_of(log.reason) in {Trouble.MISTAKE, Trouble.FAULT}
+        assert outcome.log.attempt_count <= LAST or failure_reason_of(log.reason) in {
+            FailureReason.MISTAKE,
+            FailureReason.FAULT,
+        }
 
 
 @settings(max_examples=300)
@@ -1055,28 +1080,28 @@ def test_a_question_that_failed_decides_nothing_but_after_a_refusal(  # noqa: PL
     log: LogRow,
     rows: list[MessageRow],
     error: ConnectorError,
-    able: Abilities,
+    capabilities: Capabilities,
     retry: Retry,
-    luck: float,
+    jitter: float,
 ) -> None:
     error.body, error.detail = BODY, "HTTP 599"
-    settled = undecided(log, rows, error, able, luck=luck, retry=retry)
-    check(log, rows, settled)
-    if trouble_of(log.reason) is not Trouble.REJECTED:
-        assert {change.state for change in settled.changes} <= OPEN_STATES
-    if settled.wait_ms is not None:
-        assert settled.log.asks >= 1
+    outcome = on_reconcile_error(log, rows, error, capabilities, jitter=jitter, retry=retry)
+    check(log, rows, outcome)
+    if failure_reason_of(log.reason) is not FailureReason.REJECTED:
+        assert {change.state for change in outcome.changes} <= OPEN_STATES
+    if outcome.wait_ms is not None:
+        assert outcome.log.probe_count >= 1
 
 
 @settings(max_examples=300)
 @given(logs_drawn, rows_drawn, st.sampled_from([ServerFault, Interrupted]), lucks_drawn)
 def test_what_is_done_is_never_planned(
-    log: LogRow, rows: list[MessageRow], fault: type[ServerFault], luck: float
+    log: LogRow, rows: list[MessageRow], fault: type[ServerFault], jitter: float
 ) -> None:
-    settled = kept(log, rows, ACTIVITY, fault("HTTP 599"), luck=luck)
-    check(log, rows, settled)
-    assert {change.state for change in settled.changes} <= OPEN_STATES
-    assert {change.third_party_log_id for change in settled.changes} == {ACTIVITY}
+    outcome = on_fault_after_success(log, rows, ACTIVITY, fault("HTTP 599"), jitter=jitter)
+    check(log, rows, outcome)
+    assert {change.state for change in outcome.changes} <= OPEN_STATES
+    assert {change.third_party_log_id for change in outcome.changes} == {ACTIVITY}
 
 
 @settings(max_examples=300)
@@ -1085,18 +1110,18 @@ def test_what_is_salvaged_is_planned_only_where_it_is_not_done(  # noqa: PLR0917
     log: LogRow,
     rows: list[MessageRow],
     error: ConnectorError,
-    able: Abilities,
+    capabilities: Capabilities,
     done: bool,
-    luck: float,
+    jitter: float,
 ) -> None:
     if done:
-        outcome = succeeded(log, rows, ACTIVITY, {}, 0)
+        outcome = on_success(log, rows, ACTIVITY, {}, 0)
     else:
-        outcome = troubled(log, rows, error, able, may_recreate=True, luck=luck)
-    settled = salvaged(log, rows, outcome, ServerFault("HTTP 599"), able, luck)
-    check(log, rows, settled)
+        outcome = on_error(log, rows, error, capabilities, may_recreate=True, jitter=jitter)
+    outcome = on_save_failure(log, rows, outcome, ServerFault("HTTP 599"), capabilities, jitter)
+    check(log, rows, outcome)
     was = {change.id: change.state for change in outcome.changes}
-    for change in settled.changes:
+    for change in outcome.changes:
         if was[change.id] in OPEN_STATES | {RowState.LOGGED}:
             assert change.state is RowState.UNKNOWN
         else:
@@ -1105,32 +1130,36 @@ def test_what_is_salvaged_is_planned_only_where_it_is_not_done(  # noqa: PLR0917
 
 @given(logs_drawn, rows_drawn)
 def test_what_is_done_or_given_up_keeps_the_journal_whole(log: LogRow, rows: list[MessageRow]) -> None:
-    check(log, rows, given_up(log, rows))
+    check(log, rows, on_too_many_interruptions(log, rows))
     if log.call == "change":
-        check(log, rows, dropped(log, rows))
-        check(log, rows[:1], changed(log, rows[0], ACTIVITY, entry_hash=b"h", line_hash=None, body_size=0))
+        check(log, rows, on_nothing_to_change(log, rows))
+        check(
+            log,
+            rows[:1],
+            on_change_written(log, rows[0], ACTIVITY, entry_hash=b"h", line_hash=None, body_size=0),
+        )
         return
-    check(log, rows, succeeded(log, rows, ACTIVITY, {}, 0))
-    check(log, rows, unconfirmed(succeeded(log, rows, ACTIVITY, {}, 0), log))
+    check(log, rows, on_success(log, rows, ACTIVITY, {}, 0))
+    check(log, rows, to_unconfirmed(on_success(log, rows, ACTIVITY, {}, 0), log))
 
 
 @pytest.mark.parametrize("name", list(ERRORS))
 def test_a_reason_holds_our_words_and_the_errors_detail(name: str) -> None:
     error = error_of(name)
     error.detail, error.body = "HTTP 599", BODY
-    _, settled = end("create", error, abilities("finds"))
-    reason = settled.changes[0].reason
+    _, outcome = end("create", error, abilities("finds"))
+    reason = outcome.changes[0].reason
     assert reason is not None
     assert re.fullmatch(r"[a-z_]+: " + re.escape(error.meaning) + r" \(HTTP 599\)", reason)
-    word = trouble_of(reason)
+    word = failure_reason_of(reason)
     assert word is not None
-    assert word is not Trouble.BEHIND
+    assert word is not FailureReason.BEHIND
 
 
 def test_nothing_given_is_changed() -> None:
-    log = log_row("update", tries=1, refusals=1, asks=1, blocks=b"")
+    log = log_row("update", attempt_count=1, rejection_count=1, probe_count=1, blocks=b"")
     copy = replace(log)
     for name in ERRORS:
         end("update", error_of(name), abilities())
-        troubled(log, message_rows(2), error_of(name), abilities(), may_recreate=True, luck=LUCK)
+        on_error(log, message_rows(2), error_of(name), abilities(), may_recreate=True, jitter=LUCK)
     assert log == copy

@@ -15,12 +15,12 @@ from messagelog.compose import LogFormat
 from messagelog.connectors import Credentials, OutcomeUnknown
 from messagelog.core import Times, backoff, decisions
 from messagelog.storage import open_store, scripts
-from support.campaign import TIMES, AppendOnlyReadBack, Campaign, Clock, buried, campaign
+from support.campaign import TIMES, AppendOnlyReadBack, Campaign, Clock, campaign, kill_runtime
 from support.crashing import Crashed, Fuse
 from support.crm import Appending, Crm, Finding, Plain, ReadingBack, Upserting
-from support.requests import body, message, parsed, thread
+from support.requests import body, message, thread, to_log_request
 from support.site import SQLITE_ONLY
-from support.slipping import Slip
+from support.slipping import OwnFault
 from support.world import world
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ FAULT = re.compile(rf"fault: This server has a fault\. {PLACE}")
 class Faults(Fuse):
     """Meets an error at points of these names, each as often as it says."""
 
-    def __init__(self, error: type[BaseException] = Slip, **points: int) -> None:
+    def __init__(self, error: type[BaseException] = OwnFault, **points: int) -> None:
         super().__init__()
         self.error = error
         self.points = {name.replace("__", ":"): times for name, times in points.items()}
@@ -74,7 +74,7 @@ class Place:
         if self.user is None:  # a sign-in hurries what waits
             connector, credentials = runtime.connectors["memory"], Credentials(api_key="acme/ada")
             self.user = await runtime.users.sign_in(connector, credentials, "")
-        answer = await runtime.submit(self.user, parsed(request))
+        answer = await runtime.submit(self.user, to_log_request(request))
         await runtime.idle()
         return answer
 
@@ -107,7 +107,7 @@ async def place(database_url: str, kind: type[Plain] = Finding) -> AsyncIterator
         here = Place(made, kind(crm), clock)
         yield here
         for runtime in here.runtimes:
-            await buried(runtime)
+            await kill_runtime(runtime)
     await store.close()
 
 
@@ -196,13 +196,13 @@ async def test_a_call_that_can_never_be_settled_ends_before_a_person_with_its_id
         assert {row.state for row in rows.values()} == {"parked"}
         assert FAULT.fullmatch(rows["1"].reason or "")
         assert "text-01" not in f"{rows} {log}", "an error's own text may quote a message"
-        attempts = await here.campaign.store.read(lambda: scripts.attempts_of(log.key))
+        attempts = await here.campaign.store.read(lambda: scripts.list_attempts(log.key))
         assert {attempt.error for attempt in attempts} == {"ServerFault"}
         again = await here.send(runtime, body(ONE, TWO))
         assert "kept for review, since the server has a fault (Slip at" in again.return_message.message
         # A person sees the activity there, and says so; a server without the mistake goes on with the rest.
-        judge = lambda seen: decisions.marked_done(seen, None, everything=False)  # noqa: E731
-        await here.campaign.store.write(lambda: scripts.decide(log.key, ["1", "2"], judge, _entry()))
+        judge = lambda seen: decisions.mark_done(seen, None, everything=False)  # noqa: E731
+        await here.campaign.store.write(lambda: scripts.apply_decision(log.key, ["1", "2"], judge, _entry()))
         await here.sweep(here.process(), 1)
         assert set((await here.states()).values()) == {"logged"}
         assert [here.crm.only.body.count(each) for each in ("text-01.", "text-02.")] == [1, 1]
@@ -275,7 +275,7 @@ async def test_an_outcome_that_was_not_written_at_first_is_not_lost(
     database_url: str, kind: type[Plain], point: str
 ) -> None:
     async with place(database_url, kind) as here:
-        runtime = here.process(Faults(Slip, **{point: 1}))
+        runtime = here.process(Faults(OwnFault, **{point: 1}))
         await here.send(runtime, body(ONE))
         await here.sweep(runtime, 70)
         assert await here.states() == {"1": "logged"}
@@ -397,7 +397,7 @@ async def test_a_crash_now_and_then_is_no_reason_to_park(database_url: str) -> N
             await crashed(here, body(*sent[:upto]), ours__create=1, ours__update=1)
             await here.sweep(here.process(), 70)
         assert set((await here.states()).values()) == {"logged"}
-        assert (await here.log()).tries == 0
+        assert (await here.log()).attempt_count == 0
 
 
 # ------------------------------------------------------------------------------------------- the page

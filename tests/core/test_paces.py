@@ -13,12 +13,12 @@ import pytest
 from msgspec.structs import replace
 
 from messagelog.connectors import MessageLog, RateLimit, Session
-from messagelog.core.pacing import Pace
+from messagelog.core.pacing import LimiterState
 from messagelog.storage import scripts
-from messagelog.storage.rows import PaceChange
-from support.paced import Limited, LimitedCrm, Paced, Process, process
+from messagelog.storage.rows import LimiterChange
+from support.paced import DeclaringConnector, RateLimitedConnector, RateLimitedCrm, ServerProcess, process
 from support.processes import sqlite_database
-from support.virtual import VirtualLoop, run_virtually
+from support.virtual import VirtualTimeLoop, run_in_virtual_time
 
 DAY = 86_400.0
 
@@ -36,11 +36,11 @@ async def until(true: Callable[[], bool], *, within: float, every: float = 1.0) 
 
 
 def test_two_processes_share_a_budget(database_url: str) -> None:
-    async def main(loop: VirtualLoop) -> None:
-        crm = LimitedCrm(loop.time, limits=((5, 1.0), (1_000, 86_400.0)))
+    async def main(loop: VirtualTimeLoop) -> None:
+        crm = RateLimitedCrm(loop.time, limits=((5, 1.0), (1_000, 86_400.0)))
         async with (
-            process(loop, database_url, crm, Limited()) as one,
-            process(loop, database_url, crm, Limited()) as two,
+            process(loop, database_url, crm, DeclaringConnector()) as one,
+            process(loop, database_url, crm, DeclaringConnector()) as two,
         ):
             await one.sign_in("acme/ada")
             sending = [
@@ -54,16 +54,16 @@ def test_two_processes_share_a_budget(database_url: str) -> None:
             assert crm.statuses() == {200: 41}
             assert set(crm.texts().values()) == {1}
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_burst_is_logged_at_the_pace_of_the_crm_and_live_messages_go_first(database_url: str) -> None:
     """5 requests a second and 1,000 a day, 3,000 messages of 50 users at once, and somebody new every 20 minutes."""
 
-    async def main(loop: VirtualLoop) -> None:
-        crm = LimitedCrm(loop.time, limits=((5, 1.0), (1_000, DAY)))
-        async with process(loop, database_url, crm, Limited()) as here:
+    async def main(loop: VirtualTimeLoop) -> None:
+        crm = RateLimitedCrm(loop.time, limits=((5, 1.0), (1_000, DAY)))
+        async with process(loop, database_url, crm, DeclaringConnector()) as here:
             users = [f"acme/u{number}" for number in range(50)]
             await here.sign_in(*users)
             burst = [
@@ -90,16 +90,18 @@ def test_a_burst_is_logged_at_the_pace_of_the_crm_and_live_messages_go_first(dat
             for texts in crm.activities.values():
                 assert texts == sorted(texts, key=lambda text: int(text.removeprefix("text ")))
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("connector", [Limited, Paced])
-def test_a_crm_is_down_for_an_hour_under_steady_traffic(database_url: str, connector: type[Paced]) -> None:
+@pytest.mark.parametrize("connector", [DeclaringConnector, RateLimitedConnector])
+def test_a_crm_is_down_for_an_hour_under_steady_traffic(
+    database_url: str, connector: type[RateLimitedConnector]
+) -> None:
     """Then it is back: every message once and in order, no herd, and all is drained at the allowed rate."""
 
-    async def main(loop: VirtualLoop) -> None:
-        crm = LimitedCrm(loop.time, limits=((5, 1.0),) if connector is Limited else ())
+    async def main(loop: VirtualTimeLoop) -> None:
+        crm = RateLimitedCrm(loop.time, limits=((5, 1.0),) if connector is DeclaringConnector else ())
         begun = loop.time()
         async with process(loop, database_url, crm, connector()) as here:
             users = [f"acme/u{number}" for number in range(10)]
@@ -122,14 +124,18 @@ def test_a_crm_is_down_for_an_hour_under_steady_traffic(database_url: str, conne
             )
             assert statistics.mean(took[60:340]) < 1, "who logs while it is down is answered at once"
             after = [seen.at for seen in crm.seen if seen.at >= back]
-            assert most(after, 1.0) <= (5 if connector is Limited else 120), "sixteen logs at a time"
+            assert most(after, 1.0) <= (5 if connector is DeclaringConnector else 120), (
+                "sixteen logs at a time"
+            )
             assert sum(at < back + 3 for at in after) <= 60, "a few at first"
             done = {seen.text: seen.at for seen in crm.seen if seen.status == 200}
             waited = [done[f"text {number}"] for number in range(1, 351)]
-            assert max(waited) < back + (150 if connector is Limited else 60), "what had waited is done"
+            assert max(waited) < back + (150 if connector is DeclaringConnector else 60), (
+                "what had waited is done"
+            )
             assert crm.statuses().keys() == {200, 503}
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
 HISTORIES = {
@@ -148,10 +154,10 @@ def test_a_crm_that_is_back_has_live_work_in_ten_seconds_and_the_backlog_in_a_mi
 ) -> None:
     """Whatever it did before, and however it was away."""
 
-    async def main(loop: VirtualLoop) -> None:
-        crm = LimitedCrm(loop.time)
+    async def main(loop: VirtualTimeLoop) -> None:
+        crm = RateLimitedCrm(loop.time)
         url = sqlite_database(sqlite_template, tmp_path)
-        async with process(loop, url, crm, Paced(), slowly=False) as here:
+        async with process(loop, url, crm, RateLimitedConnector(), slowly=False) as here:
             await here.sign_in("acme/ada")
             numbers = itertools.count(1)
 
@@ -182,7 +188,7 @@ def test_a_crm_that_is_back_has_live_work_in_ten_seconds_and_the_backlog_in_a_mi
             await asyncio.gather(*sending)
             assert set(crm.texts().values()) == {1}
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -192,9 +198,9 @@ def test_one_conversation_that_has_failed_for_hours_is_tried_when_somebody_sends
 ) -> None:
     """No circuit opens for it, and it may wait for hours; what fails then is no try of its own."""
 
-    async def main(loop: VirtualLoop) -> None:
-        crm = LimitedCrm(loop.time)
-        async with process(loop, database_url, crm, Paced(), slowly=False) as here:
+    async def main(loop: VirtualTimeLoop) -> None:
+        crm = RateLimitedCrm(loop.time)
+        async with process(loop, database_url, crm, RateLimitedConnector(), slowly=False) as here:
             await here.sign_in("acme/ada")
             crm.does = does
             await here.send("acme/ada", 1, conversation="c1")
@@ -210,33 +216,33 @@ def test_one_conversation_that_has_failed_for_hours_is_tried_when_somebody_sends
             assert await timed(here, "acme/ada", 20, "c1") < 10
             assert crm.texts() == Counter(f"text {number}" for number in range(1, 21))
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
-def begun_before(days: int) -> Callable[[str, int], tuple[PaceChange, None]]:
+def begun_before(days: int) -> Callable[[str, int], tuple[LimiterChange, None]]:
     """Makes an open circuit one that has been open for so many days more."""
 
-    def change(text: str, _now: int) -> tuple[PaceChange, None]:
-        pace = msgspec.json.decode(text, type=Pace)
+    def change(text: str, _now: int) -> tuple[LimiterChange, None]:
+        pace = msgspec.json.decode(text, type=LimiterState)
         since = pace.since - days * 86_400_000
         earlier = msgspec.json.encode(replace(pace, since=since)).decode()
-        return PaceChange(earlier, pace.circuit, None, pace.probe_at, pace.active_until(), since), None
+        return LimiterChange(earlier, pace.circuit, None, pace.probe_at, pace.active_until(), since), None
 
     return change
 
 
-async def tries(here: Process) -> int:
+async def tries(here: ServerProcess) -> int:
     (summary,) = await here.runtime.store.read(lambda: scripts.list_logs(10))
-    return summary.log.tries
+    return summary.log.attempt_count
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_what_had_failed_for_hours_goes_on_when_a_circuit_closes(database_url: str) -> None:
     """A conversation that failed alone waits by its own table, until others show that it was the CRM."""
 
-    async def main(loop: VirtualLoop) -> None:
-        crm = LimitedCrm(loop.time)
-        async with process(loop, database_url, crm, Paced(), slowly=False) as here:
+    async def main(loop: VirtualTimeLoop) -> None:
+        crm = RateLimitedCrm(loop.time)
+        async with process(loop, database_url, crm, RateLimitedConnector(), slowly=False) as here:
             await here.sign_in("acme/ada")
             crm.does = "fails"
             await here.send("acme/ada", 1, conversation="c1")
@@ -249,7 +255,7 @@ def test_what_had_failed_for_hours_goes_on_when_a_circuit_closes(database_url: s
             crm.does = "answers"
             await until(lambda: len(crm.texts()) == 5, within=60)
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -257,26 +263,28 @@ def test_what_had_failed_for_hours_goes_on_when_a_circuit_closes(database_url: s
 def test_no_outage_of_days_gives_a_message_up_but_one_without_end_does(
     database_url: str, days: int, given_up: bool
 ) -> None:
-    async def main(loop: VirtualLoop) -> None:
-        crm = LimitedCrm(loop.time)
-        async with process(loop, database_url, crm, Paced()) as here:
+    async def main(loop: VirtualTimeLoop) -> None:
+        crm = RateLimitedCrm(loop.time)
+        async with process(loop, database_url, crm, RateLimitedConnector()) as here:
             await here.sign_in("acme/ada")
             crm.does = "refuses"
             await here.send("acme/ada", 1, conversation="c1")
             await asyncio.sleep(180)
             before = await tries(here)
-            await here.runtime.store.write(lambda: scripts.change_pace("acme", "paced", begun_before(days)))
+            await here.runtime.store.write(
+                lambda: scripts.update_limiter("acme", "paced", begun_before(days))
+            )
             await asyncio.sleep(600)
             assert (await tries(here) > before) is given_up, "it counts its tries again"
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
 def most(times: list[float], seconds: float) -> int:
     return max(sum(first <= at < first + seconds for at in times) for first in times)
 
 
-async def timed(here: Process, user: str, number: int, conversation: str) -> float:
+async def timed(here: ServerProcess, user: str, number: int, conversation: str) -> float:
     """How long the answer takes; it is a good one in any case."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
@@ -289,11 +297,11 @@ async def timed(here: Process, user: str, number: int, conversation: str) -> flo
 def test_a_refusal_slows_its_tenant_down_and_nobody_else(database_url: str) -> None:
     """In all processes: one is refused, and the other one does not even ask."""
 
-    async def main(loop: VirtualLoop) -> None:
-        crm = LimitedCrm(loop.time, limits=((3, 60.0),))
+    async def main(loop: VirtualTimeLoop) -> None:
+        crm = RateLimitedCrm(loop.time, limits=((3, 60.0),))
         async with (
-            process(loop, database_url, crm, Paced()) as one,
-            process(loop, database_url, crm, Paced()) as two,
+            process(loop, database_url, crm, RateLimitedConnector()) as one,
+            process(loop, database_url, crm, RateLimitedConnector()) as two,
         ):
             await one.sign_in("acme/ada", "otto/otto")
             for number in range(1, 4):
@@ -308,27 +316,27 @@ def test_a_refusal_slows_its_tenant_down_and_nobody_else(database_url: str) -> N
             await until(lambda: len(crm.texts()) == 5, within=1_200)
             assert set(crm.texts().values()) == {1}
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
 def test_what_a_crm_tells_is_kept_to_without_a_declaration(database_url: str) -> None:
-    async def main(loop: VirtualLoop) -> None:
-        crm = LimitedCrm(loop.time, limits=((20, 60.0),), tells=True)
-        async with process(loop, database_url, crm, Paced()) as here:
+    async def main(loop: VirtualTimeLoop) -> None:
+        crm = RateLimitedCrm(loop.time, limits=((20, 60.0),), tells=True)
+        async with process(loop, database_url, crm, RateLimitedConnector()) as here:
             await here.sign_in("acme/ada")
             for number in range(1, 61):
                 await timed(here, "acme/ada", number, f"c{number}")
             await until(lambda: len(crm.texts()) == 60, within=1_200)
             assert crm.statuses() == {200: 61}
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_one_conversation_that_a_crm_cannot_digest_opens_no_circuit(database_url: str) -> None:
-    async def main(loop: VirtualLoop) -> None:
-        crm = LimitedCrm(loop.time, fails=lambda _tenant, text: 500 if text == "text 1" else None)
-        async with process(loop, database_url, crm, Paced()) as here:
+    async def main(loop: VirtualTimeLoop) -> None:
+        crm = RateLimitedCrm(loop.time, fails=lambda _tenant, text: 500 if text == "text 1" else None)
+        async with process(loop, database_url, crm, RateLimitedConnector()) as here:
             await here.sign_in("acme/ada")
             await here.send("acme/ada", 1, conversation="c1")
             await asyncio.sleep(6_000)
@@ -336,14 +344,14 @@ def test_one_conversation_that_a_crm_cannot_digest_opens_no_circuit(database_url
             assert await here.runtime.paces() == []
             assert await timed(here, "acme/ada", 2, "c2") < 1
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_nothing_is_stored_of_a_pace_that_nothing_limits(database_url: str) -> None:
-    async def main(loop: VirtualLoop) -> None:
-        crm = LimitedCrm(loop.time)
-        async with process(loop, database_url, crm, Paced()) as here:
+    async def main(loop: VirtualTimeLoop) -> None:
+        crm = RateLimitedCrm(loop.time)
+        async with process(loop, database_url, crm, RateLimitedConnector()) as here:
             await here.sign_in("acme/ada")
             await asyncio.gather(
                 *(here.send("acme/ada", number, conversation=f"c{number}") for number in range(1, 30))
@@ -351,10 +359,10 @@ def test_nothing_is_stored_of_a_pace_that_nothing_limits(database_url: str) -> N
             assert crm.statuses() == {200: 30}
             assert await here.runtime.paces() == []
 
-    run_virtually(main)
+    run_in_virtual_time(main)
 
 
-class TwoWrites(Limited):
+class TwoWrites(DeclaringConnector):
     """A create of two writes: once the first has been sent, it has to go on."""
 
     rate_limits: ClassVar[tuple[RateLimit, ...]] = (RateLimit(2, 1),)
@@ -367,8 +375,8 @@ class TwoWrites(Limited):
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_call_that_has_written_is_never_held_back_half_way(database_url: str) -> None:
-    async def main(loop: VirtualLoop) -> None:
-        crm = LimitedCrm(loop.time, limits=((2, 1.0),))
+    async def main(loop: VirtualTimeLoop) -> None:
+        crm = RateLimitedCrm(loop.time, limits=((2, 1.0),))
         async with process(loop, database_url, crm, TwoWrites()) as here:
             await here.sign_in("acme/ada")
             await asyncio.gather(
@@ -377,4 +385,4 @@ def test_a_call_that_has_written_is_never_held_back_half_way(database_url: str) 
             await until(lambda: len(crm.texts()) == 40, within=1_800)
             assert crm.statuses() == {200: 41}, "no call was made twice"
 
-    run_virtually(main)
+    run_in_virtual_time(main)

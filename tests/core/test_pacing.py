@@ -18,17 +18,17 @@ from messagelog.core.pacing import (
     LONGEST_GUESS_MS,
     LONGEST_PAUSE_MS,
     LONGEST_WAIT_MS,
-    Answered,
-    Asked,
     Circuit,
-    End,
-    Ended,
-    Pace,
+    CompletedRequest,
+    LimiterState,
+    PermitGrant,
+    PermitRequest,
+    RequestEnd,
+    RequestVerdict,
     Rules,
     Urgency,
-    Verdict,
-    answered,
-    held_until,
+    grant_permits,
+    resume_at,
     wait_ms,
 )
 
@@ -43,21 +43,23 @@ class Row:
 
     rules: Rules = FREE
     now: int = NOW
-    pace: Pace = field(default_factory=Pace)
+    pace: LimiterState = field(default_factory=LimiterState)
     ids: itertools.count[int] = field(default_factory=itertools.count)
 
-    def ask(self, *wants: Urgency, ended: tuple[Ended, ...] = (), **more: object) -> Answered:
-        asked = Asked([(str(next(self.ids)), each) for each in wants], ended, **more)  # type: ignore[arg-type]
-        kept = msgspec.json.decode(msgspec.json.encode(self.pace), type=Pace)
-        self.pace, answer = answered(kept, self.now, self.rules, asked)
+    def ask(self, *wants: Urgency, ended: tuple[CompletedRequest, ...] = (), **more: object) -> PermitGrant:
+        asked = PermitRequest([(str(next(self.ids)), each) for each in wants], ended, **more)  # type: ignore[arg-type]
+        kept = msgspec.json.decode(msgspec.json.encode(self.pace), type=LimiterState)
+        self.pace, answer = grant_permits(kept, self.now, self.rules, asked)
         return answer
 
     def one(self, urgency: Urgency = Urgency.LIVE) -> str | None:
         return next(iter(self.ask(urgency).granted), None)
 
-    def end(self, permit: str | None, verdict: Verdict = Verdict.GOOD, **more: object) -> Answered:
+    def end(
+        self, permit: str | None, verdict: RequestVerdict = RequestVerdict.GOOD, **more: object
+    ) -> PermitGrant:
         assert permit is not None
-        return self.ask(ended=(Ended(permit, End.OVER, verdict, **more),))  # type: ignore[arg-type]
+        return self.ask(ended=(CompletedRequest(permit, RequestEnd.OVER, verdict, **more),))  # type: ignore[arg-type]
 
 
 # ------------------------------------------------------------------------------------------------ budgets
@@ -83,7 +85,7 @@ def test_no_window_ever_holds_more_than_its_limit(
     """By what the CRM sees, whatever a request takes, and whether or not anybody tells how it ended."""
     row = Row(Rules((short, long), LONGEST))
     seen: list[int] = []
-    telling: list[tuple[int, Ended]] = []
+    telling: list[tuple[int, CompletedRequest]] = []
     for pause, urgency, takes, part, how in requests:
         row.now += pause
         due = tuple(ended for at, ended in telling if at <= row.now)
@@ -95,9 +97,9 @@ def test_no_window_ever_holds_more_than_its_limit(
         if how != "never sent":
             seen.append(row.now + int(spent * part))
         if how != "crashed":
-            end = {"never sent": End.UNSENT, "lost": End.LOST}.get(how, End.OVER)
+            end = {"never sent": RequestEnd.UNSENT, "lost": RequestEnd.LOST}.get(how, RequestEnd.OVER)
             late = 3_000 if how == "told late" else 0
-            telling.append((row.now + spent + late, Ended(permit, end, Verdict.GOOD)))
+            telling.append((row.now + spent + late, CompletedRequest(permit, end, RequestVerdict.GOOD)))
     seen.sort()
     for limit, window in (short, long):
         for first, last in zip(seen, seen[limit:], strict=False):
@@ -109,8 +111,8 @@ def test_no_window_ever_holds_more_than_its_limit(
 
 def test_catching_up_leaves_places_to_those_who_wait() -> None:
     row = Row(Rules(((5, 1_000), (1_000, 86_400_000)), LONGEST))
-    assert len(row.ask(*[Urgency.CATCH_UP] * 9).granted) == 4
-    assert len(row.ask(Urgency.CATCH_UP, Urgency.LIVE).granted) == 1
+    assert len(row.ask(*[Urgency.BACKLOG] * 9).granted) == 4
+    assert len(row.ask(Urgency.BACKLOG, Urgency.LIVE).granted) == 1
 
 
 def test_the_last_places_of_a_day_are_for_calls_that_have_begun() -> None:
@@ -121,14 +123,14 @@ def test_the_last_places_of_a_day_are_for_calls_that_have_begun() -> None:
 
 def test_a_spent_day_says_when_to_come_back_and_keeps_its_word() -> None:
     row = Row(Rules(((10, 86_400_000),), LONGEST))
-    while (permit := row.one(Urgency.CATCH_UP)) is not None:
+    while (permit := row.one(Urgency.BACKLOG)) is not None:
         row.end(permit)
         row.now += 60_000
-    assert held_until(row.pace, row.now, row.rules, Urgency.CATCH_UP) is not None
-    row.now += wait_ms(row.pace, row.now, row.rules, Urgency.CATCH_UP) - 1
-    assert row.one(Urgency.CATCH_UP) is None
+    assert resume_at(row.pace, row.now, row.rules, Urgency.BACKLOG) is not None
+    row.now += wait_ms(row.pace, row.now, row.rules, Urgency.BACKLOG) - 1
+    assert row.one(Urgency.BACKLOG) is None
     row.now += 1
-    assert row.one(Urgency.CATCH_UP) is not None
+    assert row.one(Urgency.BACKLOG) is not None
 
 
 def test_a_sign_in_counts_though_nobody_asked() -> None:
@@ -142,7 +144,7 @@ def test_a_sign_in_counts_though_nobody_asked() -> None:
 
 def test_a_refusal_holds_everybody_back_for_as_long_as_the_crm_asks() -> None:
     row = Row()
-    answer = row.end(row.one(), Verdict.LIMITED, retry_ms=7_000)
+    answer = row.end(row.one(), RequestVerdict.LIMITED, retry_ms=7_000)
     assert answer.slowed
     assert answer.wait_ms == (7_000, 7_000, 7_000)
     row.now += 6_999
@@ -154,7 +156,7 @@ def test_a_refusal_holds_everybody_back_for_as_long_as_the_crm_asks() -> None:
 @pytest.mark.parametrize("retry_ms", [0, -5, 10**15])
 def test_what_a_refusal_asks_for_is_clamped(retry_ms: int) -> None:
     row = Row()
-    wait = row.end(row.one(), Verdict.LIMITED, retry_ms=retry_ms).wait_ms[Urgency.LIVE]
+    wait = row.end(row.one(), RequestVerdict.LIMITED, retry_ms=retry_ms).wait_ms[Urgency.LIVE]
     assert 100 <= wait <= LONGEST_WAIT_MS
 
 
@@ -164,13 +166,13 @@ def test_refusals_that_say_nothing_double_the_wait_and_those_of_one_moment_count
     for _ in range(12):
         under_way = [row.one(), row.one()]
         for permit in under_way:
-            answer = row.end(permit, Verdict.LIMITED)
+            answer = row.end(permit, RequestVerdict.LIMITED)
         waits.append(answer.wait_ms[Urgency.LIVE])
         row.now += answer.wait_ms[Urgency.LIVE]
     assert waits[:4] == [FIRST_WAIT_MS, 2 * FIRST_WAIT_MS, 4 * FIRST_WAIT_MS, 8 * FIRST_WAIT_MS]
     assert waits[-1] == LONGEST_GUESS_MS
     row.now += 3 * LONGEST_WAIT_MS
-    assert row.end(row.one(), Verdict.LIMITED).wait_ms[Urgency.LIVE] == FIRST_WAIT_MS
+    assert row.end(row.one(), RequestVerdict.LIMITED).wait_ms[Urgency.LIVE] == FIRST_WAIT_MS
 
 
 def test_what_a_crm_says_is_left_is_used_up_and_no_more() -> None:
@@ -206,10 +208,10 @@ def test_an_open_circuit_lets_one_try_and_closes_when_it_is_answered() -> None:
     assert row.pace.circuit is Circuit.HALF_OPEN
     row.now += 400
     assert row.end(next(iter(granted))).closed
-    assert len(row.ask(*[Urgency.CATCH_UP] * 99).granted) == 2, "a few at first"
+    assert len(row.ask(*[Urgency.BACKLOG] * 99).granted) == 2, "a few at first"
     assert len(row.ask(*[Urgency.LIVE] * 99).granted) == 2, "and as many of those that somebody waits for"
     row.now += 6_000
-    assert len(row.ask(*[Urgency.CATCH_UP] * 99).granted) == 8 - 4
+    assert len(row.ask(*[Urgency.BACKLOG] * 99).granted) == 8 - 4
     row.now += 60_000
     assert len(row.ask(*[Urgency.LIVE] * 99).granted) == 99
 
@@ -218,18 +220,20 @@ def test_an_open_circuit_lets_one_try_and_closes_when_it_is_answered() -> None:
 @settings(max_examples=30)
 def test_a_circuit_stays_open_for_longer_with_each_try_that_fails(spreads: list[float]) -> None:
     row = Row()
-    row.ask(tripped=True, spread=spreads[0])
+    row.ask(tripped=True, jitter=spreads[0])
     pauses = []
-    for spread in spreads:
-        pauses.append(wait_ms(row.pace, row.now, FREE, Urgency.CATCH_UP))
+    for jitter in spreads:
+        pauses.append(wait_ms(row.pace, row.now, FREE, Urgency.BACKLOG))
         row.now += pauses[-1]
-        permit = row.one(Urgency.CATCH_UP)
-        row.ask(ended=(Ended(str(permit), End.UNSENT, Verdict.FAILED),), spread=spread)
+        permit = row.one(Urgency.BACKLOG)
+        row.ask(
+            ended=(CompletedRequest(str(permit), RequestEnd.UNSENT, RequestVerdict.FAILED),), jitter=jitter
+        )
     assert 0.8 * FIRST_PAUSE_MS <= pauses[0] <= 1.2 * FIRST_PAUSE_MS
     assert all(0.8 * LONGEST_PAUSE_MS <= pause <= 1.2 * LONGEST_PAUSE_MS for pause in pauses[6:])
 
 
-@pytest.mark.parametrize(("urgency", "pause"), [(Urgency.LIVE, LIVE_PAUSE_MS), (Urgency.CATCH_UP, 40_000)])
+@pytest.mark.parametrize(("urgency", "pause"), [(Urgency.LIVE, LIVE_PAUSE_MS), (Urgency.BACKLOG, 40_000)])
 def test_a_probe_that_is_not_answered_is_not_waited_for(urgency: Urgency, pause: int) -> None:
     """Its process has died, or the CRM hangs."""
     row = Row()
@@ -249,7 +253,7 @@ def test_a_probe_that_was_never_sent_is_none() -> None:
     row.ask(tripped=True)
     row.now += 2 * FIRST_PAUSE_MS
     permit = row.one()
-    row.ask(ended=(Ended(str(permit), End.UNSENT, Verdict.NOTHING),))
+    row.ask(ended=(CompletedRequest(str(permit), RequestEnd.UNSENT, RequestVerdict.NOTHING),))
     assert row.one() is not None
 
 
@@ -260,7 +264,7 @@ def test_whatever_is_answered_closes_the_circuit() -> None:
     row.ask(tripped=True)
     assert row.end(before).closed
     row.ask(tripped=True)
-    assert row.ask(ended=(Ended("", End.OVER, Verdict.GOOD),)).closed
+    assert row.ask(ended=(CompletedRequest("", RequestEnd.OVER, RequestVerdict.GOOD),)).closed
 
 
 def test_what_a_crm_never_answered_takes_no_part_in_its_return() -> None:
@@ -280,8 +284,8 @@ def test_probes_leave_the_most_of_a_days_budget(requests: int, pause: int) -> No
     row.ask(tripped=True)
     for _ in range(10):
         row.now += 60 * 60_000 - 1
-        assert row.one(Urgency.CATCH_UP) is not None
-    waits = wait_ms(row.pace, row.now, row.rules, Urgency.CATCH_UP)
+        assert row.one(Urgency.BACKLOG) is not None
+    waits = wait_ms(row.pace, row.now, row.rules, Urgency.BACKLOG)
     assert 0.8 * pause <= waits <= 1.2 * pause
     assert wait_ms(row.pace, row.now, row.rules, Urgency.LIVE) <= LIVE_PAUSE_MS
 
@@ -303,16 +307,16 @@ class History:
     gap: int
     row: Row = field(default_factory=lambda: Row(Rules((), 40_000)))
     failing: int = 0
-    events: list[tuple[int, int, Urgency | Ended, int]] = field(default_factory=list)
+    events: list[tuple[int, int, Urgency | CompletedRequest, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.back = self.row.now + sum(ms for _, ms in self.outages)
         self.numbers = itertools.count()
-        self.at(self.row.now, Urgency.CATCH_UP)
+        self.at(self.row.now, Urgency.BACKLOG)
         for at in range(self.row.now, self.back, self.gap):
             self.at(at, Urgency.LIVE)
 
-    def at(self, when: int, what: Urgency | Ended, since: int | None = None) -> None:
+    def at(self, when: int, what: Urgency | CompletedRequest, since: int | None = None) -> None:
         """Something happens; what is asked for is asked for `since` then."""
         heapq.heappush(self.events, (when, next(self.numbers), what, when if since is None else since))
 
@@ -331,8 +335,8 @@ class History:
         """Lets everything happen until, after the CRM is back, a request of this urgency is answered; when that is."""
         while True:
             self.row.now, _, what, since = heapq.heappop(self.events)
-            if isinstance(what, Ended):
-                self.failing = self.failing + 1 if what.verdict is Verdict.FAILED else 0
+            if isinstance(what, CompletedRequest):
+                self.failing = self.failing + 1 if what.verdict is RequestVerdict.FAILED else 0
                 self.row.ask(ended=(what,), tripped=self.failing == 5)
                 continue
             permit = self.row.one(what)
@@ -341,19 +345,19 @@ class History:
                     return self.row.now
                 self.sent(permit)
             # There is always something left over, and somebody who came a moment ago waits still.
-            if what is Urgency.CATCH_UP or (permit is None and self.row.now < since + 12_000):
+            if what is Urgency.BACKLOG or (permit is None and self.row.now < since + 12_000):
                 wait = max(1_000, wait_ms(self.row.pace, self.row.now, FREE, what))
                 self.at(self.row.now + wait, what, since)
 
     def sent(self, permit: str) -> None:
         takes, end, verdict = {
-            "refuses": (5, End.UNSENT, Verdict.FAILED),
-            "errs": (300, End.OVER, Verdict.FAILED),
-            "hangs": (20_000, End.LOST, Verdict.FAILED),
-            "answers": (300, End.OVER, Verdict.GOOD),
-        }.get(self.does(), (0, None, Verdict.NOTHING))
+            "refuses": (5, RequestEnd.UNSENT, RequestVerdict.FAILED),
+            "errs": (300, RequestEnd.OVER, RequestVerdict.FAILED),
+            "hangs": (20_000, RequestEnd.LOST, RequestVerdict.FAILED),
+            "answers": (300, RequestEnd.OVER, RequestVerdict.GOOD),
+        }.get(self.does(), (0, None, RequestVerdict.NOTHING))
         if end is not None:
-            self.at(self.row.now + takes, Ended(permit, end, verdict))
+            self.at(self.row.now + takes, CompletedRequest(permit, end, verdict))
 
 
 @given(
@@ -378,14 +382,14 @@ def test_a_crm_that_is_back_has_its_backlog_within_a_minute_whatever_it_did_befo
 ) -> None:
     """By itself: nobody sends any more."""
     history = History(outages, gap)
-    assert history.answered(Urgency.CATCH_UP) <= history.back + 60_000
+    assert history.answered(Urgency.BACKLOG) <= history.back + 60_000
 
 
 def test_a_refusal_is_an_answer_too() -> None:
     row = Row()
     row.ask(tripped=True)
     row.now += 2 * FIRST_PAUSE_MS
-    answer = row.end(row.one(), Verdict.LIMITED, retry_ms=9_000)
+    answer = row.end(row.one(), RequestVerdict.LIMITED, retry_ms=9_000)
     assert answer.closed
     assert answer.wait_ms[Urgency.LIVE] == 9_000
 
@@ -400,7 +404,7 @@ def test_a_call_that_has_written_already_goes_on_while_the_circuit_is_open() -> 
 def test_everybody_has_to_ask_while_there_is_something_to_keep_to_and_no_longer() -> None:
     row = Row()
     assert row.ask().active_ms == 0
-    row.end(row.one(), Verdict.LIMITED, retry_ms=1_000)
+    row.end(row.one(), RequestVerdict.LIMITED, retry_ms=1_000)
     assert row.ask().active_ms > 1_000
     row.now += 60_000
     assert row.ask().active_ms == 0
@@ -420,7 +424,7 @@ def test_a_circuit_that_was_forgotten_opens_again_at_the_next_outage() -> None:
 
 def test_a_clock_that_is_put_back_keeps_nobody_waiting_longer_than_the_longest_wait() -> None:
     row = Row(Rules(((2, 1_000), (3, 86_400_000)), LONGEST))
-    row.end(row.one(), Verdict.LIMITED, retry_ms=LONGEST_WAIT_MS, left=(0, 60_000, 100))
+    row.end(row.one(), RequestVerdict.LIMITED, retry_ms=LONGEST_WAIT_MS, left=(0, 60_000, 100))
     row.now += LONGEST_WAIT_MS
     row.ask(Urgency.LIVE, tripped=True)
     row.now -= 30 * 86_400_000

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from messagelog.core.operators import Operators, local_operator
 from messagelog.core.passwords import Passwords, TooBusy
-from messagelog.server.throttle import Throttle
+from messagelog.server.throttle import LoginThrottle
 from messagelog.storage import scripts
 from support.site import CHEAP
 
@@ -42,18 +42,18 @@ class Held(PasswordHasher):
 async def test_few_are_hashed_at_once_and_a_flood_is_sent_away() -> None:
     hasher = Held()
     passwords = Passwords(hasher)
-    asked = [asyncio.create_task(passwords.hashed(PASSWORD)) for _ in range(16)]
+    asked = [asyncio.create_task(passwords.hash(PASSWORD)) for _ in range(16)]
     await asyncio.sleep(0)
     with pytest.raises(TooBusy):
-        await passwords.hashed(PASSWORD)
+        await passwords.hash(PASSWORD)
     asked[5].cancel()  # whoever goes away takes her hash with her only when it is made
     with pytest.raises(TooBusy):
-        await passwords.hashed(PASSWORD)
+        await passwords.hash(PASSWORD)
     hasher.go.set()
     done = await asyncio.gather(*asked, return_exceptions=True)
     assert sum(isinstance(each, str) for each in done) == 15
     assert hasher.most <= 2
-    assert (await passwords.checked(await passwords.hashed(PASSWORD), PASSWORD)).right
+    assert (await passwords.verify(await passwords.hash(PASSWORD), PASSWORD)).right
     passwords.close()
 
 
@@ -92,7 +92,7 @@ async def test_operators_at_once_have_one_account_and_sessions_of_their_own(stor
 def test_guesses_are_never_faster_than_the_rule(attempts: list[tuple[str, str, bool, float]]) -> None:
     """Between two good sign-ins an address tries a name at most 5 times without a wait, then after each wait once."""
     now = [0.0]
-    throttle = Throttle(lambda: now[0])
+    throttle = LoginThrottle(lambda: now[0])
     failed: dict[tuple[str, str], list[float]] = {}
     for name, address, good, pause in attempts:
         now[0] += pause
@@ -109,7 +109,7 @@ def test_guesses_are_never_faster_than_the_rule(attempts: list[tuple[str, str, b
 
 
 def test_a_flood_of_names_takes_no_memory() -> None:
-    throttle = Throttle(lambda: 0.0)
+    throttle = LoginThrottle(lambda: 0.0)
     for number in range(12_000):
         throttle.begin("x" * 1000 + str(number), str(number))
     assert len(throttle._failures) <= 10_000

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from messagelog.core.plan import day_in, plan_request
 from messagelog.messages import MessageKind
 from messagelog.storage.rows import LogKind
-from support.requests import MAYA, OMAR, START, body, message, parsed, thread
+from support.requests import MAYA, OMAR, START, body, message, thread, to_log_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +32,7 @@ def plan(
     made: dict[str, Any], *, kinds: Iterable[MessageKind] = ALL_KINDS, contact: str = "c-1"
 ) -> RequestPlan:
     return plan_request(
-        parsed(made),
+        to_log_request(made),
         tenant="acme",
         platform="memory",
         contact_id=contact,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from messagelog.core.plugin_loading import BadPlugins, installed_plugins, load_plugins
+from messagelog.core.plugin_loading import BadPlugins, find_installed_plugins, load_plugins
 from messagelog.plugins import BadPluginSetting, Plugin
 from messagelog.plugins.redaction import Redaction
 
@@ -49,9 +49,9 @@ def problems(names: str, required: str = "", **environment: str) -> list[str]:
 
 
 def test_redaction_is_installed_and_nothing_runs_that_nobody_names() -> None:
-    (redaction,) = installed_plugins()["redaction"]
+    (redaction,) = find_installed_plugins()["redaction"]
     assert redaction.load() is Redaction
-    assert load_plugins([], [], {"MESSAGELOG_PLUGIN_REDACTION_X": "y"}, installed_plugins()) == ()
+    assert load_plugins([], [], {"MESSAGELOG_PLUGIN_REDACTION_X": "y"}, find_installed_plugins()) == ()
 
 
 def test_they_come_in_the_order_in_which_they_are_named() -> None:

@@ -15,15 +15,15 @@ from structlog.testing import capture_logs
 from messagelog.connectors import Rejected
 from messagelog.core import Times
 from messagelog.core.plugins import RefusedByPlugin, RequiredPluginFailed
-from messagelog.messages import glance
+from messagelog.messages import peek
 from messagelog.plugins import Refused
 from messagelog.plugins.redaction import Redaction
 from messagelog.storage import Sealer
 from support.crm import ReadingBack
-from support.plugins import Told, changed, shouting
+from support.plugins import ScriptedPlugin, to_capitals, with_info
 from support.requests import body, message, thread
 from support.site import SQLITE_ONLY
-from support.world import SECRET, World, world
+from support.world import SECRET, RuntimeFixture, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,19 +43,19 @@ def raises(error: BaseException) -> Callable[[Any], Any]:
 
 def first_message(request: LogRequest, **fields: Any) -> LogRequest:
     first, *rest = request.info.messages
-    return changed(request, messages=(msgspec.structs.replace(first, **fields), *rest))
+    return with_info(request, messages=(msgspec.structs.replace(first, **fields), *rest))
 
 
 def first_entity(request: LogRequest, **fields: Any) -> LogRequest:
     first, *rest = request.info.entities
-    return changed(request, entities=(msgspec.structs.replace(first, **fields), *rest))
+    return with_info(request, entities=(msgspec.structs.replace(first, **fields), *rest))
 
 
 def in_form(request: LogRequest, value: Any) -> LogRequest:
     return msgspec.structs.replace(request, additional_submission=value)
 
 
-async def nothing_is_stored(here: World) -> bool:
+async def nothing_is_stored(here: RuntimeFixture) -> bool:
     return not here.crm.calls and not await here.logs()
 
 
@@ -63,7 +63,10 @@ async def nothing_is_stored(here: World) -> bool:
 
 
 async def test_plugins_change_what_is_logged_in_their_order(database_url: str) -> None:
-    plugins = [Told(shouting, name="one"), Told(lambda each: first_message(each, text=None), name="two")]
+    plugins = [
+        ScriptedPlugin(to_capitals, name="one"),
+        ScriptedPlugin(lambda each: first_message(each, text=None), name="two"),
+    ]
     async with world(database_url, plugins=plugins) as here:
         answer = await here.send(body(message(1, "hello")))
         assert answer.log_ids == ["1"]
@@ -79,7 +82,7 @@ async def test_a_plugin_knows_whose_request_it_is_and_no_secret(database_url: st
     page = f"https://reader.example/?media={quote(uri, safe='')}"
     files = [{"id": 5, "uri": f"{uri}?access_token={SECRET_WORD}", "type": "MmsAttachment", "link": page}]
     files.append({"id": 6, "link": f"{page}&access_token={SECRET_WORD}", "type": "MmsAttachment"})
-    plugin = Told(lambda request: request)
+    plugin = ScriptedPlugin(lambda request: request)
     async with world(database_url, plugins=[plugin]) as here:
         await here.send(body(message(1, attachments=files), rcAccessToken=SECRET_WORD))
         ((context, request),) = plugin.saw
@@ -105,7 +108,7 @@ async def test_the_token_that_a_plugin_does_not_see_is_kept(database_url: str) -
         "type": "MmsAttachment",
         "contentType": "image/png",
     }
-    for plugin in (Told(shouting), Told(lambda request: request)):
+    for plugin in (ScriptedPlugin(to_capitals), ScriptedPlugin(lambda request: request)):
         request = body(message(1, attachments=[file]), rcAccessToken="t", conversation=f"c{len(given)}")
         request["logInfo"]["messages"][0]["id"] = len(given) + 1
         async with world(database_url, Noting, plugins=[plugin]) as here:
@@ -116,9 +119,9 @@ async def test_the_token_that_a_plugin_does_not_see_is_kept(database_url: str) -
 @SQLITE_ONLY
 async def test_a_plugin_may_drop_attachments_and_notes(database_url: str) -> None:
     def dropping(request: LogRequest) -> LogRequest:
-        return changed(request, entities=request.info.entities[:1])
+        return with_info(request, entities=request.info.entities[:1])
 
-    async with world(database_url, plugins=[Told(dropping)]) as here:
+    async with world(database_url, plugins=[ScriptedPlugin(dropping)]) as here:
         assert (await here.send(thread("kept", "dropped"))).successful
         assert "kept" in here.crm.only.body
         assert "dropped" not in here.crm.only.body
@@ -128,15 +131,15 @@ async def test_a_plugin_may_drop_attachments_and_notes(database_url: str) -> Non
 
 @SQLITE_ONLY
 async def test_plugins_do_not_see_what_is_logged_already(database_url: str) -> None:
-    plugin = Told(lambda request: request)
+    plugin = ScriptedPlugin(lambda request: request)
     sent = body(*(message(number) for number in range(1, 11)))
     async with world(database_url, plugins=[plugin]) as here:
         await here.send(sent)
         before = len(plugin.saw)
         user = await here.user()
-        seen = glance(msgspec.json.encode(sent))
+        seen = peek(msgspec.json.encode(sent))
         assert seen is not None
-        assert await here.runtime.already_logged(user, seen) is not None
+        assert await here.runtime.answer_if_logged(user, seen) is not None
         assert len(plugin.saw) == before
 
 
@@ -155,16 +158,16 @@ FAILURES: dict[str, Any] = {
     ),
     "another direction": lambda request: first_message(request, direction="Outbound"),
     "another kind": lambda request: first_message(request, type="Fax"),
-    "fewer messages": lambda request: changed(request, messages=request.info.messages[1:]),
-    "another order": lambda request: changed(request, messages=request.info.messages[::-1]),
-    "another log": lambda request: changed(request, conversation_log_id="other"),
-    "another conversation": lambda request: changed(request, conversation_id="other"),
-    "another date": lambda request: changed(request, date="other"),
+    "fewer messages": lambda request: with_info(request, messages=request.info.messages[1:]),
+    "another order": lambda request: with_info(request, messages=request.info.messages[::-1]),
+    "another log": lambda request: with_info(request, conversation_log_id="other"),
+    "another conversation": lambda request: with_info(request, conversation_id="other"),
+    "another date": lambda request: with_info(request, date="other"),
     "another contact": lambda request: msgspec.structs.replace(request, contact_id="c-2"),
-    "another number": lambda request: changed(
+    "another number": lambda request: with_info(
         request, correspondents=(msgspec.structs.replace(request.info.correspondents[0], phone_number="+1"),)
     ),
-    "a group": lambda request: changed(request, correspondents=request.info.correspondents * 2),
+    "a group": lambda request: with_info(request, correspondents=request.info.correspondents * 2),
     "a wrong type": lambda request: first_message(request, subject=5),
     "what is no JSON": lambda request: in_form(request, {"a": object()}),
     "half an emoji": lambda request: first_message(request, subject="\ud83d"),
@@ -176,8 +179,8 @@ FAILURES: dict[str, Any] = {
 async def test_without_a_plugin_that_fails_it_is_logged_as_it_was_with_a_warning(
     database_url: str, name: str
 ) -> None:
-    broken = Told(FAILURES[name], name="broken", seconds=0.01 if name == "too slow" else 5.0)
-    last = Told(shouting, name="last")
+    broken = ScriptedPlugin(FAILURES[name], name="broken", seconds=0.01 if name == "too slow" else 5.0)
+    last = ScriptedPlugin(to_capitals, name="last")
     async with world(database_url, plugins=[broken, last]) as here:
         with capture_logs() as logs:
             answer = await here.send(body(message(1, "hello"), message(2, "bye")))
@@ -198,7 +201,7 @@ async def test_without_a_plugin_that_fails_it_is_logged_as_it_was_with_a_warning
 async def test_without_a_required_plugin_nothing_is_stored_and_it_can_be_logged_later(
     database_url: str, name: str, *, by_operator: bool
 ) -> None:
-    plugin = Told(FAILURES[name], name="needed", seconds=0.01, required=not by_operator)
+    plugin = ScriptedPlugin(FAILURES[name], name="needed", seconds=0.01, required=not by_operator)
     parts: dict[str, Any] = {
         "plugins": [plugin],
         "required_plugins": frozenset({"needed"} if by_operator else ()),
@@ -210,7 +213,7 @@ async def test_without_a_required_plugin_nothing_is_stored_and_it_can_be_logged_
             "Nothing was logged, since the plugin needed did not run. Please log again later."
         )
         assert await nothing_is_stored(here)
-        plugin.does, plugin.__dict__["seconds"] = shouting, 5.0
+        plugin.does, plugin.__dict__["seconds"] = to_capitals, 5.0
         assert (await here.send(body(message(1, "hello")))).log_ids == ["1"]
         assert "HELLO" in here.crm.only.body
 
@@ -221,15 +224,15 @@ async def test_without_a_required_plugin_nothing_is_stored_and_it_can_be_logged_
         lambda request: first_entity(request, id="other"),
         lambda request: first_entity(request, record_type="AliveNote"),
         lambda request: first_entity(request, last_modified_time=None),
-        lambda request: changed(request, entities=request.info.entities[::-1]),
-        lambda request: changed(request, entities=()),
-        lambda request: changed(request, owner=None),
-        lambda request: changed(request, last_modified_time=None),
+        lambda request: with_info(request, entities=request.info.entities[::-1]),
+        lambda request: with_info(request, entities=()),
+        lambda request: with_info(request, owner=None),
+        lambda request: with_info(request, last_modified_time=None),
     ],
 )
 @SQLITE_ONLY
 async def test_entities_of_a_thread_may_go_and_no_more(database_url: str, does: Any) -> None:
-    async with world(database_url, plugins=[Told(does, required=True)]) as here:
+    async with world(database_url, plugins=[ScriptedPlugin(does, required=True)]) as here:
         with pytest.raises(RequiredPluginFailed):
             await here.send(thread("one", "two"))
         assert await nothing_is_stored(here)
@@ -242,7 +245,7 @@ async def test_a_form_that_a_failing_plugin_has_changed_in_place_is_as_it_was(da
         request.additional_submission["matter"]["id"] = "other"
         raise RuntimeError
 
-    async with world(database_url, plugins=[Told(does)]) as here:
+    async with world(database_url, plugins=[ScriptedPlugin(does)]) as here:
         await here.send(body(message(1), submission={"matter": {"id": "m-1"}}))
         assert here.crm.only.fields == {"matter": {"id": "m-1"}}
 
@@ -250,7 +253,8 @@ async def test_a_form_that_a_failing_plugin_has_changed_in_place_is_as_it_was(da
 @SQLITE_ONLY
 async def test_all_plugins_together_leave_the_crm_its_time(database_url: str) -> None:
     slow = [
-        Told(lambda _request: asyncio.Event().wait(), name=f"slow-{number}", seconds=60) for number in (1, 2)
+        ScriptedPlugin(lambda _request: asyncio.Event().wait(), name=f"slow-{number}", seconds=60)
+        for number in (1, 2)
     ]
     times = Times(answer=0.08, call=5.0, lease=60.0)
     async with world(database_url, plugins=slow, settings=times) as here:
@@ -269,7 +273,7 @@ async def test_the_end_of_a_request_is_not_a_plugins_failure(database_url: str) 
         entered.set()
         await asyncio.Event().wait()
 
-    async with world(database_url, plugins=[Told(lambda _request: waiting())]) as here:
+    async with world(database_url, plugins=[ScriptedPlugin(lambda _request: waiting())]) as here:
         sending = asyncio.create_task(here.send(body(message(1))))
         await entered.wait()
         sending.cancel()
@@ -289,7 +293,7 @@ async def test_the_end_of_a_request_is_not_a_plugins_failure(database_url: str) 
 )
 @SQLITE_ONLY
 async def test_a_refusal_is_told_as_the_plugin_words_it(database_url: str, sentence: str, told: str) -> None:
-    async with world(database_url, plugins=[Told(raises(Refused(sentence)))]) as here:
+    async with world(database_url, plugins=[ScriptedPlugin(raises(Refused(sentence)))]) as here:
         with pytest.raises(RefusedByPlugin) as refused:
             await here.send(body(message(1)))
         assert str(refused.value) == told

@@ -14,7 +14,7 @@ from messagelog.core.errors import Stopping
 from support.crm import Appending, Call, Crm, Finding, Plain, ReadingBack, Upserting, lost
 from support.requests import body, message, thread
 from support.waiting import until
-from support.world import World, world
+from support.world import RuntimeFixture, world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ class Clock:
         self.now += int(seconds * 1000)
 
 
-async def _crash(here: World) -> None:
+async def _crash(here: RuntimeFixture) -> None:
     """Ends everything under way at once, as kill -9 does: nothing more is written."""
     tasks = list(here.runtime._working.values())
     for task in tasks:
@@ -45,7 +45,7 @@ async def _crash(here: World) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _crashed_during(here: World, call: int, request: object) -> None:
+async def _crashed_during(here: RuntimeFixture, call: int, request: object) -> None:
     """Sends a request, and crashes when the CRM has done the work of this call (from 1) but not answered."""
     gate = asyncio.Event()
     seen = 0

@@ -16,13 +16,13 @@ import structlog
 from messagelog.connectors import AuthExpired, Credentials, Unavailable
 from messagelog.connectors.errors import SignInRenewed
 from messagelog.core import Times, UserDirectory
-from messagelog.core.refreshing import Vault
-from messagelog.server.assembly import REDIRECT_URI, Parts
-from messagelog.server.lifespan import assembled
+from messagelog.core.refreshing import CredentialStore
+from messagelog.server.assembly import REDIRECT_URI, ServerConfig
+from messagelog.server.lifespan import open_context
 from messagelog.storage import Sealer, open_store, scripts
 from storage.journal import run_sql
 from support.authorization import REGISTERED, lost, oauth_crm, refusing
-from support.requests import body, message, parsed
+from support.requests import body, message, to_log_request
 from support.settling import work_off
 from support.site import LOOPBACK, SQLITE_ONLY
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from messagelog.connectors import Session
     from messagelog.core import User
-    from messagelog.server import Assembly
+    from messagelog.server import AppContext
     from messagelog.storage import Store, UserRow
     from support.authorization import OAuthCrm, OAuthDemo
 
@@ -57,14 +57,14 @@ class Place:
     crm: OAuthCrm
     connector: OAuthDemo
     clock: Clock
-    parts: Parts
-    assembly: Assembly
+    config: ServerConfig
+    assembly: AppContext
     user: User
 
-    async def session(self, assembly: Assembly | None = None) -> Session:
+    async def session(self, assembly: AppContext | None = None) -> Session:
         return await (assembly or self.assembly).users.session(self.connector, "acme", "u-ada")
 
-    async def call(self, assembly: Assembly | None = None) -> Any:
+    async def call(self, assembly: AppContext | None = None) -> Any:
         """A call to the CRM, in her session."""
         return await (await self.session(assembly)).http.get("/me")
 
@@ -74,11 +74,11 @@ class Place:
         return found
 
     async def credentials(self) -> Credentials:
-        return Vault(Sealer(SECRET)).open(await self.row())
+        return CredentialStore(Sealer(SECRET)).open(await self.row())
 
     @asynccontextmanager
-    async def another_process(self) -> AsyncIterator[Assembly]:
-        async with assembled(self.parts) as assembly:
+    async def another_process(self) -> AsyncIterator[AppContext]:
+        async with open_context(self.config) as assembly:
             yield assembly
 
 
@@ -97,7 +97,7 @@ async def code_of(crm: OAuthCrm) -> str:
         return parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
 
 
-async def signed_in(crm: OAuthCrm, connector: OAuthDemo, assembly: Assembly) -> User:
+async def signed_in(crm: OAuthCrm, connector: OAuthDemo, assembly: AppContext) -> User:
     return await assembly.users.sign_in_with_code(
         connector, await code_of(crm), "", redirect_uri=REDIRECT_URI, verifier=None
     )
@@ -108,7 +108,7 @@ async def place(database_url: str, folder: Path, **changes: Any) -> AsyncIterato
     clock = Clock()
     async with oauth_crm(folder, knows_pkce=False, clock=clock, **changes) as crm:
         connector = crm.connector
-        parts = Parts(
+        config = ServerConfig(
             database_url=database_url,
             secret_key=SECRET,
             connectors={connector.name: connector},
@@ -118,9 +118,9 @@ async def place(database_url: str, folder: Path, **changes: Any) -> AsyncIterato
             oauth_clients={connector.name: REGISTERED},
             private_hosts=LOOPBACK,
         )
-        async with assembled(parts) as assembly:
+        async with open_context(config) as assembly:
             user = await signed_in(crm, connector, assembly)
-            yield Place(crm, connector, clock, parts, assembly, user)
+            yield Place(crm, connector, clock, config, assembly, user)
 
 
 # ------------------------------------------------------------------------------------------- ahead of it
@@ -155,7 +155,9 @@ async def test_refresh_tokens_that_change_and_that_stay(
 async def test_two_hundred_waiting_logs_of_a_user_refresh_once(database_url: str, tmp_path: Path) -> None:
     async with place(database_url, tmp_path) as here:
         here.clock.now += 3600
-        requests = [parsed(body(message(number), conversation=f"conv-{number}")) for number in range(1, 201)]
+        requests = [
+            to_log_request(body(message(number), conversation=f"conv-{number}")) for number in range(1, 201)
+        ]
         answers = await asyncio.gather(
             *(here.assembly.runtime.submit(here.user, request) for request in requests)
         )
@@ -222,7 +224,7 @@ async def test_a_message_is_logged_once_though_its_call_was_refused_first(
     async with place(database_url, tmp_path) as here:
         here.clock.now += 61
         here.crm.grants[0].access_revoked = True
-        answer = await here.assembly.runtime.submit(here.user, parsed(body(message(1))))
+        answer = await here.assembly.runtime.submit(here.user, to_log_request(body(message(1))))
         assert answer.log_ids == ["1"]
         assert len(await (await here.session()).http.get("/activities")) == 1
 
@@ -284,7 +286,7 @@ async def test_a_grant_that_the_crm_took_back_ends_the_users_session(
         assert user is not None
         assert not user.connected
         assert user.session_id == here.user.session_id, "her tokens are good again when she has signed in"
-        answer = await here.assembly.runtime.submit(here.user, parsed(body(message(1))))
+        answer = await here.assembly.runtime.submit(here.user, to_log_request(body(message(1))))
         assert "sign in" in answer.return_message.message
         await signed_in(here.crm, here.connector, here.assembly)
         assert (await here.call())["id"] == "u-ada"
@@ -297,7 +299,7 @@ async def test_what_another_process_wrote_is_not_dropped_for_a_grant_of_before(
     async with place(database_url, tmp_path) as here:
         grant = here.crm.grants[0]
         other = Credentials(access_token=grant.access_token, refresh_token="another", expires_at=None)
-        sealed = Vault(Sealer(SECRET)).seal(("acme", "oauth-crm", "u-ada"), other).hex()
+        sealed = CredentialStore(Sealer(SECRET)).seal(("acme", "oauth-crm", "u-ada"), other).hex()
         literal = f"X'{sealed}'" if database_url.startswith("sqlite") else f"'\\x{sealed}'::bytea"
 
         def refused(kind: str) -> Any:
@@ -313,8 +315,8 @@ async def test_what_another_process_wrote_is_not_dropped_for_a_grant_of_before(
 
 def sealed_anew(database_url: str, row: UserRow) -> None:
     """The same credentials in other bytes, as a rotation of secret keys leaves them."""
-    vault = Vault(Sealer(SECRET))
-    sealed = vault.seal(("acme", "oauth-crm", "u-ada"), vault.open(row)).hex()
+    credential_store = CredentialStore(Sealer(SECRET))
+    sealed = credential_store.seal(("acme", "oauth-crm", "u-ada"), credential_store.open(row)).hex()
     literal = f"X'{sealed}'" if database_url.startswith("sqlite") else f"'\\x{sealed}'::bytea"
     run_sql(database_url, f'UPDATE "users" SET "credentials" = {literal}')  # noqa: S608 - our own bytes
 
@@ -499,9 +501,9 @@ async def test_a_request_is_told_that_the_crm_cannot_be_reached(
     async with place(database_url, tmp_path) as here:
         here.clock.now += 3600
         here.crm.before = refusing("refresh_token", "server_error", 503)
-        impatient = replace(here.parts, times=Times(answer=1.5, call=8.0, lease=60.0), luck=lambda: 0.999)
-        async with assembled(impatient) as other:
-            answer = await other.runtime.submit(here.user, parsed(body(message(1), contact=contact)))
+        impatient = replace(here.config, times=Times(answer=1.5, call=8.0, lease=60.0), jitter=lambda: 0.999)
+        async with open_context(impatient) as other:
+            answer = await other.runtime.submit(here.user, to_log_request(body(message(1), contact=contact)))
         assert answer.successful is (contact == "c-1"), "without a contact there is nothing to keep"
         assert "reached" in answer.return_message.message
 
@@ -513,9 +515,9 @@ async def test_two_hundred_logs_that_wait_for_one_user_cause_one_refresh(
     async with place(database_url, tmp_path) as here:
         here.clock.now += 3600
         here.crm.before = refusing("refresh_token", "server_error", 503)
-        brisk = replace(here.parts, times=Times(answer=0.01, call=8.0, lease=60.0))
-        async with assembled(brisk) as busy:
-            requests = [parsed(body(message(n), conversation=f"k{n}")) for n in range(1, 201)]
+        brisk = replace(here.config, times=Times(answer=0.01, call=8.0, lease=60.0))
+        async with open_context(brisk) as busy:
+            requests = [to_log_request(body(message(n), conversation=f"k{n}")) for n in range(1, 201)]
             await asyncio.gather(*(busy.runtime.submit(here.user, each) for each in requests))
             await busy.runtime.idle()
         asked = len(here.crm.forms)
@@ -523,7 +525,7 @@ async def test_two_hundred_logs_that_wait_for_one_user_cause_one_refresh(
         here.crm.before = lambda _kind: None
         async with here.another_process() as later:
             await work_off(later.runtime)
-            due = await later.store.read(scripts.next_due)
+            due = await later.store.read(scripts.find_next_due)
         assert due is None, "all are logged"
         assert len(here.crm.forms) == asked + 1
 
@@ -574,17 +576,17 @@ class Watched:
         self.gate: asyncio.Event | None = None
         self.read_it = asyncio.Event()
 
-    async def read(self, script: Callable[[], Any]) -> Any:
+    async def read(self, transaction: Callable[[], Any]) -> Any:
         self.reads += 1
-        value = await self._store.read(script)
+        value = await self._store.read(transaction)
         self.read_it.set()
         if self.gate is not None:
             await self.gate.wait()
         return value
 
-    async def write(self, script: Callable[[], Any], *, locks: Any = ()) -> Any:
+    async def write(self, transaction: Callable[[], Any], *, locks: Any = ()) -> Any:
         self.writes += 1
-        return await self._store.write(script, locks=locks)
+        return await self._store.write(transaction, locks=locks)
 
     async def close(self) -> None:
         await self._store.close()
@@ -593,14 +595,14 @@ class Watched:
 @asynccontextmanager
 async def directory(here: Place) -> AsyncIterator[tuple[UserDirectory, Watched]]:
     """Another process's directory of users, over a store that is watched."""
-    watched = Watched(await open_store(here.parts.database_url))
+    watched = Watched(await open_store(here.config.database_url))
     async with aiohttp.ClientSession() as client:
         users = UserDirectory(
             watched,
             Sealer(SECRET),
             client,
             call_timeout=TIMES.call,
-            oauth_clients=here.parts.oauth_clients,
+            oauth_clients=here.config.oauth_clients,
             clock=here.clock,
         )
         try:

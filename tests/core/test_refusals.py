@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from support.crm import Call
-    from support.world import World
+    from support.world import RuntimeFixture
 
 BRISK = Times(answer=3.0, call=5.0, lease=60.0)
 SIGN_IN = partial(AuthExpired, "HTTP 401", status=401)
@@ -41,7 +41,7 @@ class UpsertingBatches(Upserting):
 
 
 def refusing(
-    here: World, make: Callable[[], ConnectorError], kind: str, *, done: bool, times: int = 1
+    here: RuntimeFixture, make: Callable[[], ConnectorError], kind: str, *, done: bool, times: int = 1
 ) -> None:
     """Refuses the next calls of a kind, with nothing done or with the work done."""
     left = times
@@ -56,25 +56,25 @@ def refusing(
     here.crm.before, here.crm.after = (None, refuse) if done else (refuse, None)
 
 
-async def sign_in(here: World, user: str = "acme/ada") -> None:
+async def sign_in(here: RuntimeFixture, user: str = "acme/ada") -> None:
     await here.assembly.users.sign_in(here.runtime.connector("memory"), Credentials(api_key=user), "")
 
 
-async def swept(here: World) -> None:
+async def swept(here: RuntimeFixture) -> None:
     await here.runtime.sweep()
     await here.runtime.idle()
 
 
-async def due_in(here: World, clock: Clock) -> int | None:
+async def due_in(here: RuntimeFixture, clock: Clock) -> int | None:
     (log,) = await here.logs()
     return None if log.due_at is None else log.due_at - clock.now
 
 
-def kinds(here: World) -> list[str]:
+def kinds(here: RuntimeFixture) -> list[str]:
     return [call.kind for call in here.crm.calls]
 
 
-def counts(here: World, *texts: str) -> list[int]:
+def counts(here: RuntimeFixture, *texts: str) -> list[int]:
     text = "\n".join(activity.body for activity in here.crm.activities.values())
     return [text.count(each) for each in texts]
 
@@ -251,7 +251,7 @@ async def test_a_create_whose_sign_in_was_renewed_goes_on_at_once(
 @SQLITE_ONLY
 async def test_a_sign_in_that_is_renewed_again_and_again_is_tried_along_the_table(database_url: str) -> None:
     clock = Clock()
-    async with world(database_url, clock=clock, settings=BRISK, luck=lambda: 0.5) as here:
+    async with world(database_url, clock=clock, settings=BRISK, jitter=lambda: 0.5) as here:
         refusing(here, RENEWED, "create", done=False, times=5)
         answer = await here.send(body(ONE))
         assert here.crm.count("create") == 2, "at once the first time"
@@ -453,7 +453,7 @@ async def test_a_user_who_may_not_ask_either_is_refused(database_url: str) -> No
 @SQLITE_ONLY
 async def test_a_crm_that_is_away_after_it_refused_is_asked_when_it_is_back(database_url: str) -> None:
     clock = Clock()
-    async with world(database_url, Lagging, clock=clock, settings=BRISK, luck=lambda: 0.5) as here:
+    async with world(database_url, Lagging, clock=clock, settings=BRISK, jitter=lambda: 0.5) as here:
         here.crm.before = lambda call: FORBIDDEN() if call.kind == "create" else Unavailable("no connection")
         await here.send(body(ONE))
         await here.runtime.idle()

@@ -10,7 +10,7 @@ import pytest
 
 from messagelog.connectors import Contact, Session
 from messagelog.core import Times
-from messagelog.messages import MessageKind, glance
+from messagelog.messages import MessageKind, peek
 from support.crm import Batches, Call, Html, Plain
 from support.requests import MAYA, OMAR, body, message, thread
 from support.waiting import until
@@ -389,18 +389,18 @@ async def test_a_day_of_which_all_is_logged_is_answered_without_reading_it(datab
         user = await here.user()
 
         async def asked(request: dict[str, Any]) -> Answer | None:
-            seen = glance(json.dumps(request).encode())
+            seen = peek(json.dumps(request).encode())
             assert seen is not None
-            return await here.runtime.already_logged(user, seen)
+            return await here.runtime.answer_if_logged(user, seen)
 
         assert await asked(body(*messages)) == await here.send(body(*messages))
         assert await asked(body(*messages, message(11))) is None
         assert await asked(body(*messages, contact="c-2")) is None, "another contact's is refused, not logged"
         assert await asked(body(*messages, contact="createNewContact")) is None
         stranger = await here.user("globex/eve")
-        seen = glance(json.dumps(body(*messages)).encode())
+        seen = peek(json.dumps(body(*messages)).encode())
         assert seen is not None
-        assert await here.runtime.already_logged(stranger, seen) is None
+        assert await here.runtime.answer_if_logged(stranger, seen) is None
 
 
 # ------------------------------------------------------------------------------------ language and zone

@@ -19,14 +19,14 @@ from messagelog.connectors import (
     Unavailable,
 )
 from messagelog.core import Times, backoff
-from messagelog.core.catching_up import CatchingUp
+from messagelog.core.catching_up import BacklogLimiter
 from messagelog.storage import LogKey, scripts
 from support.crm import Batches, Call, Crm, Finding, Plain
 from support.requests import body, message
 from support.settling import work_off
 from support.site import SQLITE_ONLY
 from support.waiting import until
-from support.world import World, world
+from support.world import RuntimeFixture, world
 
 if TYPE_CHECKING:
     from messagelog.connectors import MessageLog, Session
@@ -50,11 +50,11 @@ class Clock:
         self.now += int(seconds * 1000)
 
 
-async def settled(here: World, clock: Clock) -> None:
+async def settled(here: RuntimeFixture, clock: Clock) -> None:
     """Lets time pass until nothing is due any more."""
     for _ in range(200):
         await work_off(here.runtime)
-        left = await here.store.read(scripts.next_due)
+        left = await here.store.read(scripts.find_next_due)
         if left is None:
             return
         clock.forward(left + 0.001)
@@ -69,11 +69,11 @@ def refused_sign_in(_call: Call) -> ConnectorError:
     return AuthExpired("HTTP 401", status=401)
 
 
-async def sign_in(here: World, user: str = "acme/ada") -> None:
+async def sign_in(here: RuntimeFixture, user: str = "acme/ada") -> None:
     await here.assembly.users.sign_in(here.runtime.connector("memory"), Credentials(api_key=user), "")
 
 
-def order(here: World) -> list[str]:
+def order(here: RuntimeFixture) -> list[str]:
     """The ids of the messages that were sent to the CRM, as they came."""
     return [each.record.id for call in here.crm.calls if call.log for each in call.log.messages]
 
@@ -100,10 +100,10 @@ class Counting(Plain):
 async def test_an_hour_without_the_crm_under_steady_traffic(database_url: str) -> None:
     clock, crm, draw = Clock(), Crm(), random.Random(7)
     counting = Counting(crm)
-    luck = random.Random(11).random
+    jitter = random.Random(11).random
     sent: Counter[int] = Counter()
     async with world(
-        database_url, lambda _: counting, crm=crm, clock=clock, settings=Times(answer=0.01), luck=luck
+        database_url, lambda _: counting, crm=crm, clock=clock, settings=Times(answer=0.01), jitter=jitter
     ) as here:
         crm.before = away
         for minute in range(60):
@@ -126,11 +126,11 @@ async def test_an_hour_without_the_crm_under_steady_traffic(database_url: str) -
         assert held == sent
 
 
-def bodies(here: World) -> list[str]:
+def bodies(here: RuntimeFixture) -> list[str]:
     return [activity.body for activity in here.crm.activities.values()]
 
 
-async def logged(here: World, conversation: int, upto: int) -> Answer:
+async def logged(here: RuntimeFixture, conversation: int, upto: int) -> Answer:
     texts = [
         message(conversation * 100 + number, f"text-{conversation}-{number}.")
         for number in range(1, upto + 1)
@@ -142,8 +142,8 @@ async def logged(here: World, conversation: int, upto: int) -> Answer:
 async def test_due_logs_come_back_spread_over_the_longest_wait(database_url: str) -> None:
     """All failed in one moment: their next tries do not come in one moment."""
     clock = Clock()
-    luck = random.Random(5).random
-    async with world(database_url, clock=clock, settings=Times(answer=0.01), luck=luck) as here:
+    jitter = random.Random(5).random
+    async with world(database_url, clock=clock, settings=Times(answer=0.01), jitter=jitter) as here:
         here.crm.before = away
         await asyncio.gather(*(logged(here, conversation, 1) for conversation in range(60)))
         await here.runtime.idle()
@@ -155,7 +155,7 @@ async def test_due_logs_come_back_spread_over_the_longest_wait(database_url: str
 
 async def test_a_retry_that_ends_with_the_table_is_a_failure_that_can_be_seen(database_url: str) -> None:
     clock = Clock()
-    async with world(database_url, clock=clock, settings=BRISK, luck=lambda: 0.999) as here:
+    async with world(database_url, clock=clock, settings=BRISK, jitter=lambda: 0.999) as here:
         here.crm.before = away
         await here.send(body(message(1), message(2)))
         began = clock.now
@@ -171,13 +171,17 @@ async def test_a_retry_that_ends_with_the_table_is_a_failure_that_can_be_seen(da
 
 async def test_a_resend_of_what_waits_changes_nothing_and_says_why(database_url: str) -> None:
     clock = Clock()
-    async with world(database_url, clock=clock, settings=BRISK, luck=lambda: 0.5) as here:
+    async with world(database_url, clock=clock, settings=BRISK, jitter=lambda: 0.5) as here:
         here.crm.before = away
         first = await here.send(body(message(1)))
         (before,) = await here.logs()
         again = await here.send(body(message(1)))
         (after,) = await here.logs()
-        assert (after.due_at, after.tries, after.fence) == (before.due_at, before.tries, before.fence)
+        assert (after.due_at, after.attempt_count, after.fence) == (
+            before.due_at,
+            before.attempt_count,
+            before.fence,
+        )
         assert len(here.crm.calls) == 1
         assert first == again
         assert again.log_ids == ["1"]
@@ -189,7 +193,7 @@ async def test_a_resend_of_what_waits_changes_nothing_and_says_why(database_url:
 
 async def test_what_waited_becomes_one_call_where_the_connector_takes_batches(database_url: str) -> None:
     clock = Clock()
-    async with world(database_url, Batches, clock=clock, settings=BRISK, luck=lambda: 0.5) as here:
+    async with world(database_url, Batches, clock=clock, settings=BRISK, jitter=lambda: 0.5) as here:
         here.crm.before = away
         await here.send(body(message(1)))
         for number in (2, 3, 4):
@@ -220,7 +224,7 @@ async def test_work_waits_for_its_user_and_goes_on_when_she_signs_in(database_ur
         await here.send(body(message(4), conversation="other"))
         assert set((await here.states()).values()) == {"waiting"}
         assert len(here.crm.calls) == 1, "nothing is asked in her name from then on"
-        assert await here.store.read(scripts.next_due) is None, "and nothing polls"
+        assert await here.store.read(scripts.find_next_due) is None, "and nothing polls"
         here.crm.before = None
         await sign_in(here)
         await settled(here, clock)
@@ -315,7 +319,7 @@ async def test_a_shutdown_during_a_refusal_leaves_a_colleagues_message_to_the_ne
 
 async def test_what_waits_when_she_signs_out_goes_on_when_she_is_back(database_url: str) -> None:
     clock = Clock()
-    async with world(database_url, clock=clock, settings=BRISK, luck=lambda: 0.5) as here:
+    async with world(database_url, clock=clock, settings=BRISK, jitter=lambda: 0.5) as here:
         here.crm.before = away
         user = await here.user()
         await here.send(body(message(1)))
@@ -330,7 +334,7 @@ async def test_what_waits_when_she_signs_out_goes_on_when_she_is_back(database_u
 
 async def test_an_unknown_create_is_asked_about_when_she_is_back(database_url: str) -> None:
     clock = Clock()
-    async with world(database_url, Finding, clock=clock, settings=BRISK, luck=lambda: 0.5) as here:
+    async with world(database_url, Finding, clock=clock, settings=BRISK, jitter=lambda: 0.5) as here:
         await here.user()
         here.crm.after = lambda call: TIMED_OUT if call.kind == "create" else None
         here.crm.before = lambda call: AuthExpired() if call.kind == "find" else None
@@ -341,7 +345,7 @@ async def test_an_unknown_create_is_asked_about_when_she_is_back(database_url: s
         await here.runtime.idle()
         assert await here.states() == {"1": "unknown"}
         calls = len(here.crm.calls)
-        assert await here.store.read(scripts.next_due) is None
+        assert await here.store.read(scripts.find_next_due) is None
         await here.send(body(message(1)))
         await here.runtime.sweep()
         await here.runtime.idle()
@@ -398,7 +402,7 @@ class Clumsy(Finding):
 
 async def test_a_connector_that_always_fails_at_one_message_is_not_asked_for_ever(database_url: str) -> None:
     clock = Clock()
-    async with world(database_url, Clumsy, clock=clock, settings=BRISK, luck=lambda: 0.5) as here:
+    async with world(database_url, Clumsy, clock=clock, settings=BRISK, jitter=lambda: 0.5) as here:
         await here.send(body(message(1), message(2)))
         await here.send(body(message(3), conversation="other"))
         await settled(here, clock)
@@ -413,22 +417,22 @@ async def test_a_connector_that_always_fails_at_one_message_is_not_asked_for_eve
 
 
 def test_no_tenant_takes_all_the_room() -> None:
-    catching_up = CatchingUp(most=6)
+    catching_up = BacklogLimiter(most=6)
     loud = [LogKey("loud", "crm", f"k{n}") for n in range(9)]
     quiet = [LogKey(f"quiet-{n}", "crm", "k") for n in range(9)]
-    assert [catching_up.begins(key, 4) for key in loud].count(True) == 4
-    turns = catching_up.in_turn([*loud[4:], *quiet])
+    assert [catching_up.try_acquire(key, 4) for key in loud].count(True) == 4
+    turns = catching_up.fair_order([*loud[4:], *quiet])
     assert turns == [*quiet, *loud[4:]], "who has the fewest under way comes first"
-    assert [catching_up.begins(key, 4) for key in quiet].count(True) == 2
+    assert [catching_up.try_acquire(key, 4) for key in quiet].count(True) == 2
     assert catching_up.room == 0
-    catching_up.ends(loud[0])
-    assert not catching_up.begins(loud[5], 0)
-    assert catching_up.begins(loud[5], 4)
+    catching_up.release(loud[0])
+    assert not catching_up.try_acquire(loud[5], 0)
+    assert catching_up.try_acquire(loud[5], 4)
 
 
 async def test_one_tenants_backlog_does_not_keep_another_waiting(database_url: str) -> None:
     clock = Clock()
-    async with world(database_url, clock=clock, settings=Times(answer=0.01), luck=lambda: 0.5) as here:
+    async with world(database_url, clock=clock, settings=Times(answer=0.01), jitter=lambda: 0.5) as here:
         here.crm.before = away
         await here.user("loud/ada")
         await here.user("quiet/ada")

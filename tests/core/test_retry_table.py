@@ -14,7 +14,7 @@ from messagelog.core import Times, backoff
 from support.crm import Call, Crm, Finding
 from support.requests import body, message
 from support.site import SQLITE_ONLY
-from support.world import World, world
+from support.world import RuntimeFixture, world
 
 if TYPE_CHECKING:
     from messagelog.connectors import Contact, Session
@@ -85,7 +85,7 @@ def error_of(name: str) -> Exception:
     return RuntimeError("a slip") if name == "anything else" else getattr(connectors, name)()
 
 
-async def prepared(here: World, clock: Clock, operation: str) -> str:
+async def prepared(here: RuntimeFixture, clock: Clock, operation: str) -> str:
     """Everything that comes before the operation; the id of the message that it is about."""
     if operation in {"update", "read"}:
         await here.send(body(message(1)))
@@ -97,7 +97,7 @@ async def prepared(here: World, clock: Clock, operation: str) -> str:
         clock.now += 5_001
     if operation == "session":
         user = await here.user()
-        here.assembly.users.forget(user.tenant, user.platform, user.id)
+        here.assembly.users.invalidate(user.tenant, user.platform, user.id)
     return "2" if operation in {"update", "read"} else "1"
 
 
@@ -115,7 +115,7 @@ async def test_each_cell_is_as_told(
     clock, crm = Clock(), Crm()
     failing = Failing(crm)
     async with world(
-        database_url, lambda _: failing, crm=crm, clock=clock, settings=BRISK, luck=lambda: LUCK
+        database_url, lambda _: failing, crm=crm, clock=clock, settings=BRISK, jitter=lambda: LUCK
     ) as here:
         await here.user()
         id_ = await prepared(here, clock, operation)
@@ -144,14 +144,14 @@ async def test_each_cell_is_as_told(
             assert newest.body.count(f"text {id_}") == 1
 
 
-async def swept_and_sent(here: World, operation: str) -> Answer:
+async def swept_and_sent(here: RuntimeFixture, operation: str) -> Answer:
     """The CRM is asked what became of the call; then the client sends its request again."""
     await here.runtime.sweep()
     await here.runtime.idle()
     return await here.send(asked(operation))
 
 
-async def over(here: World, failing: Failing, clock: Clock, *, signs_in: bool) -> None:
+async def over(here: RuntimeFixture, failing: Failing, clock: Clock, *, signs_in: bool) -> None:
     """The trouble is over, and what was left goes on by itself."""
     failing.operation = ""
     if signs_in:

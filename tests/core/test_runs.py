@@ -29,12 +29,12 @@ from messagelog.connectors import (
     Unavailable,
 )
 from messagelog.core import Times
-from messagelog.core.settle import Abilities
-from support.campaign import Clock, buried
+from messagelog.core.settle import Capabilities
+from support.campaign import Clock, kill_runtime
 from support.crm import Appending, Batches, Call, Crm, Finding, Html, Plain, ReadingBack
 from support.requests import JORDAN, MAYA, OMAR, START, body, message
 from support.waiting import until
-from support.world import World, world
+from support.world import RuntimeFixture, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +81,7 @@ def fails(number: int, error: Callable[[], ConnectorError]) -> Callable[[Call], 
     return fault
 
 
-async def taken_up(here: World, clock: Clock) -> None:
+async def taken_up(here: RuntimeFixture, clock: Clock) -> None:
     """Takes up what is due, for as long as something comes due."""
     for _ in range(8):
         await here.runtime.idle()
@@ -103,7 +103,7 @@ async def taken_up(here: World, clock: Clock) -> None:
     ],
 )
 def test_who_has_runs(connector: type[Plain], *, runs: bool) -> None:
-    assert Abilities.of(connector(Crm())).in_runs is runs
+    assert Capabilities.of(connector(Crm())).in_runs is runs
 
 
 @pytest.mark.parametrize("connector", RUNNING)
@@ -257,7 +257,7 @@ async def _cut_off(  # noqa: PLR0917 - what was drawn
         await here.send(body(message(1, "the first.")))
         crm.before, crm.after = hangs, loses
         await here.send(body(message(1, "the first."), *sent))
-        await buried(here.runtime)
+        await kill_runtime(here.runtime)
     crm.before = crm.after = crm.gate = None
     async with world(url, connector, crm=crm, settings=FAST, clock=clock) as again:
         await taken_up(again, clock)
@@ -278,7 +278,7 @@ async def test_a_copy_that_people_have_made_is_not_taken_for_a_later_message(
         crm.only.body += "\n" + "\n".join(crm.only.body.splitlines()[-2:])
         crm.before = lambda call: setattr(crm, "gate", asyncio.Event() if call.kind == held else None)
         await here.send(body(first, *others))
-        await buried(here.runtime)
+        await kill_runtime(here.runtime)
     crm.before = crm.gate = None
     async with world(database_url, AppendingReadBack, crm=crm, settings=FAST, clock=clock) as again:
         await taken_up(again, clock)
@@ -325,7 +325,7 @@ async def test_whoever_was_paused_does_not_go_on_with_a_run(
         await other.runtime.idle()
         assert texts(crm, 5) == [1] * 5
         loop, ahead = asyncio.get_running_loop(), 61.0
-        steps = paused.runtime._worker._steps
+        steps = paused.runtime._worker._runner
         late = (loop.time() + ahead, time.time()) if which == "loop" else (loop.time(), time.time() + ahead)
         monkeypatch.setattr(steps, "_now", lambda: late)
         gate.set()
@@ -366,9 +366,9 @@ class Unsearchable(AppendingReadBack):
         raise Unavailable("HTTP 503", status=503)
 
 
-async def die(here: World) -> None:
+async def die(here: RuntimeFixture) -> None:
     """The process goes away, whatever it does."""
-    await buried(here.runtime)
+    await kill_runtime(here.runtime)
 
 
 def hangs_at(crm: Crm, number: int) -> Callable[[Call], None]:

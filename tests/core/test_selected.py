@@ -15,7 +15,7 @@ from messagelog.core import Times
 from support.campaign import Clock
 from support.crm import Batches, Call, Crm, Finding, Plain, ReadingBack, Upserting
 from support.requests import body, message
-from support.settling import settled
+from support.settling import run_until_idle
 from support.world import world
 
 if TYPE_CHECKING:
@@ -135,9 +135,9 @@ async def _in_one_record(
                 await process.runtime.sweep()
                 await process.runtime.idle()
 
-        await settled(one.runtime, one.store, clock, sweep)
+        await run_until_idle(one.runtime, one.store, clock, sweep)
         for each in bodies(frozenset(ALL[:3])) + bodies(frozenset()):
             answer = await two.send(each)
             assert answer.successful
-        await settled(two.runtime, two.store, clock, sweep)
+        await run_until_idle(two.runtime, two.store, clock, sweep)
         assert set((await one.states()).values()) == {"logged"}

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from messagelog.connectors import NotFound
-from messagelog.messages import glance
+from messagelog.messages import peek
 from support.crm import Call, Plain
 from support.requests import JORDAN, OMAR, body, message, thread
 from support.world import world
@@ -87,10 +87,10 @@ async def test_what_was_deleted_is_not_logged_anew_with_its_activity(database_ur
 def test_a_first_look_sees_no_stubs(availability: str) -> None:
     ordinary = [message(n) for n in range(1, 9)]
     stub = {"id": 99, "type": "SMS", "availability": availability}
-    seen = glance(msgspec.json.encode(body(*ordinary, stub)))
+    seen = peek(msgspec.json.encode(body(*ordinary, stub)))
     assert seen is not None
     assert set(seen.message_ids) == {str(n) for n in range(1, 9)}
-    assert glance(msgspec.json.encode(body(*ordinary, BARE))) is None, "all of it has to be read"
+    assert peek(msgspec.json.encode(body(*ordinary, BARE))) is None, "all of it has to be read"
 
 
 @pytest.mark.parametrize("messages", [[], None])

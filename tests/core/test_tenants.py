@@ -21,16 +21,16 @@ from messagelog.storage import TenantPlace, UserRow, scripts
 from messagelog.storage.rows import TenantMoved
 from storage.journal import run_sql
 from support.crm import Crm, Plain
-from support.requests import body, message, parsed
+from support.requests import body, message, to_log_request
 from support.site import SQLITE_ONLY
-from support.world import World, world
+from support.world import RuntimeFixture, world
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from messagelog.connectors import Connector, Session
     from messagelog.core import User
-    from messagelog.storage.scripts import Script
+    from messagelog.storage.scripts import Transaction
 
 BY = local_operator("test")
 
@@ -58,19 +58,19 @@ class Checked(Hosted):
 
 
 @asynccontextmanager
-async def hosted(database_url: str, crm: Crm | None = None) -> AsyncIterator[World]:
+async def hosted(database_url: str, crm: Crm | None = None) -> AsyncIterator[RuntimeFixture]:
     crm = crm or Crm()
     more: dict[str, Connector] = {"memory": Plain(crm), "checked": Checked(crm)}
     async with world(database_url, Hosted, crm=crm, more=more) as here:
         yield here
 
 
-async def sign_in(here: World, user: str, hostname: str, platform: str = "hosted") -> User:
+async def sign_in(here: RuntimeFixture, user: str, hostname: str, platform: str = "hosted") -> User:
     connector = here.runtime.connector(platform)
     return await here.assembly.users.sign_in(connector, Credentials(api_key=user), hostname)
 
 
-async def move(here: World, tenant: str, hostname: str, platform: str = "hosted") -> Any:
+async def move(here: RuntimeFixture, tenant: str, hostname: str, platform: str = "hosted") -> Any:
     return await Tenants(here.store).move(BY, here.runtime.connector(platform), tenant, hostname)
 
 
@@ -249,7 +249,7 @@ class Saying(Plain):
 
 
 @asynccontextmanager
-async def saying(database_url: str, info: Any) -> AsyncIterator[World]:
+async def saying(database_url: str, info: Any) -> AsyncIterator[RuntimeFixture]:
     async with world(database_url, Saying) as here:
         connector = here.runtime.connector("memory")
         assert isinstance(connector, Saying)
@@ -312,12 +312,14 @@ async def test_a_crm_that_has_moved_is_the_same_tenant(database_url: str) -> Non
     async with hosted(database_url) as here:
         ada, ben = [await sign_in(here, f"acme/{name}", "crm.test") for name in ("ada", "ben")]
         other = await sign_in(here, "otto/ada", "crm.test")
-        await here.runtime.submit(ada, parsed(body(message(1))))
+        await here.runtime.submit(ada, to_log_request(body(message(1))))
         moved = await move(here, ada.tenant, "NEW.test.")
         assert (moved.before, moved.host, moved.users) == (("https://crm.test",), "https://new.test", 2)
         again = await sign_in(here, "acme/ada", "new.test")
         assert (again.tenant, again.session_id) == (ada.tenant, ada.session_id), "her tokens are good still"
-        assert (await here.runtime.submit(again, parsed(body(message(1), message(2))))).log_ids == ["2"]
+        assert (await here.runtime.submit(again, to_log_request(body(message(1), message(2))))).log_ids == [
+            "2"
+        ]
         assert len(here.crm.activities) == 1, "nothing is logged again"
         for user, hostname in ((ada, "new.test"), (ben, "new.test"), (other, "crm.test")):
             found = await here.assembly.users.find(user.tenant, "hosted", user.id)
@@ -333,7 +335,7 @@ async def test_calls_go_to_the_new_host_with_the_credentials_that_users_have(dat
     async with hosted(database_url) as here:
         ada = await sign_in(here, "acme/ada", "crm.test")
         await move(here, ada.tenant, "new.test")
-        here.assembly.users.forget(ada.tenant, "hosted", ada.id)  # as after two seconds
+        here.assembly.users.invalidate(ada.tenant, "hosted", ada.id)  # as after two seconds
         session = await here.assembly.users.session(here.runtime.connector("hosted"), ada.tenant, ada.id)
         assert (session.hostname, session.http._base_url) == ("new.test", "https://new.test/api")
         assert session.credentials.api_key == "acme/ada"
@@ -453,9 +455,7 @@ async def test_a_name_of_before_is_good_no_longer_once_the_tenant_has_moved(data
     before_hosts(database_url, "crm.test")
     async with hosted(database_url) as here:
         place = TenantPlace("acme", "hosted", "https://crm.test")
-        names = [
-            hostname for hostname, _ in await here.store.read(lambda: scripts.hostnames_of_tenant(place))
-        ]
+        names = [hostname for hostname, _ in await here.store.read(lambda: scripts.find_hostnames(place))]
         await move(here, "acme", "new.test")
         assert await here.store.write(lambda: scripts.join_tenant(place, names)) is None
         assert (await sign_in(here, "acme/eve", "crm.test")).tenant == "acme@crm.test"
@@ -531,7 +531,7 @@ async def test_an_erased_tenant_has_no_host(database_url: str) -> None:
         ada = await sign_in(here, "acme/ada", "crm.test")
         other = await sign_in(here, "acme/ada", "other.test")
 
-        def erase() -> Script[Any]:
+        def erase() -> Transaction[Any]:
             return scripts.erase_tenant(ada.tenant, None, None)
 
         await here.store.write(erase)

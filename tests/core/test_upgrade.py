@@ -20,17 +20,17 @@ from messagelog.connectors.log import SentBlocks
 from messagelog.core import Times
 from messagelog.core.calls import NOTHING_COUNTED
 from messagelog.core.next_step import next_step
-from messagelog.storage import NewWork, scripts
-from messagelog.storage.rows import LogKey, NewRow, RowChange, RowState, Terms
+from messagelog.storage import LogRequestWork, scripts
+from messagelog.storage.rows import LeasePolicy, LogKey, NewRow, RowChange, RowState
 from support.crm import Activity, Crm, Finding, Plain, ReadingBack, Upserting
 from support.requests import body, message
-from support.world import World, world
+from support.world import RuntimeFixture, world
 
 if TYPE_CHECKING:
     from messagelog.storage import Claim
 
 RELEASED = sorted((Path(__file__).parent / "released").glob("*.json"))
-TERMS = Terms("the process that was upgraded", 60_000, 0, 50, journal="")
+TERMS = LeasePolicy("the process that was upgraded", 60_000, 0, 50, journal="")
 FAST = Times(answer=0.5, call=5, lease=60)
 
 
@@ -49,7 +49,7 @@ class Left:
     """What the release before left behind for one request."""
 
     name: str
-    pins: str
+    text_settings: str
     log: str
     conversation: str
     shared: bool
@@ -72,7 +72,7 @@ class Left:
     def of_client(self, id_: str) -> str:
         return id_.removesuffix(f"-{self.group}") if self.group else id_
 
-    def hash_of(self, here: World, place: int) -> bytes:
+    def hash_of(self, here: RuntimeFixture, place: int) -> bytes:
         """The hash of an entry's visible text, as that release kept it."""
         text = self.visible[place]["text"].encode()
         return hashlib.blake2b(text, key=here.assembly.sealer.entry_key, digest_size=16).digest()
@@ -86,36 +86,36 @@ ALL = [left(path) for path in RELEASED]
 TWICE = [each for each in ALL if len(each.rows) > 1]
 
 
-async def _claimed(here: World, was: Left, place: int) -> Claim:
+async def _claimed(here: RuntimeFixture, was: Left, place: int) -> Claim:
     """Journals a row as that release did, up to the moment before its call leaves."""
     row = was.rows[place]
     context = ("messageLogs", *was.key[:2], row["id"])
     sealed = here.assembly.sealer.seal(row["payload"].encode(), *context)
     contact_id, contact_type, contact_name = was.contact
-    work = NewWork(
+    work = LogRequestWork(
         key=was.key,
         conversation_id=was.conversation,
         contact_id=contact_id,
         contact_type=contact_type,
         contact_name=contact_name,
-        pins=was.pins,
+        text_settings=was.text_settings,
         user_id=(await here.user()).id,
         rows=(NewRow(was.of_client(row["id"]), row["sentAt"], row["version"], sealed),),
     )
     acceptance = await here.store.write(
-        lambda: scripts.accept(work, next_step(takes_batches=False), TERMS), locks=work.locks
+        lambda: scripts.accept_request(work, next_step(takes_batches=False), TERMS), locks=work.locks
     )
     assert acceptance.claim is not None
     assert acceptance.claim.step is not None
     if was.shared:
         blocks = [Entry(was.hash_of(here, at), 0, "", each["id"]) for at, each in enumerate(was.visible)]
         log = acceptance.claim.log
-        log.blocks, log.call_before = SentBlocks().noted(blocks).packed, NOTHING_COUNTED
-        await here.store.write(lambda: scripts.note(log, TERMS), locks=(log.key,))
+        log.blocks, log.call_before = SentBlocks().with_pending(blocks).packed, NOTHING_COUNTED
+        await here.store.write(lambda: scripts.record_intent(log, TERMS), locks=(log.key,))
     return acceptance.claim
 
 
-async def _logged(here: World, was: Left) -> None:
+async def _logged(here: RuntimeFixture, was: Left) -> None:
     """The first row's create is done and confirmed."""
     claim = await _claimed(here, was, 0)
     _in_the_crm(here, was, 0)
@@ -125,18 +125,18 @@ async def _logged(here: World, was: Left) -> None:
         was.of_client(was.rows[0]["id"]), RowState.LOGGED, None, "a-1", was.hash_of(here, 0), erase=True
     )
     await here.store.write(
-        lambda: scripts.save(log, [change], next_step(takes_batches=False), TERMS), locks=(log.key,)
+        lambda: scripts.save_outcome(log, [change], next_step(takes_batches=False), TERMS), locks=(log.key,)
     )
 
 
-def _in_the_crm(here: World, was: Left, place: int) -> None:
+def _in_the_crm(here: RuntimeFixture, was: Left, place: int) -> None:
     """The call has been done, and nobody knows."""
     here.crm.activities["a-1"] = Activity(
         "a-1", "acme", was.contact[0], was.subject, was.bodies[place], was.keys[0], {}, "ada"
     )
 
 
-async def _recovered(here: World, clock: Clock) -> None:
+async def _recovered(here: RuntimeFixture, clock: Clock) -> None:
     for _ in range(3):
         clock.now += 61_000
         await here.runtime.sweep()

@@ -19,7 +19,7 @@ from messagelog.core.user_settings import (
     SavedSettings,
     UserSettings,
     locale_of,
-    merged,
+    merge,
     read_admin_settings,
 )
 from messagelog.messages import BadRequest
@@ -75,7 +75,7 @@ def settings(store: Store) -> UserSettings:
 def test_the_operators_settings_win_unless_users_may_customize_them(
     own: dict[str, Any], admins: dict[str, AdminSetting], expected: dict[str, Any]
 ) -> None:
-    assert merged(own, admins) == expected
+    assert merge(own, admins) == expected
 
 
 async def test_an_operators_setting_is_in_force_for_a_user_who_has_none(settings: UserSettings) -> None:

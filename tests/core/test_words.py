@@ -9,20 +9,20 @@ import pytest
 
 from messagelog.connectors import Contact, Rejected, Session, Unavailable
 from messagelog.core import Times
-from messagelog.core.payload import Payload, opened
+from messagelog.core.payload import Payload, open_payload
 from messagelog.core.user_settings import Locale
-from messagelog.storage.scripts import Fetch
+from messagelog.storage.scripts import Query
 from messagelog.storage.scripts.values import key_params, row_from
 from support.crm import Appending, Batches, Call, Crm, Finding, Plain, ReadingBack, Upserting
 from support.requests import JORDAN, MAYA, OMAR, body, message, thread
 from support.waiting import until
-from support.world import World, world
+from support.world import RuntimeFixture, world
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from messagelog.storage import LogRow, MessageRow
-    from messagelog.storage.scripts import Script
+    from messagelog.storage.scripts import Transaction
 
 FAST = Times(answer=0.3, call=5, lease=60)
 
@@ -53,11 +53,11 @@ def said_by(number: str, id_: int = 1, **more: Any) -> dict[str, Any]:
     return message(id_, **{"from": {"phoneNumber": number}, **more})
 
 
-def heading(here: World) -> list[str]:
+def heading(here: RuntimeFixture) -> list[str]:
     return [line.strip() for line in here.crm.only.body.split("\n\n")[0].split("\n")]
 
 
-def speakers(here: World) -> list[str]:
+def speakers(here: RuntimeFixture) -> list[str]:
     return [block.split("\n")[0].partition("] ")[2] for block in here.crm.only.body.split("\n\n")[1:]]
 
 
@@ -203,7 +203,7 @@ async def test_a_thread_names_the_user_only_where_nobody_else_is_known(database_
 # ------------------------------------------------------------------------------------------- lost answers
 
 
-async def _crashed_during(here: World, kind: str, request: dict[str, Any]) -> None:
+async def _crashed_during(here: RuntimeFixture, kind: str, request: dict[str, Any]) -> None:
     """Sends a request, and crashes when the CRM has done a call of this kind but not answered."""
     gate = asyncio.Event()
     here.crm.before = lambda call: setattr(here.crm, "gate", gate if call.kind == kind else None)
@@ -325,14 +325,16 @@ async def test_all_of_a_run_is_journalled_before_its_first_call(database_url: st
         async def look(_call: Call) -> None:
             (log,) = await here.logs()
             rows = await here.store.read(lambda: _calling(log))
-            seen.extend(opened(here.assembly.sealer, log.key, row) for row in rows)
+            seen.extend(open_payload(here.assembly.sealer, log.key, row) for row in rows)
 
         await _before_each(here, look, group(*(said_by(MAYAS, n) for n in range(1, 5))))
         assert [each.sides.contact_numbers for each in seen if each.sides] == [(MAYAS,)] * len(seen)
         assert len(seen) >= 3
 
 
-async def _before_each(here: World, look: Callable[[Call], Awaitable[None]], request: dict[str, Any]) -> None:
+async def _before_each(
+    here: RuntimeFixture, look: Callable[[Call], Awaitable[None]], request: dict[str, Any]
+) -> None:
     """Sends a request, looking at the journal while its first update is under way."""
     gate = here.crm.gate = asyncio.Event()
     waiting = asyncio.create_task(here.send(request))
@@ -343,6 +345,6 @@ async def _before_each(here: World, look: Callable[[Call], Awaitable[None]], req
     assert (await waiting).successful
 
 
-def _calling(log: LogRow) -> Script[list[MessageRow]]:
-    rows = yield Fetch("rows_in_state", {**key_params(log.key), "state": "calling", "limit": 50})
+def _calling(log: LogRow) -> Transaction[list[MessageRow]]:
+    rows = yield Query("rows_in_state", {**key_params(log.key), "state": "calling", "limit": 50})
     return [row_from(row) for row in rows]

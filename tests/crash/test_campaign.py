@@ -23,8 +23,8 @@ from support.campaign import (
     campaign,
 )
 from support.crashing import Mishap
-from support.proving import ONE_OF, PAIRS, PROVE, drawing
-from support.slipping import Slip
+from support.proving import ONE_OF, PAIRS, PROVE, random_from_seed
+from support.slipping import OwnFault
 
 if TYPE_CHECKING:
     import random
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from support.crm import Plain
 
-ERRORS = (Slip, AWAY_ERROR)
+ERRORS = (OwnFault, AWAY_ERROR)
 """Errors of our own that are met at every point: a mistake shows, or the database is away."""
 
 
@@ -65,7 +65,7 @@ async def test_every_schedule_of_one_mishap_and_a_draw_of_two(
     assert not clean.problems, clean
     assert set(clean.states) == {"logged"} or scenario.faults
     points = range(1, len(clean.passed) + 1)
-    draw = drawing(f"{database_url.partition(':')[0]} {scenario.name} {kind.__name__}")
+    draw = random_from_seed(f"{database_url.partition(':')[0]} {scenario.name} {kind.__name__}")
     pairs = list(itertools.product(points, points))
     if PAIRS is not None and len(pairs) > PAIRS:
         pairs = draw.sample(pairs, PAIRS)

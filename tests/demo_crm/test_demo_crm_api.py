@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from messagelog.testing.demo_crm import API_KEYS, TENANTS, DemoCrmServer, Visitor, serve_demo_crm
+from messagelog.testing.demo_crm import API_KEYS, TENANTS, DemoCrmClient, DemoCrmServer, serve_demo_crm
 
 NOTE = {"contact_id": "c-1", "subject": "SMS with Maya", "body": "Hello"}
 
@@ -18,26 +18,26 @@ async def crm(tmp_path: Path) -> AsyncIterator[DemoCrmServer]:
 
 
 @pytest.fixture
-async def ada(crm: DemoCrmServer) -> AsyncIterator[Visitor]:
-    async with crm.visitor("demo-ada") as visitor:
-        yield visitor
+async def ada(crm: DemoCrmServer) -> AsyncIterator[DemoCrmClient]:
+    async with crm.api_client("demo-ada") as api_client:
+        yield api_client
 
 
 @pytest.fixture
-async def otto(crm: DemoCrmServer) -> AsyncIterator[Visitor]:
-    async with crm.visitor("demo-otto") as visitor:
-        yield visitor
+async def otto(crm: DemoCrmServer) -> AsyncIterator[DemoCrmClient]:
+    async with crm.api_client("demo-otto") as api_client:
+        yield api_client
 
 
-async def log(visitor: Visitor, **changes: object) -> dict[str, Any]:
-    answer = await visitor.ask("POST", "/api/activities", json=NOTE | changes)
+async def log(api_client: DemoCrmClient, **changes: object) -> dict[str, Any]:
+    answer = await api_client.ask("POST", "/api/activities", json=NOTE | changes)
     assert answer.status == 201, answer.body
     activity: dict[str, Any] = answer.body
     return activity
 
 
-async def names(visitor: Visitor, query: str = "") -> list[str]:
-    answer = await visitor.ask("GET", f"/api/contacts{query}")
+async def names(api_client: DemoCrmClient, query: str = "") -> list[str]:
+    answer = await api_client.ask("GET", f"/api/contacts{query}")
     assert answer.status == 200
     return [contact["name"] for contact in answer.body]
 
@@ -45,8 +45,8 @@ async def names(visitor: Visitor, query: str = "") -> list[str]:
 async def test_keys_belong_to_users_of_known_tenants(crm: DemoCrmServer) -> None:
     for key, user in API_KEYS.items():
         assert user.tenant in TENANTS
-        async with crm.visitor(key) as visitor:
-            answer = await visitor.ask("GET", "/api/me")
+        async with crm.api_client(key) as api_client:
+            answer = await api_client.ask("GET", "/api/me")
         assert answer.body == {
             "id": user.id,
             "name": user.name,
@@ -57,7 +57,7 @@ async def test_keys_belong_to_users_of_known_tenants(crm: DemoCrmServer) -> None
         }
 
 
-async def test_without_a_key_nothing_is_shown(ada: Visitor) -> None:
+async def test_without_a_key_nothing_is_shown(ada: DemoCrmClient) -> None:
     paths = (
         "/api/me",
         "/api/contacts",
@@ -71,7 +71,7 @@ async def test_without_a_key_nothing_is_shown(ada: Visitor) -> None:
         assert (answer.status, answer.body) == (401, {"error": "an API key is needed"})
 
 
-async def test_a_contact_is_found_by_the_digits_of_its_number(ada: Visitor) -> None:
+async def test_a_contact_is_found_by_the_digits_of_its_number(ada: DemoCrmClient) -> None:
     for query in ("+14155550142", "%2B14155550142", "+1%20(415)%20555-0142", "14155550142"):
         assert await names(ada, f"?phone={query}") == ["Maya Patel"]
     assert await names(ada, "?phone=+14155550123") == ["Nina Castillo", "Castillo Bakery"]
@@ -80,7 +80,7 @@ async def test_a_contact_is_found_by_the_digits_of_its_number(ada: Visitor) -> N
         assert await names(ada, f"?phone={nobody}") == []
 
 
-async def test_a_contact_is_found_by_a_part_of_its_name(ada: Visitor) -> None:
+async def test_a_contact_is_found_by_a_part_of_its_name(ada: DemoCrmClient) -> None:
     assert await names(ada, "?name=may") == ["Maya Patel"]
     assert await names(ada, "?name=CASTILLO") == ["Nina Castillo", "Castillo Bakery"]
     assert await names(ada, "?name=F%C3%96R") == ["Lena Förster"]
@@ -89,7 +89,7 @@ async def test_a_contact_is_found_by_a_part_of_its_name(ada: Visitor) -> None:
     assert len(await names(ada)) == len(TENANTS["acme"].contacts)
 
 
-async def test_contacts_show_their_own_options(ada: Visitor) -> None:
+async def test_contacts_show_their_own_options(ada: DemoCrmClient) -> None:
     maya = (await ada.ask("GET", "/api/contacts/c-1")).body
     assert maya.pop("created_at").endswith("Z")
     assert maya == {
@@ -108,7 +108,7 @@ async def test_contacts_show_their_own_options(ada: Visitor) -> None:
     assert [c["name"] for c in contacts if not c["phone"]] == ["Tom Becker"]
 
 
-async def test_a_new_contact_gets_the_next_id_and_is_found(ada: Visitor) -> None:
+async def test_a_new_contact_gets_the_next_id_and_is_found(ada: DemoCrmClient) -> None:
     draft = {"name": "Ira Novak", "phone": "(415) 555-0188", "type": "lead", "fields": {"matter": []}}
     answer = await ada.ask("POST", "/api/contacts", json=draft)
     assert answer.status == 201
@@ -117,7 +117,7 @@ async def test_a_new_contact_gets_the_next_id_and_is_found(ada: Visitor) -> None
     assert (await ada.ask("GET", f"/api/contacts/{answer.body['id']}")).body == answer.body
 
 
-async def test_an_activity_comes_back_as_it_was_logged(ada: Visitor) -> None:
+async def test_an_activity_comes_back_as_it_was_logged(ada: DemoCrmClient) -> None:
     body = "Zeile 1\n<b>$& \\1</b> \N{OLD PERSONAL COMPUTER} \u2028 \x00"
     fields = {"matter": "m-2", "billable": True, "topic": "", "weight": 1.5, "big": 10**30, "none": None}
     logged = await log(ada, body=body, format="text/html", fields=fields, external_id="conversation 1")
@@ -139,7 +139,7 @@ async def test_an_activity_comes_back_as_it_was_logged(ada: Visitor) -> None:
     assert (await ada.ask("GET", "/api/activities/a-1")).body == logged
 
 
-async def test_activities_are_listed_newest_last_and_by_what_is_asked(ada: Visitor) -> None:
+async def test_activities_are_listed_newest_last_and_by_what_is_asked(ada: DemoCrmClient) -> None:
     for contact, external_id in (("c-1", "x"), ("c-2", "y"), ("c-1", None)):
         await log(ada, contact_id=contact, external_id=external_id)
     for query, expected in {
@@ -157,7 +157,7 @@ async def test_activities_are_listed_newest_last_and_by_what_is_asked(ada: Visit
         assert [activity["id"] for activity in answer.body] == expected, query
 
 
-async def test_equal_creations_at_once_make_one_activity(ada: Visitor) -> None:
+async def test_equal_creations_at_once_make_one_activity(ada: DemoCrmClient) -> None:
     drafts = [NOTE | {"body": f"attempt {n}", "external_id": "one"} for n in range(50)]
     answers = await asyncio.gather(*(ada.ask("POST", "/api/activities", json=draft) for draft in drafts))
     assert sorted(answer.status for answer in answers) == [200] * 49 + [201]
@@ -167,7 +167,7 @@ async def test_equal_creations_at_once_make_one_activity(ada: Visitor) -> None:
     assert (await log(ada))["id"] == "a-2"
 
 
-async def test_a_change_keeps_what_it_does_not_name(ada: Visitor) -> None:
+async def test_a_change_keeps_what_it_does_not_name(ada: DemoCrmClient) -> None:
     logged = await log(ada, fields={"matter": "m-1", "billable": True})
     change = {"body": "Hello again", "fields": {"matter": "m-2"}, "contact_id": "c-2"}
     answer = await ada.ask("PATCH", "/api/activities/a-1", json=change)
@@ -179,7 +179,7 @@ async def test_a_change_keeps_what_it_does_not_name(ada: Visitor) -> None:
     assert (await ada.ask("GET", "/api/activities/a-1")).body == answer.body
 
 
-async def test_an_entry_is_appended(ada: Visitor) -> None:
+async def test_an_entry_is_appended(ada: DemoCrmClient) -> None:
     for text_format, body, expected in (
         ("text/plain", "one", "one\ntwo"),
         ("text/markdown", "- one", "- one\ntwo"),
@@ -191,7 +191,7 @@ async def test_an_entry_is_appended(ada: Visitor) -> None:
         assert (answer.status, answer.body["body"]) == (201, expected)
 
 
-async def test_concurrent_entries_are_all_kept(ada: Visitor) -> None:
+async def test_concurrent_entries_are_all_kept(ada: DemoCrmClient) -> None:
     await log(ada, body="0")
     path = "/api/activities/a-1/entries"
     await asyncio.gather(*(ada.ask("POST", path, json={"text": str(n)}) for n in range(1, 100)))
@@ -200,7 +200,7 @@ async def test_concurrent_entries_are_all_kept(ada: Visitor) -> None:
     assert sorted(map(int, lines)) == list(range(100))
 
 
-async def test_files_come_back_byte_for_byte_as_downloads(ada: Visitor) -> None:
+async def test_files_come_back_byte_for_byte_as_downloads(ada: DemoCrmClient) -> None:
     await log(ada)
     content = bytes(range(256)) * 1000
     path = "/api/activities/a-1/attachments"
@@ -219,7 +219,9 @@ async def test_files_come_back_byte_for_byte_as_downloads(ada: Visitor) -> None:
     assert (await ada.ask("POST", path, data=b"?")).status == 422
 
 
-async def test_a_deleted_activity_is_gone_with_its_files_and_its_id_is_not_used_again(ada: Visitor) -> None:
+async def test_a_deleted_activity_is_gone_with_its_files_and_its_id_is_not_used_again(
+    ada: DemoCrmClient,
+) -> None:
     await log(ada, external_id="again")
     await ada.ask("POST", "/api/activities/a-1/attachments?file_name=x", data=b"x")
     answer = await ada.ask("DELETE", "/api/activities/a-1")
@@ -229,7 +231,9 @@ async def test_a_deleted_activity_is_gone_with_its_files_and_its_id_is_not_used_
     assert (await log(ada, external_id="again"))["id"] == "a-2"
 
 
-async def test_tenants_do_not_see_each_other(ada: Visitor, otto: Visitor, crm: DemoCrmServer) -> None:
+async def test_tenants_do_not_see_each_other(
+    ada: DemoCrmClient, otto: DemoCrmClient, crm: DemoCrmServer
+) -> None:
     await log(ada, external_id="same", body="Ada's")
     await ada.ask("POST", "/api/activities/a-1/attachments?file_name=x", data=b"secret")
     await ada.ask("POST", "/api/contacts", json={"name": "Only Ada's"})
@@ -251,12 +255,12 @@ async def test_tenants_do_not_see_each_other(ada: Visitor, otto: Visitor, crm: D
     his = await log(otto, external_id="same", body="Otto's")
     assert (his["id"], his["body"], his["created_by"]) == ("a-1", "Otto's", "u-otto")
     assert (await otto.ask("GET", "/api/activities/a-1")).body["attachments"] == []
-    async with crm.visitor("demo-grace") as grace:
+    async with crm.api_client("demo-grace") as grace:
         (hers,) = (await grace.ask("GET", "/api/activities?external_id=same")).body
     assert (hers["body"], hers["created_by"]) == ("Ada's", "u-ada")
 
 
-async def test_what_does_not_exist_is_not_found(ada: Visitor) -> None:
+async def test_what_does_not_exist_is_not_found(ada: DemoCrmClient) -> None:
     await log(ada)
     for activity_id in ("a-2", "a-0", "a-01", "a--1", "c-1", "1", "a-", "a-9999999999999999999", "a-%C2%B2"):
         answer = await ada.ask("GET", f"/api/activities/{activity_id}")
@@ -284,7 +288,7 @@ MISFITS: list[tuple[str, object, str]] = [
 ]
 
 
-async def test_what_does_not_fit_is_named(ada: Visitor) -> None:
+async def test_what_does_not_fit_is_named(ada: DemoCrmClient) -> None:
     await log(ada)
     for path, payload, named in MISFITS:
         answer = await ada.ask("POST", path, json=payload)
@@ -293,14 +297,14 @@ async def test_what_does_not_fit_is_named(ada: Visitor) -> None:
     assert len((await ada.ask("GET", "/api/activities")).body) == 1
 
 
-async def test_a_change_that_does_not_fit_changes_nothing(ada: Visitor) -> None:
+async def test_a_change_that_does_not_fit_changes_nothing(ada: DemoCrmClient) -> None:
     logged = await log(ada)
     for change in ({"contact_id": "c-99", "body": "new"}, {"body": None}, {"external_id": "x"}):
         assert (await ada.ask("PATCH", "/api/activities/a-1", json=change)).status == 422
     assert (await ada.ask("GET", "/api/activities/a-1")).body == logged
 
 
-async def test_what_is_not_json_is_refused(ada: Visitor) -> None:
+async def test_what_is_not_json_is_refused(ada: DemoCrmClient) -> None:
     texts = (
         b"",
         b"{",
@@ -315,18 +319,18 @@ async def test_what_is_not_json_is_refused(ada: Visitor) -> None:
         assert set(answer.body) == {"error"}
 
 
-async def test_what_is_too_large_is_refused(ada: Visitor) -> None:
+async def test_what_is_too_large_is_refused(ada: DemoCrmClient) -> None:
     answer = await ada.ask("POST", "/api/activities", json=NOTE | {"body": "x" * (4 * 1024 * 1024)})
     assert (answer.status, answer.body["limit"]) == (413, 4 * 1024 * 1024)
 
 
-async def test_unknown_paths_and_methods_are_answered_as_json(ada: Visitor) -> None:
+async def test_unknown_paths_and_methods_are_answered_as_json(ada: DemoCrmClient) -> None:
     assert (await ada.ask("GET", "/api/nothing")).body == {"error": "Not Found"}
     answer = await ada.ask("PUT", "/api/activities/a-1")
     assert (answer.status, answer.body) == (405, {"error": "Method Not Allowed"})
 
 
-async def test_stats_count_what_was_done(ada: Visitor, otto: Visitor) -> None:
+async def test_stats_count_what_was_done(ada: DemoCrmClient, otto: DemoCrmClient) -> None:
     await log(ada, external_id="x")
     await ada.ask("POST", "/api/activities", json=NOTE | {"external_id": "x"})
     await ada.ask("POST", "/api/activities", json=NOTE | {"contact_id": "c-99"})

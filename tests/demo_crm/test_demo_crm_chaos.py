@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from messagelog.testing.demo_crm import DemoCrmServer, Visitor, serve_demo_crm
+from messagelog.testing.demo_crm import DemoCrmClient, DemoCrmServer, serve_demo_crm
 
 NOTE = {"contact_id": "c-1", "subject": "SMS with Maya", "body": "Hello"}
 DEFAULTS: dict[str, Any] = {
@@ -75,34 +75,34 @@ async def crm(tmp_path: Path, time: Time) -> AsyncIterator[DemoCrmServer]:
 
 
 @pytest.fixture
-async def ada(crm: DemoCrmServer) -> AsyncIterator[Visitor]:
-    async with crm.visitor("demo-ada") as visitor:
-        yield visitor
+async def ada(crm: DemoCrmServer) -> AsyncIterator[DemoCrmClient]:
+    async with crm.api_client("demo-ada") as api_client:
+        yield api_client
 
 
 @pytest.fixture
-async def otto(crm: DemoCrmServer) -> AsyncIterator[Visitor]:
-    async with crm.visitor("demo-otto") as visitor:
-        yield visitor
+async def otto(crm: DemoCrmServer) -> AsyncIterator[DemoCrmClient]:
+    async with crm.api_client("demo-otto") as api_client:
+        yield api_client
 
 
-async def post(visitor: Visitor, **changes: object) -> int:
-    return (await visitor.ask("POST", "/api/activities", json=NOTE | changes)).status
+async def post(api_client: DemoCrmClient, **changes: object) -> int:
+    return (await api_client.ask("POST", "/api/activities", json=NOTE | changes)).status
 
 
-async def rows(visitor: Visitor) -> int:
-    return len((await visitor.ask("GET", "/api/activities")).body)
+async def rows(api_client: DemoCrmClient) -> int:
+    return len((await api_client.ask("GET", "/api/activities")).body)
 
 
-async def until_rows_are(count: int, visitor: Visitor) -> None:
+async def until_rows_are(count: int, api_client: DemoCrmClient) -> None:
     for _ in range(500):
-        if await rows(visitor) == count:
+        if await rows(api_client) == count:
             return
         await asyncio.sleep(0.01)
     pytest.fail(f"there are still not {count} rows")
 
 
-async def test_the_switch_merges_what_it_is_given(ada: Visitor) -> None:
+async def test_the_switch_merges_what_it_is_given(ada: DemoCrmClient) -> None:
     assert (await ada.ask("GET", "/api/chaos")).body == DEFAULTS
     assert await ada.chaos(delay_ms=5, status=500) == DEFAULTS | {"delay_ms": 5, "status": 500}
     assert await ada.chaos(failure_rate=0.5) == DEFAULTS | {"delay_ms": 5, "status": 500, "failure_rate": 0.5}
@@ -113,7 +113,7 @@ async def test_the_switch_merges_what_it_is_given(ada: Visitor) -> None:
     assert await ada.chaos(reset=True) == DEFAULTS
 
 
-async def test_what_the_switch_does_not_take_is_named_and_changes_nothing(ada: Visitor) -> None:
+async def test_what_the_switch_does_not_take_is_named_and_changes_nothing(ada: DemoCrmClient) -> None:
     for misfit in MISFITS:
         answer = await ada.ask("POST", "/api/chaos", json={"delay_ms": 1} | misfit)
         assert answer.status == 422
@@ -123,15 +123,19 @@ async def test_what_the_switch_does_not_take_is_named_and_changes_nothing(ada: V
 
 async def test_the_switch_outlives_the_process_and_is_a_tenants_own(tmp_path: Path) -> None:
     path = tmp_path / "kept.db"
-    async with serve_demo_crm(path) as server, server.visitor() as ada:
+    async with serve_demo_crm(path) as server, server.api_client() as ada:
         await ada.chaos(append_only=True)
-    async with serve_demo_crm(path) as server, server.visitor() as ada, server.visitor("demo-otto") as otto:
+    async with (
+        serve_demo_crm(path) as server,
+        server.api_client() as ada,
+        server.api_client("demo-otto") as otto,
+    ):
         assert (await ada.ask("GET", "/api/chaos")).body == DEFAULTS | {"append_only": True}
         assert (await otto.ask("GET", "/api/chaos")).body == DEFAULTS
 
 
 async def test_delay_comes_before_every_call_but_those_to_the_switch(
-    ada: Visitor, otto: Visitor, time: Time
+    ada: DemoCrmClient, otto: DemoCrmClient, time: Time
 ) -> None:
     await ada.chaos(delay_ms=1500)
     for path in ("/api/me", "/api/contacts", "/api/activities", "/api/stats"):
@@ -143,7 +147,7 @@ async def test_delay_comes_before_every_call_but_those_to_the_switch(
     assert len(time.slept) == 5
 
 
-async def test_failure_does_no_work_and_answers_the_status(ada: Visitor, otto: Visitor) -> None:
+async def test_failure_does_no_work_and_answers_the_status(ada: DemoCrmClient, otto: DemoCrmClient) -> None:
     await ada.chaos(failure_rate=1, status=429, retry_after_s=2.5)
     for method, path in (("GET", "/api/me"), ("GET", "/api/stats"), ("POST", "/api/activities")):
         answer = await ada.ask(method, path, json=NOTE)
@@ -156,14 +160,14 @@ async def test_failure_does_no_work_and_answers_the_status(ada: Visitor, otto: V
     assert await rows(ada) == 0
 
 
-async def test_rates_are_shares(ada: Visitor) -> None:
+async def test_rates_are_shares(ada: DemoCrmClient) -> None:
     await ada.chaos(failure_rate=0.25)
     statuses = [(await ada.ask("GET", "/api/me")).status for _ in range(400)]
     assert set(statuses) == {200, 503}
     assert 60 < statuses.count(503) < 140
 
 
-async def test_apply_then_status_does_the_work_of_writes_and_answers_an_error(ada: Visitor) -> None:
+async def test_apply_then_status_does_the_work_of_writes_and_answers_an_error(ada: DemoCrmClient) -> None:
     await ada.chaos(apply_then_status=502, retry_after_s=7)
     answer = await ada.ask("POST", "/api/activities", json=NOTE)
     assert (answer.status, answer.headers["Retry-After"]) == (502, "7")
@@ -179,7 +183,7 @@ async def test_apply_then_status_does_the_work_of_writes_and_answers_an_error(ad
     assert await rows(ada) == 0
 
 
-async def test_a_lost_response_leaves_the_work_done(ada: Visitor) -> None:
+async def test_a_lost_response_leaves_the_work_done(ada: DemoCrmClient) -> None:
     await ada.chaos(lose_response_rate=1)
     with pytest.raises(aiohttp.ClientConnectionError):
         await post(ada, external_id="x")
@@ -188,7 +192,7 @@ async def test_a_lost_response_leaves_the_work_done(ada: Visitor) -> None:
     assert await post(ada, external_id="x") == 200
 
 
-async def test_a_dropped_request_leaves_nothing(ada: Visitor, otto: Visitor) -> None:
+async def test_a_dropped_request_leaves_nothing(ada: DemoCrmClient, otto: DemoCrmClient) -> None:
     await ada.chaos(drop_request_rate=1)
     for method, path in (("GET", "/api/me"), ("GET", "/api/contacts"), ("POST", "/api/activities")):
         with pytest.raises(aiohttp.ClientConnectionError):
@@ -198,7 +202,9 @@ async def test_a_dropped_request_leaves_nothing(ada: Visitor, otto: Visitor) -> 
     assert await rows(ada) == 0
 
 
-async def test_a_rate_limit_is_kept_by_the_crms_own_record(ada: Visitor, otto: Visitor, time: Time) -> None:
+async def test_a_rate_limit_is_kept_by_the_crms_own_record(
+    ada: DemoCrmClient, otto: DemoCrmClient, time: Time
+) -> None:
     await ada.chaos(rate_limit=3, rate_window_s=10)
     for number in range(3):
         answer = await ada.ask(
@@ -215,7 +221,7 @@ async def test_a_rate_limit_is_kept_by_the_crms_own_record(ada: Visitor, otto: V
     assert (await ada.ask("GET", "/api/me")).status == 429
 
 
-async def test_searches_do_not_see_young_rows(ada: Visitor, time: Time) -> None:
+async def test_searches_do_not_see_young_rows(ada: DemoCrmClient, time: Time) -> None:
     await ada.chaos(search_lag_ms=5000)
     await ada.ask("POST", "/api/contacts", json={"name": "Ira Novak", "phone": "+14155550188"})
     assert await post(ada, external_id="x") == 201
@@ -235,7 +241,7 @@ async def test_searches_do_not_see_young_rows(ada: Visitor, time: Time) -> None:
         assert len((await ada.ask("GET", path)).body) == 1, path
 
 
-async def test_the_body_limit_counts_subject_and_body(ada: Visitor) -> None:
+async def test_the_body_limit_counts_subject_and_body(ada: DemoCrmClient) -> None:
     limit = len(NOTE["subject"]) + len(NOTE["body"])
     await ada.chaos(body_limit=limit)
     assert (await ada.ask("GET", "/api/me")).body["features"]["body_limit"] == limit
@@ -252,7 +258,7 @@ async def test_the_body_limit_counts_subject_and_body(ada: Visitor) -> None:
     assert (await ada.ask("PATCH", "/api/activities/a-1", json={"fields": {"topic": "t"}})).status == 200
 
 
-async def test_append_only_takes_entries_but_no_changes_of_the_text(ada: Visitor) -> None:
+async def test_append_only_takes_entries_but_no_changes_of_the_text(ada: DemoCrmClient) -> None:
     assert await post(ada) == 201
     await ada.chaos(append_only=True)
     assert (await ada.ask("GET", "/api/me")).body["features"]["append_only"] is True
@@ -264,7 +270,7 @@ async def test_append_only_takes_entries_but_no_changes_of_the_text(ada: Visitor
     assert (answer.body["body"], answer.body["fields"]) == ("Hello\nmore", {})
 
 
-async def test_without_external_ids_equal_creations_make_two(ada: Visitor) -> None:
+async def test_without_external_ids_equal_creations_make_two(ada: DemoCrmClient) -> None:
     await ada.chaos(external_ids=False)
     assert (await ada.ask("GET", "/api/me")).body["features"]["external_ids"] is False
     for _ in range(2):
@@ -274,7 +280,9 @@ async def test_without_external_ids_equal_creations_make_two(ada: Visitor) -> No
     assert (answer.status, answer.body) == (400, {"error": "external ids are not supported"})
 
 
-async def test_hold_keeps_the_answers_to_writes_back_until_it_is_off(ada: Visitor, otto: Visitor) -> None:
+async def test_hold_keeps_the_answers_to_writes_back_until_it_is_off(
+    ada: DemoCrmClient, otto: DemoCrmClient
+) -> None:
     await ada.chaos(hold=True)
     held = [asyncio.create_task(post(ada)) for _ in range(3)]
     await until_rows_are(3, ada)
@@ -290,7 +298,7 @@ async def test_hold_keeps_the_answers_to_writes_back_until_it_is_off(ada: Visito
 
 
 async def test_hold_ends_when_the_client_leaves(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async with serve_demo_crm(tmp_path / "left.db") as server, server.visitor() as ada:
+    async with serve_demo_crm(tmp_path / "left.db") as server, server.api_client() as ada:
         await ada.chaos(hold=True, lose_response_rate=0.5)
         for _ in range(4):
             with pytest.raises(TimeoutError):
@@ -302,7 +310,7 @@ async def test_hold_ends_when_the_client_leaves(tmp_path: Path, caplog: pytest.L
 
 
 async def test_hold_is_bounded(tmp_path: Path) -> None:
-    async with serve_demo_crm(tmp_path / "bounded.db") as server, server.visitor() as ada:
+    async with serve_demo_crm(tmp_path / "bounded.db") as server, server.api_client() as ada:
         server.app.state.chaos.hold_limit_s = 0.05
         await ada.chaos(hold=True)
         async with asyncio.timeout(5):

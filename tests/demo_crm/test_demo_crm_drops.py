@@ -32,7 +32,7 @@ async def all_that_is_said(url: str, request: bytes) -> bytes:
 async def test_a_dropped_connection_closes_without_a_byte_or_a_log_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, key: str, rows: int
 ) -> None:
-    async with serve_demo_crm(tmp_path / "crm.db") as server, server.visitor() as ada:
+    async with serve_demo_crm(tmp_path / "crm.db") as server, server.api_client() as ada:
         await ada.chaos(**{key: 1})
         assert await all_that_is_said(server.url, POST) == b""
         await ada.chaos(reset=True)
@@ -46,7 +46,7 @@ async def test_a_dropped_connection_closes_without_a_byte_or_a_log_line(
 async def test_a_client_that_leaves_amid_its_request_leaves_no_trace(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with serve_demo_crm(tmp_path / "crm.db") as server, server.visitor() as ada:
+    async with serve_demo_crm(tmp_path / "crm.db") as server, server.api_client() as ada:
         address = urlsplit(server.url)
         _, writer = await asyncio.open_connection(address.hostname, address.port)
         writer.write(POST[:-5])

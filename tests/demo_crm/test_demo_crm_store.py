@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from messagelog.testing.demo_crm import create_demo_crm, serve_demo_crm
-from messagelog.testing.demo_crm.store import Store, StoreUnavailableError
+from messagelog.testing.demo_crm.store import DemoCrmStore, StoreUnavailableError
 
 NOTE = {"contact_id": "c-1", "subject": "SMS with Maya", "body": "Hello"}
 
@@ -32,11 +32,11 @@ def texts(path: Path) -> list[str]:
 
 async def test_data_outlives_the_server(tmp_path: Path) -> None:
     path = tmp_path / "made" / "crm.db"
-    async with serve_demo_crm(path) as server, server.visitor() as ada:
+    async with serve_demo_crm(path) as server, server.api_client() as ada:
         logged = (await ada.ask("POST", "/api/activities", json=NOTE | {"external_id": "x"})).body
         contact = (await ada.ask("POST", "/api/contacts", json={"name": "Ira Novak"})).body
         attached = await ada.ask("POST", "/api/activities/a-1/attachments?file_name=x", data=b"bytes")
-    async with serve_demo_crm(path) as server, server.visitor() as ada:
+    async with serve_demo_crm(path) as server, server.api_client() as ada:
         answer = await ada.ask("POST", "/api/activities", json=NOTE | {"external_id": "x"})
         assert (answer.status, answer.body) == (200, logged | {"attachments": [attached.body]})
         assert (await ada.ask("GET", "/api/contacts")).body[-1] == contact
@@ -49,8 +49,8 @@ async def test_two_apps_in_one_process_are_independent(tmp_path: Path) -> None:
     async with (
         serve_demo_crm(tmp_path / "1.db") as one,
         serve_demo_crm(tmp_path / "2.db") as two,
-        one.visitor() as ada_one,
-        two.visitor() as ada_two,
+        one.api_client() as ada_one,
+        two.api_client() as ada_two,
     ):
         await ada_one.chaos(append_only=True)
         assert (await ada_one.ask("POST", "/api/activities", json=NOTE)).body["id"] == "a-1"
@@ -59,7 +59,7 @@ async def test_two_apps_in_one_process_are_independent(tmp_path: Path) -> None:
 
 
 async def test_a_hundred_calls_at_once_are_all_done(tmp_path: Path) -> None:
-    async with serve_demo_crm(tmp_path / "crm.db") as server, server.visitor() as ada:
+    async with serve_demo_crm(tmp_path / "crm.db") as server, server.api_client() as ada:
         answers = await asyncio.gather(
             *(ada.ask("POST", "/api/activities", json=NOTE | {"body": str(n)}) for n in range(100))
         )
@@ -80,14 +80,14 @@ async def test_an_app_served_alone_opens_late_and_closes_by_itself(tmp_path: Pat
 
 
 async def test_a_result_is_given_out_once_it_is_committed(tmp_path: Path) -> None:
-    store = Store(tmp_path / "lines.db", make_table)
+    store = DemoCrmStore(tmp_path / "lines.db", make_table)
     assert await store.run(write("one")) == 1
     assert texts(tmp_path / "lines.db") == ["one"]
     store.close()
 
 
 async def test_failing_work_leaves_its_neighbours_alone(tmp_path: Path) -> None:
-    store = Store(tmp_path / "lines.db", make_table)
+    store = DemoCrmStore(tmp_path / "lines.db", make_table)
     started, released = threading.Event(), threading.Event()
 
     def waiting(_: sqlite3.Connection) -> None:
@@ -114,7 +114,7 @@ async def test_failing_work_leaves_its_neighbours_alone(tmp_path: Path) -> None:
 
 
 async def test_closing_finishes_what_was_asked_for_and_later_work_opens_anew(tmp_path: Path) -> None:
-    store = Store(tmp_path / "lines.db", make_table)
+    store = DemoCrmStore(tmp_path / "lines.db", make_table)
     jobs = [asyncio.ensure_future(store.run(write(n))) for n in range(500)]
     await asyncio.sleep(0)
     await asyncio.to_thread(store.close)
@@ -130,7 +130,7 @@ async def test_a_file_that_cannot_be_used_is_reported_and_tried_again(
 ) -> None:
     path = tmp_path / "crm.db"
     path.mkdir()
-    async with serve_demo_crm(path) as server, server.visitor() as ada:
+    async with serve_demo_crm(path) as server, server.api_client() as ada:
         answer = await ada.ask("GET", "/api/contacts")
         assert (answer.status, answer.body) == (503, {"error": "the demo CRM cannot use its file"})
         path.rmdir()
@@ -140,7 +140,7 @@ async def test_a_file_that_cannot_be_used_is_reported_and_tried_again(
 
 
 async def test_trouble_with_the_file_undoes_the_batch_and_is_over_with_the_next(tmp_path: Path) -> None:
-    store = Store(tmp_path / "lines.db", make_table)
+    store = DemoCrmStore(tmp_path / "lines.db", make_table)
 
     def in_trouble(connection: sqlite3.Connection) -> None:
         write("lost")(connection)

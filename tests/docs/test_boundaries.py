@@ -25,7 +25,7 @@ IMPURE = frozenset(
 )
 
 
-def imported(path: Path) -> Iterator[str]:
+def imports_in(path: Path) -> Iterator[str]:
     """The dotted names that a file imports, for types too."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -36,7 +36,7 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def imports_of(room: str) -> set[str]:
-    return {name for path in (PACKAGE / room).rglob("*.py") for name in imported(path)}
+    return {name for path in (PACKAGE / room).rglob("*.py") for name in imports_in(path)}
 
 
 def rooms_in(names: set[str]) -> set[str]:
@@ -50,7 +50,7 @@ def test_every_room_has_a_rule() -> None:
     files = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
     assert folders == RULES.keys()
     assert files == TOP | {LEAF}
-    assert not any(name.startswith("messagelog") for name in imported(PACKAGE / f"{LEAF}.py"))
+    assert not any(name.startswith("messagelog") for name in imports_in(PACKAGE / f"{LEAF}.py"))
 
 
 @pytest.mark.parametrize("room", [room for room in RULES if room != "testing"])
@@ -85,7 +85,10 @@ def test_a_connectors_folder_imports_the_contract_only() -> None:
     for folder in folders:
         own = f"messagelog.connectors.{folder.name}."
         names = {
-            name for path in folder.rglob("*.py") for name in imported(path) if name.startswith("messagelog.")
+            name
+            for path in folder.rglob("*.py")
+            for name in imports_in(path)
+            if name.startswith("messagelog.")
         }
         others = {name for name in names if not name.startswith(own)}
         assert {name.rpartition(".")[0] for name in others} <= {

@@ -18,8 +18,8 @@ from canaries.commands import every_command
 from docs.pages import ROOT
 from messagelog.environment import load_env_file, unknown_names
 from messagelog.server import create_app
-from messagelog.server.assembly import Parts
-from messagelog.settings import examined_for_serving, read_settings
+from messagelog.server.assembly import ServerConfig
+from messagelog.settings import examine_for_serving, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ def environment() -> Iterator[None]:
 def problems() -> list[str]:
     """What keeps a server from starting with the settings of the environment, and names that are none."""
     settings = read_settings()
-    connectors, found = examined_for_serving(settings)
+    connectors, found = examine_for_serving(settings)
     return [*found, *map(str, unknown_names(settings, connectors))]
 
 
@@ -121,21 +121,21 @@ def test_the_image_runs_the_command_and_asks_a_route_that_there_is() -> None:
     assert json.loads(told["ENTRYPOINT"]) == ["messagelog"]
     assert json.loads(told["CMD"])[0] in every_command()
     (path,) = re.findall(r"127\.0\.0\.1:8787(/\w+)", told["HEALTHCHECK"])
-    app = create_app(Parts(database_url="", secret_key="", connectors={}, public_url=""))
+    app = create_app(ServerConfig(database_url="", secret_key="", connectors={}, public_url=""))
     assert path in app.openapi()["paths"]
     assert "messagelog" in told["USER"]
 
 
 @pytest.fixture
-def composed() -> Any:
+def compose_file() -> Any:
     """The compose file, with a password in it."""
     text = (DEPLOY / "compose.yaml").read_text()
     return yaml.safe_load(re.sub(r"\$\{POSTGRES_PASSWORD:\?[^}]*\}", "secret", text))
 
 
-def test_a_server_takes_the_settings_of_the_containers(composed: Any) -> None:
+def test_a_server_takes_the_settings_of_the_containers(compose_file: Any) -> None:
     for name in ("migrate", "server"):
-        service = composed["services"][name]
+        service = compose_file["services"][name]
         os.environ.update(service["environment"])
         assert service["command"][0] in every_command()
         assert service["env_file"] == "settings"
@@ -146,16 +146,16 @@ def test_a_server_takes_the_settings_of_the_containers(composed: Any) -> None:
     os.environ["MESSAGELOG_DEMO_CRM_URL"] = "http://127.0.0.1:8788/demo-crm/api"
     load_env_file(DEPLOY / "settings.example")
     assert problems() == []
-    assert image["PYTHONPATH"] in composed["services"]["server"]["volumes"][0]
+    assert image["PYTHONPATH"] in compose_file["services"]["server"]["volumes"][0]
 
 
-def test_the_containers_wait_for_each_other(composed: Any) -> None:
-    services, volumes = composed["services"], composed["volumes"]
+def test_the_containers_wait_for_each_other(compose_file: Any) -> None:
+    services, volumes = compose_file["services"], compose_file["volumes"]
     for service in services.values():
         assert set(service.get("depends_on", ())) <= services.keys()
         named = [volume.partition(":")[0] for volume in service["volumes"]]
         assert {name for name in named if not name.startswith(".")} <= volumes.keys()
-        assert set(service["networks"]) <= composed["networks"].keys()
+        assert set(service["networks"]) <= compose_file["networks"].keys()
     assert services["server"]["depends_on"] == {"migrate": {"condition": "service_completed_successfully"}}
     assert services["server"]["stop_grace_period"] == "30s"
     dockerfile = DEPLOY / services["server"]["build"]["context"] / services["server"]["build"]["dockerfile"]

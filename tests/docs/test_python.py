@@ -11,11 +11,11 @@ from aiohttp import web
 
 from docs.pages import DOCS, PAGES, README, blocks, name_of, run_python
 from messagelog.connectors import Credentials
-from messagelog.server.assembly import Parts
-from messagelog.server.lifespan import assembled
+from messagelog.server.assembly import ServerConfig
+from messagelog.server.lifespan import open_context
 from messagelog.storage.opening import migrate
 from messagelog.testing.demo_crm import serve_demo_crm
-from support.requests import body, message, parsed, thread
+from support.requests import body, message, thread, to_log_request
 from support.site import LOOPBACK
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from messagelog.connectors import Connector
     from messagelog.core import Answer
-    from messagelog.testing.demo_crm import Visitor
+    from messagelog.testing.demo_crm import DemoCrmClient
 
 HOW_TO = DOCS / "how-to" / "write-a-connector.md"
 WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
@@ -46,11 +46,11 @@ def test_a_block_that_is_not_run_says_why(page: Path) -> None:
 class Office:
     """A connector of the documentation, Ada who is signed in with it, and the CRM that both speak to."""
 
-    def __init__(self, assembly: Any, connector: Connector, visitor: Visitor, user: Any) -> None:
-        self.assembly, self.connector, self.crm, self.user = assembly, connector, visitor, user
+    def __init__(self, assembly: Any, connector: Connector, api_client: DemoCrmClient, user: Any) -> None:
+        self.assembly, self.connector, self.crm, self.user = assembly, connector, api_client, user
 
     async def send(self, request: dict[str, Any]) -> Answer:
-        answer: Answer = await self.assembly.runtime.submit(self.user, parsed(request))
+        answer: Answer = await self.assembly.runtime.submit(self.user, to_log_request(request))
         return answer
 
     async def activities(self) -> list[dict[str, Any]]:
@@ -64,9 +64,9 @@ async def office(
 ) -> AsyncIterator[Office]:
     database_url = f"sqlite:///{folder / 'journal.sqlite'}"
     migrate(database_url)
-    async with serve_demo_crm(folder / "crm.sqlite") as crm, crm.visitor() as visitor:
+    async with serve_demo_crm(folder / "crm.sqlite") as crm, crm.api_client() as api_client:
         connector.base_url = f"{crm.url}/api"
-        parts = Parts(
+        config = ServerConfig(
             database_url=database_url,
             secret_key="a-secret-for-tests-0123456789-abcdef",
             connectors={connector.name: connector},
@@ -74,9 +74,9 @@ async def office(
             media_hosts=media_hosts,
             private_hosts=LOOPBACK,
         )
-        async with assembled(parts) as assembly:
+        async with open_context(config) as assembly:
             user = await assembly.users.sign_in(connector, Credentials(api_key="demo-ada"), "")
-            yield Office(assembly, connector, visitor, user)
+            yield Office(assembly, connector, api_client, user)
 
 
 Make = Callable[[str], "Connector"]

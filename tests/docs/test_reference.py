@@ -25,10 +25,10 @@ from messagelog.connectors import (
     OutcomeUnknown,
 )
 from messagelog.core.backoff import STEPS
-from messagelog.core.settle import Abilities, Trouble, troubled
+from messagelog.core.settle import Capabilities, FailureReason, on_error
 from messagelog.server import create_app
-from messagelog.server.assembly import Parts
-from messagelog.settings import BadSettings, Settings, checked_for_serving
+from messagelog.server.assembly import ServerConfig
+from messagelog.settings import BadSettings, Settings, validate_for_serving
 from messagelog.storage import LogKey, LogRow, LogState, MessageRow, RowState
 from messagelog.storage.rows import LogKind
 from support.campaign import AppendOnlyReadBack
@@ -44,7 +44,7 @@ CONNECTOR = DOCS / "how-to" / "write-a-connector.md"
 OAUTH = DOCS / "how-to" / "sign-in-with-oauth.md"
 
 
-def listed(page: Path, heading: str) -> list[str]:
+def first_words(page: Path, heading: str) -> list[str]:
     """The first word in code of each row of a table."""
     return [code(row[0])[0] for row in table(page, heading)]
 
@@ -57,7 +57,7 @@ def test_all_settings_are_listed_with_their_defaults(monkeypatch: pytest.MonkeyP
     for field in fields:
         monkeypatch.delenv(f"MESSAGELOG_{field.name.upper()}", raising=False)
     with pytest.raises(BadSettings) as refused:
-        checked_for_serving(Settings())
+        validate_for_serving(Settings())
     missing = {
         match[1] for match in re.finditer(r"(MESSAGELOG_\w+) is missing", " ".join(refused.value.sentences))
     }
@@ -73,17 +73,17 @@ def test_all_log_events_are_listed() -> None:
     events = set()
     for path in (ROOT / "src").rglob("*.py"):
         events |= set(re.findall(r"_log\.(?:error|warning|info)\(\s*\"(\w+)\"", path.read_text("utf-8")))
-    assert set(listed(SERVER, "Watch it")) == events
+    assert set(first_words(SERVER, "Watch it")) == events
 
 
 # ------------------------------------------------------------------------------------------------ states
 
 
 def test_all_states_and_reasons_are_listed() -> None:
-    assert listed(STATES, "States of a message") == list(RowState)
-    assert listed(STATES, "States of a conversation log") == list(LogState)
-    assert listed(STATES, "Kinds of a conversation log") == list(LogKind)
-    assert listed(STATES, "Reasons") == list(Trouble)
+    assert first_words(STATES, "States of a message") == list(RowState)
+    assert first_words(STATES, "States of a conversation log") == list(LogState)
+    assert first_words(STATES, "Kinds of a conversation log") == list(LogKind)
+    assert first_words(STATES, "Reasons") == list(FailureReason)
 
 
 def test_states_name_only_states_as_what_comes_next() -> None:
@@ -98,12 +98,12 @@ def test_all_questions_of_the_contract_are_listed() -> None:
     methods = [
         name for name, _ in inspect.getmembers(Connector, inspect.isfunction) if not name.startswith("_")
     ]
-    questions = set(listed(CONNECTOR, "The questions"))
+    questions = set(first_words(CONNECTOR, "The questions"))
     assert questions == set(methods) - {"can"}
 
 
 def test_all_declarations_of_the_contract_are_listed() -> None:
-    assert listed(CONNECTOR, "The declarations") == list(Connector.__annotations__)
+    assert first_words(CONNECTOR, "The declarations") == list(Connector.__annotations__)
     for row in table(CONNECTOR, "The declarations"):
         name = code(row[0])[0]
         if row[1] and name != "message_kinds":
@@ -128,9 +128,15 @@ def test_all_fields_of_oauth_are_listed() -> None:
 
 
 def test_all_that_a_log_holds_is_listed() -> None:
-    given = set(inspect.signature(MessageLog).parameters) - {"pins", "people", "key", "journal", "change"}
+    given = set(inspect.signature(MessageLog).parameters) - {
+        "text_settings",
+        "participants",
+        "key",
+        "journal",
+        "change",
+    }
     made = {name for name in vars(MessageLog) if not name.startswith("_")}
-    shown = {re.sub(r"^log\.|\(.*", "", name) for name in listed(CONNECTOR, "What a log holds")}
+    shown = {re.sub(r"^log\.|\(.*", "", name) for name in first_words(CONNECTOR, "What a log holds")}
     assert shown == given | made
 
 
@@ -142,25 +148,26 @@ PEOPLE = {"creator": "u-1", "colleague": "u-2"}
 def outcomes(error: ConnectorError, call: str) -> set[str]:
     """What a row of such a call can become, whatever the connector can do and however often it was tried."""
     found = set()
-    able = [
-        Abilities.of(made(Crm())) for made in (Plain, Upserting, ReadingBack, Appending, AppendOnlyReadBack)
+    capabilities = [
+        Capabilities.of(made(Crm()))
+        for made in (Plain, Upserting, ReadingBack, Appending, AppendOnlyReadBack)
     ]
-    for each, user, tries in product(able, PEOPLE.values(), (0, len(STEPS))):
+    for each, user, tries in product(capabilities, PEOPLE.values(), (0, len(STEPS))):
         log = LogRow(
             LogKey("acme", "memory", "conv/1"),
             conversation_id="conv",
             contact_id="c-1",
             contact_type="contact",
             contact_name="Maya Patel",
-            pins="",
+            text_settings="",
             third_party_log_id="a-1" if call == "update" else None,
             created_by=PEOPLE["creator"] if call == "update" else None,
             call=call,
             call_user=user,
-            tries=tries,
+            attempt_count=tries,
         )
         row = MessageRow("1", "conv", "conv/1", None, user, RowState.CALLING, None, 1, 0, None, 0, 0, b"")
-        settled = troubled(log, [row], error, each, may_recreate=True, luck=0.5)
+        settled = on_error(log, [row], error, each, may_recreate=True, jitter=0.5)
         found |= {str(change.state) for change in settled.changes}
     return found
 
@@ -188,12 +195,12 @@ def test_special_cases_of_errors_are_as_told() -> None:
 
 
 def test_all_routes_are_listed() -> None:
-    parts = Parts(database_url="", secret_key="", connectors={}, public_url="")
-    app = create_app(parts)
+    config = ServerConfig(database_url="", secret_key="", connectors={}, public_url="")
+    app = create_app(config)
     routes = {
         f"{method.upper()} {path}" for path, methods in app.openapi()["paths"].items() for method in methods
     }
-    assert set(listed(HTTP, "HTTP")) == routes
+    assert set(first_words(HTTP, "HTTP")) == routes
     paths = {getattr(route, "path", "") for route in app.routes}
     assert {"/openapi.json", "/docs"} <= paths
 

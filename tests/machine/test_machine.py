@@ -27,17 +27,17 @@ from messagelog.connectors import (
     Rejected,
     Unavailable,
 )
-from messagelog.connectors.http import refusal
-from messagelog.core.inbox import Inbox, NotThere, Refusal
+from messagelog.connectors.http import error_for_status
+from messagelog.core.inbox import DecisionRefused, Inbox, NotThere
 from messagelog.core.operators import local_operator
 from messagelog.storage import LogKey, Sealer, open_store, scripts
-from support.campaign import MISHAPS, Campaign, ExternalIds, ReadBackOnly, Search, buried
+from support.campaign import MISHAPS, Campaign, ExternalIds, ReadBackOnly, Search, kill_runtime
 from support.crashing import Crashed, Fuse, Mishap
 from support.crm import Activity, Crm, Plain
 from support.proving import PROVE, SEED
-from support.requests import MAYA, OMAR, body, message, parsed, thread
-from support.settling import settled
-from support.virtual import LoopClock, StillStore, VirtualLoop
+from support.requests import MAYA, OMAR, body, message, thread, to_log_request
+from support.settling import run_until_idle
+from support.virtual import FrozenTimeStore, VirtualClock, VirtualTimeLoop
 from support.world import SECRET
 
 if TYPE_CHECKING:
@@ -58,11 +58,11 @@ FAULTS: dict[str, tuple[ConnectorError, bool]] = {
     "error, done": (OutcomeUnknown("HTTP 500", status=500), True),
     "lost, not done": (OutcomeUnknown("no answer"), False),
     "lost, done": (OutcomeUnknown("no answer"), True),
-    "redirected, not done": (refusal(302, reads=False), False),
-    "redirected, done": (refusal(302, reads=False), True),
-    "signed out, done": (refusal(401, reads=False), True),
-    "forbidden, not done": (refusal(403, reads=False), False),
-    "forbidden, done": (refusal(403, reads=False), True),
+    "redirected, not done": (error_for_status(302, reads=False), False),
+    "redirected, done": (error_for_status(302, reads=False), True),
+    "signed out, done": (error_for_status(401, reads=False), True),
+    "forbidden, not done": (error_for_status(403, reads=False), False),
+    "forbidden, done": (error_for_status(403, reads=False), True),
 }
 MISHAP = st.builds(Mishap, st.integers(min_value=1, max_value=40), st.sampled_from((None, *MISHAPS)))
 
@@ -88,9 +88,9 @@ class Machine(RuleBasedStateMachine):
     def begin(self) -> None:
         Machine.numbers += 1
         # Who waits for the claim of a process that died waits in virtual time.
-        self.loop = VirtualLoop()
+        self.loop = VirtualTimeLoop()
         self.runner = asyncio.Runner(loop_factory=lambda: self.loop)
-        self.clock = LoopClock(self.loop)
+        self.clock = VirtualClock(self.loop)
         self.path = self.folder / f"{Machine.numbers}.sqlite"
         shutil.copy(self.template, self.path)
         self.crm = Crm(now=self.clock)
@@ -104,8 +104,10 @@ class Machine(RuleBasedStateMachine):
         self.runner.run(self._open())
 
     async def _open(self) -> None:
-        with self.loop.standing_still():
-            self.store = StillStore(await open_store(f"sqlite:///{self.path}", clock=self.clock), self.loop)
+        with self.loop.frozen_time():
+            self.store = FrozenTimeStore(
+                await open_store(f"sqlite:///{self.path}", clock=self.clock), self.loop
+            )
         self.client = aiohttp.ClientSession()
         self.campaign = Campaign(self.store, self.clock, self.client)
         self._start(Fuse())
@@ -200,7 +202,7 @@ class Machine(RuleBasedStateMachine):
             self.runner.run(self._judged())
         finally:
             self.runner.run(self._closed())
-            with self.loop.standing_still():
+            with self.loop.frozen_time():
                 self.runner.close()
 
     async def _judged(self) -> None:
@@ -230,14 +232,14 @@ class Machine(RuleBasedStateMachine):
             assert set(each.counts) == {"logged"}, (each.log.key, each.counts, each.log.reason)
 
     async def _closed(self) -> None:
-        await buried(self.runtime)
+        await kill_runtime(self.runtime)
         await self.client.close()
         await self.store.close()
 
     # --------------------------------------------------------------------------------------------- how
 
     async def _restarted(self, mishap: Mishap | None = None) -> None:
-        await buried(self.runtime)
+        await kill_runtime(self.runtime)
         self._start(Fuse(mishap))
 
     async def _sent(self, user: str, request: dict[str, Any], copies: int, mishap: Mishap | None) -> None:
@@ -273,7 +275,7 @@ class Machine(RuleBasedStateMachine):
             connector = self.runtime.connectors["memory"]
             credentials = Credentials(api_key=user)
             self.users[user] = await self.runtime.users.sign_in(connector, credentials, "")
-        await self.runtime.submit(self.users[user], parsed(request))
+        await self.runtime.submit(self.users[user], to_log_request(request))
 
     async def _swept_unless_dead(self) -> None:
         """Sweeps. A process whose crash is still to come may meet it here; another one then takes its place."""
@@ -287,7 +289,7 @@ class Machine(RuleBasedStateMachine):
         await self.runtime.idle()
 
     async def _settled(self) -> None:
-        await settled(self.runtime, self.store, self.clock, self._swept)
+        await run_until_idle(self.runtime, self.store, self.clock, self._swept)
 
     def _before(self, call: Call) -> ConnectorError | None:
         self.fuse.point(f"crm:{call.kind}:before")
@@ -321,9 +323,9 @@ class Machine(RuleBasedStateMachine):
         key = LogKey(tenant, "memory", f"{GROUP}/7/13/2026", group_contact_id=contact)
         try:
             await inbox.link(key, other, CONTACTS[other])
-        except (NotThere, Refusal):
+        except (NotThere, DecisionRefused):
             return False
-        with suppress(Refusal):
+        with suppress(DecisionRefused):
             await inbox.retry(key._replace(group_contact_id=other))
         return True
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messagelog.core.plan import plan_request
-from messagelog.messages import BadRequest, MessageKind, glance, parse_log_request
+from messagelog.messages import BadRequest, MessageKind, parse_log_request, peek
 
 _ids = st.one_of(
     st.text(max_size=5), st.integers(), st.sampled_from(["1", "2", "x" * 256, "\u2028", "\ud800", "a b"])
@@ -31,7 +31,7 @@ def body(ids: list[Any], **changes: Any) -> dict[str, Any]:
 
 def agrees(sent: bytes) -> bool:
     """Whether there was something to be seen; what was seen is what reading it all finds."""
-    seen = glance(sent)
+    seen = peek(sent)
     if seen is None:
         return False
     request = parse_log_request(sent)
@@ -57,7 +57,7 @@ def test_the_ids_are_those_that_a_plan_has(ids: list[Any]) -> None:
     try:
         parse_log_request(sent)
     except BadRequest:
-        assert glance(sent) is None
+        assert peek(sent) is None
     else:
         agrees(sent)
 
@@ -90,14 +90,14 @@ def test_an_ordinary_conversation_is_seen() -> None:
     ],
 )
 def test_groups_threads_and_odd_bodies_are_not_looked_at(changes: dict[str, Any]) -> None:
-    assert glance(json.dumps(body([str(number) for number in range(10)], **changes)).encode()) is None
+    assert peek(json.dumps(body([str(number) for number in range(10)], **changes)).encode()) is None
 
 
 @pytest.mark.parametrize("sent", [b"", b"{", b"null", b"\xff", b"[" * 100_000, b"\xef\xbb\xbf{}"])
 def test_what_is_no_json_is_not_looked_at(sent: bytes) -> None:
-    assert glance(sent) is None
+    assert peek(sent) is None
 
 
 def test_few_messages_and_too_many_are_not_looked_at() -> None:
-    assert glance(json.dumps(body(["1"])).encode()) is None
-    assert glance(json.dumps(body([str(number) for number in range(1001)])).encode()) is None
+    assert peek(json.dumps(body(["1"])).encode()) is None
+    assert peek(json.dumps(body([str(number) for number in range(1001)])).encode()) is None

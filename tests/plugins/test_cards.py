@@ -159,7 +159,7 @@ def test_a_long_list_of_numbers_takes_no_longer_than_its_length() -> None:
         (run,) = module._RUN.finditer(text)
         groups = Counting(module._groups(text, run))
         looked = 0
-        list(module._found(groups, after_plus=False))
+        list(module._find_cards(groups, after_plus=False))
         assert looked < 100 * len(groups)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from messagelog.plugins.cards import mask_cards
 from messagelog.plugins.social_security import mask_social_security
-from support.corpus import expected_of_cards, expected_of_social_security, lines, unmarked
+from support.corpus import lines, strip_marks, with_cards_masked, with_social_security_masked
 
 
 def masked(text: str) -> str:
@@ -18,7 +18,9 @@ def differing(found: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
 
 
 def test_cards() -> None:
-    cases = [(unmarked(line), masked(unmarked(line)), expected_of_cards(line)) for line in lines("cards")]
+    cases = [
+        (strip_marks(line), masked(strip_marks(line)), with_cards_masked(line)) for line in lines("cards")
+    ]
     assert len(cases) > 500
     assert all(text != wanted for text, _, wanted in cases)
     assert differing(cases) == []
@@ -26,7 +28,9 @@ def test_cards() -> None:
 
 def test_social_security_numbers() -> None:
     found = lines("social-security")
-    cases = [(unmarked(line), masked(unmarked(line)), expected_of_social_security(line)) for line in found]
+    cases = [
+        (strip_marks(line), masked(strip_marks(line)), with_social_security_masked(line)) for line in found
+    ]
     assert len(cases) > 90
     assert all(text != wanted for text, _, wanted in cases)
     assert differing(cases) == []
@@ -42,5 +46,5 @@ def test_other_numbers_stay(name: str) -> None:
 def test_masking_twice_changes_nothing_more() -> None:
     for name in ("cards", "social-security"):
         for line in lines(name):
-            once = masked(unmarked(line))
+            once = masked(strip_marks(line))
             assert masked(once) == once

@@ -11,7 +11,7 @@ import pytest
 from messagelog.messages import LogRequest, parse_log_request
 from messagelog.plugins import BadPluginSetting, ContactForm, Refused, RequestContext
 from messagelog.plugins.redaction import AT_ONCE, LONGEST_TEXT, Redaction, TooSlow
-from support.requests import START, body, message, parsed, thread
+from support.requests import START, body, message, thread, to_log_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -190,12 +190,12 @@ async def test_of_every_field_that_holds_text_it_is_said_whether_it_is_redacted(
 
 
 async def test_a_request_without_such_numbers_is_the_same_object() -> None:
-    request = parsed(body(message(1), submission={"note": "call back", "choices": ["a", 1]}))
+    request = to_log_request(body(message(1), submission={"note": "call back", "choices": ["a", 1]}))
     assert await seen(request) is request
 
 
 async def test_only_what_changes_is_made_anew() -> None:
-    request = parsed(body(message(1, "fine"), message(2, f"it is {CARD}")))
+    request = to_log_request(body(message(1, "fine"), message(2, f"it is {CARD}")))
     after = await seen(request)
     (second, first) = after.info.messages
     assert second.subject == f"it is {MASKED}"
@@ -203,7 +203,7 @@ async def test_only_what_changes_is_made_anew() -> None:
 
 
 async def test_notes_of_a_shared_thread_are_redacted() -> None:
-    after = await seen(parsed(thread("hello", f"it is {CARD}")))
+    after = await seen(to_log_request(thread("hello", f"it is {CARD}")))
     assert [entity.text for entity in after.thread.entities] == ["hello", f"it is {MASKED}"]
 
 
@@ -223,7 +223,7 @@ async def test_notes_of_a_shared_thread_are_redacted() -> None:
     ],
 )
 async def test_answers_of_the_form_are_redacted_but_for_ids(answer: str, expected: str) -> None:
-    after = await seen(parsed(body(message(1), submission={"a": {"b": [answer, 3, None]}})))
+    after = await seen(to_log_request(body(message(1), submission={"a": {"b": [answer, 3, None]}})))
     assert after.additional_submission == {"a": {"b": [expected, 3, None]}}
 
 
@@ -242,7 +242,7 @@ async def test_a_new_contacts_answers_are_redacted_and_by_a_setting_its_name() -
 
 async def test_own_patterns_are_replaced_by_their_names(tmp_path: Path) -> None:
     plugin = with_patterns(tmp_path, "# ours\n\naccount = (?i)\\bacc-\\d{6}\\b\nproject X = Projekt Ü\\w+\n")
-    after = await seen(parsed(body(message(1, f"é Acc-123456, Projekt Über and {CARD} ✓"))), plugin)
+    after = await seen(to_log_request(body(message(1, f"é Acc-123456, Projekt Über and {CARD} ✓"))), plugin)
     assert after.info.messages[0].subject == f"é [account], [project X] and {MASKED} ✓"
 
 
@@ -264,14 +264,14 @@ async def test_own_patterns_are_replaced_by_their_names(tmp_path: Path) -> None:
 )
 async def test_own_patterns_find_what_a_reader_sees(tmp_path: Path, text: str, expected: str) -> None:
     patterns = "account = acc-\\d{6}\nname = Müller\nouter = x.*y\nhindi = अकाउंट\nblanks = two  blanks\n"
-    after = await seen(parsed(body(message(1, text))), with_patterns(tmp_path, patterns))
+    after = await seen(to_log_request(body(message(1, text))), with_patterns(tmp_path, patterns))
     assert after.info.messages[0].subject == expected
 
 
 async def test_own_patterns_see_the_names_of_files_in_one_line(tmp_path: Path) -> None:
     plugin = with_patterns(tmp_path, "client = client \\d+\n")
     files = [{"type": "MmsAttachment", "fileName": "client\n12.pdf"}]
-    after = await seen(parsed(body(message(1, "client\n12", attachments=files))), plugin)
+    after = await seen(to_log_request(body(message(1, "client\n12", attachments=files))), plugin)
     (sms,) = after.info.messages
     assert (sms.subject, sms.attachments[0].file_name) == ("client\n12", "[client].pdf")
 
@@ -310,7 +310,7 @@ def test_settings_that_nobody_knows_are_refused(tmp_path: Path) -> None:
 async def test_a_pattern_that_is_slow_elsewhere_ends_here(tmp_path: Path) -> None:
     plugin = with_patterns(tmp_path, "slow = (a+)+$\n")
     text = "a" * 2000 + "!"
-    after = await seen(parsed(body(message(1, text))), plugin)
+    after = await seen(to_log_request(body(message(1, text))), plugin)
     assert after.info.messages[0].subject == text
 
 
@@ -319,10 +319,10 @@ async def test_a_pattern_with_more_finds_than_there_is_time_for_fails(tmp_path: 
     path.write_text("letter = x", "utf-8")
     ticks = iter(range(10_000))
     plugin = Redaction({"patterns_file": str(path)}, clock=lambda: next(ticks) / 100)
-    few = await seen(parsed(body(message(1, "x" * 50))), plugin)
+    few = await seen(to_log_request(body(message(1, "x" * 50))), plugin)
     assert few.info.messages[0].subject == "[letter]" * 50
     with pytest.raises(TooSlow):
-        await seen(parsed(body(message(1, "x" * 5000))), plugin)
+        await seen(to_log_request(body(message(1, "x" * 5000))), plugin)
 
 
 # ---------------------------------------------------------------------------------------- the event loop
@@ -348,7 +348,7 @@ async def test_the_event_loop_has_its_turn_between_texts() -> None:
     work = Work()
     plugin = Redaction({}, pause=work.pause, rules=(work.rule,))
     sizes = [1, LONGEST_TEXT, 300, *([AT_ONCE // 3] * 30), AT_ONCE, AT_ONCE + 1, *([50] * 900)]
-    request = parsed(
+    request = to_log_request(
         body(
             *(message(at, f"{at:05}".rjust(size, "4")) for at, size in enumerate(sizes, 10_000)),
             submission={"notes": ["a b" * at for at in range(200)]},
@@ -360,7 +360,8 @@ async def test_the_event_loop_has_its_turn_between_texts() -> None:
     longest_first = Redaction({}, pause=work.pause, rules=(work.rule,))
     work.most = 0
     await seen(
-        parsed(body(*(message(at, "7" * (AT_ONCE // 4) + str(at)) for at in range(90)))), longest_first
+        to_log_request(body(*(message(at, "7" * (AT_ONCE // 4) + str(at)) for at in range(90)))),
+        longest_first,
     )
     assert AT_ONCE // 2 < work.most <= AT_ONCE
 
@@ -370,7 +371,7 @@ async def test_a_short_request_is_redacted_without_a_pause() -> None:
         raise AssertionError("it waited")
 
     plugin = Redaction({}, pause=never)
-    after = await seen(parsed(body(*(message(at, f"{at}: {CARD}") for at in range(100)))), plugin)
+    after = await seen(to_log_request(body(*(message(at, f"{at}: {CARD}") for at in range(100)))), plugin)
     assert all(each.subject is not None and MASKED in each.subject for each in after.info.messages)
 
 
@@ -385,7 +386,7 @@ async def test_a_short_request_is_redacted_without_a_pause() -> None:
 async def test_a_text_that_is_too_long_is_refused_and_not_looked_at(long: dict[str, Any]) -> None:
     work = Work()
     with pytest.raises(Refused) as refused:
-        await seen(parsed(long), Redaction({}, rules=(work.rule,)))
+        await seen(to_log_request(long), Redaction({}, rules=(work.rule,)))
     assert "a text has more than 50,000 characters" in refused.value.sentence
     assert not work.all
 
@@ -395,14 +396,14 @@ async def test_time_is_watched_between_texts() -> None:
     plugin = Redaction({}, clock=lambda: next(ticks), pause=work.pause, rules=(work.rule,))
     plugin.seconds = 5.0  # type: ignore[misc] # its own, for this test
     with pytest.raises(TooSlow):
-        await seen(parsed(body(*(message(at, f"text {at}") for at in range(100)))), plugin)
+        await seen(to_log_request(body(*(message(at, f"text {at}") for at in range(100)))), plugin)
     assert 0 < work.all < 100
 
 
 async def test_a_row_of_bullets_is_read_once() -> None:
     """Tried from each bullet anew, this one text would take half a minute."""
     text = f"{CARD} " + "\N{BULLET}" * (LONGEST_TEXT - 100)
-    after = await seen(parsed(body(message(1, text))))
+    after = await seen(to_log_request(body(message(1, text))))
     assert after.info.messages[0].subject == text.replace(CARD, MASKED)
 
 

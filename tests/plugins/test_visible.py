@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messagelog.compose import LogFormat, Pins, compose_request
+from messagelog.compose import LogFormat, TextSettings, compose_request
 from messagelog.compose.clean import clean
 from messagelog.compose.said import text_lines
 from messagelog.plugins import RequestContext
@@ -22,7 +22,7 @@ from messagelog.plugins.redaction import Redaction
 from messagelog.plugins.social_security import MASKED as MASKED_SSN
 from messagelog.plugins.social_security import mask_social_security
 from messagelog.plugins.visible import as_number, as_read, as_written, may_have
-from support.requests import body, message, parsed, thread
+from support.requests import body, message, thread, to_log_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -186,7 +186,7 @@ def filled(texts: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 def composed(request: LogRequest) -> str:
     """Subject and body in every format, as a page shows them."""
-    written = [compose_request(Pins(format_, "UTC"), request) for format_ in FORMATS]
+    written = [compose_request(TextSettings(format_, "UTC"), request) for format_ in FORMATS]
     plain, html_, markdown = (each.body for each in written)
     on_a_page = html.unescape(re.sub(r"<br>|</p>", "\n", html_))
     return "\n".join([written[0].subject, plain, on_a_page, re.sub(r"\\(?=[!-/:-@\[-`{-~])", "", markdown)])
@@ -203,7 +203,7 @@ async def test_where_a_composed_text_shows_the_number_it_was_masked() -> None:
     plugin = Redaction({"names": "true"})
     plugin.seconds = 600.0  # type: ignore[misc] # more than any request of people holds
     for made in filled(texts):
-        request = parsed(made)
+        request = to_log_request(made)
         assert shows_the_number(composed(request)), "it is found where it is not masked"
         after = composed(await plugin.on_request(CONTEXT, request))
         assert where(after) == "", "the number is still there"

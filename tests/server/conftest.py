@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from support.site import Site
+    from support.site import LiveServer
 
 
 @pytest.fixture
-async def here(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
+async def here(database_url: str, tmp_path: Path) -> AsyncIterator[LiveServer]:
     """A server on an empty database, with a demo CRM that behaves."""
     async with site(database_url, tmp_path) as running:
         yield running

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from support.requests import body, message, thread
 
 if TYPE_CHECKING:
-    from support.site import Site
+    from support.site import LiveServer
 
 
-async def test_fifty_equal_requests(here: Site) -> None:
+async def test_fifty_equal_requests(here: LiveServer) -> None:
     await here.token()
     request = body(message(1, "only once"))
     replies = await asyncio.gather(*(here.log(request) for _ in range(50)))
@@ -23,7 +23,7 @@ async def test_fifty_equal_requests(here: Site) -> None:
     assert len(here.crm.writes) == 1
 
 
-async def test_fifty_different_messages_of_one_new_conversation_log(here: Site) -> None:
+async def test_fifty_different_messages_of_one_new_conversation_log(here: LiveServer) -> None:
     await here.token()
     numbers = list(range(1, 51))
     random.Random(11).shuffle(numbers)
@@ -37,7 +37,7 @@ async def test_fifty_different_messages_of_one_new_conversation_log(here: Site) 
     assert len([call for call in here.crm.calls if call.method == "POST"]) == 1
 
 
-async def test_fifty_snapshots_of_a_shared_thread(here: Site) -> None:
+async def test_fifty_snapshots_of_a_shared_thread(here: LiveServer) -> None:
     await here.token()
     texts = [f"text-{n:02}." for n in range(1, 51)]
     snapshots = [thread(*texts[:n]) for n in range(1, 51)]
@@ -49,7 +49,7 @@ async def test_fifty_snapshots_of_a_shared_thread(here: Site) -> None:
     assert len(here.crm.writes) < 50, "of several that wait only the newest is sent"
 
 
-async def test_many_conversations_at_once_do_not_wait_for_each_other(here: Site) -> None:
+async def test_many_conversations_at_once_do_not_wait_for_each_other(here: LiveServer) -> None:
     await here.token()
     requests = [body(message(n, f"text-{n:02}."), conversation=f"conv-{n}") for n in range(1, 31)]
     replies = await asyncio.gather(*(here.log(request) for request in requests))

@@ -9,7 +9,7 @@ from fastapi import Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messagelog.server.buckets import Buckets
+from messagelog.server.buckets import TokenBuckets
 from messagelog.server.http import address_of
 
 
@@ -31,7 +31,7 @@ def test_nobody_takes_more_than_a_bucket_and_what_flows_in(
     per_minute: int, steps: list[tuple[str, float]]
 ) -> None:
     clock = Clock()
-    buckets = Buckets(per_minute, clock=clock)
+    buckets = TokenBuckets(per_minute, clock=clock)
     taken = {"a": 0, "b": 0}
     forward = 0.0  # a clock that is set back and goes on again counts for what it went on
     for key, passed in steps:
@@ -44,7 +44,7 @@ def test_nobody_takes_more_than_a_bucket_and_what_flows_in(
 @given(per_minute=st.integers(1, 20), steps=STEPS)
 def test_the_wait_that_is_told_is_enough(per_minute: int, steps: list[tuple[str, float]]) -> None:
     clock = Clock()
-    buckets = Buckets(per_minute, clock=clock)
+    buckets = TokenBuckets(per_minute, clock=clock)
     for key, passed in steps:
         clock.now += passed
         if wait := buckets.take(key):
@@ -55,7 +55,7 @@ def test_the_wait_that_is_told_is_enough(per_minute: int, steps: list[tuple[str,
 
 def test_a_full_bucket_is_for_each_key() -> None:
     clock = Clock()
-    buckets = Buckets(2, clock=clock)
+    buckets = TokenBuckets(2, clock=clock)
     assert [buckets.take("a") for _ in range(3)] == [0, 0, 30]
     assert [buckets.take("b") for _ in range(3)] == [0, 0, 30]
     clock.now += 15
@@ -67,7 +67,7 @@ def test_a_full_bucket_is_for_each_key() -> None:
 
 
 def test_what_is_given_back_can_be_taken_again() -> None:
-    buckets = Buckets(1, clock=Clock())
+    buckets = TokenBuckets(1, clock=Clock())
     for _ in range(3):
         assert buckets.take("a") == 0
         buckets.give_back("a")
@@ -78,7 +78,7 @@ def test_what_is_given_back_can_be_taken_again() -> None:
 
 
 def test_only_so_many_keys_are_remembered() -> None:
-    buckets = Buckets(1, clock=Clock(), most=3)
+    buckets = TokenBuckets(1, clock=Clock(), most=3)
     for key in range(10):
         buckets.take(key)
     assert len(buckets) == 3
@@ -87,7 +87,7 @@ def test_only_so_many_keys_are_remembered() -> None:
 
 
 def test_without_a_limit_nothing_is_remembered() -> None:
-    buckets = Buckets(0, clock=Clock())
+    buckets = TokenBuckets(0, clock=Clock())
     assert {buckets.take("a") for _ in range(100)} == {0}
     assert len(buckets) == 0
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from support.site import ADA
 
 if TYPE_CHECKING:
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 CAPTURED = json.loads((Path(__file__).parent / "captured" / "journey.json").read_bytes())["requests"]
 
@@ -22,7 +22,7 @@ OURS = {"fakeCRM": "demo", "good-key": ADA, "Fake CRM": "Demo CRM"}
 class Journey:
     """Sends the captured requests one after the other, with the token that the login gave."""
 
-    def __init__(self, here: Site) -> None:
+    def __init__(self, here: LiveServer) -> None:
         self.here = here
         self.token = "undefined"  # what the client puts there before it has one
 
@@ -74,7 +74,9 @@ def test_a_gap_is_noticed() -> None:
     assert missing(captured, {"a": [{}, {"b": 0}]}) == [".a[0].b", ".c", ".d"]
 
 
-async def test_every_captured_request_has_an_answer_with_all_that_the_captured_one_had(here: Site) -> None:
+async def test_every_captured_request_has_an_answer_with_all_that_the_captured_one_had(
+    here: LiveServer,
+) -> None:
     journey = Journey(here)
     for captured in CAPTURED:
         reply = await journey.answer(captured)
@@ -86,7 +88,7 @@ async def test_every_captured_request_has_an_answer_with_all_that_the_captured_o
     assert journey.token.count(".") == 2
 
 
-async def test_refusals_are_the_captured_words(here: Site) -> None:
+async def test_refusals_are_the_captured_words(here: LiveServer) -> None:
     journey = Journey(here)
     for captured in CAPTURED:
         reply = await journey.answer(captured)
@@ -94,7 +96,7 @@ async def test_refusals_are_the_captured_words(here: Site) -> None:
             assert reply.body == captured["response"]["body"]
 
 
-async def test_settings_are_answered_as_the_client_sent_them(here: Site) -> None:
+async def test_settings_are_answered_as_the_client_sent_them(here: LiveServer) -> None:
     journey = Journey(here)
     for captured in CAPTURED:
         reply = await journey.answer(captured)
@@ -106,7 +108,7 @@ async def test_settings_are_answered_as_the_client_sent_them(here: Site) -> None
     raise AssertionError("the client saved its settings")
 
 
-async def test_the_log_form_has_the_captured_values_of_the_contact(here: Site) -> None:
+async def test_the_log_form_has_the_captured_values_of_the_contact(here: LiveServer) -> None:
     journey = Journey(here)
     replies = [(captured, await journey.answer(captured)) for captured in CAPTURED]
     found = {

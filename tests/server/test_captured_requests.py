@@ -10,7 +10,7 @@ import pytest
 from support.site import payload
 
 if TYPE_CHECKING:
-    from support.site import Site
+    from support.site import LiveServer
 
 LOGGED = {"message": "Message logged", "messageType": "success", "ttl": 1000}
 VIEWER = "https://ringcentral.github.io/ringcentral-media-reader/?media="
@@ -39,7 +39,7 @@ def media_at(number: int, host: str = "media", part: int | None = None) -> str:
 
 @pytest.mark.parametrize(("name", "ids"), ONE_BY_ONE, ids=[name for name, _ in ONE_BY_ONE])
 async def test_a_captured_request_is_logged_once_and_known_when_it_comes_again(
-    here: Site, name: str, ids: list[str]
+    here: LiveServer, name: str, ids: list[str]
 ) -> None:
     request = payload(name)
     first = await here.log(request)
@@ -61,7 +61,7 @@ async def test_a_captured_request_is_logged_once_and_known_when_it_comes_again(
     assert await here.only_activity() == activity
 
 
-async def test_an_sms_shows_who_wrote_what_and_when_in_the_users_zone(here: Site) -> None:
+async def test_an_sms_shows_who_wrote_what_and_when_in_the_users_zone(here: LiveServer) -> None:
     await here.log(payload("01-sms"))
     assert (await here.only_activity())["body"].splitlines() == [
         "Conversation with Maya Patel (+14155550142)",
@@ -75,7 +75,7 @@ async def test_an_sms_shows_who_wrote_what_and_when_in_the_users_zone(here: Site
     ]
 
 
-async def test_the_same_day_again_newest_first_adds_the_new_message_alone(here: Site) -> None:
+async def test_the_same_day_again_newest_first_adds_the_new_message_alone(here: LiveServer) -> None:
     await here.log(payload("01-sms"))
     reply = await here.log(payload("02-sms-same-day"))
     assert reply.body == {"successful": True, "logIds": ["6424569002"], "returnMessage": LOGGED}
@@ -88,7 +88,7 @@ async def test_the_same_day_again_newest_first_adds_the_new_message_alone(here: 
     assert activity["fields"] == {"matter": "m-2", "billable": True, "topic": ""}, "the last form's"
 
 
-async def test_two_days_at_once_are_two_activities(here: Site) -> None:
+async def test_two_days_at_once_are_two_activities(here: LiveServer) -> None:
     newer, older = await asyncio.gather(
         here.log(payload("03-sms-two-days-1")), here.log(payload("03-sms-two-days-2"))
     )
@@ -99,7 +99,7 @@ async def test_two_days_at_once_are_two_activities(here: Site) -> None:
     assert "Thank you! 🙏 <ok>" in second
 
 
-async def test_the_captured_requests_in_their_order_have_the_captured_answers(here: Site) -> None:
+async def test_the_captured_requests_in_their_order_have_the_captured_answers(here: LiveServer) -> None:
     assert (await here.log(payload("01-sms"))).body["logIds"] == ["6424569001"]
     assert (await here.log(payload("02-sms-same-day"))).body["logIds"] == ["6424569002"]
     newer, older = await asyncio.gather(
@@ -111,7 +111,7 @@ async def test_the_captured_requests_in_their_order_have_the_captured_answers(he
     assert len(await here.activities()) == 2
 
 
-async def test_a_voicemail_has_its_length_its_words_and_its_recording(here: Site) -> None:
+async def test_a_voicemail_has_its_length_its_words_and_its_recording(here: LiveServer) -> None:
     await here.log(payload("05-voicemail"))
     body = (await here.only_activity())["body"]
     assert "Voicemail" in body
@@ -121,7 +121,7 @@ async def test_a_voicemail_has_its_length_its_words_and_its_recording(here: Site
 
 
 @pytest.mark.parametrize(("name", "number"), [("06-fax-in", 6424569006), ("07-fax-out", 6424569007)])
-async def test_a_fax_has_its_document_and_no_access_token(here: Site, name: str, number: int) -> None:
+async def test_a_fax_has_its_document_and_no_access_token(here: LiveServer, name: str, number: int) -> None:
     request = payload(name)
     await here.log(request)
     activity = await here.only_activity()
@@ -130,7 +130,7 @@ async def test_a_fax_has_its_document_and_no_access_token(here: Site, name: str,
     assert request["logInfo"]["rcAccessToken"] not in str(activity)
 
 
-async def test_an_mms_has_a_link_for_every_attachment(here: Site) -> None:
+async def test_an_mms_has_a_link_for_every_attachment(here: LiveServer) -> None:
     await here.log(payload("08-mms"))
     body = (await here.only_activity())["body"]
     assert "See the photo" in body
@@ -139,7 +139,7 @@ async def test_an_mms_has_a_link_for_every_attachment(here: Site) -> None:
     assert body.count(VIEWER) == 2, "the text is no attachment"
 
 
-async def test_a_group_may_be_logged_for_a_second_contact(here: Site) -> None:
+async def test_a_group_may_be_logged_for_a_second_contact(here: LiveServer) -> None:
     await here.log(payload("09-group"))
     reply = await here.log(payload("10-group"))
     assert reply.body == {
@@ -155,13 +155,13 @@ async def test_a_group_may_be_logged_for_a_second_contact(here: Site) -> None:
     assert "Maya Patel" in for_omar["body"], "whoever else takes part is named"
 
 
-async def test_a_groups_other_correspondents_are_looked_up(here: Site) -> None:
+async def test_a_groups_other_correspondents_are_looked_up(here: LiveServer) -> None:
     await here.log(payload("09-group"))
     asked = [call.query for call in here.crm.calls if call.path == "/api/contacts"]
     assert asked == ["phone=%2B14155550142", "phone=%2B14155550177"]
 
 
-async def test_a_shared_thread_is_one_activity_with_notes_and_assignments(here: Site) -> None:
+async def test_a_shared_thread_is_one_activity_with_notes_and_assignments(here: LiveServer) -> None:
     await here.log(payload("11-shared"))
     body = (await here.only_activity())["body"]
     told = ["Is anyone there?", "VIP, call back", "Yes, how can I help?", "Great, thanks"]
@@ -171,7 +171,7 @@ async def test_a_shared_thread_is_one_activity_with_notes_and_assignments(here: 
     assert "Sam Ortiz" in body
 
 
-async def test_a_newer_snapshot_of_a_shared_thread_updates_its_activity(here: Site) -> None:
+async def test_a_newer_snapshot_of_a_shared_thread_updates_its_activity(here: LiveServer) -> None:
     request = payload("11-shared")
     await here.log(request)
     newer = with_reply(request, "9007", "One more thing", 1784218260000)

@@ -7,7 +7,7 @@ import threading
 
 import structlog
 
-from messagelog.server.closing import LastResort, close_all
+from messagelog.server.closing import ShutdownWatchdog, close_all
 
 
 async def test_a_part_that_hangs_is_named_and_the_others_are_closed() -> None:
@@ -29,9 +29,9 @@ async def test_a_part_that_hangs_is_named_and_the_others_are_closed() -> None:
     async def fails() -> None:
         raise LookupError
 
-    parts = (("hanging", hangs), ("deaf", is_deaf), ("failing", fails), ("good", closes), ("too", closes))
+    config = (("hanging", hangs), ("deaf", is_deaf), ("failing", fails), ("good", closes), ("too", closes))
     with structlog.testing.capture_logs() as lines:
-        await close_all(parts, asyncio.get_running_loop().time() + 0.2)
+        await close_all(config, asyncio.get_running_loop().time() + 0.2)
     assert closed == ["closes", "closes"]
     assert [(line["event"], line["what"], line.get("error")) for line in lines] == [
         ("shutdown_hung", "hanging", None),
@@ -53,7 +53,7 @@ async def test_the_last_resort_ends_the_process_and_says_where_it_was() -> None:
 
     waiting = asyncio.create_task(waits_at_a_known_place(asyncio.Event()))
     await asyncio.sleep(0)
-    last_resort = LastResort(end)
+    last_resort = ShutdownWatchdog(end)
     with structlog.testing.capture_logs() as lines:
         last_resort.arm(0.3, 143, asyncio.get_running_loop())
         last_resort.arm(0.1, 1, None)

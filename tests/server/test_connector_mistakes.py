@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from messagelog.core import Times
 from support.requests import MAYA, OMAR, body, message
-from support.site import SQLITE_ONLY, Quick, payload, site
+from support.site import SQLITE_ONLY, FastDemoConnector, payload, site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from messagelog.connectors import Contact, MessageLog, NewContact, Session
-    from support.site import Site
+    from support.site import LiveServer
 
 
-class Confused(Quick):
+class Confused(FastDemoConnector):
     """Expects another answer of its CRM, and quotes what it got."""
 
     async def find_contact(self, session: Session, phone_number: str) -> list[Contact]:
@@ -25,7 +25,7 @@ class Confused(Quick):
         raise KeyError(f"a customer's name {contact.name}")
 
 
-class Broken(Quick):
+class Broken(FastDemoConnector):
     """Cannot write any activity."""
 
     async def create_message_log(self, session: Session, log: MessageLog) -> str | int | None:
@@ -35,7 +35,7 @@ class Broken(Quick):
 async def test_a_connector_that_returns_no_log_id_is_named_and_nothing_is_claimed(
     database_url: str, tmp_path: Path
 ) -> None:
-    class Forgetful(Quick):
+    class Forgetful(FastDemoConnector):
         async def create_message_log(self, session: Session, log: MessageLog) -> str | int | None:
             await super().create_message_log(session, log)
             return None
@@ -52,7 +52,7 @@ async def test_a_connector_that_returns_no_log_id_is_named_and_nothing_is_claime
 async def test_a_connector_that_returns_no_log_id_and_cannot_search(
     database_url: str, tmp_path: Path
 ) -> None:
-    class Hopeless(Quick):
+    class Hopeless(FastDemoConnector):
         async def create_message_log(self, session: Session, log: MessageLog) -> str | int | None:
             await super().create_message_log(session, log)
             return ""
@@ -69,7 +69,7 @@ async def test_a_connector_that_returns_no_log_id_and_cannot_search(
         assert len(await here.activities()) == 1
 
 
-async def test_a_connector_that_returns_nothing_after_an_update_has_done_well(here: Site) -> None:
+async def test_a_connector_that_returns_nothing_after_an_update_has_done_well(here: LiveServer) -> None:
     """The demo's does."""
     await here.log(body(message(1, "first")))
     reply = await here.log(body(message(1, "first"), message(2, "second")))

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from messagelog.connectors import Connector, Contact
-from support.site import ADA, SQLITE_ONLY, Quick, site
+from support.site import ADA, SQLITE_ONLY, FastDemoConnector, site
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from messagelog.connectors import Session
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 pytestmark = SQLITE_ONLY
 
@@ -28,14 +28,14 @@ OFFER = {
 }
 
 
-async def match(here: Site, number: str) -> Reply:
+async def match(here: LiveServer, number: str) -> Reply:
     """The request for a number, written as it is to stand in the query."""
     rest = "&overridingFormat=&isExtension=false"
     return await here.ask("GET", f"/contact?jwtToken={await here.token()}&phoneNumber={number}{rest}")
 
 
 @pytest.mark.parametrize("number", ["+14155550142", "%2B14155550142", "%2b1%20415%20555%200142"])
-async def test_a_number_with_its_plus_raw_or_encoded(here: Site, number: str) -> None:
+async def test_a_number_with_its_plus_raw_or_encoded(here: LiveServer, number: str) -> None:
     reply = await match(here, number)
     assert reply.status == 200
     assert reply.body["successful"] is True
@@ -60,19 +60,19 @@ async def test_a_number_with_its_plus_raw_or_encoded(here: Site, number: str) ->
     assert offer == OFFER
 
 
-async def test_the_crm_is_asked_for_the_number_with_its_plus(here: Site) -> None:
+async def test_the_crm_is_asked_for_the_number_with_its_plus(here: LiveServer) -> None:
     await match(here, "+14155550142")
     assert here.crm.calls[-1].query == "phone=%2B14155550142"
 
 
-async def test_several_contacts_with_one_number(here: Site) -> None:
+async def test_several_contacts_with_one_number(here: LiveServer) -> None:
     reply = await match(here, "+14155550123")
     assert reply.body["returnMessage"]["message"] == "Found 2 contacts"
     assert [row["id"] for row in reply.body["contact"]] == ["c-3", "c-4", "createNewContact"]
     assert "matter" not in reply.body["contact"][0]["additionalInfo"], "nothing to select, so no selection"
 
 
-async def test_nobody_has_the_number_and_a_new_contact_is_offered(here: Site) -> None:
+async def test_nobody_has_the_number_and_a_new_contact_is_offered(here: LiveServer) -> None:
     reply = await match(here, "+14155550999")
     assert reply.body["successful"] is True
     assert reply.body["contact"] == [OFFER]
@@ -82,7 +82,7 @@ async def test_nobody_has_the_number_and_a_new_contact_is_offered(here: Site) ->
     assert "+14155550999" in detail["text"]
 
 
-class Rich(Quick):
+class Rich(FastDemoConnector):
     """A CRM that tells more of its contacts."""
 
     async def find_contact(self, session: Session, phone_number: str) -> list[Contact]:
@@ -113,7 +113,7 @@ async def test_what_the_client_tells_several_contacts_apart_by(database_url: str
 
 
 @pytest.mark.parametrize("status", [401, 404, 429, 500, 503])
-async def test_a_crm_that_fails_leaves_the_form_usable(here: Site, status: int) -> None:
+async def test_a_crm_that_fails_leaves_the_form_usable(here: LiveServer, status: int) -> None:
     await here.token()
     await here.chaos(failure_rate=1, status=status)
     reply = await match(here, "+14155550142")
@@ -125,14 +125,14 @@ async def test_a_crm_that_fails_leaves_the_form_usable(here: Site, status: int) 
 
 
 @pytest.mark.parametrize("query", ["", "&phoneNumber=", "&phoneNumber=%20", f"&phoneNumber={'1' * 100}"])
-async def test_no_number_is_refused_by_its_name(here: Site, query: str) -> None:
+async def test_no_number_is_refused_by_its_name(here: LiveServer, query: str) -> None:
     calls = len(here.crm.calls) + 1  # that of the login
     reply = await here.ask("GET", f"/contact?jwtToken={await here.token()}{query}")
     assert (reply.status, reply.body) == (400, "phoneNumber: expected a phone number")
     assert len(here.crm.calls) == calls
 
 
-async def test_a_contact_is_made_and_found(here: Site) -> None:
+async def test_a_contact_is_made_and_found(here: LiveServer) -> None:
     form = {
         "phoneNumber": "+14155550188",
         "newContactName": " Nina New ",
@@ -180,13 +180,15 @@ async def test_a_contact_is_made_and_found(here: Site) -> None:
         ([], "body: expected `object`, got `array`"),
     ],
 )
-async def test_a_form_that_is_not_right_is_refused_by_its_field(here: Site, form: Any, words: str) -> None:
+async def test_a_form_that_is_not_right_is_refused_by_its_field(
+    here: LiveServer, form: Any, words: str
+) -> None:
     reply = await create(here, form)
     assert (reply.status, reply.body) == (400, words)
     assert here.crm.writes == []
 
 
-async def test_the_crm_gets_a_name_in_one_line_without_what_nobody_sees(here: Site) -> None:
+async def test_the_crm_gets_a_name_in_one_line_without_what_nobody_sees(here: LiveServer) -> None:
     name = " \u202eNina\x00\u200b\r\nvan \x1b[31m\u00a0New\u2028"
     reply = await create(here, {"phoneNumber": " +14155550188 ", "newContactName": name})
     assert reply.body["contact"]["name"] == "Nina van [31m New"
@@ -202,7 +204,7 @@ async def test_the_crm_gets_a_name_in_one_line_without_what_nobody_sees(here: Si
         (500, "Demo CRM gave no clear answer. Look for the contact there before you try again."),
     ],
 )
-async def test_a_contact_that_was_not_made_is_told_as_text(here: Site, status: int, words: str) -> None:
+async def test_a_contact_that_was_not_made_is_told_as_text(here: LiveServer, status: int, words: str) -> None:
     """The client reads `contact` of any answer that is no error, even where it was not successful."""
     await here.token()
     await here.chaos(failure_rate=1, status=status)
@@ -215,12 +217,12 @@ async def test_a_contact_that_was_not_made_is_told_as_text(here: Site, status: i
 NINA = {"phoneNumber": "+14155550188", "newContactName": "Nina New", "newContactType": "contact"}
 
 
-def searches(here: Site) -> list[str]:
+def searches(here: LiveServer) -> list[str]:
     """The queries with which the CRM was searched for contacts."""
     return [call.query for call in here.crm.calls if call.method == "GET" and call.path == "/api/contacts"]
 
 
-async def test_a_number_is_looked_up_once_until_a_refresh_is_asked_for(here: Site) -> None:
+async def test_a_number_is_looked_up_once_until_a_refresh_is_asked_for(here: LiveServer) -> None:
     first = await match(here, "+14155550142")
     await here.chaos(failure_rate=1, status=503)
     assert (await match(here, "+14155550142")).body == first.body
@@ -233,7 +235,7 @@ async def test_a_number_is_looked_up_once_until_a_refresh_is_asked_for(here: Sit
     assert len(searches(here)) == 3
 
 
-async def test_a_number_is_looked_up_in_the_formats_of_the_crm_too(here: Site) -> None:
+async def test_a_number_is_looked_up_in_the_formats_of_the_crm_too(here: LiveServer) -> None:
     formats = "(***)%20***-****,***.***.****"
     reply = await here.ask(
         "GET",
@@ -251,19 +253,19 @@ async def test_a_number_is_looked_up_in_the_formats_of_the_crm_too(here: Site) -
         ("*%00", "overridingFormat: expected formats of at most 64 printable characters"),
     ],
 )
-async def test_formats_that_cannot_be_are_refused(here: Site, formats: str, words: str) -> None:
+async def test_formats_that_cannot_be_are_refused(here: LiveServer, formats: str, words: str) -> None:
     path = f"/contact?jwtToken={await here.token()}&phoneNumber=+1&overridingFormat={formats}"
     reply = await here.ask("GET", path)
     assert (reply.status, reply.body) == (400, words)
 
 
-async def test_an_extension_is_looked_up_as_it_is(here: Site) -> None:
+async def test_an_extension_is_looked_up_as_it_is(here: LiveServer) -> None:
     path = f"/contact?jwtToken={await here.token()}&phoneNumber=105&overridingFormat=&isExtension=true"
     assert (await here.ask("GET", path)).body["contact"] == [OFFER]
     assert searches(here) == ["phone=105"]
 
 
-async def test_a_double_click_makes_one_contact(here: Site) -> None:
+async def test_a_double_click_makes_one_contact(here: LiveServer) -> None:
     await here.token()
     replies = await asyncio.gather(*(create(here, NINA) for _ in range(5)))
     assert {reply.status for reply in replies} == {200}
@@ -271,12 +273,12 @@ async def test_a_double_click_makes_one_contact(here: Site) -> None:
     assert len([call for call in here.crm.writes if call.path == "/api/contacts"]) == 1
 
 
-async def test_a_contact_whose_answer_was_lost_is_not_made_again(here: Site) -> None:
+async def test_a_contact_whose_answer_was_lost_is_not_made_again(here: LiveServer) -> None:
     await here.token()
     await here.chaos(lose_response_rate=1)
     assert (await create(here, NINA)).status == 502
     await here.chaos()
-    await asyncio.sleep(Quick.settle_seconds)
+    await asyncio.sleep(FastDemoConnector.settle_seconds)
     assert (await create(here, NINA)).status == 200
     found = await here.crm_api("GET", "/contacts?phone=%2B14155550188")
     assert len(found) == 1
@@ -285,12 +287,12 @@ async def test_a_contact_whose_answer_was_lost_is_not_made_again(here: Site) -> 
 # --------------------------------------------------------------------------------------------------- by name
 
 
-async def search(here: Site, name: str) -> Reply:
+async def search(here: LiveServer, name: str) -> Reply:
     """The search as the client sends it: it encodes nothing itself."""
     return await here.ask("GET", f"/custom/contact/search?jwtToken={await here.token()}&name={name}")
 
 
-async def test_contacts_are_found_by_a_part_of_their_name(here: Site) -> None:
+async def test_contacts_are_found_by_a_part_of_their_name(here: LiveServer) -> None:
     reply = await search(here, "maya")
     assert (reply.status, reply.body["successful"]) == (200, True)
     (maya,) = reply.body["contact"]
@@ -299,7 +301,7 @@ async def test_contacts_are_found_by_a_part_of_their_name(here: Site) -> None:
     assert (await search(here, "Maya%20Patel")).body == (await search(here, "maya+patel")).body
 
 
-async def test_nobody_of_a_name_is_told_as_the_client_reads_it(here: Site) -> None:
+async def test_nobody_of_a_name_is_told_as_the_client_reads_it(here: LiveServer) -> None:
     reply = await search(here, "nobody")
     assert (reply.status, reply.body["contact"]) == (200, [])
     notice = reply.body["returnMessage"]
@@ -307,7 +309,7 @@ async def test_nobody_of_a_name_is_told_as_the_client_reads_it(here: Site) -> No
 
 
 @pytest.mark.parametrize("status", [401, 500])
-async def test_a_search_that_fails_is_told_as_the_client_reads_it(here: Site, status: int) -> None:
+async def test_a_search_that_fails_is_told_as_the_client_reads_it(here: LiveServer, status: int) -> None:
     await here.token()
     await here.chaos(failure_rate=1, status=status)
     reply = await search(here, "maya")
@@ -316,12 +318,12 @@ async def test_a_search_that_fails_is_told_as_the_client_reads_it(here: Site, st
 
 
 @pytest.mark.parametrize("name", ["", "%20", "x" * 256, "a%00b"])
-async def test_a_name_that_cannot_be_is_refused(here: Site, name: str) -> None:
+async def test_a_name_that_cannot_be_is_refused(here: LiveServer, name: str) -> None:
     reply = await search(here, name)
     assert (reply.status, reply.body) == (400, "name: expected 1 to 255 printable characters")
 
 
-class Nameless(Quick):
+class Nameless(FastDemoConnector):
     """A CRM that cannot be searched by name."""
 
     find_contact_with_name = Connector.find_contact_with_name
@@ -334,11 +336,11 @@ async def test_a_crm_without_a_search_by_name_says_so(database_url: str, tmp_pat
         assert reply.body["returnMessage"]["message"] == "Demo CRM cannot be searched by name from here."
 
 
-async def create(here: Site, form: Any) -> Reply:
+async def create(here: LiveServer, form: Any) -> Reply:
     return await here.ask("POST", f"/contact?jwtToken={await here.token()}", json=form)
 
 
-class ReadOnly(Quick):
+class ReadOnly(FastDemoConnector):
     """A CRM that lets nobody make contacts, with a form that wants everything."""
 
     manifest: ClassVar[Mapping[str, Any]] = {
@@ -383,7 +385,7 @@ class Wanting(ReadOnly):
         **ReadOnly.manifest,
         "contactTypes": [{"display": "C", "value": "contact"}, {"display": "L", "value": "lead"}],
     }
-    create_contact = Quick.create_contact
+    create_contact = FastDemoConnector.create_contact
 
 
 async def test_the_row_of_a_new_contact_has_the_options_of_each_type(

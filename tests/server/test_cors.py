@@ -9,14 +9,14 @@ from starlette.responses import Response
 
 from messagelog.server.cors import Cors, CorsHeaders, is_origin
 from support.requests import body, message
-from support.site import ADA, SQLITE_ONLY, Quick, site
+from support.site import ADA, SQLITE_ONLY, FastDemoConnector, site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from starlette.types import Message
 
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 ORIGIN = {"origin": "chrome-extension://abcdefghijklmnopabcdefghijklmnop"}
 CLIENTS = "content-type,developer-author-name,rc-account-id,rc-extension-id"
@@ -41,7 +41,7 @@ def assert_readable(reply: Reply) -> None:
 @SQLITE_ONLY
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "PUT", "DELETE"])
-async def test_a_preflight_is_granted_on_every_path(here: Site, path: str, method: str) -> None:
+async def test_a_preflight_is_granted_on_every_path(here: LiveServer, path: str, method: str) -> None:
     asked = {"access-control-request-method": method, "access-control-request-headers": CLIENTS}
     reply = await here.ask("OPTIONS", path, headers={**ORIGIN, **asked})
     assert reply.status == 200
@@ -51,7 +51,7 @@ async def test_a_preflight_is_granted_on_every_path(here: Site, path: str, metho
 
 
 @SQLITE_ONLY
-async def test_a_preflight_to_a_private_network_is_granted(here: Site) -> None:
+async def test_a_preflight_to_a_private_network_is_granted(here: LiveServer) -> None:
     asked = {"access-control-request-method": "POST", "access-control-request-private-network": "true"}
     reply = await here.ask("OPTIONS", "/messageLog", headers={**ORIGIN, **asked})
     assert reply.status == 200
@@ -60,21 +60,21 @@ async def test_a_preflight_to_a_private_network_is_granted(here: Site) -> None:
 
 @SQLITE_ONLY
 @pytest.mark.parametrize("path", PATHS)
-async def test_options_without_an_origin_is_no_error(here: Site, path: str) -> None:
+async def test_options_without_an_origin_is_no_error(here: LiveServer, path: str) -> None:
     reply = await here.ask("OPTIONS", path)
     assert reply.status == 204
     assert "POST" in reply.headers["allow"]
 
 
 @SQLITE_ONLY
-async def test_options_with_an_origin_that_is_no_preflight(here: Site) -> None:
+async def test_options_with_an_origin_that_is_no_preflight(here: LiveServer) -> None:
     reply = await here.ask("OPTIONS", "/messageLog", headers=ORIGIN)
     assert reply.status == 204
     assert_readable(reply)
 
 
 @SQLITE_ONLY
-async def test_good_answers_and_refusals_can_be_read(here: Site) -> None:
+async def test_good_answers_and_refusals_can_be_read(here: LiveServer) -> None:
     path = f"/messageLog?jwtToken={await here.token()}"
     good = await here.ask("POST", path, json=body(message(1)), headers=ORIGIN)
     wrong = await here.ask("POST", path, data=b"{", headers=ORIGIN)
@@ -97,7 +97,7 @@ async def test_good_answers_and_refusals_can_be_read(here: Site) -> None:
     ],
 )
 async def test_what_is_not_there_is_a_text_that_can_be_read(
-    here: Site, method: str, path: str, status: int, text: str
+    here: LiveServer, method: str, path: str, status: int, text: str
 ) -> None:
     reply = await here.ask(method, f"{path}?jwtToken={await here.token()}", headers=ORIGIN)
     assert (reply.status, reply.body) == (status, text)
@@ -139,7 +139,7 @@ async def test_only_the_origins_that_are_allowed_can_read(database_url: str, tmp
 
 
 @SQLITE_ONLY
-async def test_no_page_may_ask_what_operators_ask(here: Site) -> None:
+async def test_no_page_may_ask_what_operators_ask(here: LiveServer) -> None:
     for path in ("/operators", "/operators/session", "/operators/x"):
         for reply in (
             await here.ask("OPTIONS", path, headers={**ORIGIN, **ASKED}),
@@ -178,7 +178,7 @@ def test_an_origin_is_one_as_browsers_send_it(text: str, good: bool) -> None:
     assert is_origin(text) is good
 
 
-class Exploding(Quick):
+class Exploding(FastDemoConnector):
     """Fails where nobody expects it."""
 
     def can(self, method: str) -> bool:
@@ -230,7 +230,7 @@ async def test_a_hot_route_has_the_headers_of_all_others(allowed: list[str]) -> 
         await cold(scope, _no_body, send)
         added = sent[0]["headers"][len(Response().raw_headers) :]
         assert added
-        assert await hot.of(origin) == added
+        assert await hot.headers_for(origin) == added
 
 
 async def _no_body() -> Message:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 FIRST, SECOND = message(1, "first words"), message(2, "second words")
 
 
 @pytest.fixture
-async def brisk(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
+async def brisk(database_url: str, tmp_path: Path) -> AsyncIterator[LiveServer]:
     """A server that answers within half a second, whatever the CRM does."""
     times = Times(answer=0.5, call=5.0, lease=60.0, sweep=0.1)
     async with site(database_url, tmp_path, times=times) as running:
@@ -35,7 +35,7 @@ def notice(reply: Reply) -> str:
     return text
 
 
-async def each_once(here: Site, *texts: str) -> None:
+async def each_once(here: LiveServer, *texts: str) -> None:
     """Every text stands once in the one activity."""
     text = (await here.only_activity())["body"]
     assert [text.count(each) for each in texts] == [1] * len(texts)
@@ -58,7 +58,9 @@ APPLIED: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("chaos", APPLIED, ids=str)
-async def test_a_create_that_was_applied_is_found_and_not_repeated(here: Site, chaos: dict[str, Any]) -> None:
+async def test_a_create_that_was_applied_is_found_and_not_repeated(
+    here: LiveServer, chaos: dict[str, Any]
+) -> None:
     await here.token()
     await here.chaos(**chaos)
     reply = await here.log(body(FIRST))
@@ -80,7 +82,7 @@ APPENDED = [
 
 @pytest.mark.parametrize("chaos", [*APPLIED, *APPENDED], ids=str)
 async def test_an_update_that_was_applied_is_read_back_and_not_repeated(
-    here: Site, chaos: dict[str, Any]
+    here: LiveServer, chaos: dict[str, Any]
 ) -> None:
     await here.log(body(FIRST))
     await here.chaos(**chaos)
@@ -93,7 +95,7 @@ async def test_an_update_that_was_applied_is_read_back_and_not_repeated(
 
 @pytest.mark.parametrize("external_ids", [True, False])
 async def test_a_create_that_was_applied_and_then_refused_for_its_credentials(
-    here: Site, *, external_ids: bool
+    here: LiveServer, *, external_ids: bool
 ) -> None:
     """The gateway before a CRM lets a write pass, and finds the key too old when the answer comes back."""
     await here.token()
@@ -109,7 +111,7 @@ async def test_a_create_that_was_applied_and_then_refused_for_its_credentials(
     assert len(here.crm.writes) == 1, "it is asked about, and not repeated"
 
 
-async def test_an_update_that_was_applied_and_then_refused_for_its_credentials(here: Site) -> None:
+async def test_an_update_that_was_applied_and_then_refused_for_its_credentials(here: LiveServer) -> None:
     await here.log(body(FIRST))
     await here.chaos(apply_then_status=401)
     reply = await here.log(body(FIRST, SECOND))
@@ -121,7 +123,7 @@ async def test_an_update_that_was_applied_and_then_refused_for_its_credentials(h
     await each_once(here, "first words", "second words")
 
 
-async def test_a_contact_that_was_made_and_then_refused_is_not_made_twice(here: Site) -> None:
+async def test_a_contact_that_was_made_and_then_refused_is_not_made_twice(here: LiveServer) -> None:
     path = f"/contact?jwtToken={await here.token()}"
     for status in (303, 401, 403, 408):
         name = f"Ines Weber {status}"
@@ -135,7 +137,7 @@ async def test_a_contact_that_was_made_and_then_refused_is_not_made_twice(here: 
     assert [call.path for call in here.crm.writes] == ["/api/contacts"] * 4
 
 
-async def test_a_shared_thread_whose_answers_get_lost(here: Site) -> None:
+async def test_a_shared_thread_whose_answers_get_lost(here: LiveServer) -> None:
     await here.token()
     await here.chaos(lose_response_rate=1)
     assert notice(await here.log(thread("first words"))) == "Message logged"
@@ -150,7 +152,7 @@ async def test_a_shared_thread_whose_answers_get_lost(here: Site) -> None:
 @SQLITE_ONLY
 @pytest.mark.parametrize("chaos", [{"drop_request_rate": 1}, {"failure_rate": 1, "status": 503}], ids=str)
 async def test_what_cannot_be_told_is_accepted_and_logged_once_the_crm_is_back(
-    brisk: Site, chaos: dict[str, Any]
+    brisk: LiveServer, chaos: dict[str, Any]
 ) -> None:
     await brisk.chaos(**chaos)
     reply = await brisk.log(body(FIRST))

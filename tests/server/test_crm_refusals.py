@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-    from support.site import CrmCall, Reply, Site
+    from support.site import CrmCall, LiveServer, Reply
 
 FIRST, SECOND = message(1, "first words"), message(2, "second words")
 
@@ -28,7 +28,7 @@ def notice(reply: Reply) -> str:
     return text
 
 
-async def each_once(here: Site, *texts: str) -> None:
+async def each_once(here: LiveServer, *texts: str) -> None:
     """Every text stands once in the one activity."""
     text = (await here.only_activity())["body"]
     assert [text.count(each) for each in texts] == [1] * len(texts)
@@ -56,7 +56,7 @@ def at_write(*numbers: int, answer: Callable[[], Response]) -> Callable[[CrmCall
         (422, "Demo CRM refused it (HTTP 422)"),
     ],
 )
-async def test_a_refusal_has_words_for_what_happened(here: Site, status: int, words: str) -> None:
+async def test_a_refusal_has_words_for_what_happened(here: LiveServer, status: int, words: str) -> None:
     await here.token()
     await here.chaos(failure_rate=1, status=status)
     reply = await here.log(body(FIRST, SECOND))
@@ -72,7 +72,7 @@ async def test_a_refusal_has_words_for_what_happened(here: Site, status: int, wo
     await each_once(here, "first words", "second words")
 
 
-async def test_a_crm_that_refuses_the_fifth_of_ten(here: Site) -> None:
+async def test_a_crm_that_refuses_the_fifth_of_ten(here: LiveServer) -> None:
     await here.token()
     here.crm.refuse = at_write(5, answer=lambda: refusal(422))
     request = body(*[message(number, f"text-{number:02}.") for number in range(1, 11)])
@@ -91,11 +91,11 @@ async def test_a_crm_that_refuses_the_fifth_of_ten(here: Site) -> None:
 
 
 async def test_a_crm_that_asks_for_a_moments_patience_is_given_it(database_url: str, tmp_path: Path) -> None:
-    async with site(database_url, tmp_path, luck=lambda: 0.0) as here:
+    async with site(database_url, tmp_path, jitter=lambda: 0.0) as here:
         await patient(here)
 
 
-async def patient(here: Site) -> None:
+async def patient(here: LiveServer) -> None:
     await here.token()
     here.crm.refuse = at_write(1, 2, 4, answer=lambda: refusal(429, retry_after="0"))
     reply = await here.log(body(FIRST, SECOND))
@@ -104,7 +104,7 @@ async def patient(here: Site) -> None:
     assert len(here.crm.writes) == 5
 
 
-async def test_a_crm_that_asks_for_an_hour_is_given_it_and_the_user_is_told(here: Site) -> None:
+async def test_a_crm_that_asks_for_an_hour_is_given_it_and_the_user_is_told(here: LiveServer) -> None:
     await here.token()
     await here.chaos(failure_rate=1, status=429, retry_after_s=3600)
     reply = await here.log(body(FIRST))
@@ -115,7 +115,7 @@ async def test_a_crm_that_asks_for_an_hour_is_given_it_and_the_user_is_told(here
     assert await here.activities() == []
 
 
-async def test_a_crm_that_only_appends(here: Site) -> None:
+async def test_a_crm_that_only_appends(here: LiveServer) -> None:
     await here.token()
     await here.chaos(append_only=True)
     await here.log(body(FIRST))
@@ -124,7 +124,7 @@ async def test_a_crm_that_only_appends(here: Site) -> None:
     assert [call.path.rpartition("/")[2] for call in here.crm.writes] == ["activities", "a-1", "entries"]
 
 
-async def test_a_crm_without_external_ids(here: Site) -> None:
+async def test_a_crm_without_external_ids(here: LiveServer) -> None:
     await here.token()
     await here.chaos(external_ids=False)
     assert notice(await here.log(body(FIRST))) == "Message logged"
@@ -134,7 +134,7 @@ async def test_a_crm_without_external_ids(here: Site) -> None:
 
 
 @SQLITE_ONLY
-async def test_a_text_that_is_longer_than_the_crm_takes_is_said_so(here: Site) -> None:
+async def test_a_text_that_is_longer_than_the_crm_takes_is_said_so(here: LiveServer) -> None:
     await here.log(body(FIRST))
     size = len((await here.only_activity())["body"]) + 100
     await here.chaos(body_limit=size)

@@ -1,4 +1,4 @@
-"""The OpenAPI description says what the server does. (Every answer in these tests is held to it, by `Site.ask`.)"""
+"""The OpenAPI description says what the server does. (Every answer in these tests is held to it, by `LiveServer.ask`.)"""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from schemathesis.specs.openapi.checks import (
 
 from messagelog.core.operators import Role
 from messagelog.server import create_app
-from messagelog.server.assembly import Parts
+from messagelog.server.assembly import ServerConfig
 from messagelog.server.description import ROUTES
-from support.described import Description
+from support.described import OpenApiDescription
 from support.site import PAYLOADS, SQLITE_ONLY, payload
 
 if TYPE_CHECKING:
-    from support.site import Site
+    from support.site import LiveServer
 
 CAPTURED = json.loads((Path(__file__).parent / "captured" / "journey.json").read_bytes())["requests"]
 
@@ -55,11 +55,13 @@ EXAMPLES, MANY = 15, 60
 
 
 @pytest.fixture(scope="module")
-def description() -> Description:
-    return Description(create_app(Parts(database_url="", secret_key="", connectors={}, public_url="")))
+def description() -> OpenApiDescription:
+    return OpenApiDescription(
+        create_app(ServerConfig(database_url="", secret_key="", connectors={}, public_url=""))
+    )
 
 
-def test_every_route_is_described_and_nothing_else(description: Description) -> None:
+def test_every_route_is_described_and_nothing_else(description: OpenApiDescription) -> None:
     found = {
         f"{method.upper()} {path}"
         for path, methods in description.whole["paths"].items()
@@ -71,7 +73,7 @@ def test_every_route_is_described_and_nothing_else(description: Description) -> 
             assert operation["description"], f"{method} {path}"
 
 
-def test_every_example_is_what_its_schema_says(description: Description) -> None:
+def test_every_example_is_what_its_schema_says(description: OpenApiDescription) -> None:
     examples = description.examples()
     for _, schema, example in examples:
         description.check_example(schema, example)
@@ -79,7 +81,7 @@ def test_every_example_is_what_its_schema_says(description: Description) -> None
     assert shown == {route for route, each in ROUTES.items() if each.answer or each.body}
 
 
-def test_an_answer_that_is_not_described_is_noticed(description: Description) -> None:
+def test_an_answer_that_is_not_described_is_noticed(description: OpenApiDescription) -> None:
     good = {"successful": True, "logs": [], "returnMessage": None}
     description.check_answer("GET", "/callLog", 200, "application/json", good)
     for status, kind, body in (
@@ -92,11 +94,11 @@ def test_an_answer_that_is_not_described_is_noticed(description: Description) ->
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in PAYLOADS.glob("*.json")))
-def test_every_captured_message_is_described(description: Description, name: str) -> None:
+def test_every_captured_message_is_described(description: OpenApiDescription, name: str) -> None:
     description.check_body("POST", "/messageLog", payload(name))
 
 
-def test_every_other_captured_body_is_described(description: Description) -> None:
+def test_every_other_captured_body_is_described(description: OpenApiDescription) -> None:
     bodies = [captured for captured in CAPTURED if "body" in captured]
     assert len(bodies) == 4
     for captured in bodies:
@@ -109,7 +111,9 @@ def test_every_other_captured_body_is_described(description: Description) -> Non
 
 @SQLITE_ONLY
 @pytest.mark.parametrize("route", sorted(ROUTES))
-async def test_nothing_that_the_description_allows_or_forbids_breaks_a_route(here: Site, route: str) -> None:
+async def test_nothing_that_the_description_allows_or_forbids_breaks_a_route(
+    here: LiveServer, route: str
+) -> None:
     """Schemathesis invents requests; for the routes that want one, with the token of a user."""
     method, _, path = route.partition(" ")
     schema = schemathesis.openapi.from_dict(here.description.whole)

@@ -11,12 +11,12 @@ from urllib.parse import urljoin
 import pytest
 
 from messagelog.server import create_app
-from messagelog.server.assembly import Parts
+from messagelog.server.assembly import ServerConfig
 from messagelog.server.documentation import FILES, SWAGGER_UI, documentation_pages
 from support.site import SQLITE_ONLY
 
 if TYPE_CHECKING:
-    from support.site import Site
+    from support.site import LiveServer
 
 OF_THE_PACKAGE: Final = {
     "swagger-ui-bundle.js": "e6a898692f2d768e807c3ba4626068a69a2c5dd960dd6c76f3e4d3a3de180af2",
@@ -69,7 +69,7 @@ def test_the_page_names_no_other_host() -> None:
 
 
 @SQLITE_ONLY
-async def test_the_browser_is_told_to_ask_no_other_host(here: Site) -> None:
+async def test_the_browser_is_told_to_ask_no_other_host(here: LiveServer) -> None:
     for path in documentation_pages():
         reply = await here.ask("GET", path)
         assert reply.status == 200
@@ -92,17 +92,17 @@ async def test_the_browser_is_told_to_ask_no_other_host(here: Site) -> None:
     "path", ["/redoc", "/docs/", "/docs/oauth2-redirect", "/docs/LICENSE", "/docs/..%2f..%2fapp.py"]
 )
 @SQLITE_ONLY
-async def test_nothing_else_is_there(here: Site, path: str) -> None:
+async def test_nothing_else_is_there(here: LiveServer, path: str) -> None:
     assert (await here.ask("GET", path)).status == 404
 
 
 @SQLITE_ONLY
-async def test_cors_is_what_it_is_everywhere(here: Site) -> None:
+async def test_cors_is_what_it_is_everywhere(here: LiveServer) -> None:
     origin = {"Origin": "https://page.example"}
     replies = [await here.ask("GET", path, headers=origin) for path in ("/docs", "/openapi.json", "/isAlive")]
     assert {reply.headers["Access-Control-Allow-Origin"] for reply in replies} == {"*"}
 
 
 def test_the_page_is_no_part_of_the_description() -> None:
-    app = create_app(Parts(database_url="", secret_key="", connectors={}, public_url=""))
+    app = create_app(ServerConfig(database_url="", secret_key="", connectors={}, public_url=""))
     assert not [path for path in app.openapi()["paths"] if path.startswith(("/docs", "/openapi"))]

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from messagelog.server.heads import BoundedHeads
+from messagelog.server.heads import LimitedHttpProtocol
 from support.site import SQLITE_ONLY, site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.site import Site
+    from support.site import LiveServer
 
 pytestmark = SQLITE_ONLY
 
 
-async def told(here: Site, *sent: bytes) -> bytes:
+async def send_raw(here: LiveServer, *sent: bytes) -> bytes:
     """What the server says to these bytes until it closes the connection."""
     port = int(here.url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -34,7 +34,7 @@ async def told(here: Site, *sent: bytes) -> bytes:
         writer.close()
 
 
-LONG = b"x" * (BoundedHeads.head_bytes + 1)
+LONG = b"x" * (LimitedHttpProtocol.head_bytes + 1)
 
 
 @pytest.mark.parametrize(
@@ -45,18 +45,18 @@ LONG = b"x" * (BoundedHeads.head_bytes + 1)
         (b"GET /isAlive HTTP/1.1\r\n", *([b"x: " + 1000 * b"x" + b"\r\n"] * 70)),
     ],
 )
-async def test_a_head_without_end_is_not_read_on(here: Site, sent: tuple[bytes, ...]) -> None:
-    assert await told(here, *sent) == b""
+async def test_a_head_without_end_is_not_read_on(here: LiveServer, sent: tuple[bytes, ...]) -> None:
+    assert await send_raw(here, *sent) == b""
     assert (await here.ask("GET", "/isAlive")).status == 200
 
 
-async def test_several_requests_on_one_connection_each_have_their_own_room(here: Site) -> None:
+async def test_several_requests_on_one_connection_each_have_their_own_room(here: LiveServer) -> None:
     one = b"GET /isAlive HTTP/1.1\r\nhost: x\r\nx: " + b"x" * 40_000 + b"\r\n\r\n"
     last = one.replace(b"host: x", b"host: x\r\nconnection: close")
-    assert (await told(here, one, one, last)).count(b"200 OK") == 3
+    assert (await send_raw(here, one, one, last)).count(b"200 OK") == 3
 
 
-async def test_a_body_may_be_longer_than_a_head(here: Site) -> None:
+async def test_a_body_may_be_longer_than_a_head(here: LiveServer) -> None:
     reply = await here.ask("POST", f"/messageLog?jwtToken={await here.token()}", data=b" " * 200_000)
     assert reply.status == 400
     assert reply.body.startswith("body: ")
@@ -68,9 +68,9 @@ async def test_a_body_may_be_longer_than_a_head(here: Site) -> None:
 async def test_a_head_that_does_not_come_is_not_waited_for(
     database_url: str, tmp_path: Path, sent: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(BoundedHeads, "head_seconds", 0.0)
+    monkeypatch.setattr(LimitedHttpProtocol, "head_seconds", 0.0)
     async with site(database_url, tmp_path) as here:
-        assert await told(here, *sent) == b""
+        assert await send_raw(here, *sent) == b""
 
 
 REFUSED = b"POST /operators/export HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n"
@@ -80,7 +80,7 @@ REFUSED = b"POST /operators/export HTTP/1.1\r\nhost: x\r\ncontent-length: 100000
 async def test_a_body_that_nobody_waits_for_holds_no_connection(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(BoundedHeads, "head_seconds", 0.2)
+    monkeypatch.setattr(LimitedHttpProtocol, "head_seconds", 0.2)
     async with site(database_url, tmp_path) as here:
         port = int(here.url.rpartition(":")[2])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -97,7 +97,7 @@ async def test_a_body_that_nobody_waits_for_holds_no_connection(
         writer.close()
 
 
-async def test_a_connection_goes_on_behind_a_body_that_was_not_read(here: Site) -> None:
+async def test_a_connection_goes_on_behind_a_body_that_was_not_read(here: LiveServer) -> None:
     last = b"GET /isAlive HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-    said = await told(here, REFUSED, b" " * 600_000, b" " * 400_000, last)
+    said = await send_raw(here, REFUSED, b" " * 600_000, b" " * 400_000, last)
     assert said.count(b" 401 ") == said.count(b" 200 OK") == 1

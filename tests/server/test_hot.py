@@ -10,8 +10,8 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from messagelog.server.cors import CorsHeaders
-from messagelog.server.hot import HotRoutesApp
-from messagelog.server.http import RENEWED, RESTARTING, json_response
+from messagelog.server.hot import FastPathApp
+from messagelog.server.http import RENEWED_TOKEN, RESTARTING, json_response
 
 if TYPE_CHECKING:
     from fastapi import Request, Response
@@ -22,12 +22,12 @@ class Lost(Exception):
     """The connection broke, in the middle of an answer."""
 
 
-async def asked(ending: BaseException | None, *, sent_whole: bool = True) -> list[Message]:
+async def run_route(ending: BaseException | None, *, sent_whole: bool = True) -> list[Message]:
     """What is sent by a route that renews the token and then ends so; without an error it answers."""
     sent: list[Message] = []
 
     async def hot(request: Request) -> Response:
-        request.scope[RENEWED] = "new-token"
+        request.scope[RENEWED_TOKEN] = "new-token"
         if ending is not None:
             raise ending
         return json_response({"successful": True})
@@ -40,7 +40,7 @@ async def asked(ending: BaseException | None, *, sent_whole: bool = True) -> lis
         if not sent_whole:
             raise Lost("SECRET")
 
-    app = HotRoutesApp([], None, hot={("POST", "/hot"): hot}, cors=CorsHeaders(["*"]))
+    app = FastPathApp([], None, hot={("POST", "/hot"): hot}, cors=CorsHeaders(["*"]))
     head = [(b"origin", b"chrome-extension://abc")]
     await app({"type": "http", "method": "POST", "path": "/hot", "headers": head}, receive, send)
     return sent
@@ -57,7 +57,7 @@ async def asked(ending: BaseException | None, *, sent_whole: bool = True) -> lis
 async def test_each_end_has_its_answer(
     ending: BaseException | None, status: int, told: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    start, body = await asked(ending)
+    start, body = await run_route(ending)
     assert (start["status"], json.loads(body["body"])) == (status, told)
     headers = dict(start["headers"])
     assert headers[b"x-refreshed-jwt-token"] == b"new-token"
@@ -67,11 +67,11 @@ async def test_each_end_has_its_answer(
 
 
 async def test_who_has_left_is_sent_nothing() -> None:
-    assert await asked(ClientDisconnect()) == []
+    assert await run_route(ClientDisconnect()) == []
 
 
 async def test_an_answer_that_breaks_off_is_not_followed_by_another() -> None:
-    (start,) = await asked(None, sent_whole=False)
+    (start,) = await run_route(None, sent_whole=False)
     assert start["status"] == 200
 
 
@@ -87,7 +87,7 @@ async def test_other_methods_and_paths_are_the_frameworks() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    app = HotRoutesApp([], None, hot={("POST", "/hot"): hot}, cors=CorsHeaders(["*"]))
+    app = FastPathApp([], None, hot={("POST", "/hot"): hot}, cors=CorsHeaders(["*"]))
     for method, path in (("GET", "/hot"), ("POST", "/hot/"), ("POST", "/")):
         await app({"type": "http", "method": method, "path": path, "headers": []}, receive, send)
     assert [message["status"] for message in sent if "status" in message] == [404, 404, 404]

@@ -12,25 +12,25 @@ from support.requests import MAYA, OMAR, body, message
 from support.site import refusal
 
 if TYPE_CHECKING:
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 KEY = {"tenant": "acme", "platform": "demo", "conversationLogId": "conv/7/13/2026"}
 SQLITE_ONLY = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-async def failed(here: Site) -> None:
+async def log_and_fail(here: LiveServer) -> None:
     await here.token()
     here.crm.refuse = lambda _call: refusal(422)
     await here.log(body(message(1, "a secret plan"), message(2)))
     here.crm.refuse = lambda _call: None
 
 
-async def post(here: Site, path: str, headers: dict[str, str], **form: Any) -> Reply:
+async def post(here: LiveServer, path: str, headers: dict[str, str], **form: Any) -> Reply:
     return await here.ask("POST", f"/operators/inbox{path}", json=form, headers=headers)
 
 
-async def test_what_failed_is_seen_and_tried_again_and_logged(here: Site) -> None:
-    await failed(here)
+async def test_what_failed_is_seen_and_tried_again_and_logged(here: LiveServer) -> None:
+    await log_and_fail(here)
     grace = await here.operator("grace", Role.ACT)
     page = (await post(here, "", grace, state="failed")).body
     (entry,) = page["entries"]
@@ -56,8 +56,8 @@ async def test_what_failed_is_seen_and_tried_again_and_logged(here: Site) -> Non
 
 
 @SQLITE_ONLY
-async def test_text_is_for_those_who_may_see_it(here: Site) -> None:
-    await failed(here)
+async def test_text_is_for_those_who_may_see_it(here: LiveServer) -> None:
+    await log_and_fail(here)
     grace = await here.operator("grace", Role.ACT, Role.ADMINISTER)
     hedy = await here.operator("hedy", Role.TEXT)
     shown = await post(here, "/entry", grace, **KEY)
@@ -75,7 +75,7 @@ async def test_text_is_for_those_who_may_see_it(here: Site) -> None:
 
 
 @SQLITE_ONLY
-async def test_decisions_that_may_not_be_made_say_why(here: Site) -> None:
+async def test_decisions_that_may_not_be_made_say_why(here: LiveServer) -> None:
     await here.log(body(message(1)))
     grace = await here.operator("grace", Role.ACT)
     other = {**KEY, "contactId": "c-2", "contactName": "Omar Reyes"}
@@ -99,7 +99,7 @@ async def test_decisions_that_may_not_be_made_say_why(here: Site) -> None:
     assert (await post(here, "", grace, after="e30=")).body == "after: this is no page's next"
 
 
-async def test_all_of_a_cause_are_tried_again_batch_by_batch(here: Site) -> None:
+async def test_all_of_a_cause_are_tried_again_batch_by_batch(here: LiveServer) -> None:
     await here.token()
     here.crm.refuse = lambda _call: refusal(422)
     await asyncio.gather(*(here.log(body(message(n), conversation=f"c{n}")) for n in range(1, 6)))
@@ -118,8 +118,8 @@ async def test_all_of_a_cause_are_tried_again_batch_by_batch(here: Site) -> None
 
 
 @SQLITE_ONLY
-async def test_what_is_in_the_crm_is_marked_and_linked(here: Site) -> None:
-    await failed(here)
+async def test_what_is_in_the_crm_is_marked_and_linked(here: LiveServer) -> None:
+    await log_and_fail(here)
     grace = await here.operator("grace", Role.ACT)
     assert (await post(here, "/link", grace, **KEY, contactId="c-2", contactName="Omar Reyes")).status == 200
     reply = await post(here, "/done", grace, **KEY, thirdPartyLogId="by-hand", everything=True)
@@ -144,7 +144,7 @@ def day(*messages: dict[str, Any], log: str) -> dict[str, Any]:
 
 
 @SQLITE_ONLY
-async def test_of_several_logs_with_one_id_one_is_named_by_its_kind(here: Site) -> None:
+async def test_of_several_logs_with_one_id_one_is_named_by_its_kind(here: LiveServer) -> None:
     await here.token()
     here.crm.refuse = lambda _call: refusal(422)
     await here.log(group(message(1)))
@@ -169,7 +169,7 @@ async def test_of_several_logs_with_one_id_one_is_named_by_its_kind(here: Site) 
 
 
 @SQLITE_ONLY
-async def test_a_groups_log_that_is_linked_has_another_id(here: Site) -> None:
+async def test_a_groups_log_that_is_linked_has_another_id(here: LiveServer) -> None:
     await here.token()
     here.crm.refuse = lambda _call: refusal(422)
     await here.log(group(message(1)))

@@ -10,23 +10,23 @@ import pytest
 import messagelog
 from messagelog.connectors import Connector, OAuth
 from messagelog.core.oauth import OAuthClient
-from support.site import GRACE, SQLITE_ONLY, Quick, site
+from support.site import GRACE, SQLITE_ONLY, FastDemoConnector, site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.site import Site
+    from support.site import LiveServer
 
 pytestmark = SQLITE_ONLY
 
 SHUT = "Please go to Settings and authorize CRM platform"
 
 
-async def test_the_version(here: Site) -> None:
+async def test_the_version(here: LiveServer) -> None:
     assert (await here.ask("GET", "/serverVersionInfo")).body == {"version": messagelog.__version__}
 
 
-async def test_ids_are_hashed_alike_each_time_and_differently_each(here: Site) -> None:
+async def test_ids_are_hashed_alike_each_time_and_differently_each(here: LiveServer) -> None:
     path = "/userInfoHash?extensionId=178010005&accountId=178009004"
     first, again = (await here.ask("GET", path)).body, (await here.ask("GET", path)).body
     assert first == again
@@ -43,25 +43,25 @@ async def test_ids_are_hashed_alike_each_time_and_differently_each(here: Site) -
         (f"?extensionId={'1' * 65}&accountId=1", "extensionId: expected 1 to 64 characters"),
     ],
 )
-async def test_an_id_that_is_missing_is_named(here: Site, query: str, words: str) -> None:
+async def test_an_id_that_is_missing_is_named(here: LiveServer, query: str, words: str) -> None:
     reply = await here.ask("GET", f"/userInfoHash{query}")
     assert (reply.status, reply.body) == (400, words)
 
 
-async def test_the_host_of_the_crm_as_text(here: Site) -> None:
+async def test_the_host_of_the_crm_as_text(here: LiveServer) -> None:
     reply = await here.ask("GET", f"/hostname?jwtToken={await here.token(GRACE)}")
     assert (reply.status, reply.raw) == (200, b"crm.test")
     assert reply.headers["content-type"].startswith("text/plain")
 
 
-class Bare(Quick):
+class Bare(FastDemoConnector):
     """A CRM that can do what it must, and nothing else."""
 
     create_contact = Connector.create_contact
     find_contact_with_name = Connector.find_contact_with_name
 
 
-async def test_what_a_connector_can_do(here: Site) -> None:
+async def test_what_a_connector_can_do(here: LiveServer) -> None:
     can = (await here.ask("GET", "/implementedInterfaces?platform=demo")).body
     assert {name for name, able in can.items() if able} == {
         *("getAuthType", "getBasicAuth", "getUserInfo", "getLogFormatType", "refreshUserInfo"),
@@ -77,7 +77,7 @@ async def test_what_a_connector_cannot_do(database_url: str, tmp_path: Path) -> 
         assert (can["createContact"], can["findContactWithName"], can["findContact"]) == (False, False, True)
 
 
-class Granting(Quick):
+class Granting(FastDemoConnector):
     """Its users sign in with OAuth, and the access that they grant can be ended."""
 
     name = "granting"
@@ -113,12 +113,12 @@ async def test_what_a_connector_with_oauth_can_do(database_url: str, tmp_path: P
         ("?platform=x", "platform: this server has no connector for it"),
     ],
 )
-async def test_interfaces_of_no_platform(here: Site, query: str, words: str) -> None:
+async def test_interfaces_of_no_platform(here: LiveServer, query: str, words: str) -> None:
     reply = await here.ask("GET", f"/implementedInterfaces{query}")
     assert (reply.status, reply.body) == (400, words)
 
 
-async def test_nobody_manages_logins(here: Site) -> None:
+async def test_nobody_manages_logins(here: LiveServer) -> None:
     keys = (await here.ask("GET", "/apiKeyManagedAuthState?platform=demo&rcAccessToken=x")).body
     assert keys["hasManagedAuth"] is keys["allRequiredFieldsSatisfied"] is False
     assert keys["visibleFieldConsts"] is None, "all fields are shown"
@@ -127,7 +127,7 @@ async def test_nobody_manages_logins(here: Site) -> None:
     assert oauth == {"isAdmin": False, "hasAccountOAuth": False, "hasPendingOAuth": False}
 
 
-async def test_no_call_is_logged_and_the_client_keeps_quiet_about_it(here: Site) -> None:
+async def test_no_call_is_logged_and_the_client_keeps_quiet_about_it(here: LiveServer) -> None:
     token = await here.token()
     reply = await here.ask("GET", f"/callLog?jwtToken={token}&sessionIds=1,2&requireDetails=false")
     assert (reply.status, reply.body) == (200, {"successful": True, "logs": [], "returnMessage": None})
@@ -144,7 +144,7 @@ async def test_no_call_is_logged_and_the_client_keeps_quiet_about_it(here: Site)
 
 
 @pytest.mark.parametrize("path", ["/user/preloadSettings?rcAccountId=1", "/releaseNotes"])
-async def test_nothing_to_tell(here: Site, path: str) -> None:
+async def test_nothing_to_tell(here: LiveServer, path: str) -> None:
     assert (await here.ask("GET", path)).body == {}
 
 
@@ -161,7 +161,7 @@ async def test_nothing_to_tell(here: Site, path: str) -> None:
     ],
 )
 @pytest.mark.parametrize("token", ["", "undefined", "a.b.c"])
-async def test_nobody_is_told_to_sign_in(here: Site, method: str, path: str, token: str) -> None:
+async def test_nobody_is_told_to_sign_in(here: LiveServer, method: str, path: str, token: str) -> None:
     joint = "&" if "?" in path else "?"
     reply = await here.ask(method, f"{path}{joint}jwtToken={token}", json={} if method == "POST" else None)
     assert (reply.status, reply.body) == (400, SHUT)

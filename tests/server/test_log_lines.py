@@ -10,14 +10,14 @@ import structlog
 from messagelog.connectors import Connector, MessageLog, Rejected, Session
 from messagelog.core import Times
 from support.requests import body, message
-from support.site import SQLITE_ONLY, Quick, refusal, site
+from support.site import SQLITE_ONLY, FastDemoConnector, refusal, site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from starlette.responses import Response
 
-    from support.site import CrmCall, Site
+    from support.site import CrmCall, LiveServer
 
 TEXT = "Words that no line may hold"
 NUMBER = "4155550142"
@@ -28,7 +28,7 @@ def of(events: list[Any], name: str) -> list[dict[str, Any]]:
     return [each for each in events if each["event"] == name]
 
 
-async def log_refused(here: Site, status: int) -> list[Any]:
+async def log_refused(here: LiveServer, status: int) -> list[Any]:
     """Log a message that the CRM refuses with a status; the lines that were written."""
     await here.token()
 
@@ -49,7 +49,7 @@ async def log_refused(here: Site, status: int) -> list[Any]:
     ("status", "state", "reason"), [(422, "failed", "rejected"), (401, "waiting", "sign_in")]
 )
 async def test_a_message_that_fails_or_waits_is_a_line(
-    here: Site, status: int, state: str, reason: str
+    here: LiveServer, status: int, state: str, reason: str
 ) -> None:
     (line,) = of(await log_refused(here, status), "message_not_logged")
     assert (line["message"], line["state"], line["reason"]) == ("1", state, reason)
@@ -59,13 +59,13 @@ async def test_a_message_that_fails_or_waits_is_a_line(
     assert line["log_level"] == "warning"
 
 
-class Blind(Quick):
+class Blind(FastDemoConnector):
     """A CRM that can tell nothing of a lost create."""
 
     find_message_log = Connector.find_message_log
 
 
-class Wordy(Quick):
+class Wordy(FastDemoConnector):
     """A connector that quotes the message in its refusal."""
 
     async def create_message_log(self, session: Session, log: MessageLog) -> str | int | None:
@@ -90,7 +90,7 @@ async def test_a_message_that_parks_is_a_line(database_url: str, tmp_path: Path)
 
 
 @SQLITE_ONLY
-async def test_a_login_that_the_crm_refuses_is_a_line_and_counted(here: Site) -> None:
+async def test_a_login_that_the_crm_refuses_is_a_line_and_counted(here: LiveServer) -> None:
     login = {"platform": "demo", "apiKey": "not-a-key", "hostname": "crm.test"}
     with structlog.testing.capture_logs() as events:
         assert (await here.ask("POST", "/apiKeyLogin", json=login)).status == 400
@@ -107,7 +107,7 @@ async def test_a_login_that_the_crm_refuses_is_a_line_and_counted(here: Site) ->
 
 
 @SQLITE_ONLY
-async def test_a_search_for_contacts_that_failed_is_a_line_and_counted(here: Site) -> None:
+async def test_a_search_for_contacts_that_failed_is_a_line_and_counted(here: LiveServer) -> None:
     token = await here.token()
     here.crm.refuse = lambda _call: refusal(500)
     with structlog.testing.capture_logs() as events:
@@ -121,7 +121,7 @@ async def test_a_search_for_contacts_that_failed_is_a_line_and_counted(here: Sit
 
 
 @SQLITE_ONLY
-async def test_every_answer_has_an_id_of_its_own(here: Site) -> None:
+async def test_every_answer_has_an_id_of_its_own(here: LiveServer) -> None:
     replies = [
         await here.ask(method, path) for method in ("GET", "OPTIONS", "POST") for path in ("/isAlive", "/x")
     ]

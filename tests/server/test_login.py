@@ -12,10 +12,10 @@ from support.site import SQLITE_ONLY, payload, refusal, site
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 
-async def log_in(here: Site, query: str = "?state=platform=demo", **changes: Any) -> Reply:
+async def log_in(here: LiveServer, query: str = "?state=platform=demo", **changes: Any) -> Reply:
     """A login as the client sends it, with some of its fields changed; `...` leaves one out."""
     form = {
         "apiKey": "demo-ada",
@@ -27,7 +27,7 @@ async def log_in(here: Site, query: str = "?state=platform=demo", **changes: Any
     return await here.ask("POST", f"/apiKeyLogin{query}", json=sent)
 
 
-def refused(reply: Reply) -> str:
+def refusal_text(reply: Reply) -> str:
     """The words of a refusal in the client's shape."""
     assert reply.status == 400
     assert set(reply.body) == {"returnMessage"}
@@ -38,7 +38,7 @@ def refused(reply: Reply) -> str:
     return words
 
 
-async def test_a_good_key_gives_a_token_and_a_name(here: Site) -> None:
+async def test_a_good_key_gives_a_token_and_a_name(here: LiveServer) -> None:
     reply = await log_in(here)
     assert reply.status == 200
     assert reply.body["name"] == "Ada Lovell"
@@ -58,7 +58,7 @@ async def test_a_good_key_gives_a_token_and_a_name(here: Site) -> None:
     assert sent.body["logIds"] == ["6424569001"]
 
 
-async def test_signing_in_again_keeps_what_was_logged(here: Site) -> None:
+async def test_signing_in_again_keeps_what_was_logged(here: LiveServer) -> None:
     await here.log(payload("01-sms"))
     here.tokens.clear()
     assert (await here.log(payload("01-sms"))).body["logIds"] == []
@@ -74,29 +74,31 @@ async def test_signing_in_again_keeps_what_was_logged(here: Site) -> None:
         ("", "demo"),
     ],
 )
-async def test_the_platform_may_be_in_the_state_or_in_the_body(here: Site, query: str, platform: Any) -> None:
+async def test_the_platform_may_be_in_the_state_or_in_the_body(
+    here: LiveServer, query: str, platform: Any
+) -> None:
     assert (await log_in(here, query, platform=platform)).status == 200
 
 
 @SQLITE_ONLY
 @pytest.mark.parametrize("changes", [{"apiKey": ...}, {"additionalInfo": ...}, {"apiKey": " demo-ada\n"}])
 async def test_the_key_may_be_in_either_place_and_copied_with_blanks(
-    here: Site, changes: dict[str, Any]
+    here: LiveServer, changes: dict[str, Any]
 ) -> None:
     assert (await log_in(here, **changes)).status == 200
 
 
-async def test_a_key_that_the_crm_does_not_know_is_refused(here: Site) -> None:
+async def test_a_key_that_the_crm_does_not_know_is_refused(here: LiveServer) -> None:
     reply = await log_in(here, apiKey="bad-key", additionalInfo={"apiKey": "bad-key"})
-    assert refused(reply) == "Could not load user information"
+    assert refusal_text(reply) == "Could not load user information"
     assert "bad-key" not in reply.raw.decode()
 
 
 @SQLITE_ONLY
 @pytest.mark.parametrize("key", ["", "   ", "two\nlines", "kéy", "\u0000"])
-async def test_a_key_that_no_header_can_hold_is_refused_unasked(here: Site, key: str) -> None:
+async def test_a_key_that_no_header_can_hold_is_refused_unasked(here: LiveServer, key: str) -> None:
     reply = await log_in(here, apiKey=key, additionalInfo={"apiKey": key})
-    assert refused(reply).startswith("The API key is missing")
+    assert refusal_text(reply).startswith("The API key is missing")
     assert here.crm.calls == []
 
 
@@ -131,7 +133,7 @@ async def test_a_key_that_no_header_can_hold_is_refused_unasked(here: Site, key:
     ],
 )
 async def test_a_form_that_is_not_right_is_refused_with_words(
-    here: Site, changes: dict[str, Any], words: str
+    here: LiveServer, changes: dict[str, Any], words: str
 ) -> None:
     reply = await log_in(here, "", **changes)
     assert (reply.status, reply.body) == (400, words)
@@ -140,27 +142,27 @@ async def test_a_form_that_is_not_right_is_refused_with_words(
 
 @SQLITE_ONLY
 @pytest.mark.parametrize("sent", [b"", b"apiKey=demo-ada", b"[]", b"[" * 50_000])
-async def test_a_body_that_is_no_form(here: Site, sent: bytes) -> None:
+async def test_a_body_that_is_no_form(here: LiveServer, sent: bytes) -> None:
     reply = await here.ask("POST", "/apiKeyLogin?state=platform=demo", data=sent)
     assert reply.status == 400
     assert reply.body.startswith("body: ")
 
 
 @SQLITE_ONLY
-async def test_a_body_that_is_far_too_long_for_a_form(here: Site) -> None:
+async def test_a_body_that_is_far_too_long_for_a_form(here: LiveServer) -> None:
     reply = await log_in(here, additionalInfo={"note": "x" * 200_000})
     assert (reply.status, reply.body) == (413, "body: expected at most 100,000 bytes")
 
 
 @SQLITE_ONLY
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_a_crm_that_fails_is_told(here: Site, status: int) -> None:
+async def test_a_crm_that_fails_is_told(here: LiveServer, status: int) -> None:
     here.crm.refuse = lambda _call: refusal(status)
-    assert refused(await log_in(here)) == "The CRM cannot be reached at the moment"
+    assert refusal_text(await log_in(here)) == "The CRM cannot be reached at the moment"
 
 
 @SQLITE_ONLY
 async def test_a_crm_that_is_not_there_is_told(database_url: str, tmp_path: Path) -> None:
     async with site(database_url, tmp_path) as here:
-        here.assembly.parts.connectors["demo"].base_url = "http://127.0.0.1:9/api"
-        assert refused(await log_in(here)) == "The CRM cannot be reached at the moment"
+        here.assembly.config.connectors["demo"].base_url = "http://127.0.0.1:9/api"
+        assert refusal_text(await log_in(here)) == "The CRM cannot be reached at the moment"

@@ -14,12 +14,12 @@ from support.site import SQLITE_ONLY
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from support.site import Site
+    from support.site import LiveServer
 
 
 @SQLITE_ONLY
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_is_alive_is_ok_as_text(here: Site, method: str) -> None:
+async def test_is_alive_is_ok_as_text(here: LiveServer, method: str) -> None:
     reply = await here.ask(method, "/isAlive")
     assert reply.status == 200
     assert reply.raw == (b"OK" if method == "GET" else b"")
@@ -29,7 +29,7 @@ async def test_is_alive_is_ok_as_text(here: Site, method: str) -> None:
 
 @SQLITE_ONLY
 @pytest.mark.parametrize("query", ["", "?platformName=demo", "?platformName=default", "?platformName="])
-async def test_the_manifest_has_what_the_client_cannot_do_without(here: Site, query: str) -> None:
+async def test_the_manifest_has_what_the_client_cannot_do_without(here: LiveServer, query: str) -> None:
     reply = await here.ask("GET", f"/crmManifest{query}")
     assert reply.status == 200
     manifest = reply.body
@@ -56,7 +56,7 @@ async def test_the_manifest_has_what_the_client_cannot_do_without(here: Site, qu
 
 
 @SQLITE_ONLY
-async def test_an_unknown_platform_is_not_found(here: Site) -> None:
+async def test_an_unknown_platform_is_not_found(here: LiveServer) -> None:
     reply = await here.ask("GET", "/crmManifest?platformName=pipedrive")
     assert (reply.status, reply.body) == (400, "Platform not found")
 
@@ -86,7 +86,7 @@ async def test_what_a_connector_leaves_out_of_its_manifest_is_filled_in() -> Non
 
 
 @SQLITE_ONLY
-async def test_the_interface_is_described(here: Site) -> None:
+async def test_the_interface_is_described(here: LiveServer) -> None:
     reply = await here.ask("GET", "/openapi.json")
     assert reply.status == 200
     assert {"/messageLog", "/contact", "/apiKeyLogin", "/crmManifest", "/isAlive"} <= set(reply.body["paths"])

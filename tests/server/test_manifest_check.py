@@ -28,7 +28,7 @@ def demo() -> dict[str, Any]:
     return copy.deepcopy(build_manifest({"demo": DemoConnector("https://crm.test/api")}, URL))
 
 
-def changed(path: str, value: Any) -> dict[str, Any]:
+def manifest_with(path: str, value: Any) -> dict[str, Any]:
     """The demo's manifest with the value at a path changed; `...` takes it away."""
     manifest = demo()
     place: Any = manifest
@@ -75,7 +75,7 @@ def test_the_manifest_that_the_client_was_captured_with_lacks_only_a_link() -> N
     ],
 )
 def test_what_is_wrong_with_the_whole_is_named(path: str, value: Any, problem: str) -> None:
-    assert check_manifest(changed(path, value)) == [problem]
+    assert check_manifest(manifest_with(path, value)) == [problem]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_what_is_wrong_with_the_whole_is_named(path: str, value: Any, problem: s
     ],
 )
 def test_what_is_wrong_with_a_platform_is_named_by_its_path(path: str, value: Any, problem: str) -> None:
-    assert check_manifest(changed(f"platforms.demo.{path}", value)) == [f"platforms.demo.{problem}."]
+    assert check_manifest(manifest_with(f"platforms.demo.{path}", value)) == [f"platforms.demo.{problem}."]
 
 
 class NoContacts(Plain):

@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 NINA = {"phoneNumber": "+14155550188", "name": "Nina New"}
 NEW = "createNewContact"
 
 
 @pytest.fixture
-async def hasty(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
+async def hasty(database_url: str, tmp_path: Path) -> AsyncIterator[LiveServer]:
     """A server that looks for a new contact twice, a second apart."""
     times = Times(answer=2.5, call=5.0, lease=60.0)
     async with site(database_url, tmp_path, times=times) as running:
         yield running
 
 
-async def make_nina(here: Site) -> Reply:
+async def make_nina(here: LiveServer) -> Reply:
     form = {"phoneNumber": "+14155550188", "newContactName": "Nina New", "newContactType": "contact"}
     return await here.ask(
         "POST",
@@ -39,12 +39,14 @@ async def make_nina(here: Site) -> Reply:
     )
 
 
-def unheard_of(here: Site) -> bool:
+def unheard_of(here: LiveServer) -> bool:
     """Whether the CRM was never told the client's word."""
     return all(NEW not in f"{call.path}?{call.query}{call.body!r}" for call in here.crm.calls)
 
 
-async def test_the_newest_day_after_the_contact_was_made_and_the_older_day_beside_it(here: Site) -> None:
+async def test_the_newest_day_after_the_contact_was_made_and_the_older_day_beside_it(
+    here: LiveServer,
+) -> None:
     made = await make_nina(here)
     assert made.status == 200
     contact = made.body["contact"]["id"]
@@ -57,7 +59,7 @@ async def test_the_newest_day_after_the_contact_was_made_and_the_older_day_besid
     assert unheard_of(here)
 
 
-async def test_a_request_that_arrives_a_second_before_the_contact_is_made(here: Site) -> None:
+async def test_a_request_that_arrives_a_second_before_the_contact_is_made(here: LiveServer) -> None:
     older = asyncio.create_task(here.log(payload("12-new-contact-two-days-2")))
     await asyncio.sleep(0.7)
     contact = (await make_nina(here)).body["contact"]["id"]
@@ -69,7 +71,7 @@ async def test_a_request_that_arrives_a_second_before_the_contact_is_made(here: 
 
 
 @SQLITE_ONLY
-async def test_a_contact_that_the_crms_search_shows_late(here: Site) -> None:
+async def test_a_contact_that_the_crms_search_shows_late(here: LiveServer) -> None:
     await here.token()
     await here.chaos(search_lag_ms=800)
     contact = (await make_nina(here)).body["contact"]["id"]
@@ -79,7 +81,7 @@ async def test_a_contact_that_the_crms_search_shows_late(here: Site) -> None:
 
 
 @SQLITE_ONLY
-async def test_no_contact_in_time_is_said_and_nothing_is_kept(hasty: Site) -> None:
+async def test_no_contact_in_time_is_said_and_nothing_is_kept(hasty: LiveServer) -> None:
     started = time.monotonic()
     reply = await hasty.log(payload("12-new-contact-two-days-2"))
     assert time.monotonic() - started < 2.5
@@ -93,14 +95,14 @@ async def test_no_contact_in_time_is_said_and_nothing_is_kept(hasty: Site) -> No
     assert unheard_of(hasty)
 
 
-async def test_it_can_be_logged_once_the_contact_is_there(hasty: Site) -> None:
+async def test_it_can_be_logged_once_the_contact_is_there(hasty: LiveServer) -> None:
     request = payload("12-new-contact-two-days-2")
     assert (await hasty.log(request)).body["successful"] is False
     await make_nina(hasty)
     assert (await hasty.log(request)).body["logIds"] == ["6424569012"]
 
 
-async def test_several_contacts_with_the_number_are_a_question_for_the_user(here: Site) -> None:
+async def test_several_contacts_with_the_number_are_a_question_for_the_user(here: LiveServer) -> None:
     bakery = {"phoneNumber": "+14155550123"}
     reply = await here.log(body(message(1), contact=NEW, name="Somebody", correspondents=(bakery,)))
     assert reply.body["successful"] is False
@@ -109,7 +111,7 @@ async def test_several_contacts_with_the_number_are_a_question_for_the_user(here
     assert here.crm.writes == []
 
 
-async def test_in_a_group_the_ids_end_in_the_contact_that_was_found(here: Site) -> None:
+async def test_in_a_group_the_ids_end_in_the_contact_that_was_found(here: LiveServer) -> None:
     contact = (await make_nina(here)).body["contact"]["id"]
     stranger = {"phoneNumber": "+14155550999"}
     request = group(NINA, stranger)
@@ -123,7 +125,7 @@ async def test_in_a_group_the_ids_end_in_the_contact_that_was_found(here: Site) 
     assert unheard_of(here)
 
 
-async def test_in_a_group_of_known_people_the_name_tells_which_contact(here: Site) -> None:
+async def test_in_a_group_of_known_people_the_name_tells_which_contact(here: LiveServer) -> None:
     reply = await here.log({**group(MAYA, OMAR), "contactName": "Omar Reyes"})
     assert reply.body["logIds"] == ["1-c-2"]
 
@@ -134,7 +136,7 @@ def group(*people: dict[str, Any]) -> dict[str, Any]:
     return body(sent, contact=NEW, name="Nina New", correspondents=people)
 
 
-async def test_another_contact_chosen_later_the_same_day_is_told_who_holds_the_log(here: Site) -> None:
+async def test_another_contact_chosen_later_the_same_day_is_told_who_holds_the_log(here: LiveServer) -> None:
     await here.log(body(message(1, "first")))
     before = await here.only_activity()
     calls = len(here.crm.calls)

@@ -10,7 +10,7 @@ import structlog
 from messagelog.core import Times
 from messagelog.server.http import SIGN_IN
 from support.requests import body, message
-from support.site import SQLITE_ONLY, Quick, payload, refusal, site
+from support.site import SQLITE_ONLY, FastDemoConnector, payload, refusal, site
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from messagelog.connectors import MessageLog, Session
-    from support.site import CrmCall, Reply, Site
+    from support.site import CrmCall, LiveServer, Reply
 
 
-async def ask(here: Site, method: str, path: str, json: Any = None) -> Reply:
+async def ask(here: LiveServer, method: str, path: str, json: Any = None) -> Reply:
     """A request as the newest client sends it."""
     headers = {"authorization": f"Bearer {await here.token()}"}
     return await here.ask(method, path, json=json, headers=headers)
 
 
-def shown(reply: Reply) -> str:
+def text_shown(reply: Reply) -> str:
     """What the newest client shows of an error."""
     assert reply.status >= 400
     assert reply.status != 404, "the client shows nothing of a 404"
@@ -53,31 +53,31 @@ def shown(reply: Reply) -> str:
     ],
 )
 async def test_a_refusal_is_shown(  # noqa: PLR0917 - a request and its answer
-    here: Site, method: str, path: str, sent: Any, status: int, words: str
+    here: LiveServer, method: str, path: str, sent: Any, status: int, words: str
 ) -> None:
     reply = await ask(here, method, path, sent)
-    assert (reply.status, shown(reply)) == (status, words)
+    assert (reply.status, text_shown(reply)) == (status, words)
 
 
 @SQLITE_ONLY
-async def test_a_contact_that_the_crm_refuses_is_shown(here: Site) -> None:
+async def test_a_contact_that_the_crm_refuses_is_shown(here: LiveServer) -> None:
     await here.token()
     here.crm.refuse = lambda call: refusal(503) if call.method == "POST" else None
     form = {"phoneNumber": "+14155550199", "newContactName": "Sam Hill"}
-    assert "Demo CRM" in shown(await ask(here, "POST", "/contact", form))
+    assert "Demo CRM" in text_shown(await ask(here, "POST", "/contact", form))
 
 
 @SQLITE_ONLY
 async def test_too_large_and_too_many_are_shown(database_url: str, tmp_path: Path) -> None:
     async with site(database_url, tmp_path, body_limit=100, requests_per_minute=1) as here:
-        assert "at most 100 bytes" in shown(await ask(here, "POST", "/messageLog", payload("01-sms")))
+        assert "at most 100 bytes" in text_shown(await ask(here, "POST", "/messageLog", payload("01-sms")))
         reply = await ask(here, "POST", "/messageLog", payload("01-sms"))
         assert (reply.status, int(reply.headers["Retry-After"]) > 0) == (429, True)
-        assert shown(reply).startswith("Too many requests")
+        assert text_shown(reply).startswith("Too many requests")
 
 
 @SQLITE_ONLY
-async def test_a_bad_token_signs_the_user_out(here: Site) -> None:
+async def test_a_bad_token_signs_the_user_out(here: LiveServer) -> None:
     headers = {"authorization": "Bearer nonsense"}
     reply = await here.ask("POST", "/messageLog", json=payload("01-sms"), headers=headers)
     assert reply.status == 400
@@ -87,19 +87,19 @@ async def test_a_bad_token_signs_the_user_out(here: Site) -> None:
     }
 
 
-async def test_a_log_that_is_refused_outright_is_a_422(here: Site) -> None:
+async def test_a_log_that_is_refused_outright_is_a_422(here: LiveServer) -> None:
     await here.token()
     here.crm.refuse = lambda call: refusal(422) if call.method == "POST" else None
     reply = await ask(here, "POST", "/messageLog", body(message(1)))
     assert (reply.status, reply.body["logIds"]) == (422, [])
-    assert shown(reply) == "1 message not logged: Demo CRM refused it (HTTP 422)."
+    assert text_shown(reply) == "1 message not logged: Demo CRM refused it (HTTP 422)."
 
 
-async def test_a_log_of_another_contact_is_a_422(here: Site) -> None:
+async def test_a_log_of_another_contact_is_a_422(here: LiveServer) -> None:
     await ask(here, "POST", "/messageLog", body(message(1)))
     reply = await ask(here, "POST", "/messageLog", {**body(message(2)), "contactId": "c-2"})
     assert reply.status == 422
-    assert "already logged" in shown(reply)
+    assert "already logged" in text_shown(reply)
 
 
 async def test_what_is_kept_stays_a_200_with_its_warning(database_url: str, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ async def test_what_is_kept_stays_a_200_with_its_warning(database_url: str, tmp_
         assert reply.body["returnMessage"]["messageType"] == "warning"
 
 
-async def test_a_message_that_waits_for_a_sign_in_stays_a_200(here: Site) -> None:
+async def test_a_message_that_waits_for_a_sign_in_stays_a_200(here: LiveServer) -> None:
     await here.token()
     here.crm.refuse = lambda call: refusal(401) if call.method == "POST" else None
     reply = await ask(here, "POST", "/messageLog", body(message(1)))
@@ -120,7 +120,7 @@ async def test_a_message_that_waits_for_a_sign_in_stays_a_200(here: Site) -> Non
     assert "sign in" in reply.body["returnMessage"]["message"]
 
 
-async def test_a_partly_refused_log_stays_a_200(here: Site) -> None:
+async def test_a_partly_refused_log_stays_a_200(here: LiveServer) -> None:
     await ask(here, "POST", "/messageLog", body(message(1)))
     writes = 0
 
@@ -139,7 +139,7 @@ async def test_a_partly_refused_log_stays_a_200(here: Site) -> None:
 @SQLITE_ONLY
 @pytest.mark.parametrize("bearer", [True, False])
 async def test_a_conversation_without_messages_is_answered_as_the_reference_does(
-    here: Site, *, bearer: bool
+    here: LiveServer, *, bearer: bool
 ) -> None:
     sent = body(message(1))
     sent["logInfo"]["messages"] = []
@@ -153,7 +153,7 @@ async def test_a_conversation_without_messages_is_answered_as_the_reference_does
 # ------------------------------------------------------------------------------------ the clients before
 
 
-async def refuse_log(here: Site) -> Reply:
+async def refuse_log(here: LiveServer) -> Reply:
     """A refused log, asked for as clients 1.6 and 1.7.0 do."""
     path = f"/messageLog?jwtToken={await here.token()}"
     here.crm.refuse = lambda call: refusal(422) if call.method == "POST" else None
@@ -161,7 +161,7 @@ async def refuse_log(here: Site) -> Reply:
 
 
 @SQLITE_ONLY
-async def test_a_client_before_is_answered_as_it_was(here: Site) -> None:
+async def test_a_client_before_is_answered_as_it_was(here: LiveServer) -> None:
     reply = await refuse_log(here)
     assert (reply.status, reply.body["successful"]) == (200, False)
     reply = await here.ask("POST", f"/messageLog?jwtToken={await here.token()}", json={})
@@ -182,7 +182,7 @@ async def test_an_operator_may_have_refused_logs_shown_to_clients_before(
 
 @SQLITE_ONLY
 @pytest.mark.parametrize("path", ["/operators/me", "/operators/inbox"])
-async def test_operators_are_refused_with_a_text(here: Site, path: str) -> None:
+async def test_operators_are_refused_with_a_text(here: LiveServer, path: str) -> None:
     method = "GET" if path.endswith("me") else "POST"
     reply = await here.ask(method, path, json={}, headers={"authorization": "Bearer nonsense"})
     assert reply.status == 401
@@ -193,7 +193,7 @@ async def test_operators_are_refused_with_a_text(here: Site, path: str) -> None:
 async def test_a_platform_without_contact_pages_is_named_at_the_start(
     database_url: str, tmp_path: Path
 ) -> None:
-    class Pageless(Quick):
+    class Pageless(FastDemoConnector):
         manifest: ClassVar[Mapping[str, Any]] = {}
 
     with structlog.testing.capture_logs() as events:
@@ -211,7 +211,7 @@ async def test_a_platform_without_contact_pages_is_named_at_the_start(
 async def test_how_long_the_user_wrote_reaches_the_connector(database_url: str, tmp_path: Path) -> None:
     written: list[float | None] = []
 
-    class Billing(Quick):
+    class Billing(FastDemoConnector):
         async def create_message_log(self, session: Session, log: MessageLog) -> str | int | None:
             written.extend(each.typing_duration_ms for each in log.messages)
             return await super().create_message_log(session, log)

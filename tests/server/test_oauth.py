@@ -19,12 +19,12 @@ from starlette.routing import Route
 from messagelog.connectors import ClientAuth
 from messagelog.core import Times
 from messagelog.core.operators import Role
-from messagelog.server.assembly import REDIRECT_URI, Parts
-from messagelog.server.lifespan import assembled
+from messagelog.server.assembly import REDIRECT_URI, ServerConfig
+from messagelog.server.lifespan import open_context
 from messagelog.storage import Sealer
 from storage.journal import everything, run_sql
-from support.authorization import REGISTERED, SCOPES, lost, oauth_crm, refusing, registered
-from support.oauth_client import BEHIND, browser, encoded, values_of
+from support.authorization import REGISTERED, SCOPES, lost, oauth_client, oauth_crm, refusing
+from support.oauth_client import BEHIND, browser, encode_url, values_of
 from support.site import CLIENT_HEADERS, SECRET, SQLITE_ONLY, payload
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ MINUTE = 61.0
 STATE_KEY = Sealer(SECRET).state_keys.signing
 
 
-def told(reply: Reply) -> str:
+def refusal_text(reply: Reply) -> str:
     """The words of a sign-in that came to nothing, as the client shows them."""
     assert reply.status == 200
     assert set(reply.body) == {"returnMessage"}
@@ -136,8 +136,8 @@ async def test_ways_in_which_a_client_writes_the_page(database_url: str, tmp_pat
             await page(("code", "state")),
             await page(("state", "code")),
             await page(("iss", "state", "session_state", "code")),
-            encoded(await page(("code", "state"))),
-            encoded(await page(("session_state", "state", "code"))),
+            encode_url(await page(("code", "state"))),
+            encode_url(await page(("session_state", "state", "code"))),
             await page(("code", "state")) + "#",
         ]
         for each in pages:
@@ -145,7 +145,7 @@ async def test_ways_in_which_a_client_writes_the_page(database_url: str, tmp_pat
 
 
 @SQLITE_ONLY
-@pytest.mark.parametrize("write", [lambda page: page, encoded])
+@pytest.mark.parametrize("write", [lambda page: page, encode_url])
 async def test_a_code_is_decoded_once(database_url: str, tmp_path: Path, write: Any) -> None:
     async with browser(database_url, tmp_path) as there:
         state = values_of(await there.authorization_url())["state"]
@@ -185,18 +185,18 @@ async def test_a_state_is_good_for_once(database_url: str, tmp_path: Path) -> No
         page = await there.window()
         assert "jwtToken" in (await there.back(page)).body
         asked = len(there.crm.forms)
-        assert "used before" in told(await there.back(page))
+        assert "used before" in refusal_text(await there.back(page))
         assert there.crm.forms[asked:] == [], "the CRM is not asked again"
 
 
 async def test_a_sign_in_ends_after_ten_minutes(database_url: str, tmp_path: Path) -> None:
     now = [time.time()]
-    async with browser(database_url, tmp_path, parts={"now": lambda: now[0]}) as there:
+    async with browser(database_url, tmp_path, config={"now": lambda: now[0]}) as there:
         early, late = await there.window(), await there.window()
         now[0] += 599
         assert "jwtToken" in (await there.back(early)).body
         now[0] += 2
-        assert "took too long" in told(await there.back(late))
+        assert "took too long" in refusal_text(await there.back(late))
         assert len(there.crm.forms) == 1
 
 
@@ -240,7 +240,7 @@ async def test_a_stolen_state_brings_nobody_elses_code_in(database_url: str, tmp
     async with browser(database_url, tmp_path) as there:
         of_the_thief, of_the_victim = values_of(await there.window()), values_of(await there.window())
         reply = await there.back(f"{REDIRECT_URI}?code={of_the_thief['code']}&state={of_the_victim['state']}")
-        assert told(reply) == "OAuth CRM did not accept the sign-in. Please connect again."
+        assert refusal_text(reply) == "OAuth CRM did not accept the sign-in. Please connect again."
         assert run_sql(database_url, 'SELECT COUNT(*) FROM "users"') == [(0,)]
 
 
@@ -259,11 +259,11 @@ async def test_a_state_belongs_to_its_platform(database_url: str, tmp_path: Path
 
 @SQLITE_ONLY
 async def test_the_clients_own_state_where_the_operator_allows_it(database_url: str, tmp_path: Path) -> None:
-    async with browser(database_url, tmp_path, parts={"bare_state": True}, knows_pkce=False) as there:
+    async with browser(database_url, tmp_path, config={"bare_state": True}, knows_pkce=False) as there:
         # A manifest of the operator's own leads straight to the CRM.
         url = f"{there.crm.url}/authorize?response_type=code&client_id={REGISTERED.client_id}"
         url += f"&state=platform=oauth-crm&redirect_uri={REDIRECT_URI}"
-        for page in (await there.window(url), encoded(await there.window(url))):
+        for page in (await there.window(url), encode_url(await there.window(url))):
             assert "jwtToken" in (await there.back(page)).body
         code = values_of(await there.window(url))["code"]
         reply = await there.back(f"{REDIRECT_URI}?code={code}&state=platform=oauth-crm")
@@ -274,10 +274,10 @@ async def test_the_clients_own_state_where_the_operator_allows_it(database_url: 
 async def test_a_signed_state_is_as_good_where_the_clients_own_is_allowed(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with browser(database_url, tmp_path, parts={"bare_state": True}) as there:
+    async with browser(database_url, tmp_path, config={"bare_state": True}) as there:
         page = await there.window()
         assert "jwtToken" in (await there.back(page)).body
-        assert "used before" in told(await there.back(page))
+        assert "used before" in refusal_text(await there.back(page))
 
 
 # ------------------------------------------------------------------------------- who begins, and who ends it
@@ -302,10 +302,10 @@ async def test_a_sign_in_is_ended_by_the_user_who_began_it(
 ) -> None:
     async with browser(database_url, tmp_path) as there:
         page = await there.window(await there.authorization_url(NAMED))
-        assert "begun by another RingCentral user" in told(await end(there, page, stranger))
+        assert "begun by another RingCentral user" in refusal_text(await end(there, page, stranger))
         assert there.crm.forms == []
         assert "jwtToken" in (await end(there, page, ADAS)).body, "and is not used up by that"
-        assert "used before" in told(await end(there, page, ADAS))
+        assert "used before" in refusal_text(await end(there, page, ADAS))
 
 
 @SQLITE_ONLY
@@ -338,7 +338,7 @@ async def test_ids_that_are_not_hashed_are_compared_as_hashes(database_url: str,
         hashes = (await there.here.ask("GET", "/userInfoHash?extensionId=17801&accountId=17800")).body
         ours = {"rc-extension-id": hashes["extensionId"], "rc-account-id": hashes["accountId"]}
         page = await there.window(await there.authorization_url("&rcExtensionId=17801&rcAccountId=17800"))
-        assert "begun by another" in told(await end(there, page, EVES))
+        assert "begun by another" in refusal_text(await end(there, page, EVES))
         assert "jwtToken" in (await end(there, page, ours)).body
 
 
@@ -411,7 +411,7 @@ async def test_a_head_changes_nothing_at_any_route(database_url: str, tmp_path: 
         f"https://ringcentral.github.io@evil.test/{REDIRECT_URI}",
     ],
 )
-@pytest.mark.parametrize("write", [lambda page: page, encoded])
+@pytest.mark.parametrize("write", [lambda page: page, encode_url])
 async def test_a_page_of_another_host_is_refused(
     database_url: str, tmp_path: Path, page: str, write: Any
 ) -> None:
@@ -479,12 +479,12 @@ async def test_a_user_who_denies_it_is_told(database_url: str, tmp_path: Path) -
     async with browser(database_url, tmp_path, denies=True) as there:
         page = await there.window()
         assert "error=access_denied" in page
-        assert told(await there.back(page)) == "OAuth CRM did not let you connect (access_denied)."
+        assert refusal_text(await there.back(page)) == "OAuth CRM did not let you connect (access_denied)."
         assert there.crm.forms == []
         words = (
             f"{REDIRECT_URI}?error=<b>words</b>&state={values_of(await there.authorization_url())['state']}"
         )
-        assert told(await there.back(words)) == "OAuth CRM did not let you connect."
+        assert refusal_text(await there.back(words)) == "OAuth CRM did not let you connect."
 
 
 REFUSED = "OAuth CRM did not accept the sign-in. Please connect again."
@@ -510,7 +510,7 @@ async def test_an_error_of_the_token_endpoint(
     async with browser(database_url, tmp_path) as there:
         there.crm.before = refusing("authorization_code", error, status)
         reply = await there.back(await there.window())
-        assert told(reply) == words
+        assert refusal_text(reply) == words
         assert b"secret" not in reply.raw
 
 
@@ -526,18 +526,18 @@ async def test_an_answer_that_is_no_token(database_url: str, tmp_path: Path) -> 
     async with browser(database_url, tmp_path) as there:
         for answer in answers:
             there.crm.before = lambda _kind, answer=answer: answer  # type: ignore[misc] # the default binds it
-            assert told(await there.back(await there.window())) == AWAY
+            assert refusal_text(await there.back(await there.window())) == AWAY
         there.crm.before = lambda _kind: None
         there.crm.after = lost
-        assert told(await there.back(await there.window())) == AWAY
+        assert refusal_text(await there.back(await there.window())) == AWAY
     assert run_sql(database_url, 'SELECT COUNT(*) FROM "users"') == [(0,)]
 
 
 @SQLITE_ONLY
 async def test_a_client_that_the_crm_does_not_know(database_url: str, tmp_path: Path) -> None:
-    clients = {"oauth-crm": registered(client_secret="of another client")}
-    async with browser(database_url, tmp_path, parts={"oauth_clients": clients}) as there:
-        assert told(await there.back(await there.window())) == REFUSED
+    clients = {"oauth-crm": oauth_client(client_secret="of another client")}
+    async with browser(database_url, tmp_path, config={"oauth_clients": clients}) as there:
+        assert refusal_text(await there.back(await there.window())) == REFUSED
 
 
 @SQLITE_ONLY
@@ -545,9 +545,9 @@ async def test_a_server_needs_a_client_for_each_connector_with_oauth(
     database_url: str, tmp_path: Path
 ) -> None:
     async with oauth_crm(tmp_path) as crm:
-        parts = Parts(database_url, SECRET, {"oauth-crm": crm.connector}, "http://127.0.0.1")
+        config = ServerConfig(database_url, SECRET, {"oauth-crm": crm.connector}, "http://127.0.0.1")
         with pytest.raises(LookupError, match="oauth-crm"):
-            async with assembled(parts):
+            async with open_context(config):
                 pass
 
 
@@ -586,7 +586,7 @@ async def test_a_user_whose_grant_the_crm_took_back_is_told_to_connect_again(
     database_url: str, tmp_path: Path
 ) -> None:
     now = [time.time()]
-    async with browser(database_url, tmp_path, parts={"now": lambda: now[0]}) as there:
+    async with browser(database_url, tmp_path, config={"now": lambda: now[0]}) as there:
         token = await there.sign_in()
         now[0] += MINUTE
         (grant,) = there.crm.grants
@@ -603,7 +603,7 @@ async def test_a_user_whose_grant_the_crm_took_back_is_told_to_connect_again(
 
 async def test_a_user_whose_grant_the_crm_took_back_can_log_out(database_url: str, tmp_path: Path) -> None:
     now = [time.time()]
-    async with browser(database_url, tmp_path, parts={"now": lambda: now[0]}) as there:
+    async with browser(database_url, tmp_path, config={"now": lambda: now[0]}) as there:
         token = await there.sign_in()
         now[0] += MINUTE
         (grant,) = there.crm.grants
@@ -634,7 +634,7 @@ async def test_a_slow_refresh_is_not_waited_for_longer_than_the_client_waits(
     database_url: str, tmp_path: Path, method: str, path: str
 ) -> None:
     now, times = [time.time()], Times(answer=1.0, call=20.0, lease=60.0)
-    async with browser(database_url, tmp_path, parts={"now": lambda: now[0], "times": times}) as there:
+    async with browser(database_url, tmp_path, config={"now": lambda: now[0], "times": times}) as there:
         headers = {"authorization": f"Bearer {await there.sign_in()}"}
         form = {"phoneNumber": "+14155550199", "newContactName": "Nina"} if path == "/contact" else None
         now[0] += 3600
@@ -653,7 +653,7 @@ async def test_details_are_read_with_refreshed_credentials_and_leave_them_alone(
 ) -> None:
     now = [time.time()]
     clock = lambda: now[0]  # noqa: E731 - both sides have it
-    async with browser(database_url, tmp_path, parts={"now": clock}, clock=clock) as there:
+    async with browser(database_url, tmp_path, config={"now": clock}, clock=clock) as there:
         token = await there.sign_in()
         run_sql(database_url, """UPDATE "users" SET "name" = 'Ada of before'""")
         now[0] += 3601
@@ -679,7 +679,7 @@ async def test_no_line_no_answer_and_no_url_of_ours_holds_a_secret(
     caplog.set_level(logging.DEBUG)
     now = [time.time()]
     with structlog.testing.capture_logs() as events:
-        async with browser(database_url, tmp_path, parts={"now": lambda: now[0]}) as there:
+        async with browser(database_url, tmp_path, config={"now": lambda: now[0]}) as there:
             replies, pages = await every_way(there, now)
             await there.here.assembly.runtime.stop()
     secrets = there.crm.secrets() | {values_of(page).get("state", "") for page in pages} - {""}
@@ -689,13 +689,13 @@ async def test_no_line_no_answer_and_no_url_of_ours_holds_a_secret(
     assert {each["event"] for each in events} == {"refresh_refused", "revocation_failed", "login_failed"}
     # The CRM's own lines are its affair: it is another one's server.
     ours = [record for record in caplog.records if not record.name.startswith("authlib")]
-    told = {
+    refusal_text = {
         "logging": "".join(f"{record.getMessage()} {record.exc_info!r}" for record in ours),
         "structlog": repr(events),
         "printed": "".join(capfd.readouterr()),
         "answered": repr([(reply.raw, dict(reply.headers)) for reply in replies]),
     }
-    for where, text in told.items():
+    for where, text in refusal_text.items():
         for secret in secrets | (tokens if where != "answered" else set()):
             assert secret not in text, f"{secret} in what was {where}"
             assert quote(secret, safe="") not in text

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 pytestmark = SQLITE_ONLY  # none of these reaches the database
 
@@ -39,7 +39,7 @@ def request_with(**changes: Any) -> dict[str, Any]:
     return made
 
 
-async def refused(here: Site, request: Any, path: str) -> Reply:
+async def assert_refused(here: LiveServer, request: Any, path: str) -> Reply:
     """The answer to a request, which must be a text that names `path`, with nothing kept and nothing sent."""
     await here.token()
     calls = len(here.crm.calls)
@@ -70,8 +70,8 @@ async def refused(here: Site, request: Any, path: str) -> Reply:
         (b"jwtToken=x&logInfo=y", "body"),
     ],
 )
-async def test_what_is_not_json_or_no_request(here: Site, sent: bytes, path: str) -> None:
-    await refused(here, sent, path)
+async def test_what_is_not_json_or_no_request(here: LiveServer, sent: bytes, path: str) -> None:
+    await assert_refused(here, sent, path)
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,14 @@ async def test_what_is_not_json_or_no_request(here: Site, sent: bytes, path: str
         ({"additionalSubmission": "x"}, "additionalSubmission"),
     ],
 )
-async def test_wrong_types_are_told_with_their_path(here: Site, changes: dict[str, Any], path: str) -> None:
-    await refused(here, request_with(**changes), path)
+async def test_wrong_types_are_told_with_their_path(
+    here: LiveServer, changes: dict[str, Any], path: str
+) -> None:
+    await assert_refused(here, request_with(**changes), path)
 
 
 @pytest.mark.parametrize("value", [[], None, ..., [None]])
-async def test_no_messages(here: Site, value: Any) -> None:
+async def test_no_messages(here: LiveServer, value: Any) -> None:
     """Answered as the reference does, and not by an error: there is nothing wrong with the request."""
     path = f"/messageLog?jwtToken={await here.token()}"
     reply = await here.ask("POST", path, json=request_with(logInfo__messages=value))
@@ -106,8 +108,8 @@ async def test_no_messages(here: Site, value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [[], None, ..., [None]])
-async def test_no_correspondents(here: Site, value: Any) -> None:
-    await refused(here, request_with(logInfo__correspondents=value), "logInfo.correspondents")
+async def test_no_correspondents(here: LiveServer, value: Any) -> None:
+    await assert_refused(here, request_with(logInfo__correspondents=value), "logInfo.correspondents")
 
 
 @pytest.mark.parametrize(
@@ -134,58 +136,58 @@ async def test_no_correspondents(here: Site, value: Any) -> None:
         ("contactId", LONG),
     ],
 )
-async def test_ids_that_are_missing_too_long_or_no_ids(here: Site, path: str, value: Any) -> None:
+async def test_ids_that_are_missing_too_long_or_no_ids(here: LiveServer, path: str, value: Any) -> None:
     place = path.replace("messages[0]", "messages.0").replace(".", "__")
-    await refused(here, request_with(**{place: value}), path)
+    await assert_refused(here, request_with(**{place: value}), path)
 
 
-async def test_the_conversation_is_nowhere_named(here: Site) -> None:
-    await refused(here, request_with(logInfo__conversationId=None), "logInfo.conversationId")
+async def test_the_conversation_is_nowhere_named(here: LiveServer) -> None:
+    await assert_refused(here, request_with(logInfo__conversationId=None), "logInfo.conversationId")
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
-async def test_json_that_is_nested_very_deep(here: Site, opening: bytes) -> None:
-    await refused(here, opening * 200_000, "body")
+async def test_json_that_is_nested_very_deep(here: LiveServer, opening: bytes) -> None:
+    await assert_refused(here, opening * 200_000, "body")
     inner = b'{"contactId": "c-1", "logInfo": {"messages": [], "x": ' + opening * 200_000
-    await refused(here, inner, "body")
+    await assert_refused(here, inner, "body")
 
 
-async def test_a_form_field_that_is_nested_deep(here: Site) -> None:
+async def test_a_form_field_that_is_nested_deep(here: LiveServer) -> None:
     deep: list[Any] = []
     for _ in range(100):
         deep = [deep]
-    await refused(here, request_with(additionalSubmission={"matter": deep}), "additionalSubmission")
+    await assert_refused(here, request_with(additionalSubmission={"matter": deep}), "additionalSubmission")
 
 
-async def test_twenty_thousand_messages_in_a_request(here: Site) -> None:
+async def test_twenty_thousand_messages_in_a_request(here: LiveServer) -> None:
     many = [message(number, "") for number in range(20_000)]
-    reply = await refused(here, request_with(logInfo__messages=many), "logInfo.messages")
+    reply = await assert_refused(here, request_with(logInfo__messages=many), "logInfo.messages")
     assert "at most 1,000" in reply.body
 
 
-async def test_the_path_names_the_message_that_is_wrong(here: Site) -> None:
+async def test_the_path_names_the_message_that_is_wrong(here: LiveServer) -> None:
     made = body(*[message(number) for number in range(1, 6)])
     made["logInfo"]["messages"][3]["id"] = None
-    await refused(here, made, "logInfo.messages[3].id")
+    await assert_refused(here, made, "logInfo.messages[3].id")
 
 
 # ------------------------------------------------------------------------------------------ too large
 
 
 @pytest.fixture
-async def small(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
+async def small(database_url: str, tmp_path: Path) -> AsyncIterator[LiveServer]:
     """A server that takes bodies of up to 3,000 bytes."""
     async with site(database_url, tmp_path, body_limit=3_000) as running:
         yield running
 
 
-async def test_a_body_over_the_limit_with_its_length_given(small: Site) -> None:
-    reply = await refused(small, msgspec.json.encode(body(message(1, "x" * 3_000))), "body")
+async def test_a_body_over_the_limit_with_its_length_given(small: LiveServer) -> None:
+    reply = await assert_refused(small, msgspec.json.encode(body(message(1, "x" * 3_000))), "body")
     assert reply.status == 413
     assert "at most 3,000 bytes" in reply.body
 
 
-async def test_a_body_over_the_limit_in_chunks(small: Site) -> None:
+async def test_a_body_over_the_limit_in_chunks(small: LiveServer) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(100):
             yield b" " * 1_000
@@ -197,7 +199,7 @@ async def test_a_body_over_the_limit_in_chunks(small: Site) -> None:
     assert await small.logs() == []
 
 
-async def test_a_body_within_the_limit_in_chunks(small: Site) -> None:
+async def test_a_body_within_the_limit_in_chunks(small: LiveServer) -> None:
     sent = msgspec.json.encode(body(message(1, "in pieces")))
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -208,7 +210,7 @@ async def test_a_body_within_the_limit_in_chunks(small: Site) -> None:
     assert reply.body["logIds"] == ["1"]
 
 
-async def test_a_length_that_is_a_lie_is_refused_as_too_large(small: Site) -> None:
+async def test_a_length_that_is_a_lie_is_refused_as_too_large(small: LiveServer) -> None:
     """Of a body that says to be huge nothing is awaited."""
     head = {**CLIENT_HEADERS, "content-length": "50000000", "host": "127.0.0.1", "expect": "100-continue"}
     lines = [f"POST /messageLog?jwtToken={await small.token()} HTTP/1.1"]
@@ -217,7 +219,7 @@ async def test_a_length_that_is_a_lie_is_refused_as_too_large(small: Site) -> No
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
-async def test_what_follows_a_request_on_its_connection_does_no_harm(here: Site) -> None:
+async def test_what_follows_a_request_on_its_connection_does_no_harm(here: LiveServer) -> None:
     sent = msgspec.json.encode(body(message(1, "before the junk")))
     head = (
         f"POST /messageLog?jwtToken={await here.token()} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(sent)}"
@@ -229,7 +231,7 @@ async def test_what_follows_a_request_on_its_connection_does_no_harm(here: Site)
     assert (await here.only_activity())["body"].count("before the junk") == 1
 
 
-async def raw(here: Site, sent: bytes) -> bytes:
+async def raw(here: LiveServer, sent: bytes) -> bytes:
     """The first bytes of the answer to bytes on a connection of their own."""
     port = int(here.url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -245,7 +247,7 @@ async def raw(here: Site, sent: bytes) -> bytes:
 # ------------------------------------------------------------------------------------------ is-debug
 
 
-async def test_is_debug_from_a_stranger_does_nothing(here: Site) -> None:
+async def test_is_debug_from_a_stranger_does_nothing(here: LiveServer) -> None:
     debug = {"is-debug": "true"}
     plain = await here.ask("POST", "/messageLog", json=payload("01-sms"))
     debugged = await here.ask("POST", "/messageLog", json=payload("01-sms"), headers=debug)

@@ -8,18 +8,18 @@ import pytest
 
 from messagelog.connectors import Session, UserInfo
 from support.requests import START, body, message, thread
-from support.site import SQLITE_ONLY, Quick, payload, site
+from support.site import SQLITE_ONLY, FastDemoConnector, payload, site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.site import Site
+    from support.site import LiveServer
 
 
 # ------------------------------------------------------------------------------------------ ids
 
 
-async def test_no_conversation_log_id_is_derived_from_conversation_and_day(here: Site) -> None:
+async def test_no_conversation_log_id_is_derived_from_conversation_and_day(here: LiveServer) -> None:
     for number, conversation in enumerate(["one", "two"], start=1):
         request = body(message(number, f"of {conversation}"), conversation=conversation)
         del request["logInfo"]["conversationLogId"]
@@ -28,7 +28,7 @@ async def test_no_conversation_log_id_is_derived_from_conversation_and_day(here:
     assert {log.key.conversation_log_id for log in await here.logs()} == {"one/2026-07-13", "two/2026-07-13"}
 
 
-async def test_a_conversation_log_id_that_is_a_number_is_compared_as_text(here: Site) -> None:
+async def test_a_conversation_log_id_that_is_a_number_is_compared_as_text(here: LiveServer) -> None:
     request = body(message(1, "first"))
     request["logInfo"]["conversationLogId"] = 8031152018338945839
     await here.log(request)
@@ -38,13 +38,13 @@ async def test_a_conversation_log_id_that_is_a_number_is_compared_as_text(here: 
     assert (await here.only_activity())["body"].count("first") == 1
 
 
-async def test_the_same_message_id_twice_in_one_request_is_logged_once(here: Site) -> None:
+async def test_the_same_message_id_twice_in_one_request_is_logged_once(here: LiveServer) -> None:
     reply = await here.log(body(message(1, "only once"), message("1", "only once"), message(2, "another")))
     assert reply.body["logIds"] == ["1", "2"]
     assert (await here.only_activity())["body"].count("only once") == 1
 
 
-async def test_ids_above_2_to_the_53_as_numbers_are_exact(here: Site) -> None:
+async def test_ids_above_2_to_the_53_as_numbers_are_exact(here: LiveServer) -> None:
     numbers = [2**53 + 1, 2**53 + 2, 2**63, 10**40 + 1]
     reply = await here.log(body(*[message(each, f"text {each}", at=START) for each in numbers]))
     assert sorted(reply.body["logIds"]) == sorted(str(each) for each in numbers)
@@ -55,11 +55,11 @@ async def test_ids_above_2_to_the_53_as_numbers_are_exact(here: Site) -> None:
 async def test_the_same_message_on_another_platform_is_another_message(
     database_url: str, tmp_path: Path
 ) -> None:
-    class Second(Quick):
+    class Second(FastDemoConnector):
         name: ClassVar[str] = "second"
 
     async with site(database_url, tmp_path, more={"second": Second("http://set.below")}) as here:
-        here.assembly.parts.connectors["second"].base_url = f"{here.url}/demo-crm/api"
+        here.assembly.config.connectors["second"].base_url = f"{here.url}/demo-crm/api"
         form = {"apiKey": "demo-ada", "platform": "second", "hostname": "", "additionalInfo": {}}
         token = (await here.ask("POST", "/apiKeyLogin", json=form)).body["jwtToken"]
         request = payload("01-sms")
@@ -77,7 +77,7 @@ def attachment(kind: str, number: int, **more: Any) -> dict[str, Any]:
     return {"id": number, "uri": uri, "type": kind, **more}
 
 
-async def test_an_mms_attachment_without_a_content_type_is_a_plain_link(here: Site) -> None:
+async def test_an_mms_attachment_without_a_content_type_is_a_plain_link(here: LiveServer) -> None:
     await here.log(body(message(1, "see this", attachments=[attachment("MmsAttachment", 77)])))
     text = (await here.only_activity())["body"]
     assert "see this" in text
@@ -101,7 +101,7 @@ async def test_an_mms_attachment_without_a_content_type_is_a_plain_link(here: Si
 )
 @SQLITE_ONLY
 async def test_a_fax_without_link_or_token_has_what_is_known_and_no_broken_link(
-    here: Site, document: dict[str, Any]
+    here: LiveServer, document: dict[str, Any]
 ) -> None:
     fax = message(1, None, type="Fax", attachments=[document], faxPageCount=3)
     reply = await here.log(body(fax))
@@ -114,7 +114,7 @@ async def test_a_fax_without_link_or_token_has_what_is_known_and_no_broken_link(
     assert text.count("?") <= 1, "one query in a link"
 
 
-async def test_a_voicemail_and_a_fax_as_later_messages_keep_their_links(here: Site) -> None:
+async def test_a_voicemail_and_a_fax_as_later_messages_keep_their_links(here: LiveServer) -> None:
     voicemail = message(
         2, None, type="VoiceMail", attachments=[attachment("AudioRecording", 22, vmDuration=9)]
     )
@@ -130,7 +130,7 @@ async def test_a_voicemail_and_a_fax_as_later_messages_keep_their_links(here: Si
 # ------------------------------------------------------------------------------------------ shared threads
 
 
-async def test_a_thread_with_iso_times_and_hints_without_times_is_sorted(here: Site) -> None:
+async def test_a_thread_with_iso_times_and_hints_without_times_is_sorted(here: LiveServer) -> None:
     request = thread("first", "second")
     info = request["logInfo"]
     info["lastModifiedTime"] = None
@@ -144,7 +144,7 @@ async def test_a_thread_with_iso_times_and_hints_without_times_is_sorted(here: S
     assert "1970" not in text
 
 
-async def test_a_thread_of_more_than_a_day_tells_days_and_the_rest_in_hours(here: Site) -> None:
+async def test_a_thread_of_more_than_a_day_tells_days_and_the_rest_in_hours(here: LiveServer) -> None:
     request = thread("first", "last")
     later = START + 50 * 3_600_000
     request["logInfo"]["entities"][1] |= {"creationTime": later, "lastModifiedTime": later}
@@ -155,7 +155,7 @@ async def test_a_thread_of_more_than_a_day_tells_days_and_the_rest_in_hours(here
     assert "50 h" not in text
 
 
-async def test_an_outbound_entry_without_an_author_is_the_owners(here: Site) -> None:
+async def test_an_outbound_entry_without_an_author_is_the_owners(here: LiveServer) -> None:
     request = thread("hello")
     reply = {"id": "e8", "recordType": "AliveMessage", "direction": "Outbound", "text": "from nobody"}
     request["logInfo"]["entities"].append({**reply, "creationTime": START + 90_000})
@@ -168,7 +168,7 @@ async def test_an_outbound_entry_without_an_author_is_the_owners(here: Site) -> 
 
 
 @SQLITE_ONLY
-async def test_a_customer_who_is_also_an_author_is_no_agent(here: Site) -> None:
+async def test_a_customer_who_is_also_an_author_is_no_agent(here: LiveServer) -> None:
     request = thread("hello")
     for number, name in enumerate(["Maya Patel", "Jordan Lee"]):
         note = {
@@ -183,7 +183,7 @@ async def test_a_customer_who_is_also_an_author_is_no_agent(here: Site) -> None:
     assert "  Participants: Maya Patel (customer), Jordan Lee" in lines
 
 
-async def test_an_equal_shared_request_again_needs_no_call(here: Site) -> None:
+async def test_an_equal_shared_request_again_needs_no_call(here: LiveServer) -> None:
     await here.log(thread("hello"))
     calls = len(here.crm.calls)
     reply = await here.log(thread("hello"))
@@ -210,7 +210,7 @@ async def test_an_equal_shared_request_again_needs_no_call(here: Site) -> None:
 async def test_the_zone_that_the_crm_gives_is_used_and_named(
     database_url: str, tmp_path: Path, timezone: str | None, offset: Any, shown: str
 ) -> None:
-    class Elsewhere(Quick):
+    class Elsewhere(FastDemoConnector):
         async def get_user_info(self, session: Session) -> UserInfo:
             info = await super().get_user_info(session)
             return UserInfo(
@@ -225,7 +225,7 @@ async def test_the_zone_that_the_crm_gives_is_used_and_named(
 # ------------------------------------------------------------------------------------------ deleted
 
 
-async def test_an_activity_that_was_deleted_in_the_crm_is_created_anew_once(here: Site) -> None:
+async def test_an_activity_that_was_deleted_in_the_crm_is_created_anew_once(here: LiveServer) -> None:
     await here.log(body(message(1, "first")))
     await here.crm_api("DELETE", "/activities/a-1")
     reply = await here.log(body(message(1, "first"), message(2, "second")))

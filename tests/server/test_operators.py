@@ -12,7 +12,7 @@ from argon2 import PasswordHasher
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messagelog.core.operators import Role, checked_name, local_operator
+from messagelog.core.operators import Role, check_name, local_operator
 from messagelog.core.passwords import Passwords
 from messagelog.messages import BadRequest
 from messagelog.server.description import ROUTES
@@ -24,7 +24,7 @@ from support.site import CHEAP, SQLITE_ONLY, site
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 PASSWORD = "correct horse battery"
 BY = local_operator("test")
@@ -51,19 +51,19 @@ NEEDED: dict[str, set[Role]] = {
 """Which roles each route needs."""
 
 
-async def sign_in(here: Site, name: str, password: str = PASSWORD, **headers: str) -> Reply:
+async def sign_in(here: LiveServer, name: str, password: str = PASSWORD, **headers: str) -> Reply:
     form = {"name": name, "password": password}
     return await here.ask("POST", "/operators/session", json=form, headers=headers)
 
 
-async def me(here: Site, headers: dict[str, str]) -> Reply:
+async def me(here: LiveServer, headers: dict[str, str]) -> Reply:
     return await here.ask("GET", "/operators/me", headers=headers)
 
 
 # ------------------------------------------------------------------------------------------------- sessions
 
 
-async def test_an_operator_signs_in_and_out(here: Site, database_url: str) -> None:
+async def test_an_operator_signs_in_and_out(here: LiveServer, database_url: str) -> None:
     await here.assembly.operators.add(BY, "Grace", PASSWORD, [Role.TEXT, Role.ACT])
     reply = await sign_in(here, "GRACE")
     assert reply.status == 200
@@ -80,7 +80,7 @@ async def test_an_operator_signs_in_and_out(here: Site, database_url: str) -> No
     assert (await me(here, headers)).status == 401
 
 
-async def test_a_session_ends_at_once_wherever_it_is_ended(here: Site) -> None:
+async def test_a_session_ends_at_once_wherever_it_is_ended(here: LiveServer) -> None:
     first = await here.operator("grace")
     again = {"authorization": f"Bearer {(await sign_in(here, 'grace')).body['token']}"}
     other = await here.operator("hedy")
@@ -126,7 +126,7 @@ async def test_a_session_ends_after_twelve_hours_and_after_one_without_use(
 
 
 @SQLITE_ONLY
-async def test_what_is_no_operators_token_is_answered_401(here: Site) -> None:
+async def test_what_is_no_operators_token_is_answered_401(here: LiveServer) -> None:
     token = (await here.operator("grace", *Role))["authorization"].removeprefix("Bearer ")
     users = await here.token()
     assert (await here.ask("GET", f"/operators/me?token={token}&jwtToken={token}")).status == 401
@@ -138,7 +138,7 @@ async def test_what_is_no_operators_token_is_answered_401(here: Site) -> None:
 
 
 @SQLITE_ONLY
-async def test_every_route_of_operators_says_which_roles_it_needs(here: Site) -> None:
+async def test_every_route_of_operators_says_which_roles_it_needs(here: LiveServer) -> None:
     assert NEEDED.keys() == set(OPERATORS_ROUTES)
     for number, roles in enumerate(EVERY_SET):
         for route, needed in NEEDED.items():
@@ -155,7 +155,7 @@ async def test_every_route_of_operators_says_which_roles_it_needs(here: Site) ->
 
 
 @SQLITE_ONLY
-async def test_an_unknown_name_and_a_wrong_password_are_answered_alike(here: Site) -> None:
+async def test_an_unknown_name_and_a_wrong_password_are_answered_alike(here: LiveServer) -> None:
     await here.assembly.operators.add(BY, "grace", PASSWORD, [])
     answers = {
         (reply.status, reply.raw)
@@ -182,9 +182,9 @@ class Counting(PasswordHasher):
 async def test_an_unknown_name_takes_a_hash_as_well() -> None:
     hasher = Counting(time_cost=1, memory_cost=8, parallelism=1)
     passwords = Passwords(hasher)
-    hashed = await passwords.hashed(PASSWORD)
+    hashed = await passwords.hash(PASSWORD)
     for known, password in ((hashed, "wrong"), (None, PASSWORD), ("no hash", PASSWORD)):
-        assert not (await passwords.checked(known, password)).right
+        assert not (await passwords.verify(known, password)).right
     assert hasher.verified == 3
     passwords.close()
 
@@ -240,7 +240,7 @@ async def test_a_password_is_hashed_anew_when_the_parameters_have_changed(
 
 
 @SQLITE_ONLY
-async def test_pages_of_other_origins_get_nothing(here: Site) -> None:
+async def test_pages_of_other_origins_get_nothing(here: LiveServer) -> None:
     origin = {"origin": "https://evil.example"}
     asked = {"access-control-request-method": "GET", "access-control-request-headers": "authorization"}
     preflight = await here.ask("OPTIONS", "/operators/me", headers={**origin, **asked})
@@ -259,7 +259,7 @@ _PLAIN = re.compile("[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 @given(st.text(max_size=80) | st.from_regex(_PLAIN))
 def test_a_name_is_plain_or_refused(name: str) -> None:
     try:
-        checked = checked_name(name)
+        checked = check_name(name)
     except BadRequest:
         assert _PLAIN.fullmatch(name) is None
         return
@@ -274,7 +274,7 @@ def test_a_name_is_plain_or_refused(name: str) -> None:
 @pytest.mark.parametrize(
     "password", ["", "short", "x" * 1025, "aaaaaaaaaaaaaaaa", "my name is grace!", "ab" * 10]
 )
-async def test_a_weak_password_is_refused_and_never_quoted(here: Site, password: str) -> None:
+async def test_a_weak_password_is_refused_and_never_quoted(here: LiveServer, password: str) -> None:
     with pytest.raises(BadRequest) as refused:
         await here.assembly.operators.add(BY, "grace", password, [])
     assert refused.value.path == "password"
@@ -284,13 +284,15 @@ async def test_a_weak_password_is_refused_and_never_quoted(here: Site, password:
 
 async def test_a_password_is_the_same_however_a_keyboard_writes_it() -> None:
     passwords = Passwords(CHEAP)
-    hashed = await passwords.hashed("caf\u00e9 caf\u00e9 noir")
-    assert (await passwords.checked(hashed, "cafe\u0301 cafe\u0301 noir")).right
+    hashed = await passwords.hash("caf\u00e9 caf\u00e9 noir")
+    assert (await passwords.verify(hashed, "cafe\u0301 cafe\u0301 noir")).right
     passwords.close()
 
 
 @SQLITE_ONLY
-async def test_the_longest_password_is_good_however_it_is_written_and_a_longer_one_is_not(here: Site) -> None:
+async def test_the_longest_password_is_good_however_it_is_written_and_a_longer_one_is_not(
+    here: LiveServer,
+) -> None:
     await here.assembly.operators.add(BY, "grace", "ecaf\u00e9" * 204, [])
     for password, status in (
         ("ecaf\u00e9" * 204, 200),

@@ -10,14 +10,14 @@ import pytest
 
 from messagelog.plugins import ContactForm, Refused
 from messagelog.plugins.redaction import Redaction
-from support.plugins import Told
+from support.plugins import ScriptedPlugin
 from support.requests import body, message, thread
 from support.site import SQLITE_ONLY, site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 CARD, MASKED = "4111 1111 1111 1111", "••••••••••••1111"
 
@@ -34,7 +34,7 @@ def refusing(_request: Any) -> Any:
 async def test_the_client_shows_what_a_plugin_keeps_from_being_logged(
     database_url: str, tmp_path: Path
 ) -> None:
-    plugin = Told(failing, required=True)
+    plugin = ScriptedPlugin(failing, required=True)
     async with site(database_url, tmp_path, plugins=[plugin]) as here:
         reply = await here.log(body(message(1)))
         assert (reply.status, reply.body) == (
@@ -64,7 +64,7 @@ async def test_cards_reach_neither_the_crm_nor_its_logs(database_url: str, tmp_p
 # ------------------------------------------------------------------------------------ new contacts
 
 
-async def make(here: Site, name: str = "Nina", **answers: Any) -> Reply:
+async def make(here: LiveServer, name: str = "Nina", **answers: Any) -> Reply:
     form = {"phoneNumber": "+14155550188", "newContactName": name, "additionalSubmission": answers}
     return await here.ask("POST", f"/contact?jwtToken={await here.token()}", json=form)
 
@@ -73,7 +73,7 @@ async def make(here: Site, name: str = "Nina", **answers: Any) -> Reply:
 async def test_plugins_see_the_form_of_a_new_contact_and_may_change_it(
     database_url: str, tmp_path: Path
 ) -> None:
-    plugin = Told(lambda form: replace(form, name=f"{form.name.upper()}\u200b"))
+    plugin = ScriptedPlugin(lambda form: replace(form, name=f"{form.name.upper()}\u200b"))
     async with site(database_url, tmp_path, plugins=[plugin]) as here:
         reply = await make(here, "Nina \u202eNew", topic="renewal")
         assert reply.body["contact"]["name"] == "NINA NEW", "what a plugin answers is cleaned as well"
@@ -99,8 +99,8 @@ BROKEN: dict[str, Any] = {
 @pytest.mark.parametrize("name", BROKEN)
 @SQLITE_ONLY
 async def test_a_plugin_that_fails_at_a_new_contact(database_url: str, tmp_path: Path, name: str) -> None:
-    plugin = Told(BROKEN[name], seconds=0.01 if name == "too slow" else 5.0)
-    last = Told(lambda form: form, name="last")
+    plugin = ScriptedPlugin(BROKEN[name], seconds=0.01 if name == "too slow" else 5.0)
+    last = ScriptedPlugin(lambda form: form, name="last")
     async with site(database_url, tmp_path, plugins=[plugin, last]) as here:
         reply = await make(here, topic="renewal")
         assert reply.body["contact"]["name"] == "Nina"
@@ -117,7 +117,7 @@ async def test_a_plugin_that_fails_at_a_new_contact(database_url: str, tmp_path:
 async def test_a_required_plugin_that_fails_or_refuses_keeps_a_contact_from_being_made(
     database_url: str, tmp_path: Path
 ) -> None:
-    plugin = Told(failing, required=True)
+    plugin = ScriptedPlugin(failing, required=True)
     async with site(database_url, tmp_path, plugins=[plugin]) as here:
         reply = await make(here)
         assert (reply.status, reply.body) == (

@@ -13,12 +13,12 @@ from support.requests import MAYA, body, message
 from support.site import OTTO, SQLITE_ONLY, refusal
 
 if TYPE_CHECKING:
-    from support.site import Site
+    from support.site import LiveServer
 
 USER = {"tenant": "acme", "platform": "demo", "id": "u-ada"}
 
 
-async def test_an_erased_user_has_no_session_any_more(here: Site) -> None:
+async def test_an_erased_user_has_no_session_any_more(here: LiveServer) -> None:
     headers = await here.operator("grace", Role.ADMINISTER)
     await here.log(body(message(1)))
     token = await here.token()
@@ -30,7 +30,7 @@ async def test_an_erased_user_has_no_session_any_more(here: Site) -> None:
     assert len(await here.activities()) == 1
 
 
-async def test_an_erased_tenant_is_gone_and_others_are_not(here: Site) -> None:
+async def test_an_erased_tenant_is_gone_and_others_are_not(here: LiveServer) -> None:
     headers = await here.operator("grace", Role.ADMINISTER)
     await here.log(body(message(1)))
     await here.log(body(message(2), conversation="theirs"), user=OTTO)
@@ -43,7 +43,7 @@ async def test_an_erased_tenant_is_gone_and_others_are_not(here: Site) -> None:
     assert (entry.act, entry.role, entry.tenant) == ("erase_tenant", "administer", "acme")
 
 
-async def test_what_is_held_of_a_contact_is_exported_by_id_and_by_number(here: Site) -> None:
+async def test_what_is_held_of_a_contact_is_exported_by_id_and_by_number(here: LiveServer) -> None:
     headers = await here.operator("grace", Role.ADMINISTER, Role.TEXT)
     await here.log(body(message(1, "it is logged")))
     here.crm.refuse = lambda call: refusal(422) if call.method != "GET" else None
@@ -72,7 +72,7 @@ async def test_what_is_held_of_a_contact_is_exported_by_id_and_by_number(here: S
 
 
 @SQLITE_ONLY
-async def test_an_export_of_nobody_or_of_two_names_the_field(here: Site) -> None:
+async def test_an_export_of_nobody_or_of_two_names_the_field(here: LiveServer) -> None:
     headers = await here.operator("grace", Role.ADMINISTER, Role.TEXT)
     whose = {"tenant": "acme", "platform": "demo"}
     for more in ({}, {"id": "c-1", "phone": "+1"}, {"phone": "no number"}):
@@ -82,7 +82,7 @@ async def test_an_export_of_nobody_or_of_two_names_the_field(here: Site) -> None
 
 
 @SQLITE_ONLY
-async def test_contacts_that_nobody_can_open_are_told_of(here: Site, database_url: str) -> None:
+async def test_contacts_that_nobody_can_open_are_told_of(here: LiveServer, database_url: str) -> None:
     headers = await here.operator("grace", Role.ADMINISTER, Role.TEXT)
     token = await here.token()
     await here.ask("GET", f"/contact?phoneNumber={MAYA['phoneNumber']}&jwtToken={token}")
@@ -107,7 +107,7 @@ async def test_contacts_that_nobody_can_open_are_told_of(here: Site, database_ur
     ],
 )
 async def test_what_no_database_holds_is_refused(
-    here: Site, route: str, form: dict[str, str], field: str
+    here: LiveServer, route: str, form: dict[str, str], field: str
 ) -> None:
     headers = await here.operator("grace", Role.ADMINISTER, Role.TEXT)
     reply = await here.ask("POST", f"/operators/{route}", json=form, headers=headers)

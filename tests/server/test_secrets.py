@@ -9,14 +9,14 @@ import pytest
 import structlog
 
 from messagelog.core import Times
-from support.site import SECRET, SQLITE_ONLY, Quick, payload, refusal, site
+from support.site import SECRET, SQLITE_ONLY, FastDemoConnector, payload, refusal, site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from messagelog.connectors import Contact, MessageLog, Session
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 pytestmark = SQLITE_ONLY
 
@@ -24,7 +24,7 @@ WORDS = "a-customers-words"
 RC_TOKEN = "EXAMPLE-RC-ACCESS-TOKEN"  # a token of the captured fax
 
 
-class Chatty(Quick):
+class Chatty(FastDemoConnector):
     """Quotes what it is given when it fails, which it does when it is told to."""
 
     fails = False
@@ -43,7 +43,7 @@ class Chatty(Quick):
 
 
 @pytest.fixture
-async def here(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
+async def here(database_url: str, tmp_path: Path) -> AsyncIterator[LiveServer]:
     """A server that gives up quickly, with a connector that says too much."""
     times = Times(answer=0.3, call=0.5, lease=60.0, sweep=0.1)
     async with site(database_url, tmp_path, connector=Chatty, times=times) as running:
@@ -58,10 +58,10 @@ def fax() -> dict[str, Any]:
     return made
 
 
-async def every_failure(here: Site) -> list[Reply]:
+async def every_failure(here: LiveServer) -> list[Reply]:
     """All that can go wrong, and the answers to it."""
     token = await here.token()
-    chatty = here.assembly.parts.connectors["demo"]
+    chatty = here.assembly.config.connectors["demo"]
     assert isinstance(chatty, Chatty)
     log, match = f"/messageLog?jwtToken={token}", f"/contact?jwtToken={token}&phoneNumber=+14155550142"
     broken = {**fax(), "contactId": [WORDS]}
@@ -100,7 +100,7 @@ async def every_failure(here: Site) -> list[Reply]:
 
 
 async def test_no_log_line_and_no_error_holds_a_secret_or_a_customers_words(
-    here: Site, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    here: LiveServer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
     token = await here.token()
@@ -121,7 +121,7 @@ async def test_no_log_line_and_no_error_holds_a_secret_or_a_customers_words(
     assert {reply.status for reply in replies} == {200, 400, 404}
 
 
-async def test_no_activity_holds_a_token(here: Site) -> None:
+async def test_no_activity_holds_a_token(here: LiveServer) -> None:
     await here.log(fax())
     activity = str(await here.only_activity())
     assert WORDS in activity
@@ -131,7 +131,7 @@ async def test_no_activity_holds_a_token(here: Site) -> None:
 
 
 async def test_the_crms_dropped_connections_print_nothing(
-    here: Site, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    here: LiveServer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The CRM is mounted into this very server: its drops go through our layers."""
     await here.token()

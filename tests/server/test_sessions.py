@@ -13,17 +13,17 @@ from messagelog.connectors import Rejected
 from messagelog.core import User
 from messagelog.server.description import ROUTES
 from messagelog.server.http import SIGN_IN
-from messagelog.server.tokens import Tokens
+from messagelog.server.tokens import SessionTokens
 from messagelog.storage import Sealer
 from storage.journal import run_sql
 from support.requests import body, message
-from support.site import ADA, GRACE, SECRET, SQLITE_ONLY, Quick, payload, site
+from support.site import ADA, GRACE, SECRET, SQLITE_ONLY, FastDemoConnector, payload, site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from messagelog.connectors import Session
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 KEYS = Sealer(SECRET).token_keys
 KEY = KEYS.signing
@@ -41,12 +41,12 @@ REVOKED = {
 HEADER = "x-refreshed-jwt-token"
 
 
-async def log(here: Site, token: str, name: str = "01-sms", **headers: str) -> Reply:
+async def log(here: LiveServer, token: str, name: str = "01-sms", **headers: str) -> Reply:
     path = "/messageLog" if headers else f"/messageLog?jwtToken={token}"
     return await here.ask("POST", path, json=payload(name), headers=headers)
 
 
-async def fresh_token(here: Site, user: str = ADA) -> str:
+async def fresh_token(here: LiveServer, user: str = ADA) -> str:
     here.tokens.pop(user, None)
     return await here.token(user)
 
@@ -54,7 +54,7 @@ async def fresh_token(here: Site, user: str = ADA) -> str:
 # ----------------------------------------------------------------------------------------------- log out
 
 
-async def test_a_log_out_ends_every_token_of_before_at_once(here: Site) -> None:
+async def test_a_log_out_ends_every_token_of_before_at_once(here: LiveServer) -> None:
     first, second = await fresh_token(here), await fresh_token(here)
     assert (await log(here, first)).status == 200
     reply = await here.ask("POST", f"/unAuthorize?jwtToken={second}")
@@ -72,7 +72,7 @@ async def test_a_log_out_ends_every_token_of_before_at_once(here: Site) -> None:
     assert (again.status, again.body) == (401, REVOKED)
 
 
-async def test_who_signs_in_again_has_a_session_that_old_tokens_do_not_enter(here: Site) -> None:
+async def test_who_signs_in_again_has_a_session_that_old_tokens_do_not_enter(here: LiveServer) -> None:
     old = await fresh_token(here)
     await here.ask("POST", f"/unAuthorize?jwtToken={old}")
     new = await fresh_token(here)
@@ -80,13 +80,13 @@ async def test_who_signs_in_again_has_a_session_that_old_tokens_do_not_enter(her
     assert (await log(here, old)).status == 401
 
 
-async def test_a_log_out_is_nobody_elses(here: Site) -> None:
+async def test_a_log_out_is_nobody_elses(here: LiveServer) -> None:
     ada, grace = await fresh_token(here), await fresh_token(here, GRACE)
     await here.ask("POST", f"/unAuthorize?jwtToken={ada}")
     assert (await log(here, grace)).status == 200
 
 
-async def test_signing_in_elsewhere_ends_no_session(here: Site) -> None:
+async def test_signing_in_elsewhere_ends_no_session(here: LiveServer) -> None:
     first = await fresh_token(here)
     assert await fresh_token(here)
     assert (await log(here, first)).status == 200
@@ -97,7 +97,7 @@ async def test_signing_in_elsewhere_ends_no_session(here: Site) -> None:
     ("method", "path"), [route.split() for route, described in ROUTES.items() if described.token]
 )
 async def test_every_route_that_wants_a_token_says_that_the_session_ended(
-    here: Site, method: str, path: str
+    here: LiveServer, method: str, path: str
 ) -> None:
     token = await fresh_token(here)
     await here.ask("POST", f"/unAuthorize?jwtToken={token}")
@@ -112,12 +112,12 @@ async def test_every_route_that_wants_a_token_says_that_the_session_ended(
 
 @SQLITE_ONLY
 @pytest.mark.parametrize("token", ["", "?jwtToken=undefined", "?jwtToken=a.b.c"])
-async def test_nobody_can_log_out_without_a_token(here: Site, token: str) -> None:
+async def test_nobody_can_log_out_without_a_token(here: LiveServer, token: str) -> None:
     reply = await here.ask("POST", f"/unAuthorize{token}")
     assert (reply.status, reply.body) == (400, SIGN_IN)
 
 
-class Unauthorizing(Quick):
+class Unauthorizing(FastDemoConnector):
     """Ends an API key at the CRM, or is told that it cannot."""
 
     ended: list[tuple[str, str]]
@@ -132,7 +132,7 @@ class Unauthorizing(Quick):
 @SQLITE_ONLY
 async def test_the_connector_ends_the_credentials_at_the_crm(database_url: str, tmp_path: Path) -> None:
     async with site(database_url, tmp_path, connector=Unauthorizing) as here:
-        connector = here.assembly.parts.connectors["demo"]
+        connector = here.assembly.config.connectors["demo"]
         assert isinstance(connector, Unauthorizing)
         await here.ask("POST", f"/unAuthorize?jwtToken={await here.token()}")
         assert connector.ended == [("u-ada", ADA)]
@@ -144,7 +144,7 @@ async def test_a_crm_that_is_not_told_keeps_nobody_signed_in(
     database_url: str, tmp_path: Path, error: Exception
 ) -> None:
     async with site(database_url, tmp_path, connector=Unauthorizing) as here:
-        connector = here.assembly.parts.connectors["demo"]
+        connector = here.assembly.config.connectors["demo"]
         assert isinstance(connector, Unauthorizing)
         connector.fails = error
         token = await here.token()
@@ -156,7 +156,7 @@ async def test_a_crm_that_is_not_told_keeps_nobody_signed_in(
 
 
 async def test_tokens_of_before_there_were_sessions_stay_good_until_a_log_out(
-    here: Site, database_url: str
+    here: LiveServer, database_url: str
 ) -> None:
     await here.token()
     run_sql(database_url, 'UPDATE "users" SET "sessionId" = NULL')
@@ -214,15 +214,15 @@ async def test_a_token_is_renewed_in_its_last_week_on_every_route(database_url: 
         clock.now += 11
         for route in routes:
             reply = await ask(*route)
-            renewed = reply.headers[HEADER]
+            renewal = reply.headers[HEADER]
             claims = jwt.decode(
-                renewed, KEY, algorithms=["HS256"], options={"verify_iat": False, "verify_exp": False}
+                renewal, KEY, algorithms=["HS256"], options={"verify_iat": False, "verify_exp": False}
             )
             assert claims["exp"] == int(clock.now) + 14 * DAY
             assert HEADER in reply.headers["access-control-expose-headers"]
         clock.now += 7 * DAY
         assert (await ask(*routes[0])).status == 400, "the old one has ended"
-        token = renewed
+        token = renewal
         assert (await ask(*routes[0])).status == 200
 
 
@@ -241,15 +241,15 @@ async def test_a_log_out_renews_nothing(database_url: str, tmp_path: Path) -> No
 
 def test_a_token_in_its_last_week_is_renewed_in_its_own_session() -> None:
     user = User("acme", "demo", "u-ada", "Ada", "", None, None, session_id="one")
-    tokens = Tokens(KEYS, clock=lambda: 1_000_000)
+    tokens = SessionTokens(KEYS, clock=lambda: 1_000_000)
     claims = tokens.read(tokens.issue(user))
     assert claims is not None
     assert claims.session_id == "one"
-    assert tokens.renewed(user, claims) is None
-    later = Tokens(KEYS, clock=lambda: 1_000_000 + 7 * DAY)
-    renewed = later.renewed(user, claims)
-    assert renewed is not None
-    again = later.read(renewed)
+    assert tokens.renewal(user, claims) is None
+    later = SessionTokens(KEYS, clock=lambda: 1_000_000 + 7 * DAY)
+    renewal = later.renewal(user, claims)
+    assert renewal is not None
+    again = later.read(renewal)
     assert again is not None
     assert (again.session_id, again.expires) == ("one", 1_000_000 + 21 * DAY)
 
@@ -267,7 +267,7 @@ def lock_away(database_url: str) -> None:
 
 @SQLITE_ONLY
 async def test_credentials_that_nobody_can_open_are_a_reason_to_sign_in_again(
-    here: Site, database_url: str
+    here: LiveServer, database_url: str
 ) -> None:
     ada, grace = await fresh_token(here), await fresh_token(here, GRACE)
     lock_away(database_url)
@@ -286,7 +286,7 @@ async def test_credentials_that_nobody_can_open_are_a_reason_to_sign_in_again(
 
 @SQLITE_ONLY
 async def test_who_signs_out_with_credentials_that_nobody_can_open_is_signed_out(
-    here: Site, database_url: str
+    here: LiveServer, database_url: str
 ) -> None:
     token = await fresh_token(here)
     lock_away(database_url)

@@ -12,14 +12,16 @@ from support.site import SQLITE_ONLY, payload, until
 if TYPE_CHECKING:
     import pytest
 
-    from support.site import Site
+    from support.site import LiveServer
 
 
-async def is_writing(here: Site) -> bool:
+async def is_writing(here: LiveServer) -> bool:
     return bool(here.crm.writes)
 
 
-async def test_a_request_that_waits_is_answered_as_accepted_and_a_new_one_is_turned_away(here: Site) -> None:
+async def test_a_request_that_waits_is_answered_as_accepted_and_a_new_one_is_turned_away(
+    here: LiveServer,
+) -> None:
     await here.token()
     await here.chaos(hold=True)
     waiting = asyncio.create_task(here.log(body(message(1, "under way"), message(2, "behind it"))))
@@ -37,7 +39,7 @@ async def test_a_request_that_waits_is_answered_as_accepted_and_a_new_one_is_tur
     assert len(here.crm.writes) == 1
 
 
-async def test_requests_that_come_in_while_it_stops_leave_no_call_half_done(here: Site) -> None:
+async def test_requests_that_come_in_while_it_stops_leave_no_call_half_done(here: LiveServer) -> None:
     await here.token()
     await here.chaos(delay_ms=20)
     asked = [asyncio.create_task(here.log(body(message(n), conversation=f"conv-{n}"))) for n in range(1, 61)]
@@ -53,7 +55,7 @@ async def test_requests_that_come_in_while_it_stops_leave_no_call_half_done(here
 
 
 @SQLITE_ONLY
-async def test_a_request_whose_contact_is_still_being_made_is_turned_away(here: Site) -> None:
+async def test_a_request_whose_contact_is_still_being_made_is_turned_away(here: LiveServer) -> None:
     waiting = asyncio.create_task(here.log(payload("12-new-contact-two-days-2")))
     await until(lambda: has_looked(here), "the contact is looked for")
     await here.assembly.runtime.stop()
@@ -64,13 +66,13 @@ async def test_a_request_whose_contact_is_still_being_made_is_turned_away(here: 
     assert await here.logs() == []
 
 
-async def has_looked(here: Site) -> bool:
+async def has_looked(here: LiveServer) -> bool:
     return any(call.path == "/api/contacts" for call in here.crm.calls)
 
 
 @SQLITE_ONLY
 async def test_a_request_that_the_server_will_not_wait_for_is_told_so_and_not_traced(
-    here: Site, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    here: LiveServer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """As uvicorn does with requests that are still under way when its grace is over."""
     path = f"/contact?jwtToken={await here.token()}&phoneNumber=+14155550142"

@@ -10,8 +10,8 @@ import uvicorn
 from fastapi import Request, Response
 from uvicorn.server import ServerState
 
-from messagelog.server.heads import BoundedHeads
-from messagelog.server.http import WHOLE, Refused, read_body
+from messagelog.server.heads import LimitedHttpProtocol
+from messagelog.server.http import BODY_COMPLETE, HttpRefusal, read_body
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
@@ -22,7 +22,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for_without_end() -> None
         await asyncio.Event().wait()
         raise AssertionError
 
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(HttpRefusal) as refused:
         await read_body(Request({"type": "http", "headers": []}, receive), 100, seconds=0)
     assert (refused.value.status, refused.value.text) == (408, "body: it took too long to arrive")
 
@@ -53,12 +53,12 @@ async def test_only_a_body_that_is_there_needs_no_clock() -> None:
     bodies: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await begun.put(WHOLE in scope["state"])
+        await begun.put(BODY_COMPLETE in scope["state"])
         await bodies.put(await read_body(Request(scope, receive), 100, seconds=60))
         await Response()(scope, receive, send)
 
     head = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n"
-    connection = BoundedHeads(uvicorn.Config(app, log_config=None), ServerState(), {})
+    connection = LimitedHttpProtocol(uvicorn.Config(app, log_config=None), ServerState(), {})
     connection.connection_made(Wire())
     connection.data_received(head + b"done" + head + b"be")
     assert [await begun.get(), await begun.get()] == [True, False]
@@ -72,7 +72,7 @@ async def test_a_body_that_is_there_is_read_at_once() -> None:
     async def receive() -> Message:
         return {"type": "http.request", "body": b"all of it"}
 
-    scope = {"type": "http", "headers": [], "state": {WHOLE: True}}
+    scope = {"type": "http", "headers": [], "state": {BODY_COMPLETE: True}}
     assert await read_body(Request(scope, receive), 100, seconds=0) == b"all of it"
-    with pytest.raises(Refused, match="at most 5 bytes"):
+    with pytest.raises(HttpRefusal, match="at most 5 bytes"):
         await read_body(Request(scope, receive), 5, seconds=0)

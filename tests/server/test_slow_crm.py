@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from support.site import Site
+    from support.site import LiveServer
 
 
 @pytest.fixture
-async def brisk(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
+async def brisk(database_url: str, tmp_path: Path) -> AsyncIterator[LiveServer]:
     """A server that answers within 0.4 s, whatever the CRM does."""
     times = Times(answer=0.4, call=5.0, lease=60.0, sweep=0.1)
     async with site(database_url, tmp_path, times=times) as running:
@@ -28,7 +28,7 @@ async def brisk(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
         yield running
 
 
-async def test_the_answer_comes_in_time_with_the_ids_and_a_warning(brisk: Site) -> None:
+async def test_the_answer_comes_in_time_with_the_ids_and_a_warning(brisk: LiveServer) -> None:
     await brisk.chaos(delay_ms=700)
     started = time.monotonic()
     reply = await brisk.log(body(message(1, "patience")))
@@ -45,7 +45,7 @@ async def test_the_answer_comes_in_time_with_the_ids_and_a_warning(brisk: Site) 
     assert (await brisk.log(body(message(1, "patience")))).body["logIds"] == []
 
 
-async def test_many_messages_and_a_client_that_tries_again_meanwhile(brisk: Site) -> None:
+async def test_many_messages_and_a_client_that_tries_again_meanwhile(brisk: LiveServer) -> None:
     """Twenty calls take a second; the client asks three times before they are done."""
     await brisk.chaos(delay_ms=25)
     request = body(*[message(number, f"text-{number:02}.") for number in range(1, 21)])
@@ -64,7 +64,7 @@ async def test_many_messages_and_a_client_that_tries_again_meanwhile(brisk: Site
 
 
 @SQLITE_ONLY
-async def test_a_client_that_leaves_does_not_end_the_call(brisk: Site) -> None:
+async def test_a_client_that_leaves_does_not_end_the_call(brisk: LiveServer) -> None:
     await brisk.chaos(delay_ms=200)
     asking = asyncio.create_task(brisk.log(body(message(1, "gone already"))))
     await until(lambda: written(brisk), "the CRM is called")
@@ -73,13 +73,13 @@ async def test_a_client_that_leaves_does_not_end_the_call(brisk: Site) -> None:
     assert (await brisk.only_activity())["body"].count("gone already") == 1
 
 
-async def written(here: Site) -> bool:
+async def written(here: LiveServer) -> bool:
     return bool(here.crm.writes)
 
 
 @SQLITE_ONLY
 async def test_a_client_that_leaves_amid_its_body_leaves_no_trace(
-    brisk: Site, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    brisk: LiveServer, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", int(brisk.url.rpartition(":")[2]))
     head = {**CLIENT_HEADERS, "host": "x", "content-length": "5000"}
@@ -97,7 +97,7 @@ async def test_a_client_that_leaves_amid_its_body_leaves_no_trace(
 
 
 @SQLITE_ONLY
-async def test_a_number_that_cannot_be_matched_in_time(brisk: Site) -> None:
+async def test_a_number_that_cannot_be_matched_in_time(brisk: LiveServer) -> None:
     await brisk.chaos(delay_ms=700)
     started = time.monotonic()
     reply = await brisk.ask("GET", f"/contact?jwtToken={await brisk.token()}&phoneNumber=+14155550142")
@@ -109,7 +109,7 @@ async def test_a_number_that_cannot_be_matched_in_time(brisk: Site) -> None:
 
 
 @SQLITE_ONLY
-async def test_a_contact_that_may_have_been_made_is_said_to_be_looked_for(brisk: Site) -> None:
+async def test_a_contact_that_may_have_been_made_is_said_to_be_looked_for(brisk: LiveServer) -> None:
     await brisk.chaos(delay_ms=700)
     form = {"phoneNumber": "+14155550188", "newContactName": "Nina"}
     reply = await brisk.ask("POST", f"/contact?jwtToken={await brisk.token()}", json=form)

@@ -11,13 +11,13 @@ import pytest
 
 from support.oauth_client import browser
 from support.requests import body, message
-from support.site import ADA, SQLITE_ONLY, Quick, site
+from support.site import ADA, SQLITE_ONLY, FastDemoConnector, site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from support.site import Site
+    from support.site import LiveServer
 
 pytestmark = SQLITE_ONLY
 
@@ -30,12 +30,12 @@ async def foreign() -> AsyncIterator[tuple[str, list[bytes]]]:
     """The address of a host that is none of ours, and all that it has heard."""
     heard: list[bytes] = []
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def on_connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heard.append(await reader.read(1000))
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
         writer.close()
 
-    async with await asyncio.start_server(connected, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(on_connect, "127.0.0.1", 0) as server:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", heard
 
 
@@ -75,7 +75,7 @@ async def test_an_address_in_a_login_is_not_told_the_key(
 # --------------------------------------------------------------------------------------- a CRM that is inside
 
 
-class Wherever(Quick):
+class Wherever(FastDemoConnector):
     """A connector that believes the user where her CRM is."""
 
     elsewhere = ""
@@ -97,9 +97,9 @@ async def test_a_user_does_not_lead_her_connector_inside(
             assert heard == []
 
 
-async def test_a_log_to_an_address_inside_fails_and_says_why(here: Site) -> None:
+async def test_a_log_to_an_address_inside_fails_and_says_why(here: LiveServer) -> None:
     await here.token()
-    here.assembly.parts.connectors["demo"].base_url = "https://10.0.0.1/api/secret-path"
+    here.assembly.config.connectors["demo"].base_url = "https://10.0.0.1/api/secret-path"
     reply = await here.log(body(message(1)))
     assert reply.body["successful"] is False
     (log,) = await here.logs()
@@ -113,7 +113,7 @@ async def test_a_log_to_an_address_inside_fails_and_says_why(here: Site) -> None
 # -------------------------------------------------------------------------------------------------- debugging
 
 
-async def test_the_debug_header_does_nothing(here: Site) -> None:
+async def test_the_debug_header_does_nothing(here: LiveServer) -> None:
     token = await here.token()
     for method, path, sent in (
         ("GET", "/isAlive", None),

@@ -10,16 +10,16 @@ import pytest
 from messagelog.core.operators import Role
 from messagelog.storage import scripts
 from support.requests import body, message
-from support.site import ADA, SQLITE_ONLY, Quick, site
+from support.site import ADA, SQLITE_ONLY, FastDemoConnector, site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 
-class Hosted(Quick):
+class Hosted(FastDemoConnector):
     """The demo's connector, whose users say a host: it is the same CRM at each, by two names of this machine."""
 
     def base_url_for(self, hostname: str) -> str:
@@ -27,18 +27,18 @@ class Hosted(Quick):
 
 
 @asynccontextmanager
-async def hosted(database_url: str, folder: Path) -> AsyncIterator[Site]:
+async def open_hosted_server(database_url: str, folder: Path) -> AsyncIterator[LiveServer]:
     hosts = frozenset({"127.0.0.1", "localhost", "::1"})
     async with site(database_url, folder, connector=Hosted, private_hosts=hosts) as here:
         yield here
 
 
-async def sign_in(here: Site, host: str) -> Reply:
+async def sign_in(here: LiveServer, host: str) -> Reply:
     return await here.ask("POST", "/apiKeyLogin", json={"apiKey": ADA, "platform": "demo", "hostname": host})
 
 
 async def test_a_tenant_is_moved_and_nothing_is_logged_again(database_url: str, tmp_path: Path) -> None:
-    async with hosted(database_url, tmp_path) as here:
+    async with open_hosted_server(database_url, tmp_path) as here:
         token = (await sign_in(here, "127.0.0.1")).body["jwtToken"]
         await here.ask("POST", f"/messageLog?jwtToken={token}", json=body(message(1)))
         headers = await here.operator("grace", Role.ADMINISTER)
@@ -72,7 +72,7 @@ async def test_a_tenant_is_moved_and_nothing_is_logged_again(database_url: str, 
 async def test_what_is_no_move_is_refused(
     database_url: str, tmp_path: Path, changes: dict[str, str], status: int, words: str
 ) -> None:
-    async with hosted(database_url, tmp_path) as here:
+    async with open_hosted_server(database_url, tmp_path) as here:
         for host in ("127.0.0.1", "localhost"):
             assert (await sign_in(here, host)).status == 200
         headers = await here.operator("grace", Role.ADMINISTER)

@@ -13,7 +13,7 @@ from support.site import ADA, GRACE, OTTO, SQLITE_ONLY, refusal, site
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 pytestmark = SQLITE_ONLY
 
@@ -31,7 +31,7 @@ class Clock:
 # ------------------------------------------------------------------------------------------ requests of users
 
 
-def refused(reply: Reply, seconds: int) -> None:
+def assert_refused(reply: Reply, seconds: int) -> None:
     """A 429 in the client's shape: it shows a text."""
     assert reply.status == 429
     assert reply.body == f"Too many requests. Please try again in {seconds} s."
@@ -47,7 +47,7 @@ async def test_a_user_who_asks_too_often_is_told_when_to_come_again(
         here.client.headers["origin"] = "https://client.test"
         assert (await here.log(body(message(1)))).body["logIds"] == ["1"]
         assert (await here.ask("GET", f"/user/settings?jwtToken={await here.token()}")).status == 200
-        refused(await here.log(body(message(2))), 30)
+        assert_refused(await here.log(body(message(2))), 30)
         assert await here.states() == {"1": "logged"}, "nothing of it was accepted"
         for colleague in (GRACE, OTTO):
             assert (
@@ -55,10 +55,10 @@ async def test_a_user_who_asks_too_often_is_told_when_to_come_again(
             ).status == 200
         clock.now += 30
         assert (await here.log(body(message(2)))).body["logIds"] == ["2"]
-        refused(await here.log(body(message(2))), 30)
+        assert_refused(await here.log(body(message(2))), 30)
 
 
-async def test_without_the_setting_nobody_is_refused(here: Site) -> None:
+async def test_without_the_setting_nobody_is_refused(here: LiveServer) -> None:
     path = f"/user/settings?jwtToken={await here.token()}"
     assert {(await here.ask("GET", path)).status for _ in range(50)} == {200}
 
@@ -66,7 +66,7 @@ async def test_without_the_setting_nobody_is_refused(here: Site) -> None:
 # ------------------------------------------------------------------------------------------ guesses of strangers
 
 
-async def log_in(here: Site, key: str, **headers: str) -> Reply:
+async def log_in(here: LiveServer, key: str, **headers: str) -> Reply:
     form = {"apiKey": key, "platform": "demo", "hostname": "crm.test"}
     return await here.ask("POST", "/apiKeyLogin", json=form, headers=headers)
 
@@ -80,8 +80,8 @@ async def test_keys_are_not_guessed_without_end(database_url: str, tmp_path: Pat
             assert (await log_in(here, ADA)).status == 200, "a good login is no guess"
         assert [(await log_in(here, f"guess-{number}")).status for number in range(3)] == [400] * 3
         here.crm.calls.clear()
-        refused(await log_in(here, "guess-4"), 20)
-        refused(await log_in(here, ADA), 20)
+        assert_refused(await log_in(here, "guess-4"), 20)
+        assert_refused(await log_in(here, ADA), 20)
         assert here.crm.calls == [], "not even asked"
         assert (await here.ask("GET", f"/user/settings?jwtToken={token}")).status == 200
         clock.now += 20
@@ -115,8 +115,8 @@ async def test_a_proxy_says_who_guesses_when_it_is_trusted(
     database_url: str, tmp_path: Path, trusted: bool
 ) -> None:
     proxies = {"127.0.0.1"} if trusted else set[str]()
-    parts: dict[str, Any] = {"now": Clock(), "guesses_per_minute": 1}
-    async with site(database_url, tmp_path, trusted_proxies=proxies, **parts) as here:
+    config: dict[str, Any] = {"now": Clock(), "guesses_per_minute": 1}
+    async with site(database_url, tmp_path, trusted_proxies=proxies, **config) as here:
 
         async def guess(address: str) -> int:
             return (await log_in(here, "guess", **{"x-forwarded-for": address})).status

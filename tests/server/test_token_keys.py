@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from messagelog.core import User
 from messagelog.server.http import SIGN_IN
-from messagelog.server.states import BadState, State, States
-from messagelog.server.tokens import Tokens
+from messagelog.server.states import BadState, OAuthState, OAuthStates
+from messagelog.server.tokens import SessionTokens
 from messagelog.storage import Sealer, open_store, scripts
 from messagelog.storage.rotating import rotate
 from support.site import SECRET, SQLITE_ONLY, payload, site
@@ -24,7 +24,7 @@ from support.site import SECRET, SQLITE_ONLY, payload, site
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 NEW = "the secret key that comes after, 0123456789"
 HEADER = "x-refreshed-jwt-token"
@@ -47,7 +47,7 @@ def head_of(token: str) -> dict[str, Any]:
     return head
 
 
-async def log(here: Site, token: str) -> Reply:
+async def log(here: LiveServer, token: str) -> Reply:
     return await here.ask("POST", f"/messageLog?jwtToken={token}", json=payload("01-sms"))
 
 
@@ -82,7 +82,7 @@ async def test_tokens_of_an_old_key_work_and_are_replaced_until_it_is_removed(
 
 
 @SQLITE_ONLY
-async def test_an_operator_ends_sessions_under_any_key_at_once(here: Site) -> None:
+async def test_an_operator_ends_sessions_under_any_key_at_once(here: LiveServer) -> None:
     """A token that was verified is remembered; that it was is not all that counts."""
     token = await here.token()
     assert (await log(here, token)).status == 200
@@ -98,8 +98,8 @@ async def test_an_operator_ends_sessions_under_any_key_at_once(here: Site) -> No
 
 def test_a_remembered_token_ends_when_it_ends() -> None:
     now = 1_000_000.0
-    tokens = Tokens(RING, clock=lambda: now)
-    token = Tokens(BEFORE, clock=lambda: now).issue(ADA)
+    tokens = SessionTokens(RING, clock=lambda: now)
+    token = SessionTokens(BEFORE, clock=lambda: now).issue(ADA)
     assert tokens.read(token) is not None
     now += 14 * DAY - 1
     assert tokens.read(token) is not None
@@ -112,26 +112,26 @@ def test_a_token_without_a_key_id_is_good_with_the_key_that_made_it(keys: Any) -
     """Tokens of before they named their key."""
     for made_with in (BEFORE, AFTER):
         token = jwt.encode(CLAIMS, made_with.signing, algorithm="HS256")
-        claims = Tokens(keys).read(token)
+        claims = SessionTokens(keys).read(token)
         assert (claims is not None) == (made_with.newest in keys.by_id)
         if claims is not None:
             assert claims.key_id == made_with.newest
-            assert (Tokens(keys).renewed(ADA, claims) is None) == (made_with.newest == keys.newest)
+            assert (SessionTokens(keys).renewal(ADA, claims) is None) == (made_with.newest == keys.newest)
 
 
 def test_a_token_is_tried_with_the_key_that_it_names_alone() -> None:
     for made_with, named in ((BEFORE, AFTER), (AFTER, BEFORE)):
         token = jwt.encode(CLAIMS, made_with.signing, algorithm="HS256", headers={"kid": named.newest})
-        assert Tokens(RING).read(token) is None
+        assert SessionTokens(RING).read(token) is None
 
 
 @SQLITE_ONLY
 async def test_a_sign_in_that_began_under_an_old_key_comes_to_its_end(database_url: str) -> None:
     store = await open_store(database_url)
-    text, begun = States(Sealer(SECRET).state_keys, store).issue("oauth-crm")
-    after = States(Sealer(NEW, [SECRET]).state_keys, store)
+    text, begun = OAuthStates(Sealer(SECRET).state_keys, store).issue("oauth-crm")
+    after = OAuthStates(Sealer(NEW, [SECRET]).state_keys, store)
     with pytest.raises(BadState):
-        await States(Sealer(NEW).state_keys, store).take(text)
+        await OAuthStates(Sealer(NEW).state_keys, store).take(text)
     assert await after.take(text) == begun, "with PKCE's secret of then"
     await store.close()
 
@@ -143,7 +143,7 @@ def part(value: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-def headed(head: Any, key: bytes = RING.signing) -> str:
+def forge_token(head: Any, key: bytes = RING.signing) -> str:
     """A token with a head of our choice and a good HMAC (SHA-256) of ours."""
     signed = f"{part(head)}.{part(CLAIMS)}"
     signature = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256).sign(signed.encode(), key)
@@ -151,8 +151,8 @@ def headed(head: Any, key: bytes = RING.signing) -> str:
 
 
 def test_the_forger_of_these_tests_can_make_a_good_one() -> None:
-    assert Tokens(RING).read(headed({"alg": "HS256"})) is not None
-    assert Tokens(RING).read(headed({"alg": "HS256", "kid": RING.newest})) is not None
+    assert SessionTokens(RING).read(forge_token({"alg": "HS256"})) is not None
+    assert SessionTokens(RING).read(forge_token({"alg": "HS256", "kid": RING.newest})) is not None
 
 
 @pytest.mark.parametrize(
@@ -160,14 +160,14 @@ def test_the_forger_of_these_tests_can_make_a_good_one() -> None:
 )
 @pytest.mark.parametrize("kid", [{}, {"kid": RING.newest}])
 def test_a_signature_of_ours_is_no_good_under_another_algorithm(alg: Any, kid: dict[str, str]) -> None:
-    assert Tokens(RING).read(headed({"alg": alg, **kid})) is None
+    assert SessionTokens(RING).read(forge_token({"alg": alg, **kid})) is None
 
 
 @pytest.mark.parametrize(("alg", "size"), [("HS384", 48), ("HS512", 64)])
 def test_other_sizes_of_the_hash_are_refused(alg: str, size: int) -> None:
     long = RING.signing.ljust(size, b"\0")  # HMAC takes a key with zeros behind it for the same key
     for kid in ({}, {"kid": RING.newest}):
-        assert Tokens(RING).read(jwt.encode(CLAIMS, long, algorithm=alg, headers=kid)) is None
+        assert SessionTokens(RING).read(jwt.encode(CLAIMS, long, algorithm=alg, headers=kid)) is None
 
 
 json_values = st.recursive(
@@ -192,13 +192,13 @@ json_values = st.recursive(
 )
 def test_a_token_under_a_key_that_is_not_ours_is_refused_whatever_it_is_called(kid: Any) -> None:
     assert kid not in list(RING.by_id)
-    assert Tokens(RING).read(headed({"alg": "HS256", "kid": kid})) is None
+    assert SessionTokens(RING).read(forge_token({"alg": "HS256", "kid": kid})) is None
 
 
 @given(json_values, json_values, st.binary(max_size=40))
 def test_nothing_that_is_no_token_raises(head: Any, claims: Any, signature: bytes) -> None:
     tail = base64.urlsafe_b64encode(signature).decode()
-    tokens = Tokens(RING)
+    tokens = SessionTokens(RING)
     for text in (
         f"{part(head)}.{part(claims)}.{tail}",
         f"{part(head)}.{part(claims)}",
@@ -210,17 +210,17 @@ def test_nothing_that_is_no_token_raises(head: Any, claims: Any, signature: byte
 @given(json_values)
 def test_claims_that_are_signed_and_odd_raise_nothing(odd: Any) -> None:
     for name in ("tenant", "platform", "id", "sid", "exp"):
-        claims = Tokens(RING).read(jwt.encode({**CLAIMS, name: odd}, RING.signing, algorithm="HS256"))
+        claims = SessionTokens(RING).read(jwt.encode({**CLAIMS, name: odd}, RING.signing, algorithm="HS256"))
         assert claims is None or isinstance(odd, str | int)
 
 
 @pytest.mark.parametrize("letters", [8_193, 20_000, 5_000_000])
 def test_a_huge_token_is_not_looked_into(letters: int) -> None:
-    good = Tokens(RING).issue(ADA)
-    assert Tokens(RING).read(good) is not None
+    good = SessionTokens(RING).issue(ADA)
+    assert SessionTokens(RING).read(good) is not None
     padded = jwt.encode({**CLAIMS, "x": "x" * letters}, RING.signing, algorithm="HS256")
-    assert Tokens(RING).read(padded) is None
-    assert Tokens(RING).read(f"{'[' * letters}.{'.' * letters}") is None
+    assert SessionTokens(RING).read(padded) is None
+    assert SessionTokens(RING).read(f"{'[' * letters}.{'.' * letters}") is None
 
 
 @SQLITE_ONLY
@@ -234,4 +234,4 @@ async def test_many_requests_with_an_old_key_are_all_answered(database_url: str,
 
 
 def test_the_secret_of_a_sign_in_is_not_shown() -> None:
-    assert "hush" not in repr(State("demo", "a state", "hush"))
+    assert "hush" not in repr(OAuthState("demo", "a state", "hush"))

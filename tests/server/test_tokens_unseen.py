@@ -17,12 +17,12 @@ from support.site import SQLITE_ONLY, site
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.site import Site
+    from support.site import LiveServer
 
 pytestmark = SQLITE_ONLY
 
 
-async def every_route(here: Site, token: str) -> str:
+async def every_route(here: LiveServer, token: str) -> str:
     """Asks every route in every way that a token may come, with bodies that are wrong too; what was answered."""
     told = []
     wrong = f"{token[:-4]}AAAA"
@@ -43,7 +43,7 @@ async def every_route(here: Site, token: str) -> str:
     return "".join(told)
 
 
-async def cut_off(here: Site, token: str) -> None:
+async def cut_off(here: LiveServer, token: str) -> None:
     """Requests that end early, and one that is no HTTP."""
     port = int(here.url.rpartition(":")[2])
     for lines in (

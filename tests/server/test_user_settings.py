@@ -8,23 +8,23 @@ import pytest
 
 from messagelog.connectors import Session, UserInfo
 from messagelog.core.user_settings import AdminSetting
-from support.site import ADA, GRACE, OTTO, SQLITE_ONLY, Quick, site
+from support.site import ADA, GRACE, OTTO, SQLITE_ONLY, FastDemoConnector, site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 
-async def read(here: Site, user: str = ADA) -> Any:
+async def read(here: LiveServer, user: str = ADA) -> Any:
     return (await here.ask("GET", f"/user/settings?jwtToken={await here.token(user)}")).body
 
 
-async def write(here: Site, body: Any, user: str = ADA) -> Reply:
+async def write(here: LiveServer, body: Any, user: str = ADA) -> Reply:
     return await here.ask("POST", f"/user/settings?jwtToken={await here.token(user)}", json=body)
 
 
-async def test_settings_are_kept_for_the_user_alone(here: Site) -> None:
+async def test_settings_are_kept_for_the_user_alone(here: LiveServer) -> None:
     assert await read(here) == {}
     mine = {"autoLogSMS": {"value": True}, "serverSideLogging": {"enable": False}}
     assert (await write(here, {"userSettings": mine})).body == {"userSettings": mine}
@@ -32,7 +32,7 @@ async def test_settings_are_kept_for_the_user_alone(here: Site) -> None:
     assert await read(here, GRACE) == await read(here, OTTO) == {}
 
 
-async def test_the_operators_settings_are_told_and_win(here: Site) -> None:
+async def test_the_operators_settings_are_told_and_win(here: LiveServer) -> None:
     settings = here.assembly.settings
     await settings.change_admins("acme", "demo", {"autoLogSMS": AdminSetting(value=True)})
     fixed = {"autoLogSMS": {"value": True, "customizable": False}}
@@ -43,7 +43,7 @@ async def test_the_operators_settings_are_told_and_win(here: Site) -> None:
 
 
 @SQLITE_ONLY
-async def test_settings_can_be_removed(here: Site) -> None:
+async def test_settings_can_be_removed(here: LiveServer) -> None:
     await write(here, {"userSettings": {"a": {"value": 1}, "b": {"value": 2}}})
     reply = await write(here, {"userSettings": {}, "settingKeysToRemove": ["a"]})
     assert reply.body == {"userSettings": {"b": {"value": 2}}}
@@ -58,13 +58,13 @@ async def test_settings_can_be_removed(here: Site) -> None:
         ({"settingKeysToRemove": "a"}, "settingKeysToRemove: expected `array`, got `str`"),
     ],
 )
-async def test_settings_that_are_not_right_are_refused(here: Site, body: Any, words: str) -> None:
+async def test_settings_that_are_not_right_are_refused(here: LiveServer, body: Any, words: str) -> None:
     reply = await write(here, body)
     assert (reply.status, reply.body) == (400, words)
     assert await read(here) == {}
 
 
-async def test_one_bad_value_does_not_lose_the_rest_of_a_save(here: Site) -> None:
+async def test_one_bad_value_does_not_lose_the_rest_of_a_save(here: LiveServer) -> None:
     await write(here, {"userSettings": {"messagelogLanguage": {"value": "es"}}})
     tree = {
         "language": {"value": "auto"},
@@ -89,20 +89,20 @@ async def test_one_bad_value_does_not_lose_the_rest_of_a_save(here: Site) -> Non
 
 
 @SQLITE_ONLY
-async def test_a_warning_names_few_of_many(here: Site) -> None:
+async def test_a_warning_names_few_of_many(here: LiveServer) -> None:
     reply = await write(here, {"userSettings": {f"s{n}": n for n in range(7)}})
     assert reply.body["returnMessage"]["message"].endswith("; and 2 more")
 
 
 @SQLITE_ONLY
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_nobody_is_an_administrator(here: Site, method: str) -> None:
+async def test_nobody_is_an_administrator(here: LiveServer, method: str) -> None:
     path = f"/admin/settings?jwtToken={await here.token()}&rcAccessToken=x"
     reply = await here.ask(method, path, json={} if method == "POST" else None)
     assert (reply.status, reply.body) == (403, "Admin validation failed")
 
 
-class Renamed(Quick):
+class Renamed(FastDemoConnector):
     """A CRM in which the user has married and moved."""
 
     name_now = "Ada King"
@@ -154,7 +154,7 @@ async def test_somebody_else_is_not_taken_for_the_user(database_url: str, tmp_pa
 
 
 @SQLITE_ONLY
-async def test_a_crm_that_fails_is_told_and_changes_nothing(here: Site) -> None:
+async def test_a_crm_that_fails_is_told_and_changes_nothing(here: LiveServer) -> None:
     token = await here.token()
     await here.chaos(failure_rate=1, status=503)
     reply = await here.ask("POST", f"/user/refreshInfo?jwtToken={token}")

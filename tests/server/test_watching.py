@@ -16,12 +16,12 @@ from support.site import SQLITE_ONLY, payload, refusal, site, until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.site import Site
+    from support.site import LiveServer
 
 TEXT = "Words that no metric may hold"
 
 
-async def figures(here: Site, **headers: str) -> dict[tuple[str, ...], float]:
+async def figures(here: LiveServer, **headers: str) -> dict[tuple[str, ...], float]:
     """All samples: name and labels' values, to the value."""
     reply = await here.ask("GET", "/metrics", headers=headers)
     assert (reply.status, reply.body) == (200, reply.raw.decode())
@@ -32,7 +32,7 @@ async def figures(here: Site, **headers: str) -> dict[tuple[str, ...], float]:
     }
 
 
-async def test_what_was_logged_and_how_long_the_crm_took(here: Site) -> None:
+async def test_what_was_logged_and_how_long_the_crm_took(here: LiveServer) -> None:
     await here.log(body(message(1, text=TEXT), message(2)))
     found = await figures(here)
     assert found["messagelog_messages_total", "logged", "demo"] == 2
@@ -41,7 +41,7 @@ async def test_what_was_logged_and_how_long_the_crm_took(here: Site) -> None:
     assert found["messagelog_crm_call_seconds_sum", "create", "ok", "demo"] > 0
 
 
-async def test_what_failed_stays_open(here: Site) -> None:
+async def test_what_failed_stays_open(here: LiveServer) -> None:
     here.crm.refuse = lambda call: refusal(422) if call.method == "POST" else None
     await here.log(body(message(1, text=TEXT)))
     found = await figures(here)
@@ -56,7 +56,7 @@ async def test_what_failed_stays_open(here: Site) -> None:
 
 
 @SQLITE_ONLY
-async def test_metrics_name_nobody(here: Site) -> None:
+async def test_metrics_name_nobody(here: LiveServer) -> None:
     await here.log(body(message(1, text=TEXT)))
     (log,) = await here.logs()
     user = await here.assembly.users.find(log.key.tenant, "demo", log.created_by or "")
@@ -75,7 +75,7 @@ async def test_metrics_behind_a_token(database_url: str, tmp_path: Path) -> None
         assert (await here.ask("GET", "/metrics", headers={"authorization": "bearer watch-me"})).status == 200
 
 
-async def test_alive_and_ready(here: Site) -> None:
+async def test_alive_and_ready(here: LiveServer) -> None:
     assert (await here.ask("GET", "/healthz")).raw == b"OK"
     await until(lambda: is_ready(here), "the first sweep has ended")
     reply = await here.ask("GET", "/readyz")
@@ -83,12 +83,12 @@ async def test_alive_and_ready(here: Site) -> None:
     assert 0 <= reply.body["secondsSinceSweep"] < 10
 
 
-async def is_ready(here: Site) -> bool:
+async def is_ready(here: LiveServer) -> bool:
     return (await here.ask("GET", "/readyz")).status == 200
 
 
 @SQLITE_ONLY
-async def test_alive_and_not_ready_without_a_database(here: Site) -> None:
+async def test_alive_and_not_ready_without_a_database(here: LiveServer) -> None:
     await until(lambda: is_ready(here), "the first sweep has ended")
     await here.assembly.store.close()
     assert (await here.ask("GET", "/healthz")).status == 200
@@ -100,14 +100,14 @@ async def test_alive_and_not_ready_without_a_database(here: Site) -> None:
 
 
 @SQLITE_ONLY
-async def test_not_ready_while_it_stops(here: Site) -> None:
+async def test_not_ready_while_it_stops(here: LiveServer) -> None:
     await here.assembly.runtime.stop()
     reply = await here.ask("GET", "/readyz")
     assert (reply.status, reply.body) == (503, "Not ready: the server is starting or stopping.")
 
 
 @SQLITE_ONLY
-async def test_a_server_whose_file_was_replaced_takes_nothing(here: Site, database_url: str) -> None:
+async def test_a_server_whose_file_was_replaced_takes_nothing(here: LiveServer, database_url: str) -> None:
     """Its answer tells the client so, and one line of the log the operator."""
     sent = payload("01-sms")
     token = await here.token()

@@ -12,12 +12,12 @@ from messagelog.storage import Sealer
 from support.site import CLIENT_HEADERS, SECRET, SQLITE_ONLY
 
 if TYPE_CHECKING:
-    from support.site import Site
+    from support.site import LiveServer
 
 pytestmark = SQLITE_ONLY
 
 
-async def test_the_hash_of_an_account_opens_nothing(here: Site) -> None:
+async def test_the_hash_of_an_account_opens_nothing(here: LiveServer) -> None:
     token = await here.token()
     told = {"userSettings": {"note": {"value": "hers"}}}
     await here.ask("POST", f"/user/settings?jwtToken={token}", json=told)
@@ -28,13 +28,13 @@ async def test_the_hash_of_an_account_opens_nothing(here: Site) -> None:
         assert (reply.status, reply.body) == (200, {})
 
 
-async def test_a_hash_cannot_be_made_without_the_servers_key(here: Site) -> None:
+async def test_a_hash_cannot_be_made_without_the_servers_key(here: LiveServer) -> None:
     hashes = (await here.ask("GET", "/userInfoHash?extensionId=178010005&accountId=178009004")).body
     for text in ("178009004", "178009004:", "accountId:178009004", "undefined:"):
         assert hashlib.sha256(text.encode()).hexdigest() not in hashes.values()
 
 
-async def test_a_token_that_never_ends_is_none(here: Site) -> None:
+async def test_a_token_that_never_ends_is_none(here: LiveServer) -> None:
     key = Sealer(SECRET).token_keys.signing
     claims = jwt.decode(await here.token(), key, algorithms=["HS256"])
     del claims["exp"]
@@ -43,7 +43,7 @@ async def test_a_token_that_never_ends_is_none(here: Site) -> None:
     assert (reply.status, reply.body) == (400, SIGN_IN)
 
 
-async def test_a_token_of_no_algorithm_is_none(here: Site) -> None:
+async def test_a_token_of_no_algorithm_is_none(here: LiveServer) -> None:
     key = Sealer(SECRET).token_keys.signing
     claims = jwt.decode(await here.token(), key, algorithms=["HS256"])
     unsigned = jwt.encode(claims, "", algorithm="none")

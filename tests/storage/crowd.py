@@ -10,41 +10,41 @@ from typing import TYPE_CHECKING
 import pytest
 
 from messagelog.storage import LogKey, scripts
-from messagelog.storage.rows import Terms
-from messagelog.storage.scripts import Do, Fetch
+from messagelog.storage.rows import LeasePolicy
+from messagelog.storage.scripts import Execute, Query
 from messagelog.storage.scripts.values import new_log, new_log_params
 from storage.journal import ID, KEY, LEASE, SETTLE, plan, work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from messagelog.storage import Acceptance, Store
-    from messagelog.storage.scripts import Script
+    from messagelog.storage import AcceptResult, Store
+    from messagelog.storage.scripts import Transaction
 
 SQLITE_ONLY = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 POSTGRES_ONLY = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-TERMS = Terms("me", LEASE, SETTLE, batch=200, journal=ID)
+TERMS = LeasePolicy("me", LEASE, SETTLE, batch=200, journal=ID)
 
 
 def log_key(number: int) -> LogKey:
     return LogKey("acme", "crm", f"log-{number}")
 
 
-def accepting(*ids: str, key: LogKey = KEY) -> Callable[[], Script[Acceptance]]:
+def accepting(*ids: str, key: LogKey = KEY) -> Callable[[], Transaction[AcceptResult]]:
     made = work(*ids, key=key)
-    return lambda: scripts.accept(made, plan, TERMS)
+    return lambda: scripts.accept_request(made, plan, TERMS)
 
 
-def blocking(reached: threading.Event, gate: threading.Event) -> Callable[[], Script[None]]:
+def blocking(reached: threading.Event, gate: threading.Event) -> Callable[[], Transaction[None]]:
     """A transaction that has written a log and then stands still until the gate opens."""
 
-    def script() -> Script[None]:
-        yield Do("insert_log", [new_log_params(new_log(work(key=log_key(0)), ID))])
-        yield Fetch("next_due", {})
+    def transaction() -> Transaction[None]:
+        yield Execute("insert_log", [new_log_params(new_log(work(key=log_key(0)), ID))])
+        yield Query("next_due", {})
         reached.set()
         assert gate.wait(20)
 
-    return script
+    return transaction
 
 
 @asynccontextmanager

@@ -13,8 +13,8 @@ import psycopg
 
 from messagelog.storage import (
     LogKey,
+    LogRequestWork,
     NewRow,
-    NewWork,
     RowChange,
     RowState,
     Step,
@@ -22,14 +22,14 @@ from messagelog.storage import (
     open_store,
     scripts,
 )
-from messagelog.storage.rows import LogState, Terms
+from messagelog.storage.rows import LeasePolicy, LogState
 from messagelog.storage.schema import metadata
 from messagelog.storage.urls import sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from messagelog.storage import Acceptance, CheckedStore, Claim, LogRow, MessageRow, Store
+    from messagelog.storage import AcceptResult, CheckedStore, Claim, LogRow, MessageRow, Store
 
 KEY = LogKey("acme", "crm", "conv/7/13/2026")
 ID = "5eed0001"
@@ -75,16 +75,16 @@ def work(
     key: LogKey = KEY,
     contact: str = "c-1",
     user: str = "ada",
-    pins: str = "{}",
-) -> NewWork:
+    text_settings: str = "{}",
+) -> LogRequestWork:
     """What a request wants logged."""
-    return NewWork(
+    return LogRequestWork(
         key=key,
-        conversation_id=key.shown(key.client_log_id.partition("/")[0]),
+        conversation_id=key.display_id(key.client_log_id.partition("/")[0]),
         contact_id=contact,
         contact_type="contact",
         contact_name=f"name of {contact}",
-        pins=pins,
+        text_settings=text_settings,
         user_id=user,
         rows=tuple(new(row) if isinstance(row, str) else row for row in rows),
     )
@@ -111,19 +111,21 @@ class Journal:
 
     store: Store
     clock: Clock = field(default_factory=Clock)
-    terms: Terms = field(default_factory=lambda: Terms("me", LEASE, SETTLE, batch=1, journal=ID))
+    policy: LeasePolicy = field(default_factory=lambda: LeasePolicy("me", LEASE, SETTLE, batch=1, journal=ID))
     key: LogKey = KEY
 
     def as_owner(self, owner: str) -> Journal:
         """The same journal, for another process."""
-        return replace(self, terms=msgspec.structs.replace(self.terms, owner=owner))
+        return replace(self, policy=msgspec.structs.replace(self.policy, owner=owner))
 
     def in_batches(self) -> Journal:
-        return replace(self, terms=msgspec.structs.replace(self.terms, batch=200))
+        return replace(self, policy=msgspec.structs.replace(self.policy, batch=200))
 
-    async def accept(self, *rows: str | NewRow, **more: Any) -> Acceptance:
+    async def accept(self, *rows: str | NewRow, **more: Any) -> AcceptResult:
         made = work(*rows, **{"key": self.key, **more})
-        return await self.store.write(lambda: scripts.accept(made, plan, self.terms), locks=made.locks)
+        return await self.store.write(
+            lambda: scripts.accept_request(made, plan, self.policy), locks=made.locks
+        )
 
     async def claimed(self, *rows: str | NewRow, **more: Any) -> Claim:
         """Accepts rows of a log that nobody works on; the claim with the journalled step."""
@@ -133,16 +135,16 @@ class Journal:
 
     async def claim(self, key: LogKey | None = None) -> Claim | None:
         of = key or self.key
-        return await self.store.write(lambda: scripts.claim(of, plan, self.terms), locks=(of,))
+        return await self.store.write(lambda: scripts.claim_log(of, plan, self.policy), locks=(of,))
 
     async def save(self, log: LogRow, changes: Sequence[RowChange] = (), **more: Any) -> Claim | None:
         planner = more.pop("planner", plan)
         return await self.store.write(
-            lambda: scripts.save(log, changes, planner, self.terms, **more), locks=(log.key,)
+            lambda: scripts.save_outcome(log, changes, planner, self.policy, **more), locks=(log.key,)
         )
 
     async def note(self, log: LogRow) -> None:
-        await self.store.write(lambda: scripts.note(log, self.terms), locks=(log.key,))
+        await self.store.write(lambda: scripts.record_intent(log, self.policy), locks=(log.key,))
 
     async def done(self, claim: Claim, activity: str = "a-1") -> Claim | None:
         """Logs the rows of a claim's step; the claim of the next step."""

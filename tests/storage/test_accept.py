@@ -29,17 +29,17 @@ OTHER = LogKey("acme", "crm", "conv/7/14/2026")
 
 
 async def test_a_new_log_is_made_and_claimed_with_its_oldest_message(journal: Journal) -> None:
-    claim = await journal.claimed("3", "1", "2", pins='{"zone":"UTC"}')
+    claim = await journal.claimed("3", "1", "2", text_settings='{"zone":"UTC"}')
     assert claim.key == KEY
-    assert not claim.recover
+    assert not claim.reconcile
     assert claim.step is not None
     assert (claim.step.call, claim.step.user_id, claim.step.ids) == ("create", "ada", ("1",))
     assert claim.step.rows[0].payload == b"text 1 0"
     assert await journal.states() == {"1": "calling", "2": "planned", "3": "planned"}
     log = await journal.log()
     assert (log.owner, log.fence, log.due_at) == ("me", 1, START + LEASE + SETTLE)
-    assert (log.call, log.call_user, log.generation, log.tries) == ("create", "ada", 1, 0)
-    assert (log.contact_id, log.contact_name, log.pins) == ("c-1", "name of c-1", '{"zone":"UTC"}')
+    assert (log.call, log.call_user, log.generation, log.attempt_count) == ("create", "ada", 1, 0)
+    assert (log.contact_id, log.contact_name, log.text_settings) == ("c-1", "name of c-1", '{"zone":"UTC"}')
     assert log == replace(claim.log, due_at=log.due_at, created_at=START, updated_at=START)
 
 
@@ -216,11 +216,11 @@ async def test_a_log_of_another_contact_is_held(journal: Journal, database_url: 
 
 
 async def test_a_log_that_never_reached_the_crm_may_go_to_another_contact(journal: Journal) -> None:
-    await journal.with_failed("1", "2", pins="old")
-    claim = await journal.claimed("1", contact="c-2", pins="new")
+    await journal.with_failed("1", "2", text_settings="old")
+    claim = await journal.claimed("1", contact="c-2", text_settings="new")
     assert claim.log.generation == 2, "the other contact's create has a key of its own"
     log = await journal.log()
-    assert (log.contact_id, log.contact_name, log.pins) == ("c-2", "name of c-2", "new")
+    assert (log.contact_id, log.contact_name, log.text_settings) == ("c-2", "name of c-2", "new")
     assert (log.generation, log.fence) == (2, 2)
     assert await journal.states() == {"1": "calling", "2": "failed"}
     assert (await journal.accept("2", contact="c-1")).held_by == ("c-2", "name of c-2")
@@ -240,7 +240,7 @@ async def test_a_due_call_of_before_is_found_out_about_first(journal: Journal) -
     journal.clock.forward(LEASE + SETTLE)
     claim = (await journal.as_owner("other").accept("2")).claim
     assert claim is not None
-    assert claim.recover
+    assert claim.reconcile
     assert claim.step is None
     assert [row.id for row in claim.rows] == ["1"]
     assert (claim.log.owner, claim.log.fence, claim.log.call) == ("other", 2, "create")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from messagelog.storage import StoreUnavailable, open_store
-from messagelog.storage.causes import Cause, Trouble, cause_of, hint_of, trouble_of
+from messagelog.storage.causes import DatabaseFault, Impact, cause_of, hint_of, impact_of
 from messagelog.storage.opening import schema_version
 from support.postgres import PostgresServer
 
@@ -61,35 +61,35 @@ LIBPQ = 'connection failed: connection to server at "192.0.2.7", port 5432 faile
 def test_what_libpq_says_without_a_state(said: str, cause: str) -> None:
     found = cause_of(psycopg.OperationalError(said))
     assert str(found) == cause
-    assert trouble_of(found) is Trouble.AWAY
+    assert impact_of(found) is Impact.AWAY
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "trouble"),
+    ("error", "code", "impact"),
     [
-        (psycopg.errors.AdminShutdown("terminating connection"), "57P01", Trouble.AWAY),
-        (psycopg.errors.ReadOnlySqlTransaction("cannot execute INSERT"), "25006", Trouble.UNWRITABLE),
-        (psycopg.errors.DiskFull("could not extend file"), "53100", Trouble.UNWRITABLE),
-        (psycopg.errors.DataCorrupted("invalid page in block 0"), "XX001", Trouble.UNWRITABLE),
-        (psycopg.errors.IoError("could not read block"), "58030", Trouble.UNWRITABLE),
-        (psycopg.errors.LockNotAvailable("canceling statement"), "55P03", Trouble.PASSING),
-        (psycopg.errors.QueryCanceled("canceling statement"), "57014", Trouble.PASSING),
-        (psycopg.errors.DeadlockDetected("deadlock detected"), "40P01", Trouble.PASSING),
+        (psycopg.errors.AdminShutdown("terminating connection"), "57P01", Impact.AWAY),
+        (psycopg.errors.ReadOnlySqlTransaction("cannot execute INSERT"), "25006", Impact.UNWRITABLE),
+        (psycopg.errors.DiskFull("could not extend file"), "53100", Impact.UNWRITABLE),
+        (psycopg.errors.DataCorrupted("invalid page in block 0"), "XX001", Impact.UNWRITABLE),
+        (psycopg.errors.IoError("could not read block"), "58030", Impact.UNWRITABLE),
+        (psycopg.errors.LockNotAvailable("canceling statement"), "55P03", Impact.PASSING),
+        (psycopg.errors.QueryCanceled("canceling statement"), "57014", Impact.PASSING),
+        (psycopg.errors.DeadlockDetected("deadlock detected"), "40P01", Impact.PASSING),
         (psycopg.errors.UniqueViolation("duplicate key value"), "23505", None),
         (psycopg.errors.UndefinedTable("relation does not exist"), "42P01", None),
         (psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"), "DataError", None),
         (psycopg.ProgrammingError("the connection URL is none"), "ProgrammingError", None),
-        (StoreUnavailable(Cause("SQLITE_FULL", "no room")), "SQLITE_FULL", Trouble.UNWRITABLE),
+        (StoreUnavailable(DatabaseFault("SQLITE_FULL", "no room")), "SQLITE_FULL", Impact.UNWRITABLE),
         (PermissionError(13, "Permission denied", "/var/lib/x"), "EACCES", None),
         (ValueError("hidden"), "ValueError", None),
     ],
 )
 def test_every_error_has_a_name_and_says_how_bad_it_is(
-    error: Exception, code: str, trouble: Trouble | None
+    error: Exception, code: str, impact: Impact | None
 ) -> None:
     cause = cause_of(error)
     assert cause.code == code
-    assert trouble_of(cause) is trouble
+    assert impact_of(cause) is impact
     assert "hidden" not in str(cause)
 
 
@@ -116,9 +116,9 @@ def test_every_cause_has_a_hint() -> None:
         "SQLITE_BUSY",
         "ValueError",
     ):
-        assert hint_of(Cause(code, "")).endswith((".", "?"))
-    assert "disk" in hint_of(Cause("53100", ""))
-    assert "restore a backup" in hint_of(Cause("SQLITE_CORRUPT_VTAB", ""))
+        assert hint_of(DatabaseFault(code, "")).endswith((".", "?"))
+    assert "disk" in hint_of(DatabaseFault("53100", ""))
+    assert "restore a backup" in hint_of(DatabaseFault("SQLITE_CORRUPT_VTAB", ""))
 
 
 PASSWORDS = st.text("abcXYZ019@:/?#%&=\"'[] \\", min_size=6, max_size=20).map(lambda text: f"s3cr{text}et7")
@@ -162,7 +162,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def cause_at(url: str) -> Cause:
+async def cause_at(url: str) -> DatabaseFault:
     """The same cause at start-up and by an open store's pool."""
     with pytest.raises(psycopg.OperationalError) as refused:
         await asyncio.to_thread(schema_version, url)

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from messagelog.storage import ClaimLost, LogKey, LogState, RowChange, RowState, scripts
-from messagelog.storage.rows import Terms, WaitingChange
+from messagelog.storage.rows import LeasePolicy, WaitingChange
 from storage.journal import (
     ID,
     LEASE,
@@ -61,7 +61,7 @@ async def test_an_expired_lease_with_a_call_under_way_is_recovered_with_its_rows
     journal.clock.forward(LEASE + SETTLE)
     taken = await journal.as_owner("other").claim()
     assert taken is not None
-    assert (taken.recover, taken.step) == (True, None)
+    assert (taken.reconcile, taken.step) == (True, None)
     assert [(row.id, row.state, row.payload) for row in taken.rows] == [
         ("1", RowState.CALLING, b"text 1 0"),
         ("2", RowState.CALLING, b"text 2 0"),
@@ -78,7 +78,7 @@ async def test_an_unknown_outcome_that_is_due_is_recovered(journal: Journal) -> 
     journal.clock.forward(700)
     taken = await journal.claim()
     assert taken is not None
-    assert taken.recover
+    assert taken.reconcile
     assert [(row.id, row.state, row.reason) for row in taken.rows] == [
         ("1", RowState.UNKNOWN, "no_answer: lost")
     ]
@@ -103,7 +103,7 @@ async def test_a_parked_log_is_never_claimed(journal: Journal, database_url: str
     before = everything(database_url)
     journal.clock.forward(1000 * LEASE)
     assert await journal.claim() is None
-    assert await journal.store.read(lambda: scripts.due_logs(["crm"], each=10, tenants=10)) == []
+    assert await journal.store.read(lambda: scripts.find_due_logs(["crm"], each=10, tenants=10)) == []
     assert everything(database_url) == before
 
 
@@ -112,7 +112,7 @@ async def test_a_parked_log_is_not_taken_up_again_whatever_the_wait(journal: Jou
     log = replace(claim.log, state=LogState.PARKED, reason="no_answer: lost")
     await journal.save(log, became(RowState.PARKED, "1"), wait_ms=10)
     assert (await journal.log()).due_at is None
-    assert await journal.store.read(scripts.next_due) is None
+    assert await journal.store.read(scripts.find_next_due) is None
 
 
 async def test_a_log_that_is_due_is_not_claimed_once_it_is_parked(
@@ -137,32 +137,32 @@ async def test_a_due_log_whose_row_went_elsewhere_is_let_go(journal: Journal) ->
 
 async def test_wait_ms_lets_the_claim_go_until_then(journal: Journal) -> None:
     claim = await journal.claimed("1")
-    log = replace(claim.log.without_call(), tries=1, reason="rate_limited: wait")
+    log = replace(claim.log.without_call(), attempt_count=1, reason="rate_limited: wait")
     changes = became(RowState.PLANNED, "1", reason="rate_limited: wait")
     assert await journal.save(log, changes, wait_ms=2_500) is None
     saved = await journal.log()
-    assert (saved.owner, saved.due_at, saved.tries, saved.reason) == (
+    assert (saved.owner, saved.due_at, saved.attempt_count, saved.reason) == (
         None,
         START + 2_500,
         1,
         "rate_limited: wait",
     )
-    assert await journal.store.read(scripts.next_due) == 2.5
+    assert await journal.store.read(scripts.find_next_due) == 2.5
     assert (await journal.accept("2")).claim is None, "no request shortens the wait"
     journal.clock.forward(2_499)
     assert await journal.claim() is None
     journal.clock.forward(1)
     again = await journal.as_owner("other").claim()
     assert again is not None
-    assert (ids_of(again), again.log.tries, again.recover) == (("1",), 1, False)
+    assert (ids_of(again), again.log.attempt_count, again.reconcile) == (("1",), 1, False)
 
 
 async def test_a_claim_and_its_end_on_the_databases_own_clock(store: Store) -> None:
-    short = Journal(store, terms=Terms("me", lease_ms=0, settle_ms=0, batch=1, journal=ID))
+    short = Journal(store, policy=LeasePolicy("me", lease_ms=0, settle_ms=0, batch=1, journal=ID))
     mine = await short.claimed("1")
     theirs = await short.as_owner("other").claim()
     assert theirs is not None
-    assert theirs.recover
+    assert theirs.reconcile
     with pytest.raises(ClaimLost):
         await short.done(mine)
     assert await short.as_owner("other").done(theirs) is None
@@ -191,7 +191,7 @@ async def test_when_nothing_waits_the_log_is_let_go(journal: Journal) -> None:
     assert await journal.done(claim) is None
     log = await journal.log()
     assert (log.owner, log.due_at, log.call, log.call_user, log.call_version) == (None, None, None, None, 0)
-    assert await journal.store.read(scripts.next_due) is None
+    assert await journal.store.read(scripts.find_next_due) is None
     assert (await journal.claimed("2")).log.fence == claim.log.fence + 1
 
 
@@ -227,7 +227,7 @@ async def test_all_of_a_log_is_saved(journal: Journal) -> None:
         contact_id="c-9",
         contact_name="N",
         contact_type="T",
-        pins="P",
+        text_settings="P",
         reason="R",
         third_party_log_id="a-9",
         generation=3,
@@ -238,8 +238,8 @@ async def test_all_of_a_log_is_saved(journal: Journal) -> None:
         call_user="eve",
         call_version=7,
         call_before='{"x":2}',
-        tries=4,
-        asks=5,
+        attempt_count=4,
+        probe_count=5,
     )
     await journal.save(full, (), wait_ms=9)
     assert await journal.log() == replace(
@@ -264,9 +264,9 @@ async def test_a_reason_that_no_database_takes_is_made_readable(journal: Journal
     claim = await journal.claimed("1")
     reason = "rejected: half an emoji \ud83d and a \0"
     await journal.save(replace(claim.log, reason=reason), became(RowState.FAILED, "1", reason=reason))
-    readable = "rejected: half an emoji ? and a \ufffd"
-    assert (await journal.rows())["1"].reason == readable
-    assert (await journal.log()).reason == readable
+    storable = "rejected: half an emoji ? and a \ufffd"
+    assert (await journal.rows())["1"].reason == storable
+    assert (await journal.log()).reason == storable
 
 
 # ------------------------------------------------------------------------------------- the rows behind
@@ -355,9 +355,9 @@ async def test_what_is_planned_anew_waits_when_the_claim_is_let_go(journal: Jour
 async def test_a_note_is_there_for_who_recovers_the_call(journal: Journal) -> None:
     claim = await journal.claimed("1")
     journal.clock.forward(40_000)
-    await journal.note(replace(claim.log, call_before="digest", blocks=b"sent", pins="{1}"))
+    await journal.note(replace(claim.log, call_before="digest", blocks=b"sent", text_settings="{1}"))
     log = await journal.log()
-    assert (log.call_before, log.blocks, log.pins) == ("digest", b"sent", "{1}")
+    assert (log.call_before, log.blocks, log.text_settings) == ("digest", b"sent", "{1}")
     assert (log.fence, log.owner) == (1, "me"), "the claim still stands"
     assert log.due_at == journal.clock.now + LEASE + SETTLE, "the lease begins anew"
     journal.clock.forward(LEASE + SETTLE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from messagelog.storage import LogKey, UserRow, scripts
-from messagelog.storage.rows import NewContactKey, NewContactState, PaceChange
+from messagelog.storage.rows import LimiterChange, NewContactKey, NewContactState
 from storage.journal import LEASE, Journal
 from storage.outcomes import wait
 
@@ -34,7 +34,7 @@ class Ahead:
 
 
 async def misdated(journal: Journal) -> list[LogKey]:
-    return await journal.store.read(lambda: scripts.misdated_logs(LONGEST))
+    return await journal.store.read(lambda: scripts.find_misdated_logs(LONGEST))
 
 
 async def redated(journal: Journal) -> None:
@@ -43,7 +43,7 @@ async def redated(journal: Journal) -> None:
 
 
 async def due(journal: Journal) -> list[str]:
-    keys = await journal.store.read(lambda: scripts.due_logs(["crm"], each=10, tenants=10))
+    keys = await journal.store.read(lambda: scripts.find_due_logs(["crm"], each=10, tenants=10))
     return [key.conversation_log_id for key in keys]
 
 
@@ -68,7 +68,7 @@ async def test_what_somebody_may_be_working_on_is_due_when_a_lease_is_over(journ
     assert await due(journal) == [log_key(1).conversation_log_id]
     claim = await journal.claim(log_key(1))
     assert claim is not None
-    assert claim.recover
+    assert claim.reconcile
 
 
 @pytest.mark.parametrize("ms", [1, LEASE, 24 * HOUR])
@@ -95,10 +95,10 @@ async def test_a_tenant_whose_crm_is_left_alone_until_far_away_is_not(journal: J
     await wait(journal, await journal.claimed("1", key=log_key(1)), 1)
     until = journal.clock() + YEAR
 
-    def held(_pace: str, _now: int) -> tuple[PaceChange, None]:
-        return PaceChange("{}", "open", until, until, until), None
+    def held(_pace: str, _now: int) -> tuple[LimiterChange, None]:
+        return LimiterChange("{}", "open", until, until, until), None
 
-    await journal.store.write(lambda: scripts.change_pace("acme", "crm", held))
+    await journal.store.write(lambda: scripts.update_limiter("acme", "crm", held))
     journal.clock.forward(2)
     assert await due(journal) == [log_key(1).conversation_log_id]
 

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from messagelog.storage import open_store, scripts
-from messagelog.storage.scripts import Do, Fetch
+from messagelog.storage.scripts import Execute, Query
 from messagelog.storage.scripts.values import new_log, new_log_params
 from storage.crowd import POSTGRES_ONLY, SQLITE_ONLY, TERMS, accepting, blocking, held_up, log_key
 from storage.journal import ID, LEASE, SETTLE, Clock, Journal, everything, opened, plan, run_sql, work
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from messagelog.storage import Store
-    from messagelog.storage.scripts import Script
+    from messagelog.storage.scripts import Transaction
 
 # ------------------------------------------------------------------------------------- one log
 
@@ -184,24 +184,24 @@ class Broken(Exception):
     pass
 
 
-def _breaks_at_once() -> Script[None]:
+def _breaks_at_once() -> Transaction[None]:
     raise Broken
 
 
-def _breaks_after_writing() -> Script[None]:
-    yield from scripts.accept(work("bad", key=log_key(50)), plan, TERMS)
+def _breaks_after_writing() -> Transaction[None]:
+    yield from scripts.accept_request(work("bad", key=log_key(50)), plan, TERMS)
     raise Broken
 
 
-def _breaks_the_schema() -> Script[None]:
-    yield from scripts.accept(work("bad", key=log_key(51)), plan, TERMS)
-    yield Do("insert_log", [{**new_log_params(new_log(work(key=log_key(52)), ID)), "contact_id": None}])
-    yield Fetch("next_due", {})
+def _breaks_the_schema() -> Transaction[None]:
+    yield from scripts.accept_request(work("bad", key=log_key(51)), plan, TERMS)
+    yield Execute("insert_log", [{**new_log_params(new_log(work(key=log_key(52)), ID)), "contact_id": None}])
+    yield Query("next_due", {})
 
 
-def _asks_for_what_is_not_there() -> Script[None]:
-    yield from scripts.accept(work("bad", key=log_key(53)), plan, TERMS)
-    yield Fetch("no_such_statement", {})
+def _asks_for_what_is_not_there() -> Transaction[None]:
+    yield from scripts.accept_request(work("bad", key=log_key(53)), plan, TERMS)
+    yield Query("no_such_statement", {})
 
 
 BREAKING = [_breaks_at_once, _breaks_after_writing, _breaks_the_schema, _asks_for_what_is_not_there]
@@ -210,7 +210,7 @@ ERRORS = (Broken, KeyError, sqlite3.IntegrityError, psycopg.errors.NotNullViolat
 
 @pytest.mark.parametrize("breaking", BREAKING)
 async def test_what_a_broken_transaction_wrote_is_undone(
-    store: Store, database_url: str, breaking: Callable[[], Script[None]]
+    store: Store, database_url: str, breaking: Callable[[], Transaction[None]]
 ) -> None:
     before = everything(database_url)
     for _ in range(10):  # more often than there are connections

@@ -67,7 +67,7 @@ WAYS = [asked_by_is_current, asked_by_migrate]
 def test_a_server_that_proves_its_name_is_spoken_to(
     folder: Path, trusted: Authority, ask: Callable[[str], None]
 ) -> None:
-    with postgres_listener(trusted.signed(folder, HOST)) as listener:
+    with postgres_listener(trusted.issue(folder, HOST)) as listener:
         ask(url_of(listener.port))
     assert listener.plain == []
     assert b"journal" in listener.startups[0]
@@ -81,9 +81,9 @@ def test_a_server_that_does_not_hears_nothing(
 ) -> None:
     makers: dict[str, Callable[[], Path | None]] = {
         "self-signed": lambda: self_signed(folder, HOST),
-        "another authority": lambda: authority(folder, "other.test").signed(folder, HOST),
-        "another name": lambda: trusted.signed(folder, "other.example.test"),
-        "expired": lambda: trusted.signed(folder, HOST, ends=-dt.timedelta(days=1)),
+        "another authority": lambda: authority(folder, "other.test").issue(folder, HOST),
+        "another name": lambda: trusted.issue(folder, "other.example.test"),
+        "expired": lambda: trusted.issue(folder, HOST, ends=-dt.timedelta(days=1)),
         "no TLS": lambda: None,
     }
     certificate = makers[wrong]()
@@ -94,7 +94,7 @@ def test_a_server_that_does_not_hears_nothing(
 
 @pytest.mark.parametrize("good", [True, False])
 async def test_the_store_asks_likewise(folder: Path, trusted: Authority, good: bool) -> None:
-    certificate = trusted.signed(folder, HOST) if good else self_signed(folder, HOST)
+    certificate = trusted.issue(folder, HOST) if good else self_signed(folder, HOST)
     with postgres_listener(certificate) as listener:
         opening = asyncio.create_task(open_store(url_of(listener.port)))
         await asyncio.to_thread(listener.answered.wait, 10)
@@ -108,10 +108,10 @@ async def test_the_store_asks_likewise(folder: Path, trusted: Authority, good: b
 def test_an_authority_that_the_url_names_is_the_only_one(folder: Path, trusted: Authority) -> None:
     other = authority(folder, "private.test")
     more = f"&sslrootcert={quote(str(other.file), safe='')}"
-    with postgres_listener(other.signed(folder, HOST)) as listener:
+    with postgres_listener(other.issue(folder, HOST)) as listener:
         asked_by_is_current(url_of(listener.port, more))
         assert listener.passwords
-    with postgres_listener(trusted.signed(folder, HOST)) as listener:
+    with postgres_listener(trusted.issue(folder, HOST)) as listener:
         asked_by_is_current(url_of(listener.port, more))
         assert listener.startups == []
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import uvloop
 
-from messagelog.storage.exchange import Connection, Exchange, NoAnswer
+from messagelog.storage.exchange import Connection, NoAnswer, PipelineBatch
 from messagelog.storage.statements import Statement
 from storage.journal import end_all_connections
 from support.forwarder import forwarding
@@ -36,9 +36,9 @@ async def opened(url: str, **more: Any) -> Connection:
 
 
 async def asked(connection: Connection, statement: Statement = ONE, **params: Any) -> list[Any]:
-    exchange = Exchange(connection)
-    exchange.add(statement, params)
-    return await exchange.send()
+    pipeline = PipelineBatch(connection)
+    pipeline.add(statement, params)
+    return await pipeline.send()
 
 
 async def ended(url: str, connection: Connection) -> None:
@@ -182,10 +182,10 @@ def _until_asleep(url: str) -> None:
 def test_more_than_a_socket_holds_goes_both_ways(postgres_url: str, run: Run) -> None:
     async def main() -> None:
         async with await opened(postgres_url) as connection:
-            exchange = Exchange(connection)
+            pipeline = PipelineBatch(connection)
             text = "x" * 3_000_000
             for _ in range(3):
-                exchange.add(ECHO, {"text": text})
-            assert await exchange.send() == [[(text,)]] * 3
+                pipeline.add(ECHO, {"text": text})
+            assert await pipeline.send() == [[(text,)]] * 3
 
     run(main())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from psycopg.errors import NotNullViolation
 
 from messagelog.storage import StoreUnavailable, scripts
-from messagelog.storage.gathering import Gathering, Job
+from messagelog.storage.gathering import GroupCommitter, QueuedTransaction
 from messagelog.storage.postgres import PostgresStore
 from messagelog.storage.rows import LogKey, UserRow
 from storage.journal import end_all_connections, run_sql
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from messagelog.storage.port import Lock
-    from messagelog.storage.scripts import Script
+    from messagelog.storage.scripts import Transaction
 
 
 def lock(name: str) -> Lock:
     return ("acme", "crm", name)
 
 
-def nothing() -> Script[None]:
-    yield scripts.Fetch("next_due", {})
+def nothing() -> Transaction[None]:
+    yield scripts.Query("next_due", {})
 
 
 # ---------------------------------------------------------------------------------------- the gathering
@@ -40,11 +40,11 @@ class Runs:
     """Ends jobs with the number of their group when it is let go; sees to it that no lock is held twice."""
 
     def __init__(self) -> None:
-        self.groups: list[list[Job]] = []
+        self.groups: list[list[QueuedTransaction]] = []
         self.held: Counter[Lock] = Counter()
         self.gate = asyncio.Event()
 
-    async def __call__(self, jobs: list[Job]) -> None:
+    async def __call__(self, jobs: list[QueuedTransaction]) -> None:
         number = len(self.groups)
         self.groups.append(jobs)
         self.held.update(lock for job in jobs for lock in job.locks)
@@ -53,7 +53,7 @@ class Runs:
         self.held.subtract(lock for job in jobs for lock in job.locks)
         self.held += Counter()
         for job in jobs:
-            job.ends(number)
+            job.resolve(number)
 
     def sizes(self) -> list[int]:
         return [len(group) for group in self.groups]
@@ -61,10 +61,10 @@ class Runs:
 
 async def test_whoever_comes_meanwhile_goes_together() -> None:
     runs = Runs()
-    gathering = Gathering(runs, groups=1)
-    first = asyncio.create_task(gathering.ended(nothing))
+    gathering = GroupCommitter(runs, groups=1)
+    first = asyncio.create_task(gathering.submit(nothing))
     await asyncio.sleep(0.01)
-    others = [asyncio.create_task(gathering.ended(nothing)) for _ in range(5)]
+    others = [asyncio.create_task(gathering.submit(nothing)) for _ in range(5)]
     await asyncio.sleep(0.01)
     assert runs.sizes() == [1]
     runs.gate.set()
@@ -75,12 +75,12 @@ async def test_whoever_comes_meanwhile_goes_together() -> None:
 
 async def test_a_group_that_takes_long_holds_up_nobody_but_who_needs_its_locks() -> None:
     runs = Runs()
-    gathering = Gathering(runs, groups=1)
-    slow = asyncio.create_task(gathering.ended(nothing, [lock("a")]))
+    gathering = GroupCommitter(runs, groups=1)
+    slow = asyncio.create_task(gathering.submit(nothing, [lock("a")]))
     await asyncio.sleep(0.01)
-    same = asyncio.create_task(gathering.ended(nothing, [lock("b"), lock("a")]))
-    behind = asyncio.create_task(gathering.ended(nothing, [lock("b")]))
-    other = asyncio.create_task(gathering.ended(nothing, [lock("c")]))
+    same = asyncio.create_task(gathering.submit(nothing, [lock("b"), lock("a")]))
+    behind = asyncio.create_task(gathering.submit(nothing, [lock("b")]))
+    other = asyncio.create_task(gathering.submit(nothing, [lock("c")]))
     await asyncio.sleep(0.2)
     assert [[job.locks for job in group] for group in runs.groups] == [[[lock("a")]], [[lock("c")]]]
     runs.gate.set()
@@ -92,19 +92,19 @@ async def test_a_group_that_takes_long_holds_up_nobody_but_who_needs_its_locks()
 
 
 async def test_an_error_that_nobody_caught_is_every_jobs() -> None:
-    async def broken(_jobs: list[Job]) -> None:
+    async def broken(_jobs: list[QueuedTransaction]) -> None:
         raise RuntimeError("no database")
 
-    gathering = Gathering(broken, groups=1)
-    errors = await asyncio.gather(*(gathering.ended(nothing) for _ in range(3)), return_exceptions=True)
+    gathering = GroupCommitter(broken, groups=1)
+    errors = await asyncio.gather(*(gathering.submit(nothing) for _ in range(3)), return_exceptions=True)
     assert [str(error) for error in errors] == ["no database"] * 3
     await gathering.close()
 
 
 async def test_closing_waits_for_all_that_was_asked() -> None:
     runs = Runs()
-    gathering = Gathering(runs, groups=1)
-    asked = [asyncio.create_task(gathering.ended(nothing, [lock("a")])) for _ in range(4)]
+    gathering = GroupCommitter(runs, groups=1)
+    asked = [asyncio.create_task(gathering.submit(nothing, [lock("a")])) for _ in range(4)]
     await asyncio.sleep(0)
     closing = asyncio.create_task(gathering.close())
     await asyncio.sleep(0.01)
@@ -122,9 +122,9 @@ def test_jobs_with_a_lock_in_common_are_never_together_and_keep_their_order(
     async def all_of_them() -> None:
         runs = Runs()
         runs.gate.set()
-        gathering = Gathering(runs, groups=groups)
+        gathering = GroupCommitter(runs, groups=groups)
         locks: list[Sequence[Lock]] = [[lock(name) for name in dict.fromkeys(names)] for names in wanted]
-        await asyncio.gather(*(gathering.ended(nothing, each) for each in locks))
+        await asyncio.gather(*(gathering.submit(nothing, each) for each in locks))
         place = {id(job.locks): number for number, group in enumerate(runs.groups) for job in group}
         assert len(place) == len(locks)
         for later, ones in enumerate(locks):
@@ -150,22 +150,24 @@ async def store(postgres_url: str) -> AsyncIterator[PostgresStore]:
 def saving(id_: str, *, then: Callable[[], None] = lambda: None, name: str | None = "") -> Any:
     """Saves a user, looks whether it is there, and does something then."""
 
-    def script() -> Script[str]:
+    def transaction() -> Transaction[str]:
         row = UserRow("acme", "crm", id_, "", "", None, None, None)
         (ask,) = scripts.save_user(row)
-        assert isinstance(ask, scripts.Do)
-        yield scripts.Do(ask.name, [{**ask.params[0], "name": name}])
-        found = yield scripts.Fetch("find_user", {"tenant": "acme", "platform": "crm", "id": id_})
+        assert isinstance(ask, scripts.Execute)
+        yield scripts.Execute(ask.name, [{**ask.params[0], "name": name}])
+        found = yield scripts.Query("find_user", {"tenant": "acme", "platform": "crm", "id": id_})
         assert found
         then()
         return id_
 
-    return script
+    return transaction
 
 
 async def together(store: PostgresStore, *scripts_: tuple[str, Any]) -> list[Any]:
     """The outcomes of scripts that are under way in one transaction."""
-    tasks = [asyncio.create_task(store.write(script, locks=[lock(name)])) for name, script in scripts_]
+    tasks = [
+        asyncio.create_task(store.write(transaction, locks=[lock(name)])) for name, transaction in scripts_
+    ]
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
@@ -207,9 +209,9 @@ async def test_a_connection_lost_on_the_way_is_nobodys_trouble(
         if lost == 1:
             end_all_connections(postgres_url)
 
-    def asks_again() -> Script[str]:
+    def asks_again() -> Transaction[str]:
         yield from saving("b", then=loses)()
-        yield scripts.Fetch("next_due", {})
+        yield scripts.Query("next_due", {})
         return "b"
 
     assert await together(store, ("a", saving("a")), ("b", asks_again)) == ["a", "b"]
@@ -247,11 +249,14 @@ async def test_a_script_that_nobody_waits_for_any_more_is_done_all_the_same(
 
 
 async def test_a_read_that_fails_takes_no_other_with_it(store: PostgresStore) -> None:
-    def bad() -> Script[Any]:
+    def bad() -> Transaction[Any]:
         return scripts.report_rows(LogKey("acme", "crm", "log"), ["a\0b"])
 
     outcomes = await asyncio.gather(
-        store.read(scripts.next_due), store.read(bad), store.read(scripts.next_due), return_exceptions=True
+        store.read(scripts.find_next_due),
+        store.read(bad),
+        store.read(scripts.find_next_due),
+        return_exceptions=True,
     )
     assert outcomes[0] is None
     assert isinstance(outcomes[1], psycopg.DataError)

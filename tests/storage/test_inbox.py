@@ -11,12 +11,20 @@ import pytest
 from msgspec.structs import replace
 
 from messagelog.storage import ClaimLost, LogKey, RowChange, RowState, scripts
-from messagelog.storage.rows import Attempt, AuditEntry, Decision, InboxFilter, InboxPlace, Move, Undecided
+from messagelog.storage.rows import (
+    Attempt,
+    AuditEntry,
+    Decision,
+    InboxFilter,
+    InboxPlace,
+    LogMove,
+    StaleDecision,
+)
 from messagelog.storage.scripts.inbox import KEPT_ATTEMPTS
 from storage.journal import KEY, Journal, became, opened, payloads, run_sql
 
 if TYPE_CHECKING:
-    from messagelog.storage.rows import Seen
+    from messagelog.storage.rows import DecisionContext
 
 EVERYTHING = InboxFilter()
 ENTRY = AuditEntry("grace", "retry", "act", KEY.tenant, KEY.platform, KEY.conversation_log_id)
@@ -30,7 +38,7 @@ async def pages(journal: Journal, wanted: InboxFilter, limit: int) -> list[Inbox
     """All places, turned page by page."""
     found: list[InboxPlace] = []
     after: InboxPlace | None = None
-    while page := await journal.store.read(partial(scripts.inbox, wanted, after, limit)):
+    while page := await journal.store.read(partial(scripts.list_inbox, wanted, after, limit)):
         found += page
         after = page[-1]
     return found
@@ -107,7 +115,7 @@ async def test_rows_of_one_moment_are_told_apart_by_their_ids(journal: Journal) 
 
 async def test_causes_are_counted(journal: Journal) -> None:
     await trouble(journal)
-    causes = await journal.store.read(lambda: scripts.inbox_causes(None, 0))
+    causes = await journal.store.read(lambda: scripts.count_causes(None, 0))
     counted = [
         (each.tenant, each.platform, each.state, each.cause, each.messages, each.logs) for each in causes
     ]
@@ -118,15 +126,15 @@ async def test_causes_are_counted(journal: Journal) -> None:
         ("acme", "erp", "failed", "rejected", 2, 1),
         ("otto", "crm", "failed", "rejected", 2, 1),
     ]
-    (otto,) = await journal.store.read(lambda: scripts.inbox_causes("otto", 0))
+    (otto,) = await journal.store.read(lambda: scripts.count_causes("otto", 0))
     assert otto.first_at == otto.last_at
-    assert await journal.store.read(lambda: scripts.inbox_causes("otto", otto.last_at + 1)) == []
+    assert await journal.store.read(lambda: scripts.count_causes("otto", otto.last_at + 1)) == []
 
 
 async def test_a_log_is_shown_with_its_counts(journal: Journal) -> None:
     await trouble(journal)
     keys = [log_key(1), log_key(9), log_key(3, "otto")]
-    first, gone, third = await journal.store.read(lambda: scripts.inbox_logs(keys))
+    first, gone, third = await journal.store.read(lambda: scripts.find_inbox_logs(keys))
     assert gone is None
     assert first is not None
     assert third is not None
@@ -149,12 +157,12 @@ async def test_failed_calls_are_kept_with_their_outcome_the_newest_only(journal:
         assert again is not None
         claim = again
     await journal.done(claim)
-    attempts = await journal.store.read(lambda: scripts.attempts_of(KEY))
+    attempts = await journal.store.read(lambda: scripts.list_attempts(KEY))
     assert len(attempts) == KEPT_ATTEMPTS
     assert attempts[0].body == b"sealed 22"
     assert [each.fence for each in attempts] == list(range(23, 3, -1))
     assert attempts[0].at - attempts[1].at == 1_000
-    assert await journal.store.read(lambda: scripts.attempts_of(log_key(1))) == []
+    assert await journal.store.read(lambda: scripts.list_attempts(log_key(1))) == []
 
 
 async def test_what_a_lost_claim_tried_is_not_kept(journal: Journal) -> None:
@@ -162,20 +170,20 @@ async def test_what_a_lost_claim_tried_is_not_kept(journal: Journal) -> None:
     stale = replace(claim.log, fence=claim.log.fence - 1)
     with pytest.raises(ClaimLost):
         await journal.save(stale, attempt=Attempt("create", "Rejected"))
-    assert await journal.store.read(lambda: scripts.attempts_of(KEY)) == []
+    assert await journal.store.read(lambda: scripts.list_attempts(KEY)) == []
 
 
 # ------------------------------------------------------------------------------------------ decisions
 
 
-def plan_all(seen: Seen) -> Decision:
+def plan_all(seen: DecisionContext) -> Decision:
     changes = tuple(RowChange(row.id, RowState.PLANNED) for row in seen.rows)
     return Decision(replace(seen.log, due_at=seen.now), changes)
 
 
 async def decided(journal: Journal, *ids: str) -> Decision | None:
     locks = (KEY, *(KEY.row(id_) for id_ in sorted(ids)))
-    return await journal.store.write(lambda: scripts.decide(KEY, ids, plan_all, ENTRY), locks=locks)
+    return await journal.store.write(lambda: scripts.apply_decision(KEY, ids, plan_all, ENTRY), locks=locks)
 
 
 async def test_a_decision_is_carried_out_and_taken_up(journal: Journal) -> None:
@@ -197,7 +205,7 @@ async def test_a_decision_about_nothing(journal: Journal) -> None:
 
 async def test_a_decision_does_not_touch_what_was_not_seen(journal: Journal) -> None:
     await journal.with_failed("1", "2")
-    with pytest.raises(Undecided):
+    with pytest.raises(StaleDecision):
         await decided(journal, "1")
     assert await journal.states() == {"1": "failed", "2": "failed"}
 
@@ -205,7 +213,9 @@ async def test_a_decision_does_not_touch_what_was_not_seen(journal: Journal) -> 
 async def test_a_refused_decision_changes_nothing(journal: Journal) -> None:
     await journal.with_failed("1")
     decision = Decision(changes=(RowChange("1", RowState.LOGGED, erase=True),), refused="No.")
-    await journal.store.write(lambda: scripts.decide(KEY, {"1"}, lambda _seen: decision, ENTRY), locks=(KEY,))
+    await journal.store.write(
+        lambda: scripts.apply_decision(KEY, {"1"}, lambda _seen: decision, ENTRY), locks=(KEY,)
+    )
     assert await journal.states() == {"1": "failed"}
     assert await journal.store.read(lambda: scripts.read_audit(0, 10)) == []
 
@@ -223,7 +233,7 @@ async def test_a_row_that_another_log_takes_meanwhile_is_left_to_it(
         await other.execute("""UPDATE "messageLogs" SET "clientLogId" = 'log-9', "state" = 'planned'""")
         await other.commit()
         await deciding
-    rows = await journal.store.read(lambda: scripts.rows_not_logged(log_key(9)))
+    rows = await journal.store.read(lambda: scripts.find_unlogged_rows(log_key(9)))
     assert [(row.id, row.state) for row in rows] == [("1", RowState.PLANNED)]
     assert await journal.rows() == {}
 
@@ -232,10 +242,10 @@ async def test_a_row_that_another_log_takes_meanwhile_is_left_to_it(
 
 OF_ONE = KEY._replace(group_contact_id="c-1")
 OF_OTHER = KEY._replace(group_contact_id="c-2")
-MOVE = Move(OF_OTHER, lambda id_, sealed: sealed + f" for {id_}".encode())
+MOVE = LogMove(OF_OTHER, lambda id_, sealed: sealed + f" for {id_}".encode())
 
 
-def to_other(seen: Seen) -> Decision:
+def to_other(seen: DecisionContext) -> Decision:
     if seen.taken:
         return Decision(refused="It is taken.")
     return Decision(replace(seen.log, key=OF_OTHER, contact_id="c-2", conversation_id="conv-c-2"))
@@ -244,8 +254,8 @@ def to_other(seen: Seen) -> Decision:
 async def moved(journal: Journal, *ids: str) -> Decision | None:
     locks = (OF_ONE, OF_OTHER, *(key.row(id_) for key in (OF_ONE, OF_OTHER) for id_ in sorted(ids)))
     entry = AuditEntry("grace", "link", "act", KEY.tenant, KEY.platform, OF_ONE.conversation_log_id)
-    script = partial(scripts.decide, OF_ONE, set(ids), to_other, entry, MOVE)
-    return await journal.store.write(script, locks=locks)
+    transaction = partial(scripts.apply_decision, OF_ONE, set(ids), to_other, entry, MOVE)
+    return await journal.store.write(transaction, locks=locks)
 
 
 async def test_a_log_is_moved_with_its_rows_and_attempts(journal: Journal, database_url: str) -> None:
@@ -258,8 +268,8 @@ async def test_a_log_is_moved_with_its_rows_and_attempts(journal: Journal, datab
     assert payloads(database_url) == {"1-c-2": b"text 1 0 for 1"}
     log = await journal.log(OF_OTHER)
     assert (log.contact_id, log.conversation_id, log.key) == ("c-2", "conv-c-2", OF_OTHER)
-    assert len(await journal.store.read(lambda: scripts.attempts_of(OF_OTHER))) == 1
-    assert await journal.store.read(lambda: scripts.logs_shown_as(OF_ONE.conversation_log_id)) == []
+    assert len(await journal.store.read(lambda: scripts.list_attempts(OF_OTHER))) == 1
+    assert await journal.store.read(lambda: scripts.find_log_keys(OF_ONE.conversation_log_id)) == []
     stored = run_sql(database_url, 'SELECT "id" FROM "journal"')
     assert [(log.journal,)] == stored, "its keys are this journal's from now on"
 
@@ -267,7 +277,7 @@ async def test_a_log_is_moved_with_its_rows_and_attempts(journal: Journal, datab
 async def test_of_two_that_take_one_contact_one_is_first(journal: Journal, database_url: str) -> None:
     """A request for the other contact at the same moment, in another process."""
     async with opened(database_url, journal.clock) as store:
-        other = Journal(store, journal.clock, terms=replace(journal.terms, owner="other"))
+        other = Journal(store, journal.clock, policy=replace(journal.policy, owner="other"))
         for number in range(8):
             run_sql(database_url, 'DELETE FROM "messageLogs"')
             run_sql(database_url, 'DELETE FROM "conversationLogs"')
@@ -277,7 +287,7 @@ async def test_of_two_that_take_one_contact_one_is_first(journal: Journal, datab
                 moved(journal, "1", "2"), other.accept(*ids, key=OF_OTHER, contact="c-2")
             )
             assert decision is not None
-            left = await journal.store.read(lambda: scripts.logs_shown_as(OF_ONE.conversation_log_id))
+            left = await journal.store.read(lambda: scripts.find_log_keys(OF_ONE.conversation_log_id))
             assert bool(left) == (decision.refused is not None), "moved, or refused"
             assert accepted.held_by is None
             assert len(await journal.states(OF_OTHER)) == 2, "all of it is there, once"

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from messagelog.storage import ClaimLost, LogKey, LogState, NewRow, RowChange, RowState, open_store, scripts
-from messagelog.storage.rows import Terms, WaitingChange
+from messagelog.storage.rows import LeasePolicy, WaitingChange
 from storage.journal import ID, LEASE, SETTLE, Clock, Journal, became, logged, new
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from messagelog.storage import Acceptance, Claim, LogRow, MessageRow, Store
+    from messagelog.storage import AcceptResult, Claim, LogRow, MessageRow, Store
 
 LOGS = ("log-a", "log-b", "thread")
 IDS = ("1", "2", "3", "4")
@@ -110,7 +110,7 @@ class Model:
         self.fences[log] = claim.log.fence
         self.claims.append(claim)
         if claim.step is None:
-            assert claim.recover
+            assert claim.reconcile
             assert {row.id for row in claim.rows} == self.under_way.get(log, set())
         else:
             assert not self.under_way.get(log), "a second step, while the outcome of one is open"
@@ -128,7 +128,8 @@ class World:
         self.clock = clock
         self.model = Model()
         self.journals = {
-            owner: Journal(store, clock, Terms(owner, LEASE, SETTLE, batch=2, journal=ID)) for owner in OWNERS
+            owner: Journal(store, clock, LeasePolicy(owner, LEASE, SETTLE, batch=2, journal=ID))
+            for owner in OWNERS
         }
         self.journal = self.journals["one"]
 
@@ -152,7 +153,7 @@ class World:
         shared = request.log == "thread"
         ids = ("thread",) if shared else request.ids
         rows = [new(id_, version=request.version if shared else 0) for id_ in ids]
-        accepted: Acceptance = await self.journals[request.owner].accept(
+        accepted: AcceptResult = await self.journals[request.owner].accept(
             *rows, key=self._key(request.log), user=request.user, contact=request.contact
         )
         if accepted.held_by is None:

@@ -13,8 +13,8 @@ import pytest
 import structlog
 
 from messagelog.storage import StoreUnavailable, scripts
-from messagelog.storage.breaker import Breaker
-from messagelog.storage.causes import Cause
+from messagelog.storage.breaker import CircuitBreaker
+from messagelog.storage.causes import DatabaseFault
 from messagelog.storage.postgres import PostgresStore
 from messagelog.storage.rows import UserRow
 from messagelog.storage.sqlite import SqliteStore
@@ -166,7 +166,7 @@ async def test_a_lock_that_is_held_for_long_is_no_outage(url: str) -> None:
 
 async def test_a_pool_that_is_exhausted_refuses_until_it_is_free(url: str) -> None:
     async with behind_proxy(url) as (store, _):
-        held = [store._connections.one() for _ in range(8)]
+        held = [store._connections.acquire() for _ in range(8)]
         store._connections._pool.timeout = 5.0
         for each in held:
             await each.__aenter__()
@@ -235,7 +235,7 @@ async def test_a_script_that_takes_too_long_is_interrupted(file: str) -> None:
         )
 
         def slow() -> Any:
-            yield scripts.Fetch("slow", {})
+            yield scripts.Query("slow", {})
 
         assert await code_of(store.read(slow)) == "SQLITE_INTERRUPT"
         assert await code_of(store.write(slow)) == "SQLITE_INTERRUPT"
@@ -252,7 +252,7 @@ async def test_a_writer_that_hangs_keeps_nobody_waiting(file: str) -> None:
         def hangs() -> Any:
             loop.call_soon_threadsafe(hanging.set)
             time.sleep(4 * ANSWER)
-            yield scripts.Do("save_user", [])
+            yield scripts.Execute("save_user", [])
 
         stuck = asyncio.create_task(store.write(hangs))
         await hanging.wait()
@@ -272,7 +272,7 @@ class Database:
     """What a probe finds; how often one was made."""
 
     def __init__(self) -> None:
-        self.cause: Cause | None = None
+        self.cause: DatabaseFault | None = None
         self.probes = 0
         self.gate = asyncio.Event()
         self.gate.set()
@@ -286,7 +286,7 @@ class Database:
 
 async def test_those_who_ask_at_once_share_a_probe_and_its_outcome_for_a_second() -> None:
     database, now = Database(), 0.0
-    breaker = Breaker(database.probe, monotonic=lambda: now)
+    breaker = CircuitBreaker(database.probe, monotonic=lambda: now)
     await asyncio.gather(*(breaker.check() for _ in range(50)))
     assert database.probes == 1
     now = 0.9
@@ -300,7 +300,7 @@ async def test_those_who_ask_at_once_share_a_probe_and_its_outcome_for_a_second(
 
 async def test_a_check_that_is_given_up_spoils_nothing_for_the_others() -> None:
     database = Database()
-    breaker = Breaker(database.probe)
+    breaker = CircuitBreaker(database.probe)
     database.gate.clear()
     first, second = (asyncio.create_task(breaker.check()) for _ in range(2))
     await until(lambda: database.probes)
@@ -320,11 +320,11 @@ async def test_a_probe_that_fails_unexpectedly_leaves_the_probing_going() -> Non
         if database.probes < 3:
             raise ZeroDivisionError
 
-    breaker = Breaker(probe)
-    breaker.open(Cause("58030", "could not read"), reads=False)
-    breaker.let_pass(writes=False)
+    breaker = CircuitBreaker(probe)
+    breaker.open(DatabaseFault("58030", "could not read"), reads=False)
+    breaker.raise_if_open(writes=False)
     with pytest.raises(StoreUnavailable):
-        breaker.let_pass(writes=True)
+        breaker.raise_if_open(writes=True)
     await until(lambda: is_passing(breaker))
     assert database.probes == 3
     await breaker.close()
@@ -332,9 +332,9 @@ async def test_a_probe_that_fails_unexpectedly_leaves_the_probing_going() -> Non
 
 async def test_the_newest_cause_is_told() -> None:
     database = Database()
-    database.cause = Cause("57P03", "the database system is starting up")
-    breaker = Breaker(database.probe)
-    breaker.open(Cause("08001", "Connection refused"), reads=True)
+    database.cause = DatabaseFault("57P03", "the database system is starting up")
+    breaker = CircuitBreaker(database.probe)
+    breaker.open(DatabaseFault("08001", "Connection refused"), reads=True)
     assert await code_of(breaker.check()) == "08001"
     await until(lambda: database.probes)
     await asyncio.sleep(0)
@@ -342,9 +342,9 @@ async def test_the_newest_cause_is_told() -> None:
     await breaker.close()
 
 
-def is_passing(breaker: Breaker) -> bool:
+def is_passing(breaker: CircuitBreaker) -> bool:
     try:
-        breaker.let_pass(writes=True)
+        breaker.raise_if_open(writes=True)
     except StoreUnavailable:
         return False
     return True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from messagelog.storage import RowState, scripts
-from messagelog.storage.rows import NewContactKey, PaceChange, Terms
+from messagelog.storage.rows import LeasePolicy, LimiterChange, NewContactKey
 from storage.crowd import log_key
 from storage.journal import ID, LEASE, SETTLE, Clock, Journal, became, opened, plan, run_sql, work
 
@@ -26,7 +26,7 @@ ON_POSTGRES = pytest.mark.parametrize("database_url", ["postgres"], indirect=Tru
 async def other(database_url: str, clock: Clock) -> AsyncIterator[Journal]:
     """Another process on the same database, as far as the database can tell."""
     async with opened(database_url, clock) as store:
-        yield Journal(store, clock, Terms("other", LEASE, SETTLE, batch=1, journal=ID))
+        yield Journal(store, clock, LeasePolicy("other", LEASE, SETTLE, batch=1, journal=ID))
 
 
 async def test_two_contacts_of_one_new_log_are_not_mixed(journal: Journal, other: Journal) -> None:
@@ -79,8 +79,8 @@ async def test_nothing_of_a_transaction_is_seen_before_its_commit(
     claim = await journal.claimed("1")
     seen: list[Any] = []
 
-    def slow() -> scripts.Script[None]:
-        inner = scripts.save(claim.log, became(RowState.FAILED, "1"), lambda *_: None, journal.terms)
+    def slow() -> scripts.Transaction[None]:
+        inner = scripts.save_outcome(claim.log, became(RowState.FAILED, "1"), lambda *_: None, journal.policy)
         answer = None
         while True:
             try:
@@ -103,20 +103,20 @@ async def test_rows_are_written_in_the_order_of_their_ids_so_that_no_two_request
 ) -> None:
     await journal.with_failed("7", "5", "6", key=log_key(1))
     made = work("4", "7", "1", "5", "3", "6", "2", key=log_key(2))
-    asked: list[scripts.Fetch | scripts.Do] = []
+    asked: list[scripts.Query | scripts.Execute] = []
 
-    def watched() -> scripts.Script[Any]:
-        inner, answer = scripts.accept(made, plan, journal.terms), None
+    def watched() -> scripts.Transaction[Any]:
+        inner, answer = scripts.accept_request(made, plan, journal.policy), None
         while True:
             try:
                 ask = inner.send(answer)
             except StopIteration as end:
                 return end.value
-            asked.extend(ask.asks if isinstance(ask, scripts.Together) else (ask,))
+            asked.extend(ask.commands if isinstance(ask, scripts.Batch) else (ask,))
             answer = yield ask
 
     await journal.store.write(watched)
-    written = {ask.name: ask.params for ask in asked if isinstance(ask, scripts.Do)}
+    written = {ask.name: ask.params for ask in asked if isinstance(ask, scripts.Execute)}
     assert [params["id"] for params in written["insert_row"]] == ["1", "2", "3", "4"]
     assert [params["id"] for params in written["replan_row"]] == ["5", "6", "7"]
     names = [ask.name for ask in asked]
@@ -127,28 +127,28 @@ async def test_rows_are_written_in_the_order_of_their_ids_so_that_no_two_request
 
 
 def _erasing_before(
-    lock: str, script: scripts.Script[T], erase: Callable[[], object]
-) -> Callable[[], scripts.Script[T]]:
+    lock: str, transaction: scripts.Transaction[T], erase: Callable[[], object]
+) -> Callable[[], scripts.Transaction[T]]:
     """The script, with something erased between its insert, which finds it there, and its lock, which does not."""
     erased: list[object] = []
 
-    def run() -> scripts.Script[T]:
+    def run() -> scripts.Transaction[T]:
         answer: Any = None
         while True:
             try:
-                ask = script.send(answer)
+                ask = transaction.send(answer)
             except StopIteration as end:
                 value: T = end.value
                 return value
             answers = []
-            for each in ask.asks if isinstance(ask, scripts.Together) else (ask,):
+            for each in ask.commands if isinstance(ask, scripts.Batch) else (ask,):
                 if each.name == lock and not erased:
-                    yield scripts.Fetch("next_due", {})  # all that was to be done is done by now
+                    yield scripts.Query("next_due", {})  # all that was to be done is done by now
                     erased.append(erase())
                 rows = yield each
-                if isinstance(each, scripts.Fetch):
+                if isinstance(each, scripts.Query):
                     answers.append(rows)
-            answer = answers if isinstance(ask, scripts.Together) else (answers or [None])[0]
+            answer = answers if isinstance(ask, scripts.Batch) else (answers or [None])[0]
 
     return run
 
@@ -163,7 +163,7 @@ async def test_what_is_accepted_while_its_log_is_erased_is_accepted_anew(
         run_sql(database_url, 'DELETE FROM "messageLogs"')
         run_sql(database_url, 'DELETE FROM "conversationLogs"')
 
-    accepting = scripts.accept(work("1", "2"), plan, journal.terms)
+    accepting = scripts.accept_request(work("1", "2"), plan, journal.policy)
     accepted = await journal.store.write(_erasing_before("lock_log", accepting, erase))
     assert accepted.claim is not None
     assert accepted.claim.step is not None
@@ -175,12 +175,12 @@ async def test_what_is_accepted_while_its_log_is_erased_is_accepted_anew(
 async def test_a_pace_and_a_new_contact_that_are_erased_meanwhile_begin_anew(
     journal: Journal, database_url: str
 ) -> None:
-    def changed(text: str, _now: int) -> tuple[PaceChange, str]:
-        return PaceChange("{}", "closed", None, None, None), text
+    def changed(text: str, _now: int) -> tuple[LimiterChange, str]:
+        return LimiterChange("{}", "closed", None, None, None), text
 
     write = journal.store.write
-    await write(lambda: scripts.change_pace("acme", "crm", lambda *_: changed("", 0)))
-    asking = scripts.change_pace("acme", "crm", changed)
+    await write(lambda: scripts.update_limiter("acme", "crm", lambda *_: changed("", 0)))
+    asking = scripts.update_limiter("acme", "crm", changed)
     erase = partial(run_sql, database_url, 'DELETE FROM "paces"')
     assert await write(_erasing_before("lock_pace", asking, erase)) == "{}"
 

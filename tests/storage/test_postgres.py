@@ -21,7 +21,7 @@ from support.postgres import with_options
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from messagelog.storage.scripts import Script
+    from messagelog.storage.scripts import Transaction
 
 
 @pytest.fixture
@@ -47,12 +47,12 @@ def users(url: str) -> set[str]:
 
 
 def _saved(*ids: str) -> Any:
-    def script() -> Script[None]:
+    def transaction() -> Transaction[None]:
         for id_ in ids:
             yield from scripts.save_user(user(id_))
-        yield scripts.Fetch("next_due", {})
+        yield scripts.Query("next_due", {})
 
-    return script
+    return transaction
 
 
 # ---------------------------------------------------------------------------------- lost connections
@@ -81,34 +81,34 @@ async def test_a_stale_connection_is_found_out_by_a_transaction_that_asks_nothin
 async def test_a_transaction_whose_connection_is_lost_is_run_again(store: PostgresStore, url: str) -> None:
     runs = 0
 
-    def script() -> Script[int]:
+    def transaction() -> Transaction[int]:
         nonlocal runs
         runs += 1
         yield from scripts.save_user(user(f"run-{runs}"))
-        yield scripts.Fetch("next_due", {})
+        yield scripts.Query("next_due", {})
         if runs < 3:
             end_all_connections(url)
-        yield scripts.Fetch("next_due", {})
+        yield scripts.Query("next_due", {})
         return runs
 
-    assert await store.write(script) == 3
+    assert await store.write(transaction) == 3
     assert users(url) == {"run-3"}
 
 
 async def test_a_connection_that_is_lost_by_every_try_is_told(store: PostgresStore, url: str) -> None:
-    def script() -> Script[None]:
-        yield scripts.Fetch("next_due", {})
+    def transaction() -> Transaction[None]:
+        yield scripts.Query("next_due", {})
         end_all_connections(url)
-        yield scripts.Fetch("next_due", {})
+        yield scripts.Query("next_due", {})
 
     with pytest.raises(StoreUnavailable) as refused:
-        await store.write(script)
+        await store.write(transaction)
     assert refused.value.cause.code in {"57P01", "08006"}, (
         "it depends on whether the server's last words arrive"
     )
     await available(store)
     with pytest.raises(StoreUnavailable):
-        await store.read(script)
+        await store.read(transaction)
     await available(store)
     await store.write(_saved("a"))
 
@@ -116,15 +116,15 @@ async def test_a_connection_that_is_lost_by_every_try_is_told(store: PostgresSto
 async def test_a_commit_that_may_have_been_made_is_not_repeated(store: PostgresStore, url: str) -> None:
     runs = 0
 
-    def script() -> Script[None]:
+    def transaction() -> Transaction[None]:
         nonlocal runs
         runs += 1
         yield from scripts.save_user(user("a"))
-        yield scripts.Fetch("next_due", {})
+        yield scripts.Query("next_due", {})
         end_all_connections(url)
 
     with pytest.raises(StoreUnavailable):
-        await store.write(script)
+        await store.write(transaction)
     assert runs == 1
     await store.write(_saved("b"))
     assert users(url) == {"b"}
@@ -164,14 +164,14 @@ async def test_who_dies_in_a_deadlock_is_run_again(url: str) -> None:
     runs = 0
 
     def writes(first: str, second: str) -> Any:
-        def script() -> Script[None]:
+        def transaction() -> Transaction[None]:
             nonlocal runs
             runs += 1
             for id_ in (first, second):
                 yield from scripts.save_user(user(id_, name=f"{first}{second}"))
-                yield scripts.Fetch("next_due", {})
+                yield scripts.Query("next_due", {})
 
-        return script
+        return transaction
 
     for _ in range(20):
         await asyncio.gather(store.write(writes("a", "b")), store.write(writes("b", "a")))
@@ -186,14 +186,14 @@ async def test_who_dies_in_a_deadlock_is_run_again(url: str) -> None:
 async def test_an_undone_transaction_is_repeated_so_often_and_then_told(store: PostgresStore) -> None:
     runs = 0
 
-    def script() -> Script[None]:
+    def transaction() -> Transaction[None]:
         nonlocal runs
         runs += 1
-        yield scripts.Fetch("next_due", {})
+        yield scripts.Query("next_due", {})
         raise DeadlockDetected
 
     with pytest.raises(StoreUnavailable) as refused:
-        await store.write(script)
+        await store.write(transaction)
     assert runs == 5
     assert refused.value.cause.code == "40P01"
     await store.write(_saved("the others go on"))
@@ -202,29 +202,29 @@ async def test_an_undone_transaction_is_repeated_so_often_and_then_told(store: P
 async def test_an_error_of_the_database_undoes_all_and_leaves_the_connection(
     store: PostgresStore, url: str
 ) -> None:
-    def refused() -> Script[None]:
+    def refused() -> Transaction[None]:
         yield from scripts.save_user(user("a"))
-        yield scripts.Do("save_user", [{**_params("b"), "name": None}])
-        yield scripts.Fetch("next_due", {})
+        yield scripts.Execute("save_user", [{**_params("b"), "name": None}])
+        yield scripts.Query("next_due", {})
 
-    def refused_at_the_end() -> Script[None]:
+    def refused_at_the_end() -> Transaction[None]:
         yield from scripts.save_user(user("a"))
-        yield scripts.Do("save_user", [{**_params("b"), "name": None}])
+        yield scripts.Execute("save_user", [{**_params("b"), "name": None}])
 
-    def unencodable() -> Script[None]:
+    def unencodable() -> Transaction[None]:
         yield from scripts.save_user(user("a"))
-        yield scripts.Fetch("next_due", {})
+        yield scripts.Query("next_due", {})
         yield from scripts.save_user(user("\ud83d"))
 
     backends = await _backends(store)
-    for script, error in (
+    for transaction, error in (
         (refused, NotNullViolation),
         (refused_at_the_end, NotNullViolation),
         (unencodable, UnicodeEncodeError),
     ):
         for _ in range(3):
             with pytest.raises(error):
-                await store.write(script)
+                await store.write(transaction)
     assert users(url) == set()
     await store.write(_saved("c"))
     assert await _backends(store) == backends, "no connection had to be replaced"
@@ -256,12 +256,12 @@ async def test_a_statement_that_could_not_be_prepared_is_prepared_the_next_time(
 
 def _params(id_: str) -> dict[str, Any]:
     (ask,) = scripts.save_user(user(id_))
-    assert isinstance(ask, scripts.Do)
+    assert isinstance(ask, scripts.Execute)
     return dict(ask.params[0])
 
 
 async def _backends(store: PostgresStore) -> set[int]:
-    async with store._connections.one() as connection:
+    async with store._connections.acquire() as connection:
         return {connection.info.backend_pid}
 
 
@@ -312,11 +312,11 @@ async def test_the_time_is_read_after_the_lock_was_waited_for(store: PostgresSto
     claim = await journal.claimed("2")
     await holding
     assert claim.log.due_at is not None
-    assert claim.log.due_at - journal.terms.lease_ms - journal.terms.settle_ms >= int(freed)
+    assert claim.log.due_at - journal.policy.lease_ms - journal.policy.settle_ms >= int(freed)
 
 
 async def _setting(store: PostgresStore, name: str) -> str:
-    async with store._connections.one() as connection:
+    async with store._connections.acquire() as connection:
         row = await (await connection.execute("SELECT current_setting(%s)", (name,))).fetchone()
         assert row is not None
         return str(row[0])
@@ -352,13 +352,13 @@ async def test_whatever_the_databases_default_is_a_script_sees_what_is_committed
     store = PostgresStore(with_options(url, options="-c default_transaction_isolation=serializable"))
     await store.open()
 
-    def script() -> Script[None]:
-        yield scripts.Fetch("next_due", {})
+    def transaction() -> Transaction[None]:
+        yield scripts.Query("next_due", {})
         run_sql(url, """INSERT INTO "users" VALUES ('acme', 'crm', 'late', '', '', NULL, NULL, NULL, 0, 0)""")
-        found = yield scripts.Fetch("find_user", {"tenant": "acme", "platform": "crm", "id": "late"})
+        found = yield scripts.Query("find_user", {"tenant": "acme", "platform": "crm", "id": "late"})
         assert found
 
-    await store.write(script)
+    await store.write(transaction)
     await store.close()
 
 
@@ -367,7 +367,7 @@ async def test_a_very_large_request_passes(store: PostgresStore) -> None:
     rows = [new(f"{number}", text="x" * 20_000) for number in range(600)]
     made = work(*rows)
     journal = Journal(store).in_batches()
-    claim = (await store.write(lambda: scripts.accept(made, plan, journal.terms))).claim
+    claim = (await store.write(lambda: scripts.accept_request(made, plan, journal.policy))).claim
     assert claim is not None
     assert claim.step is not None
     assert len(claim.step.rows) == 200

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from messagelog.storage import LogKey, LogState, LookUp, RowChange, RowState, UserRow, scripts
-from messagelog.storage.rows import PaceChange, Pause
+from messagelog.storage import JournalLookup, LogKey, LogState, RowChange, RowState, UserRow, scripts
+from messagelog.storage.rows import LimiterChange, SignInPause
 from storage.journal import KEY, LEASE, SETTLE, START, Journal, everything, logged, payloads, plan, run_sql
 from storage.outcomes import fail, ids_of, park, wait
 
@@ -45,7 +45,7 @@ async def test_equal_ids_of_two_tenants_or_platforms_never_meet(journal: Journal
     assert await journal.states(other) == {"1": "parked", "2": "parked"}
     assert (await journal.log()).state is LogState.OPEN
     found = await journal.store.read(lambda: scripts.look_up(other, ["1", "2", "3"]))
-    assert found == LookUp(frozenset("123"), "c-9", "name of c-9", 0, LogState.PARKED)
+    assert found == JournalLookup(frozenset("123"), "c-9", "name of c-9", 0, LogState.PARKED)
 
 
 @pytest.mark.parametrize("other", NEIGHBOURS)
@@ -53,12 +53,12 @@ async def test_nothing_is_told_of_another_tenant_or_platform(
     journal: Journal, database_url: str, other: LogKey
 ) -> None:
     await journal.with_logged("1")
-    assert await journal.store.read(lambda: scripts.look_up(other, ["1"])) == LookUp(frozenset("1"))
+    assert await journal.store.read(lambda: scripts.look_up(other, ["1"])) == JournalLookup(frozenset("1"))
     assert await journal.store.read(lambda: scripts.report_rows(other, ["1"])) == []
     elsewhere = replace(await journal.log(), key=other)
-    assert await journal.store.read(lambda: scripts.entries_of(elsewhere)) == []
+    assert await journal.store.read(lambda: scripts.find_entries(elsewhere)) == []
     elsewhere = replace(elsewhere, key=other._replace(client_log_id="another"))
-    assert await journal.store.read(lambda: scripts.linked_activities(elsewhere)) == frozenset()
+    assert await journal.store.read(lambda: scripts.find_linked_activities(elsewhere)) == frozenset()
     before = everything(database_url)
     assert await journal.claim(other) is None
     assert everything(database_url) == before
@@ -68,17 +68,17 @@ async def test_nothing_is_told_of_another_tenant_or_platform(
 
 
 async def test_look_up_tells_what_is_not_logged_and_whose_the_log_is(journal: Journal) -> None:
-    async def found(*ids: str, key: LogKey = KEY) -> LookUp:
+    async def found(*ids: str, key: LogKey = KEY) -> JournalLookup:
         return await journal.store.read(lambda: scripts.look_up(key, ids))
 
-    assert await found("1") == LookUp(frozenset("1"))
+    assert await found("1") == JournalLookup(frozenset("1"))
     claim = await journal.claimed("1", "2")
-    assert await found("1", "2", "9") == LookUp(frozenset("129"), "c-1", "name of c-1", 0)
+    assert await found("1", "2", "9") == JournalLookup(frozenset("129"), "c-1", "name of c-1", 0)
     following = await journal.done(claim)
-    assert await found("1", "2", "9") == LookUp(frozenset("29"), "c-1", "name of c-1", 0, linked=True)
-    assert await found("1") == LookUp(frozenset(), "c-1", "name of c-1", 0, linked=True)
-    assert await found() == LookUp(frozenset(), "c-1", "name of c-1", 0, linked=True)
-    assert await found("1", "2", key=log_key(2)) == LookUp(frozenset("2")), "logged, under another log"
+    assert await found("1", "2", "9") == JournalLookup(frozenset("29"), "c-1", "name of c-1", 0, linked=True)
+    assert await found("1") == JournalLookup(frozenset(), "c-1", "name of c-1", 0, linked=True)
+    assert await found() == JournalLookup(frozenset(), "c-1", "name of c-1", 0, linked=True)
+    assert await found("1", "2", key=log_key(2)) == JournalLookup(frozenset("2")), "logged, under another log"
     assert following is not None
     await park(journal, following)
     assert (await found("1", "2")).state is LogState.PARKED
@@ -111,10 +111,10 @@ async def test_entries_are_those_of_the_activity_only(journal: Journal) -> None:
     await fail(journal, await journal.claimed("3"))
     await journal.with_logged("4", key=log_key(4))
     log = await journal.log()
-    entries = await journal.store.read(lambda: scripts.entries_of(log))
+    entries = await journal.store.read(lambda: scripts.find_entries(log))
     assert sorted(entries) == [(1_000, b"hash 1", "1"), (2_000, b"hash 2", "2")]
     gone = replace(log, third_party_log_id="a-2")
-    assert await journal.store.read(lambda: scripts.entries_of(gone)) == []
+    assert await journal.store.read(lambda: scripts.find_entries(gone)) == []
 
 
 async def test_linked_activities_are_the_contacts_others(journal: Journal) -> None:
@@ -123,7 +123,7 @@ async def test_linked_activities_are_the_contacts_others(journal: Journal) -> No
         await journal.done(claim, activity=f"a-{number}")
     await journal.claimed("9", key=log_key(9))
     log = await journal.log(log_key(0))
-    assert await journal.store.read(lambda: scripts.linked_activities(log)) == {"a-1"}
+    assert await journal.store.read(lambda: scripts.find_linked_activities(log)) == {"a-1"}
 
 
 # ------------------------------------------------------------------------------------- for the sweeper
@@ -149,7 +149,7 @@ async def due(
     journal: Journal, each: int, tenants: int = 10, platforms: Sequence[str] = ("crm",), after: str = ""
 ) -> list[LogKey]:
     return await journal.store.read(
-        lambda: scripts.due_logs(platforms, each=each, tenants=tenants, after=after)
+        lambda: scripts.find_due_logs(platforms, each=each, tenants=tenants, after=after)
     )
 
 
@@ -190,10 +190,10 @@ async def test_due_logs_leave_out_tenants_whose_crm_is_not_to_be_called(journal:
         await wait(journal, await journal.claimed("1", key=LogKey(tenant, "crm", "log")), 1)
     until = journal.clock() + 60
 
-    def held(_pace: str, _now: int) -> tuple[PaceChange, None]:
-        return PaceChange("{}", "open", until, until, until), None
+    def held(_pace: str, _now: int) -> tuple[LimiterChange, None]:
+        return LimiterChange("{}", "open", until, until, until), None
 
-    await journal.store.write(lambda: scripts.change_pace("acme", "crm", held))
+    await journal.store.write(lambda: scripts.update_limiter("acme", "crm", held))
     journal.clock.forward(30)
     assert [key.tenant for key in await due(journal, 3)] == ["bolt"]
     journal.clock.forward(30)
@@ -202,7 +202,7 @@ async def test_due_logs_leave_out_tenants_whose_crm_is_not_to_be_called(journal:
 
 async def test_next_due_is_in_seconds(journal: Journal) -> None:
     async def due() -> float | None:
-        return await journal.store.read(scripts.next_due)
+        return await journal.store.read(scripts.find_next_due)
 
     assert await due() is None
     await wait(journal, await journal.claimed("1", key=log_key(1)), 9_500)
@@ -295,7 +295,7 @@ async def test_the_databases_own_clock_is_in_milliseconds(store: Store, database
     assert 0 <= row_time - journal_time < 5_000
     assert 1_700_000_000_000 < journal_time < 4_000_000_000_000
     await journal.save(*logged(claim.log, "1"), wait_ms=60_000)
-    due = await store.read(scripts.next_due)
+    due = await store.read(scripts.find_next_due)
     assert due is not None
     assert 50 < due <= 60
     assert payloads(database_url) == {"1": None}
@@ -303,23 +303,25 @@ async def test_the_databases_own_clock_is_in_milliseconds(store: Store, database
 
 async def test_every_list_of_logs_tells_all_of_a_log(journal: Journal) -> None:
     claim = await journal.claimed("1")
-    told = replace(claim.log, refusals=2, earlier='["a-0"]', body_size=7, tries=3, asks=4)
+    told = replace(
+        claim.log, rejection_count=2, earlier='["a-0"]', body_size=7, attempt_count=3, probe_count=4
+    )
     await journal.save(told, wait_ms=1_000)
     read = journal.store.read
-    ((listed, _),) = await read(lambda: scripts.logs_of_contact("acme", "crm", "c-1"))
+    ((listed, _),) = await read(lambda: scripts.find_logs_of_contact("acme", "crm", "c-1"))
     (summary,) = await read(lambda: scripts.list_logs(5))
     assert listed == summary.log == await journal.log()
-    assert (listed.refusals, listed.created_at, listed.updated_at) == (2, START, START)
+    assert (listed.rejection_count, listed.created_at, listed.updated_at) == (2, START, START)
 
 
 async def test_what_stands_behind_a_lost_answer_that_waits_for_a_sign_in_says_so(journal: Journal) -> None:
     claim = await journal.claimed("1")
     await journal.accept("2", user="bob")
-    asked = replace(claim.log, reason="no_answer: lost", asks=1)
+    asked = replace(claim.log, reason="no_answer: lost", probe_count=1)
     changes = [RowChange("1", RowState.UNKNOWN, "sign_in: no")]
-    pause = Pause("ada", None)
+    pause = SignInPause("ada", None)
     await journal.store.write(
-        lambda: scripts.save(asked, changes, plan, journal.terms, wait_ms=1_000, pause=pause)
+        lambda: scripts.save_outcome(asked, changes, plan, journal.policy, wait_ms=1_000, pause=pause)
     )
     reports = await journal.store.read(lambda: scripts.report_rows(KEY, ["1", "2"]))
     assert {report.id: report.reason for report in reports} == {"1": "sign_in: no", "2": "no_answer: lost"}

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from messagelog.storage import Sealer, open_store, schema
-from messagelog.storage.rotating import counted, rotate
+from messagelog.storage.rotating import count_by_key, rotate
 from messagelog.storage.sealed import SEALED, SealedColumn
 from storage.journal import run_sql
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from messagelog.storage import Store
-    from messagelog.storage.scripts import Script
+    from messagelog.storage.scripts import Transaction
 
 T = TypeVar("T")
 
@@ -131,12 +131,12 @@ class Meddling:
         self._store = store
         self._meddle = meddle
 
-    async def read(self, script: Callable[[], Script[T]]) -> T:
-        return await self._store.read(script)
+    async def read(self, transaction: Callable[[], Transaction[T]]) -> T:
+        return await self._store.read(transaction)
 
-    async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Any] = ()) -> T:
+    async def write(self, transaction: Callable[[], Transaction[T]], *, locks: Sequence[Any] = ()) -> T:
         self._meddle()
-        return await self._store.write(script, locks=locks)
+        return await self._store.write(transaction, locks=locks)
 
     async def close(self) -> None:
         await self._store.close()
@@ -200,7 +200,7 @@ async def test_everything_is_under_the_newest_key_afterwards(database_url: str) 
     assert {unopened for _, unopened in done.values()} == {0}
     assert opened(Sealer(NEW), stored(database_url, ROWS)) == texts
     store = await open_store(database_url)
-    counts = await counted(store)
+    counts = await count_by_key(store)
     await store.close()
     assert all(of_table.keys() == {RING.key_id} for of_table in counts.values())
     assert set((await rotated(database_url)).values()) == {(0, 0)}, "nothing is left to be done"

@@ -185,7 +185,7 @@ def test_the_keys_of_a_ring_are_those_of_its_secrets(secrets: list[str]) -> None
         alone = Sealer(secret)
         assert sealer.token_keys.by_id[alone.key_id.hex()] == alone.token_keys.signing
         assert sealer.state_keys.by_id[alone.key_id.hex()] == alone.state_keys.signing
-        assert sealer.derived_keys(alone.key_id) == DataKeys(alone.entry_key, alone.account_key)
+        assert sealer.derive_keys(alone.key_id) == DataKeys(alone.entry_key, alone.account_key)
     assert sealer.token_keys.signing == Sealer(secrets[0]).token_keys.signing
 
 
@@ -198,7 +198,7 @@ def test_two_secrets_with_one_key_id_cannot_be_in_one_ring() -> None:
 
 def test_nothing_that_is_printed_shows_a_key() -> None:
     sealer = Sealer(SECRETS[0], SECRETS[1:])
-    shown = repr((sealer, sealer.token_keys, sealer.derived_keys(sealer.key_id)))
+    shown = repr((sealer, sealer.token_keys, sealer.derive_keys(sealer.key_id)))
     for key in (*keys_of(sealer), *sealer.token_keys.by_id.values()):
         assert repr(key)[2:-1] not in shown
     assert SECRETS[1] not in shown

@@ -55,7 +55,7 @@ async def test_users_tenants_and_platforms_have_their_own(store: Store) -> None:
 async def test_the_operators_settings_are_for_all_users_of_a_tenant(store: Store) -> None:
     await store.write(lambda: scripts.change_admin_settings("acme", "crm", {"a": "1", "b": "2"}, ()))
     await store.write(lambda: scripts.change_admin_settings("acme", "crm", {"a": "3"}, ["b"]))
-    assert await store.read(lambda: scripts.admin_settings("acme", "crm")) == {"a": "3"}
+    assert await store.read(lambda: scripts.find_admin_settings("acme", "crm")) == {"a": "3"}
     assert await read(store) == ({}, {"a": "3"})
     assert await read(store, ("acme", "crm", "u-otto")) == ({}, {"a": "3"})
     assert await read(store, ("globex", "crm", "u-ada")) == ({}, {})

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from messagelog.storage import Claim, LogKey, NewRow, RowChange, RowState, UserRow, scripts
-from messagelog.storage.rows import Pause, WaitingChange
+from messagelog.storage.rows import SignInPause, WaitingChange
 from storage import journal as journals
 from storage.journal import (
     LEASE,
@@ -194,7 +194,7 @@ async def test_a_newer_one_that_takes_over_a_lost_call_waits_until_it_is_found_o
     await begun(journal, 1)
     journal.clock.forward(LEASE + SETTLE)
     claim = await begun(journal, 2)
-    assert claim.recover
+    assert claim.reconcile
     assert claim.log.call_version == 1, "what the lost call was about"
     change = RowChange(NAME, RowState.LOGGED, None, "a-1", b"hash", erase=True)
     assert sent(await journal.save(claim.log, [change])) == b"snapshot 2"
@@ -263,13 +263,13 @@ async def test_a_colleagues_newer_snapshot_does_not_wait_for_the_user_of_the_cal
     claim = await begun(journal, 1)
     await journal.accept(snapshot(2), user="bob")
     following = await journal.store.write(
-        lambda: scripts.save(
+        lambda: scripts.save_outcome(
             claim.log.without_call(),
             became(RowState.WAITING, NAME, reason="sign_in: no"),
             plan,
-            journal.terms,
+            journal.policy,
             waiting=WaitingChange("ada", RowState.WAITING, "sign_in: no"),
-            pause=Pause("ada", refused),
+            pause=SignInPause("ada", refused),
         )
     )
     assert sent(following) == b"snapshot 2"
@@ -292,10 +292,10 @@ async def test_a_lost_call_is_asked_about_when_its_user_signs_in_whoever_brought
     else:
         claim = await journal.claim()
     assert claim is not None
-    asked, changes = replace(claim.log, asks=1), became(RowState.UNKNOWN, NAME, reason="sign_in: no")
-    pause = Pause("ada", refused)
+    asked, changes = replace(claim.log, probe_count=1), became(RowState.UNKNOWN, NAME, reason="sign_in: no")
+    pause = SignInPause("ada", refused)
     await journal.store.write(
-        lambda: scripts.save(asked, changes, plan, journal.terms, wait_ms=1_000, pause=pause)
+        lambda: scripts.save_outcome(asked, changes, plan, journal.policy, wait_ms=1_000, pause=pause)
     )
     assert (await journal.log()).due_at is None
     await signed_in(journal, "bob")
@@ -303,4 +303,4 @@ async def test_a_lost_call_is_asked_about_when_its_user_signs_in_whoever_brought
     await signed_in(journal, "ada")
     again = await journal.claim()
     assert again is not None
-    assert (again.recover, [row.payload for row in again.rows]) == (True, [b"snapshot 2"])
+    assert (again.reconcile, [row.payload for row in again.rows]) == (True, [b"snapshot 2"])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from messagelog.storage.scripts import Script
+    from messagelog.storage.scripts import Transaction
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ class Gate:
         self._open = threading.Event()
         self._held = asyncio.create_task(store.write(self._script))
 
-    def _script(self) -> Script[None]:
+    def _script(self) -> Transaction[None]:
         self._entered.set()
         assert self._open.wait(10)
         yield from scripts.save_user(user("held"))
@@ -95,16 +95,16 @@ def _saved(id_: str) -> Any:
 def _then(id_: str, error: BaseException) -> Any:
     """Writes a user, then fails."""
 
-    def script() -> Script[None]:
+    def transaction() -> Transaction[None]:
         yield from scripts.save_user(user(id_))
         raise error
 
-    return script
+    return transaction
 
 
 def _params(id_: str) -> dict[str, Any]:
     (ask,) = scripts.save_user(user(id_))
-    assert isinstance(ask, scripts.Do)
+    assert isinstance(ask, scripts.Execute)
     return dict(ask.params[0])
 
 
@@ -117,7 +117,7 @@ async def test_what_no_exception_handler_catches_stays_where_it_belongs_too(
 
 
 async def test_a_script_that_cannot_begin_hangs_nobody(store: SqliteStore, url: str) -> None:
-    def never() -> Script[None]:
+    def never() -> Transaction[None]:
         raise StopIteration
 
     outcomes = await _grouped(store, never, _saved("a"))
@@ -131,8 +131,8 @@ async def test_when_the_disk_is_full_all_are_told_and_the_next_may_work(store: S
     pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
     store._writer.execute(f"PRAGMA max_page_count={pages}")
 
-    def large() -> Script[None]:
-        yield scripts.Do("save_user", [{**_params("large"), "credentials": bytes(100_000)}])
+    def large() -> Transaction[None]:
+        yield scripts.Execute("save_user", [{**_params("large"), "credentials": bytes(100_000)}])
 
     outcomes = await _grouped(store, _saved("a"), large, _saved("b"))
     assert [str(outcome) for outcome in outcomes] == [
@@ -153,7 +153,7 @@ async def test_a_file_that_cannot_be_opened_is_told_and_tried_again(
         raise sqlite3.OperationalError("unable to open database file")
 
     with monkeypatch.context() as patched:
-        patched.setattr(store, "_connected", fails)
+        patched.setattr(store, "_connect", fails)
         with pytest.raises(sqlite3.OperationalError):
             await store.write(_saved("a"))
     await store.write(_saved("b"))
@@ -210,7 +210,7 @@ async def test_what_went_into_a_file_that_was_gone_by_then_was_not_written(
 ) -> None:
     path = sqlite_path(url)
 
-    def gone_meanwhile() -> Script[None]:
+    def gone_meanwhile() -> Transaction[None]:
         yield from scripts.save_user(user("a"))
         path.rename(path.with_name("before"))
 
@@ -219,8 +219,8 @@ async def test_what_went_into_a_file_that_was_gone_by_then_was_not_written(
 
 
 async def test_the_log_of_writes_does_not_grow_for_ever(store: SqliteStore, url: str) -> None:
-    def large() -> Script[None]:
-        yield scripts.Do("save_user", [{**_params("a"), "credentials": bytes(100_000)}])
+    def large() -> Transaction[None]:
+        yield scripts.Execute("save_user", [{**_params("a"), "credentials": bytes(100_000)}])
 
     for _ in range(200):
         await store.write(large)

@@ -25,7 +25,7 @@ from storage.files import add_operators, journal_file, operators
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from messagelog.storage.scripts import Script
+    from messagelog.storage.scripts import Transaction
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_copy_has_what_is_still_in_the_log(path: Path, tmp_path: Path) -> None
     assert operators(tmp_path / "copy") == ["ada", "grace"]
 
 
-def pair(number: int) -> Script[None]:
+def pair(number: int) -> Transaction[None]:
     """Two rows that no copy may have one of."""
     for side in ("left", "right"):
         yield from scripts.save_user(UserRow("acme", side, str(number), "x" * 3000, "", None, None, None))

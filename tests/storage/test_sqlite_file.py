@@ -20,9 +20,9 @@ from messagelog.storage.sqlite_file import (
     FileInUse,
     FileReplaced,
     RestoreUnfinished,
+    exclusive_lock,
     hold,
     holding,
-    locked_alone,
     make_private,
     make_private_folder,
     serve_alone,
@@ -77,14 +77,14 @@ def test_any_number_of_processes_hold_a_file(path: Path) -> None:
 
 
 def test_a_file_that_is_held_is_restored_by_none(path: Path) -> None:
-    with holding(path), pytest.raises(FileInUse, match=r"has the database .* open"), locked_alone(path):
+    with holding(path), pytest.raises(FileInUse, match=r"has the database .* open"), exclusive_lock(path):
         pass
-    with locked_alone(path):
+    with exclusive_lock(path):
         pass
 
 
 def test_a_file_that_is_being_restored_is_held_by_none(path: Path, impatient: None) -> None:
-    with locked_alone(path), pytest.raises(FileInUse, match="is being restored, or checked"):
+    with exclusive_lock(path), pytest.raises(FileInUse, match="is being restored, or checked"):
         hold(path)
     hold(path).release()
 
@@ -103,11 +103,11 @@ def test_one_server_has_a_file(path: Path) -> None:
 
 def test_a_killed_process_leaves_nothing_in_the_way(path: Path) -> None:
     with process(HOLDS.format(path=str(path))) as server:
-        with pytest.raises(FileInUse), locked_alone(path):
+        with pytest.raises(FileInUse), exclusive_lock(path):
             pass
         server.send_signal(signal.SIGKILL)
         server.wait()
-        with locked_alone(path):
+        with exclusive_lock(path):
             pass
 
 
@@ -117,10 +117,10 @@ def test_a_program_that_knows_nothing_of_the_locks_is_noticed(tmp_path: Path) ->
     with (
         process(opens),
         pytest.raises(FileInUse, match=r"Another program has the database .* open, such as sqlite3"),
-        locked_alone(path),
+        exclusive_lock(path),
     ):
         pass
-    with locked_alone(path):
+    with exclusive_lock(path):
         pass
 
 
@@ -128,7 +128,7 @@ def test_a_symbolic_link_is_the_file_that_it_leads_to(path: Path, tmp_path: Path
     (tmp_path / "elsewhere").mkdir()
     link = tmp_path / "elsewhere" / "link.sqlite"
     link.symlink_to(path)
-    with holding(link), pytest.raises(FileInUse), locked_alone(path):
+    with holding(link), pytest.raises(FileInUse), exclusive_lock(path):
         pass
     assert [each.name for each in link.parent.iterdir()] == ["link.sqlite"]
 

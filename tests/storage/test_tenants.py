@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from messagelog.storage import LogKey, LookUp, RowState, UserRow, scripts
+from messagelog.storage import JournalLookup, LogKey, RowState, UserRow, scripts
 from messagelog.storage.rows import WaitingChange
 from storage.journal import KEY, LEASE, SETTLE, Journal, became, everything, new
 
@@ -133,13 +133,13 @@ async def test_what_is_read_is_ones_own(journal: Journal) -> None:
     stranger = KEY._replace(tenant="a stranger")
     read = journal.store.read
     found = await read(lambda: scripts.look_up(stranger, ["1", "2", "3"]))
-    assert found == LookUp(frozenset({"1", "2", "3"}))
+    assert found == JournalLookup(frozenset({"1", "2", "3"}))
     assert await read(lambda: scripts.report_rows(stranger, ["1", "2", "3"])) == []
     assert await read(lambda: scripts.find_user(stranger.tenant, stranger.platform, "ada")) is None
     assert await journal.claim(stranger) is None
     claim = await _furnished(journal, KEY)
-    assert await read(lambda: scripts.entries_of(claim.log)) == [(1_000, b"hash 1", "1")]
-    assert await read(lambda: scripts.linked_activities(claim.log)) == set(), (
+    assert await read(lambda: scripts.find_entries(claim.log)) == [(1_000, b"hash 1", "1")]
+    assert await read(lambda: scripts.find_linked_activities(claim.log)) == set(), (
         "the others' contact is not ours"
     )
     reports = await read(lambda: scripts.report_rows(KEY, ["1", "2", "3"]))

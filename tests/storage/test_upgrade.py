@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from messagelog.core import payload as payloads
-from messagelog.core.attempts import opened_body
+from messagelog.core.attempts import open_body
 from messagelog.core.calls import idempotency_key
 from messagelog.core.inbox import Inbox
 from messagelog.core.operators import local_operator
@@ -43,8 +43,8 @@ from support.releases import (
     text_of,
 )
 from support.requests import JORDAN, LATER, MAYA
-from support.settling import settled
-from support.world import SECRET, World, world
+from support.settling import run_until_idle
+from support.world import SECRET, RuntimeFixture, world
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -105,7 +105,7 @@ async def logs_of(store: Store, release: Release) -> dict[str, tuple[Scene, LogR
     found = {}
     for scene in release.scenes:
         log = logs[scene.name]
-        reading = partial(scripts.logs_of_contact, scene.name, scene.platform, log.contact_id)
+        reading = partial(scripts.find_logs_of_contact, scene.name, scene.platform, log.contact_id)
         ((log, rows),) = await store.read(reading)
         found[scene.name] = scene, log, rows
     return found
@@ -129,7 +129,7 @@ async def test_each_row_is_known_by_its_kind_and_contact(dumped: tuple[str, Rele
     async with upgraded(url) as store:
         for scene, log, rows in (await logs_of(store, release)).values():
             assert log.key == key_of(scene)
-            assert log.key.conversation_log_id == log.key.shown(log.key.client_log_id)
+            assert log.key.conversation_log_id == log.key.display_id(log.key.client_log_id)
             assert rows
             assert all(row.client_log_id == log.key.client_log_id for row in rows)
             known = await store.read(partial(scripts.look_up, log.key, [row.id for row in rows]))
@@ -163,16 +163,16 @@ async def test_what_was_sealed_opens(dumped: tuple[str, Release]) -> None:
             for state in RowState:
                 for row in await store.read(partial(_rows_in, log.key, state)):
                     if row.payload is not None:
-                        assert payloads.opened(sealer, log.key, row).contact_type == "contact"
+                        assert payloads.open_payload(sealer, log.key, row).contact_type == "contact"
                         opened += 1
-            for attempt in await store.read(partial(scripts.attempts_of, log.key)):
+            for attempt in await store.read(partial(scripts.list_attempts, log.key)):
                 if attempt.body is not None:
-                    assert opened_body(sealer, log.key, attempt.id, attempt.body)
+                    assert open_body(sealer, log.key, attempt.id, attempt.body)
     assert opened == sum(row[12] is not None for row in held(url)["messageLogs"])
 
 
-def _rows_in(key: LogKey, state: RowState) -> scripts.Script[list[MessageRow]]:
-    rows = yield scripts.Fetch("rows_in_state", {**key_params(key), "state": state, "limit": 100})
+def _rows_in(key: LogKey, state: RowState) -> scripts.Transaction[list[MessageRow]]:
+    rows = yield scripts.Query("rows_in_state", {**key_params(key), "state": state, "limit": 100})
     return [row_from(row) for row in rows]
 
 
@@ -193,14 +193,14 @@ async def test_a_call_that_was_under_way_keeps_its_key(dumped: tuple[str, Releas
 async def test_the_journal_has_an_id_of_its_own(dumped: tuple[str, Release]) -> None:
     url, _ = dumped
     async with upgraded(url) as store:
-        assert len(await store.read(scripts.journal_id)) == 8
+        assert len(await store.read(scripts.read_journal_id)) == 8
 
 
 # ----------------------------------------------------------------------------------------- what goes on
 
 
 @asynccontextmanager
-async def going_on(url: str, release: Release) -> AsyncIterator[tuple[World, Clock]]:
+async def going_on(url: str, release: Release) -> AsyncIterator[tuple[RuntimeFixture, Clock]]:
     """A server on the upgraded database, half an hour later, and the CRM as it was."""
     upgrade(url)
     clock = Clock()
@@ -220,10 +220,10 @@ PARKED = ("plain",)
 async def test_what_was_under_way_goes_on_once(dumped: tuple[str, Release]) -> None:
     url, release = dumped
     async with going_on(url, release) as (here, clock):
-        await settled(here.runtime, here.store, clock, here.runtime.sweep)
+        await run_until_idle(here.runtime, here.store, clock, here.runtime.sweep)
         for scene in release.scenes:
             await here.user(f"{scene.name}/ada", scene.platform)
-        await settled(here.runtime, here.store, clock, here.runtime.sweep)
+        await run_until_idle(here.runtime, here.store, clock, here.runtime.sweep)
         for scene, log, rows in (await logs_of(here.store, release)).values():
             states = {row.state for row in rows}
             if "refused" in scene.texts[-1].partition(":")[0]:
@@ -246,12 +246,12 @@ async def test_what_is_sent_again_is_known(dumped: tuple[str, Release]) -> None:
     async with going_on(url, release) as (here, clock):
         for scene in release.scenes:
             await here.user(f"{scene.name}/ada", scene.platform)
-        await settled(here.runtime, here.store, clock, here.runtime.sweep)
+        await run_until_idle(here.runtime, here.store, clock, here.runtime.sweep)
         for scene in release.scenes:
             for request in scene.requests:
                 if not scene.link:
                     await here.send(request, f"{scene.name}/ada", scene.platform)
-        await settled(here.runtime, here.store, clock, here.runtime.sweep)
+        await run_until_idle(here.runtime, here.store, clock, here.runtime.sweep)
         assert_once(here.crm, release, unsure=False)
         states = Counter(str(row.state) for row in (await logged_rows(here)))
         assert states.keys() == {"logged", "parked", "failed"}, (
@@ -274,7 +274,7 @@ async def test_news_of_what_was_under_way_comes_once(dumped: tuple[str, Release]
                 await here.send(with_news(scene), f"{scene.name}/ada", scene.platform)
             for scene in release.scenes:
                 await here.user(f"{scene.name}/ada", scene.platform)
-            await settled(here.runtime, here.store, clock, here.runtime.sweep)
+            await run_until_idle(here.runtime, here.store, clock, here.runtime.sweep)
         assert_once(here.crm, release, unsure=True)
         for scene, log, rows in (await logs_of(here.store, release)).values():
             if scene not in scenes:
@@ -303,10 +303,10 @@ def with_news(scene: Scene) -> dict[str, Any]:
     return made
 
 
-async def logged_rows(here: World) -> list[MessageRow]:
+async def logged_rows(here: RuntimeFixture) -> list[MessageRow]:
     held = [
         await here.store.read(
-            partial(scripts.logs_of_contact, log.key.tenant, log.key.platform, log.contact_id)
+            partial(scripts.find_logs_of_contact, log.key.tenant, log.key.platform, log.contact_id)
         )
         for log in await here.logs()
     ]
@@ -341,7 +341,7 @@ async def test_a_group_that_was_linked_before_is_moved_when_it_is_linked_again(
         after = before._replace(group_contact_id="c-2")
         assert decided.conversation_log_id == after.conversation_log_id
         await inbox.retry(after)
-        await settled(here.runtime, here.store, clock, here.runtime.sweep)
+        await run_until_idle(here.runtime, here.store, clock, here.runtime.sweep)
         (activity,) = (each for each in here.crm.activities.values() if each.tenant == scene.name)
         assert (activity.contact_id, scene.texts[0] in activity.body) == ("c-2", True)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from messagelog.storage import Acceptance, LogKey, RowState, scripts
-from messagelog.storage.rows import PaceChange
+from messagelog.storage import AcceptResult, LogKey, RowState, scripts
+from messagelog.storage.rows import LimiterChange
 from storage.journal import KEY, SETTLE, became
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ async def wait(
 ) -> None:
     """A log whose call did not arrive, or is to be asked about, waits for hours."""
     claim = await journal.claimed("1", key=key)
-    log = msgspec.structs.replace(claim.log, reason=reason, asks=asks, tries=9)
+    log = msgspec.structs.replace(claim.log, reason=reason, probe_count=asks, attempt_count=9)
     if not unknown:
         log = log.without_call()
     state = RowState.UNKNOWN if unknown else RowState.PLANNED
@@ -36,9 +36,9 @@ async def wait(
 
 
 async def notice(journal: Journal, *, wakes: bool = True) -> None:
-    change = PaceChange("{}", "closed", None, None, None, wakes=wakes)
+    change = LimiterChange("{}", "closed", None, None, None, wakes=wakes)
     await journal.store.write(
-        lambda: scripts.change_pace(KEY.tenant, KEY.platform, lambda *_: (change, None), SETTLE)
+        lambda: scripts.update_limiter(KEY.tenant, KEY.platform, lambda *_: (change, None), SETTLE)
     )
 
 
@@ -102,7 +102,7 @@ async def test_somebody_who_waits_claims_what_waits_for_the_crm(journal: Journal
     assert claim.early
     assert claim.step is not None
     assert claim.step.ids == ("1",)
-    assert claim.log.tries == 9
+    assert claim.log.attempt_count == 9
 
 
 async def test_somebody_who_waits_has_what_became_of_a_lost_call_asked(journal: Journal) -> None:
@@ -112,17 +112,17 @@ async def test_somebody_who_waits_has_what_became_of_a_lost_call_asked(journal: 
     assert early.due_ms == HOURS
     journal.clock.forward(SETTLE)
     claim = await journal.claimed("2")
-    assert (claim.early, claim.recover) == (True, True)
+    assert (claim.early, claim.reconcile) == (True, True)
     assert [row.id for row in claim.rows] == ["1"]
 
 
 @pytest.mark.parametrize("reason", ["rate_limited: no", "mistake: no"])
 async def test_nobody_claims_what_waits_for_something_else(journal: Journal, reason: str) -> None:
     await wait(journal, reason=reason)
-    assert await journal.accept("2") == Acceptance(due_ms=HOURS)
+    assert await journal.accept("2") == AcceptResult(due_ms=HOURS)
 
 
 async def test_what_is_due_in_a_moment_is_waited_for(journal: Journal) -> None:
     await wait(journal)
     journal.clock.forward(HOURS - 2_000)
-    assert await journal.accept("2") == Acceptance(due_ms=2_000)
+    assert await journal.accept("2") == AcceptResult(due_ms=2_000)

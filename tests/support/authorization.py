@@ -39,8 +39,8 @@ from messagelog.connectors import ClientAuth, OAuth
 from messagelog.core.oauth import OAuthClient
 from messagelog.server.assembly import REDIRECT_URI
 from messagelog.testing.demo_crm import create_demo_crm
-from messagelog.testing.demo_crm.serving import _served
-from support.site import ADA, Quick, Recorded
+from messagelog.testing.demo_crm.serving import _serve_app
+from support.site import ADA, FastDemoConnector, RecordingApp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -72,7 +72,7 @@ class _Registration(ClientMixin):
         return redirect_uri == REDIRECT_URI
 
     def check_client_secret(self, client_secret: str) -> bool:
-        return client_secret == self.server.registered.client_secret
+        return client_secret == self.server.oauth_client.client_secret
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
         return method == self.server.client_auth
@@ -192,7 +192,7 @@ class _Revocation(RevocationEndpoint):
         token.access_revoked = token.refresh_revoked = True
 
 
-class _Asked(OAuth2Request):
+class _OAuthRequest(OAuth2Request):
     """A request as Authlib takes it."""
 
     def __init__(self, method: str, url: str, values: dict[str, str], headers: dict[str, str]) -> None:
@@ -213,12 +213,12 @@ class _Server(AuthorizationServer):
         super().__init__()
         self.crm = crm
         self.registration = _Registration(crm)
-        self.register_token_generator("default", self._generated)
+        self.register_token_generator("default", self._generate_tokens)
         self.register_grant(_CodeGrant, [_Challenge(required=True)] if crm.knows_pkce else [])
         self.register_grant(_RefreshGrant)
         self.register_endpoint(_Revocation)
 
-    def _generated(self, **asked: Any) -> dict[str, Any]:
+    def _generate_tokens(self, **asked: Any) -> dict[str, Any]:
         crm = self.crm
         number = next(crm.numbers)
         tokens = BearerTokenGenerator(
@@ -244,7 +244,7 @@ class _Server(AuthorizationServer):
         ends = None if lasts is None else self.crm.clock() + lasts
         self.crm.grants.append(Grant(token["access_token"], refresh_token, token.get("scope", ""), ends))
 
-    def create_oauth2_request(self, request: _Asked) -> _Asked:
+    def create_oauth2_request(self, request: _OAuthRequest) -> _OAuthRequest:
         return request
 
     def handle_response(self, status: int, body: Any, headers: Any) -> Response:
@@ -271,7 +271,7 @@ class OAuthCrm:
     `chosen` makes codes, access and refresh tokens; `recorded` has every request, once it is served.
     """
 
-    registered: OAuthClient = REGISTERED
+    oauth_client: OAuthClient = REGISTERED
     client_auth: ClientAuth = ClientAuth.BASIC
     knows_pkce: bool = True
     rotates: bool = True
@@ -286,7 +286,7 @@ class OAuthCrm:
     after: Callable[[str, Response], Response] = lambda _grant_type, answer: answer
     chosen: Callable[[str, int], str] = random_text
     url: str = ""
-    recorded: Recorded = field(init=False)
+    recorded: RecordingApp = field(init=False)
     codes: dict[str, _Code] = field(default_factory=dict)
     grants: list[Grant] = field(default_factory=list)
     refreshed_with: list[str] = field(default_factory=list)
@@ -322,13 +322,13 @@ class OAuthCrm:
             grant.refresh_token for grant in self.grants if grant.refresh_token
         }
         sent = {form[name] for form in self.forms for name in ("code", "code_verifier") if name in form}
-        return handed_out | sent | {self.registered.client_secret}
+        return handed_out | sent | {self.oauth_client.client_secret}
 
-    def app(self, api: ASGIApp) -> Recorded:
+    def app(self, api: ASGIApp) -> RecordingApp:
         server = _Server(self)
 
         async def authorize(request: Request) -> Response:
-            asked = await _asked(request, dict(request.query_params))
+            asked = await _to_oauth_request(request, dict(request.query_params))
             grant = server.get_consent_grant(asked, end_user=ADA)
             answer: Response = server.create_authorization_response(
                 asked, grant_user=None if self.denies else ADA, grant=grant
@@ -336,10 +336,10 @@ class OAuthCrm:
             return answer
 
         async def token(request: Request) -> Response:
-            return await self._answered(request, server.create_token_response)
+            return await self._answer(request, server.create_token_response)
 
         async def revoke(request: Request) -> Response:
-            return await self._answered(
+            return await self._answer(
                 request, lambda asked: server.create_endpoint_response("revocation", asked)
             )
 
@@ -349,10 +349,10 @@ class OAuthCrm:
             Route("/revoke", revoke, methods=["POST"]),
             Mount("/crm", _Gate(self, api)),
         ]
-        self.recorded = Recorded(Starlette(routes=routes))
+        self.recorded = RecordingApp(Starlette(routes=routes))
         return self.recorded
 
-    async def _answered(self, request: Request, answer: Callable[[_Asked], Response]) -> Response:
+    async def _answer(self, request: Request, answer: Callable[[_OAuthRequest], Response]) -> Response:
         form = dict(parse_qsl((await request.body()).decode(), keep_blank_values=True))
         self.forms.append(form)
         kind = form.get("grant_type", "revocation")
@@ -361,7 +361,7 @@ class OAuthCrm:
         if self.gate is not None:
             self.arrived.set()
             await self.gate.wait()
-        return self.after(kind, answer(await _asked(request, form)))
+        return self.after(kind, answer(await _to_oauth_request(request, form)))
 
 
 class _Gate:
@@ -389,7 +389,7 @@ class _Gate:
         await self._api({**scope, "headers": list(headers.items())}, receive, send)
 
 
-class OAuthDemo(Quick):
+class OAuthDemo(FastDemoConnector):
     """The demo's connector, for users who sign in with OAuth."""
 
     name = "oauth-crm"
@@ -400,8 +400,8 @@ class OAuthDemo(Quick):
         self.oauth = crm.oauth
 
 
-async def _asked(request: Request, values: dict[str, str]) -> _Asked:
-    return _Asked(
+async def _to_oauth_request(request: Request, values: dict[str, str]) -> _OAuthRequest:
+    return _OAuthRequest(
         request.method, str(request.url), values, {"Authorization": request.headers.get("authorization", "")}
     )
 
@@ -412,7 +412,7 @@ async def oauth_crm(folder: Path, **changes: Any) -> AsyncIterator[OAuthCrm]:
     crm = OAuthCrm(**changes)
     api = create_demo_crm(folder / "oauth-crm.sqlite", clock=time.time)
     try:
-        async with _served(crm.app(api)) as crm.url:
+        async with _serve_app(crm.app(api)) as crm.url:
             yield crm
     finally:
         await asyncio.to_thread(api.state.store.close)
@@ -435,6 +435,6 @@ def refusing(kind: str, error: str, status: int = 400) -> Callable[[str], Respon
     return before
 
 
-def registered(**changes: str) -> OAuthClient:
+def oauth_client(**changes: str) -> OAuthClient:
     """Our client, with something of it changed."""
     return dataclasses.replace(REGISTERED, **changes)

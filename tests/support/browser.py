@@ -49,22 +49,22 @@ class Page:
 
     async def open(self, url: str) -> None:
         """Goes to a URL, and waits until the page is there."""
-        target = await self._told("Target.createTarget", {"url": "about:blank"})
-        attached = await self._told(
+        target = await self._send("Target.createTarget", {"url": "about:blank"})
+        attached = await self._send(
             "Target.attachToTarget", {"targetId": target["targetId"], "flatten": True}
         )
         self._session = attached["sessionId"]
-        await self._told("Page.enable")
-        await self._told("Network.enable")
-        await self._told("Log.enable")
+        await self._send("Page.enable")
+        await self._send("Network.enable")
+        await self._send("Log.enable")
         self._loaded.clear()
-        await self._told("Page.navigate", {"url": url})
+        await self._send("Page.navigate", {"url": url})
         async with asyncio.timeout(_SECONDS):
             await self._loaded.wait()
 
     async def run(self, expression: str) -> Any:
         """The value of a JavaScript expression, once its promise is kept. Raises `PageFailed`."""
-        told = await self._told(
+        told = await self._send(
             "Runtime.evaluate", {"expression": expression, "awaitPromise": True, "returnByValue": True}
         )
         if "exceptionDetails" in told:
@@ -87,7 +87,7 @@ class Page:
             elif said["method"] == "Log.entryAdded":
                 self.complaints.append(said["params"]["entry"]["text"])
 
-    async def _told(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
+    async def _send(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         number = next(self._numbers)
         self._answers[number] = answer = asyncio.get_running_loop().create_future()
         session = {"sessionId": self._session} if self._session else {}
@@ -126,7 +126,7 @@ async def browser_page(folder: Path) -> AsyncIterator[Page]:
         assert process.stderr is not None
         async with asyncio.timeout(_SECONDS):
             url = await _devtools(process.stderr)
-        draining = asyncio.create_task(_drained(process.stderr))
+        draining = asyncio.create_task(_drain(process.stderr))
         async with aiohttp.ClientSession() as client, client.ws_connect(url, max_msg_size=0) as socket:
             page = Page(socket)
             listening = asyncio.create_task(page.listen())
@@ -151,7 +151,7 @@ async def _devtools(output: asyncio.StreamReader) -> str:
     raise PageFailed(f"the browser ended: {told[-2000:].decode(errors='replace')}")
 
 
-async def _drained(output: asyncio.StreamReader) -> None:
+async def _drain(output: asyncio.StreamReader) -> None:
     """Reads what the browser goes on to say: with a full pipe it would wait."""
     while await output.read(65_536):
         pass

@@ -22,19 +22,31 @@ from messagelog.connectors import (
     Rejected,
     Unavailable,
 )
-from messagelog.connectors.http import refusal
+from messagelog.connectors.http import error_for_status
 from messagelog.core import Runtime, Times, UserDirectory
-from messagelog.core.inbox import Inbox, Refusal
+from messagelog.core.inbox import DecisionRefused, Inbox
 from messagelog.core.media import MediaFetcher
 from messagelog.core.operators import local_operator
 from messagelog.storage import LogKey, Sealer, Store, scripts
-from messagelog.storage.scripts import Fetch, Script, Together
+from messagelog.storage.scripts import Batch, Query, Transaction
 from messagelog.storage.scripts.values import key_params, row_from
-from support.crashing import CrashingStore, Fault, Fuse, Mishap, wired
+from support.crashing import CrashingStore, Fault, Fuse, Mishap, inject_faults
 from support.crm import Appending, Crm, Finding, Plain, ReadingBack, Upserting
-from support.requests import LATER, MAYA, OMAR, START, body, failed, message, parsed, sent, thread, voicemail
-from support.settling import settled
-from support.slipping import Slip, SlippingCaller
+from support.requests import (
+    LATER,
+    MAYA,
+    OMAR,
+    START,
+    body,
+    failed,
+    message,
+    sent,
+    thread,
+    to_log_request,
+    voicemail,
+)
+from support.settling import run_until_idle
+from support.slipping import FaultyCaller, OwnFault
 from support.world import SECRET
 
 if TYPE_CHECKING:
@@ -46,12 +58,12 @@ if TYPE_CHECKING:
 
     from messagelog.core import User
     from messagelog.storage import MessageRow
-    from support.virtual import LoopClock
+    from support.virtual import VirtualClock
 
 AWAY_ERROR = sqlite3.OperationalError
 """What a database says that cannot be used now, whichever it is."""
 
-MISHAPS = (Slip, AWAY_ERROR)
+MISHAPS = (OwnFault, AWAY_ERROR)
 """Errors of our own that a process may meet."""
 
 TIMES = Times(answer=0.2, call=2.0, lease=60.0)
@@ -174,12 +186,12 @@ TWICE = message(3, "text-02.", at=TWO["creationTime"] + 1000)
 
 AWAY = Fault(Unavailable("no connection"))
 PATIENCE = Fault(RateLimited("HTTP 429", retry_after=7, status=429))
-SIGN_IN = Fault(refusal(401, reads=False))
-LATE_SIGN_IN = Fault(refusal(401, reads=False), done=True)
-FORBIDDEN = Fault(refusal(403, reads=False))
-LATE_FORBIDDEN = Fault(refusal(403, reads=False), done=True)
-REDIRECTED = Fault(refusal(302, reads=False), done=True)
-TIMED_OUT = Fault(refusal(408, reads=False), done=True)
+SIGN_IN = Fault(error_for_status(401, reads=False))
+LATE_SIGN_IN = Fault(error_for_status(401, reads=False), done=True)
+FORBIDDEN = Fault(error_for_status(403, reads=False))
+LATE_FORBIDDEN = Fault(error_for_status(403, reads=False), done=True)
+REDIRECTED = Fault(error_for_status(302, reads=False), done=True)
+TIMED_OUT = Fault(error_for_status(408, reads=False), done=True)
 
 LOST = Fault(OutcomeUnknown("no answer"), done=True)
 NEVER_SENT = Fault(OutcomeUnknown("no answer"))
@@ -188,7 +200,7 @@ NOT_DELIVERED = "Not delivered"
 OPTED_OUT = "opted out"
 QUEUED, FAILED = sent(1, "text-01."), failed(1, "text-01.")
 OPTED = failed(1, "text-01.", after=2 * LATER, deliveryErrorCode="SMS-CAR-413")
-TWIN = {"text": "text-01.", "at": START + 61_000}
+TWIN: dict[str, Any] = {"text": "text-01.", "at": START + 61_000}
 TWINS = (QUEUED, sent(2, **TWIN)), (FAILED, failed(2, **TWIN))
 LONG_QUEUED, LONG_FAILED = sent(1, LONG[0]["subject"]), failed(1, LONG[0]["subject"])
 
@@ -474,7 +486,7 @@ class Campaign:
     """Runs schedules on one database; every schedule has a tenant of its own."""
 
     store: Store
-    clock: Clock | LoopClock
+    clock: Clock | VirtualClock
     client: aiohttp.ClientSession
     times: Times = TIMES
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -514,7 +526,7 @@ class Campaign:
             await self._live(tenant, connector, Fuse(), scenario.requests[-1], operator=operator)
         await self._live(tenant, connector, Fuse(), last, faults=faults, settle=True, signs_in=again)
         rows = await self.store.read(lambda: _rows(tenant, scenario))
-        return judged(scenario, kind, crm, rows, Result(passed=passed, met_at=met_at))
+        return judge(scenario, kind, crm, rows, Result(passed=passed, met_at=met_at))
 
     async def _live(
         self,
@@ -531,15 +543,15 @@ class Campaign:
         operator: Operating | None = None,
     ) -> None:
         """One process: it starts, takes up what is due, is sent the request, and lives until it is idle or dead."""
-        wired(connector.crm, fuse, [] if faults is None else faults)
+        inject_faults(connector.crm, fuse, [] if faults is None else faults)
         runtime = self.runtime(connector, fuse)
         runtimes = [runtime]
         if operator is None:
             requests = [request] if then is None else [request, then]
-            living = self._lived(runtime, tenant, requests, settle=settle, signs_in=signs_in)
+            living = self._run_life(runtime, tenant, requests, settle=settle, signs_in=signs_in)
             if beside is not None:
                 runtimes.append(self.runtime(connector, fuse))
-                other = self._lived(runtimes[1], tenant, [beside], settle=False, signs_in=False)
+                other = self._run_life(runtimes[1], tenant, [beside], settle=False, signs_in=False)
                 living = _both(living, other)
         else:
             _refuse_contact(connector.crm, "c-1")
@@ -552,23 +564,23 @@ class Campaign:
             life.cancel()
             await asyncio.wait([life])
             for each in runtimes:
-                await buried(each)
+                await kill_runtime(each)
         else:
             await life
 
-    async def _lived(
+    async def _run_life(
         self, runtime: Runtime, tenant: str, requests: list[dict[str, Any]], *, settle: bool, signs_in: bool
     ) -> None:
         user = await self._sign_in(runtime, tenant)
-        await self._settled(runtime)
+        await self._run_until_idle(runtime)
         for _ in range(2 if settle else 1):
             for request in requests:
                 with suppress(*MISHAPS):  # the client is told that the server failed, and sends it again
-                    await runtime.submit(user, parsed(request))
-            await self._settled(runtime)
+                    await runtime.submit(user, to_log_request(request))
+            await self._run_until_idle(runtime)
             if signs_in:
                 await self._sign_in(runtime, tenant)
-                await self._settled(runtime)
+                await self._run_until_idle(runtime)
 
     async def _sign_in(self, runtime: Runtime, tenant: str) -> User:
         credentials = Credentials(api_key=f"{tenant}/ada")
@@ -588,31 +600,31 @@ class Campaign:
 
         async def operate(runtime: Runtime, request: dict[str, Any]) -> None:
             user = await self._sign_in(runtime, tenant)
-            await self._settled(runtime)
+            await self._run_until_idle(runtime)
             inbox = Inbox(runtime.store, local_operator("grace"), Sealer(SECRET))
             moved = {key for key in await self._keys(contact, tenant) if key == after}
             if not moved:
-                await runtime.submit(user, parsed(request))
-                await self._settled(runtime)
+                await runtime.submit(user, to_log_request(request))
+                await self._run_until_idle(runtime)
                 for _ in range(2):  # the mishap may leave it in doubt at either
-                    with suppress(Refusal):  # nothing is in doubt
+                    with suppress(DecisionRefused):  # nothing is in doubt
                         # She has looked: a contact that is refused has nothing.
                         await inbox.retry(before, not_in_crm=True)
-                        await self._settled(runtime)
+                        await self._run_until_idle(runtime)
                 await inbox.link(before, contact, name)
-            with suppress(Refusal):  # all of it is logged by now
+            with suppress(DecisionRefused):  # all of it is logged by now
                 await inbox.retry(after)
-            await self._settled(runtime)
+            await self._run_until_idle(runtime)
 
         return operate
 
     async def _keys(self, contact: str, tenant: str) -> list[LogKey]:
-        logs = await self.store.read(lambda: scripts.logs_of_contact(tenant, "memory", contact))
+        logs = await self.store.read(lambda: scripts.find_logs_of_contact(tenant, "memory", contact))
         return [log.key for log, _ in logs]
 
-    async def _settled(self, runtime: Runtime) -> None:
+    async def _run_until_idle(self, runtime: Runtime) -> None:
         """Lets time pass until nothing is due any more: leases end, searches settle, retries come."""
-        await settled(runtime, self.store, self.clock, runtime.sweep)
+        await run_until_idle(runtime, self.store, self.clock, runtime.sweep)
 
     def runtime(self, connector: Plain, fuse: Fuse) -> Runtime:
         store = CrashingStore(self.store, fuse)
@@ -623,11 +635,11 @@ class Campaign:
             sealer=sealer,
             connectors={connector.name: connector},
             users=users,
-            caller=SlippingCaller(fuse.point, store, sealer, MediaFetcher(self.client), call_timeout=2),
+            caller=FaultyCaller(fuse.point, store, sealer, MediaFetcher(self.client), call_timeout=2),
             journal="5eed0002",
             times=self.times,
             sleep=_moment,
-            luck=lambda: 1.0,  # the first wait is longer than a request's, which is answered at once
+            jitter=lambda: 1.0,  # the first wait is longer than a request's, which is answered at once
         )
 
 
@@ -650,7 +662,7 @@ def _edited(crm: Crm, scenario: Scenario) -> None:
             activity.body = activity.body.replace(there, theirs)
 
 
-def judged(
+def judge(
     scenario: Scenario, kind: type[Plain], crm: Crm, rows: Sequence[MessageRow], result: Result
 ) -> Result:
     """Whether a schedule's end keeps the promises, whatever happened on the way."""
@@ -698,32 +710,32 @@ def _kept(scenario: Scenario, rows: Sequence[MessageRow], text: str) -> list[str
 
 
 def _during_a_call(point: str) -> bool:
-    return point.startswith(("crm:", "note:", "change_pace:", "ours:")) or point in _CALLING
+    return point.startswith(("crm:", "record_intent:", "update_limiter:", "ours:")) or point in _CALLING
 
 
 _CALLING = frozenset(
     {
-        "accept:done",
-        "claim:done",
-        "save:lock_user",
-        "save:pause_user",
-        "save:lock_claim",
-        "save:find_rows",
-        "save:change_row",
-        "save:rows_in_state",
-        "save:save_log",
-        "save:commit",
-        "save:done",
+        "accept_request:done",
+        "claim_log:done",
+        "save_outcome:lock_user",
+        "save_outcome:pause_user",
+        "save_outcome:lock_claim",
+        "save_outcome:find_rows",
+        "save_outcome:change_row",
+        "save_outcome:rows_in_state",
+        "save_outcome:save_log",
+        "save_outcome:commit",
+        "save_outcome:done",
     }
 )
 """Points at which a call is journalled as being made and its outcome is not: other than at the CRM itself."""
 
 
-def _rows(tenant: str, scenario: Scenario) -> Script[list[MessageRow]]:
+def _rows(tenant: str, scenario: Scenario) -> Transaction[list[MessageRow]]:
     """The scenario's rows, those that are left behind by a link too."""
     contacts = ["c-1", *(scenario.links or ())[:1]]
     keys = dict.fromkeys(scenario.key(tenant, contact) for contact in contacts)
-    found = yield Together(*(Fetch("rows_of_log", key_params(key)) for key in keys))
+    found = yield Batch(*(Query("rows_of_log", key_params(key)) for key in keys))
     return [row_from(row) for rows in found for row in rows]
 
 
@@ -757,7 +769,7 @@ def _batching(kind: type[Plain], scenario: Scenario) -> type[Plain]:
     return type(kind.__name__, (kind,), abilities)
 
 
-async def buried(runtime: Runtime) -> None:
+async def kill_runtime(runtime: Runtime) -> None:
     """Ends what a dead process had under way, as kill -9 does."""
     tasks = list(runtime._working.values())
     for timer in runtime._timers.values():

@@ -15,19 +15,19 @@ def lines(name: str) -> list[str]:
     return [line for line in text.split("\n") if line and not line.startswith("# ")]
 
 
-def unmarked(line: str) -> str:
+def strip_marks(line: str) -> str:
     return _MARKED.sub(lambda match: match[1], line)
 
 
-def expected_of_cards(line: str) -> str:
+def with_cards_masked(line: str) -> str:
     """The line as it is to be: digits between marks are bullets, but for the last four."""
 
-    def masked(match: re.Match[str]) -> str:
+    def mask(match: re.Match[str]) -> str:
         digits = [char for char in match[1] if char.isdecimal()]
         return "•" * (len(digits) - 4) + "".join(digits[-4:])
 
-    return _MARKED.sub(masked, line)
+    return _MARKED.sub(mask, line)
 
 
-def expected_of_social_security(line: str) -> str:
+def with_social_security_masked(line: str) -> str:
     return _MARKED.sub("XXX-XX-XXXX", line)

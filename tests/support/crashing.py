@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from messagelog.connectors import ConnectorError
     from messagelog.storage import Store
     from messagelog.storage.port import Lock
-    from messagelog.storage.scripts import Script
+    from messagelog.storage.scripts import Transaction
     from support.crm import Call, Crm
 
 T = TypeVar("T")
@@ -79,21 +79,21 @@ class CrashingStore:
         self._store = store
         self._fuse = fuse
 
-    async def read(self, script: Callable[[], Script[T]]) -> T:
+    async def read(self, transaction: Callable[[], Transaction[T]]) -> T:
         if self._fuse.dead:
             raise Crashed
-        return await self._store.read(script)
+        return await self._store.read(transaction)
 
-    async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Lock] = ()) -> T:
+    async def write(self, transaction: Callable[[], Transaction[T]], *, locks: Sequence[Lock] = ()) -> T:
         name = ""
 
-        def watched() -> Script[T]:
+        def crashing() -> Transaction[T]:
             nonlocal name
             if (
                 self._fuse.dead
             ):  # it was waiting when its process died; to fail would fail its neighbours with it
                 return cast("T", None)
-            inner = script()
+            inner = transaction()
             name = str(getattr(inner, "__name__", "script"))
             answer: Any = None
             while True:
@@ -106,7 +106,7 @@ class CrashingStore:
                 self._fuse.point(f"{name}:{ask.name}")
                 answer = yield ask
 
-        result = await self._store.write(watched, locks=locks)
+        result = await self._store.write(crashing, locks=locks)
         self._fuse.point(f"{name}:done")
         return result
 
@@ -114,7 +114,7 @@ class CrashingStore:
         """The store is shared by all incarnations, so it stays open."""
 
 
-def wired(crm: Crm, fuse: Fuse, faults: list[Fault | None]) -> None:
+def inject_faults(crm: Crm, fuse: Fuse, faults: list[Fault | None]) -> None:
     """Lets the process die around the CRM's work, and fails the next writes with these faults, which are used up.
 
     None stands for a write that does not fail.

@@ -91,7 +91,7 @@ class Crm:
         (activity,) = self.activities.values()
         return activity
 
-    def made(  # noqa: PLR0917 - all that an activity is made of
+    def add_activity(  # noqa: PLR0917 - all that an activity is made of
         self, tenant: str, user: str, log: MessageLog, body: str, subject: str, key: str | None = None
     ) -> str:
         id_ = f"a-{next(self._ids)}"
@@ -133,7 +133,7 @@ class Plain(Connector):
 
     def _create(self, session: Session, log: MessageLog) -> str:
         content = log.content
-        return self.crm.made(
+        return self.crm.add_activity(
             session.tenant,
             session.user_id,
             log,

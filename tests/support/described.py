@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from messagelog.server.routes import DescribedApp
 
-RENEWED = "x-refreshed-jwt-token"
+RENEWED_TOKEN_HEADER = "x-refreshed-jwt-token"
 NEVER_DESCRIBED = {404, 405}
 """What any path may answer to a request that it does not know."""
 
@@ -26,7 +26,7 @@ def validator(schema_of: str) -> Any:
     return jsonschema_rs.validator_for(schema_of)
 
 
-class Description:
+class OpenApiDescription:
     """The description of an application."""
 
     def __init__(self, app: DescribedApp) -> None:
@@ -42,7 +42,7 @@ class Description:
             f"{method} {path} answers {status}, which nobody was told"
         )
         answer = self._operation(method, path)["responses"][str(status)]
-        assert not renewed or RENEWED in answer.get("headers", {}), (
+        assert not renewed or RENEWED_TOKEN_HEADER in answer.get("headers", {}), (
             f"{method} {path} brings a token with {status}"
         )
         content = answer.get("content")

@@ -120,7 +120,7 @@ class _Link(asyncio.Protocol):
         if self._server is not None:
             self._server.close()
 
-    def answered(self, data: bytes) -> None:
+    def forward_back(self, data: bytes) -> None:
         """The database's side says something."""
         passed, cut = self._forwarder.passing(data)
         if self._client is not None:
@@ -128,7 +128,7 @@ class _Link(asyncio.Protocol):
             if cut:
                 self._client.close()
 
-    def ended(self) -> None:
+    def hang_up(self) -> None:
         """The database's side has hung up."""
         if self._client is not None:
             self._client.close()
@@ -158,9 +158,9 @@ class _Link(asyncio.Protocol):
 
     def _connect(self) -> None:
         if self._connecting is None:
-            self._connecting = asyncio.create_task(self._connected())
+            self._connecting = asyncio.create_task(self._open_connection())
 
-    async def _connected(self) -> None:
+    async def _open_connection(self) -> None:
         try:
             loop = asyncio.get_running_loop()
             made, _ = await loop.create_connection(
@@ -183,10 +183,10 @@ class _Answers(asyncio.Protocol):
         self._link = link
 
     def data_received(self, data: bytes) -> None:
-        self._link.answered(data)
+        self._link.forward_back(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._link.ended()
+        self._link.hang_up()
 
 
 @asynccontextmanager

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from messagelog.compose import LogFormat, Pins, write_pins
-from messagelog.core.settle import Abilities
+from messagelog.compose import LogFormat, TextSettings, write_text_settings
+from messagelog.core.settle import Capabilities
 from messagelog.storage.rows import LogKey, LogRow, MessageRow, RowState
 
 ADA, BEN = "ada", "ben"
 ACTIVITY = "a-1"
 SETTLE_MS = 7_000
-PINS = write_pins(Pins(format=LogFormat.PLAIN, zone="UTC"))
+PINS = write_text_settings(TextSettings(format=LogFormat.PLAIN, zone="UTC"))
 
 
 def log_row(call: str | None = "create", *, shared: bool = False, **values: Any) -> LogRow:
@@ -48,8 +48,8 @@ def message_rows(count: int, **values: Any) -> list[MessageRow]:
     return [message_row(number, **values) for number in range(1, count + 1)]
 
 
-def abilities(*names: str, settle_ms: int = SETTLE_MS) -> Abilities:
+def abilities(*names: str, settle_ms: int = SETTLE_MS) -> Capabilities:
     """A connector that can do what is named, and nothing else."""
     flags = ("upserts", "finds", "reads_back", "amends", "not_found_means_gone", "in_runs")
     assert set(names) <= set(flags)
-    return Abilities(name="Memory CRM", settle_ms=settle_ms, **{flag: flag in names for flag in flags})
+    return Capabilities(name="Memory CRM", settle_ms=settle_ms, **{flag: flag in names for flag in flags})

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 BEHIND = "&hostname=crm.test&rcAccountId=37439510"
 """What the client writes behind the URL of the page, which it does not encode."""
@@ -27,7 +27,7 @@ BEHIND = "&hostname=crm.test&rcAccountId=37439510"
 class Browser:
     """The client's side of a sign-in at a server, and the CRM where it happens."""
 
-    here: Site
+    here: LiveServer
     crm: OAuthCrm
 
     async def authorization_url(self, query: str = "") -> str:
@@ -72,17 +72,17 @@ def values_of(url: str) -> dict[str, str]:
     return {name: each[0] for name, each in parse_qs(urlsplit(url).query).items()}
 
 
-def encoded(page: str) -> str:
+def encode_url(page: str) -> str:
     """The URL as a client writes it that encodes it."""
     return quote(page, safe="")
 
 
 @asynccontextmanager
 async def browser(
-    database_url: str, folder: Path, *, parts: dict[str, Any] | None = None, **changes: Any
+    database_url: str, folder: Path, *, config: dict[str, Any] | None = None, **changes: Any
 ) -> AsyncIterator[Browser]:
     """A server whose users sign in at an OAuth CRM, which is as `changes` say."""
     async with oauth_crm(folder, **changes) as crm:
-        more = {"oauth_clients": {"oauth-crm": REGISTERED}, **(parts or {})}
+        more = {"oauth_clients": {"oauth-crm": REGISTERED}, **(config or {})}
         async with site(database_url, folder, more={"oauth-crm": crm.connector}, **more) as here:
             yield Browser(here, crm)

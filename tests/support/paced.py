@@ -15,24 +15,24 @@ import aiohttp
 
 from messagelog.connectors import Connector, Contact, Credentials, MessageLog, RateLimit, Session, UserInfo
 from messagelog.core import Runtime, Times, UserDirectory
-from messagelog.core.calls import Caller
+from messagelog.core.calls import ConnectorCaller
 from messagelog.core.media import MediaFetcher
-from messagelog.core.pacer import Pacer
+from messagelog.core.pacer import LimiterRegistry
 from messagelog.storage import Sealer, open_store
-from support.requests import body, message, parsed
-from support.virtual import StillStore
+from support.requests import body, message, to_log_request
+from support.virtual import FrozenTimeStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from messagelog.core import Answer
-    from support.virtual import VirtualLoop
+    from support.virtual import VirtualTimeLoop
 
 SECRET = "a-secret-for-tests-0123456789-abcdef"
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenRequest:
     """A request as the CRM saw it, in seconds of the loop's time."""
 
     at: float
@@ -44,7 +44,7 @@ class Seen:
 
 
 @dataclass
-class LimitedCrm:
+class RateLimitedCrm:
     """Activities as lists of texts. `limits` (requests, seconds) hold for each tenant, by when it saw the requests.
 
     It `does` what a CRM does that is there or not: answers, errs (503), fails (500), hangs, refuses connections.
@@ -58,13 +58,13 @@ class LimitedCrm:
     does: str = "answers"
     fails: Callable[[str, str], int | None] = lambda _tenant, _text: None
     random: Random = field(default_factory=lambda: Random(7))
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[SeenRequest] = field(default_factory=list)
     tenants: set[str] = field(default_factory=set)
     activities: dict[str, list[str]] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     _windows: dict[tuple[str, float], list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    async def answered(self, method: str, path: str, tenant: str, sent: dict[str, Any]) -> _Answer:
+    async def handle(self, method: str, path: str, tenant: str, sent: dict[str, Any]) -> _Answer:
         """Takes a request some time after it was sent, and answers some time after that."""
         one_way = self.random.uniform(*self.latency) / 2
         await asyncio.sleep(one_way)
@@ -72,20 +72,20 @@ class LimitedCrm:
             raise aiohttp.ConnectionTimeoutError
         if self.does == "hangs":
             await asyncio.Event().wait()
-        status, payload, headers = self._taken(method, path, tenant, sent)
+        status, payload, headers = self._respond(method, path, tenant, sent)
         self.tenants.add(tenant)
-        self.seen.append(Seen(self.now(), tenant, method, path, status, sent.get("text", "")))
+        self.seen.append(SeenRequest(self.now(), tenant, method, path, status, sent.get("text", "")))
         await asyncio.sleep(one_way)
         return _Answer(status, _Body(json.dumps(payload).encode()), headers)
 
-    def _taken(
+    def _respond(
         self, method: str, path: str, tenant: str, sent: dict[str, Any]
     ) -> tuple[int, Any, dict[str, str]]:
         if self.does in {"errs", "fails"}:
             return 503 if self.does == "errs" else 500, {}, {}
-        if (wait := self._over(tenant)) is not None:
+        if (wait := self._seconds_over_limit(tenant)) is not None:
             return 429, {}, {"Retry-After": str(int(wait) + 1)} if self.retry_after else {}
-        headers = self._told(tenant)
+        headers = self._limit_headers(tenant)
         if (status := self.fails(tenant, sent.get("text", ""))) is not None:
             return status, {}, headers
         if path == "/me":
@@ -99,7 +99,7 @@ class LimitedCrm:
             texts.append(sent["text"])
         return 200, {}, headers
 
-    def _over(self, tenant: str) -> float | None:
+    def _seconds_over_limit(self, tenant: str) -> float | None:
         """How long until this tenant's next request is within all limits; None when it is now, and then it counts."""
         now = self.now()
         for limit, seconds in self.limits:
@@ -113,7 +113,7 @@ class LimitedCrm:
             self._windows[tenant, seconds].append(now)
         return None
 
-    def _told(self, tenant: str) -> dict[str, str]:
+    def _limit_headers(self, tenant: str) -> dict[str, str]:
         if not self.tells:
             return {}
         limit, seconds = self.limits[-1]
@@ -167,19 +167,19 @@ class _Answer:
         """There is no connection."""
 
 
-class Transport:
+class MemoryTransport:
     """Stands in for an HTTP client: requests go to a CRM in memory."""
 
-    def __init__(self, crm: LimitedCrm) -> None:
+    def __init__(self, crm: RateLimitedCrm) -> None:
         self._crm = crm
 
     async def request(self, method: str, url: Any, **sent: Any) -> _Answer:
         data = json.loads(sent["data"]) if sent.get("data") else {}
         tenant = sent["headers"]["Authorization"].removeprefix("Bearer ").partition("/")[0]
-        return await self._crm.answered(method, url.path, tenant, data)
+        return await self._crm.handle(method, url.path, tenant, data)
 
 
-class Paced(Connector):
+class RateLimitedConnector(Connector):
     """Speaks to it: one request for each message."""
 
     name = "paced"
@@ -207,7 +207,7 @@ class Paced(Connector):
         await session.http.patch(path, json={"text": _text(log)})
 
 
-class Limited(Paced):
+class DeclaringConnector(RateLimitedConnector):
     """The same, and it says what the CRM allows."""
 
     rate_limits: ClassVar[tuple[RateLimit, ...]] = (RateLimit(5, 1), RateLimit(1_000, 86_400))
@@ -219,13 +219,13 @@ def _text(log: MessageLog) -> str:
 
 
 @dataclass
-class Process:
+class ServerProcess:
     """One process of a server: its runtime sweeps as it does in life."""
 
     runtime: Runtime
     users: UserDirectory
     connector: Connector
-    loop: VirtualLoop
+    loop: VirtualTimeLoop
     arrived: dict[str, float] = field(default_factory=dict)
 
     async def send(self, user: str, *numbers: int, conversation: str) -> Answer:
@@ -236,7 +236,7 @@ class Process:
         signed_in = await self.users.find(tenant, self.connector.name, name)
         assert signed_in is not None
         request = body(*(message(number) for number in numbers), conversation=conversation)
-        return await self.runtime.submit(signed_in, parsed(request))
+        return await self.runtime.submit(signed_in, to_log_request(request))
 
     async def sign_in(self, *users: str) -> None:
         """One after the other: no budget holds back a sign-in, which nobody knows whose it is until it is answered."""
@@ -247,27 +247,31 @@ class Process:
 
 @asynccontextmanager
 async def process(
-    loop: VirtualLoop,
+    loop: VirtualTimeLoop,
     database_url: str,
-    crm: LimitedCrm,
+    crm: RateLimitedCrm,
     connector: Connector,
     *,
     slowly: bool = True,
-) -> AsyncIterator[Process]:
+) -> AsyncIterator[ServerProcess]:
     """A process on a database. While nobody may call, its sweep sleeps for longer, where it may go on `slowly`."""
-    with loop.standing_still():
-        store = StillStore(await open_store(database_url, clock=loop.clock), loop)
+    with loop.frozen_time():
+        store = FrozenTimeStore(await open_store(database_url, clock=loop.clock), loop)
     sealer = Sealer(SECRET)
-    client: Any = Transport(crm)
+    client: Any = MemoryTransport(crm)
     times = Times()
-    pacer = Pacer(store, call_seconds=times.call, chance=Random(3).random)
+    pacer = LimiterRegistry(store, call_seconds=times.call, jitter=Random(3).random)
     users = UserDirectory(store, sealer, client, call_timeout=times.call, pacer=pacer)
 
     async def sleep(seconds: float) -> None:
-        held = slowly and crm.tenants and not any(pacer.at_once(connector, tenant) for tenant in crm.tenants)
+        held = (
+            slowly
+            and crm.tenants
+            and not any(pacer.backlog_share(connector, tenant) for tenant in crm.tenants)
+        )
         await asyncio.sleep(seconds * 60 if held else seconds)
 
-    caller = Caller(store, sealer, MediaFetcher(client), call_timeout=times.call)
+    caller = ConnectorCaller(store, sealer, MediaFetcher(client), call_timeout=times.call)
     runtime = Runtime(
         store=store,
         sealer=sealer,
@@ -277,11 +281,11 @@ async def process(
         journal="5eed0003",
         times=times,
         sleep=sleep,
-        luck=Random(5).random,
+        jitter=Random(5).random,
     )
     await runtime.start()
     try:
-        yield Process(runtime, users, connector, loop)
+        yield ServerProcess(runtime, users, connector, loop)
     finally:
         await runtime.stop()
         await users.close()

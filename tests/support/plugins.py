@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Does = Callable[[Any], Any]
 
 
-class Told(Plugin):
+class ScriptedPlugin(Plugin):
     """Answers what `does` makes of the request or the form of a new contact; a coroutine is awaited."""
 
     name = "told"
@@ -42,14 +42,14 @@ class Told(Plugin):
         return answered
 
 
-def changed(request: LogRequest, **info: Any) -> LogRequest:
+def with_info(request: LogRequest, **info: Any) -> LogRequest:
     """The request with other fields in its `logInfo`."""
     return msgspec.structs.replace(request, info=msgspec.structs.replace(request.info, **info))
 
 
-def shouting(request: LogRequest) -> LogRequest:
+def to_capitals(request: LogRequest) -> LogRequest:
     """The request with its messages in capitals."""
     messages = tuple(
         msgspec.structs.replace(each, subject=(each.subject or "").upper()) for each in request.info.messages
     )
-    return changed(request, messages=messages)
+    return with_info(request, messages=messages)

@@ -24,14 +24,14 @@ _PATIENCE = 20.0
 
 
 @dataclass
-class Running:
+class RunningCommand:
     """A running command, whose output goes to files."""
 
     process: subprocess.Popen[bytes]
     out: Path
     err: Path
 
-    async def printed(self, mark: str) -> str:
+    async def wait_for_output(self, mark: str) -> str:
         """All of its output, once `mark` stands in it."""
         deadline = time.monotonic() + _PATIENCE
         while mark not in (text := self.out.read_text()):
@@ -40,7 +40,7 @@ class Running:
             await asyncio.sleep(0.02)
         return text
 
-    async def ended(self) -> int:
+    async def wait_for_exit(self) -> int:
         """The exit code, once it has ended; a signal's number below zero."""
         deadline = time.monotonic() + _PATIENCE
         while (code := self.process.poll()) is None:
@@ -51,12 +51,12 @@ class Running:
     async def end(self, signal: int) -> int:
         """Sends a signal, and waits for the end."""
         self.process.send_signal(signal)
-        return await self.ended()
+        return await self.wait_for_exit()
 
 
-async def demo_welcome(demo: Running) -> str:
+async def demo_welcome(demo: RunningCommand) -> str:
     """What the demo prints when it is ready."""
-    return await demo.printed("Otto Lindqvist (tenant otto")
+    return await demo.wait_for_output("Otto Lindqvist (tenant otto")
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def running(
     env: Mapping[str, str] | None = None,
     out_fd: int | None = None,
     err_fd: int | None = None,
-) -> Iterator[Running]:
+) -> Iterator[RunningCommand]:
     """Runs the command in the background, with its output in files of `folder` or at `out_fd` and `err_fd`.
 
     It sees no settings but those in `env`; its warnings are errors.
@@ -81,7 +81,7 @@ def running(
             stderr=err_file if err_fd is None else err_fd,
         )
     try:
-        yield Running(process, out, err)
+        yield RunningCommand(process, out, err)
     finally:
         if process.poll() is None:
             process.kill()
@@ -93,7 +93,7 @@ def _clean_environment() -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Done:
+class CommandResult:
     """What a command came to."""
 
     code: int
@@ -101,7 +101,9 @@ class Done:
     err: str
 
 
-def command(*arguments: str, env: Mapping[str, str] | None = None, stdin: bytes | None = None) -> Done:
+def command(
+    *arguments: str, env: Mapping[str, str] | None = None, stdin: bytes | None = None
+) -> CommandResult:
     """Runs the command to its end, within this process (not from a coroutine: some have a loop of their own)."""
     cleared = dict.fromkeys(name for name in os.environ if name.startswith("MESSAGELOG_"))
     before = dict(os.environ)
@@ -112,4 +114,4 @@ def command(*arguments: str, env: Mapping[str, str] | None = None, stdin: bytes 
         os.environ.update(before)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
-    return Done(result.exit_code, result.stdout, result.stderr)
+    return CommandResult(result.exit_code, result.stdout, result.stderr)

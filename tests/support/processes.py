@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from support.process import Running
+    from support.process import RunningCommand
 
 SECRET = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 PATIENCE = 40.0
@@ -50,7 +50,7 @@ class Times:
     answer: float = 12.0
 
 
-class Machine:
+class ProcessGroup:
     """Runs processes with their output in a folder's files. Whatever still runs in the end is killed, by its id."""
 
     def __init__(self, folder: Path, *, outages: bool = False) -> None:
@@ -82,7 +82,7 @@ class Machine:
     async def crm(self, name: str = "crm", *, port: int = 0) -> Crm:
         """A demo CRM whose data is in the folder `name`, once it listens."""
         process = self.run("demo-crm", "--port", str(port), "--data", str(self._folder / name))
-        (url,) = re.findall(r"answers at (\S+) ", await process.printed("(keys:"))
+        (url,) = re.findall(r"answers at (\S+) ", await process.wait_for_output("(keys:"))
         return Crm(process, url)
 
     async def server(self, database_url: str, crm_url: str, times: Times, **more: str) -> Server:
@@ -101,10 +101,10 @@ class Machine:
             **more,
         }
         process = self.run("serve", env=env)
-        (address,) = re.findall(r"serves \S+ at (\S+)\n", await process.printed("\n"))
+        (address,) = re.findall(r"serves \S+ at (\S+)\n", await process.wait_for_output("\n"))
         return Server(process, f"http://{address}")
 
-    def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> Running:
+    def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> RunningCommand:
         """A command of `messagelog` in the background, which sees no settings but these."""
         return self._stack.enter_context(running(self._folder, *arguments, env=env))
 
@@ -113,7 +113,7 @@ class Machine:
 class Crm:
     """A demo CRM in a process, and its API at `url`."""
 
-    process: Running
+    process: RunningCommand
     url: str
 
     @property
@@ -129,23 +129,23 @@ class Crm:
 
     async def chaos(self, key: str, **changes: Any) -> None:
         """Changes the switch of the key's tenant; without changes its CRM behaves again."""
-        await self._asked("POST", "/chaos", key, changes or {"reset": True})
+        await self._call("POST", "/chaos", key, changes or {"reset": True})
 
     async def activities(self, key: str) -> list[dict[str, Any]]:
         """All activities of the key's tenant, oldest first."""
-        found: list[dict[str, Any]] = await self._asked("GET", "/activities", key, None)
+        found: list[dict[str, Any]] = await self._call("GET", "/activities", key, None)
         return found
 
     async def contacts(self, key: str, name: str) -> list[dict[str, Any]]:
         """The contacts of the key's tenant with a part of a name."""
-        found: list[dict[str, Any]] = await self._asked("GET", f"/contacts?name={name}", key, None)
+        found: list[dict[str, Any]] = await self._call("GET", f"/contacts?name={name}", key, None)
         return found
 
     async def count(self, key: str, what: str) -> int:
         """How often something was done for the key's tenant: `creates`, `updates`, ..."""
-        return int((await self._asked("GET", "/stats", key, None))[what])
+        return int((await self._call("GET", "/stats", key, None))[what])
 
-    async def _asked(self, method: str, path: str, key: str, body: Any) -> Any:
+    async def _call(self, method: str, path: str, key: str, body: Any) -> Any:
         headers = {"authorization": f"Bearer {key}"}
         async with aiohttp.request(method, f"{self.url}{path}", json=body, headers=headers) as answer:
             assert answer.status == 200, await answer.text()
@@ -156,7 +156,7 @@ class Crm:
 class Server:
     """A server in a process. Session tokens outlive it: they are good for every server of its database."""
 
-    process: Running
+    process: RunningCommand
     url: str
 
     async def kill(self) -> None:
@@ -171,7 +171,7 @@ class Server:
             "hostname": "crm.test",
             "additionalInfo": {"apiKey": key},
         }
-        token: str = (await self._posted("/apiKeyLogin", form, {}))["jwtToken"]
+        token: str = (await self._post("/apiKeyLogin", form, {}))["jwtToken"]
         return token
 
     async def try_to_log(self, body: Mapping[str, Any], token: str) -> tuple[int, Any]:
@@ -189,15 +189,15 @@ class Server:
 
     async def log(self, body: Mapping[str, Any], token: str) -> dict[str, Any]:
         """`POST /messageLog`; raises `aiohttp.ClientError` when the server dies before it answers."""
-        answer: dict[str, Any] = await self._posted("/messageLog", body, {"authorization": f"Bearer {token}"})
+        answer: dict[str, Any] = await self._post("/messageLog", body, {"authorization": f"Bearer {token}"})
         return answer
 
     async def make_contact(self, form: Mapping[str, Any], token: str) -> str:
         """`POST /contact`; the contact's id."""
-        answer = await self._posted("/contact", form, {"authorization": f"Bearer {token}"})
+        answer = await self._post("/contact", form, {"authorization": f"Bearer {token}"})
         return str(answer["contact"]["id"])
 
-    async def _posted(self, path: str, body: Any, headers: dict[str, str]) -> Any:
+    async def _post(self, path: str, body: Any, headers: dict[str, str]) -> Any:
         sent = {**CLIENT_HEADERS, **headers}
         async with aiohttp.request("POST", self.url + path, json=body, headers=sent) as answer:
             assert answer.status == 200, await answer.text()
@@ -235,7 +235,7 @@ def sqlite_database(template: Path, folder: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def held_back(database_url: str) -> int:
+def count_held_tenants(database_url: str) -> int:
     """For how many tenants a circuit or what comes after it holds requests back now."""
     engine = sa.create_engine(alchemy_url(database_url), poolclass=sa.NullPool)
     held = sa.select(sa.func.count()).where(paces.c.activeUntil > time.time() * 1000)
@@ -247,14 +247,14 @@ def held_back(database_url: str) -> int:
 
 
 @dataclass(frozen=True)
-class Journalled:
+class JournalledLog:
     """What the journal says of a conversation log: the states of its rows by their ids, and whether it is at rest."""
 
     rows: dict[str, str]
     at_rest: bool
 
 
-def journal(database_url: str) -> dict[str, Journalled]:
+def journal(database_url: str) -> dict[str, JournalledLog]:
     """All conversation logs of a database, by their ids (which tests do not use for two tenants)."""
     rows: defaultdict[str, dict[str, str]] = defaultdict(dict)
     engine = sa.create_engine(alchemy_url(database_url), poolclass=sa.NullPool)
@@ -270,4 +270,4 @@ def journal(database_url: str) -> dict[str, Journalled]:
                 rows[log][id_] = state
     finally:
         engine.dispose()
-    return {log: Journalled(rows[log], at_rest=due_at is None) for log, due_at in logs}
+    return {log: JournalledLog(rows[log], at_rest=due_at is None) for log, due_at in logs}

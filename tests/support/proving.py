@@ -27,6 +27,6 @@ SEED: Final = os.environ.setdefault("MESSAGELOG_SEED", str(random.randrange(1_00
 """What the draws of `make prove` begin with. The processes of a test run inherit it from the first."""
 
 
-def drawing(name: str) -> random.Random:
+def random_from_seed(name: str) -> random.Random:
     """What draws for a test: in `make prove` by the seed, otherwise the same each time."""
     return random.Random(f"{name} {SEED}" if PROVE else name)

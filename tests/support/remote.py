@@ -19,7 +19,7 @@ _USER = re.compile(r"^  .+ \(tenant \w+, key (?P<key>[\w-]+)\): (?P<token>\S+)$"
 
 
 @dataclass(frozen=True)
-class Remote:
+class ExternalUser:
     """A user with a session token, and her key of the CRM at `crm`."""
 
     url: str
@@ -45,11 +45,13 @@ class Remote:
         return await request(method, f"{self.crm}{path}", body, {"authorization": f"Bearer {self.key}"})
 
 
-def demo_users(welcome: str) -> dict[str, Remote]:
+def demo_users(welcome: str) -> dict[str, ExternalUser]:
     """The users that a demo's welcome names, by their keys."""
     (url,) = re.findall(r"^messagelog demo: (\S+)", welcome)
     found = (match.groupdict() for match in _USER.finditer(welcome))
-    return {user["key"]: Remote(url, user["token"], user["key"], f"{url}/demo-crm/api") for user in found}
+    return {
+        user["key"]: ExternalUser(url, user["token"], user["key"], f"{url}/demo-crm/api") for user in found
+    }
 
 
 async def request(method: str, url: str, json: Any, headers: dict[str, str]) -> Reply:

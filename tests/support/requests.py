@@ -107,6 +107,6 @@ def thread(*texts: str, id_: str = "thread-1", contact: str = "c-1") -> dict[str
     return made
 
 
-def parsed(made: dict[str, Any]) -> LogRequest:
+def to_log_request(made: dict[str, Any]) -> LogRequest:
     """A body as the core takes it."""
     return parse_log_request(msgspec.json.encode(made))

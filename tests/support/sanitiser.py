@@ -9,7 +9,7 @@ _QUOTED = re.compile(r">|-- ?$")
 _KEPT_STYLES = {"color"}
 
 
-def sanitised(body: str) -> str:
+def sanitise(body: str) -> str:
     """The body as it is stored, with attributes and styles sanitised."""
     sanitiser = _Sanitiser()
     sanitiser.feed(body)

@@ -26,12 +26,14 @@ async def work_off(runtime: Runtime) -> None:
         await runtime.idle()
 
 
-async def settled(runtime: Runtime, store: Store, clock: Any, sweep: Callable[[], Awaitable[Any]]) -> None:
+async def run_until_idle(
+    runtime: Runtime, store: Store, clock: Any, sweep: Callable[[], Awaitable[Any]]
+) -> None:
     """Moves `clock.now` (ms) on from one due time to the next, with a `sweep` at each."""
     held = 1
     for _ in range(_MOST_LOOKS):
         await runtime.idle()
-        left = await store.read(scripts.next_due)
+        left = await store.read(scripts.find_next_due)
         if left is None:
             return
         # What stays due belongs to a tenant that its CRM has asked for patience.

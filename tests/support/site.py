@@ -27,11 +27,11 @@ from messagelog.core import Times
 from messagelog.core.operators import Role, local_operator
 from messagelog.core.passwords import Passwords
 from messagelog.server import create_app
-from messagelog.server.assembly import Parts
-from messagelog.server.serving import Serving, bound_socket
+from messagelog.server.assembly import ServerConfig
+from messagelog.server.serving import UvicornServer, bind_socket
 from messagelog.storage import scripts
 from messagelog.testing.demo_crm import create_demo_crm
-from support.described import RENEWED, Description
+from support.described import RENEWED_TOKEN_HEADER, OpenApiDescription
 
 if TYPE_CHECKING:
     import socket
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from messagelog.connectors import Connector
-    from messagelog.server import Assembly
+    from messagelog.server import AppContext
     from messagelog.server.routes import DescribedApp
     from messagelog.storage import LogRow, MessageRow
 
@@ -67,7 +67,7 @@ _OBSERVER = "x-observer"
 _PATIENCE = 10.0
 
 
-class Quick(DemoConnector):
+class FastDemoConnector(DemoConnector):
     """The demo's connector for a CRM whose search is up to date at once."""
 
     settle_seconds: ClassVar[float] = 0.05
@@ -100,7 +100,7 @@ class CrmCall:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-class Recorded:
+class RecordingApp:
     """The CRM's application, with every request noted that is not a test's own.
 
     `refuse` may give an answer to be given instead of the CRM's.
@@ -141,7 +141,7 @@ def refusal(status: int, **headers: str) -> Response:
     return JSONResponse({"error": "refused by the test"}, status, sent)
 
 
-class InLoop(Serving):
+class InLoopServer(UvicornServer):
     """The server in a test's own event loop: it leaves signals alone and ends as soon as it is told to."""
 
     def __init__(self, app: DescribedApp, *, trusted_proxies: Collection[str] = ()) -> None:
@@ -157,7 +157,7 @@ class InLoop(Serving):
         await self.leave.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self.end_work()
+        await self.drain()
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
@@ -172,20 +172,20 @@ class InLoop(Serving):
 
 
 @dataclass
-class Site:
+class LiveServer:
     """A server that answers at `url`, and what a test asks of it."""
 
     url: str
     app: DescribedApp
-    server: InLoop
-    crm: Recorded
+    server: InLoopServer
+    crm: RecordingApp
     client: aiohttp.ClientSession
-    description: Description
+    description: OpenApiDescription
     tokens: dict[str, str] = field(default_factory=dict)
 
     @property
-    def assembly(self) -> Assembly:
-        assembly: Assembly = self.app.state.assembly
+    def assembly(self) -> AppContext:
+        assembly: AppContext = self.app.state.assembly
         return assembly
 
     # ------------------------------------------------------------------------------------ the client
@@ -216,7 +216,12 @@ class Site:
             body = msgspec.json.decode(raw) if is_json else raw.decode()
             route, _, _ = path.partition("?")
             self.description.check_answer(
-                method, route, answer.status, answer.content_type, body, renewed=RENEWED in answer.headers
+                method,
+                route,
+                answer.status,
+                answer.content_type,
+                body,
+                renewed=RENEWED_TOKEN_HEADER in answer.headers,
             )
             return Reply(answer.status, body, answer.headers, raw)
 
@@ -282,7 +287,7 @@ class Site:
         found: dict[str, MessageRow] = {}
         for log in await self.logs():
             shown = await self.assembly.store.read(partial(scripts.show_logs, log.key.conversation_log_id))
-            found |= {held.key.shown(row.id): row for held, rows in shown for row in rows}
+            found |= {held.key.display_id(row.id): row for held, rows in shown for row in rows}
         return found
 
     async def states(self) -> dict[str, str]:
@@ -311,21 +316,21 @@ async def site(
     database_url: str,
     folder: Path,
     *,
-    connector: type[DemoConnector] = Quick,
+    connector: type[DemoConnector] = FastDemoConnector,
     times: Times | None = None,
     body_limit: int = 10_000_000,
     more: Mapping[str, Connector] | None = None,
     secrets: tuple[str, ...] = (SECRET,),
     trusted_proxies: Collection[str] = (),
-    **parts_of_server: Any,
-) -> AsyncIterator[Site]:
+    **config_fields: Any,
+) -> AsyncIterator[LiveServer]:
     """A running server on a database; the CRM's file is in `folder`, the first of `secrets` is the newest.
 
-    What else there is goes into its `Parts`.
+    What else there is goes into its `ServerConfig`.
     """
-    listener = bound_socket("127.0.0.1", 0)
+    listener = bind_socket("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    parts = Parts(
+    config = ServerConfig(
         database_url=database_url,
         secret_key=secrets[0],
         old_secret_keys=secrets[1:],
@@ -333,19 +338,19 @@ async def site(
         public_url=f"{url}/",
         times=times or Times(answer=5.0, call=5.0, lease=60.0, sweep=0.2),
         body_limit=body_limit,
-        **{"private_hosts": LOOPBACK, "passwords": lambda: Passwords(CHEAP), **parts_of_server},
+        **{"private_hosts": LOOPBACK, "passwords": lambda: Passwords(CHEAP), **config_fields},
     )
     crm = create_demo_crm(folder / "demo-crm.sqlite")
-    recorded = Recorded(crm)
+    recorded = RecordingApp(crm)
     mounted = Starlette(routes=[Mount("/", recorded)], lifespan=crm.router.lifespan_context)
-    app = create_app(parts, mounts={"/demo-crm": mounted}, start_at_once=False)
-    server = InLoop(app, trusted_proxies=trusted_proxies)
+    app = create_app(config, mounts={"/demo-crm": mounted}, start_at_once=False)
+    server = InLoopServer(app, trusted_proxies=trusted_proxies)
     serving = asyncio.create_task(server.serve([listener]))
     connection_pool = aiohttp.TCPConnector(limit=0)
     try:
         async with aiohttp.ClientSession(connector=connection_pool) as client:
             await server.listens.wait()
-            yield Site(url, app, server, recorded, client, Description(app))
+            yield LiveServer(url, app, server, recorded, client, OpenApiDescription(app))
     finally:
         server.leave.set()
         await serving

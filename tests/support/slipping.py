@@ -7,36 +7,36 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from messagelog.connectors.log import ChangeForms
-from messagelog.core.calls import Caller
+from messagelog.core.calls import ConnectorCaller
 from messagelog.core.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from messagelog.core.calls import Prepared
+    from messagelog.core.calls import PreparedCall
     from messagelog.storage.rows import RowChange
 
 
-class Slip(RuntimeError):
+class OwnFault(RuntimeError):
     """A mistake in our own code."""
 
 
-class SlippingCaller(Caller):
+class FaultyCaller(ConnectorCaller):
     """Passes a point before a call is prepared, after each answer, and when it is settled what the call came to.
 
     `point` is told the name of each; it may raise an error there.
     """
 
     def __init__(self, point: Callable[[str], None], *parts: Any, **more: Any) -> None:
-        super().__init__(*parts, metrics=SlippingMetrics(point), **more)
+        super().__init__(*parts, metrics=FaultyMetrics(point), **more)
         self._point = point
 
-    async def prepare(self, *given: Any, **more: Any) -> Prepared:
+    async def prepare(self, *given: Any, **more: Any) -> PreparedCall:
         self._point("ours:prepare")
         prepared = await super().prepare(*given, **more)
-        return replace(prepared, hashes=SlippingHashes(self._point, prepared.hashes))
+        return replace(prepared, hashes=FaultyHashes(self._point, prepared.hashes))
 
-    async def prepare_change(self, *given: Any, **more: Any) -> Prepared:
+    async def prepare_change(self, *given: Any, **more: Any) -> PreparedCall:
         self._point("ours:prepare")
         prepared = await super().prepare_change(*given, **more)
         forms = prepared.change
@@ -56,13 +56,13 @@ class SlippingCaller(Caller):
         self._point("ours:find")
         return found
 
-    async def counted(self, *given: Any) -> dict[bytes, int]:
-        found = await super().counted(*given)
+    async def count_in_activity(self, *given: Any) -> dict[bytes, int]:
+        found = await super().count_in_activity(*given)
         self._point("ours:count")
         return found
 
 
-class SlippingHashes(dict[str, bytes]):
+class FaultyHashes(dict[str, bytes]):
     """The hashes of a call, which are looked up when it is settled."""
 
     def __init__(self, point: Callable[[str], None], hashes: dict[str, bytes]) -> None:
@@ -88,13 +88,13 @@ class SlippingForms(ChangeForms):
         return getattr(own(self, "_forms"), name)
 
 
-class SlippingMetrics(Metrics):
+class FaultyMetrics(Metrics):
     """Counts what calls came to, when it is written down."""
 
     def __init__(self, point: Callable[[str], None]) -> None:
         super().__init__()
         self._point = point
 
-    def settled(self, platform: str, changes: Iterable[RowChange]) -> None:
+    def count_outcomes(self, platform: str, changes: Iterable[RowChange]) -> None:
         self._point("ours:told")
-        super().settled(platform, changes)
+        super().count_outcomes(platform, changes)

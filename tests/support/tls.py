@@ -32,11 +32,11 @@ class Authority:
     certificate: x509.Certificate
     file: Path
 
-    def signed(self, folder: Path, host: str, *, ends: dt.timedelta = _DAY) -> Path:
+    def issue(self, folder: Path, host: str, *, ends: dt.timedelta = _DAY) -> Path:
         """A file with a certificate for a host, and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = _certificate(host, key, self.certificate.subject, self.key, ends=ends)
-        return _written(folder / f"{host}.pem", certificate, key)
+        return _write(folder / f"{host}.pem", certificate, key)
 
 
 def authority(folder: Path, name: str = "ca.test") -> Authority:
@@ -44,14 +44,14 @@ def authority(folder: Path, name: str = "ca.test") -> Authority:
     key = ec.generate_private_key(ec.SECP256R1())
     own = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     certificate = _certificate(name, key, own, key, is_authority=True)
-    return Authority(key, certificate, _written(folder / f"{name}.pem", certificate))
+    return Authority(key, certificate, _write(folder / f"{name}.pem", certificate))
 
 
 def self_signed(folder: Path, host: str) -> Path:
     """A file with a certificate that nobody but its own host stands for, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     own = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    return _written(folder / f"self-{host}.pem", _certificate(host, key, own, key), key)
+    return _write(folder / f"self-{host}.pem", _certificate(host, key, own, key), key)
 
 
 def _certificate(
@@ -79,9 +79,7 @@ def _certificate(
     return builder.sign(issuer_key, hashes.SHA256())
 
 
-def _written(
-    path: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey | None = None
-) -> Path:
+def _write(path: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey | None = None) -> Path:
     content = certificate.public_bytes(serialization.Encoding.PEM)
     if key is not None:
         content += key.private_bytes(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from messagelog.storage import Store
     from messagelog.storage.port import Lock
-    from messagelog.storage.scripts import Script
+    from messagelog.storage.scripts import Transaction
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class _Selector(selectors.DefaultSelector):
         return ready
 
 
-class VirtualLoop(asyncio.SelectorEventLoop):
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """A loop with a time of its own."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return START_MS + round(self.waiting.passed * 1000)
 
     @contextmanager
-    def standing_still(self) -> Iterator[None]:
+    def frozen_time(self) -> Iterator[None]:
         """Something outside is at work: time waits for it."""
         self.waiting.busy += 1
         try:
@@ -61,10 +61,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self.waiting.busy -= 1
 
 
-class LoopClock:
+class VirtualClock:
     """The loop's time as a database's clock that a test may put forward: then it has passed for the loop as well."""
 
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: VirtualTimeLoop) -> None:
         self._loop = loop
 
     def __call__(self) -> int:
@@ -80,29 +80,29 @@ class LoopClock:
         self._loop.waiting.passed += (ms - self._loop.clock()) / 1000
 
 
-class StillStore:
+class FrozenTimeStore:
     """A store, during whose work time stands still."""
 
-    def __init__(self, store: Store, loop: VirtualLoop) -> None:
+    def __init__(self, store: Store, loop: VirtualTimeLoop) -> None:
         self._store = store
         self._loop = loop
 
-    async def read(self, script: Callable[[], Script[T]]) -> T:
-        with self._loop.standing_still():
-            return await self._store.read(script)
+    async def read(self, transaction: Callable[[], Transaction[T]]) -> T:
+        with self._loop.frozen_time():
+            return await self._store.read(transaction)
 
-    async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Lock] = ()) -> T:
-        with self._loop.standing_still():
-            return await self._store.write(script, locks=locks)
+    async def write(self, transaction: Callable[[], Transaction[T]], *, locks: Sequence[Lock] = ()) -> T:
+        with self._loop.frozen_time():
+            return await self._store.write(transaction, locks=locks)
 
     async def close(self) -> None:
-        with self._loop.standing_still():
+        with self._loop.frozen_time():
             await self._store.close()
 
 
-def run_virtually(main: Callable[[VirtualLoop], Coroutine[Any, Any, T]]) -> T:
+def run_in_virtual_time(main: Callable[[VirtualTimeLoop], Coroutine[Any, Any, T]]) -> T:
     """Runs a coroutine in virtual time."""
-    loop = VirtualLoop()
+    loop = VirtualTimeLoop()
     try:
         return loop.run_until_complete(main(loop))
     finally:

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 from messagelog.connectors import Connector, Credentials
 from messagelog.core import Times
-from messagelog.server.assembly import Parts
-from messagelog.server.lifespan import assembled
+from messagelog.server.assembly import ServerConfig
+from messagelog.server.lifespan import open_context
 from messagelog.storage import scripts
 from support.crm import Crm, Plain
-from support.requests import parsed
+from support.requests import to_log_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from messagelog.core import Answer, Runtime, User
-    from messagelog.server.assembly import Assembly
+    from messagelog.server.assembly import AppContext
     from messagelog.storage import LogRow, MessageRow, Store
 
 SECRET = "a-secret-for-tests-0123456789-abcdef"
 
 
 @dataclass
-class World:
-    assembly: Assembly
+class RuntimeFixture:
+    assembly: AppContext
     crm: Crm
     users: dict[str, User]
 
@@ -41,7 +41,7 @@ class World:
 
     async def send(self, request: dict[str, Any], user: str = "acme/ada", platform: str = "memory") -> Answer:
         """Sends a request as a user, and gives the answer."""
-        return await self.runtime.submit(await self.user(user, platform), parsed(request))
+        return await self.runtime.submit(await self.user(user, platform), to_log_request(request))
 
     async def user(self, user: str = "acme/ada", platform: str = "memory") -> User:
         name = f"{platform}:{user}"
@@ -60,7 +60,7 @@ class World:
         found = {}
         for log in await self.logs():
             for held, rows in await self.store.read(partial(scripts.show_logs, log.key.conversation_log_id)):
-                found.update({held.key.shown(row.id): row for row in rows})
+                found.update({held.key.display_id(row.id): row for row in rows})
         return found
 
     async def states(self) -> dict[str, str]:
@@ -78,17 +78,17 @@ async def world(
     clock: Callable[[], int] | None = None,
     more: dict[str, Connector] | None = None,
     secrets: tuple[str, ...] = (SECRET,),
-    luck: Callable[[], float] = lambda: 0.0,
-    **parts_of_server: Any,
-) -> AsyncIterator[World]:
+    jitter: Callable[[], float] = lambda: 0.0,
+    **config_fields: Any,
+) -> AsyncIterator[RuntimeFixture]:
     """A world on a database; the first of `secrets` is the newest.
 
     The runtime's sweeper is not started: a test that needs it sweeps. Every retry comes as early as it can, unless a
-    test brings other `luck`. What else there is goes into its `Parts`.
+    test brings other `luck`. What else there is goes into its `ServerConfig`.
     """
     crm = crm or Crm()
     made = connector(crm)
-    parts = Parts(
+    config = ServerConfig(
         database_url=database_url,
         secret_key=secrets[0],
         old_secret_keys=secrets[1:],
@@ -96,8 +96,8 @@ async def world(
         public_url="http://127.0.0.1",
         times=settings or Times(answer=5.0, call=5.0, lease=60.0),
         clock=clock,
-        luck=luck,
-        **parts_of_server,
+        jitter=jitter,
+        **config_fields,
     )
-    async with assembled(parts) as assembly:
-        yield World(assembly, crm, {})
+    async with open_context(config) as assembly:
+        yield RuntimeFixture(assembly, crm, {})

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from support.site import Site
+    from support.site import LiveServer
 
 SECONDS: Final = 30.0 if PROVE else 0.5
 CONVERSATIONS: Final = 4
@@ -32,11 +32,11 @@ _PATIENCE: Final = 600.0 if PROVE else 30.0
 
 
 @pytest.fixture
-async def shaken(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
+async def shaken(database_url: str, tmp_path: Path) -> AsyncIterator[LiveServer]:
     """A server that answers soon and, unless there is time for more, repeats soon."""
     times = Times(answer=0.1, call=2.0, lease=60.0, sweep=0.05)
-    luck = random.random if PROVE else lambda: 0.02
-    async with site(database_url, tmp_path, times=times, luck=luck) as running:
+    jitter = random.random if PROVE else lambda: 0.02
+    async with site(database_url, tmp_path, times=times, jitter=jitter) as running:
         yield running
 
 
@@ -44,7 +44,7 @@ def text_id(phase: int, number: int, each: int) -> int:
     return phase * 1000 + number * 100 + each
 
 
-async def sent_in(here: Site, phase: int, number: int) -> None:
+async def send_conversation(here: LiveServer, phase: int, number: int) -> None:
     """A conversation of two messages, one and then both: of two tenants, and of two colleagues of the first."""
     for count in (1, 2):
         messages = [
@@ -58,14 +58,14 @@ async def sent_in(here: Site, phase: int, number: int) -> None:
 
 @pytest.mark.parametrize("database_url", ["sqlite", "postgres"] if PROVE else ["sqlite"], indirect=True)
 @pytest.mark.timeout(900 if PROVE else 60)
-async def test_everything_arrives_once_without_anyones_help(shaken: Site) -> None:
+async def test_everything_arrives_once_without_anyones_help(shaken: LiveServer) -> None:
     for user in (ADA, GRACE, OTTO):
         await shaken.token(user)
     expected: dict[str, list[str]] = {ADA: [], OTTO: []}
     for phase, chaos in enumerate(PHASES):
         for user in expected:
             await shaken.crm_api("POST", "/chaos", json={"reset": True, **chaos}, user=user)
-        await asyncio.gather(*(sent_in(shaken, phase, number) for number in range(CONVERSATIONS)))
+        await asyncio.gather(*(send_conversation(shaken, phase, number) for number in range(CONVERSATIONS)))
         await shaken.log(thread(f"spoken {phase} end", id_=f"thread-{phase}"), ADA)
         texts = [
             f"words {text_id(phase, number, each)} end" for number in range(CONVERSATIONS) for each in (1, 2)
@@ -81,7 +81,7 @@ async def test_everything_arrives_once_without_anyones_help(shaken: Site) -> Non
         assert {text: written.count(text) for text in texts} == dict.fromkeys(texts, 1)
 
 
-async def all_logged(here: Site) -> bool:
+async def all_logged(here: LiveServer) -> bool:
     """Of both tenants, whose messages have the same ids."""
     summaries = await here.assembly.store.read(lambda: scripts.list_logs(1000))
     states = {state for each in summaries for state in each.counts}

@@ -57,7 +57,7 @@ def example(language: str) -> str:
     return str(found[0])
 
 
-def replaced(text: str, *pairs: tuple[str, str]) -> str:
+def replace_all(text: str, *pairs: tuple[str, str]) -> str:
     """The text with what is the example's own replaced: hosts, ports, files. All of it has to be there."""
     for old, new in pairs:
         assert old in text, old
@@ -78,7 +78,7 @@ def nginx(folder: Path, port: int, upstream: int) -> list[str]:
     """The command that runs the page's nginx in a folder."""
     folder.mkdir(exist_ok=True)
     certificate = self_signed(folder, "log.example.com")
-    text = replaced(
+    text = replace_all(
         example("nginx"),
         ("    listen [::]:443 ssl http2;\n", ""),
         ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
@@ -97,7 +97,7 @@ def caddy(folder: Path, port: int, upstream: int) -> list[str]:
     """The command that runs the page's Caddy in a folder."""
     folder.mkdir(exist_ok=True)
     certificate = self_signed(folder, "log.example.com")
-    text = replaced(
+    text = replace_all(
         example("caddyfile"),
         ("{\n\tlog {", "{\n\tadmin off\n\tlog {"),
         (

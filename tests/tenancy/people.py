@@ -13,7 +13,7 @@ from messagelog.server.description import ROUTES
 from messagelog.server.documentation import documentation_pages
 from messagelog.testing.demo_crm.serving import serve_demo_crm
 from support.requests import body, message, thread
-from support.site import Quick, site
+from support.site import FastDemoConnector, site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from messagelog.connectors import Credentials, Session, UserInfo
     from messagelog.connectors.demo import DemoConnector
     from messagelog.server.routes import DescribedApp
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 SAME_NAME: Final = "Same Name"
 NUMBER: Final = "+1415555" + "0142"
 
 
-class Namesakes(Quick):
+class Namesakes(FastDemoConnector):
     """The demo's connector, where a user has the id that she says behind her key: equal ids in every tenant."""
 
     def auth_headers(self, credentials: Credentials) -> dict[str, str]:
@@ -62,7 +62,7 @@ class Hosted(Namesakes):
 class Person:
     """A user, with words that only she uses. `gone` are her session tokens that have ended."""
 
-    here: Site
+    here: LiveServer
     platform: str
     key: str
     id: str = "u-1"
@@ -206,7 +206,7 @@ def routes_of(app: DescribedApp) -> set[str]:
 
 
 @asynccontextmanager
-async def neighbourhood(database_url: str, folder: Path) -> AsyncIterator[Site]:
+async def neighbourhood(database_url: str, folder: Path) -> AsyncIterator[LiveServer]:
     """A server with three platforms, one of them with two CRMs, in all of which are the tenants acme and otto."""
     async with (
         serve_demo_crm(folder / "second.sqlite") as crm,

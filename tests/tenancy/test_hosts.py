@@ -19,12 +19,12 @@ from starlette.routing import Route
 from messagelog.connectors import Rejected, Unavailable
 from messagelog.core.operators import local_operator
 from messagelog.core.tenants import Tenants
-from messagelog.testing.demo_crm.serving import _served, serve_demo_crm
+from messagelog.testing.demo_crm.serving import _serve_app, serve_demo_crm
 from storage.journal import run_sql
 from support.authorization import REGISTERED, OAuthCrm, OAuthDemo, oauth_crm
 from support.oauth_client import Browser
 from support.requests import body, message
-from support.site import ADA, SQLITE_ONLY, Quick, site
+from support.site import ADA, SQLITE_ONLY, FastDemoConnector, site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from messagelog.testing.demo_crm.serving import DemoCrmServer
-    from support.site import Reply, Site
+    from support.site import LiveServer, Reply
 
 SECRET = "words that only the user's CRM may hear"
 TAKEN_OVER = "strangers-key"
@@ -73,7 +73,7 @@ class Hosts:
         return self.urls[hostname]
 
 
-class SelfHosted(Quick):
+class SelfHosted(FastDemoConnector):
     """The demo's connector, for a CRM that everybody hosts."""
 
     name = "hosted"
@@ -101,7 +101,7 @@ class SelfHostedOAuth(OAuthDemo):
 class Place:
     """A server, the CRM of Ada's company at `crm.test`, and the stranger's host `stranger.test`."""
 
-    here: Site
+    here: LiveServer
     crm: DemoCrmServer
     stranger: Stranger
 
@@ -121,19 +121,19 @@ class Place:
 
     async def written(self) -> list[str]:
         """The bodies of the activities in the CRM of Ada's company."""
-        async with self.crm.visitor(ADA) as visitor:
-            return [each["body"] for each in (await visitor.ask("GET", "/api/activities")).body]
+        async with self.crm.api_client(ADA) as api_client:
+            return [each["body"] for each in (await api_client.ask("GET", "/api/activities")).body]
 
     async def chaos(self, **changes: Any) -> None:
-        async with self.crm.visitor(ADA) as visitor:
-            await visitor.chaos(**changes)
+        async with self.crm.api_client(ADA) as api_client:
+            await api_client.chaos(**changes)
 
 
 @asynccontextmanager
 async def place(database_url: str, folder: Path) -> AsyncIterator[Place]:
     stranger = Stranger()
     async with AsyncExitStack() as stack:
-        stranger.url = await stack.enter_async_context(_served(_app(stranger)))
+        stranger.url = await stack.enter_async_context(_serve_app(_app(stranger)))
         crm = await stack.enter_async_context(serve_demo_crm(folder / "hosted.sqlite"))
         hosts = Hosts({"crm.test": f"{crm.url}/api", "stranger.test": f"{stranger.url}/api"})
         more = {"hosted": SelfHosted(hosts)}
@@ -242,14 +242,14 @@ async def test_sessions_and_settings_of_one_are_not_the_others(database_url: str
 async def test_a_host_that_redirects_vouches_for_nobody(database_url: str, tmp_path: Path) -> None:
     """Neither is anything asked where it leads to: the key is for the host that the user named."""
     async with place(database_url, tmp_path) as there:
-        connector = there.here.assembly.parts.connectors["hosted"]
+        connector = there.here.assembly.config.connectors["hosted"]
         assert isinstance(connector, SelfHosted)
         to = connector.hosts.urls["crm.test"]
 
         async def redirect(request: Request) -> Response:
             return RedirectResponse(f"{to}{request.url.path}", 307)
 
-        async with _served(Starlette(routes=[Route("/{path:path}", redirect)])) as url:
+        async with _serve_app(Starlette(routes=[Route("/{path:path}", redirect)])) as url:
             connector.hosts.urls["moved.test"] = url
             reply = await there.try_sign_in("moved.test")
         assert (reply.status, reply.body["returnMessage"]["message"]) == (
@@ -280,7 +280,7 @@ async def oauth_place(
     """Users of one authorization server, whose CRM is where they say."""
     stranger = Stranger()
     async with AsyncExitStack() as stack:
-        stranger.url = await stack.enter_async_context(_served(_app(stranger)))
+        stranger.url = await stack.enter_async_context(_serve_app(_app(stranger)))
         crm = await stack.enter_async_context(oauth_crm(folder, clock=lambda: now[0]))
         hosts = Hosts({"crm.test": f"{crm.url}/crm/api", "stranger.test": f"{stranger.url}/api"})
         here = await stack.enter_async_context(
@@ -335,7 +335,7 @@ async def test_renewed_credentials_are_not_shown_to_the_host_of_before(
     """The tenant's CRM moves while a request is under way at the old host, which answers 401."""
     now = [time.time()]
     async with oauth_place(database_url, tmp_path, now) as (there, stranger):
-        users, connector = there.here.assembly.users, there.here.assembly.parts.connectors["oauth-crm"]
+        users, connector = there.here.assembly.users, there.here.assembly.config.connectors["oauth-crm"]
         await sign_in_at(there, "crm.test")
         ((tenant, id_, _),) = users_of(database_url)
         session = await users.session(connector, tenant, id_)

@@ -22,7 +22,7 @@ from tenancy.people import CASES, OF_THE_SERVER, Person, neighbourhood, routes_o
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.site import Site
+    from support.site import LiveServer
 
 EVERYBODY = (
     ("demo", "demo-ada", ""),
@@ -35,7 +35,7 @@ EVERYBODY = (
 )
 
 
-def person(here: Site, platform: str, key: str, host: str) -> Person:
+def person(here: LiveServer, platform: str, key: str, host: str) -> Person:
     return Person(here, platform, key, host=host)
 
 
@@ -80,7 +80,7 @@ async def test_everybody_is_answered_as_if_she_were_alone(
         await _check_crms(here, people)
 
 
-async def _check_crms(here: Site, people: list[Person]) -> None:
+async def _check_crms(here: LiveServer, people: list[Person]) -> None:
     """Each tenant's CRM has what its own user wrote, and nobody else's words."""
     for who in people:
         if who.platform == "demo":

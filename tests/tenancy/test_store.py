@@ -26,11 +26,11 @@ from messagelog.storage import (
 from messagelog.storage.rows import (
     Attempt,
     Decision,
+    DecisionContext,
+    LimiterChange,
     NewContactKey,
     NewContactState,
-    PaceChange,
     RowChange,
-    Seen,
     WaitingChange,
 )
 from messagelog.storage.sealed import SEALED
@@ -87,11 +87,11 @@ class Ours:
             self.claims.append(claim)
         return claim
 
-    async def read(self, script: Callable[[], Any]) -> Any:
-        return await self.journal.store.read(script)
+    async def read(self, transaction: Callable[[], Any]) -> Any:
+        return await self.journal.store.read(transaction)
 
-    async def write(self, script: Callable[[], Any]) -> Any:
-        return await self.journal.store.write(script)
+    async def write(self, transaction: Callable[[], Any]) -> Any:
+        return await self.journal.store.write(transaction)
 
 
 async def _accept(we: Ours) -> Any:
@@ -152,17 +152,17 @@ async def _reseal(we: Ours) -> Any:
     await we.write(lambda: scripts.reseal(column, [(value, b"z%d" % we.pick)]))
 
 
-async def _of_a_log(we: Ours, script: Callable[[LogRow], Any]) -> Any:
+async def _of_a_log(we: Ours, transaction: Callable[[LogRow], Any]) -> Any:
     log = (await we.journal.accept("9", key=LogKey(*OURS, "log-of-nine"))).claim
     if log is None:
         return None
     await we.journal.done(log)
-    return await we.read(lambda: script(replace(log.log, third_party_log_id="a-1")))
+    return await we.read(lambda: transaction(replace(log.log, third_party_log_id="a-1")))
 
 
-def _plan_all(seen: Seen) -> Decision:
+def _plan_all(seen: DecisionContext) -> Decision:
     changes = tuple(RowChange(row.id, RowState.PLANNED) for row in seen.rows if row.state is RowState.FAILED)
-    return Decision(replace(seen.log, tries=0), changes)
+    return Decision(replace(seen.log, attempt_count=0), changes)
 
 
 ENTRY: Final = ("grace", "read_text", "text", *OURS, "1")
@@ -175,10 +175,10 @@ ERASE: Final[dict[str, Any]] = {
 """What erases: not before every table has rows."""
 
 WRITES: Final[dict[str, Any]] = {
-    "accept": _accept,
-    "claim": _claim,
-    "save": _save,
-    "note": _note,
+    "accept_request": _accept,
+    "claim_log": _claim,
+    "save_outcome": _save,
+    "record_intent": _note,
     "save_user": lambda we: we.write(lambda: scripts.save_user(we.user)),
     "sign_in": lambda we: we.write(lambda: scripts.sign_in(we.user)),
     "sign_out": lambda we: we.write(lambda: scripts.sign_out(*OURS, "ada", session_id="another")),
@@ -208,17 +208,21 @@ WRITES: Final[dict[str, Any]] = {
     "change_admin_settings": lambda we: we.write(
         lambda: scripts.change_admin_settings(*OURS, {f"s{we.pick % 3}": "1"}, [f"s{we.pick % 2 + 4}"])
     ),
-    "change_pace": lambda we: we.write(
-        lambda: scripts.change_pace(*OURS, lambda _pace, now: (PaceChange("{}", "open", now, now, now), now))
+    "update_limiter": lambda we: we.write(
+        lambda: scripts.update_limiter(
+            *OURS, lambda _pace, now: (LimiterChange("{}", "open", now, now, now), now)
+        )
     ),
     "record_audit": lambda we: we.write(lambda: scripts.record_audit([AuditEntry(*ENTRY)])),
-    "look_at_rows": lambda we: we.write(
-        lambda: scripts.look_at_rows(we.key, IDS, lambda _row: AuditEntry(*ENTRY))
+    "read_rows_audited": lambda we: we.write(
+        lambda: scripts.read_rows_audited(we.key, IDS, lambda _row: AuditEntry(*ENTRY))
     ),
     "attempt": _attempt,
-    "decide": lambda we: we.write(lambda: scripts.decide(we.key, {*IDS, "9"}, _plan_all, AuditEntry(*ENTRY))),
-    "look_at_texts": lambda we: we.write(
-        lambda: scripts.look_at_texts(we.key, lambda _id: AuditEntry(*ENTRY))
+    "apply_decision": lambda we: we.write(
+        lambda: scripts.apply_decision(we.key, {*IDS, "9"}, _plan_all, AuditEntry(*ENTRY))
+    ),
+    "read_texts_audited": lambda we: we.write(
+        lambda: scripts.read_texts_audited(we.key, lambda _id: AuditEntry(*ENTRY))
     ),
     "erase_texts": lambda we: we.write(lambda: scripts.erase_texts(we.key, we.pick * LEASE)),
     "keep_tenant": lambda we: we.write(
@@ -234,48 +238,50 @@ WRITES: Final[dict[str, Any]] = {
 
 READS: Final[dict[str, Any]] = {
     "look_up": lambda we: we.read(lambda: scripts.look_up(we.key, IDS)),
-    "look_around": lambda we: we.read(
-        lambda: scripts.look_around(
+    "look_up_everywhere": lambda we: we.read(
+        lambda: scripts.look_up_everywhere(
             we.key._replace(client_log_id="new"), IDS, f"c-{we.pick % 2}", DAYS, with_facts=True
         )
     ),
-    "look_at_plain": lambda we: we.read(lambda: scripts.look_at_plain(we.key, IDS)),
+    "look_up_plain": lambda we: we.read(lambda: scripts.look_up_plain(we.key, IDS)),
     "find_message": lambda we: we.read(lambda: scripts.find_message(we.key, IDS[0])),
-    "holders": lambda we: we.read(lambda: scripts.holders(we.key, IDS)),
+    "find_holders": lambda we: we.read(lambda: scripts.find_holders(we.key, IDS)),
     "report_rows": lambda we: we.read(lambda: scripts.report_rows(we.key, IDS)),
     "find_links": lambda we: we.read(lambda: scripts.find_links(*OURS, IDS)),
-    "entries_of": lambda we: _of_a_log(we, scripts.entries_of),
-    "linked_activities": lambda we: _of_a_log(we, scripts.linked_activities),
+    "find_entries": lambda we: _of_a_log(we, scripts.find_entries),
+    "find_linked_activities": lambda we: _of_a_log(we, scripts.find_linked_activities),
     "find_user": lambda we: we.read(lambda: scripts.find_user(*OURS, "ada")),
     "find_tenant": lambda we: we.read(lambda: scripts.find_tenant(PLACE)),
-    "hostnames_of_tenant": lambda we: we.read(lambda: scripts.hostnames_of_tenant(PLACE)),
+    "find_hostnames": lambda we: we.read(lambda: scripts.find_hostnames(PLACE)),
     "find_contacts": lambda we: we.read(lambda: scripts.find_contacts(*OURS, NUMBER)),
     "read_settings": lambda we: we.read(lambda: scripts.read_settings(*OURS, "ada")),
-    "logs_of_contact": lambda we: we.read(lambda: scripts.logs_of_contact(*OURS, f"c-{we.pick % 2}")),
-    "admin_settings": lambda we: we.read(lambda: scripts.admin_settings(*OURS)),
-    "inbox_logs": lambda we: we.read(lambda: scripts.inbox_logs(LOGS)),
-    "rows_not_logged": lambda we: we.read(lambda: scripts.rows_not_logged(we.key)),
-    "attempts_of": lambda we: we.read(lambda: scripts.attempts_of(LogKey(*OURS, "log-of-eight"))),
+    "find_logs_of_contact": lambda we: we.read(
+        lambda: scripts.find_logs_of_contact(*OURS, f"c-{we.pick % 2}")
+    ),
+    "find_admin_settings": lambda we: we.read(lambda: scripts.find_admin_settings(*OURS)),
+    "find_inbox_logs": lambda we: we.read(lambda: scripts.find_inbox_logs(LOGS)),
+    "find_unlogged_rows": lambda we: we.read(lambda: scripts.find_unlogged_rows(we.key)),
+    "list_attempts": lambda we: we.read(lambda: scripts.list_attempts(LogKey(*OURS, "log-of-eight"))),
 }
 """What reads for a request or for its work."""
 
 OF_ALL: Final = {
     "list_logs": "for the operator's command",
     "show_logs": "for the operator's command",
-    "due_logs": "the sweep's: keys of logs, each of which is then claimed as its own tenant's",
+    "find_due_logs": "the sweep's: keys of logs, each of which is then claimed as its own tenant's",
     "walk_rows": "the erasing's: keys, of which it takes those of its tenant",
     "walk_logs": "as above",
-    "inbox": "for operators, who see all tenants; of one tenant where she asks for it",
-    "inbox_causes": "as above",
+    "list_inbox": "for operators, who see all tenants; of one tenant where she asks for it",
+    "count_causes": "as above",
     "count_inbox": "as above",
     "count_logs": "for the operator's command: a number",
     "count_audit": "as above",
-    "logs_to_erase": "the retention's: keys of logs, each of which is then erased by itself",
-    "logs_to_drop": "as above",
+    "find_logs_to_erase": "the retention's: keys of logs, each of which is then erased by itself",
+    "find_logs_to_drop": "as above",
     "drop_log": "the retention's, where it is wanted: by a key",
     "drop_old_attempts": "the retention's: whatever is too old, by whole keys",
     "read_audit": "for the operator's command",
-    "recorded": "what another script does, with an entry of its own",
+    "run_audited": "what another script does, with an entry of its own",
     **dict.fromkeys(
         (
             *("add_operator", "find_operator", "list_operators", "change_password", "change_roles"),
@@ -284,26 +290,36 @@ OF_ALL: Final = {
         ),
         "of operators, who are the server's",
     ),
-    "next_due": "the sweep's: a time",
-    "misdated_logs": "the sweep's: keys of logs, each of which is then dated anew by itself",
+    "find_next_due": "the sweep's: a time",
+    "find_misdated_logs": "the sweep's: keys of logs, each of which is then dated anew by itself",
     "redate_logs": "as above",
     "count_open": "for the metrics: numbers",
-    "active_paces": "the sweep's: which tenants' requests need a permit, in every process",
-    "list_paces": "for the operator's metrics",
+    "find_active_limiters": "the sweep's: which tenants' requests need a permit, in every process",
+    "list_limiters": "for the operator's metrics",
     "list_users": "for the operator's command",
     "list_tenants": "for operators, who see all tenants",
     "find_sealed": "for the operator's command, which writes each value back to where it was",
     "count_sealed": "for the operator's command: numbers",
     "find_keys": "the server's own keys of hashes",
-    "journal_id": "the journal's own",
+    "read_journal_id": "the journal's own",
     "part_from_original": "for the operator's command, on a copy of a database: what is everybody's",
-    "logs_shown_as": "for operators: keys of logs, of which the one is taken that they name",
+    "find_log_keys": "for operators: keys of logs, of which the one is taken that they name",
     "probe": "a row that is nobody's, and gone with its transaction",
 }
 """What reads of all tenants, and why that shows no user anything."""
 
 NO_SCRIPTS: Final = {
-    *("LONGEST_DELAY_MS", "Ask", "Do", "Fetch", "Params", "Script", "NoJournalId", "SealedValue", "Together")
+    *(
+        "LONGEST_DELAY_MS",
+        "Command",
+        "Execute",
+        "Query",
+        "Params",
+        "Transaction",
+        "NoJournalId",
+        "SealedValue",
+        "Batch",
+    )
 }
 
 
@@ -370,8 +386,8 @@ def test_every_script_leaves_the_neighbours_rows_alone(database_url: str) -> Non
 OF_ALL_KINDS: Final = {
     "sign_in": "all that waits for a user goes on",
     "erase_tenant": "all of a tenant's is erased",
-    "linked_activities": "what the other logs of a contact have, whatever they are",
-    "logs_of_contact": "what is held of a contact, as above",
+    "find_linked_activities": "what the other logs of a contact have, whatever they are",
+    "find_logs_of_contact": "what is held of a contact, as above",
     "find_links": "what holds a message, in a conversation or in groups",
 }
 """What a script does in a tenant's conversations, threads and groups alike."""

@@ -160,20 +160,20 @@ class Watched:
     def refused(self, retry_after: float | None) -> None:
         raise AssertionError(retry_after)
 
-    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+    def report_answer(self, status: int, headers: Mapping[str, str]) -> None:
         assert headers
         self.ends.append(f"answered {status}")
 
-    def unsent(self) -> None:
+    def report_unsent(self) -> None:
         self.ends.append("unsent")
 
-    def unused(self) -> None:
+    def report_unused(self) -> None:
         self.ends.append("unused")
 
-    def broken(self) -> None:
+    def report_broken(self) -> None:
         self.ends.append("broken")
 
-    def lost(self) -> None:
+    def report_lost(self) -> None:
         self.ends.append("lost")
 
 
@@ -205,16 +205,16 @@ async def test_a_request_has_a_clock_of_its_own_unless_its_task_is_cut_off() -> 
             call_timeout=0.05,
             gate=gate,
             places=places,
-            cut_off_within=errands.cut_off_within,
+            has_deadline_within=errands.has_deadline_within,
         )
         for seconds in (0.05, 0.06):  # nobody cuts it off here: what ends it is its own clock, or nothing
             with (
-                errands.one_call(seconds),
+                errands.single_call(seconds),
                 pytest.raises(TimeoutError if seconds == 0.05 else OutcomeUnknown),
             ):
                 async with asyncio.timeout(0.1):
                     await http.post("/activities")
-        with errands.one_call(0.05):
+        with errands.single_call(0.05):
             started = asyncio.create_task(http.post("/activities"))
         with pytest.raises(OutcomeUnknown):
             async with asyncio.timeout(5):

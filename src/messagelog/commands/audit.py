@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from messagelog.commands.options import DataOption, JsonOption
-from messagelog.commands.shared import database_url_of, in_store
-from messagelog.listing import print_json, print_table, say_what_is_left_out
+from messagelog.commands.shared import database_url_of, run_in_store
+from messagelog.listing import print_json, print_table, report_omitted
 from messagelog.storage import scripts
 
 if TYPE_CHECKING:
@@ -41,12 +41,12 @@ def audit(
             return rows, len(rows)
         return rows, await store.read(lambda: scripts.count_audit(begin_ms, operator))
 
-    rows, total = in_store(database_url_of(data), read)
+    rows, total = run_in_store(database_url_of(data), read)
     if json_:
         print_json(rows)
     else:
         print_table(_HEADS, [_values(row) for row in rows])
-    say_what_is_left_out(len(rows), total)
+    report_omitted(len(rows), total)
 
 
 def _values(row: AuditRow) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from messagelog.commands.options import DataOption
-from messagelog.commands.shared import database_url_of, printed, refuse, with_database
+from messagelog.commands.shared import database_url_of, print_line, refuse, with_database
 from messagelog.listing import time_text
 from messagelog.storage.port import UnusableFile
 from messagelog.storage.sqlite_copy import BadCopy, make_copy, restore_copy
@@ -31,9 +31,9 @@ def backup(
     database_url = database_url_of(data)
     if not is_sqlite(database_url):
         _refuse_dump(database_url, file)
-    made = _done(lambda: make_copy(sqlite_path(database_url), file))
-    printed(f"{file} is a copy of the database: {made.size:,} bytes, {_described(made)}.")
-    printed("Keep the secret keys in another place. Neither is of use without the other.")
+    copied = _refuse_on_error(lambda: make_copy(sqlite_path(database_url), file))
+    print_line(f"{file} is a copy of the database: {copied.size:,} bytes, {_summary_of(copied)}.")
+    print_line("Keep the secret keys in another place. Neither is of use without the other.")
 
 
 def restore(
@@ -50,16 +50,16 @@ def restore(
 
     def confirm(copy: Copy) -> None:
         if path.exists() and not yes:
-            printed(f"{file}: {_described(copy)}.")
+            print_line(f"{file}: {_summary_of(copy)}.")
             typer.confirm(f"Put it in the place of {path}, which will be gone?", abort=True)
 
-    restored = _done(lambda: restore_copy(path, file, confirm=confirm))
-    printed(f"{path} is restored: {_described(restored)}.")
+    restored = _refuse_on_error(lambda: restore_copy(path, file, confirm=confirm))
+    print_line(f"{path} is restored: {_summary_of(restored)}.")
     if restored.version != SCHEMA_VERSION:
-        printed("Its schema is of an earlier version: run `messagelog migrate`.")
+        print_line("Its schema is of an earlier version: run `messagelog migrate`.")
 
 
-def _done(work: Callable[[], T]) -> T:
+def _refuse_on_error(work: Callable[[], T]) -> T:
     """What `work` comes to; refused where a file cannot be used, read or written."""
     try:
         return work()
@@ -71,7 +71,7 @@ def _done(work: Callable[[], T]) -> T:
         refuse(f"The database cannot be copied: {error}.")
 
 
-def _described(copy: Copy) -> str:
+def _summary_of(copy: Copy) -> str:
     found = f"schema {copy.version}, {copy.logs:,} conversation logs"
     if copy.changed_at is None:
         return found

@@ -9,7 +9,7 @@ import typer
 from messagelog import environment
 from messagelog import settings as configuration
 from messagelog.commands.keyed import check_database
-from messagelog.commands.shared import printed, refuse
+from messagelog.commands.shared import print_line, refuse
 
 config_app = typer.Typer(help="Checks the settings.", no_args_is_help=True)
 
@@ -32,14 +32,14 @@ def check(
 ) -> None:
     """Says all that keeps a server from starting, and which names in the environment are no settings."""
     settings, problems = configuration.readable_settings()
-    connectors, others = configuration.examined_for_serving(settings)
+    connectors, others = configuration.examine_for_serving(settings)
     problems += others
     problems += map(str, environment.unknown_names(settings, connectors))
     if problems:
         refuse(*problems)
     if database:
         check_database(settings.database_url, settings)
-    printed(
+    print_line(
         "The settings let a server start."
         if database
         else "The settings are good. --database asks it as well."

@@ -11,16 +11,16 @@ from messagelog.commands.inbox import (
     GroupContactOption,
     IdArgument,
     KindOption,
+    LogSelector,
     PlatformOption,
     StateOption,
     TenantOption,
-    Which,
-    found_log,
+    find_log,
 )
 from messagelog.commands.options import DataOption
-from messagelog.commands.people import sealed_database, whoever_runs_this
-from messagelog.commands.shared import database_url_of, in_store, printed, refuse
-from messagelog.core.inbox import Inbox, NotThere, Refusal
+from messagelog.commands.people import current_operator, database_and_sealer
+from messagelog.commands.shared import database_url_of, print_line, refuse, run_in_store
+from messagelog.core.inbox import DecisionRefused, Inbox, NotThere
 from messagelog.messages import BadRequest
 from messagelog.storage.rows import InboxFilter, LogKind
 
@@ -57,8 +57,8 @@ def retry(
     """Tries again what failed, and now what waits: one conversation log, or all of a cause or state."""
     data = data or context.obj
     if id_ is not None:
-        which = Which(id_, tenant, platform, kind, group_contact)
-        outcome = _decided(data, which, lambda inbox, key: inbox.retry(key, not_in_crm=not_in_crm))
+        which = LogSelector(id_, tenant, platform, kind, group_contact)
+        outcome = _decide(data, which, lambda inbox, key: inbox.retry(key, not_in_crm=not_in_crm))
         _print_outcome(outcome)
     elif cause is None and state is None:
         refuse("Say which: an ID, or all of a --cause or a --state.")
@@ -87,13 +87,13 @@ def link(
 
     A group's log has another id then. Its texts are sealed for its contact, so that this needs the secret key.
     """
-    outcome = _decided(
+    outcome = _decide(
         data or context.obj,
-        Which(id_, tenant, platform, kind, group_contact),
+        LogSelector(id_, tenant, platform, kind, group_contact),
         lambda inbox, key: inbox.link(key, contact_id, name, type_),
         moves=True,
     )
-    printed(f"{outcome.conversation_log_id} goes to {name} ({contact_id}) when it is tried again.")
+    print_line(f"{outcome.conversation_log_id} goes to {name} ({contact_id}) when it is tried again.")
 
 
 def done(
@@ -113,28 +113,28 @@ def done(
     data: DataOption = None,
 ) -> None:
     """Says that the CRM has it. Without an activity, the next message makes a new one."""
-    outcome = _decided(
+    outcome = _decide(
         data or context.obj,
-        Which(id_, tenant, platform, kind, group_contact),
+        LogSelector(id_, tenant, platform, kind, group_contact),
         lambda inbox, key: inbox.mark_done(key, activity, everything=everything),
     )
     _print_outcome(outcome)
 
 
-def _decided(
+def _decide(
     data: Path | None,
-    which: Which,
+    which: LogSelector,
     decide: Callable[[Inbox, LogKey], Awaitable[Decided]],
     *,
     moves: bool = False,
 ) -> Decided:
     """What is decided about a log. What `moves` one needs to seal its texts anew, where it is a group's."""
     database_url = database_url_of(data)
-    key = in_store(database_url, lambda store: found_log(store, which))
-    sealer = sealed_database(data)[1] if moves and key.kind is LogKind.GROUP else None
+    key = run_in_store(database_url, lambda store: find_log(store, which))
+    sealer = database_and_sealer(data)[1] if moves and key.kind is LogKind.GROUP else None
     try:
-        return in_store(database_url, lambda store: decide(Inbox(store, whoever_runs_this(), sealer), key))
-    except (BadRequest, Refusal) as error:
+        return run_in_store(database_url, lambda store: decide(Inbox(store, current_operator(), sealer), key))
+    except (BadRequest, DecisionRefused) as error:
         refuse(f"{error}")
     except NotThere:
         refuse(f"There is no conversation log with the id {which.id} any more.")
@@ -143,30 +143,30 @@ def _decided(
 def _retry_all(data: Path | None, wanted: InboxFilter, *, not_in_crm: bool) -> None:
     from messagelog.commands.progress import progress  # noqa: PLC0415 - Rich takes its time to load
 
-    async def retried(store: Store) -> None:
-        inbox = Inbox(store, whoever_runs_this())
+    async def retry_each(store: Store) -> None:
+        inbox = Inbox(store, current_operator())
         last = None
-        with progress("retried", await inbox.count(wanted)) as came_to:
+        with progress("retried", await inbox.count(wanted)) as advance:
             async for last in inbox.retry_all(wanted, not_in_crm=not_in_crm):
-                came_to(last.done)
+                advance(last.done)
         if last is None:
-            printed("There is nothing to retry.")
+            print_line("There is nothing to retry.")
             return
-        printed(f"{last.planned} messages of {last.done} conversation logs are tried again.")
+        print_line(f"{last.planned} messages of {last.done} conversation logs are tried again.")
         if last.without_text:
-            printed(f"{last.without_text} messages have lost their text: they have to be sent again.")
+            print_line(f"{last.without_text} messages have lost their text: they have to be sent again.")
         if last.refused:
-            printed(f"{last.refused} conversation logs were left alone: look at them one by one.")
+            print_line(f"{last.refused} conversation logs were left alone: look at them one by one.")
 
-    in_store(database_url_of(data), retried)
+    run_in_store(database_url_of(data), retry_each)
 
 
 def _print_outcome(outcome: Decided) -> None:
     if outcome.logged:
-        printed(f"{outcome.logged} messages count as logged.")
+        print_line(f"{outcome.logged} messages count as logged.")
     if outcome.planned:
-        printed(f"{outcome.planned} messages are tried again.")
+        print_line(f"{outcome.planned} messages are tried again.")
     if outcome.without_text:
-        printed(f"{outcome.without_text} messages have lost their text: they have to be sent again.")
+        print_line(f"{outcome.without_text} messages have lost their text: they have to be sent again.")
     if not (outcome.logged or outcome.planned or outcome.without_text):
-        printed("What waits is tried as soon as it may be.")
+        print_line("What waits is tried as soon as it may be.")

@@ -9,10 +9,10 @@ import msgspec
 import typer
 
 from messagelog.commands.options import DataOption
-from messagelog.commands.people import sealed_database, whoever_runs_this
-from messagelog.commands.shared import in_store, printed, refuse, with_database
+from messagelog.commands.people import current_operator, database_and_sealer
+from messagelog.commands.shared import print_line, refuse, run_in_store, with_database
 from messagelog.core.erasing import Erased, Eraser
-from messagelog.storage.scrubbing import scrub
+from messagelog.storage.scrubbing import purge_deleted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,9 +38,9 @@ def erase_user(
     data: DataOption = None,
 ) -> None:
     """Erases a user: credentials, session, settings, and what waits for her. What is in the CRM stays there."""
-    _meant(f"Erase the user {id_} of {tenant} at {platform}?", yes=yes)
-    by = whoever_runs_this()
-    erased = _erased(data, lambda eraser: eraser.user(by, tenant, platform, id_))
+    _confirm(f"Erase the user {id_} of {tenant} at {platform}?", yes=yes)
+    by = current_operator()
+    erased = _erase(data, lambda eraser: eraser.user(by, tenant, platform, id_))
     if erased.under_way:
         refuse(f"{erased.under_way} calls in her name have not ended yet. Please erase her again later.")
 
@@ -56,34 +56,34 @@ def erase_tenant(
     data: DataOption = None,
 ) -> None:
     """Erases a tenant: every row of every table. What is in the CRM stays there."""
-    _meant(f"Erase everything of {tenant}{f' at {platform}' if platform else ''}?", yes=yes)
-    by = whoever_runs_this()
-    _erased(data, lambda eraser: eraser.tenant(by, tenant, platform))
+    _confirm(f"Erase everything of {tenant}{f' at {platform}' if platform else ''}?", yes=yes)
+    by = current_operator()
+    _erase(data, lambda eraser: eraser.tenant(by, tenant, platform))
 
 
-def _meant(question: str, *, yes: bool) -> None:
+def _confirm(question: str, *, yes: bool) -> None:
     if not yes:
         typer.confirm(question, abort=True)
 
 
-def _erased(data: Path | None, erase: Callable[[Eraser], Awaitable[Erased]]) -> Erased:
+def _erase(data: Path | None, erase: Callable[[Eraser], Awaitable[Erased]]) -> Erased:
     """Erases until no call is under way, prints what was erased, and has the database forget the bytes."""
-    database_url, sealer = sealed_database(data)
+    database_url, sealer = database_and_sealer(data)
 
-    async def done(store: Store) -> Erased:
-        return await until_done(lambda: erase(Eraser(store, sealer)), asyncio.sleep)
+    async def erase_all(store: Store) -> Erased:
+        return await erase_until_done(lambda: erase(Eraser(store, sealer)), asyncio.sleep)
 
-    erased = in_store(database_url, done)
+    erased = run_in_store(database_url, erase_all)
     for name, count in msgspec.to_builtins(erased).items():
-        printed(f"{name}\t{count}")
-    if not with_database(scrub, database_url):
-        printed(
+        print_line(f"{name}\t{count}")
+    if not with_database(purge_deleted, database_url):
+        print_line(
             "The database keeps what it erased in free space, and so do its log and backups: see the manual."
         )
     return erased
 
 
-async def until_done(
+async def erase_until_done(
     erase: Callable[[], Awaitable[Erased]], sleep: Callable[[float], Awaitable[None]]
 ) -> Erased:
     """Erases again while a call is under way; what was erased in all."""

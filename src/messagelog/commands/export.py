@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from messagelog.commands.options import DataOption
-from messagelog.commands.people import sealed_database, whoever_runs_this
-from messagelog.commands.shared import in_store, refuse
+from messagelog.commands.people import current_operator, database_and_sealer
+from messagelog.commands.shared import refuse, run_in_store
 from messagelog.core.exporting import Export, export_contact
 from messagelog.listing import printable_json
 from messagelog.messages import BadRequest
@@ -41,14 +41,14 @@ def contact(
     data: DataOption = None,
 ) -> None:
     """Prints everything that is held about a contact as JSON, text that waits included. It is recorded."""
-    database_url, sealer = sealed_database(data)
+    database_url, sealer = database_and_sealer(data)
 
-    async def done(store: Store) -> Export:
-        by = whoever_runs_this()
+    async def read(store: Store) -> Export:
+        by = current_operator()
         return await export_contact(store, sealer, by, tenant, platform, contact_id=id_, phone_number=phone)
 
     try:
-        found = in_store(database_url, done)
+        found = run_in_store(database_url, read)
     except BadRequest:
         refuse("Say either --id or --phone, and a number with digits.")
     except SealBroken:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 import typer
 
 from messagelog.commands.options import DataOption, JsonOption
-from messagelog.commands.people import sealed_database, whoever_runs_this
-from messagelog.commands.shared import database_url_of, in_store, refuse
-from messagelog.core.inbox import CAUSES, Inbox, NotThere, checked_cause
-from messagelog.listing import print_json, print_table, printable_json, say_what_is_left_out, time_text
+from messagelog.commands.people import current_operator, database_and_sealer
+from messagelog.commands.shared import database_url_of, refuse, run_in_store
+from messagelog.core.inbox import CAUSES, Inbox, NotThere, check_cause
+from messagelog.listing import print_json, print_table, printable_json, report_omitted, time_text
 from messagelog.messages import BadRequest
 from messagelog.storage import scripts
 from messagelog.storage.rows import InboxFilter, LogKind
@@ -32,7 +32,7 @@ _ROW_HEADS: Final = ("id", "state", "userId", "sentAt", "text", "reason")
 _ATTEMPT_HEADS: Final = ("at", "call", "error", "status", "reason", "answer")
 
 
-class State(StrEnum):
+class InboxState(StrEnum):
     """The states of the inbox."""
 
     FAILED = "failed"
@@ -40,7 +40,7 @@ class State(StrEnum):
     WAITING = "waiting"
 
 
-class Which(NamedTuple):
+class LogSelector(NamedTuple):
     """The conversation log that somebody means: its id or a message's, and what she says to tell it from others."""
 
     id: str
@@ -49,11 +49,11 @@ class Which(NamedTuple):
     kind: LogKind | None = None
     group_contact: str | None = None
 
-    def may_be(self, key: LogKey) -> bool:
+    def matches(self, key: LogKey) -> bool:
         """Whether this may be the one."""
-        said = (self.tenant, self.platform, self.kind, self.group_contact)
+        selected = (self.tenant, self.platform, self.kind, self.group_contact)
         found = (key.tenant, key.platform, key.kind, key.group_contact_id)
-        return all(each in {None, of_key} for each, of_key in zip(said, found, strict=True))
+        return all(each in {None, of_key} for each, of_key in zip(selected, found, strict=True))
 
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A conversation log's id, or a message's.")]
@@ -61,9 +61,9 @@ TenantOption = Annotated[str | None, typer.Option(help="Of this tenant alone.")]
 PlatformOption = Annotated[str | None, typer.Option(help="Of this connector alone.")]
 
 
-def _known_cause(cause: str | None) -> str | None:
+def _validate_cause(cause: str | None) -> str | None:
     try:
-        return checked_cause(cause)
+        return check_cause(cause)
     except BadRequest as error:
         refuse(f"--{error}.")
 
@@ -72,7 +72,7 @@ CauseOption = Annotated[
     str | None,
     typer.Option(
         help="The first word of the reason, such as rejected.",
-        callback=_known_cause,
+        callback=_validate_cause,
         autocompletion=lambda: list(CAUSES),
     ),
 ]
@@ -83,22 +83,22 @@ KindOption = Annotated[
 GroupContactOption = Annotated[
     str | None, typer.Option(help="Of a group, for this contact, where several have the id.")
 ]
-StateOption = Annotated[State | None, typer.Option(help="In this state alone.")]
+StateOption = Annotated[InboxState | None, typer.Option(help="In this state alone.")]
 LimitOption = Annotated[int, typer.Option(min=1, help="How many, the last changed first.")]
 TextOption = Annotated[bool, typer.Option("--text", help="Shows text too. It is recorded who looked at it.")]
 
 
 STATES: Final = {
-    State.FAILED: "Lists what is known not to be in the CRM, and will not be tried again by itself.",
-    State.PARKED: "Lists what nobody but a person can tell of whether the CRM has it.",
-    State.WAITING: "Lists what goes on by itself: at its next try, or when its user has signed in.",
+    InboxState.FAILED: "Lists what is known not to be in the CRM, and will not be tried again by itself.",
+    InboxState.PARKED: "Lists what nobody but a person can tell of whether the CRM has it.",
+    InboxState.WAITING: "Lists what goes on by itself: at its next try, or when its user has signed in.",
 }
 
 
-def listing_of(state: State) -> Callable[..., None]:
+def list_command(state: InboxState) -> Callable[..., None]:
     """The command that lists what is in a state."""
 
-    def listed(  # noqa: PLR0917 - the options of a command
+    def list_logs(  # noqa: PLR0917 - the options of a command
         context: typer.Context,
         tenant: TenantOption = None,
         platform: PlatformOption = None,
@@ -111,18 +111,18 @@ def listing_of(state: State) -> Callable[..., None]:
         wanted = InboxFilter(tenant, platform, state, cause)
 
         async def read(store: Store) -> tuple[list[InboxEntry], int]:
-            inbox = Inbox(store, whoever_runs_this())
+            inbox = Inbox(store, current_operator())
             page = await inbox.entries(wanted, limit=limit)
             return page.entries, len(page.entries) if page.next is None else await inbox.count(wanted)
 
-        entries, total = in_store(database_url_of(data or context.obj), read)
+        entries, total = run_in_store(database_url_of(data or context.obj), read)
         if json_:
             print_json(entries)
         else:
             print_table(_HEADS, [_entry_values(entry) for entry in entries])
-        say_what_is_left_out(len(entries), total)
+        report_omitted(len(entries), total)
 
-    return listed
+    return list_logs
 
 
 def causes(
@@ -133,8 +133,8 @@ def causes(
     json_: JsonOption = False,
 ) -> None:
     """Counts what failed, is parked or waits, by its cause."""
-    found = in_store(
-        database_url_of(data or context.obj), lambda store: Inbox(store, whoever_runs_this()).causes(tenant)
+    found = run_in_store(
+        database_url_of(data or context.obj), lambda store: Inbox(store, current_operator()).causes(tenant)
     )
     if json_:
         print_json(found)
@@ -165,12 +165,12 @@ def why(
 ) -> None:
     """Shows what of a conversation log is not logged, and the calls that came to nothing."""
     data = data or context.obj
-    database_url, sealer = sealed_database(data) if text else (database_url_of(data), None)
+    database_url, sealer = database_and_sealer(data) if text else (database_url_of(data), None)
 
     async def read(store: Store) -> None:
-        key = await found_log(store, Which(id_, tenant, platform, kind, group_contact))
+        key = await find_log(store, LogSelector(id_, tenant, platform, kind, group_contact))
         try:
-            details = await Inbox(store, whoever_runs_this(), sealer).entry(key, text=text)
+            details = await Inbox(store, current_operator(), sealer).entry(key, text=text)
         except NotThere:
             refuse(f"There is no conversation log with the id {id_} any more.")
         if json_:
@@ -180,7 +180,7 @@ def why(
         print_table(_ROW_HEADS, [_row_values(row) for row in details.rows])
         print_table(_ATTEMPT_HEADS, [_attempt_values(attempt) for attempt in details.attempts])
 
-    in_store(database_url, read)
+    run_in_store(database_url, read)
 
 
 def export(
@@ -197,36 +197,36 @@ def export(
     from messagelog.commands.progress import progress  # noqa: PLC0415 - Rich takes its time to load
 
     data = data or context.obj
-    database_url, sealer = sealed_database(data) if text else (database_url_of(data), None)
+    database_url, sealer = database_and_sealer(data) if text else (database_url_of(data), None)
     wanted = InboxFilter(tenant, platform, state, cause)
 
     async def read(store: Store) -> None:
-        inbox = Inbox(store, whoever_runs_this(), sealer)
-        with progress("exported", await inbox.count(wanted)) as came_to:
+        inbox = Inbox(store, current_operator(), sealer)
+        with progress("exported", await inbox.count(wanted)) as advance:
             done = 0
             async for details in inbox.export(wanted, text=text):
                 sys.stdout.buffer.write(f"{printable_json(details)}\n".encode())
                 done += 1
-                came_to(done)
+                advance(done)
 
-    in_store(database_url, read)
+    run_in_store(database_url, read)
 
 
-async def found_log(store: Store, which: Which) -> LogKey:
+async def find_log(store: Store, which: LogSelector) -> LogKey:
     """The conversation log that is meant: by its own id or a message's, and by what else is said of it."""
     keys = [
-        log.key for log, _ in await store.read(lambda: scripts.show_logs(which.id)) if which.may_be(log.key)
+        log.key for log, _ in await store.read(lambda: scripts.show_logs(which.id)) if which.matches(log.key)
     ]
     if not keys:
         refuse(f"There is no conversation log or message with the id {which.id}.")
     if len(keys) > 1:
-        several = "; ".join(_said_of(key) for key in keys)
-        telling = [option for option, values in _told_apart_by(keys).items() if len(values) > 1]
+        several = "; ".join(_log_description(key) for key in keys)
+        telling = [option for option, values in _distinguishing_options(keys).items() if len(values) > 1]
         refuse(f"Several have this id: say {' and '.join(telling)} ({several}).")
     return keys[0]
 
 
-def _told_apart_by(keys: Sequence[LogKey]) -> dict[str, set[str]]:
+def _distinguishing_options(keys: Sequence[LogKey]) -> dict[str, set[str]]:
     """What each option may be, for one of these."""
     return {
         "--tenant": {key.tenant for key in keys},
@@ -236,7 +236,7 @@ def _told_apart_by(keys: Sequence[LogKey]) -> dict[str, set[str]]:
     }
 
 
-def _said_of(key: LogKey) -> str:
+def _log_description(key: LogKey) -> str:
     contact = f" for {key.group_contact_id}" if key.group_contact_id else ""
     return f"{key.tenant} at {key.platform}, a {key.kind}{contact}"
 

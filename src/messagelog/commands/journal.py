@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from messagelog.commands.options import DataOption
-from messagelog.commands.people import whoever_runs_this
-from messagelog.commands.shared import database_url_of, in_store, printed
+from messagelog.commands.people import current_operator
+from messagelog.commands.shared import database_url_of, print_line, run_in_store
 from messagelog.core.operators import Role
 from messagelog.storage import AuditEntry, scripts
 
@@ -28,7 +28,7 @@ _MEANT = (
 @journal_app.command("show")
 def show(data: DataOption = None) -> None:
     """Shows the id that this journal's external ids carry."""
-    printed(in_store(database_url_of(data), lambda store: store.read(scripts.journal_id)))
+    print_line(run_in_store(database_url_of(data), lambda store: store.read(scripts.read_journal_id)))
 
 
 @journal_app.command("new-id")
@@ -45,10 +45,10 @@ def new_id(
     if not yes:
         typer.confirm(_MEANT, abort=True)
     id_ = secrets.token_hex(4)
-    entry = AuditEntry(whoever_runs_this().name, "new_journal_id", Role.ADMINISTER, subject=id_)
+    entry = AuditEntry(current_operator().name, "new_journal_id", Role.ADMINISTER, subject=id_)
 
     async def part(store: Store) -> None:
         await store.write(lambda: scripts.part_from_original(id_, entry))
 
-    in_store(database_url_of(data), part)
-    printed(f"The journal's id is {id_}.")
+    run_in_store(database_url_of(data), part)
+    print_line(f"The journal's id is {id_}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, TypeVar
 
-from messagelog.commands.shared import in_store, refuse
+from messagelog.commands.shared import refuse, run_in_store
 from messagelog.storage import KeysDamaged, KeysLocked, Sealer, scripts, with_stored_keys
 from messagelog.storage.port import ANSWER_SECONDS
 
@@ -26,15 +26,15 @@ def check_database(database_url: str, settings: Settings) -> None:
         await with_stored_keys(store, sealer)
         await store.write(lambda: scripts.probe(uuid.uuid4().hex, b""))
 
-    opened(lambda: in_store(database_url, check, answer_seconds=ANSWER_SECONDS))
+    run_with_keys(lambda: run_in_store(database_url, check, answer_seconds=ANSWER_SECONDS))
 
 
 def keyed(database_url: str, sealer: Sealer) -> Sealer:
     """A sealer with the keys that a database keeps; refused when it was used with other secret keys."""
-    return opened(lambda: in_store(database_url, lambda store: with_stored_keys(store, sealer)))
+    return run_with_keys(lambda: run_in_store(database_url, lambda store: with_stored_keys(store, sealer)))
 
 
-def opened(work: Callable[[], T]) -> T:
+def run_with_keys(work: Callable[[], T]) -> T:
     """What `work` comes to; refused with what to do where the stored keys do not open."""
     try:
         return work()

@@ -9,18 +9,18 @@ from rich.console import Console
 from rich.progress import Progress
 
 from messagelog import settings as configuration
-from messagelog.commands.keyed import opened, sealer_of
+from messagelog.commands.keyed import run_with_keys, sealer_of
 from messagelog.commands.options import JsonOption
-from messagelog.commands.shared import checked, in_store, printed, refuse
+from messagelog.commands.shared import print_line, refuse, require_settings, run_in_store
 from messagelog.listing import print_json, print_table
 from messagelog.storage import Sealer, with_stored_keys
-from messagelog.storage.rotating import counted, rotate
+from messagelog.storage.rotating import count_by_key, rotate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from messagelog.storage import Store
-    from messagelog.storage.rotating import Rotated
+    from messagelog.storage.rotating import RotationResult
 
 keys_app = typer.Typer(
     help="Shows what is sealed under which secret key, and seals it anew.", no_args_is_help=True
@@ -33,7 +33,7 @@ Counts = dict[str, dict[bytes, int]]
 def list_keys(*, json_: JsonOption = False) -> None:
     """Lists the keys by their ids, and how many values of each table are sealed under each."""
     database_url, sealer = _settings()
-    counts = in_store(database_url, counted)
+    counts = run_in_store(database_url, count_by_key)
     if json_:
         print_json([_key_json(sealer, counts, key_id) for key_id in _key_ids(sealer, counts)])
     else:
@@ -44,18 +44,18 @@ def list_keys(*, json_: JsonOption = False) -> None:
 def rotate_keys() -> None:
     """Seals everything anew that is under an old key. Servers may run; it may be broken off, and repeated."""
     database_url, sealer = _settings()
-    rotated, counts = opened(lambda: in_store(database_url, lambda store: _rotated(store, sealer)))
+    rotated, counts = run_with_keys(lambda: run_in_store(database_url, lambda store: _rotate(store, sealer)))
     for each in rotated:
-        printed(f"{each.table}: {each.resealed} sealed anew")
+        print_line(f"{each.table}: {each.resealed} sealed anew")
     _print_keys(sealer, counts)
-    if left := _left(sealer, counts):
+    if left := _remaining(sealer, counts):
         refuse(*left)
 
 
-async def _rotated(store: Store, sealer: Sealer) -> tuple[list[Rotated], Counts]:
+async def _rotate(store: Store, sealer: Sealer) -> tuple[list[RotationResult], Counts]:
     """Rotates, with a bar where there is a terminal. Stored keys of hashes are made first where there are none."""
     await with_stored_keys(store, sealer)
-    before = await counted(store)
+    before = await count_by_key(store)
     total = sum(
         count for of_table in before.values() for key_id, count in of_table.items() if key_id != sealer.key_id
     )
@@ -63,11 +63,11 @@ async def _rotated(store: Store, sealer: Sealer) -> tuple[list[Rotated], Counts]
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("Sealing anew", total=total)
         rotated = await rotate(store, sealer, progress=lambda count: bar.advance(task, count))
-    return rotated, await counted(store)
+    return rotated, await count_by_key(store)
 
 
 def _settings() -> tuple[str, Sealer]:
-    settings, database_url = checked(configuration.checked_for_keys)
+    settings, database_url = require_settings(configuration.validate_for_keys)
     return database_url, sealer_of(settings)
 
 
@@ -77,7 +77,7 @@ def _print_keys(sealer: Sealer, counts: Counts) -> None:
         [
             (
                 key_id.hex(),
-                _which(sealer, key_id),
+                _key_age(sealer, key_id),
                 "yes" if key_id == sealer.key_id else "no",
                 *(str(of_table.get(key_id, 0)) for of_table in counts.values()),
             )
@@ -95,24 +95,24 @@ def _key_ids(sealer: Sealer, counts: Counts) -> list[bytes]:
 def _key_json(sealer: Sealer, counts: Counts, key_id: bytes) -> dict[str, Any]:
     return {
         "keyId": key_id.hex(),
-        "secret": _which(sealer, key_id),
+        "secret": _key_age(sealer, key_id),
         "signsTokens": key_id == sealer.key_id,
         "sealed": {table: of_table.get(key_id, 0) for table, of_table in counts.items()},
     }
 
 
-def _which(sealer: Sealer, key_id: bytes) -> str:
+def _key_age(sealer: Sealer, key_id: bytes) -> str:
     if key_id == sealer.key_id:
         return "newest"
     return "old" if key_id in sealer.key_ids else "unknown"
 
 
-def _left(sealer: Sealer, counts: Mapping[str, Mapping[bytes, int]]) -> list[str]:
+def _remaining(sealer: Sealer, counts: Mapping[str, Mapping[bytes, int]]) -> list[str]:
     """What is not under the newest key after a rotation, in sentences."""
     sentences = []
     for table, of_table in counts.items():
         for key_id, count in sorted(of_table.items()):
-            which, why = _which(sealer, key_id), "no secret that is given opens them."
+            which, why = _key_age(sealer, key_id), "no secret that is given opens them."
             if which == "newest":
                 continue
             if which == "old":

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from messagelog.commands.options import DataOption, JsonOption
-from messagelog.commands.people import whoever_runs_this
-from messagelog.commands.shared import database_url_of, in_store, printed, refuse
-from messagelog.core.operators import Operators, OperatorTaken, OperatorUnknown, Role, checked_name
+from messagelog.commands.people import current_operator
+from messagelog.commands.shared import database_url_of, print_line, refuse, run_in_store
+from messagelog.core.operators import Operators, OperatorTaken, OperatorUnknown, Role, check_name
 from messagelog.core.passwords import Passwords, check_password
 from messagelog.listing import print_json, print_table, time_text
 from messagelog.messages import BadRequest
@@ -58,46 +58,46 @@ def list_operators(*, json_: JsonOption = False, data: DataOption = None) -> Non
 @operators_app.command("add")
 def add(name: NameArgument, role: RoleOption = None, data: DataOption = None) -> None:
     """Adds an account. The password is asked for, or read from a pipe."""
-    password = _asked(name)
-    _with_operators(data, lambda kept: kept.add(whoever_runs_this(), name, password, role or ()))
-    printed(f"{name.lower()} can sign in.")
+    password = _ask_password(name)
+    _with_operators(data, lambda operators: operators.add(current_operator(), name, password, role or ()))
+    print_line(f"{name.lower()} can sign in.")
 
 
 @operators_app.command("password")
 def change_password(name: NameArgument, data: DataOption = None) -> None:
     """Changes a password, and ends all sessions of the account. The new one is asked for, or read from a pipe."""
-    password = _asked(name)
-    _with_operators(data, lambda kept: kept.change_password(whoever_runs_this(), name, password))
-    printed(f"{name.lower()} has a new password, and has to sign in again.")
+    password = _ask_password(name)
+    _with_operators(data, lambda operators: operators.change_password(current_operator(), name, password))
+    print_line(f"{name.lower()} has a new password, and has to sign in again.")
 
 
 @operators_app.command("roles")
 def change_roles(name: NameArgument, role: RoleOption = None, data: DataOption = None) -> None:
     """Gives an account these roles and no others, at once."""
-    _with_operators(data, lambda kept: kept.change_roles(whoever_runs_this(), name, role or ()))
-    printed(f"{name.lower()} has the roles: {' '.join(sorted(set(role or ()))) or 'none'}.")
+    _with_operators(data, lambda operators: operators.change_roles(current_operator(), name, role or ()))
+    print_line(f"{name.lower()} has the roles: {' '.join(sorted(set(role or ()))) or 'none'}.")
 
 
 @operators_app.command("remove")
 def remove(name: NameArgument, data: DataOption = None) -> None:
     """Removes an account and ends its sessions. What was recorded of it stays."""
-    _with_operators(data, lambda kept: kept.remove(whoever_runs_this(), name))
-    printed(f"{name.lower()} is removed.")
+    _with_operators(data, lambda operators: operators.remove(current_operator(), name))
+    print_line(f"{name.lower()} is removed.")
 
 
 @operators_app.command("end-sessions")
 def end_sessions(name: NameArgument, data: DataOption = None) -> None:
     """Ends all sessions of an account, at once."""
-    count = _with_operators(data, lambda kept: kept.end_sessions(whoever_runs_this(), name))
-    printed(f"{count} sessions of {name.lower()} have ended.")
+    count = _with_operators(data, lambda operators: operators.end_sessions(current_operator(), name))
+    print_line(f"{count} sessions of {name.lower()} have ended.")
 
 
-def _asked(name: str) -> str:
+def _ask_password(name: str) -> str:
     """A new password: twice from the terminal without an echo, or the first line of a pipe. It is never an argument,
     which others on the machine could read.
     """
     try:
-        lower = checked_name(name)
+        lower = check_name(name)
         if sys.stdin.isatty():
             password = getpass.getpass("Password: ")
             check_password(lower, password)
@@ -112,7 +112,7 @@ def _asked(name: str) -> str:
 
 
 def _with_operators(data: Path | None, work: Callable[[Operators], Awaitable[Any]]) -> Any:
-    async def done(store: Store) -> Any:
+    async def run(store: Store) -> Any:
         passwords = Passwords()
         try:
             return await work(Operators(store, passwords))
@@ -120,7 +120,7 @@ def _with_operators(data: Path | None, work: Callable[[Operators], Awaitable[Any
             passwords.close()
 
     try:
-        return in_store(database_url_of(data), done)
+        return run_in_store(database_url_of(data), run)
     except BadRequest as error:
         refuse(f"{error}.")
     except OperatorTaken as error:

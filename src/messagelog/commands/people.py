@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from messagelog import settings as configuration
 from messagelog.commands.keyed import keyed, sealer_of
-from messagelog.commands.shared import checked, database_url_of, refuse
+from messagelog.commands.shared import database_url_of, refuse, require_settings
 from messagelog.core.operators import Operator, local_operator
 from messagelog.storage import Sealer
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def whoever_runs_this() -> Operator:
+def current_operator() -> Operator:
     """The user of the operating system, as the record calls her."""
     try:
         return local_operator(getpass.getuser())
@@ -23,10 +23,10 @@ def whoever_runs_this() -> Operator:
         return local_operator("unknown")
 
 
-def sealed_database(data: Path | None) -> tuple[str, Sealer]:
+def database_and_sealer(data: Path | None) -> tuple[str, Sealer]:
     """A database and what opens its sealed values: the demo's, or that of the environment."""
     if data is None:
-        settings, database_url = checked(configuration.checked_for_keys)
+        settings, database_url = require_settings(configuration.validate_for_keys)
         return database_url, keyed(database_url, sealer_of(settings))
     try:
         secret_key = (data / "secret-key").read_text().strip()

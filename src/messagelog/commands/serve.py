@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from messagelog import environment
 from messagelog import settings as configuration
 from messagelog.commands.keyed import check_database
-from messagelog.commands.shared import checked, load_settings_file, printed, refuse, with_database
+from messagelog.commands.shared import load_settings_file, print_line, refuse, require_settings, with_database
 from messagelog.server import create_app
-from messagelog.server.assembly import Parts
-from messagelog.server.serving import CannotListen, Serving, bound_socket, run, url_host
+from messagelog.server.assembly import ServerConfig
+from messagelog.server.serving import CannotListen, UvicornServer, bind_socket, run, url_host
 from messagelog.storage.opening import serve_alone
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def serve(port: int | None = None, env_file: Path | str | None = None) -> None:
     """Serve for real use, configured by MESSAGELOG_* settings; these two come before the environment's."""
     load_settings_file(env_file)
-    settings, connectors = checked(configuration.checked_for_serving)
+    settings, connectors = require_settings(configuration.validate_for_serving)
     environment.report_unknown_names(settings, connectors)
     check_database(settings.database_url, settings)
-    parts = Parts(
+    config = ServerConfig(
         database_url=settings.database_url,
         secret_key=settings.secret_key,
         old_secret_keys=settings.old_secrets,
@@ -37,7 +37,7 @@ def serve(port: int | None = None, env_file: Path | str | None = None) -> None:
         requests_per_minute=settings.requests_per_minute,
         guesses_per_minute=settings.guesses_per_minute,
         contact_seconds=settings.contact_seconds,
-        kept=settings.kept,
+        retention=settings.retention,
         locale=settings.locale,
         oauth_clients=configuration.oauth_clients(connectors),
         redirect_uri=settings.oauth_redirect_uri,
@@ -50,11 +50,11 @@ def serve(port: int | None = None, env_file: Path | str | None = None) -> None:
     )
     with with_database(serve_alone, settings.database_url):
         try:
-            listener = bound_socket(settings.host, settings.port if port is None else port)
+            listener = bind_socket(settings.host, settings.port if port is None else port)
         except CannotListen as error:
             refuse(f"{error} Set MESSAGELOG_HOST and MESSAGELOG_PORT, or --port, to another one.")
         names = ", ".join(sorted(connectors))
-        printed(f"messagelog serves {names} at {url_host(settings.host)}:{listener.getsockname()[1]}")
-        app = create_app(parts, start_at_once=False)
+        print_line(f"messagelog serves {names} at {url_host(settings.host)}:{listener.getsockname()[1]}")
+        app = create_app(config, start_at_once=False)
         proxies = configuration.names(settings.trusted_proxies)
-        run(Serving(app, trusted_proxies=proxies, drain_seconds=settings.drain_seconds), listener)
+        run(UvicornServer(app, trusted_proxies=proxies, drain_seconds=settings.drain_seconds), listener)

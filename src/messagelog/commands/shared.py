@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from messagelog.storage import Store
-    from messagelog.storage.causes import Cause
+    from messagelog.storage.causes import DatabaseFault
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ def load_settings_file(path: Path | str | None) -> None:
         refuse(*error.sentences)
 
 
-def checked(
+def require_settings(
     check: Callable[[configuration.Settings], T],
 ) -> tuple[configuration.Settings, T]:
     """The settings of the environment, and what `check` makes of them; refused with every problem."""
@@ -66,7 +66,7 @@ def database_url_of(data: Path | None) -> str:
     """Where the database is: in the demo's folder, or where the environment says."""
     if data is not None:
         return f"sqlite:///{data / 'messagelog.sqlite'}"
-    return checked(configuration.checked_for_database)[1]
+    return require_settings(configuration.validate_for_database)[1]
 
 
 def check_schema(database_url: str) -> None:
@@ -96,20 +96,20 @@ def with_database(work: Callable[[str], T], database_url: str) -> T:
             f" {SCHEMA_VERSION}: a newer one has migrated it. Run that one, or restore a backup of before."
         )
     except Exception as error:  # noqa: BLE001 - of either driver, or of SQLAlchemy, which wraps them
-        _refuse_for(cause_of(error))
+        _refuse_cause(cause_of(error))
 
 
-def _refuse_for(cause: Cause) -> NoReturn:
+def _refuse_cause(cause: DatabaseFault) -> NoReturn:
     refuse(f"The database cannot be used ({cause}). {hint_of(cause)}")
 
 
-def in_store(
+def run_in_store(
     database_url: str, work: Callable[[Store], Awaitable[T]], *, answer_seconds: float = _ANSWER_SECONDS
 ) -> T:
     """What `work` comes to with the opened journal of a database that is up to date; refused where it is away."""
     check_schema(database_url)
 
-    async def done() -> T:
+    async def run() -> T:
         store = await open_store(database_url, answer_seconds=answer_seconds)
         try:
             return await work(store)
@@ -117,13 +117,13 @@ def in_store(
             await store.close()
 
     try:
-        return asyncio.run(done())
+        return asyncio.run(run())
     except UnusableFile as error:
         refuse(f"{error}")
     except StoreUnavailable as error:
-        _refuse_for(error.cause)
+        _refuse_cause(error.cause)
 
 
-def printed(*values: Any) -> None:
+def print_line(*values: Any) -> None:
     """Prints a line: the command's output."""
     print(*values, flush=True)  # noqa: T201 - the command's output

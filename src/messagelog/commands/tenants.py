@@ -8,8 +8,8 @@ import typer
 
 from messagelog import settings as configuration
 from messagelog.commands.options import DataOption, JsonOption
-from messagelog.commands.people import whoever_runs_this
-from messagelog.commands.shared import checked, database_url_of, in_store, printed, refuse
+from messagelog.commands.people import current_operator
+from messagelog.commands.shared import database_url_of, print_line, refuse, require_settings, run_in_store
 from messagelog.core.tenants import HostTaken, Tenants, TenantUnknown
 from messagelog.listing import print_json, print_table, time_text
 from messagelog.messages import BadRequest
@@ -32,7 +32,7 @@ def list_tenants(
 ) -> None:
     """Lists tenants in the order of their names, a line for each host that is theirs."""
 
-    async def listed(store: Store) -> list[TenantHost]:
+    async def fetch(store: Store) -> list[TenantHost]:
         page = await Tenants(store).page(tenant, platform)
         found = page.tenants
         while page.next is not None:
@@ -40,7 +40,7 @@ def list_tenants(
             found += page.tenants
         return found
 
-    found = in_store(database_url_of(data), listed)
+    found = run_in_store(database_url_of(data), fetch)
     if json_:
         print_json(found)
     else:
@@ -60,7 +60,7 @@ def move(
 ) -> None:
     """Says that a tenant's CRM is at another host now, and at no other: nothing is logged again for it."""
     if data is None:
-        _, (database_url, connectors) = checked(configuration.checked_for_moving)
+        _, (database_url, connectors) = require_settings(configuration.validate_for_moving)
     else:  # the demo's CRM is the demo itself, at whichever port it is served
         database_url = database_url_of(data)
         connectors = {"demo": configuration.load_connector("demo", demo_crm_url="http://127.0.0.1")}
@@ -71,9 +71,9 @@ def move(
             f"Send the credentials of all users of {tenant} at {platform}, and what waits, to {hostname}?"
         )
         typer.confirm(question, abort=True)
-    by, connector = whoever_runs_this(), connectors[platform]
+    by, connector = current_operator(), connectors[platform]
     try:
-        moved = in_store(database_url, lambda store: Tenants(store).move(by, connector, tenant, hostname))
+        moved = run_in_store(database_url, lambda store: Tenants(store).move(by, connector, tenant, hostname))
     except TenantUnknown:
         refuse(f"There is no tenant {tenant} at {platform}: `messagelog tenants list` shows which there are.")
     except HostTaken as error:
@@ -83,8 +83,8 @@ def move(
         )
     except BadRequest as error:
         refuse(f"{error}.")
-    printed(f"{tenant} at {platform} is at {moved.host or 'whichever host its users say'} now.")
-    printed(f"users\t{moved.users}")
+    print_line(f"{tenant} at {platform} is at {moved.host or 'whichever host its users say'} now.")
+    print_line(f"users\t{moved.users}")
 
 
 def _values(each: TenantHost) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from messagelog.commands.options import DataOption, JsonOption
-from messagelog.commands.shared import database_url_of, in_store, printed, refuse
+from messagelog.commands.shared import database_url_of, print_line, refuse, run_in_store
 from messagelog.listing import print_json, print_table, time_text
 from messagelog.storage import scripts
 
@@ -34,10 +34,10 @@ def list_users(
 ) -> None:
     """Lists users in the order of their ids; those who are not connected have to sign in again."""
 
-    async def listed(store: Store) -> list[UserSummary]:
+    async def fetch(store: Store) -> list[UserSummary]:
         return [user async for users in _batches(store, tenant) for user in users]
 
-    users = in_store(database_url_of(data), listed)
+    users = run_in_store(database_url_of(data), fetch)
     if json_:
         print_json(users)
     else:
@@ -62,16 +62,20 @@ def sign_out(
     session_id = uuid.uuid4().hex
     database_url = database_url_of(data)
     if whose:
-        key = _key(whose)
-        count = in_store(database_url, lambda store: _ended(store, [key], session_id, forget=forget))
+        key = _parse_key(whose)
+        count = run_in_store(
+            database_url, lambda store: _end_sessions(store, [key], session_id, forget=forget)
+        )
         if not count:
             refuse(f"There is no user {key[2]} of {key[0]} at {key[1]}.")
     else:
-        count = in_store(database_url, lambda store: _all_ended(store, tenant, session_id, forget=forget))
-    printed(f"The sessions of {count} users have ended.")
+        count = run_in_store(
+            database_url, lambda store: _end_all_sessions(store, tenant, session_id, forget=forget)
+        )
+    print_line(f"The sessions of {count} users have ended.")
 
 
-def _key(whose: list[str]) -> _Key:
+def _parse_key(whose: list[str]) -> _Key:
     try:
         tenant, platform, id_ = whose
     except ValueError:
@@ -82,24 +86,24 @@ def _key(whose: list[str]) -> _Key:
 async def _batches(store: Store, tenant: str | None) -> AsyncIterator[list[UserSummary]]:
     """All users of one tenant, or of all, a batch at a time."""
     last: UserSummary | None = None
-    while users := await _after(store, tenant, last):
+    while users := await _fetch_batch(store, tenant, last):
         yield users
         last = users[-1]
 
 
-async def _after(store: Store, tenant: str | None, last: UserSummary | None) -> list[UserSummary]:
+async def _fetch_batch(store: Store, tenant: str | None, last: UserSummary | None) -> list[UserSummary]:
     return await store.read(lambda: scripts.list_users(tenant, last, limit=_BATCH))
 
 
-async def _all_ended(store: Store, tenant: str | None, session_id: str, *, forget: bool) -> int:
+async def _end_all_sessions(store: Store, tenant: str | None, session_id: str, *, forget: bool) -> int:
     count = 0
     async for users in _batches(store, tenant):
         keys = [(user.tenant, user.platform, user.id) for user in users]
-        count += await _ended(store, keys, session_id, forget=forget)
+        count += await _end_sessions(store, keys, session_id, forget=forget)
     return count
 
 
-async def _ended(store: Store, keys: list[_Key], session_id: str, *, forget: bool) -> int:
+async def _end_sessions(store: Store, keys: list[_Key], session_id: str, *, forget: bool) -> int:
     return await store.write(lambda: scripts.end_sessions(keys, session_id=session_id, forget=forget))
 
 

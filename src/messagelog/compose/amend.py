@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
 from messagelog.compose.heading import Edit, heading_edits, lost_heading
-from messagelog.compose.model import LINE_MARK, Entry, Known, Pins
-from messagelog.compose.recognise import Found, find, syntax_of
+from messagelog.compose.model import LINE_MARK, Entry, KnownEntry, TextSettings
+from messagelog.compose.recognise import FoundBlock, find, syntax_of
 
 Order = tuple[int, int, str]
 """What entries are sorted by: time, and in the same millisecond the id, those of digits by their number."""
@@ -15,9 +15,9 @@ Order = tuple[int, int, str]
 
 def amend(  # noqa: PLR0917 - a text, and all that is known about it
     body: str,
-    pins: Pins,
+    text_settings: TextSettings,
     new: Sequence[Entry],
-    known: Sequence[Known],
+    known: Sequence[KnownEntry],
     key: bytes,
     before: Mapping[bytes, int] | None = None,
 ) -> str:
@@ -30,32 +30,36 @@ def amend(  # noqa: PLR0917 - a text, and all that is known about it
     The counts and the days in our heading follow. Where none of our entries can be recognised any more, the
     new ones go to the end, under a heading of their own if ours is gone too.
     """
-    found = find(body, pins, {entry.hash for entry in new} | {each[1] for each in known}, key)
+    found = find(body, text_settings, {entry.hash for entry in new} | {each[1] for each in known}, key)
     missing = _missing(new, known, Counter(block.hash for block in found), before)
     if not missing:
         return body
-    heading = heading_edits(body, pins, found, missing, known)
+    heading = heading_edits(body, text_settings, found, missing, known)
     if found:
-        return edited(
-            body, [*(heading or ()), *insertions(body, pins, missing, placed_blocks(found, new, known))]
+        return apply_edits(
+            body,
+            [
+                *(heading or ()),
+                *insertions(body, text_settings, missing, blocks_with_order(found, new, known)),
+            ],
         )
     texts = [entry.text for entry in missing]
     if heading is None:
-        texts = [syntax_of(pins).render(lost_heading(pins, missing)), *texts]
-    return edited(add_at_end(body, pins, texts), heading or ())
+        texts = [syntax_of(text_settings).render(lost_heading(text_settings, missing)), *texts]
+    return apply_edits(add_at_end(body, text_settings, texts), heading or ())
 
 
-def append_text(pins: Pins, new: Sequence[Entry]) -> str:
+def append_text(text_settings: TextSettings, new: Sequence[Entry]) -> str:
     """Only the new entries, oldest first, for CRMs that append."""
-    return syntax_of(pins).separator.join([entry.text for entry in in_order(new)])
+    return syntax_of(text_settings).separator.join([entry.text for entry in in_order(new)])
 
 
-def add_at_end(body: str, pins: Pins, texts: Iterable[str]) -> str:
+def add_at_end(body: str, text_settings: TextSettings, texts: Iterable[str]) -> str:
     """The body with rendered blocks after everything else in it."""
-    syntax = syntax_of(pins)
-    end = syntax.end_of(body)
-    text = syntax.glue(body[:end]) + syntax.separator.join(texts)
-    return body[:end] + syntax.fit(text, body, "") + body[end:]
+    syntax = syntax_of(text_settings)
+    end = syntax.append_position(body)
+    text = syntax.separator_after(body[:end]) + syntax.separator.join(texts)
+    return body[:end] + syntax.adapt(text, body, "") + body[end:]
 
 
 def in_order(entries: Iterable[Entry]) -> list[Entry]:
@@ -68,7 +72,7 @@ def order_of(entry: Entry) -> Order:
     return (entry.sent_at, len(entry.id or ""), entry.id or "")
 
 
-def known_order(known: Known) -> Order:
+def order_of_known(known: KnownEntry) -> Order:
     """What a text that was logged earlier is sorted by; a status line stands where its message does."""
     id_ = known[2].removesuffix(LINE_MARK) if len(known) > 2 else ""  # noqa: PLR2004 - time, hash, id
     return (known[0], len(id_), id_)
@@ -76,7 +80,7 @@ def known_order(known: Known) -> Order:
 
 def _missing(
     new: Sequence[Entry],
-    known: Sequence[Known],
+    known: Sequence[KnownEntry],
     in_body: Mapping[bytes, int],
     before: Mapping[bytes, int] | None,
 ) -> list[Entry]:
@@ -92,13 +96,13 @@ def _missing(
     return in_order(missing)
 
 
-def placed_blocks(
-    found: Sequence[Found], new: Sequence[Entry], known: Sequence[Known]
-) -> list[tuple[Order, Found]]:
+def blocks_with_order(
+    found: Sequence[FoundBlock], new: Sequence[Entry], known: Sequence[KnownEntry]
+) -> list[tuple[Order, FoundBlock]]:
     """Each of our blocks in the body with its order. Blocks that look alike take theirs one after the other."""
     orders: dict[bytes, list[Order]] = defaultdict(list)
     for each in known:
-        orders[each[1]].append(known_order(each))
+        orders[each[1]].append(order_of_known(each))
     for alike in orders.values():
         if len(alike) > 1:
             alike.sort()
@@ -110,10 +114,13 @@ def placed_blocks(
 
 
 def insertions(
-    body: str, pins: Pins, missing: Sequence[Entry], placed: Sequence[tuple[Order, Found]]
+    body: str,
+    text_settings: TextSettings,
+    missing: Sequence[Entry],
+    placed: Sequence[tuple[Order, FoundBlock]],
 ) -> list[Edit]:
     """Each entry after the last of ours that is not younger, or before the first of all."""
-    syntax = syntax_of(pins)
+    syntax = syntax_of(text_settings)
     # The youngest that could still be followed: from the back, the least order so far. It never falls.
     least = list(accumulate((order for order, _ in reversed(placed)), min))[::-1]
     after: dict[int, list[Entry]] = defaultdict(list)
@@ -124,13 +131,15 @@ def insertions(
         block = placed[max(index, 0)][1]
         text = syntax.separator.join([entry.text for entry in entries])
         if index < 0:
-            edits.append(Edit(block.start, block.start, syntax.fit(text + syntax.separator, body, block.tag)))
+            edits.append(
+                Edit(block.start, block.start, syntax.adapt(text + syntax.separator, body, block.tag))
+            )
         else:
-            edits.append(Edit(block.end, block.end, syntax.fit(syntax.separator + text, body, block.tag)))
+            edits.append(Edit(block.end, block.end, syntax.adapt(syntax.separator + text, body, block.tag)))
     return edits
 
 
-def edited(body: str, edits: Iterable[Edit]) -> str:
+def apply_edits(body: str, edits: Iterable[Edit]) -> str:
     """The body with every edit made. They do not overlap."""
     pieces = []
     position = 0

@@ -56,7 +56,7 @@ class Syntax(Protocol):
     def render(self, block: Block) -> str:
         """The block's text, escaped."""
 
-    def seen(self, block: Block) -> str:
+    def visible_text(self, block: Block) -> str:
         """What `scan` finds as visible text where this block was rendered, but for white space."""
 
     def scan(self, body: str) -> Iterator[Candidate]:
@@ -71,14 +71,14 @@ class Syntax(Protocol):
     def visible(self, body: str) -> str:
         """All that a person reads in a body, roughly: for looking whether something is mentioned."""
 
-    def fit(self, text: str, body: str, tag: str) -> str:
+    def adapt(self, text: str, body: str, tag: str) -> str:
         """Rendered blocks, as they look in this body: its line ends, or the element of their neighbour."""
 
     def holds_more(self, block: str) -> bool:
         """Whether something stands in a stretch of a body, recognised by what it says, that its hash does not tell."""
 
-    def end_of(self, body: str) -> int:
+    def append_position(self, body: str) -> int:
         """Where something can be added at the end of a body."""
 
-    def glue(self, body: str) -> str:
+    def separator_after(self, body: str) -> str:
         """What has to stand between the end of this text and a block after it."""

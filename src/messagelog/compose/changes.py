@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from messagelog.compose.amend import Order, add_at_end, edited, insertions, known_order
+from messagelog.compose.amend import Order, add_at_end, apply_edits, insertions, order_of_known
 from messagelog.compose.blocks import Block
 from messagelog.compose.heading import Edit
 from messagelog.compose.log import block_of, entries, without_failure
-from messagelog.compose.model import LINE_MARK, Entry, Known, People, Pins
-from messagelog.compose.recognise import Found, count_entries, entry_of, find, syntax_of
+from messagelog.compose.model import LINE_MARK, Entry, KnownEntry, Participants, TextSettings
+from messagelog.compose.recognise import FoundBlock, count_entries, entry_of, find, syntax_of
 from messagelog.compose.shorten import shorten, size_of
 from messagelog.messages import Conversation, Message
 
@@ -37,28 +37,38 @@ class _Text(NamedTuple):
     """A text of a message that stands in a body, and whether it is its status line."""
 
     order: Order
-    block: Found
+    block: FoundBlock
     is_line: bool
 
 
 def compose_change(
-    pins: Pins, people: People, message: Message, conversation: Conversation, key: bytes
+    text_settings: TextSettings,
+    participants: Participants,
+    message: Message,
+    conversation: Conversation,
+    key: bytes,
 ) -> Change:
     """The texts of a message as it is now, in the wording that is pinned. `key` is that of the hashes."""
-    block = block_of(pins, people, message, conversation)
+    block = block_of(text_settings, participants, message, conversation)
     bare = msgspec.structs.replace(without_failure(message), transcript=None)
-    without = block_of(pins, people, bare, conversation)
+    without = block_of(text_settings, participants, bare, conversation)
     said = len(without.lines)
     # "No text" is all that an empty message says, until there is a transcript.
     told = block.lines[said:] if block.lines[:said] == without.lines else block.lines
-    (entry,) = entries(pins, people, [message], conversation, key)
-    if pins.limit is None:
-        return Change(entry, entry, entry_of(block._replace(lines=told), pins, key) if told else None)
+    (entry,) = entries(text_settings, participants, [message], conversation, key)
+    if text_settings.limit is None:
+        return Change(
+            entry, entry, entry_of(block._replace(lines=told), text_settings, key) if told else None
+        )
     own = block._replace(lines=block.lines[: len(block.lines) - len(told)])
-    shortest = entry_of(shorten(own, pins, size_of(without, pins), told), pins, key)
-    is_shorter = pins.measure.of(shortest.text) < pins.measure.of(entry.text)
-    line = shorten(Block(block.title, told, *block[2:]), pins, pins.limit // 2)
-    return Change(entry, shortest if is_shorter else entry, entry_of(line, pins, key) if told else None)
+    shortest = entry_of(
+        shorten(own, text_settings, size_of(without, text_settings), told), text_settings, key
+    )
+    is_shorter = text_settings.measure.of(shortest.text) < text_settings.measure.of(entry.text)
+    line = shorten(Block(block.title, told, *block[2:]), text_settings, text_settings.limit // 2)
+    return Change(
+        entry, shortest if is_shorter else entry, entry_of(line, text_settings, key) if told else None
+    )
 
 
 def change_hashes(change: Change) -> tuple[bytes, ...]:
@@ -67,22 +77,22 @@ def change_hashes(change: Change) -> tuple[bytes, ...]:
 
 
 def count_change(
-    body: str, pins: Pins, change: Change, known: Sequence[Known], key: bytes
+    body: str, text_settings: TextSettings, change: Change, known: Sequence[KnownEntry], key: bytes
 ) -> dict[bytes, int]:
     """How often each of the change's texts stands in the body, by hash; those that do not are missing."""
-    return count_entries(body, pins, change_hashes(change), key, {each[1] for each in known})
+    return count_entries(body, text_settings, change_hashes(change), key, {each[1] for each in known})
 
 
-def append_change(pins: Pins, change: Change) -> str:  # noqa: ARG001 - as `append_text`
+def append_change(text_settings: TextSettings, change: Change) -> str:  # noqa: ARG001 - as `append_text`
     """Only the status line, for CRMs that append; empty where the facts say nothing."""
     return change.line.text if change.line else ""
 
 
 def amend_change(  # noqa: PLR0917 - a text, and all that is known about it, as for `amend`
     body: str,
-    pins: Pins,
+    text_settings: TextSettings,
     change: Change,
-    known: Sequence[Known],
+    known: Sequence[KnownEntry],
     key: bytes,
     before: Mapping[bytes, int] | None = None,
 ) -> str | None:
@@ -96,40 +106,42 @@ def amend_change(  # noqa: PLR0917 - a text, and all that is known about it, as 
     Where people have edited all of them, the status line is put in its place by time, or at the end.
     """
     hashes = change_hashes(change)
-    found = find(body, pins, {*hashes, *(each[1] for each in known)}, key)
+    found = find(body, text_settings, {*hashes, *(each[1] for each in known)}, key)
     texts, unclaimed = _texts_in(found, known)
     own = texts.get(change.entry.id or "")
     stands = Counter(block.hash for block in found)
     more = unclaimed if before is None else stands - Counter(before)
     if any(more.get(digest, 0) > 0 for digest in hashes) or (own and own.block.hash in hashes):
         return body
-    if own and not syntax_of(pins).holds_more(body[own.block.start : own.block.end]):
+    if own and not syntax_of(text_settings).holds_more(body[own.block.start : own.block.end]):
         ours = [change.line] if own.is_line else [change.entry, change.short]
-        versions = [_replaced(body, pins, own.block, text) for text in ours if text is not None]
+        versions = [_replace_block(body, text_settings, own.block, text) for text in ours if text is not None]
     else:
-        versions = [_with_line(body, pins, change.line, texts)] if change.line else []
-    return next(filter(pins.fits, versions), None) if versions else body
+        versions = [_with_line(body, text_settings, change.line, texts)] if change.line else []
+    return next(filter(text_settings.fits, versions), None) if versions else body
 
 
-def _texts_in(found: Sequence[Found], known: Sequence[Known]) -> tuple[dict[str, _Text], Counter[bytes]]:
+def _texts_in(
+    found: Sequence[FoundBlock], known: Sequence[KnownEntry]
+) -> tuple[dict[str, _Text], Counter[bytes]]:
     """The newest text of each message that stands in the body, by the message's id; and what is nobody's, by hash.
 
     Blocks that look alike belong to their messages in the order of these.
     """
-    logged: dict[str, list[Known]] = defaultdict(list)
+    logged: dict[str, list[KnownEntry]] = defaultdict(list)
     for index, each in enumerate(known):
         id_ = each[2].removesuffix(LINE_MARK) if len(each) > 2 else ""  # noqa: PLR2004 - time, hash, id
         logged[id_ or f"\0{index}"].append(each)
-    ordered = sorted(logged.items(), key=lambda item: known_order(item[1][0]))
+    ordered = sorted(logged.items(), key=lambda item: order_of_known(item[1][0]))
     unclaimed = Counter(block.hash for block in found)
-    claims: dict[str, Known] = {}
+    claims: dict[str, KnownEntry] = {}
     # The newest texts of all first: what one message read earlier may be what another reads now.
     for age in range(max(map(len, logged.values()), default=0)):
         for id_, own in ordered:
             if id_ not in claims and age < len(own) and unclaimed[own[-1 - age][1]]:
                 claims[id_] = own[-1 - age]
                 unclaimed[claims[id_][1]] -= 1
-    blocks: dict[bytes, deque[Found]] = defaultdict(deque)
+    blocks: dict[bytes, deque[FoundBlock]] = defaultdict(deque)
     for block in found:
         blocks[block.hash].append(block)
     texts = {}
@@ -137,19 +149,21 @@ def _texts_in(found: Sequence[Found], known: Sequence[Known]) -> tuple[dict[str,
         if id_ in claims:
             claim = claims[id_]
             is_line = len(claim) > 2 and claim[2].endswith(LINE_MARK)  # noqa: PLR2004 - as above
-            texts[id_] = _Text(known_order(claim), blocks[claim[1]].popleft(), is_line)
+            texts[id_] = _Text(order_of_known(claim), blocks[claim[1]].popleft(), is_line)
     return texts, unclaimed
 
 
-def _replaced(body: str, pins: Pins, block: Found, text: Entry) -> str:
+def _replace_block(body: str, text_settings: TextSettings, block: FoundBlock, text: Entry) -> str:
     """The body with another text in the place of a block. White space at its end is not ours."""
     end = block.start + len(body[block.start : block.end].rstrip())
-    return edited(body, [Edit(block.start, end, syntax_of(pins).fit(text.text, body, block.tag))])
+    return apply_edits(
+        body, [Edit(block.start, end, syntax_of(text_settings).adapt(text.text, body, block.tag))]
+    )
 
 
-def _with_line(body: str, pins: Pins, line: Entry, texts: Mapping[str, _Text]) -> str:
+def _with_line(body: str, text_settings: TextSettings, line: Entry, texts: Mapping[str, _Text]) -> str:
     """The body with a status line behind the last of our texts that is not younger, or at the end."""
     placed = sorted(((text.order, text.block) for text in texts.values()), key=lambda each: each[1].start)
     if not placed:
-        return add_at_end(body, pins, [line.text])
-    return edited(body, insertions(body, pins, [line], placed))
+        return add_at_end(body, text_settings, [line.text])
+    return apply_edits(body, insertions(body, text_settings, [line], placed))

@@ -9,7 +9,7 @@ from typing import Final
 
 from messagelog.compose.blocks import Block, Link
 from messagelog.compose.clean import clean, clean_line
-from messagelog.compose.model import People, Pins
+from messagelog.compose.model import Participants, TextSettings
 from messagelog.compose.speakers import contact, contact_with_number, first_of, party, same_number
 from messagelog.compose.times import seconds
 from messagelog.compose.words import MOST_NAMED, Reason, Words, words_of
@@ -33,7 +33,7 @@ _SPOKEN_OR_SENT = frozenset({MessageKind.VOICEMAIL, MessageKind.FAX})
 def message_lines(message: Message, words: Words, *, outbound: bool) -> list[str | Link]:
     """Text, media, transcript, and whether it did not arrive; never empty."""
     kind = message.kind
-    lines: list[str | Link] = [*text_lines(_written(message, kind))]
+    lines: list[str | Link] = [*text_lines(_own_text(message, kind))]
     parts = message.media.parts if message.attachments else ()
     if parts:
         lines += media_lines(parts, words, message)
@@ -60,7 +60,7 @@ def media_lines(
     return [Link(label, url) if url and url.startswith("https://") else label for label, url in labelled]
 
 
-def _written(message: Message, kind: MessageKind) -> str:
+def _own_text(message: Message, kind: MessageKind) -> str:
     """What a person wrote. RingCentral fills the subject of a voicemail or fax by itself."""
     text = message.body_text
     if kind in _SPOKEN_OR_SENT:
@@ -137,43 +137,43 @@ def failure(words: Words, status: str | None, code: str | None = None, name: str
 
 
 def speaker(
-    message: Message, people: People, conversation: Conversation, words: Words, *, outbound: bool
+    message: Message, participants: Participants, conversation: Conversation, words: Words, *, outbound: bool
 ) -> str:
     """The sender's name; on the other side else the contact's, or the number; on ours else the user's."""
     named = message.from_.name if message.from_ else None
     if outbound:
         author = message.author.name if message.author else None
-        names = (author, named, people.agent_name, conversation.agent_name)
+        names = (author, named, participants.agent_name, conversation.agent_name)
         return first_of(*names) or words.unknown_agent
     number = message.from_.phone_number if message.from_ else None
-    if len(conversation.correspondents) <= 1 or same_number(number, people.contact_phone):
-        return first_of(named, people.contact_name, number) or words.unknown_contact
+    if len(conversation.correspondents) <= 1 or same_number(number, participants.contact_phone):
+        return first_of(named, participants.contact_name, number) or words.unknown_contact
     return first_of(named, number) or words.unknown_contact
 
 
-def agent(people: People, conversation: Conversation) -> str:
+def agent(participants: Participants, conversation: Conversation) -> str:
     """Our side's name, else number; empty where nothing is known."""
-    return first_of(people.agent_name, conversation.agent_name)
+    return first_of(participants.agent_name, conversation.agent_name)
 
 
-def others(people: People, conversation: Conversation) -> list[str]:
+def others(participants: Participants, conversation: Conversation) -> list[str]:
     """Those of a group who are not the contact, by number or name."""
     if len(conversation.correspondents) <= 1:
         return []
-    listed = [party(each) for each in conversation.correspondents if not _is_contact(each, people)]
+    listed = [party(each) for each in conversation.correspondents if not _is_contact(each, participants)]
     return list(filter(None, listed))
 
 
-def _is_contact(someone: Party, people: People) -> bool:
+def _is_contact(someone: Party, participants: Participants) -> bool:
     name = clean_line(someone.name).casefold()
-    return same_number(someone.phone_number, people.contact_phone) or bool(
-        name and name == clean_line(people.contact_name).casefold()
+    return same_number(someone.phone_number, participants.contact_phone) or bool(
+        name and name == clean_line(participants.contact_name).casefold()
     )
 
 
 # -- threads
 
-Said = tuple[str, Sequence[str | Link]]
+TitleAndLines = tuple[str, Sequence[str | Link]]
 """Title and lines of an entry."""
 
 _ALIVE = "Alive"
@@ -184,21 +184,23 @@ _RESOLVED, _REOPENED = "ThreadResolvedHint", "ThreadReopenedHint"
 _DELETED = frozenset({"DeletedMessage", "DeletedNote"})
 
 
-def thread_parts(pins: Pins, people: People, thread: Thread) -> list[Block]:
+def thread_parts(text_settings: TextSettings, participants: Participants, thread: Thread) -> list[Block]:
     """The summary, and a block per entity that is shown."""
-    words = words_of(pins)
+    words = words_of(text_settings)
     alive = [entity for entity in thread.entities if _is_alive(entity)]
-    shown = [_summary(pins, people, thread, alive)]
-    teller = _Teller(words, contact(people, words), _owner_name(thread.owner))
+    shown = [_summary(text_settings, participants, thread, alive)]
+    renderer = _EntityRenderer(words, contact(participants, words), _owner_name(thread.owner))
     for entity in alive:
-        said = teller.said(entity)
+        said = renderer.render(entity)
         if said is not None:
             at = entity.happened_at
-            shown.append(Block(*said, words.when(at, pins.zone), at or 0, entity.id, MessageKind.THREAD))
+            shown.append(
+                Block(*said, words.when(at, text_settings.zone), at or 0, entity.id, MessageKind.THREAD)
+            )
     return shown
 
 
-class _Teller:
+class _EntityRenderer:
     """Says what happened, one entity after the other: who is assigned is known from those before."""
 
     def __init__(self, words: Words, customer: str, owner: str) -> None:
@@ -207,7 +209,7 @@ class _Teller:
         self._owner = owner
         self._assigned: Party | None = None
 
-    def said(self, entity: Entity) -> Said | None:
+    def render(self, entity: Entity) -> TitleAndLines | None:
         """Title and lines; None for what is not shown: hints that tell nothing new."""
         words = self._words
         if entity.record_type in _MESSAGES:
@@ -219,10 +221,10 @@ class _Teller:
         if entity.record_type == _ASSIGNED:
             return self._assignment(entity, by), ()
         if entity.record_type == _RESOLVED:
-            return words.resolved(by), ()
-        return (words.reopened(by), ()) if entity.record_type == _REOPENED else None
+            return words.resolution_line(by), ()
+        return (words.reopening_line(by), ()) if entity.record_type == _REOPENED else None
 
-    def _message(self, entity: Entity) -> Said:
+    def _message(self, entity: Entity) -> TitleAndLines:
         words = self._words
         lines: list[str | Link] = [*text_lines(_entity_text(entity))]
         if entity.attachments:
@@ -254,26 +256,32 @@ def _is_outbound(entity: Entity) -> bool:
     return entity.direction.casefold() == "outbound" if entity.direction else entity.author is not None
 
 
-def _summary(pins: Pins, people: People, thread: Thread, alive: Sequence[Entity]) -> Block:
+def _summary(
+    text_settings: TextSettings, participants: Participants, thread: Thread, alive: Sequence[Entity]
+) -> Block:
     """What stands above the entries: who, how it stands, from when to when, how much."""
-    words = words_of(pins)
-    customer = contact_with_number(people, words)
+    words = words_of(text_settings)
+    customer = contact_with_number(participants, words)
     number = clean_line(thread.owner_party.phone_number) if thread.owner_party else ""
     assignee = _agent(thread.assignee)
     lines = [_owner_line(thread.owner, words)]
     lines.append(words.number(number) if number else "")
-    lines.append(words.participants(contact(people, words), _agents(people, thread, alive), MOST_NAMED))
-    lines.append(words.assigned(assignee) if assignee else "")
-    lines += _course(pins, thread, alive)
+    lines.append(
+        words.participants_line(
+            contact(participants, words), _agents(participants, thread, alive), MOST_NAMED
+        )
+    )
+    lines.append(words.assignee_line(assignee) if assignee else "")
+    lines += _course(text_settings, thread, alive)
     kinds = [entity.record_type for entity in alive]
     messages, notes = sum(kind in _MESSAGES for kind in kinds), kinds.count(_NOTE)
     lines.append(words.content_counts(messages, notes))
-    return Block(words.thread_title(customer), [*filter(None, lines), words.zone(pins.zone)])
+    return Block(words.thread_title(customer), [*filter(None, lines), words.zone(text_settings.zone)])
 
 
-def _course(pins: Pins, thread: Thread, alive: Sequence[Entity]) -> list[str]:
+def _course(text_settings: TextSettings, thread: Thread, alive: Sequence[Entity]) -> list[str]:
     """How it stands, when it began and ended or was last heard of, and how long it took."""
-    words = words_of(pins)
+    words = words_of(text_settings)
     status, resolved = _status(thread, alive)
     lines = [words.status(status, clean_line(thread.status_reason))]
     times = [time for entity in alive if (time := entity.happened_at) is not None]
@@ -285,9 +293,9 @@ def _course(pins: Pins, thread: Thread, alive: Sequence[Entity]) -> list[str]:
         last = max(ends)
     return [
         *lines,
-        words.began(words.when(first, pins.zone)),
-        words.ended(words.when(last, pins.zone), resolved=resolved),
-        words.took(last - first, resolved=resolved),
+        words.start_line(words.when(first, text_settings.zone)),
+        words.end_line(words.when(last, text_settings.zone), resolved=resolved),
+        words.duration_line(last - first, resolved=resolved),
     ]
 
 
@@ -313,9 +321,9 @@ def _agent(someone: Party | None) -> str:
     return clean_line(someone.name or someone.extension_number or someone.phone_number) if someone else ""
 
 
-def _agents(people: People, thread: Thread, alive: Sequence[Entity]) -> list[str]:
+def _agents(participants: Participants, thread: Thread, alive: Sequence[Entity]) -> list[str]:
     """Everybody of our side who took part, each once; never the customer."""
-    seen: set[str | None] = {clean_line(people.contact_name).casefold(), people.contact_phone}
+    seen: set[str | None] = {clean_line(participants.contact_name).casefold(), participants.contact_phone}
     if thread.guest_party:
         seen |= {thread.guest_party.phone_number, clean_line(thread.guest_party.name).casefold()}
     names = []

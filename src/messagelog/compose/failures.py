@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from messagelog.compose.clean import clean_line
-from messagelog.compose.model import People
+from messagelog.compose.model import Participants
 from messagelog.compose.speakers import is_contact
 from messagelog.compose.words import OPTED_OUT, Reason, Words
 from messagelog.messages import Message, Party
@@ -97,7 +97,7 @@ def reason_of(code: str | None) -> Reason | None:
     return reason
 
 
-def failure_lines(message: Message, people: People, words: Words) -> list[str]:
+def failure_lines(message: Message, participants: Participants, words: Words) -> list[str]:
     """Whether it did not arrive, and why if it is known; to whom, if others are there too. An opt-out comes first."""
     to = [someone for someone in message.to if someone is not None]
     if len(to) <= 1:
@@ -115,7 +115,7 @@ def failure_lines(message: Message, people: People, words: Words) -> list[str]:
         reasons = list(filter(None, map(reason_of, _codes([someone]))))
         reason = _foremost(reasons) or (shared if len(failed) == 1 else None)
         status = someone.message_status or message.message_status
-        line = words.failure(status, reason, _name(someone, people))
+        line = words.failure(status, reason, _name(someone, participants))
         told.append((reason != OPTED_OUT, line))
     lines = [line for _, line in sorted(told, key=lambda each: each[0])]
     if shared and len(failed) > 1:
@@ -147,7 +147,7 @@ def _codes(parties: Iterable[Party]) -> list[str | None]:
     return [code for someone in parties for code in (someone.error_code, someone.fax_error_code)]
 
 
-def _name(someone: Party, people: People) -> str:
-    if is_contact(someone, people) and (name := clean_line(people.contact_name)):
+def _name(someone: Party, participants: Participants) -> str:
+    if is_contact(someone, participants) and (name := clean_line(participants.contact_name)):
         return name
     return clean_line(someone.name or someone.phone_number)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from messagelog.compose import earlier
 from messagelog.compose.blocks import Block, Line
 from messagelog.compose.clean import normalise
-from messagelog.compose.model import Entry, Known, People, Pins
-from messagelog.compose.recognise import Found, syntax_of
+from messagelog.compose.model import Entry, KnownEntry, Participants, TextSettings
+from messagelog.compose.recognise import FoundBlock, syntax_of
 from messagelog.compose.speakers import agent, contact_with_number, others
 from messagelog.compose.times import day
 from messagelog.compose.words import MOST_NAMED, days_of, words_of
@@ -28,60 +28,65 @@ class Edit(NamedTuple):
 
 
 def heading_text(
-    pins: Pins,
-    people: People,
+    text_settings: TextSettings,
+    participants: Participants,
     messages: Sequence[Message],
     conversation: Conversation,
     *,
     continued: bool = False,
 ) -> str:
     """The heading, rendered. Where it would take half of the limit, it is a small one without names."""
-    syntax = syntax_of(pins)
-    text = syntax.render(_heading(pins, people, messages, conversation, continued=continued))
-    if pins.limit is None or pins.measure.of(text) <= pins.limit // 2:
+    syntax = syntax_of(text_settings)
+    text = syntax.render(_heading(text_settings, participants, messages, conversation, continued=continued))
+    if text_settings.limit is None or text_settings.measure.of(text) <= text_settings.limit // 2:
         return text
     times = [message.sent_at for message in messages if message.sent_at is not None]
-    tail = _tail(pins, times, Counter(message.kind for message in messages))
-    title = words_of(pins).lost_title()
-    return syntax.render(Block(words_of(pins).continued(title) if continued else title, tail))
+    tail = _tail(text_settings, times, Counter(message.kind for message in messages))
+    title = words_of(text_settings).lost_title()
+    return syntax.render(Block(words_of(text_settings).continuation(title) if continued else title, tail))
 
 
 def _heading(
-    pins: Pins,
-    people: People,
+    text_settings: TextSettings,
+    participants: Participants,
     messages: Sequence[Message],
     conversation: Conversation,
     *,
     continued: bool = False,
 ) -> Block:
     """The heading of an activity with these messages. Its title does not depend on them."""
-    words = words_of(pins)
-    title = words.title(contact_with_number(people, words))
-    if pins.is_earlier:
-        name, also = earlier.agent(people, conversation), earlier.others(people, conversation)
+    words = words_of(text_settings)
+    title = words.title(contact_with_number(participants, words))
+    if text_settings.is_earlier:
+        name, also = earlier.agent(participants, conversation), earlier.others(participants, conversation)
     else:
-        name, also = agent(people, conversation, messages), others(people, conversation)
+        name, also = agent(participants, conversation, messages), others(participants, conversation)
     lines = [words.agent(name)] if name else []
     if also:
         lines.append(words.others(also, MOST_NAMED))
     times = [message.sent_at for message in messages if message.sent_at is not None]
-    lines += _tail(pins, times, Counter(message.kind for message in messages))
-    return Block(words.continued(title) if continued else title, lines)
+    lines += _tail(text_settings, times, Counter(message.kind for message in messages))
+    return Block(words.continuation(title) if continued else title, lines)
 
 
-def lost_heading(pins: Pins, entries: Sequence[Entry]) -> Block:
+def lost_heading(text_settings: TextSettings, entries: Sequence[Entry]) -> Block:
     """A small heading for entries in a body where nothing of ours is left."""
     times = [entry.sent_at for entry in entries if entry.sent_at]
-    return Block(words_of(pins).lost_title(), _tail(pins, times, Counter(entry.kind for entry in entries)))
+    return Block(
+        words_of(text_settings).lost_title(),
+        _tail(text_settings, times, Counter(entry.kind for entry in entries)),
+    )
 
 
-def _tail(pins: Pins, times: Collection[int], counts: Mapping[MessageKind, int]) -> list[str]:
-    words = words_of(pins)
-    days = days_of(times, pins)
+def _tail(
+    text_settings: TextSettings, times: Collection[int], counts: Mapping[MessageKind, int]
+) -> list[str]:
+    words = words_of(text_settings)
+    days = days_of(times, text_settings)
     lines = [words.days(days)] if days else []
-    if counts and not pins.appends:
+    if counts and not text_settings.appends:
         lines.append(words.counts(counts))
-    return [*lines, words.zone(pins.zone)]
+    return [*lines, words.zone(text_settings.zone)]
 
 
 class _Lines(NamedTuple):
@@ -93,17 +98,21 @@ class _Lines(NamedTuple):
 
 
 def heading_edits(
-    body: str, pins: Pins, found: Sequence[Found], added: Sequence[Entry], known: Sequence[Known]
+    body: str,
+    text_settings: TextSettings,
+    found: Sequence[FoundBlock],
+    added: Sequence[Entry],
+    known: Sequence[KnownEntry],
 ) -> list[Edit] | None:
     """What brings the heading up to date when entries are added; None where there is no heading of ours.
 
     Only the lines that still read as we wrote them are touched.
     """
-    heading = _find(body, pins, found)
+    heading = _find(body, text_settings, found)
     if heading is None:
         return None
-    words = words_of(pins)
-    syntax = syntax_of(pins)
+    words = words_of(text_settings)
+    syntax = syntax_of(text_settings)
     counts = Counter(heading.counts)
     counts.update(entry.kind for entry in added)
     edits = [_edit(heading.counts_line, syntax.line(words.counts(counts)))]
@@ -111,41 +120,43 @@ def heading_edits(
         times = sorted({at[0] for at in known if at[0]} | {entry.sent_at for entry in added if entry.sent_at})
         first, *last = words.read_days(normalise(heading.days_line.text)) or [""]
         # What people put there is none of these days, and stays.
-        if _is_day(first, times, pins) and (not last or _is_day(last[0], reversed(times), pins)):
-            edits.append(_edit(heading.days_line, syntax.line(words.days(days_of(times, pins)))))
+        if _is_day(first, times, text_settings) and (
+            not last or _is_day(last[0], reversed(times), text_settings)
+        ):
+            edits.append(_edit(heading.days_line, syntax.line(words.days(days_of(times, text_settings)))))
     return edits
 
 
-def _is_day(text: str, times: Iterable[int], pins: Pins) -> bool:
-    return any(day(moment, pins.zone, pins.language) == text for moment in times)
+def _is_day(text: str, times: Iterable[int], text_settings: TextSettings) -> bool:
+    return any(day(moment, text_settings.zone, text_settings.language) == text for moment in times)
 
 
 def _edit(line: Line, text: str) -> Edit:
     return Edit(line.start, line.end, text)
 
 
-def _find(body: str, pins: Pins, found: Sequence[Found]) -> _Lines | None:
+def _find(body: str, text_settings: TextSettings, found: Sequence[FoundBlock]) -> _Lines | None:
     """The lines of the first block that begins as a heading of ours does, in front of any entry of ours.
 
     A message can look like none: its entry begins with the time.
     """
-    words = words_of(pins)
-    syntax = syntax_of(pins)
+    words = words_of(text_settings)
+    syntax = syntax_of(text_settings)
     starts = [block.start for block in found]
     for candidate in syntax.scan(body):
         if words.is_title(normalise(candidate.pieces[0][:_LONGEST_TITLE])):
             following = bisect_right(starts, candidate.start)
             end = min([*starts[following : following + 1], candidate.start + _LONGEST_HEADING])
-            lines = _known_lines(syntax.lines(body, candidate.start, min(end, len(body))), pins)
+            lines = _read_lines(syntax.lines(body, candidate.start, min(end, len(body))), text_settings)
             if lines is not None:
                 return lines
     return None
 
 
-def _known_lines(lines: Iterator[Line], pins: Pins) -> _Lines | None:
+def _read_lines(lines: Iterator[Line], text_settings: TextSettings) -> _Lines | None:
     """The lines of a heading, down to that with the zone, which is the last."""
-    words = words_of(pins)
-    zone = normalise(words.zone(pins.zone))
+    words = words_of(text_settings)
+    zone = normalise(words.zone(text_settings.zone))
     days_line = counts_line = counts = None
     for line in lines:
         text = normalise(line.text)

@@ -66,7 +66,7 @@ class Html:
         head = f"{html.escape(block.stamp, quote=False)} {title}" if block.stamp else title
         return f"<p>{'<br>'.join([head, *[_line(line) for line in block.lines]])}</p>"
 
-    def seen(self, block: Block) -> str:
+    def visible_text(self, block: Block) -> str:
         """The lines; of a link the label."""
         lines = [line.label if isinstance(line, Link) else line for line in block.lines]
         return " ".join([_head(block), *lines])
@@ -91,7 +91,7 @@ class Html:
         """The text without elements."""
         return html.unescape(_ANY_TAG.sub(" ", body))
 
-    def fit(self, text: str, body: str, tag: str) -> str:  # noqa: ARG002 - plain text needs the body
+    def adapt(self, text: str, body: str, tag: str) -> str:  # noqa: ARG002 - plain text needs the body
         """Inside a list, as items of it."""
         return _OUR_PARAGRAPH.sub(r"<li>\1</li>", text) if tag == "li" else text
 
@@ -110,12 +110,12 @@ class Html:
                 depth[(tag["tag"] or "").lower()] += -1 if tag["close"] else 1
         return any(depth.values())
 
-    def end_of(self, body: str) -> int:
+    def append_position(self, body: str) -> int:
         """After everything, but inside the document's own elements."""
         end = _DOCUMENT_END.search(body, max(0, len(body) - _LONGEST_DOCUMENT_END))
         return end.start() if end else len(body)
 
-    def glue(self, body: str) -> str:  # noqa: ARG002 - elements need nothing between them
+    def separator_after(self, body: str) -> str:  # noqa: ARG002 - elements need nothing between them
         """Nothing: an element ends by itself."""
         return ""
 

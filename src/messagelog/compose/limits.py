@@ -1,6 +1,6 @@
 """How much fits into a new activity whose body is limited. Nothing is dropped: what does not fit goes into another.
 
-The limit is pinned (`Pins.limit`), so that an entry that had to be shortened keeps its text, and its hash.
+The limit is pinned (`TextSettings.limit`), so that an entry that had to be shortened keeps its text, and its hash.
 """
 
 from bisect import bisect_right
@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 from messagelog.compose.log import compose_log, entries
-from messagelog.compose.model import Entry, People, Pins
+from messagelog.compose.model import Entry, Participants, TextSettings
 from messagelog.compose.recognise import syntax_of
 from messagelog.messages import Conversation, Message, message_order
 
 
 def fit_log(
-    pins: Pins,
-    people: People,
+    text_settings: TextSettings,
+    participants: Participants,
     messages: Sequence[Message],
     conversation: Conversation,
     key: bytes,
@@ -24,22 +24,24 @@ def fit_log(
 ) -> int:
     """How many of the messages, oldest first, a new activity has room for; at least one, if there is any."""
     ordered = sorted(messages, key=message_order)
-    written = entries(pins, people, ordered, conversation, key)
+    written = entries(text_settings, participants, ordered, conversation, key)
 
     def overflows(count: int) -> bool:
         some = (ordered[:count], conversation, key, written[:count])
-        return not pins.fits(compose_log(pins, people, *some, continued=continued).body)
+        return not text_settings.fits(
+            compose_log(text_settings, participants, *some, continued=continued).body
+        )
 
     return max(_most(len(ordered), overflows), min(1, len(ordered)))
 
 
-def fit_blocks(pins: Pins, blocks: Sequence[Entry]) -> int:
+def fit_blocks(text_settings: TextSettings, blocks: Sequence[Entry]) -> int:
     """How many blocks of a shared thread a new activity has room for: the first of them, the heading, at least."""
-    if pins.limit is None:
+    if text_settings.limit is None:
         return len(blocks)
-    separator = pins.measure.of(syntax_of(pins).separator)
-    ends = list(accumulate(pins.measure.of(block.text) + separator for block in blocks))
-    return max(bisect_right(ends, pins.limit + separator), min(1, len(blocks)))
+    separator = text_settings.measure.of(syntax_of(text_settings).separator)
+    ends = list(accumulate(text_settings.measure.of(block.text) + separator for block in blocks))
+    return max(bisect_right(ends, text_settings.limit + separator), min(1, len(blocks)))
 
 
 def _most(count: int, overflows: Callable[[int], bool]) -> int:

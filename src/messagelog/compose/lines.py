@@ -52,7 +52,7 @@ class IndentedLines:
         """The text without markup."""
         return "\n".join(map(self.line_text, body.splitlines()))
 
-    def fit(self, text: str, body: str, tag: str) -> str:  # noqa: ARG002 - HTML needs the tag
+    def adapt(self, text: str, body: str, tag: str) -> str:  # noqa: ARG002 - HTML needs the tag
         """With the line ends of the body."""
         return text.replace("\n", "\r\n") if "\r\n" in body else text
 
@@ -60,11 +60,11 @@ class IndentedLines:
         """Nothing but lines, and each is told."""
         return False
 
-    def end_of(self, body: str) -> int:
+    def append_position(self, body: str) -> int:
         """After everything."""
         return len(body)
 
-    def glue(self, body: str) -> str:
+    def separator_after(self, body: str) -> str:
         """As many line ends as are missing to an empty line."""
         if not body:
             return ""

@@ -24,7 +24,7 @@ class Markdown(IndentedLines):
         lines = [head, *[f"{self.indent}{_line(line)}".rstrip() for line in block.lines]]
         return _HARD_BREAK.join(lines)
 
-    def seen(self, block: Block) -> str:
+    def visible_text(self, block: Block) -> str:
         """The lines without escapes; a link with its brackets."""
         head = f"{block.stamp} {block.title}" if block.stamp else block.title
         lines = [f"[{at.label}]({_bare_url(at.url)})" if isinstance(at, Link) else at for at in block.lines]

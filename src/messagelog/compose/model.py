@@ -39,7 +39,7 @@ class Measure(StrEnum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Pins:
+class TextSettings:
     """What an activity keeps for ever, so that its text can be recognised and amended.
 
     `zone` is an IANA name, `UTC` or an offset like `UTC-07:00` (see `pick_zone`); `language` is one of
@@ -70,18 +70,18 @@ class Pins:
 
 
 @functools.lru_cache(maxsize=1024)
-def read_pins(text: str) -> Pins:
+def read_text_settings(text: str) -> TextSettings:
     """The pins of an activity, from the journal."""
-    return msgspec.json.decode(text, type=Pins)
+    return msgspec.json.decode(text, type=TextSettings)
 
 
-def write_pins(pins: Pins) -> str:
+def write_text_settings(text_settings: TextSettings) -> str:
     """The pins as the journal keeps them."""
-    return msgspec.json.encode(pins).decode()
+    return msgspec.json.encode(text_settings).decode()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class People:
+class Participants:
     """The two sides, as the CRM and the user's account know them.
 
     `contact_phone` is the contact's number as it is shown, `contact_numbers` are all spellings of the contact's numbers
@@ -117,6 +117,6 @@ class Entry(NamedTuple):
     kind: MessageKind = MessageKind.OTHER
 
 
-Known = tuple[int, bytes] | tuple[int, bytes, str]
+KnownEntry = tuple[int, bytes] | tuple[int, bytes, str]
 """Time and hash of an entry that was logged earlier, as of `Entry`. Where its id comes along, entries of one
 millisecond stand in the order of their ids; else the later ones stand behind."""

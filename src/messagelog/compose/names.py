@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from messagelog.compose.clean import clean_line
-from messagelog.compose.model import People
+from messagelog.compose.model import Participants
 from messagelog.compose.speakers import is_contact, same_number
 from messagelog.messages import Entity, Party, Thread
 
@@ -11,8 +11,8 @@ from messagelog.messages import Entity, Party, Thread
 class Names:
     """The names of a thread's people. Records name a person by an extension's id alone, where another has the name."""
 
-    def __init__(self, thread: Thread, people: People) -> None:
-        self._people = people
+    def __init__(self, thread: Thread, participants: Participants) -> None:
+        self._people = participants
         self._guest = thread.guest_party
         self._by_extension: dict[str, str] = {}
         owner = thread.owner

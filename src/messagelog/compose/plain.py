@@ -11,7 +11,7 @@ class Plain(IndentedLines):
         """The block's lines."""
         return f"\n{self.indent}".join(_lines(block))
 
-    def seen(self, block: Block) -> str:
+    def visible_text(self, block: Block) -> str:
         """The lines themselves."""
         return " ".join(_lines(block))
 

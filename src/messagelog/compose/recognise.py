@@ -12,7 +12,7 @@ from messagelog.compose.blocks import Block, Candidate, Syntax
 from messagelog.compose.clean import normalise
 from messagelog.compose.html import Html
 from messagelog.compose.markdown import Markdown
-from messagelog.compose.model import Entry, LogFormat, Pins
+from messagelog.compose.model import Entry, LogFormat, TextSettings
 from messagelog.compose.plain import Plain
 
 HASH_BYTES = 16
@@ -31,7 +31,7 @@ _SYNTAXES: dict[LogFormat, Syntax] = {
 }
 
 
-class Found(NamedTuple):
+class FoundBlock(NamedTuple):
     """A block of ours in a body: from `start` to before `end`, in the element `tag` (HTML)."""
 
     start: int
@@ -40,40 +40,40 @@ class Found(NamedTuple):
     tag: str
 
 
-def syntax_of(pins: Pins) -> Syntax:
+def syntax_of(text_settings: TextSettings) -> Syntax:
     """How the pinned format is written and read. ValueError for `custom`: its connector writes the text."""
     try:
-        return _SYNTAXES[pins.format]
+        return _SYNTAXES[text_settings.format]
     except KeyError:
         raise ValueError("a custom log format has no text of ours: its connector composes") from None
 
 
-def entry_of(block: Block, pins: Pins, key: bytes) -> Entry:
+def entry_of(block: Block, text_settings: TextSettings, key: bytes) -> Entry:
     """The block, written out and with the hash by which it is found again."""
-    syntax = syntax_of(pins)
-    digest = _digest(normalise(syntax.seen(block)), _mac(pins.template, key))
+    syntax = syntax_of(text_settings)
+    digest = _digest(normalise(syntax.visible_text(block)), _mac(text_settings.template, key))
     return Entry(digest, block.sent_at, syntax.render(block), block.id, block.kind)
 
 
-def find(body: str, pins: Pins, hashes: Collection[bytes], key: bytes) -> list[Found]:
+def find(body: str, text_settings: TextSettings, hashes: Collection[bytes], key: bytes) -> list[FoundBlock]:
     """Every block with one of the hashes, in the order of the body, as far down as it fits."""
-    found = _find(body, pins, hashes, key)
+    found = _find(body, text_settings, hashes, key)
     ends = [*[block.start for block in found[1:]], len(body)][: len(found)]
     # An entry may begin with the very text of another, and go on in lines that a CRM has wrapped to the margin.
     for index, end in enumerate(ends):
         while body[found[index].end : end].strip():
             block = found[index]
-            longer = _find(body[block.start : end], pins, frozenset(hashes) - {block.hash}, key)[:1]
+            longer = _find(body[block.start : end], text_settings, frozenset(hashes) - {block.hash}, key)[:1]
             if not longer or longer[0].start or block.start + longer[0].end <= block.end:
                 break
             found[index] = longer[0]._replace(start=block.start, end=block.start + longer[0].end)
     return found
 
 
-def _find(body: str, pins: Pins, hashes: Collection[bytes], key: bytes) -> list[Found]:
-    found: list[Found] = []
-    empty = _mac(pins.template, key)
-    candidates = list(syntax_of(pins).scan(body))
+def _find(body: str, text_settings: TextSettings, hashes: Collection[bytes], key: bytes) -> list[FoundBlock]:
+    found: list[FoundBlock] = []
+    empty = _mac(text_settings.template, key)
+    candidates = list(syntax_of(text_settings).scan(body))
     attempts = _MOST_ATTEMPTS
     claimed = 0
     for index, candidate in enumerate(candidates):
@@ -89,15 +89,17 @@ def _find(body: str, pins: Pins, hashes: Collection[bytes], key: bytes) -> list[
     return found
 
 
-def _block_in(candidate: Candidate, hashes: Collection[bytes], empty: Mac) -> Found | None:
+def _block_in(candidate: Candidate, hashes: Collection[bytes], empty: Mac) -> FoundBlock | None:
     """The block that a candidate is or begins with."""
     whole = _digest(normalise(" ".join(candidate.pieces)), empty)
     if whole in hashes:
-        return Found(candidate.start, candidate.ends[-1], whole, candidate.tag)
+        return FoundBlock(candidate.start, candidate.ends[-1], whole, candidate.tag)
     return _block_across([candidate], hashes, empty) if len(candidate.ends) > 1 else None
 
 
-def _block_across(candidates: Sequence[Candidate], hashes: Collection[bytes], empty: Mac) -> Found | None:
+def _block_across(
+    candidates: Sequence[Candidate], hashes: Collection[bytes], empty: Mac
+) -> FoundBlock | None:
     """The longest block that begins where the first candidate does, however its lines were wrapped since."""
     mac = empty.copy()
     space = b""
@@ -111,19 +113,23 @@ def _block_across(candidates: Sequence[Candidate], hashes: Collection[bytes], em
                 space = b" "
                 digest = mac.copy().digest()[:HASH_BYTES]
                 if digest in hashes:
-                    fits = Found(first.start, end, digest, first.tag)
+                    fits = FoundBlock(first.start, end, digest, first.tag)
     return fits
 
 
 def count_entries(
-    body: str, pins: Pins, hashes: Collection[bytes], key: bytes, others: Collection[bytes] = ()
+    body: str,
+    text_settings: TextSettings,
+    hashes: Collection[bytes],
+    key: bytes,
+    others: Collection[bytes] = (),
 ) -> dict[bytes, int]:
     """How often each of the hashes stands in the body; those that do not are missing.
 
     `others` are the hashes of what else may be there: one of those may begin with the very text of one that is
     looked for, and has to be told from it.
     """
-    found = Counter(block.hash for block in find(body, pins, frozenset({*hashes, *others}), key))
+    found = Counter(block.hash for block in find(body, text_settings, frozenset({*hashes, *others}), key))
     return {digest: count for digest, count in found.items() if digest in hashes}
 
 

@@ -4,36 +4,36 @@ import re
 from collections.abc import Collection, Sequence
 
 from messagelog.compose.amend import add_at_end
-from messagelog.compose.model import Entry, Pins
-from messagelog.compose.recognise import Found, find, syntax_of
+from messagelog.compose.model import Entry, TextSettings
+from messagelog.compose.recognise import FoundBlock, find, syntax_of
 
 _EMPTY_LINE = re.compile(r"(?:\r\n|\r|\n){1,2}")
 
 
 def replace_thread(
-    body: str, pins: Pins, blocks: Sequence[Entry], ours: Collection[bytes], key: bytes
+    body: str, text_settings: TextSettings, blocks: Sequence[Entry], ours: Collection[bytes], key: bytes
 ) -> str:
     """The body with all blocks of ours replaced by the new ones, which stand where the first of ours stood.
 
     `ours` are the hashes of what was sent before. A second call changes nothing.
     """
-    found = find(body, pins, {*ours, *(block.hash for block in blocks)}, key)
+    found = find(body, text_settings, {*ours, *(block.hash for block in blocks)}, key)
     if not found:
-        return add_at_end(body, pins, [block.text for block in blocks])
-    syntax = syntax_of(pins)
-    text = syntax.fit(syntax.separator.join(block.text for block in blocks), body, found[0].tag)
+        return add_at_end(body, text_settings, [block.text for block in blocks])
+    syntax = syntax_of(text_settings)
+    text = syntax.adapt(syntax.separator.join(block.text for block in blocks), body, found[0].tag)
     (start, end), *others = _runs(body, found)
     for other_start, other_end in reversed(others):
         body = _cut(body, other_start, other_end)
     return body[:start] + text + body[end:]
 
 
-def append_thread_text(pins: Pins, blocks: Sequence[Entry]) -> str:
+def append_thread_text(text_settings: TextSettings, blocks: Sequence[Entry]) -> str:
     """Only these blocks, in their order, for CRMs that append."""
-    return syntax_of(pins).separator.join(block.text for block in blocks)
+    return syntax_of(text_settings).separator.join(block.text for block in blocks)
 
 
-def _runs(body: str, found: Sequence[Found]) -> list[tuple[int, int]]:
+def _runs(body: str, found: Sequence[FoundBlock]) -> list[tuple[int, int]]:
     """Where our blocks stand; those with nothing but white space between them are one stretch."""
     runs: list[tuple[int, int]] = []
     for block in found:

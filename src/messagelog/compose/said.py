@@ -8,7 +8,7 @@ from messagelog.compose.blocks import Link
 from messagelog.compose.clean import PLACEHOLDER, clean, clean_line
 from messagelog.compose.failures import failure_lines
 from messagelog.compose.files import word_of
-from messagelog.compose.model import People
+from messagelog.compose.model import Participants
 from messagelog.compose.times import seconds
 from messagelog.compose.words import Words
 from messagelog.messages import Media, MediaAttachment, Message, MessageKind
@@ -29,10 +29,12 @@ _INVISIBLE: Final = frozenset({"Cc", "Cf", "Mn", "Me", "Zl", "Zp", "Zs"})
 _BLANK: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and symbols that show nothing
 
 
-def message_lines(message: Message, people: People, words: Words, *, outbound: bool) -> list[str | Link]:
+def message_lines(
+    message: Message, participants: Participants, words: Words, *, outbound: bool
+) -> list[str | Link]:
     """Text, media, cover page, transcript, and whether it did not arrive; never empty."""
     kind = message.kind
-    lines: list[str | Link] = [*text_lines(_written(message, kind))]
+    lines: list[str | Link] = [*text_lines(_own_text(message, kind))]
     media = message.media if message.attachments else None
     if media:
         lines += media_lines(media, words, message)
@@ -44,7 +46,7 @@ def message_lines(message: Message, people: People, words: Words, *, outbound: b
         lines += text_lines(words.transcript(transcript))
     if not lines:
         lines.append(words.no_text)
-    return [*lines, *failure_lines(message, people, words)] if outbound else lines
+    return [*lines, *failure_lines(message, participants, words)] if outbound else lines
 
 
 def transcript_of(message: Message) -> str:
@@ -80,7 +82,7 @@ def _says(text: str) -> str:
     return cleaned if shown else ""
 
 
-def _written(message: Message, kind: MessageKind) -> str:
+def _own_text(message: Message, kind: MessageKind) -> str:
     """What a person wrote. RingCentral fills the subject of a voicemail or fax by itself, with whatever it knows.
 
     Of a fax of ours it may be the user's, unless it says whom it went to.

@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from messagelog.compose.blocks import Block, Link
-from messagelog.compose.model import Pins
+from messagelog.compose.model import TextSettings
 from messagelog.compose.recognise import syntax_of
 from messagelog.compose.words import words_of
 
@@ -15,40 +15,40 @@ _SKIN_TONES = ("\U0001f3fb", "\U0001f3ff")
 _FLAG_LETTERS = ("\U0001f1e6", "\U0001f1ff")
 
 
-def shorten(block: Block, pins: Pins, room: int, facts: Sequence[str | Link] = ()) -> Block:
+def shorten(block: Block, text_settings: TextSettings, room: int, facts: Sequence[str | Link] = ()) -> Block:
     """The block, if it is rendered within `room`, as the pinned measure counts; else as much of it as is.
 
     Links are kept for as long as any text can be cut instead. A last line says how much is left out. `facts` are
     lines that stand behind everything else and are never cut, so that the block may still be too long.
     """
     whole_block = block._replace(lines=[*block.lines, *facts])
-    if size_of(whole_block, pins) <= room:
+    if size_of(whole_block, text_settings) <= room:
         return whole_block
 
     def cut(characters: int, links: int) -> Block:
-        lines = list(_kept(block, characters, links))
+        lines = list(_cut_lines(block, characters, links))
         left_out = sum(map(_length, block.lines)) - sum(map(_length, lines))
-        return block._replace(lines=[*lines, words_of(pins).shortened(left_out), *facts])
+        return block._replace(lines=[*lines, words_of(text_settings).truncation_note(left_out), *facts])
 
     length = sum(len(line) for line in block.lines if isinstance(line, str))
     links = sum(isinstance(line, Link) for line in block.lines)
-    kept = bisect_right(range(length), room, key=lambda n: size_of(cut(n, links), pins)) - 1
+    kept = bisect_right(range(length), room, key=lambda n: size_of(cut(n, links), text_settings)) - 1
     if kept >= 0:
         return cut(kept, links)
-    kept = bisect_right(range(links), room, key=lambda n: size_of(cut(0, n), pins)) - 1
+    kept = bisect_right(range(links), room, key=lambda n: size_of(cut(0, n), text_settings)) - 1
     return cut(0, max(kept, 0))
 
 
-def size_of(block: Block, pins: Pins) -> int:
+def size_of(block: Block, text_settings: TextSettings) -> int:
     """How much of the limit the block takes, rendered."""
-    return pins.measure.of(syntax_of(pins).render(block))
+    return text_settings.measure.of(syntax_of(text_settings).render(block))
 
 
 def _length(line: str | Link) -> int:
     return len(line.label if isinstance(line, Link) else line)
 
 
-def _kept(block: Block, characters: int, links: int) -> Iterator[str | Link]:
+def _cut_lines(block: Block, characters: int, links: int) -> Iterator[str | Link]:
     """The first characters of the text and the first links, where they stand."""
     for line in block.lines:
         if isinstance(line, Link):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from messagelog.compose.clean import clean_line
-from messagelog.compose.model import People
+from messagelog.compose.model import Participants
 from messagelog.compose.words import Words
 from messagelog.messages import Conversation, Message, Party
 
@@ -20,7 +20,7 @@ def is_outbound(message: Message, conversation: Conversation) -> bool:
 
 
 def speaker(
-    message: Message, people: People, conversation: Conversation, words: Words, *, outbound: bool
+    message: Message, participants: Participants, conversation: Conversation, words: Words, *, outbound: bool
 ) -> str:
     """Who wrote a message.
 
@@ -31,22 +31,22 @@ def speaker(
     sender = message.from_
     if outbound:
         named = map(_name, (message.author, sender, conversation.self_party))
-        return first_of(*named, people.agent_name, conversation.agent_name) or words.unknown_agent
+        return first_of(*named, participants.agent_name, conversation.agent_name) or words.unknown_agent
     number = sender.phone_number if sender else None
-    if _is_from_contact(sender, people, conversation):
-        return first_of(people.contact_name, _name(sender), number) or words.unknown_contact
+    if _is_from_contact(sender, participants, conversation):
+        return first_of(participants.contact_name, _name(sender), number) or words.unknown_contact
     return (
         first_of(_name(sender), number, sender.extension_number if sender else None) or words.unknown_contact
     )
 
 
-def _is_from_contact(sender: Party | None, people: People, conversation: Conversation) -> bool:
+def _is_from_contact(sender: Party | None, participants: Participants, conversation: Conversation) -> bool:
     """Whether the other side's message is the contact's: by its number; where one side has none, if it is alone."""
-    if sender is not None and is_contact(sender, people):
+    if sender is not None and is_contact(sender, participants):
         return True
     if conversation.is_group:
         return False
-    return sender is None or not sender.phone_number or not people.contact_phone
+    return sender is None or not sender.phone_number or not participants.contact_phone
 
 
 def same_number(one: str | None, other: str | None) -> bool:
@@ -55,37 +55,39 @@ def same_number(one: str | None, other: str | None) -> bool:
     return bool(digits) and digits == _NOT_A_DIGIT.sub("", other or "")
 
 
-def is_contact(someone: Party, people: People) -> bool:
+def is_contact(someone: Party, participants: Participants) -> bool:
     """Whether a party is the contact, by number. Two people may have one name, so a name says nothing."""
     number = someone.phone_number
-    return same_number(number, people.contact_phone) or any(
-        same_number(number, each) for each in people.contact_numbers
+    return same_number(number, participants.contact_phone) or any(
+        same_number(number, each) for each in participants.contact_numbers
     )
 
 
-def contact(people: People, words: Words) -> str:
+def contact(participants: Participants, words: Words) -> str:
     """The contact's name, else number."""
-    return first_of(people.contact_name, people.contact_phone) or words.unknown_contact
+    return first_of(participants.contact_name, participants.contact_phone) or words.unknown_contact
 
 
-def contact_with_number(people: People, words: Words) -> str:
+def contact_with_number(participants: Participants, words: Words) -> str:
     """The contact's name, and the number behind it."""
-    name, number = contact(people, words), clean_line(people.contact_phone)
+    name, number = contact(participants, words), clean_line(participants.contact_phone)
     return f"{name} ({number})" if number and number != name else name
 
 
-def agent(people: People, conversation: Conversation, messages: Sequence[Message]) -> str:
+def agent(participants: Participants, conversation: Conversation, messages: Sequence[Message]) -> str:
     """Our side: the name in the records, else the signed-in user's, else the number; empty where nothing is known."""
     sent = (message.from_ for message in messages if is_outbound(message, conversation))
     names = map(_name, (conversation.self_party, *sent))
-    return first_of(*names, people.agent_name, conversation.agent_name)
+    return first_of(*names, participants.agent_name, conversation.agent_name)
 
 
-def others(people: People, conversation: Conversation) -> list[str]:
+def others(participants: Participants, conversation: Conversation) -> list[str]:
     """Those of a group who are not the contact, by name and number."""
     if not conversation.is_group:
         return []
-    named = [party(someone) for someone in conversation.correspondents if not is_contact(someone, people)]
+    named = [
+        party(someone) for someone in conversation.correspondents if not is_contact(someone, participants)
+    ]
     return list(dict.fromkeys(filter(None, named)))
 
 

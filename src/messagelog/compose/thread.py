@@ -6,7 +6,7 @@ from messagelog.compose import earlier
 from messagelog.compose.blocks import Block, Link
 from messagelog.compose.clean import clean_line
 from messagelog.compose.failures import failure_line
-from messagelog.compose.model import Content, Entry, People, Pins
+from messagelog.compose.model import Content, Entry, Participants, TextSettings
 from messagelog.compose.names import Names
 from messagelog.compose.recognise import entry_of, syntax_of
 from messagelog.compose.said import media_lines, text_lines
@@ -16,7 +16,7 @@ from messagelog.compose.times import day
 from messagelog.compose.words import MOST_NAMED, Words, words_of
 from messagelog.messages import Entity, MessageKind, Owner, Party, Thread
 
-Said = tuple[str, Sequence[str | Link]]
+TitleAndLines = tuple[str, Sequence[str | Link]]
 """Title and lines of an entry."""
 
 _ALIVE = "Alive"
@@ -28,8 +28,8 @@ _DELETED = frozenset({"DeletedMessage", "DeletedNote"})
 
 
 def compose_thread(
-    pins: Pins,
-    people: People,
+    text_settings: TextSettings,
+    participants: Participants,
     thread: Thread,
     key: bytes,
     written: Sequence[Entry] | None = None,
@@ -37,65 +37,73 @@ def compose_thread(
     continued: bool = False,
 ) -> Content:
     """The text of a new activity for a shared thread. `written` are its blocks where they are there already."""
-    blocks = thread_blocks(pins, people, thread, key) if written is None else written
+    blocks = thread_blocks(text_settings, participants, thread, key) if written is None else written
     return Content(
-        subject=thread_subject(pins, people, thread, continued=continued),
-        body=syntax_of(pins).separator.join([block.text for block in blocks]),
+        subject=thread_subject(text_settings, participants, thread, continued=continued),
+        body=syntax_of(text_settings).separator.join([block.text for block in blocks]),
     )
 
 
-def thread_subject(pins: Pins, people: People, thread: Thread, *, continued: bool = False) -> str:
+def thread_subject(
+    text_settings: TextSettings, participants: Participants, thread: Thread, *, continued: bool = False
+) -> str:
     """The subject of an activity for a shared thread: the contact, and the day on which the thread began."""
-    words = words_of(pins)
-    subject = words.thread_title(contact(people, words))
+    words = words_of(text_settings)
+    subject = words.thread_title(contact(participants, words))
     times = _times(thread, [entity for entity in thread.entities if _is_alive(entity)])
-    if times and not pins.is_earlier:
-        subject = words.dated(subject, day(min(times), pins.zone, pins.language))
-    return words.continued(subject) if continued else subject
+    if times and not text_settings.is_earlier:
+        subject = words.subject_with_day(subject, day(min(times), text_settings.zone, text_settings.language))
+    return words.continuation(subject) if continued else subject
 
 
-def thread_blocks(pins: Pins, people: People, thread: Thread, key: bytes) -> list[Entry]:
+def thread_blocks(
+    text_settings: TextSettings, participants: Participants, thread: Thread, key: bytes
+) -> list[Entry]:
     """All that is our part of the text: the summary (without id) and an entry per entity that is shown."""
-    parts = earlier.thread_parts if pins.is_earlier else _parts
-    shown = parts(pins, people, thread)
-    if pins.limit is None:
-        return [entry_of(block, pins, key) for block in shown]
-    room = pins.limit - pins.measure.of(continued_heading(pins, people, key).text + syntax_of(pins).separator)
-    return [entry_of(shorten(block, pins, room), pins, key) for block in shown]
+    parts = earlier.thread_parts if text_settings.is_earlier else _parts
+    shown = parts(text_settings, participants, thread)
+    if text_settings.limit is None:
+        return [entry_of(block, text_settings, key) for block in shown]
+    room = text_settings.limit - text_settings.measure.of(
+        continued_heading(text_settings, participants, key).text + syntax_of(text_settings).separator
+    )
+    return [entry_of(shorten(block, text_settings, room), text_settings, key) for block in shown]
 
 
-def continued_heading(pins: Pins, people: People, key: bytes) -> Entry:
+def continued_heading(text_settings: TextSettings, participants: Participants, key: bytes) -> Entry:
     """What stands above the entries in an activity that goes on with a thread."""
-    words = words_of(pins)
-    title = words.continued(words.thread_title(contact_with_number(people, words)))
-    return entry_of(Block(title, [words.zone(pins.zone)]), pins, key)
+    words = words_of(text_settings)
+    title = words.continuation(words.thread_title(contact_with_number(participants, words)))
+    return entry_of(Block(title, [words.zone(text_settings.zone)]), text_settings, key)
 
 
-def _parts(pins: Pins, people: People, thread: Thread) -> list[Block]:
+def _parts(text_settings: TextSettings, participants: Participants, thread: Thread) -> list[Block]:
     """The summary, and a block per entity that is shown."""
-    words = words_of(pins)
+    words = words_of(text_settings)
     alive = [entity for entity in thread.entities if _is_alive(entity)]
-    names = Names(thread, people)
-    shown = [_summary(pins, people, thread, alive, names)]
-    teller = _Teller(words, people, names)
+    names = Names(thread, participants)
+    shown = [_summary(text_settings, participants, thread, alive, names)]
+    renderer = _EntityRenderer(words, participants, names)
     for entity in alive:
-        said = teller.said(entity)
+        said = renderer.render(entity)
         if said is not None:
             at = entity.happened_at
-            shown.append(Block(*said, words.when(at, pins.zone), at or 0, entity.id, MessageKind.THREAD))
+            shown.append(
+                Block(*said, words.when(at, text_settings.zone), at or 0, entity.id, MessageKind.THREAD)
+            )
     return shown
 
 
-class _Teller:
+class _EntityRenderer:
     """Says what happened, one entity after the other: who is assigned is known from those before."""
 
-    def __init__(self, words: Words, people: People, names: Names) -> None:
+    def __init__(self, words: Words, participants: Participants, names: Names) -> None:
         self._words = words
-        self._people = people
+        self._people = participants
         self._names = names
         self._assigned: Party | None = None
 
-    def said(self, entity: Entity) -> Said | None:
+    def render(self, entity: Entity) -> TitleAndLines | None:
         """Title and lines; None for what is not shown: hints that tell nothing new."""
         words, name = self._words, self._names.of
         if entity.record_type in _MESSAGES:
@@ -107,10 +115,10 @@ class _Teller:
         if entity.record_type == _ASSIGNED:
             return self._assignment(entity, by), ()
         if entity.record_type == _RESOLVED:
-            return words.resolved(by), ()
-        return (words.reopened(by), ()) if entity.record_type == _REOPENED else None
+            return words.resolution_line(by), ()
+        return (words.reopening_line(by), ()) if entity.record_type == _REOPENED else None
 
-    def _message(self, entity: Entity) -> Said:
+    def _message(self, entity: Entity) -> TitleAndLines:
         words, names = self._words, self._names
         lines: list[str | Link] = [*text_lines(entity.body_text)]
         if entity.attachments:
@@ -138,21 +146,29 @@ def _is_alive(entity: Entity) -> bool:
     return (entity.availability or _ALIVE) == _ALIVE and entity.record_type not in _DELETED
 
 
-def _summary(pins: Pins, people: People, thread: Thread, alive: Sequence[Entity], names: Names) -> Block:
+def _summary(
+    text_settings: TextSettings,
+    participants: Participants,
+    thread: Thread,
+    alive: Sequence[Entity],
+    names: Names,
+) -> Block:
     """What stands above the entries: who, how it stands, from when to when, how much."""
-    words = words_of(pins)
+    words = words_of(text_settings)
     number = clean_line(thread.owner_party.phone_number) if thread.owner_party else ""
     assignee = names.of(thread.assignee)
     lines = [words.owner(names.owner, queue=_is_queue(thread.owner)) if names.owner else ""]
     lines.append(words.number(number) if number else "")
-    lines.append(words.participants(contact(people, words), names.agents(thread, alive), MOST_NAMED))
-    lines.append(words.assigned(assignee) if assignee else "")
-    lines += _course(pins, thread, alive)
+    lines.append(
+        words.participants_line(contact(participants, words), names.agents(thread, alive), MOST_NAMED)
+    )
+    lines.append(words.assignee_line(assignee) if assignee else "")
+    lines += _course(text_settings, thread, alive)
     kinds = [entity.record_type for entity in alive]
     messages, notes = sum(kind in _MESSAGES for kind in kinds), kinds.count(_NOTE)
     lines.append(words.content_counts(messages, notes))
-    title = words.thread_title(contact_with_number(people, words))
-    return Block(title, [*filter(None, lines), words.zone(pins.zone)])
+    title = words.thread_title(contact_with_number(participants, words))
+    return Block(title, [*filter(None, lines), words.zone(text_settings.zone)])
 
 
 def _is_queue(owner: Owner | None) -> bool:
@@ -166,9 +182,9 @@ def _is_queue(owner: Owner | None) -> bool:
     )
 
 
-def _course(pins: Pins, thread: Thread, alive: Sequence[Entity]) -> list[str]:
+def _course(text_settings: TextSettings, thread: Thread, alive: Sequence[Entity]) -> list[str]:
     """How it stands, when it began and ended or was last heard of, and how long it took."""
-    words = words_of(pins)
+    words = words_of(text_settings)
     status, resolved = _status(thread, alive)
     reason = words.status_reason(clean_line(thread.status_reason)) if resolved else ""
     lines = [words.status(status, reason)]
@@ -181,9 +197,9 @@ def _course(pins: Pins, thread: Thread, alive: Sequence[Entity]) -> list[str]:
         last = max(ends)
     return [
         *lines,
-        words.began(words.when(first, pins.zone)),
-        words.ended(words.when(last, pins.zone), resolved=resolved),
-        words.took(last - first, resolved=resolved),
+        words.start_line(words.when(first, text_settings.zone)),
+        words.end_line(words.when(last, text_settings.zone), resolved=resolved),
+        words.duration_line(last - first, resolved=resolved),
     ]
 
 

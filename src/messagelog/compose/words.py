@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from messagelog.compose.catalog import catalog_of
-from messagelog.compose.model import Pins
+from messagelog.compose.model import TextSettings
 from messagelog.compose.times import day, parts_of, stamp
 from messagelog.messages import MessageKind
 
@@ -23,20 +23,20 @@ _COUNTED: Final = (MessageKind.SMS, MessageKind.VOICEMAIL, MessageKind.FAX, Mess
 _A_NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
 
-def _marked(text: str) -> str:
+def _gettext_noop(text: str) -> str:
     """Puts a text into the catalogs that is looked up elsewhere."""
     return text
 
 
 _SUBJECTS: Final = {
-    (MessageKind.SMS, None): _marked("SMS conversation with {name}"),
-    (MessageKind.VOICEMAIL, "inbound"): _marked("Voicemail from {name}"),
-    (MessageKind.VOICEMAIL, "outbound"): _marked("Voicemail to {name}"),
-    (MessageKind.VOICEMAIL, None): _marked("Voicemails with {name}"),
-    (MessageKind.FAX, "inbound"): _marked("Fax from {name}"),
-    (MessageKind.FAX, "outbound"): _marked("Fax to {name}"),
-    (MessageKind.FAX, None): _marked("Faxes with {name}"),
-    (MessageKind.THREAD, None): _marked("Shared SMS conversation with {name}"),
+    (MessageKind.SMS, None): _gettext_noop("SMS conversation with {name}"),
+    (MessageKind.VOICEMAIL, "inbound"): _gettext_noop("Voicemail from {name}"),
+    (MessageKind.VOICEMAIL, "outbound"): _gettext_noop("Voicemail to {name}"),
+    (MessageKind.VOICEMAIL, None): _gettext_noop("Voicemails with {name}"),
+    (MessageKind.FAX, "inbound"): _gettext_noop("Fax from {name}"),
+    (MessageKind.FAX, "outbound"): _gettext_noop("Fax to {name}"),
+    (MessageKind.FAX, None): _gettext_noop("Faxes with {name}"),
+    (MessageKind.THREAD, None): _gettext_noop("Shared SMS conversation with {name}"),
 }
 
 Reason = str
@@ -46,75 +46,75 @@ OPTED_OUT: Final[Reason] = "opted out"
 
 _REASONS: Final[dict[Reason, str]] = {
     # of texts
-    OPTED_OUT: _marked("the recipient has opted out of text messages"),
-    "not a mobile": _marked("the number is a landline, not valid, or takes no text messages"),
-    "unreachable": _marked("the recipient could not be reached"),
-    "spam": _marked("it was blocked as spam"),
-    "sender is spam": _marked("the number that sent it is blocked as a source of spam"),
-    "sender not set up": _marked("the number that sent it is not set up for text messages"),
-    "sender not verified": _marked("the number that sent it is not verified"),
-    "carrier refused": _marked("the carrier refused it without a reason"),
-    "carrier cannot": _marked("the carrier does not take this kind of message"),
-    "carrier": _marked("the carrier had a fault"),
-    "no report": _marked("the carrier did not say whether it arrived"),
-    "expired": _marked("it was too old when its turn came"),
-    "too long": _marked("it was too long"),
-    "malformed": _marked("the carrier could not take it as it was written"),
-    "files too large": _marked("its files were too large"),
-    "shortened link": _marked("it was blocked because of a shortened link"),
-    "short code": _marked("the recipient takes no messages from short numbers"),
-    "limit": _marked("more text messages were sent than the carriers allow"),
+    OPTED_OUT: _gettext_noop("the recipient has opted out of text messages"),
+    "not a mobile": _gettext_noop("the number is a landline, not valid, or takes no text messages"),
+    "unreachable": _gettext_noop("the recipient could not be reached"),
+    "spam": _gettext_noop("it was blocked as spam"),
+    "sender is spam": _gettext_noop("the number that sent it is blocked as a source of spam"),
+    "sender not set up": _gettext_noop("the number that sent it is not set up for text messages"),
+    "sender not verified": _gettext_noop("the number that sent it is not verified"),
+    "carrier refused": _gettext_noop("the carrier refused it without a reason"),
+    "carrier cannot": _gettext_noop("the carrier does not take this kind of message"),
+    "carrier": _gettext_noop("the carrier had a fault"),
+    "no report": _gettext_noop("the carrier did not say whether it arrived"),
+    "expired": _gettext_noop("it was too old when its turn came"),
+    "too long": _gettext_noop("it was too long"),
+    "malformed": _gettext_noop("the carrier could not take it as it was written"),
+    "files too large": _gettext_noop("its files were too large"),
+    "shortened link": _gettext_noop("it was blocked because of a shortened link"),
+    "short code": _gettext_noop("the recipient takes no messages from short numbers"),
+    "limit": _gettext_noop("more text messages were sent than the carriers allow"),
     # of both
-    "RingCentral": _marked("RingCentral had a fault"),
+    "RingCentral": _gettext_noop("RingCentral had a fault"),
     # of faxes
-    "no answer": _marked("nobody answered"),
-    "no fax machine": _marked("there is no fax machine at this number"),
-    "line busy": _marked("the line was busy"),
-    "hung up": _marked("the other side hung up"),
-    "call declined": _marked("the call was declined"),
-    "call failed": _marked("the call failed"),
-    "too many calls": _marked("there were too many calls on the line"),
-    "wrong number": _marked("the number is not valid"),
-    "number blocked": _marked("the number is blocked"),
-    "number forbidden": _marked("faxes to this number are not allowed"),
-    "abroad off": _marked("calls abroad are switched off"),
-    "country off": _marked("calls to this country are switched off"),
-    "too many pages": _marked("there were too many pages"),
-    "partially": _marked("only some of the pages arrived"),
-    "not rendered": _marked("the document could not be turned into a fax"),
-    "queued again": _marked("it was put back into the queue"),
-    "no credit": _marked("there was not enough credit"),
-    "no call time": _marked("there was no calling time left"),
-    "billing": _marked("the billing failed"),
-    "account suspended": _marked("the account is suspended"),
-    "faxes forbidden": _marked("sending faxes is not allowed"),
-    "no permission": _marked("the sender may not send faxes"),
-    "no permission abroad": _marked("the sender may not send faxes abroad"),
-    "no user": _marked("the sender was not found"),
-    "no reason": _marked("RingCentral gave no reason"),
+    "no answer": _gettext_noop("nobody answered"),
+    "no fax machine": _gettext_noop("there is no fax machine at this number"),
+    "line busy": _gettext_noop("the line was busy"),
+    "hung up": _gettext_noop("the other side hung up"),
+    "call declined": _gettext_noop("the call was declined"),
+    "call failed": _gettext_noop("the call failed"),
+    "too many calls": _gettext_noop("there were too many calls on the line"),
+    "wrong number": _gettext_noop("the number is not valid"),
+    "number blocked": _gettext_noop("the number is blocked"),
+    "number forbidden": _gettext_noop("faxes to this number are not allowed"),
+    "abroad off": _gettext_noop("calls abroad are switched off"),
+    "country off": _gettext_noop("calls to this country are switched off"),
+    "too many pages": _gettext_noop("there were too many pages"),
+    "partially": _gettext_noop("only some of the pages arrived"),
+    "not rendered": _gettext_noop("the document could not be turned into a fax"),
+    "queued again": _gettext_noop("it was put back into the queue"),
+    "no credit": _gettext_noop("there was not enough credit"),
+    "no call time": _gettext_noop("there was no calling time left"),
+    "billing": _gettext_noop("the billing failed"),
+    "account suspended": _gettext_noop("the account is suspended"),
+    "faxes forbidden": _gettext_noop("sending faxes is not allowed"),
+    "no permission": _gettext_noop("the sender may not send faxes"),
+    "no permission abroad": _gettext_noop("the sender may not send faxes abroad"),
+    "no user": _gettext_noop("the sender was not found"),
+    "no reason": _gettext_noop("RingCentral gave no reason"),
 }
 _MEDIA: Final = {
-    "recording": _marked("Voicemail"),
-    "fax": _marked("Fax"),
-    "image": _marked("Picture"),
-    "video": _marked("Video"),
-    "audio": _marked("Audio"),
-    "contact": _marked("Contact card"),
-    "calendar": _marked("Calendar entry"),
-    "pdf": _marked("PDF"),
-    "document": _marked("Document"),
-    "spreadsheet": _marked("Spreadsheet"),
-    "presentation": _marked("Presentation"),
-    "text": _marked("Text file"),
-    "archive": _marked("Archive"),
-    "file": _marked("File"),
+    "recording": _gettext_noop("Voicemail"),
+    "fax": _gettext_noop("Fax"),
+    "image": _gettext_noop("Picture"),
+    "video": _gettext_noop("Video"),
+    "audio": _gettext_noop("Audio"),
+    "contact": _gettext_noop("Contact card"),
+    "calendar": _gettext_noop("Calendar entry"),
+    "pdf": _gettext_noop("PDF"),
+    "document": _gettext_noop("Document"),
+    "spreadsheet": _gettext_noop("Spreadsheet"),
+    "presentation": _gettext_noop("Presentation"),
+    "text": _gettext_noop("Text file"),
+    "archive": _gettext_noop("Archive"),
+    "file": _gettext_noop("File"),
 }
-_STATUSES: Final = {"open": _marked("open"), "resolved": _marked("resolved")}
+_STATUSES: Final = {"open": _gettext_noop("open"), "resolved": _gettext_noop("resolved")}
 _STATUS_REASONS: Final = {
-    "manual": _marked("by hand"),
-    "threadexpired": _marked("after a time without messages"),
-    "ownerdeleted": _marked("because its owner was deleted"),
-    "ownerphonenumberdeleted": _marked("because its owner's number was deleted"),
+    "manual": _gettext_noop("by hand"),
+    "threadexpired": _gettext_noop("after a time without messages"),
+    "ownerdeleted": _gettext_noop("because its owner was deleted"),
+    "ownerphonenumberdeleted": _gettext_noop("because its owner's number was deleted"),
 }
 _A_CODE: Final = re.compile(r"[A-Za-z]+[a-z0-9]+[A-Z]\w*|\w+_\w+|[A-Z0-9]{2,}(?:[-_]\w+)+")
 """A word that no person would write, such as `ThreadExpired` or `SMS-UP-413`."""
@@ -149,7 +149,7 @@ class Words:
         pattern = _SUBJECTS.get((kind, way)) or _SUBJECTS.get((kind, None))
         return self.gettext(pattern).format(name=name) if pattern else self._conversation.format(name=name)
 
-    def dated(self, subject: str, day: str) -> str:
+    def subject_with_day(self, subject: str, day: str) -> str:
         """A subject with its day, as people look for it in a CRM."""
         return self.gettext("{subject} - {day}").format(subject=subject, day=day)
 
@@ -169,7 +169,7 @@ class Words:
         """Whether a line begins as one of our headings does, whoever it names."""
         return text.startswith((self._conversation.partition("{")[0], self._lost))
 
-    def continued(self, text: str) -> str:
+    def continuation(self, text: str) -> str:
         """A subject or title of an activity that goes on with what the one before has no room for."""
         return self.gettext("{text} (continued)").format(text=text)
 
@@ -291,7 +291,7 @@ class Words:
         """What the voicemail says, as a machine heard it."""
         return self.gettext("Transcript: {text}").format(text=text)
 
-    def shortened(self, left_out: int) -> str:
+    def truncation_note(self, left_out: int) -> str:
         """The last line of an entry that is too long for the CRM."""
         return self.ngettext(
             "(Shortened: {n} character is left out, since the CRM takes no longer text)",
@@ -311,12 +311,12 @@ class Words:
         """The number of the inbox."""
         return self.gettext("Number: {number}").format(number=number)
 
-    def participants(self, customer: str, agents: Sequence[str], most: int) -> str:
+    def participants_line(self, customer: str, agents: Sequence[str], most: int) -> str:
         """Everybody, the customer first; so many by name."""
         first = self.gettext("{name} (customer)").format(name=customer)
         return self.gettext("Participants: {names}").format(names=self._names([first, *agents], most))
 
-    def assigned(self, name: str) -> str:
+    def assignee_line(self, name: str) -> str:
         """Who takes care of it now."""
         return self.gettext("Assigned to: {name}").format(name=name)
 
@@ -333,16 +333,16 @@ class Words:
             return self.gettext(known)
         return "" if _A_CODE.fullmatch(reason) else reason
 
-    def began(self, when: str) -> str:
+    def start_line(self, when: str) -> str:
         """Its first moment."""
         return self.gettext("Started: {time}").format(time=when)
 
-    def ended(self, when: str, *, resolved: bool) -> str:
+    def end_line(self, when: str, *, resolved: bool) -> str:
         """Its last moment, and whether that is the end."""
         words = self.gettext("Ended: {time}") if resolved else self.gettext("Last activity: {time}")
         return words.format(time=when)
 
-    def took(self, milliseconds: int, *, resolved: bool) -> str:
+    def duration_line(self, milliseconds: int, *, resolved: bool) -> str:
         """How long it took, or takes already."""
         words = self.gettext("Duration: {time}") if resolved else self.gettext("Duration so far: {time}")
         return words.format(time=self.duration(milliseconds))
@@ -391,11 +391,11 @@ class Words:
                 words = self.gettext("Unassigned")
         return words.format(before=before, now=now, by=by)
 
-    def resolved(self, by: str) -> str:
+    def resolution_line(self, by: str) -> str:
         """Somebody closed it."""
         return (self.gettext("Resolved by {name}") if by else self.gettext("Resolved")).format(name=by)
 
-    def reopened(self, by: str) -> str:
+    def reopening_line(self, by: str) -> str:
         """It goes on."""
         return (self.gettext("Reopened by {name}") if by else self.gettext("Reopened")).format(name=by)
 
@@ -406,13 +406,13 @@ def words_in(language: str) -> Words:
     return Words(language)
 
 
-def words_of(pins: Pins) -> Words:
+def words_of(text_settings: TextSettings) -> Words:
     """The wording that an activity is pinned to."""
-    return words_in(pins.language)
+    return words_in(text_settings.language)
 
 
-def days_of(times: Collection[int], pins: Pins) -> list[str]:
+def days_of(times: Collection[int], text_settings: TextSettings) -> list[str]:
     """The first and the last day of these times, in words; empty without any."""
     if not times:
         return []
-    return [day(moment, pins.zone, pins.language) for moment in (min(times), max(times))]
+    return [day(moment, text_settings.zone, text_settings.language) for moment in (min(times), max(times))]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from messagelog.compose import LogFormat, Measure
-from messagelog.connectors.limits import told_left
+from messagelog.connectors.limits import read_left
 from messagelog.messages import MessageKind
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Connector:
 
         The common names are understood without this. Names of the headers are not case-sensitive.
         """
-        return told_left(headers)
+        return read_left(headers)
 
     async def get_user_info(self, session: Session) -> UserInfo:
         """Who is it that has these credentials, and of which tenant? Asked at login.

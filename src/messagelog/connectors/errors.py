@@ -61,7 +61,7 @@ class RateLimited(ConnectorError):
         self.retry_after = retry_after
 
 
-class Paced(RateLimited):
+class Throttled(RateLimited):
     """The request was held back on our side: nothing was sent, and it makes sense again after `retry_after` seconds.
 
     `down` says that it is for a CRM that does not answer, rather than for the limits of one that does.

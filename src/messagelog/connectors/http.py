@@ -28,8 +28,8 @@ from messagelog.connectors.errors import (
     SignInRenewed,
     Unavailable,
 )
-from messagelog.connectors.outbound import refused_in
-from messagelog.connectors.redaction import READ, redacted
+from messagelog.connectors.outbound import find_refusal
+from messagelog.connectors.redaction import READ, redact
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -53,7 +53,7 @@ class CrmHttp:
     with the new headers. Without `renewed`, or when it raises `AuthExpired`, the 401 stands. Each request passes
     the `gate`, where there is one, before it is sent. `places` bound how many requests are under way at once; one that
     gets none for half the time of a call is `Unavailable`, unless its call has written before: then it waits.
-    `cut_off_within` says whether its task ends in time by itself; a request that does needs no clock of its own.
+    `has_deadline_within` says whether its task ends in time by itself; a request that does needs no clock of its own.
 
     Every method answers the decoded JSON body (None when there is none) and raises a `ConnectorError` otherwise:
     401 `AuthExpired`, 404 and 410 `NotFound`, 429 `RateLimited`, other 4xx `Rejected`, a refused connection
@@ -73,7 +73,7 @@ class CrmHttp:
         renewed: Callable[[], Awaitable[Mapping[str, str]]] | None = None,
         gate: Gate | None = None,
         places: asyncio.Semaphore | None = None,
-        cut_off_within: Callable[[float], bool] = lambda _: False,
+        has_deadline_within: Callable[[float], bool] = lambda _: False,
         longest: int = LONGEST,
     ) -> None:
         self._longest = longest
@@ -81,10 +81,10 @@ class CrmHttp:
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers or {})
         self._renewed = renewed
-        self._gate = gate or _Open()
+        self._gate = gate or OpenGate()
         self._places = places
         self._call_timeout = call_timeout
-        self._cut_off_within = cut_off_within
+        self._has_deadline_within = has_deadline_within
         self._timeout = aiohttp.ClientTimeout(total=call_timeout)
 
     async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Any:
@@ -138,7 +138,7 @@ class CrmHttp:
         url = yarl.URL(self._base_url + path, encoded=False)
         shown = self._headers
         try:
-            return await self._sent(method, url, data, params, {**shown, **more}, reads=reads)
+            return await self._send(method, url, data, params, {**shown, **more}, reads=reads)
         except AuthExpired as error:
             if self._renewed is None:
                 raise
@@ -150,13 +150,13 @@ class CrmHttp:
                 raise Unavailable(
                     "the sign-in was renewed; a stream cannot be sent again", status=error.status
                 ) from error
-        return await self._sent(method, url, data, params, {**self._headers, **more}, reads=reads)
+        return await self._send(method, url, data, params, {**self._headers, **more}, reads=reads)
 
     def refused(self, retry_after: float | None) -> None:
         """Holds back the tenant's further requests: the CRM has asked for patience. A 429 does so by itself."""
         self._gate.refused(retry_after)
 
-    async def _sent(
+    async def _send(
         self,
         method: str,
         url: yarl.URL,
@@ -169,7 +169,7 @@ class CrmHttp:
         permit = await self._gate.permit(writes=not reads)
         places = self._places
         if places is not None:
-            await (self._place_for(permit, places) if places.locked() else places.acquire())
+            await (self._acquire_place(permit, places) if places.locked() else places.acquire())
         try:
             async with await self._client.request(
                 method,
@@ -177,38 +177,38 @@ class CrmHttp:
                 params=params,
                 data=data,
                 headers=headers,
-                timeout=_NO_CLOCK if self._cut_off_within(self._call_timeout) else self._timeout,
+                timeout=_NO_CLOCK if self._has_deadline_within(self._call_timeout) else self._timeout,
                 allow_redirects=False,  # the credentials are for this host
             ) as answer:
                 body = await read_answer(answer, self._longest)
-                permit.answered(answer.status, answer.headers)
-                return _decoded(answer, body, headers, reads=reads)
+                permit.report_answer(answer.status, answer.headers)
+                return _decode(answer, body, headers, reads=reads)
         except aiohttp.InvalidURL:
-            permit.unused()
+            permit.report_unused()
             raise Rejected(
                 "the CRM's URL is none that can be asked"
             ) from None  # not chained: it holds the URL
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            if (refused := refused_in(error)) is not None:
-                permit.unused()
+            if (refused := find_refusal(error)) is not None:
+                permit.report_unused()
                 raise Rejected(str(refused)) from None
-            permit.unsent()
+            permit.report_unsent()
             raise Unavailable(f"no connection ({type(error).__name__})") from error
         except AnswerTooLong as error:
-            permit.broken()
-            raise _unanswered(str(error), reads=reads) from None
+            permit.report_broken()
+            raise _no_answer_error(str(error), reads=reads) from None
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            permit.lost() if isinstance(error, TimeoutError) else permit.broken()
+            permit.report_lost() if isinstance(error, TimeoutError) else permit.report_broken()
             # Past this point the request may have left: only a read is known to have done nothing.
-            raise _unanswered(f"no answer ({type(error).__name__})", reads=reads) from error
+            raise _no_answer_error(f"no answer ({type(error).__name__})", reads=reads) from error
         except BaseException:
-            permit.lost()  # unless its end is known already
+            permit.report_lost()  # unless its end is known already
             raise
         finally:
             if places is not None:
                 places.release()
 
-    async def _place_for(self, permit: Permit, places: asyncio.Semaphore) -> None:
+    async def _acquire_place(self, permit: Permit, places: asyncio.Semaphore) -> None:
         """Waits for one of the places of the requests under way.
 
         Whoever waits for it has a permit already: otherwise work that is caught up with would hold the places of live
@@ -219,41 +219,42 @@ class CrmHttp:
             async with asyncio.timeout(None if permit.goes_on else self._call_timeout / 2):
                 await places.acquire()
         except TimeoutError as error:
-            permit.unused()
+            permit.report_unused()
             raise Unavailable("too many calls are under way") from error
         except BaseException:
-            permit.unused()
+            permit.report_unused()
             raise
 
 
-class _Open:
+class OpenGate:
     """A gate that lets everything pass, and a permit that says nothing to anybody."""
 
     goes_on = False
 
-    async def permit(self, *, writes: bool) -> _Open:  # noqa: ARG002 - it is all the same to it
+    async def permit(self, *, writes: bool) -> OpenGate:  # noqa: ARG002 - it lets all pass
+        """Let a request pass."""
         return self
 
     def refused(self, retry_after: float | None) -> None:
         """Nobody is held back."""
 
-    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+    def report_answer(self, status: int, headers: Mapping[str, str]) -> None:
         """Nobody counts."""
 
-    def unsent(self) -> None:
+    def report_unsent(self) -> None:
         """Nobody counts."""
 
-    def unused(self) -> None:
+    def report_unused(self) -> None:
         """Nobody counts."""
 
-    def broken(self) -> None:
+    def report_broken(self) -> None:
         """Nobody counts."""
 
-    def lost(self) -> None:
+    def report_lost(self) -> None:
         """Nobody counts."""
 
 
-def _unanswered(
+def _no_answer_error(
     detail: str, *, reads: bool, status: int | None = None, body: str | None = None
 ) -> ConnectorError:
     """What a missing or broken answer means: a read did nothing, a write may have done its work."""
@@ -262,27 +263,31 @@ def _unanswered(
     return OutcomeUnknown(detail, status=status, body=body)
 
 
-def _said(body: bytes, headers: Mapping[str, str]) -> str:
+def _redacted_body(body: bytes, headers: Mapping[str, str]) -> str:
     """What the CRM answered, as it may be kept: without what was shown to it."""
-    return redacted(body[: 4 * READ].decode("utf-8", "replace"), headers.values())
+    return redact(body[: 4 * READ].decode("utf-8", "replace"), headers.values())
 
 
-def _decoded(answer: aiohttp.ClientResponse, body: bytes, headers: Mapping[str, str], *, reads: bool) -> Any:
+def _decode(answer: aiohttp.ClientResponse, body: bytes, headers: Mapping[str, str], *, reads: bool) -> Any:
     """The JSON of a good answer; the error that a status stands for otherwise."""
     status = answer.status
     if status not in _GOOD:
         retry_after = retry_after_seconds(answer.headers.get("Retry-After"))
-        raise refusal(status, reads=reads, retry_after=retry_after, body=_said(body, headers))
+        raise error_for_status(
+            status, reads=reads, retry_after=retry_after, body=_redacted_body(body, headers)
+        )
     if not body:
         return None
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        said = _said(body, headers)
-        raise _unanswered(f"HTTP {status} without JSON", reads=reads, status=status, body=said) from error
+        said = _redacted_body(body, headers)
+        raise _no_answer_error(
+            f"HTTP {status} without JSON", reads=reads, status=status, body=said
+        ) from error
 
 
-def refusal(
+def error_for_status(
     status: int, *, reads: bool, retry_after: float | None = None, body: str | None = None
 ) -> ConnectorError:
     """The error that a status other than 2xx stands for, as the answer to a read or to a write."""
@@ -294,7 +299,7 @@ def refusal(
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimited(detail, retry_after=retry_after, status=status, body=body)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
-        return _unanswered(detail, reads=reads, status=status, body=body)
+        return _no_answer_error(detail, reads=reads, status=status, body=body)
     if status < HTTPStatus.BAD_REQUEST and status not in _TO_BE_SENT_ELSEWHERE and not reads:
         return OutcomeUnknown(detail, status=status, body=body)  # many servers redirect when it is done
     return Rejected(detail, status=status, body=body)

@@ -56,19 +56,19 @@ class Permit(Protocol):
     def goes_on(self) -> bool:
         """Whether the request is of a call that has written before, so that it must not be turned away any more."""
 
-    def answered(self, status: int, headers: Mapping[str, str]) -> None:
+    def report_answer(self, status: int, headers: Mapping[str, str]) -> None:
         """The CRM has answered."""
 
-    def unsent(self) -> None:
+    def report_unsent(self) -> None:
         """There was no connection to send it over."""
 
-    def unused(self) -> None:
+    def report_unused(self) -> None:
         """It was not sent after all, for reasons of our own."""
 
-    def broken(self) -> None:
+    def report_broken(self) -> None:
         """The connection ended before there was an answer."""
 
-    def lost(self) -> None:
+    def report_lost(self) -> None:
         """Nobody knows: it may be under way still."""
 
 
@@ -82,7 +82,7 @@ class Gate(Protocol):
         """The CRM asks for patience, in a way that only its connector understands."""
 
 
-def told_left(headers: Mapping[str, str], *, now: float | None = None) -> Left | None:
+def read_left(headers: Mapping[str, str], *, now: float | None = None) -> Left | None:
     """What the common headers say: `X-RateLimit-Limit`, `-Remaining` and `-Reset`, `RateLimit-*`, or `RateLimit`.
 
     A reset is a number of seconds, or a time (Unix, in seconds or milliseconds) that `now` is compared with. None

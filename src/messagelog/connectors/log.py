@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from messagelog import compose
-from messagelog.compose import Known
+from messagelog.compose import KnownEntry
 from messagelog.connectors.errors import BodyFull
 from messagelog.messages import Media, Message, MessageKind, Thread
 
 if TYPE_CHECKING:
-    from messagelog.compose import Change, Content, Entry, People, Pins
+    from messagelog.compose import Change, Content, Entry, Participants, TextSettings
     from messagelog.connectors.models import Contact
     from messagelog.messages import Conversation, Opener
 
@@ -81,7 +81,7 @@ class SentBlocks:
     """
 
     _HASH, _ID = 16, 8
-    _MAYBE, _UNDER_WAY, _CONFIRMED, _CLOSED = 0, 1, 2, 3
+    _MAYBE, _PENDING, _CONFIRMED, _CLOSED = 0, 1, 2, 3
 
     def __init__(self, packed: bytes = b"") -> None:
         size = self._HASH + self._ID + 1
@@ -99,9 +99,9 @@ class SentBlocks:
         return self._hashes(self._MAYBE)
 
     @property
-    def under_way(self) -> frozenset[bytes]:
+    def pending(self) -> frozenset[bytes]:
         """The texts' hashes of what the last call brought, and of what was confirmed before it."""
-        return self._hashes(self._UNDER_WAY)
+        return self._hashes(self._PENDING)
 
     def has_text(self, entry: Entry) -> bool:
         """Whether this very text is confirmed."""
@@ -121,27 +121,26 @@ class SentBlocks:
             block[self._HASH :] for block, sure in self._blocks.items() if sure == self._CONFIRMED
         )
 
-    def noted(self, entries: Sequence[Entry]) -> SentBlocks:
+    def with_pending(self, entries: Sequence[Entry]) -> SentBlocks:
         """These blocks, and the given ones as being under way."""
         made = SentBlocks()
         made._blocks = {
-            block: self._MAYBE if sure == self._UNDER_WAY else sure for block, sure in self._blocks.items()
+            block: self._MAYBE if sure == self._PENDING else sure for block, sure in self._blocks.items()
         }
         for entry in entries:
             block = entry.hash + self._short(entry.id)
-            made._blocks[block] = max(made._blocks.get(block, self._MAYBE), self._UNDER_WAY)
+            made._blocks[block] = max(made._blocks.get(block, self._MAYBE), self._PENDING)
         return made
 
-    def confirmed(self) -> SentBlocks:
+    def with_confirmed(self) -> SentBlocks:
         """These blocks, with those that were under way confirmed."""
         made = SentBlocks()
         made._blocks = {
-            block: self._CONFIRMED if sure == self._UNDER_WAY else sure
-            for block, sure in self._blocks.items()
+            block: self._CONFIRMED if sure == self._PENDING else sure for block, sure in self._blocks.items()
         }
         return made
 
-    def closed(self) -> SentBlocks:
+    def with_closed(self) -> SentBlocks:
         """The confirmed blocks, as those of an activity that is full. What may or may not stand there is forgotten."""
         made = SentBlocks()
         made._blocks = {
@@ -149,7 +148,7 @@ class SentBlocks:
         }
         return made
 
-    def only_closed(self) -> SentBlocks:
+    def closed_only(self) -> SentBlocks:
         """What stands in activities that are full, for the case that the present one is gone."""
         made = SentBlocks()
         made._blocks = {block: sure for block, sure in self._blocks.items() if sure == self._CLOSED}
@@ -186,7 +185,7 @@ class JournalView(msgspec.Struct, frozen=True):
     goes on from one that is full; `size`: how much was written into one that can only be added to, where it is known.
     """
 
-    known: Sequence[Known] = ()
+    known: Sequence[KnownEntry] = ()
     before: Mapping[bytes, int] | None = None
     sent: SentBlocks = NONE_SENT
     appends: bool = False
@@ -203,7 +202,7 @@ class JournalView(msgspec.Struct, frozen=True):
         """Whether one of these reads like an entry of before, and nobody has counted how often that stands."""
         return self.before is None and not self.known_hashes.isdisjoint(hashes)
 
-    def beyond(self, found: Mapping[bytes, int]) -> Counter[bytes]:
+    def new_counts(self, found: Mapping[bytes, int]) -> Counter[bytes]:
         """How often entries stand in a body that `found` counts, by hash, beyond those that stood in it before."""
         before = Counter(each[1] for each in self.known) if self.before is None else self.before
         return Counter({hash_: count - before.get(hash_, 0) for hash_, count in found.items()})
@@ -253,8 +252,8 @@ class MessageLog:
         additional_submission: dict[str, Any],
         idempotency_key: str,
         existing: ExistingLog | None,
-        pins: Pins,
-        people: People,
+        text_settings: TextSettings,
+        participants: Participants,
         key: bytes,
         journal: JournalView,
         changes: tuple[LoggedMessage, ...] = (),
@@ -268,8 +267,8 @@ class MessageLog:
         self.additional_submission = additional_submission
         self.idempotency_key = idempotency_key
         self.existing = existing
-        self._pins = pins
-        self._people = people
+        self._pins = text_settings
+        self._people = participants
         self._key = key
         self._journal = journal
         self.changes = changes
@@ -335,8 +334,12 @@ class MessageLog:
             text = compose.append_text(self._pins, self.entries)
         else:
             text = compose.append_thread_text(self._pins, self._unsent)
-        pins, size = self._pins, self._journal.size
-        if size is not None and pins.limit is not None and size + pins.measure.of(text) > pins.limit:
+        text_settings, size = self._pins, self._journal.size
+        if (
+            size is not None
+            and text_settings.limit is not None
+            and size + text_settings.measure.of(text) > text_settings.limit
+        ):
             raise BodyFull
         return text
 
@@ -363,7 +366,7 @@ class MessageLog:
         if amended is None:
             raise BodyFull
         counts = compose.count_change(amended, self._pins, texts, journal.known, self._key)
-        change.find_given(journal.beyond(counts))
+        change.find_given(journal.new_counts(counts))
         return amended
 
     def holds(self, body: str) -> bool:
@@ -372,13 +375,13 @@ class MessageLog:
             counts = compose.count_change(
                 body, self._pins, self._change.texts, self._journal.known, self._key
             )
-            return self._change.find_given(self._journal.beyond(counts))
+            return self._change.find_given(self._journal.new_counts(counts))
         new = Counter(entry.hash for entry in (self.entries if self.thread is None else self._unsent))
         others = self._journal.known_hashes
         found = compose.count_entries(body, self._pins, new.keys(), self._key, others)
         if self.thread is not None:
             return all(found.get(hash_, 0) > 0 for hash_ in new)
-        return bool(new) and new <= self._journal.beyond(found)
+        return bool(new) and new <= self._journal.new_counts(found)
 
     def recognises(self, third_party_log_id: str, body: str, external_id: str | None = None) -> bool:
         """Whether this activity of the contact is one that an earlier create of this log made.
@@ -393,7 +396,7 @@ class MessageLog:
         if self.thread is None:
             return self.holds(body)
         # The create may have brought an older snapshot than the one at hand: what it brought was noted.
-        brought = self._journal.sent.under_way
+        brought = self._journal.sent.pending
         return bool(brought) and len(compose.count_entries(body, self._pins, brought, self._key)) == len(
             brought
         )

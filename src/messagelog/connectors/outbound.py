@@ -82,11 +82,11 @@ class NamedHosts:
 class Outbound(aiohttp.TCPConnector):
     """Makes the connections of an `aiohttp.ClientSession`, and refuses those that lead inside, or are in the clear.
 
-    A refusal is a `ClientConnectorError` as any other, with `AddressRefused` in it: see `refused_in`.
+    A refusal is a `ClientConnectorError` as any other, with `AddressRefused` in it: see `find_refusal`.
     """
 
     def __init__(self, named: NamedHosts, **options: Any) -> None:
-        super().__init__(**options, socket_factory=self._made)
+        super().__init__(**options, socket_factory=self._make_socket)
         self._named = named
         self._told: set[str] = set()
 
@@ -98,7 +98,7 @@ class Outbound(aiohttp.TCPConnector):
         finally:
             _asked.reset(asking)
 
-    def _made(self, info: aiohttp.AddrInfoType) -> socket.socket:
+    def _make_socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
         """The socket for an address. Where nobody has said who asks, there is none."""
         family, type_, protocol, _, place = info
         scheme, host = _asked.get() or ("", "")
@@ -119,7 +119,7 @@ class Outbound(aiohttp.TCPConnector):
         return AddressRefused(why)
 
 
-def refused_in(error: Exception) -> AddressRefused | None:
+def find_refusal(error: Exception) -> AddressRefused | None:
     """The refusal behind an error of aiohttp's; None when it is another one."""
     inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
     return inner if isinstance(inner, AddressRefused) else None

@@ -56,7 +56,7 @@ _PARTS: Final = re.compile(r"[./]")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-def redacted(text: str, secrets: Iterable[str] = ()) -> str:
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """What may be kept of an answer: at most `LONGEST` characters, with nothing in it that lets anybody in.
 
     `secrets` are those that the call was made with.
@@ -115,9 +115,9 @@ def _without_pieces(text: str, secrets: Iterable[str], *, cut: bool) -> str:
 
     The text is gone through once for each size of pieces, however many secrets there are: a form has room for many.
     """
-    folded = _folded(text)
+    folded = _fold(text)
     covered = bytearray(len(text))
-    secrets = [*map(_folded, secrets)]
+    secrets = [*map(_fold, secrets)]
     pieces: dict[int, set[str]] = {}
     for secret in secrets:
         size = min(len(secret), _PIECE)
@@ -134,6 +134,6 @@ def _without_pieces(text: str, secrets: Iterable[str], *, cut: bool) -> str:
     return "".join(REDACTED if covered[part.start()] else text[part.start() : part.end()] for part in parts)
 
 
-def _folded(text: str) -> str:
+def _fold(text: str) -> str:
     """Lower case without a change of length."""
     return "".join(low if len(low := character.lower()) == 1 else character for character in text)

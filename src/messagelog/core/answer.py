@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 from msgspec.structs import replace
 
-from messagelog.core.settle import Trouble, first_reason, trouble_of
+from messagelog.core.settle import FailureReason, failure_reason_of, first_reason
 from messagelog.storage.rows import RowState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
 
-    from messagelog.storage.rows import RowReport
+    from messagelog.storage.rows import RowStatus
 
 MessageType = Literal["success", "warning", "danger"]
 
@@ -62,21 +62,21 @@ class EmptyAnswer(Answer, frozen=True, kw_only=True):
 _IN_PARENTHESES: Final = re.compile(r"\([^()]*\)$")
 
 _WORDS = {
-    Trouble.UNAVAILABLE: "{crm} cannot be reached at the moment",
-    Trouble.RATE_LIMITED: "{crm} asks us to slow down",
-    Trouble.SIGN_IN: "please sign in to {crm} again",
-    Trouble.NOT_FOUND: "{crm} has no such contact or activity, or hides it from you",
-    Trouble.REJECTED: "{crm} refused it",
-    Trouble.NO_ANSWER: "{crm} gave no clear answer",
-    Trouble.MISTAKE: "the connection to {crm} has a fault",
-    Trouble.TOO_LONG: "it is too long for {crm}",
-    Trouble.DELETED: "its activity was deleted in {crm}",
-    Trouble.NO_LOG_ID: "{crm} may have it, but nothing can be added to it",
-    Trouble.INTERRUPTED: "the server was interrupted",
-    Trouble.FAULT: "the server has a fault",
+    FailureReason.UNAVAILABLE: "{crm} cannot be reached at the moment",
+    FailureReason.RATE_LIMITED: "{crm} asks us to slow down",
+    FailureReason.SIGN_IN: "please sign in to {crm} again",
+    FailureReason.NOT_FOUND: "{crm} has no such contact or activity, or hides it from you",
+    FailureReason.REJECTED: "{crm} refused it",
+    FailureReason.NO_ANSWER: "{crm} gave no clear answer",
+    FailureReason.MISTAKE: "the connection to {crm} has a fault",
+    FailureReason.TOO_LONG: "it is too long for {crm}",
+    FailureReason.DELETED: "its activity was deleted in {crm}",
+    FailureReason.NO_LOG_ID: "{crm} may have it, but nothing can be added to it",
+    FailureReason.INTERRUPTED: "the server was interrupted",
+    FailureReason.FAULT: "the server has a fault",
 }
 _REFUSED_BUT_ASKED: Final = "{crm} refused it, and is asked whether it has it all the same"
-_OURS: Final = frozenset({Trouble.INTERRUPTED, Trouble.FAULT})
+_OURS: Final = frozenset({FailureReason.INTERRUPTED, FailureReason.FAULT})
 """What the CRM has no part in."""
 
 
@@ -90,11 +90,11 @@ _DONE = frozenset({RowState.LOGGED})
 _IN_DOUBT = frozenset({RowState.PARKED, RowState.UNKNOWN})
 _PARKED = frozenset({RowState.PARKED})
 _UNDER_WAY = frozenset({RowState.PLANNED, RowState.CALLING, RowState.UNKNOWN})
-_AS_IT_IS = frozenset({Trouble.REJECTED, Trouble.TOO_LONG, Trouble.MISTAKE})
+_AS_IT_IS = frozenset({FailureReason.REJECTED, FailureReason.TOO_LONG, FailureReason.MISTAKE})
 """What would be refused again."""
 
 
-def refusal(message: str) -> Answer:
+def refusal_answer(message: str) -> Answer:
     """Nothing was logged, and why."""
     return Answer(successful=False, log_ids=[], return_message=warning(message))
 
@@ -125,7 +125,7 @@ def nothing_to_do() -> Answer:
 
 
 def with_changes(
-    given: Answer | None, changes: Sequence[str], reports: Mapping[str, RowReport], *, crm: str
+    given: Answer | None, changes: Sequence[str], reports: Mapping[str, RowStatus], *, crm: str
 ) -> Answer:
     """The answer of a request that also changes logged messages, which have no answer of their own: they stay logged.
 
@@ -139,8 +139,8 @@ def with_changes(
     if not undone:
         return given
     which = "1 logged message" if len(undone) == 1 else f"{len(undone)} logged messages"
-    why = _why(undone, reports, crm, frozenset(RowState)) or "the server has not finished it yet"
-    told = warned(given.return_message, [f"What has changed of {which} is not in {crm} yet: {why}"])
+    why = _cause_in_words(undone, reports, crm, frozenset(RowState)) or "the server has not finished it yet"
+    told = with_warnings(given.return_message, [f"What has changed of {which} is not in {crm} yet: {why}"])
     return replace(given, return_message=told)
 
 
@@ -156,7 +156,7 @@ def with_links(answer: Answer, links: Mapping[str, str]) -> SelectedAnswer:
     )
 
 
-def warned(notice: ReturnMessage, warnings: Sequence[str]) -> ReturnMessage:
+def with_warnings(notice: ReturnMessage, warnings: Sequence[str]) -> ReturnMessage:
     """The notice with these sentences (without a full stop) behind its own."""
     if not warnings:
         return notice
@@ -170,7 +170,7 @@ def warned(notice: ReturnMessage, warnings: Sequence[str]) -> ReturnMessage:
 
 def answer(
     ids: Sequence[str],
-    reports: Mapping[str, RowReport],
+    reports: Mapping[str, RowStatus],
     *,
     crm: str,
     refused: int = 0,
@@ -197,7 +197,7 @@ def answer(
     )
 
 
-def _state(report: RowReport | None) -> RowState:
+def _state(report: RowStatus | None) -> RowState:
     """A row's state for the answer: what waits for a person because of a connector's mistake counts as failed.
 
     Of a lost answer that only the user's own session can ask about, she is told to sign in.
@@ -206,16 +206,16 @@ def _state(report: RowReport | None) -> RowState:
         return RowState.PLANNED
     if report.state not in _IN_DOUBT:
         return report.state
-    if report.state is RowState.PARKED and _trouble(report) is Trouble.NO_LOG_ID:
+    if report.state is RowState.PARKED and _failure_reason(report) is FailureReason.NO_LOG_ID:
         return RowState.FAILED
-    if report.state is RowState.UNKNOWN and _trouble(report) is Trouble.SIGN_IN:
+    if report.state is RowState.UNKNOWN and _failure_reason(report) is FailureReason.SIGN_IN:
         return RowState.WAITING
     return report.state
 
 
 def _notice(
     states: Mapping[str, RowState],
-    reports: Mapping[str, RowReport],
+    reports: Mapping[str, RowStatus],
     *,
     crm: str,
     refused: int,
@@ -229,20 +229,20 @@ def _notice(
     parts = [f"{logged} of {total} messages logged"] if logged else []
     if under_way:
         slow = f"{crm} is slow" if calling else "the server has not finished it yet"
-        cause = _why(states, reports, crm, _UNDER_WAY) or slow
+        cause = _cause_in_words(states, reports, crm, _UNDER_WAY) or slow
         parts.append(f"{_many(under_way)} accepted; {cause}, so logging goes on in the background")
     if waiting:
         it = "it is" if waiting == 1 else "they are"
         parts.append(f"{_many(waiting)} accepted; please sign in to {crm} again, then {it} logged")
     if parked:
-        why = _why(states, reports, crm, _PARKED, _OURS) or f"{crm} did not confirm it"
+        why = _cause_in_words(states, reports, crm, _PARKED, _OURS) or f"{crm} did not confirm it"
         parts.append(f"{_many(parked)} kept for review, since {why} and it must not be logged twice")
     if failed:
         again = any(
-            report.state is RowState.FAILED and _trouble(report) not in _AS_IT_IS
+            report.state is RowState.FAILED and _failure_reason(report) not in _AS_IT_IS
             for report in reports.values()
         )
-        why = _why(states, reports, crm, _FAILED) or f"{crm} did not take it"
+        why = _cause_in_words(states, reports, crm, _FAILED) or f"{crm} did not take it"
         parts.append(f"{_many(failed)} not logged: {why}" + (". Log again to try the rest" if again else ""))
     if refused:
         parts.append(f"{_many(refused)} not logged: {crm} takes no messages of this kind")
@@ -258,21 +258,21 @@ def _many(count: int) -> str:
     return "1 message" if count == 1 else f"{count} messages"
 
 
-def _why(
+def _cause_in_words(
     states: Mapping[str, RowState],
-    reports: Mapping[str, RowReport],
+    reports: Mapping[str, RowStatus],
     crm: str,
     among: frozenset[RowState],
-    causes: Container[Trouble | None] = _WORDS,
+    causes: Container[FailureReason | None] = _WORDS,
 ) -> str | None:
     """The first of `causes` among these states, in words, with the CRM's status or code where there is one."""
     for id_, state in states.items():
         report = reports.get(id_)
         if state in among and report is not None:
-            trouble = _trouble(report)
-            if trouble is not None and trouble in causes:
-                asked = state is RowState.UNKNOWN and trouble is Trouble.REJECTED
-                words = _REFUSED_BUT_ASKED if asked else _WORDS[trouble]
+            failure = _failure_reason(report)
+            if failure is not None and failure in causes:
+                asked = state is RowState.UNKNOWN and failure is FailureReason.REJECTED
+                words = _REFUSED_BUT_ASKED if asked else _WORDS[failure]
                 return words.format(crm=crm) + _detail(_cause(report))
     return None
 
@@ -286,9 +286,9 @@ def _detail(reason: str) -> str:
     return f" {found[0]}" if found else ""
 
 
-def _trouble(report: RowReport) -> Trouble | None:
-    return trouble_of(_cause(report))
+def _failure_reason(report: RowStatus) -> FailureReason | None:
+    return failure_reason_of(_cause(report))
 
 
-def _cause(report: RowReport) -> str:
+def _cause(report: RowStatus) -> str:
     return first_reason(report.reason or "")

@@ -6,8 +6,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 from messagelog.connectors import ConnectorError
-from messagelog.connectors.errors import Paced
-from messagelog.connectors.redaction import redacted
+from messagelog.connectors.errors import Throttled
+from messagelog.connectors.redaction import redact
 from messagelog.storage.rows import Attempt
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from messagelog.storage.rows import LogKey, LogRow
 
 
-class during:  # noqa: N801 - named as the context managers of the standard library are
+class annotate_errors:  # noqa: N801 - named as the context managers of the standard library are
     """Says of an error which call it ended, and takes out of the CRM's answer what the call was made with."""
 
     __slots__ = ("_call", "_credentials")
@@ -34,7 +34,7 @@ class during:  # noqa: N801 - named as the context managers of the standard libr
         if isinstance(error, ConnectorError):
             error.call = self._call
             if error.body is not None:
-                error.body = redacted(error.body, _secrets(self._credentials))
+                error.body = redact(error.body, _secrets(self._credentials))
 
 
 def attempt_of(
@@ -44,7 +44,7 @@ def attempt_of(
 
     None without an error, and for one that held a call back on our side: there was none then.
     """
-    if error is None or isinstance(error, Paced):
+    if error is None or isinstance(error, Throttled):
         return None
     id_ = uuid.uuid4().hex
     reason = next((change.reason for change in changes if change.reason), None)
@@ -63,7 +63,7 @@ def attempt_of(
     )
 
 
-def opened_body(sealer: Sealer, key: LogKey, id_: str, body: bytes) -> str:
+def open_body(sealer: Sealer, key: LogKey, id_: str, body: bytes) -> str:
     """What the CRM answered to the call of the attempt with this id."""
     return sealer.open(body, *_context(key, id_)).decode()
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from messagelog.core.operators import Role
-from messagelog.core.payload import Payload, opened
+from messagelog.core.payload import Payload, open_payload
 from messagelog.storage import AuditEntry, MessageRow, scripts
 from messagelog.storage.sealing import SealBroken
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 READ_TEXT = "read_text"
 
 
-class SeenRow(msgspec.Struct, frozen=True):
+class AuditedRow(msgspec.Struct, frozen=True):
     """A row as an operator sees it: `payload` is None where its text was erased, or cannot be opened any more.
 
     `sealed` tells the latter: the secret key is another one than that of then.
@@ -32,9 +32,9 @@ class SeenRow(msgspec.Struct, frozen=True):
     sealed: bool = False
 
 
-async def audited_text(
+async def read_text_audited(
     store: Store, sealer: Sealer, operator: Operator, key: LogKey, ids: Sequence[str], *, act: str = READ_TEXT
-) -> list[SeenRow]:
+) -> list[AuditedRow]:
     """Rows of a conversation log with their text, oldest first; ids that it does not have are left out.
 
     Each text that is given was recorded: the record is on disk when this returns, and when it cannot be written its
@@ -43,17 +43,17 @@ async def audited_text(
     operator.needs(Role.TEXT)
 
     def look(row: MessageRow) -> AuditEntry:
-        return AuditEntry(operator.name, act, Role.TEXT, key.tenant, key.platform, key.shown(row.id))
+        return AuditEntry(operator.name, act, Role.TEXT, key.tenant, key.platform, key.display_id(row.id))
 
-    rows = await store.write(lambda: scripts.look_at_rows(key, ids, look))
-    return [_seen(sealer, key, row) for row in rows]
+    rows = await store.write(lambda: scripts.read_rows_audited(key, ids, look))
+    return [_to_audited_row(sealer, key, row) for row in rows]
 
 
-def _seen(sealer: Sealer, key: LogKey, row: MessageRow) -> SeenRow:
+def _to_audited_row(sealer: Sealer, key: LogKey, row: MessageRow) -> AuditedRow:
     if row.payload is None:
-        return SeenRow(row, None)
+        return AuditedRow(row, None)
     try:
         # The token opens fax media in the user's name; it is a credential, and no operator's business.
-        return SeenRow(row, replace(opened(sealer, key, row), rc_access_token=None))
+        return AuditedRow(row, replace(open_payload(sealer, key, row), rc_access_token=None))
     except SealBroken:
-        return SeenRow(row, None, sealed=True)
+        return AuditedRow(row, None, sealed=True)

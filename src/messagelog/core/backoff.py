@@ -38,7 +38,7 @@ class Retry(msgspec.Struct, frozen=True):
 COUNTED: Final = Retry()
 
 
-def after(tries: int, luck: float, *, retry_after: float | None = None) -> int | None:
+def after(tries: int, jitter: float, *, retry_after: float | None = None) -> int | None:
     """Milliseconds until the next try, after so many in vain; None when that was the last one.
 
     `retry_after` is what the CRM asks for, in seconds. It is kept to, up to an hour, and the step comes on top: a CRM
@@ -46,19 +46,19 @@ def after(tries: int, luck: float, *, retry_after: float | None = None) -> int |
     """
     if tries > len(STEPS):
         return None
-    return _drawn(STEPS[max(0, tries - 1)], luck, retry_after)
+    return _draw_ms(STEPS[max(0, tries - 1)], jitter, retry_after)
 
 
-def for_ever(tries: int, luck: float, *, retry_after: float | None = None) -> int:
+def for_ever(tries: int, jitter: float, *, retry_after: float | None = None) -> int:
     """The same for questions, which change nothing and are never given up: after the table, at its longest step."""
-    return _drawn(STEPS[min(max(0, tries - 1), len(STEPS) - 1)], luck, retry_after)
+    return _draw_ms(STEPS[min(max(0, tries - 1), len(STEPS) - 1)], jitter, retry_after)
 
 
-def _drawn(step: float, luck: float, retry_after: float | None) -> int:
-    return _asked_for_ms(retry_after) + max(_SHORTEST_MS, int(step * 1000 * luck))
+def _draw_ms(step: float, jitter: float, retry_after: float | None) -> int:
+    return _retry_after_ms(retry_after) + max(_SHORTEST_MS, int(step * 1000 * jitter))
 
 
-def _asked_for_ms(retry_after: float | None) -> int:
+def _retry_after_ms(retry_after: float | None) -> int:
     """What a CRM asks for, as far as it can be meant: not a number, or less than nothing, is nothing."""
     if retry_after is None or not retry_after > 0:
         return 0

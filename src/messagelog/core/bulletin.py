@@ -8,18 +8,18 @@ from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from messagelog.storage.rows import RowReport, RowState
+from messagelog.storage.rows import RowState, RowStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from messagelog.storage.rows import LogKey
 
-_ENOUGH = frozenset({RowState.LOGGED, RowState.FAILED, RowState.PARKED, RowState.WAITING})
+_FINAL = frozenset({RowState.LOGGED, RowState.FAILED, RowState.PARKED, RowState.WAITING})
 """States that nothing changes but a person, a sign-in, or the same message sent again."""
 
 
-class Watch:
+class Subscription:
     """The outcomes that one request waits for. `versions` are the snapshots that it needs in the CRM, by row id.
 
     `patience` tells for how many seconds it will wait yet: what nobody works on until then is answered at once.
@@ -30,10 +30,10 @@ class Watch:
         self._patience = patience or _for_ever
         self._open = dict.fromkeys(versions)
         self._changed = asyncio.Event()
-        self.reports: dict[str, RowReport] = {}
+        self.reports: dict[str, RowStatus] = {}
 
     @property
-    def open_ids(self) -> list[str]:
+    def pending_ids(self) -> list[str]:
         """The ids whose outcome is still awaited."""
         return list(self._open)
 
@@ -42,13 +42,13 @@ class Watch:
         """All ids that it awaits, or has awaited."""
         return list(self._versions)
 
-    def tell(self, report: RowReport) -> None:
+    def deliver(self, report: RowStatus) -> None:
         """Takes a report. One of an older snapshot than the awaited one ends no wait, nor one that may soon change."""
         if report.state is RowState.LOGGED and report.version < self._versions[report.id]:
             return
         self.reports[report.id] = report
         later = report.wait_ms is not None and report.wait_ms > self._patience() * 1000
-        if report.state in _ENOUGH or later:
+        if report.state in _FINAL or later:
             self._open.pop(report.id, None)
             if not self._open:
                 self._changed.set()
@@ -59,7 +59,7 @@ class Watch:
             self._versions[id_] = 0
             self._open[id_] = None
 
-    async def changed(self, seconds: float) -> None:
+    async def wait_for_change(self, seconds: float) -> None:
         """Waits until nothing is open any more, or somebody wakes it, for so many seconds at most."""
         in_time = asyncio.get_running_loop().call_later(seconds, self.wake)
         try:
@@ -73,58 +73,58 @@ class Watch:
         self._changed.set()
 
 
-class Bulletin:
+class OutcomeNotifier:
     """Tells watches of this process what becomes of rows; other processes ask the database."""
 
     def __init__(self) -> None:
-        self._watches: defaultdict[tuple[str, str, str], set[Watch]] = defaultdict(set)
-        self._by_log: defaultdict[LogKey, set[Watch]] = defaultdict(set)
+        self._by_row: defaultdict[tuple[str, str, str], set[Subscription]] = defaultdict(set)
+        self._by_log: defaultdict[LogKey, set[Subscription]] = defaultdict(set)
 
     @contextmanager
-    def watching(
+    def subscribe(
         self, key: LogKey, versions: Mapping[str, int], patience: Callable[[], float] | None = None
-    ) -> Iterator[Watch]:
+    ) -> Iterator[Subscription]:
         """Watches these ids; open it before the rows are written, so that no outcome is missed."""
-        watch = Watch(versions, patience)
-        self._register(watch, key, versions)
-        self._by_log[key].add(watch)
+        subscription = Subscription(versions, patience)
+        self._register(subscription, key, versions)
+        self._by_log[key].add(subscription)
         try:
-            yield watch
+            yield subscription
         finally:
-            for id_ in watch.ids:
+            for id_ in subscription.ids:
                 place = (key.tenant, key.platform, id_)
-                watches = self._watches[place]
-                watches.discard(watch)
-                if not watches:
-                    del self._watches[place]
-            self._by_log[key].discard(watch)
+                subscriptions = self._by_row[place]
+                subscriptions.discard(subscription)
+                if not subscriptions:
+                    del self._by_row[place]
+            self._by_log[key].discard(subscription)
             if not self._by_log[key]:
                 del self._by_log[key]
 
-    def watch_also(self, watch: Watch, key: LogKey, ids: Sequence[str]) -> None:
+    def extend_subscription(self, subscription: Subscription, key: LogKey, ids: Sequence[str]) -> None:
         """Let a watch await these ids too, which were made a moment ago."""
-        watch.add(ids)
-        self._register(watch, key, ids)
+        subscription.add(ids)
+        self._register(subscription, key, ids)
 
-    def _register(self, watch: Watch, key: LogKey, ids: Iterable[str]) -> None:
+    def _register(self, subscription: Subscription, key: LogKey, ids: Iterable[str]) -> None:
         for id_ in ids:
-            self._watches[key.tenant, key.platform, id_].add(watch)
+            self._by_row[key.tenant, key.platform, id_].add(subscription)
 
-    def post(self, key: LogKey, reports: Iterable[RowReport]) -> None:
+    def publish(self, key: LogKey, reports: Iterable[RowStatus]) -> None:
         """Tells everybody who watches one of these rows."""
         for report in reports:
-            for watch in tuple(self._watches.get((key.tenant, key.platform, report.id), ())):
-                watch.tell(report)
+            for subscription in tuple(self._by_row.get((key.tenant, key.platform, report.id), ())):
+                subscription.deliver(report)
 
-    def awaited(self, key: LogKey) -> set[str]:
+    def pending_ids(self, key: LogKey) -> set[str]:
         """The ids that requests for this conversation log still wait for."""
-        return {id_ for watch in self._by_log.get(key, ()) for id_ in watch.open_ids}
+        return {id_ for subscription in self._by_log.get(key, ()) for id_ in subscription.pending_ids}
 
     def wake_all(self) -> None:
         """Ends all waits, so that a shutdown need not wait for the requests."""
-        for watches in tuple(self._by_log.values()):
-            for watch in tuple(watches):
-                watch.wake()
+        for subscriptions in tuple(self._by_log.values()):
+            for subscription in tuple(subscriptions):
+                subscription.wake()
 
 
 def _for_ever() -> float:

@@ -12,7 +12,7 @@ import structlog
 from msgspec.structs import replace
 
 from messagelog import compose
-from messagelog.compose import Known, LogFormat, read_pins
+from messagelog.compose import KnownEntry, LogFormat, read_text_settings
 from messagelog.connectors import (
     Connector,
     ConnectorError,
@@ -24,20 +24,26 @@ from messagelog.connectors import (
     RateLimited,
     Session,
 )
-from messagelog.connectors.errors import Paced
+from messagelog.connectors.errors import Throttled
 from messagelog.connectors.log import ChangeForms, JournalView, SentBlocks
 from messagelog.core import errands
 from messagelog.core import payload as payloads
-from messagelog.core.attempts import during
-from messagelog.core.contacts import ContactMemory
-from messagelog.core.correspondents import NOBODY_MATCHED, Correspondents, Matched
+from messagelog.core.attempts import annotate_errors
+from messagelog.core.contacts import RecentContacts
+from messagelog.core.correspondents import NOTHING_FOUND, Correspondents, GroupLookup
 from messagelog.core.errors import ConnectorBroke, NoLogId, NothingToChange, NotPrepared
-from messagelog.core.faults import fault_of, told_of
+from messagelog.core.faults import error_summary, fault_of
 from messagelog.core.metrics import Metrics
 from messagelog.core.settle import earlier_activities
-from messagelog.core.sides import decided, is_told, looked_up, needs_look_up, people_of
-from messagelog.errors import place_of
-from messagelog.storage import is_passing, scripts
+from messagelog.core.sides import (
+    is_looked_up,
+    needs_look_up,
+    participants_of,
+    with_lookup,
+    without_uncertainty,
+)
+from messagelog.errors import error_location
+from messagelog.storage import is_transient, scripts
 from messagelog.storage.rows import MessageRow, RowState, is_change, message_id_of
 
 if TYPE_CHECKING:
@@ -56,7 +62,7 @@ NOTHING_COUNTED: Final = "{}"
 _log = structlog.get_logger(__name__)
 
 
-class Prepared(msgspec.Struct, frozen=True):
+class PreparedCall(msgspec.Struct, frozen=True):
     """A call that is ready to be made: the session it is made in and what the connector is given.
 
     `rows` are what it brings, `hashes` their entries' by row id. `fitting` is how many of the rows a new activity has
@@ -71,8 +77,8 @@ class Prepared(msgspec.Struct, frozen=True):
     hashes: dict[str, bytes]
     journal: JournalView
     fitting: int
-    matched: Matched = NOBODY_MATCHED
-    told: dict[str, bytes] = msgspec.field(default_factory=dict)
+    lookup: GroupLookup = NOTHING_FOUND
+    new_payloads: dict[str, bytes] = msgspec.field(default_factory=dict)
     change: ChangeForms | None = None
 
     @property
@@ -81,7 +87,7 @@ class Prepared(msgspec.Struct, frozen=True):
         return self.log.existing.third_party_log_id if self.log.existing is not None else ""
 
 
-class Caller:
+class ConnectorCaller:
     """Prepares calls from journal rows, and makes them."""
 
     def __init__(
@@ -98,7 +104,7 @@ class Caller:
         self._sealer = sealer
         self._media = media
         self._call_timeout = call_timeout
-        self._correspondents = Correspondents(ContactMemory(), call_timeout=call_timeout)
+        self._correspondents = Correspondents(RecentContacts(), call_timeout=call_timeout)
 
     async def prepare(
         self,
@@ -108,9 +114,9 @@ class Caller:
         rows: Sequence[MessageRow],
         *,
         linked: bool = False,
-        behind: Prepared | None = None,
+        behind: PreparedCall | None = None,
         first_time: bool = False,
-    ) -> Prepared:
+    ) -> PreparedCall:
         """Unseals the rows and puts together what the connector is given, with the journal's view of the activity.
 
         `linked` asks for the contact's activities that belong to other logs too, for a search through all of them.
@@ -118,25 +124,25 @@ class Caller:
         `first_time`: no call that brings these rows can have been done, so that their text may still take something
         from the CRM.
         """
-        contents = [payloads.opened(self._sealer, log.key, row) for row in rows]
+        contents = [payloads.open_payload(self._sealer, log.key, row) for row in rows]
         if behind is None:
             journal = await self._journal(connector, log, linked=linked)
         else:
-            journal = _after(log, behind)
+            journal = _journal_after(log, behind)
         conversation = contents[0].conversation
-        matched = NOBODY_MATCHED
+        lookup = NOTHING_FOUND
         if not log.shared and conversation.is_group:
             if behind is None or behind.log.conversation.correspondents != conversation.correspondents:
-                matched = await self._correspondents.matched(connector, session, log, contents)
+                lookup = await self._correspondents.lookup(connector, session, log, contents)
             else:  # each look-up may take seconds, of which a run has few
-                matched = behind.matched
+                lookup = behind.lookup
         try:
-            told = self._told(log, rows, contents, matched) if first_time else {}
-            return self._composed(session, log, rows, contents, journal, matched, told)
+            new_payloads = self._with_lookup(log, rows, contents, lookup) if first_time else {}
+            return self._compose(session, log, rows, contents, journal, lookup, new_payloads)
         except Exception as error:
             # A mistake in our own text, which this message shows: the others are logged all the same.
-            _log.error("text_failed", log=log.key.conversation_log_id, error=told_of(error))
-            raise NotPrepared(f"its text cannot be written: {told_of(error)}") from error
+            _log.error("text_failed", log=log.key.conversation_log_id, error=error_summary(error))
+            raise NotPrepared(f"its text cannot be written: {error_summary(error)}") from error
 
     async def prepare_change(
         self,
@@ -146,47 +152,47 @@ class Caller:
         row: MessageRow,
         *,
         first_time: bool = False,
-    ) -> Prepared:
+    ) -> PreparedCall:
         """Put together what the connector is given for a change of a logged message, in the message's own activity.
 
         Raises `NothingToChange` where the message is logged nowhere, or its entry would read as it does.
         """
-        content = payloads.opened(self._sealer, log.key, row)
+        content = payloads.open_payload(self._sealer, log.key, row)
         message = await self._store.read(lambda: scripts.find_message(log.key, message_id_of(row.id)))
         if message is None or message.state is not RowState.LOGGED or message.third_party_log_id is None:
             raise NothingToChange
-        activity, matched = message.third_party_log_id, NOBODY_MATCHED
+        activity, lookup = message.third_party_log_id, NOTHING_FOUND
         if content.conversation.is_group:
-            matched = await self._correspondents.matched(connector, session, log, [content])
-        told = self._told(log, [row], [content], matched) if first_time else {}
-        content = told.get(row.id, content)
+            lookup = await self._correspondents.lookup(connector, session, log, [content])
+        new_payloads = self._with_lookup(log, [row], [content], lookup) if first_time else {}
+        content = new_payloads.get(row.id, content)
         journal = await self._journal_of_change(connector, log, activity)
         try:
-            call = self._composed_change(session, log, row, content, journal, activity, matched)
+            call = self._compose_change_call(session, log, row, content, journal, activity, lookup)
         except Exception as error:
-            _log.error("text_failed", log=log.key.conversation_log_id, error=told_of(error))
-            raise NotPrepared(f"its text cannot be written: {told_of(error)}") from error
+            _log.error("text_failed", log=log.key.conversation_log_id, error=error_summary(error))
+            raise NotPrepared(f"its text cannot be written: {error_summary(error)}") from error
         texts = call.change.texts if call.change is not None else None
         if texts is not None and (
             texts.entry.hash == message.entry_hash or (connector.append_only and texts.line is None)
         ):
             raise NothingToChange
         sealer = self._sealer
-        sealed = {id_: payloads.sealed(sealer, log.key, id_, each) for id_, each in told.items()}
-        return replace(call, told=sealed)
+        sealed = {id_: payloads.seal(sealer, log.key, id_, each) for id_, each in new_payloads.items()}
+        return replace(call, new_payloads=sealed)
 
     async def _journal_of_change(self, connector: Connector, log: LogRow, activity: str) -> JournalView:
         """What the journal knows of an activity, which may be one that the log has gone on from."""
-        entries = await self._store.read(lambda: scripts.entries_of(log, activity))
+        entries = await self._store.read(lambda: scripts.find_entries(log, activity))
         measured = connector.append_only and activity == log.third_party_log_id
         return JournalView(
-            known=_known(entries),
+            known=_journal_entries(entries),
             before=_counts(log.call_before),
             appends=connector.append_only,
             size=log.body_size if measured else None,
         )
 
-    def _composed_change(  # noqa: PLR0917 - all that a call is made of
+    def _compose_change_call(  # noqa: PLR0917 - all that a call is made of
         self,
         session: Session,
         log: LogRow,
@@ -194,30 +200,32 @@ class Caller:
         content: Payload,
         journal: JournalView,
         activity: str,
-        matched: Matched,
-    ) -> Prepared:
-        pins, key = read_pins(log.pins), self._sealer.entry_key
-        people = people_of(log, pins, [content])
+        lookup: GroupLookup,
+    ) -> PreparedCall:
+        text_settings, key = read_text_settings(log.text_settings), self._sealer.entry_key
+        participants = participants_of(log, text_settings, [content])
         change = None
-        if content.message is not None and pins.format is not LogFormat.CUSTOM:
-            texts = compose.compose_change(pins, people, content.message, content.conversation, key)
+        if content.message is not None and text_settings.format is not LogFormat.CUSTOM:
+            texts = compose.compose_change(
+                text_settings, participants, content.message, content.conversation, key
+            )
             change = ChangeForms(texts, appends=journal.appends)
         message_log = MessageLog(
             contact=Contact(
                 id=log.contact_id,
                 name=log.contact_name,
                 type=log.contact_type,
-                phone_number=people.contact_phone,
+                phone_number=participants.contact_phone,
             ),
-            correspondents=matched.others,
+            correspondents=lookup.others,
             messages=(),
             thread=None,
             conversation=content.conversation,
             additional_submission={},
             idempotency_key=idempotency_key(log, [row]),
             existing=ExistingLog(activity),
-            pins=pins,
-            people=people,
+            text_settings=text_settings,
+            participants=participants,
             key=key,
             journal=journal,
             changes=(self._message(content),),
@@ -226,83 +234,90 @@ class Caller:
         hashes = (
             {} if change is None else {hash_.hex(): hash_ for hash_ in compose.change_hashes(change.texts)}
         )
-        return Prepared(session, message_log, (row,), hashes, journal, 1, matched, change=change)
+        return PreparedCall(session, message_log, (row,), hashes, journal, 1, lookup, change=change)
 
-    def _composed(  # noqa: PLR0917 - all that a call is made of
+    def _compose(  # noqa: PLR0917 - all that a call is made of
         self,
         session: Session,
         log: LogRow,
         rows: Sequence[MessageRow],
         contents: Sequence[Payload],
         journal: JournalView,
-        matched: Matched,
-        told: Mapping[str, Payload],
-    ) -> Prepared:
+        lookup: GroupLookup,
+        new_payloads: Mapping[str, Payload],
+    ) -> PreparedCall:
         """What the connector is given, and what of it has to be journalled before it is."""
-        pins = read_pins(log.pins)
-        contents = [told.get(row.id, content) for row, content in zip(rows, contents, strict=True)]
+        text_settings = read_text_settings(log.text_settings)
+        contents = [new_payloads.get(row.id, content) for row, content in zip(rows, contents, strict=True)]
         first = contents[0]
-        people = people_of(log, pins, contents)
+        participants = participants_of(log, text_settings, contents)
         message_log = MessageLog(
             contact=Contact(
                 id=log.contact_id,
                 name=log.contact_name,
                 type=log.contact_type,
-                phone_number=people.contact_phone,
+                phone_number=participants.contact_phone,
             ),
-            correspondents=matched.others,
+            correspondents=lookup.others,
             messages=tuple(self._message(content) for content in contents if content.message is not None),
             thread=first.thread,
             conversation=first.conversation,
             additional_submission=first.additional_submission,
             idempotency_key=idempotency_key(log, rows),
             existing=ExistingLog(log.third_party_log_id) if log.third_party_log_id is not None else None,
-            pins=pins,
-            people=people,
+            text_settings=text_settings,
+            participants=participants,
             key=self._sealer.entry_key,
             journal=journal,
         )
         fitting = len(rows)
-        if len(rows) > 1 and log.third_party_log_id is None and not pins.fits(_body(message_log)):
+        if len(rows) > 1 and log.third_party_log_id is None and not text_settings.fits(_body(message_log)):
             records = [content.message for content in contents if content.message is not None]
-            given = (pins, people, records, first.conversation, self._sealer.entry_key)
+            given = (text_settings, participants, records, first.conversation, self._sealer.entry_key)
             fitting = compose.fit_log(*given, continued=journal.continued)
-        return Prepared(
+        return PreparedCall(
             session=session,
             log=message_log,
             rows=tuple(rows),
             hashes=_hashes(rows, contents, message_log),
             journal=journal,
             fitting=fitting,
-            matched=matched,
-            told={id_: payloads.sealed(self._sealer, log.key, id_, content) for id_, content in told.items()},
+            lookup=lookup,
+            new_payloads={
+                id_: payloads.seal(self._sealer, log.key, id_, content)
+                for id_, content in new_payloads.items()
+            },
         )
 
-    def _told(
-        self, log: LogRow, rows: Sequence[MessageRow], contents: Sequence[Payload], matched: Matched
+    def _with_lookup(
+        self, log: LogRow, rows: Sequence[MessageRow], contents: Sequence[Payload], lookup: GroupLookup
     ) -> dict[str, Payload]:
         """The payloads, by row id, whose text takes something from what the CRM has said now."""
-        pins = read_pins(log.pins)
+        text_settings = read_text_settings(log.text_settings)
         return {
-            row.id: looked_up(content, matched.contact_numbers, uncertain=matched.uncertain)
+            row.id: with_lookup(content, lookup.contact_numbers, uncertain=lookup.uncertain)
             for row, content in zip(rows, contents, strict=True)
-            if needs_look_up(pins, content)
+            if needs_look_up(text_settings, content)
         }
 
     def may_have_left(self, log: LogRow, row: MessageRow) -> bool:
         """Whether a call that brings this row can have left: not before all that its text takes was journalled."""
-        return is_told(read_pins(log.pins), payloads.opened(self._sealer, log.key, row))
+        return is_looked_up(
+            read_text_settings(log.text_settings), payloads.open_payload(self._sealer, log.key, row)
+        )
 
-    def decided(self, log: LogRow, rows: Sequence[MessageRow]) -> dict[str, bytes]:
+    def without_uncertainty(self, log: LogRow, rows: Sequence[MessageRow]) -> dict[str, bytes]:
         """The payloads (sealed) of those rows whose words were uncertain, and are certain now."""
-        contents = {row.id: decided(payloads.opened(self._sealer, log.key, row)) for row in rows}
+        contents = {
+            row.id: without_uncertainty(payloads.open_payload(self._sealer, log.key, row)) for row in rows
+        }
         key, sealer = log.key, self._sealer
-        return {id_: payloads.sealed(sealer, key, id_, each) for id_, each in contents.items() if each}
+        return {id_: payloads.seal(sealer, key, id_, each) for id_, each in contents.items() if each}
 
-    async def create(self, connector: Connector, call: Prepared) -> str:
+    async def create(self, connector: Connector, call: PreparedCall) -> str:
         """Creates the activity; its id. Raises `ConnectorError` for everything else."""
-        with during("create", call.session.credentials):
-            made = await self._within_time(
+        with annotate_errors("create", call.session.credentials):
+            made = await self._call_with_timeout(
                 connector,
                 "create",
                 call.session,
@@ -310,46 +325,48 @@ class Caller:
             )
             return _log_id(connector, made)
 
-    async def update(self, connector: Connector, call: Prepared) -> None:
+    async def update(self, connector: Connector, call: PreparedCall) -> None:
         """Updates the activity. What the connector returns does not matter."""
-        with during("update", call.session.credentials):
-            await self._within_time(
+        with annotate_errors("update", call.session.credentials):
+            await self._call_with_timeout(
                 connector,
                 "update",
                 call.session,
                 lambda: connector.update_message_log(call.session, call.log),
             )
 
-    async def find(self, connector: Connector, call: Prepared) -> str | None:
+    async def find(self, connector: Connector, call: PreparedCall) -> str | None:
         """The id of an activity that an earlier create made, or None."""
-        with during("find", call.session.credentials):
-            found = await self._within_time(
+        with annotate_errors("find", call.session.credentials):
+            found = await self._call_with_timeout(
                 connector, "find", call.session, lambda: connector.find_message_log(call.session, call.log)
             )
             return None if found is None else _log_id(connector, found)
 
-    async def read(self, connector: Connector, call: Prepared) -> str:
+    async def read(self, connector: Connector, call: PreparedCall) -> str:
         """The body of the existing activity."""
         existing = call.log.existing
         if existing is None:
             raise OutcomeUnknown("there is no activity to read")
         id_ = existing.third_party_log_id
-        with during("read", call.session.credentials):
-            body = await self._within_time(
+        with annotate_errors("read", call.session.credentials):
+            body = await self._call_with_timeout(
                 connector, "read", call.session, lambda: connector.read_message_log(call.session, id_)
             )
         return str(body)
 
-    async def counted(self, connector: Connector, log: LogRow, calls: Sequence[Prepared]) -> dict[bytes, int]:
+    async def count_in_activity(
+        self, connector: Connector, log: LogRow, calls: Sequence[PreparedCall]
+    ) -> dict[bytes, int]:
         """How often the new entries of calls stand in the existing activity, by hash. It is read for the first one."""
         first = calls[0]
         body = await self.read(connector, first)
         hashes = dict.fromkeys((hash_ for call in calls for hash_ in call.hashes.values()), 0)
         others = first.journal.known_hashes
-        pins, key = read_pins(log.pins), self._sealer.entry_key
-        return hashes | compose.count_entries(body, pins, hashes.keys(), key, others)
+        text_settings, key = read_text_settings(log.text_settings), self._sealer.entry_key
+        return hashes | compose.count_entries(body, text_settings, hashes.keys(), key, others)
 
-    async def _within_time(
+    async def _call_with_timeout(
         self, connector: Connector, name: str, session: Session, call: Callable[[], Awaitable[Any]]
     ) -> Any:
         """Makes a call with a hard limit on its time, and counts it by what it came to.
@@ -357,22 +374,22 @@ class Caller:
         A connector's own mistake leaves the outcome unknown.
         """
         seconds = self._call_timeout
-        with self.metrics.called(connector.name, name), errands.one_call(seconds) as errand:
+        with self.metrics.time_call(connector.name, name), errands.single_call(seconds) as context:
             try:
                 async with asyncio.timeout(seconds):
                     return await call()
             except ConnectorError as error:
-                error.wrote = errand.may_have_written
-                if isinstance(error, RateLimited) and not isinstance(error, Paced):
+                error.wrote = context.may_have_written
+                if isinstance(error, RateLimited) and not isinstance(error, Throttled):
                     session.http.refused(error.retry_after)
                 raise
             except TimeoutError as error:
                 raise OutcomeUnknown(f"no answer within {seconds:g} s") from error
             except Exception as error:
-                if is_passing(error):  # our database, which a renewed sign-in is written to
-                    raise fault_of(error, wrote=errand.may_have_written) from error
+                if is_transient(error):  # our database, which a renewed sign-in is written to
+                    raise fault_of(error, wrote=context.may_have_written) from error
                 # The text of such an error may quote a message: only its type and place are told.
-                where = f"{type(error).__name__} at {place_of(error)}"
+                where = f"{type(error).__name__} at {error_location(error)}"
                 _log.error("connector_failed", connector=connector.name, error=where)
                 broke = f"the connector {connector.name} raised {type(error).__name__}"
                 raise ConnectorBroke(broke) from error
@@ -381,7 +398,9 @@ class Caller:
         """What of the journal this call needs: little for a create, the entries for an update that is amended."""
         earlier = earlier_activities(log)
         others = (
-            await self._store.read(lambda: scripts.linked_activities(log)) if linked else frozenset[str]()
+            await self._store.read(lambda: scripts.find_linked_activities(log))
+            if linked
+            else frozenset[str]()
         )
         view = JournalView(
             appends=connector.append_only,
@@ -395,8 +414,8 @@ class Caller:
             connector.append_only and not connector.can("read_message_log")
         ):
             return view
-        known = await self._store.read(lambda: scripts.entries_of(log))
-        return replace(view, known=_known(known), before=_counts(log.call_before))
+        known = await self._store.read(lambda: scripts.find_entries(log))
+        return replace(view, known=_journal_entries(known), before=_counts(log.call_before))
 
     def _message(self, content: Payload) -> LoggedMessage:
         if content.message is None:
@@ -404,7 +423,7 @@ class Caller:
         return LoggedMessage(content.message, self._media.opener(content.rc_access_token))
 
 
-def _known(entries: Sequence[tuple[int, bytes, str]]) -> list[Known]:
+def _journal_entries(entries: Sequence[tuple[int, bytes, str]]) -> list[KnownEntry]:
     """What the journal knows of an activity's texts: a message's entry, then the lines of its changes."""
     return [
         (at, hash_, message_id_of(id_) + compose.LINE_MARK if is_change(id_) else id_)
@@ -412,27 +431,27 @@ def _known(entries: Sequence[tuple[int, bytes, str]]) -> list[Known]:
     ]
 
 
-def _after(log: LogRow, call: Prepared) -> JournalView:
+def _journal_after(log: LogRow, call: PreparedCall) -> JournalView:
     """The journal's view of an activity once this call, of one message, is done."""
     journal = call.journal
     (row,), (message,) = call.rows, call.log.messages
     known = [*journal.known, *((row.sent_at, entry.hash, message.id) for entry in call.log.entries)]
-    size = written_size(log, call) if journal.appends else None
+    size = size_after_call(log, call) if journal.appends else None
     return replace(journal, known=known, before=None, size=size)
 
 
-def written_size(log: LogRow, call: Prepared) -> int:
+def size_after_call(log: LogRow, call: PreparedCall) -> int:
     """How much stands in an activity that can only be added to, once this call is done; 0 for all others.
 
     What a connector writes in a format of its own nobody can measure.
     """
-    pins = read_pins(log.pins)
-    if not call.journal.appends or pins.format is LogFormat.CUSTOM:
+    text_settings = read_text_settings(log.text_settings)
+    if not call.journal.appends or text_settings.format is LogFormat.CUSTOM:
         return 0
     if call.log.existing is None:
-        return pins.measure.of(_body(call.log))
+        return text_settings.measure.of(_body(call.log))
     # What stands between is a connector's own, and short.
-    return (call.journal.size or 0) + pins.measure.of(call.log.text) + _BETWEEN
+    return (call.journal.size or 0) + text_settings.measure.of(call.log.text) + _BETWEEN
 
 
 def _body(log: MessageLog) -> str:
@@ -465,7 +484,7 @@ def idempotency_key(log: LogRow, rows: Sequence[MessageRow]) -> str:
     elif log.third_party_log_id is not None:
         call = "update"
     if call != "create":
-        messages = [f"{row.id if log.journal else key.shown(row.id)}@{row.version}" for row in rows]
+        messages = [f"{row.id if log.journal else key.display_id(row.id)}@{row.version}" for row in rows]
     if not log.journal:  # as it was when it was begun, before a journal had an id
         parts = [call, key.tenant, key.platform, key.conversation_log_id, str(log.generation), *messages]
         return "messagelog-" + hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
@@ -475,19 +494,19 @@ def idempotency_key(log: LogRow, rows: Sequence[MessageRow]) -> str:
     return f"messagelog-{log.journal}-{base64.b32encode(digest).decode().rstrip('=').lower()}"
 
 
-def ambiguous(call: Prepared) -> bool:
+def ambiguous(call: PreparedCall) -> bool:
     """Whether a new entry reads like one that is there: then how often it stood there before has to be known."""
     return call.journal.is_ambiguous(call.hashes.values())
 
 
-def counts_noted(counts: Mapping[bytes, int]) -> str:
+def encode_counts(counts: Mapping[bytes, int]) -> str:
     """Such counts for the journal."""
     return msgspec.json.encode({hash_.hex(): n for hash_, n in counts.items()}).decode()
 
 
-def blocks_noted(call: Prepared) -> bytes:
+def encode_blocks(call: PreparedCall) -> bytes:
     """The blocks that may stand in a shared thread's activity once this call has left, for the journal."""
-    return call.journal.sent.noted(call.log.entries).packed
+    return call.journal.sent.with_pending(call.log.entries).packed
 
 
 def _counts(before: str | None) -> dict[bytes, int] | None:

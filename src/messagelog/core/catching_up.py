@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _MOST: Final = 64
 
 
-class CatchingUp:
+class BacklogLimiter:
     """Counts the conversation logs that are taken up again: so many at a time, and so many of one tenant at a CRM.
 
     What a request has claimed for itself is not counted. A tenant that has its share leaves room for the others.
@@ -28,7 +28,7 @@ class CatchingUp:
         """How many more may begin."""
         return self._most - self._counts.total()
 
-    def in_turn(self, keys: Iterable[LogKey]) -> list[LogKey]:
+    def fair_order(self, keys: Iterable[LogKey]) -> list[LogKey]:
         """Conversation logs in the order in which they should begin: those of tenants with the fewest come first."""
         counts = Counter(self._counts)
 
@@ -38,7 +38,7 @@ class CatchingUp:
 
         return sorted(keys, key=turn)
 
-    def begins(self, key: LogKey, share: int) -> bool:
+    def try_acquire(self, key: LogKey, share: int) -> bool:
         """Counts a conversation log, if there is room for it, and its tenant has not got its share yet."""
         place = (key.tenant, key.platform)
         if self.room <= 0 or self._counts[place] >= share:
@@ -46,7 +46,7 @@ class CatchingUp:
         self._counts[place] += 1
         return True
 
-    def ends(self, key: LogKey) -> None:
+    def release(self, key: LogKey) -> None:
         """Makes room again."""
         place = (key.tenant, key.platform)
         self._counts[place] -= 1

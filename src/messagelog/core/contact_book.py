@@ -13,8 +13,8 @@ import msgspec
 
 from messagelog.connectors import AuthExpired, ConnectorError, Contact, OutcomeUnknown
 from messagelog.connectors.errors import SignInRenewed
-from messagelog.core.asking import asked
-from messagelog.core.numbers import plain_number, spellings
+from messagelog.core.asking import call_with_timeout
+from messagelog.core.numbers import format_variants, normalize_number
 from messagelog.messages import CREATE_NEW_CONTACT
 from messagelog.storage import scripts
 from messagelog.storage.rows import NewContactKey, NewContactState
@@ -39,7 +39,7 @@ _CONTACT = msgspec.json.Decoder(Contact)
 
 
 @dataclass(frozen=True, slots=True)
-class _Attempt:
+class _Creation:
     """One request to make a contact. `until` is when its time is over, by the event loop's clock."""
 
     connector: Connector
@@ -54,7 +54,7 @@ class _Attempt:
         return self.until - asyncio.get_running_loop().time()
 
 
-class ContactBook:
+class ContactService:
     """The contacts of each tenant and platform, shared by all processes through the database.
 
     What was found is kept for `age` seconds (0: not at all). That nobody has a number is never kept: it is what the
@@ -92,15 +92,15 @@ class ContactBook:
 
         `fresh` asks the CRM even where it was asked a moment ago; `seconds` is the time that there is for it.
         """
-        place = (session.tenant, connector.name, plain_number(number))
-        numbers = spellings(number, formats)
+        place = (session.tenant, connector.name, normalize_number(number))
+        numbers = format_variants(number, formats)
         if not place[2] or not self._age_ms:
-            return await asked(connector, _found(connector, session, numbers), seconds)
+            return await call_with_timeout(connector, _search(connector, session, numbers), seconds)
         kept = await self._store.read(lambda: scripts.find_contacts(*place))
         if kept.contacts is not None and 0 <= kept.age_ms < self._age_ms and not fresh:
             with suppress(SealBroken):  # under a secret key that is not ours any more: it is asked anew
                 return _CONTACTS.decode(self._sealer.open(kept.contacts, "contacts", *place))
-        found = await asked(connector, _found(connector, session, numbers), seconds)
+        found = await call_with_timeout(connector, _search(connector, session, numbers), seconds)
         await self._keep(place, found, asked_at=kept.now)
         return found
 
@@ -126,8 +126,8 @@ class ContactBook:
         """
         until = asyncio.get_running_loop().time() + seconds
         key = self._key(session.tenant, connector.name, new)
-        attempt = _Attempt(connector, session, new, key, uuid.uuid4().hex, until)
-        claim = await self._claimed(attempt)
+        attempt = _Creation(connector, session, new, key, uuid.uuid4().hex, until)
+        claim = await self._claim(attempt)
         if claim.contact is not None:
             try:
                 return _CONTACT.decode(self._sealer.open(claim.contact, "newContacts", *key))
@@ -135,22 +135,22 @@ class ContactBook:
                 raise OutcomeUnknown("who was made a moment ago cannot be opened any more") from None
         if not claim.mine:
             raise OutcomeUnknown("somebody else is making it")
-        made = await self._made_before(attempt) if claim.ask_first else None
+        made = await self._find_existing(attempt) if claim.ask_first else None
         if made is None:
             try:
-                made = await self._made_now(attempt)
+                made = await self._create(attempt)
             except SignInRenewed as error:
-                return await self._made_after(error, attempt)
-        await self._noted(attempt, made)
+                return await self._create_after_renewal(error, attempt)
+        await self._record(attempt, made)
         return made
 
     def _key(self, tenant: str, platform: str, new: NewContact) -> NewContactKey:
         """The same for forms that only differ in blanks and in upper and lower case; it tells nobody a name."""
-        text = "\0".join((plain_number(new.phone_number), _folded(new.name), new.type))
+        text = "\0".join((normalize_number(new.phone_number), _comparable_name(new.name), new.type))
         hashed = hashlib.blake2b(text.encode(), key=self._sealer.entry_key, digest_size=16)
         return NewContactKey(tenant, platform, hashed.hexdigest())
 
-    async def _claimed(self, attempt: _Attempt) -> NewContactClaim:
+    async def _claim(self, attempt: _Creation) -> NewContactClaim:
         """The right to make it, or what somebody else made; neither when the time is over."""
         key, owner = attempt.key, attempt.owner
         poll = _SHORTEST_POLL
@@ -162,36 +162,36 @@ class ContactBook:
             await self._sleep(min(poll, left))
             poll = min(poll * 2, _LONGEST_POLL)
 
-    async def _made_before(self, attempt: _Attempt) -> Contact | None:
+    async def _find_existing(self, attempt: _Creation) -> Contact | None:
         """The contact that an earlier attempt made, by its number, name and type."""
         new = attempt.new
         try:
-            found = await asked(
+            found = await call_with_timeout(
                 attempt.connector,
-                _found(attempt.connector, attempt.session, [new.phone_number]),
+                _search(attempt.connector, attempt.session, [new.phone_number]),
                 attempt.seconds_left,
             )
         except ConnectorError:
             # Nothing was made now; of the earlier attempt as little is known as before.
-            await self._settled(attempt, NewContactState.UNKNOWN, 0.0)
+            await self._release(attempt, NewContactState.UNKNOWN, 0.0)
             raise
-        name = _folded(new.name)
-        same = (each for each in found if _folded(each.name) == name and new.type in {"", each.type})
+        name = _comparable_name(new.name)
+        same = (each for each in found if _comparable_name(each.name) == name and new.type in {"", each.type})
         return next(same, None)
 
-    async def _made_now(self, attempt: _Attempt) -> Contact:
+    async def _create(self, attempt: _Creation) -> Contact:
         connector = attempt.connector
         try:
-            made = await asked(connector, _made(attempt), attempt.seconds_left)
+            made = await call_with_timeout(connector, _call_create_contact(attempt), attempt.seconds_left)
         except ConnectorError as error:
             if _may_have_made(error):
-                await self._settled(attempt, NewContactState.UNKNOWN, connector.settle_seconds)
+                await self._release(attempt, NewContactState.UNKNOWN, connector.settle_seconds)
             else:
                 await self._store.write(lambda: scripts.drop_new_contact(attempt.key, attempt.owner))
             raise
         return made
 
-    async def _made_after(self, error: SignInRenewed, attempt: _Attempt) -> Contact:
+    async def _create_after_renewal(self, error: SignInRenewed, attempt: _Creation) -> Contact:
         """Makes it with the sign-in that was renewed, unless it was made with the one of before."""
         wait = attempt.connector.settle_seconds
         if wait >= attempt.seconds_left:
@@ -199,16 +199,16 @@ class ContactBook:
         await self._sleep(wait)
         return await self.make(attempt.connector, attempt.session, attempt.new, seconds=attempt.seconds_left)
 
-    async def _noted(self, attempt: _Attempt, made: Contact) -> None:
+    async def _record(self, attempt: _Creation, made: Contact) -> None:
         """Writes down who was made, and forgets who had the number before."""
         key = attempt.key
-        place = (key.tenant, key.platform, plain_number(attempt.new.phone_number))
+        place = (key.tenant, key.platform, normalize_number(attempt.new.phone_number))
         await self._store.write(lambda: scripts.forget_contacts(*place))
         sealed = self._sealer.seal(msgspec.json.encode(made), "newContacts", *key)
-        await self._settled(attempt, NewContactState.MADE, _HELD_SECONDS, sealed)
+        await self._release(attempt, NewContactState.MADE, _HELD_SECONDS, sealed)
 
-    async def _settled(
-        self, attempt: _Attempt, state: NewContactState, seconds: float, contact: bytes | None = None
+    async def _release(
+        self, attempt: _Creation, state: NewContactState, seconds: float, contact: bytes | None = None
     ) -> None:
         key, owner, hold_ms = attempt.key, attempt.owner, int(seconds * 1000)
         await self._store.write(lambda: scripts.settle_new_contact(key, owner, state, hold_ms, contact))
@@ -220,19 +220,19 @@ def _may_have_made(error: ConnectorError) -> bool:
     return isinstance(error, OutcomeUnknown) or (refused and error.wrote)
 
 
-async def _made(attempt: _Attempt) -> Contact:
+async def _call_create_contact(attempt: _Creation) -> Contact:
     made = await attempt.connector.create_contact(attempt.session, attempt.new)
     if not isinstance(made, Contact):
         raise OutcomeUnknown(f"the connector {attempt.connector.name} returned no contact")
     return made
 
 
-def _folded(name: str) -> str:
+def _comparable_name(name: str) -> str:
     """A name without what does not tell two people apart."""
     return " ".join(name.split()).casefold()
 
 
-async def _found(connector: Connector, session: Session, numbers: Sequence[str]) -> list[Contact]:
+async def _search(connector: Connector, session: Session, numbers: Sequence[str]) -> list[Contact]:
     """The contacts that have one of the numbers, each once. The client's word for a new one is nobody's id."""
     found: dict[str, Contact] = {}
     for number in numbers:

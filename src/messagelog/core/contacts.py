@@ -40,7 +40,7 @@ class ChosenContact(msgspec.Struct, frozen=True):
     type: str
 
 
-class ContactMemory:
+class RecentContacts:
     """Remembers for a minute whom a number belongs to: each message of a group asks for the same numbers.
 
     A contact that is being made is never looked up here, but at the CRM.
@@ -82,7 +82,7 @@ def clean_contact(new: NewContact) -> NewContact:
     return msgspec.structs.replace(new, name=name, phone_number=number)
 
 
-def given_contact(request: LogRequest) -> ChosenContact | None:
+def contact_from_request(request: LogRequest) -> ChosenContact | None:
     """The contact that the request names; None when it is still to be made."""
     if request.contact_id == CREATE_NEW_CONTACT:
         return None
@@ -112,7 +112,7 @@ def existing_contact(id_: str, name: str, type_: str) -> ChosenContact:
     return ChosenContact(id_, named["contactName"], named["contactType"] or "contact")
 
 
-async def resolved_contact(
+async def resolve_contact(
     connector: Connector,
     session: Session,
     request: LogRequest,
@@ -130,7 +130,7 @@ async def resolved_contact(
             "The new contact has no phone number, so it cannot be found. Choose the contact and log again."
         )
     while True:
-        matches = await _matches(connector, session, numbers, seconds_left())
+        matches = await _find_matches(connector, session, numbers, seconds_left())
         named = [match for match in matches if match.name == request.contact_name] if len(numbers) > 1 else []
         if len(named) == 1:
             matches = named
@@ -144,7 +144,7 @@ async def resolved_contact(
         await sleep(_PAUSE_SECONDS)
 
 
-async def _matches(
+async def _find_matches(
     connector: Connector, session: Session, numbers: list[str], seconds: float
 ) -> list[Contact]:
     """The contacts that have one of the numbers, each once; none while the CRM does not answer."""

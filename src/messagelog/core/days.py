@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from messagelog.core.plan import RequestPlan
-    from messagelog.storage.rows import DayLog, LookUp, Window
+    from messagelog.storage.rows import DayLog, JournalLookup, Window
 
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 _A_YEAR: Final = 1_000
@@ -34,7 +34,9 @@ def window_of(plan: RequestPlan) -> Window | None:
     return plan.conversation_id, min(times) - _DAY_MS, max(times) + _DAY_MS
 
 
-def joined(plan: RequestPlan, known: LookUp, day_of: Callable[[int], str]) -> tuple[RequestPlan, LookUp]:
+def with_log_of_day(
+    plan: RequestPlan, known: JournalLookup, day_of: Callable[[int], str]
+) -> tuple[RequestPlan, JournalLookup]:
     """The plan with the log that the conversation's day has under another label, if any, and what is known of it.
 
     `day_of` names the day of a time (epoch ms) in the user's zone. A log that is another contact's is joined only where
@@ -46,11 +48,11 @@ def joined(plan: RequestPlan, known: LookUp, day_of: Callable[[int], str]) -> tu
     for log in sorted(same, key=lambda log: log.contact_id != plan.contact_id):
         if log.contact_id == plan.contact_id or log.linked or log.state is LogState.PARKED:
             key = plan.key._replace(client_log_id=log.client_log_id)
-            return replace(plan, key=key), replace(known, **_told(log), days=())
+            return replace(plan, key=key), replace(known, **_facts_of(log), days=())
     return plan, known
 
 
-def _told(log: DayLog) -> dict[str, object]:
+def _facts_of(log: DayLog) -> dict[str, object]:
     return {name: getattr(log, name) for name in ("contact_id", "contact_name", "version", "state", "linked")}
 
 

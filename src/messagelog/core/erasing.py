@@ -34,7 +34,7 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     `users`, `settings` and `contacts` (found by their numbers) are gone, and `messages` that were not in the CRM, or
     all of a tenant. `kept` messages are in the CRM: the journal knows it still, and not from whom. `parked` ones may
-    be there: a person decides. `under_way` are conversation logs with a call that has to end first: erase again then.
+    be there: a person decides. `pending` are conversation logs with a call that has to end first: erase again then.
     """
 
     users: int = 0
@@ -68,11 +68,11 @@ class Eraser:
         erased = await self._store.write(lambda: scripts.erase_account(tenant, platform, id_, entry))
         found, under_way = ErasedInLog(), 0
         for _ in range(_MOST_PASSES):
-            passed = await self._pass_of_user(tenant, platform, id_)
+            passed = await self._erase_user_once(tenant, platform, id_)
             found, under_way = _sum(found, passed), passed.under_way
             if not passed.dropped + passed.parked + passed.unlinked:
                 break
-        return _told(erased, found, under_way)
+        return _total(erased, found, under_way)
 
     async def tenant(self, by: Operator, tenant: str, platform: str | None = None) -> Erased:
         """Erases a tenant, at one platform or at all: every row of every table. Raises `RoleMissing`."""
@@ -81,18 +81,18 @@ class Eraser:
         erased, found = ErasedAccounts(), ErasedInLog()
         for _ in range(_MOST_PASSES):
             gone = await self._store.write(partial(scripts.erase_tenant, tenant, platform, entry))
-            passed = await self._pass_of_tenant(tenant, platform)
+            passed = await self._erase_tenant_once(tenant, platform)
             erased, found, entry = _sum(erased, gone), _sum(found, passed), None
             if gone == ErasedAccounts() and not passed.dropped:
                 break
-        return _told(erased, found)
+        return _total(erased, found)
 
     def pseudonym(self, *who: str) -> str:
         """What the record calls an erased user: whoever has the secret key and her id can find it, and nobody else."""
         text = "\0".join(who).encode("utf-8", "surrogatepass")
         return hashlib.blake2b(text, key=self._key, digest_size=12).hexdigest()
 
-    async def _pass_of_user(self, tenant: str, platform: str, id_: str) -> ErasedInLog:
+    async def _erase_user_once(self, tenant: str, platform: str, id_: str) -> ErasedInLog:
         """Erases in each conversation log that has something of hers."""
         found = ErasedInLog()
         async for page in self._rows():
@@ -106,19 +106,19 @@ class Eraser:
                 found = _sum(found, done)
         return found
 
-    async def _pass_of_tenant(self, tenant: str, platform: str | None) -> ErasedInLog:
+    async def _erase_tenant_once(self, tenant: str, platform: str | None) -> ErasedInLog:
         """Drops each conversation log of a tenant, with its messages; then messages that are in none."""
         found = ErasedInLog()
         async for keys in self._logs():
             theirs = [key for key in keys if key.tenant == tenant and platform in {None, key.platform}]
-            found = _sum(found, await self._erased_logs(theirs))
+            found = _sum(found, await self._erase_logs(theirs))
         async for page in self._rows():
             logs = {row.log for row in page}
             rest = [key for key in logs if key.tenant == tenant and platform in {None, key.platform}]
-            found = _sum(found, await self._erased_logs(sorted(rest)))
+            found = _sum(found, await self._erase_logs(sorted(rest)))
         return found
 
-    async def _erased_logs(self, keys: Iterable[LogKey]) -> ErasedInLog:
+    async def _erase_logs(self, keys: Iterable[LogKey]) -> ErasedInLog:
         found = ErasedInLog()
         for key in keys:
             found = _sum(found, await self._store.write(partial(scripts.erase_log, key), locks=(key,)))
@@ -143,7 +143,7 @@ def _sum(one: T, other: T) -> T:
     return type(one)(**{name: getattr(one, name) + getattr(other, name) for name in names})
 
 
-def _told(accounts: ErasedAccounts, found: ErasedInLog, under_way: int = 0) -> Erased:
+def _total(accounts: ErasedAccounts, found: ErasedInLog, under_way: int = 0) -> Erased:
     return Erased(
         users=accounts.users,
         settings=accounts.settings,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Errand:
+class CallContext:
     """What requests are sent for. `work` tells one piece of work from another; None where it has no name.
 
     Somebody waits for it until `live_until`, by the event loop's clock. `asked` says that this call of the connector
@@ -38,48 +38,48 @@ class Errand:
         return self.wrote or not self.asked
 
 
-_errand: ContextVar[Errand | None] = ContextVar("messagelog_errand", default=None)
+_context: ContextVar[CallContext | None] = ContextVar("messagelog_errand", default=None)
 
 
-def current() -> Errand:
+def current() -> CallContext:
     """The errand of this task; a live one where nobody has said anything."""
-    return _errand.get() or Errand()
+    return _context.get() or CallContext()
 
 
-def cut_off_within(seconds: float) -> bool:
+def has_deadline_within(seconds: float) -> bool:
     """Whether this task ends within so many seconds, whatever it waits for: its requests need no clock of their own.
 
     What was cut off already is not cut off again, whatever it does in the end.
     """
-    errand, task = current(), asyncio.current_task()
-    return errand.seconds <= seconds and task is not None and errand.task is task and not task.cancelling()
+    context, task = current(), asyncio.current_task()
+    return context.seconds <= seconds and task is not None and context.task is task and not task.cancelling()
 
 
-class _On:
+class _ContextScope:
     """All requests within are for this errand. A class, as each call enters two: a generator takes thrice as long."""
 
-    __slots__ = ("_before", "_errand")
+    __slots__ = ("_before", "_context")
 
-    def __init__(self, errand: Errand) -> None:
-        self._errand = errand
+    def __init__(self, context: CallContext) -> None:
+        self._context = context
 
-    def __enter__(self) -> Errand:
-        self._before = _errand.set(self._errand)
-        return self._errand
+    def __enter__(self) -> CallContext:
+        self._before = _context.set(self._context)
+        return self._context
 
     def __exit__(self, *_: object) -> None:
-        _errand.reset(self._before)
+        _context.reset(self._before)
 
 
-def sent_for(work: Hashable, *, live_until: float) -> AbstractContextManager[Errand]:
+def for_work(work: Hashable, *, live_until: float) -> AbstractContextManager[CallContext]:
     """All requests within are for this work."""
-    return _On(Errand(live_until, work))
+    return _ContextScope(CallContext(live_until, work))
 
 
-def one_call(seconds: float = math.inf) -> AbstractContextManager[Errand]:
+def single_call(seconds: float = math.inf) -> AbstractContextManager[CallContext]:
     """The requests within are those of one call of a connector, which succeeds or fails as a whole.
 
     Whoever says `seconds` cuts this task off after them.
     """
-    errand, task = current(), asyncio.current_task()
-    return _On(Errand(errand.live_until, errand.work, seconds=seconds, task=task))
+    context, task = current(), asyncio.current_task()
+    return _ContextScope(CallContext(context.live_until, context.work, seconds=seconds, task=task))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from messagelog.connectors import Contact
-from messagelog.core.audit import audited_text
-from messagelog.core.numbers import plain_number
+from messagelog.core.audit import read_text_audited
+from messagelog.core.numbers import normalize_number
 from messagelog.core.operators import Role
 from messagelog.messages import BadRequest
 from messagelog.storage import AuditEntry, scripts
@@ -79,25 +79,25 @@ async def export_contact(
 ) -> Export:
     """What is held about a contact, by her id in the CRM or by a number that contacts were found with.
 
-    It is recorded before anything is read, and each text as `audited_text` does. Raises `RoleMissing` without the
+    It is recorded before anything is read, and each text as `read_text_audited` does. Raises `RoleMissing` without the
     roles `administer` and `text`, `BadRequest` unless there is one of id and number.
     """
     operator.needs(Role.ADMINISTER)
     operator.needs(Role.TEXT)
     if bool(contact_id) == bool(phone_number):
         raise BadRequest("id", "expected one of id and phone")
-    number = plain_number(phone_number or "")
+    number = normalize_number(phone_number or "")
     if phone_number and not number:
         raise BadRequest("phone", "expected a number with digits")
     # The number itself is a person's: the record says that there was one.
     entry = AuditEntry(operator.name, EXPORT, Role.ADMINISTER, tenant, platform, contact_id or "by number")
     await store.write(lambda: scripts.record_audit([entry]))
-    contacts = await _kept_contacts(store, sealer, tenant, platform, number) if number else []
+    contacts = await _read_contacts(store, sealer, tenant, platform, number) if number else []
     ids = [contact_id] if contact_id else [contact.id for contact in contacts]
     logs: list[ExportedLog] = []
     for id_ in ids:
-        found = await store.read(lambda id_=id_: scripts.logs_of_contact(tenant, platform, id_))  # type: ignore[misc] # the default binds the loop's value
-        logs += [await _exported(store, sealer, operator, log, rows) for log, rows in found]
+        found = await store.read(lambda id_=id_: scripts.find_logs_of_contact(tenant, platform, id_))  # type: ignore[misc] # the default binds the loop's value
+        logs += [await _export_log(store, sealer, operator, log, rows) for log, rows in found]
     return Export(
         tenant=tenant,
         platform=platform,
@@ -106,7 +106,7 @@ async def export_contact(
     )
 
 
-async def _kept_contacts(
+async def _read_contacts(
     store: Store, sealer: Sealer, tenant: str, platform: str, number: str
 ) -> list[Contact]:
     """Who the CRM said has the number, when it was asked; nobody when that is not kept any more."""
@@ -116,14 +116,14 @@ async def _kept_contacts(
     return _CONTACTS.decode(sealer.open(found.contacts, "contacts", tenant, platform, number))
 
 
-async def _exported(
+async def _export_log(
     store: Store, sealer: Sealer, operator: Operator, log: LogRow, rows: list[MessageRow]
 ) -> ExportedLog:
     ids = [row.id for row in rows]
-    seen = await audited_text(store, sealer, operator, log.key, ids, act=EXPORT)
+    seen = await read_text_audited(store, sealer, operator, log.key, ids, act=EXPORT)
     messages = [
         ExportedMessage(
-            id=log.key.shown(each.row.id),
+            id=log.key.display_id(each.row.id),
             state=each.row.state,
             reason=each.row.reason,
             third_party_log_id=each.row.third_party_log_id,

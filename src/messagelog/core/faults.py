@@ -6,7 +6,7 @@ An error's text may quote a message, so only its type and its place are told.
 from __future__ import annotations
 
 from messagelog.connectors import ConnectorError
-from messagelog.storage import is_passing
+from messagelog.storage import is_transient
 
 
 class ServerFault(ConnectorError):
@@ -26,12 +26,12 @@ class Interrupted(ServerFault):
 
 def fault_of(error: Exception, *, wrote: bool = True) -> ServerFault:
     """The fault that an error of our own is. `wrote` says whether a call may have written something by then."""
-    fault = Interrupted(told_of(error)) if is_passing(error) else ServerFault(told_of(error))
+    fault = Interrupted(error_summary(error)) if is_transient(error) else ServerFault(error_summary(error))
     fault.wrote = wrote
     return fault
 
 
-def told_of(error: BaseException) -> str:
+def error_summary(error: BaseException) -> str:
     """What may be told of an error of our own: its type, and module and line of the innermost place in this package."""
     innermost = ours = ""
     frame = error.__traceback__

@@ -15,7 +15,7 @@ import msgspec
 
 from messagelog.core import decisions
 from messagelog.core import payload as payloads
-from messagelog.core.attempts import opened_body
+from messagelog.core.attempts import open_body
 from messagelog.core.audit import READ_TEXT
 from messagelog.core.contacts import existing_contact
 from messagelog.core.inbox_shapes import (
@@ -30,7 +30,7 @@ from messagelog.core.inbox_shapes import (
     RetriedBatch,
 )
 from messagelog.core.operators import Role
-from messagelog.core.settle import Trouble, first_reason
+from messagelog.core.settle import FailureReason, first_reason
 from messagelog.errors import MessagelogError
 from messagelog.messages import BadRequest
 from messagelog.storage import scripts
@@ -40,10 +40,10 @@ from messagelog.storage.rows import (
     InboxPlace,
     LogKey,
     LogKind,
+    LogMove,
     LogState,
-    Move,
     RowState,
-    Undecided,
+    StaleDecision,
 )
 from messagelog.storage.sealing import SealBroken
 
@@ -52,10 +52,10 @@ if TYPE_CHECKING:
 
     from messagelog.core.operators import Operator
     from messagelog.storage import LogRow, MessageRow, Sealer, Store
-    from messagelog.storage.rows import Attempt, Cause, Decision, InboxCount, Judge
+    from messagelog.storage.rows import Attempt, Cause, Decide, Decision, InboxCount
 
 STATES: Final = ("failed", "parked", "waiting")
-CAUSES: Final = tuple(sorted({*Trouble, "expired"}))
+CAUSES: Final = tuple(sorted({*FailureReason, "expired"}))
 """The first words of reasons: of those in trouble, and of those whose text was erased since."""
 
 _BATCH: Final = 50
@@ -72,11 +72,11 @@ class NotThere(MessagelogError, LookupError):
     """The journal has no such conversation log."""
 
 
-class Refusal(MessagelogError):
+class DecisionRefused(MessagelogError):
     """What was asked for may not be done; its text is a sentence that says why."""
 
 
-def checked_cause(cause: str | None) -> str | None:
+def check_cause(cause: str | None) -> str | None:
     """The same cause; `BadRequest` for one that no reason begins with."""
     if cause not in {None, *CAUSES}:
         raise BadRequest("cause", f"expected one of {', '.join(CAUSES)}")
@@ -108,11 +108,11 @@ class Inbox:
     ) -> LogKey:
         """The conversation log that is shown with this id; of several the one of a kind, and of a group's contact.
 
-        Raises `NotThere`, and `Refusal` where there are several still.
+        Raises `NotThere`, and `DecisionRefused` where there are several still.
         """
         keys = [
             key
-            for key in await self._store.read(lambda: scripts.logs_shown_as(conversation_log_id))
+            for key in await self._store.read(lambda: scripts.find_log_keys(conversation_log_id))
             if (key.tenant, key.platform) == (tenant, platform)
             and kind in {None, key.kind}
             and group_contact_id in {None, key.group_contact_id}
@@ -120,7 +120,7 @@ class Inbox:
         if not keys:
             raise NotThere(conversation_log_id)
         if len(keys) > 1:
-            raise Refusal(_SEVERAL)
+            raise DecisionRefused(_SEVERAL)
         return keys[0]
 
     async def entries(
@@ -131,7 +131,7 @@ class Inbox:
         Raises `BadRequest` for an `after` that no page has had.
         """
         wanted, behind = wanted or InboxFilter(), _place(after)
-        places = await self._store.read(lambda: scripts.inbox(wanted, behind, limit))
+        places = await self._store.read(lambda: scripts.list_inbox(wanted, behind, limit))
         entries = await self._entries(places)
         return InboxPage(entries=entries, next=_next(places, limit))
 
@@ -142,9 +142,9 @@ class Inbox:
         """
         if text:
             self._operator.needs(Role.TEXT)
-        rows = await self._store.read(lambda: scripts.rows_not_logged(key))
-        attempts = await self._store.read(lambda: scripts.attempts_of(key))
-        texts, bodies = await self._looked_at(key) if text else ({}, {})
+        rows = await self._store.read(lambda: scripts.find_unlogged_rows(key))
+        attempts = await self._store.read(lambda: scripts.list_attempts(key))
+        texts, bodies = await self._read_texts(key) if text else ({}, {})
         newest = max(rows, key=lambda row: (row.reason is not None, row.updated_at), default=None)
         place = InboxPlace(key, newest.updated_at if newest else 0, "", (newest and newest.reason) or "")
         entries = await self._entries([place])
@@ -158,7 +158,7 @@ class Inbox:
 
     async def causes(self, tenant: str | None = None, *, since: int = 0) -> list[Cause]:
         """How much is in trouble for what, since a time (epoch milliseconds)."""
-        return await self._store.read(lambda: scripts.inbox_causes(tenant, since))
+        return await self._store.read(lambda: scripts.count_causes(tenant, since))
 
     async def count(self, wanted: InboxFilter) -> int:
         """How many logs are wanted."""
@@ -201,9 +201,9 @@ class Inbox:
         """Tries again what failed, and tries now what waits.
 
         A parked log is tried again when somebody has looked and says that it is `not_in_crm`. Raises `NotThere`, and
-        `Refusal` with the reason.
+        `DecisionRefused` with the reason.
         """
-        return await self._decided(key, "retry", partial(decisions.retried, not_in_crm=not_in_crm), fence)
+        return await self._decide(key, "retry", partial(decisions.retry, not_in_crm=not_in_crm), fence)
 
     async def retry_all(self, wanted: InboxFilter, *, not_in_crm: bool = False) -> AsyncIterator[Progress]:
         """Tries again all that is wanted, and tells after each batch how far it has come."""
@@ -231,8 +231,8 @@ class Inbox:
         """Tries again some of what is wanted, from behind the `next` of the batch before."""
         self._operator.needs(Role.ACT)
         behind = _place(after)
-        places = await self._store.read(lambda: scripts.inbox(wanted, behind, limit))
-        outcomes = [await self._retried(place.key, not_in_crm=not_in_crm) for place in places]
+        places = await self._store.read(lambda: scripts.list_inbox(wanted, behind, limit))
+        outcomes = [await self._retry(place.key, not_in_crm=not_in_crm) for place in places]
         tried = [outcome for outcome in outcomes if outcome is not None]
         return RetriedBatch(
             done=len(places),
@@ -257,15 +257,15 @@ class Inbox:
         `BadRequest` for a contact that cannot be one of a CRM.
         """
         contact = existing_contact(contact_id, name, type_)
-        judge = partial(decisions.linked, contact=contact)
+        judge = partial(decisions.link, contact=contact)
         if key.kind is not LogKind.GROUP or key.group_contact_id == contact.id:
-            return await self._decided(key, "link", judge, fence)
+            return await self._decide(key, "link", judge, fence)
         to = key._replace(group_contact_id=contact.id)
-        move = Move(to, partial(payloads.moved, self._unsealing, key, to))
+        move = LogMove(to, partial(payloads.reseal, self._unsealing, key, to))
         try:
-            return await self._decided(key, "link", judge, fence, move)
+            return await self._decide(key, "link", judge, fence, move)
         except SealBroken:
-            raise Refusal(_SEALED) from None
+            raise DecisionRefused(_SEALED) from None
 
     async def mark_done(
         self,
@@ -283,28 +283,28 @@ class Inbox:
         id_ = third_party_log_id
         if id_ is not None and (not id_.strip() or not id_.isprintable()):
             raise BadRequest("thirdPartyLogId", "expected an activity's id of printable characters")
-        judge = partial(decisions.marked_done, activity=third_party_log_id, everything=everything)
-        return await self._decided(key, "mark_done", judge, fence)
+        judge = partial(decisions.mark_done, activity=third_party_log_id, everything=everything)
+        return await self._decide(key, "mark_done", judge, fence)
 
     # -------------------------------------------------------------------------------------- the rest
 
-    async def _retried(self, key: LogKey, *, not_in_crm: bool) -> Decided | None:
+    async def _retry(self, key: LogKey, *, not_in_crm: bool) -> Decided | None:
         try:
             return await self.retry(key, not_in_crm=not_in_crm)
-        except (NotThere, Refusal):
+        except (NotThere, DecisionRefused):
             return None
 
-    async def _decided(
-        self, key: LogKey, act: str, judge: Judge, fence: int | None, move: Move | None = None
+    async def _decide(
+        self, key: LogKey, act: str, judge: Decide, fence: int | None, move: LogMove | None = None
     ) -> Decided:
         self._operator.needs(Role.ACT)
         entry = self._entry(act, Role.ACT, key, key.conversation_log_id)
-        judge = partial(decisions.unchanged, judge=judge, fence=fence)
-        decision = await self._carried_out(key, judge, entry, move)
+        judge = partial(decisions.if_unchanged, judge=judge, fence=fence)
+        decision = await self._apply(key, judge, entry, move)
         if decision is None:
             raise NotThere(key.conversation_log_id)
         if decision.refused is not None:
-            raise Refusal(decision.refused)
+            raise DecisionRefused(decision.refused)
         states = [change.state for change in decision.changes]
         return Decided(
             conversation_log_id=(key if move is None else move.to).conversation_log_id,
@@ -313,43 +313,43 @@ class Inbox:
             without_text=states.count(RowState.FAILED),
         )
 
-    async def _carried_out(
-        self, key: LogKey, judge: Judge, entry: AuditEntry, move: Move | None
+    async def _apply(
+        self, key: LogKey, judge: Decide, entry: AuditEntry, move: LogMove | None
     ) -> Decision | None:
         """Locks the log and its rows by their names, as a request does that brings them again."""
         keys = (key,) if move is None else (key, move.to)
         for _ in range(_LOOKS):
-            rows = await self._store.read(lambda: scripts.rows_not_logged(key))
+            rows = await self._store.read(lambda: scripts.find_unlogged_rows(key))
             ids = frozenset(row.id for row in rows)
             locks = (*keys, *(each.row(id_) for each in keys for id_ in sorted(ids)))
-            deciding = partial(scripts.decide, key, ids, judge, entry, move)
+            deciding = partial(scripts.apply_decision, key, ids, judge, entry, move)
             try:
                 return await self._store.write(deciding, locks=locks)
-            except Undecided:
+            except StaleDecision:
                 continue
-        raise Refusal("Messages keep coming in: look again in a minute.")
+        raise DecisionRefused("Messages keep coming in: look again in a minute.")
 
     async def _entries(self, places: Sequence[InboxPlace]) -> list[InboxEntry]:
         if not places:
             return []
-        found = await self._store.read(lambda: scripts.inbox_logs([place.key for place in places]))
+        found = await self._store.read(lambda: scripts.find_inbox_logs([place.key for place in places]))
         return [_entry(place, *seen) for place, seen in zip(places, found, strict=True) if seen is not None]
 
-    async def _looked_at(self, key: LogKey) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    async def _read_texts(self, key: LogKey) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
         """What is kept of each message and of the CRM's answers; the look at each is on disk when this returns.
 
         What was sealed with another secret key is left out.
         """
         sealer = self._unsealing
         look = partial(self._entry, READ_TEXT, Role.TEXT, key)
-        sealed, bodies = await self._store.write(lambda: scripts.look_at_texts(key, look))
+        sealed, bodies = await self._store.write(lambda: scripts.read_texts_audited(key, look))
         texts, answers = {}, {}
         for id_, payload in sealed.items():
             with suppress(SealBroken):
-                texts[id_] = payloads.readable(sealer, key, id_, payload)
+                texts[id_] = payloads.to_readable(sealer, key, id_, payload)
         for id_, body in bodies.items():
             with suppress(SealBroken):
-                answers[id_] = opened_body(sealer, key, id_, body)
+                answers[id_] = open_body(sealer, key, id_, body)
         return texts, answers
 
     def _entry(self, act: str, role: Role, key: LogKey, subject: str) -> AuditEntry:
@@ -389,7 +389,7 @@ def _entry(place: InboxPlace, log: LogRow, counts: Sequence[InboxCount], attempt
         without_text=sum(count.without_text for count in waiting),
         users=sorted({count.user_id for count in waiting}),
         attempts=attempts,
-        tries=log.tries,
+        tries=log.attempt_count,
         due_at=log.due_at,
         since=min((count.since for count in waiting), default=None),
         changed_at=place.at or log.updated_at,
@@ -407,7 +407,7 @@ def _state(log: LogRow, states: dict[str, int]) -> str:
 
 def _row(key: LogKey, row: MessageRow, text: dict[str, Any] | None) -> InboxRow:
     return InboxRow(
-        id=key.shown(row.id),
+        id=key.display_id(row.id),
         state=row.state,
         reason=row.reason,
         user_id=row.user_id,

@@ -11,34 +11,34 @@ from msgspec.structs import replace
 
 from messagelog.connectors import Connector
 from messagelog.core.backoff import Retry
-from messagelog.core.calls import written_size
+from messagelog.core.calls import size_after_call
 from messagelog.core.settle import (
-    Abilities,
-    Finding,
-    Settled,
-    changed,
-    dropped,
+    Capabilities,
+    Outcome,
+    Reconciliation,
     earlier_activities,
-    kept,
-    recovered,
-    salvaged,
-    succeeded,
-    troubled,
-    unconfirmed,
-    undecided,
+    on_change_written,
+    on_error,
+    on_fault_after_success,
+    on_nothing_to_change,
+    on_reconcile_error,
+    on_reconciled,
+    on_save_failure,
+    on_success,
+    to_unconfirmed,
 )
-from messagelog.storage.rows import LogRow, MessageRow, RowState, Terms
+from messagelog.storage.rows import LeasePolicy, LogRow, MessageRow, RowState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from messagelog.connectors import ConnectorError
-    from messagelog.core.calls import Prepared
+    from messagelog.core.calls import PreparedCall
     from messagelog.core.faults import ServerFault
 
 
 @dataclass(slots=True)
-class Course:
+class StepProgress:
     """How far a step has come: whose credentials (sealed) it has shown to the CRM last, and the log as it was noted."""
 
     user_id: str = ""
@@ -46,7 +46,7 @@ class Course:
     noted: LogRow | None = None
 
 
-class Job(msgspec.Struct, frozen=True):
+class StepContext(msgspec.Struct, frozen=True):
     """One step of a claim: the connector and its abilities, the log as it is claimed, the rows that it brings.
 
     `colleague` is another user who has brought something to the log. `asker` is the user in whose session the CRM is
@@ -54,13 +54,13 @@ class Job(msgspec.Struct, frozen=True):
     """
 
     connector: Connector
-    able: Abilities
+    capabilities: Capabilities
     log: LogRow
     rows: Sequence[MessageRow]
-    terms: Terms
+    policy: LeasePolicy
     may_recreate: bool
-    luck: float
-    course: Course
+    jitter: float
+    progress: StepProgress
     retry: Callable[[], Retry]
     colleague: str | None = None
     asker: str | None = None
@@ -68,12 +68,14 @@ class Job(msgspec.Struct, frozen=True):
     @property
     def outgrown(self) -> bool:
         """Whether a newer snapshot of a shared thread took the place of the one that was sent, to be added to only."""
-        return self.log.shared and not self.able.amends and self.rows[0].version > self.log.call_version
+        return (
+            self.log.shared and not self.capabilities.amends and self.rows[0].version > self.log.call_version
+        )
 
     @property
     def in_run(self) -> bool:
         """Whether each of the rows has a call of its own."""
-        return self.able.in_runs and len(self.rows) > 1
+        return self.capabilities.in_runs and len(self.rows) > 1
 
     @property
     def caller_id(self) -> str:
@@ -91,98 +93,104 @@ class Job(msgspec.Struct, frozen=True):
         return None if id_ is None or id_ in earlier_activities(self.log) else id_
 
     @property
-    def first(self) -> Job:
+    def first(self) -> StepContext:
         """The first call: of a run that of its oldest row."""
-        return self.of(self.rows[:1]) if self.in_run else self
+        return self.with_rows(self.rows[:1]) if self.in_run else self
 
-    def of(self, rows: Sequence[MessageRow]) -> Job:
+    def with_rows(self, rows: Sequence[MessageRow]) -> StepContext:
         """The same call, for these rows only."""
         return replace(self, rows=rows)
 
-    def about(self, log: LogRow) -> Job:
+    def with_log(self, log: LogRow) -> StepContext:
         """The same call, with other values of its log."""
         return replace(self, log=log)
 
-    def asked_by(self, user_id: str) -> Job:
+    def with_asker(self, user_id: str) -> StepContext:
         """The same call, asked about in another user's session."""
         return replace(self, asker=user_id, colleague=None)
 
-    def made_by_asker(self) -> Job:
+    def with_asker_as_caller(self) -> StepContext:
         """The same call, repeated by the user who asks about it."""
-        return self if self.asker is None else self.about(replace(self.log, call_user=self.asker))
+        return self if self.asker is None else self.with_log(replace(self.log, call_user=self.asker))
 
-    def succeeded(self, call: Prepared, third_party_log_id: str) -> Settled:
+    def on_success(self, call: PreparedCall, third_party_log_id: str) -> Outcome:
         """The CRM has what a call brought.
 
         Where a create with the same key was refused before, the CRM may have done that one, and have answered with
         its activity: an update then adds what is missing there.
         """
         if self.log.call == "change":
-            return self._changed(call, third_party_log_id)
-        settled = succeeded(
+            return self._on_change_written(call, third_party_log_id)
+        outcome = on_success(
             self.log,
             self.rows,
             third_party_log_id,
             call.hashes,
             self.log.call_version,
-            written_size(self.log, call),
+            size_after_call(self.log, call),
             has_more=self.log.call == "create" and call.log.has_more,
         )
-        asked_by_repeating = self.able.upserts and not self.able.finds and self.able.amends
-        if self.log.call == "create" and asked_by_repeating and self.log.refusals:
-            return unconfirmed(settled, self.log)
-        return settled
+        asked_by_repeating = (
+            self.capabilities.upserts and not self.capabilities.finds and self.capabilities.amends
+        )
+        if self.log.call == "create" and asked_by_repeating and self.log.rejection_count:
+            return to_unconfirmed(outcome, self.log)
+        return outcome
 
-    def _changed(self, call: Prepared, activity: str) -> Settled:
+    def _on_change_written(self, call: PreparedCall, activity: str) -> Outcome:
         """The CRM has a change, in the form that it was last given."""
         is_line = call.change is not None and call.change.is_line
         given = None if call.change is None else call.change.given
         hash_ = None if given is None else given.hash
-        return changed(
+        return on_change_written(
             self.log,
             self.rows[0],
             activity,
             entry_hash=None if is_line else hash_,
             line_hash=hash_ if is_line else None,
-            body_size=self.log.body_size if call.journal.size is None else written_size(self.log, call),
+            body_size=self.log.body_size if call.journal.size is None else size_after_call(self.log, call),
         )
 
-    def dropped(self) -> Settled:
+    def on_nothing_to_change(self) -> Outcome:
         """A change that has no place in the CRM."""
-        return dropped(self.log, self.rows)
+        return on_nothing_to_change(self.log, self.rows)
 
-    def is_there(self, call: Prepared, hashes: Mapping[str, bytes]) -> Settled:
+    def on_found(self, call: PreparedCall, hashes: Mapping[str, bytes]) -> Outcome:
         """The activity was read, and holds what an update brought; `call` is the last one."""
         log_id, version = self.log.third_party_log_id or "", self.rows[0].version if self.log.shared else 0
-        return succeeded(self.log, self.rows, log_id, hashes, version, written_size(self.log, call))
+        return on_success(self.log, self.rows, log_id, hashes, version, size_after_call(self.log, call))
 
-    def troubled(self, error: ConnectorError) -> Settled:
+    def on_error(self, error: ConnectorError) -> Outcome:
         """A call ended with an error."""
-        settled = troubled(
+        outcome = on_error(
             self.log,
             self.rows,
             error,
-            self.able,
+            self.capabilities,
             may_recreate=self.may_recreate,
-            luck=self.luck,
+            jitter=self.jitter,
             retry=self.retry(),
         )
-        return replace(settled, error=error)
+        return replace(outcome, error=error)
 
-    def kept(self, id_: str, fault: ServerFault) -> Settled:
+    def on_fault_after_success(self, id_: str, fault: ServerFault) -> Outcome:
         """The CRM has it in this activity, and we failed to settle that."""
-        return replace(kept(self.log, self.rows, id_, fault, luck=self.luck), error=fault)
+        return replace(
+            on_fault_after_success(self.log, self.rows, id_, fault, jitter=self.jitter), error=fault
+        )
 
-    def salvaged(self, settled: Settled, fault: ServerFault) -> Settled:
+    def on_save_failure(self, outcome: Outcome, fault: ServerFault) -> Outcome:
         """What is left of an outcome that could not be written down."""
-        log = self.course.noted or self.log
-        return salvaged(log, self.rows, settled, fault, self.able, self.luck)
+        log = self.progress.noted or self.log
+        return on_save_failure(log, self.rows, outcome, fault, self.capabilities, self.jitter)
 
-    def recovered(self, finding: Finding) -> Settled:
+    def on_reconciled(self, finding: Reconciliation) -> Outcome:
         """It was found out about a call that it is not known to have been done."""
-        return recovered(self.log, self.rows, finding, self.able, self.retry())
+        return on_reconciled(self.log, self.rows, finding, self.capabilities, self.retry())
 
-    def undecided(self, error: ConnectorError) -> Settled:
+    def on_reconcile_error(self, error: ConnectorError) -> Outcome:
         """The question what became of a call ended with an error."""
-        settled = undecided(self.log, self.rows, error, self.able, luck=self.luck, retry=self.retry())
-        return replace(settled, error=error)
+        outcome = on_reconcile_error(
+            self.log, self.rows, error, self.capabilities, jitter=self.jitter, retry=self.retry()
+        )
+        return replace(outcome, error=error)

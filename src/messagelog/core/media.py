@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from messagelog.connectors.outbound import refused_in
+from messagelog.connectors.outbound import find_refusal
 from messagelog.messages import MediaUnavailable
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class MediaFetcher:
     ) -> Callable[[MediaAttachment], AbstractAsyncContextManager[aiohttp.StreamReader]]:
         @asynccontextmanager
         async def open_(attachment: MediaAttachment) -> AsyncIterator[aiohttp.StreamReader]:
-            if attachment.uri is None or not self._trusted(attachment.uri):
+            if attachment.uri is None or not self._is_trusted(attachment.uri):
                 raise MediaUnavailable("this media is not at RingCentral, so it is not fetched")
             headers = {"Authorization": f"Bearer {token}"}
             try:
@@ -46,13 +46,13 @@ class MediaFetcher:
                         raise MediaUnavailable(f"RingCentral answered HTTP {answer.status} for this media")
                     yield answer.content
             except aiohttp.ClientError as error:
-                if (refused := refused_in(error)) is not None:
+                if (refused := find_refusal(error)) is not None:
                     raise MediaUnavailable(str(refused)) from None
                 raise MediaUnavailable(f"no answer from RingCentral ({type(error).__name__})") from error
 
         return open_
 
-    def _trusted(self, uri: str) -> bool:
+    def _is_trusted(self, uri: str) -> bool:
         parts = urlsplit(uri)
         host = parts.hostname or ""
         if parts.netloc in self._hosts or host in self._hosts:

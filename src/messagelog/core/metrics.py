@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from messagelog.storage.rows import OpenCount, PaceRow, RowChange
+    from messagelog.storage.rows import LimiterRow, OpenCount, RowChange
 
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 
@@ -66,7 +66,7 @@ class Metrics:
         self._message = functools.cache(self._messages.labels)
         self._call = functools.cache(self._calls.labels)
 
-    def settled(self, platform: str, changes: Iterable[RowChange]) -> None:
+    def count_outcomes(self, platform: str, changes: Iterable[RowChange]) -> None:
         """Counts what became of the messages of a call, once it is in the journal."""
         for change in changes:
             outcome = "retried" if change.state is RowState.PLANNED else str(change.state)
@@ -86,12 +86,12 @@ class Metrics:
         """Note that a sweep has ended well."""
         self._swept_at.set_to_current_time()
 
-    def called(self, platform: str, call: str) -> AbstractContextManager[None]:
+    def time_call(self, platform: str, call: str) -> AbstractContextManager[None]:
         """Times a call, whatever it ends with."""
-        return _Timed(self._monotonic, functools.partial(self._call, platform, call))
+        return _CallTimer(self._monotonic, functools.partial(self._call, platform, call))
 
 
-class _Timed:
+class _CallTimer:
     """Times what happens within, by its outcome."""
 
     __slots__ = ("_began", "_monotonic", "_outcomes")
@@ -116,7 +116,7 @@ class JournalGauges:
     `counts` and `paces` are None where the database did not answer.
     """
 
-    def __init__(self, counts: Sequence[OpenCount] | None, paces: Sequence[PaceRow] | None) -> None:
+    def __init__(self, counts: Sequence[OpenCount] | None, paces: Sequence[LimiterRow] | None) -> None:
         self._counts = counts
         self._paces = paces
 

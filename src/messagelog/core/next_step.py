@@ -33,8 +33,8 @@ def next_step(*, takes_batches: bool, in_runs: bool = False) -> Planner:
             return Step("change", first.user_id, (first,), first.version)
         rows = [first]
         call = "update" if log.third_party_log_id is not None else "create"
-        together = takes_batches or (in_runs and call == "update" and not log.tries)
-        if together and not log.shared and not log.refusals and not is_made_sure_of(log, first):
+        together = takes_batches or (in_runs and call == "update" and not log.attempt_count)
+        if together and not log.shared and not log.rejection_count and not is_made_sure_of(log, first):
             for row in waiting[1:]:
                 if row.user_id != first.user_id or row.is_change or is_made_sure_of(log, row):
                     break

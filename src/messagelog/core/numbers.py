@@ -33,7 +33,7 @@ def international(number: str, country: str) -> str:
     `country` (ISO 3166, such as `US`) is the one that numbers without a country code belong to; empty where it is not
     known.
     """
-    plain = plain_number(number)
+    plain = normalize_number(number)
     if _INTERNATIONAL.fullmatch(number) or len(plain) < _SHORTEST or not (country or plain.startswith("+")):
         return plain
     # Most servers never see such a number, and need not hold what is known of all countries' numbers.
@@ -75,20 +75,20 @@ def country_of(number: str) -> str:
     return country if country in phonenumbers.SUPPORTED_REGIONS else ""
 
 
-def plain_number(number: str) -> str:
+def normalize_number(number: str) -> str:
     """A number without what only makes it readable: `+14155550142`. Empty where it has no digit at all."""
     digits = "".join(char for char in number if char.isascii() and char.isdigit())
     return f"+{digits}" if digits and number.lstrip().startswith("+") else digits
 
 
-def spellings(number: str, formats: Iterable[str]) -> list[str]:
+def format_variants(number: str, formats: Iterable[str]) -> list[str]:
     """The number as it is, and as each format writes it, each spelling once.
 
     A format has a `*` for every digit of the number behind its country code: `(***) ***-****`. One that is for
     longer or shorter numbers, and any for a number without a country code, is left out.
     """
     found = {number: None}
-    national = _national(plain_number(number))
+    national = _national(normalize_number(number))
     for format_ in formats:
         if national and format_.count("*") == len(national):
             digits = iter(national)

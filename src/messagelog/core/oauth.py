@@ -17,7 +17,7 @@ import msgspec
 
 from messagelog.connectors import AuthExpired, ClientAuth, Credentials, OAuth, Rejected, Unavailable
 from messagelog.connectors.answers import AnswerTooLong, read_answer
-from messagelog.connectors.outbound import refused_in
+from messagelog.connectors.outbound import find_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,12 +72,14 @@ class TokenEndpoint:
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
         if verifier is not None:
             form["code_verifier"] = verifier
-        return self._credentials(await self._asked(oauth, registered, oauth.token_url, form), Credentials())
+        return self._credentials(
+            await self._post_form(oauth, registered, oauth.token_url, form), Credentials()
+        )
 
     async def refresh(self, oauth: OAuth, registered: OAuthClient, before: Credentials) -> Credentials:
         """New credentials in place of those of before. A CRM that rotates refresh tokens gives a new one as well."""
         form = {"grant_type": "refresh_token", "refresh_token": before.refresh_token}
-        return self._credentials(await self._asked(oauth, registered, oauth.token_url, form), before)
+        return self._credentials(await self._post_form(oauth, registered, oauth.token_url, form), before)
 
     async def revoke(self, oauth: OAuth, registered: OAuthClient, credentials: Credentials) -> None:
         """Ends the grant at the CRM, where it has a URL for that: by the refresh token, else by the access token."""
@@ -85,9 +87,11 @@ class TokenEndpoint:
         if oauth.revocation_url and token:
             hint = "refresh_token" if credentials.refresh_token else "access_token"
             form = {"token": token, "token_type_hint": hint}
-            await self._asked(oauth, registered, oauth.revocation_url, form)
+            await self._post_form(oauth, registered, oauth.revocation_url, form)
 
-    async def _asked(self, oauth: OAuth, registered: OAuthClient, url: str, form: Mapping[str, str]) -> bytes:
+    async def _post_form(
+        self, oauth: OAuth, registered: OAuthClient, url: str, form: Mapping[str, str]
+    ) -> bytes:
         """Posts a form as our client; the body of a good answer."""
         headers = {"Accept": "application/json"}
         sent = dict(form)
@@ -111,7 +115,7 @@ class TokenEndpoint:
         except AnswerTooLong as error:
             raise Unavailable(f"the authorization server says too much: {error}") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            if (refused := refused_in(error)) is not None:
+            if (refused := find_refusal(error)) is not None:
                 raise Rejected(str(refused)) from None
             # Not chained: what aiohttp says may hold the URL.
             raise Unavailable(f"no answer of the authorization server ({type(error).__name__})") from None

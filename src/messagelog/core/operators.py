@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from messagelog.storage import OperatorRow, Store
-    from messagelog.storage.scripts import Script
+    from messagelog.storage.scripts import Transaction
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ def local_operator(user: str) -> Operator:
     return Operator(f"local:{user}", frozenset(Role))
 
 
-def checked_name(name: str) -> str:
+def check_name(name: str) -> str:
     """An operator's name, in lower case; `BadRequest` for one that cannot be."""
     lower = name.lower()
     if not name.isascii() or _NAME.fullmatch(lower) is None:
@@ -104,35 +104,39 @@ class Operators:
 
     async def add(self, by: Operator, name: str, password: str, roles: Iterable[Role]) -> None:
         """Adds an account. Raises `BadRequest` for a name or password that cannot be, `OperatorTaken`."""
-        name = checked_name(name)
+        name = check_name(name)
         check_password(name, password)
-        hashed, kept = await self._passwords.hashed(password), _kept(roles)
+        hashed, kept = await self._passwords.hash(password), _encode_roles(roles)
         if not await self._change(by, "add_operator", name, lambda: scripts.add_operator(name, hashed, kept)):
             raise OperatorTaken(name)
 
     async def change_password(self, by: Operator, name: str, password: str) -> None:
         """Gives an operator another password and ends all her sessions. Raises as `add` does, `OperatorUnknown`."""
-        name = checked_name(name)
+        name = check_name(name)
         check_password(name, password)
-        hashed = await self._passwords.hashed(password)
+        hashed = await self._passwords.hash(password)
         changed = await self._change(
             by, "change_password", name, lambda: scripts.change_password(name, hashed)
         )
-        _known(changed, name)
+        _require_known(changed, name)
 
     async def change_roles(self, by: Operator, name: str, roles: Iterable[Role]) -> None:
         """Gives an operator these roles and no others. Raises `OperatorUnknown`."""
-        name, kept = checked_name(name), _kept(roles)
-        _known(await self._change(by, "change_roles", name, lambda: scripts.change_roles(name, kept)), name)
+        name, kept = check_name(name), _encode_roles(roles)
+        _require_known(
+            await self._change(by, "change_roles", name, lambda: scripts.change_roles(name, kept)), name
+        )
 
     async def remove(self, by: Operator, name: str) -> None:
         """Removes an account with its sessions. Raises `OperatorUnknown`."""
-        name = checked_name(name)
-        _known(await self._change(by, "remove_operator", name, lambda: scripts.remove_operator(name)), name)
+        name = check_name(name)
+        _require_known(
+            await self._change(by, "remove_operator", name, lambda: scripts.remove_operator(name)), name
+        )
 
     async def end_sessions(self, by: Operator, name: str) -> int:
         """Ends all sessions of an operator, everywhere, at once; how many there were."""
-        name = checked_name(name)
+        name = check_name(name)
         return await self._change(by, "end_sessions", name, lambda: scripts.end_operator_sessions(name))
 
     async def all(self) -> list[OperatorRow]:
@@ -145,11 +149,13 @@ class Operators:
             if len(page) < _PAGE:
                 return found
 
-    async def _change(self, by: Operator, act: str, name: str, script: Callable[[], Script[T]]) -> T:
+    async def _change(
+        self, by: Operator, act: str, name: str, transaction: Callable[[], Transaction[T]]
+    ) -> T:
         """Runs a script that changes an account; what it does is recorded with it, unless it does nothing."""
         own = by.name == name  # she needs no role for her own sessions
         entry = AuditEntry(by.name, act, None if own else Role.ADMINISTER, subject=name)
-        return await self._store.write(lambda: scripts.recorded(entry, script()))
+        return await self._store.write(lambda: scripts.run_audited(entry, transaction()))
 
     # ------------------------------------------------------------------------------------------ sessions
 
@@ -159,27 +165,27 @@ class Operators:
         Raises `TooBusy` when many others sign in at this moment.
         """
         try:
-            name = checked_name(name)
+            name = check_name(name)
         except BadRequest:
             name = ""  # nobody's: it takes as long as any other
         kept = await self._store.read(lambda: scripts.find_operator(name))
-        checked = await self._passwords.checked(kept and kept[0], password)
+        checked = await self._passwords.verify(kept and kept[0], password)
         if kept is None or not checked.right:
             return None
         hashed = kept[0]
         if checked.stale:
-            hashed = await self._passwords.hashed(password)
+            hashed = await self._passwords.hash(password)
             await self._store.write(lambda: scripts.rehash_password(name, kept[0], hashed))
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         entry = AuditEntry(name, "sign_in")
         ends = await self._store.write(
-            lambda: scripts.recorded(entry, scripts.begin_session(name, hashed, _hashed(token)))
+            lambda: scripts.run_audited(entry, scripts.begin_session(name, hashed, _hash_token(token)))
         )
         return None if ends is None else OperatorSession(Operator(name, _roles(kept[1])), token, ends)
 
     async def find(self, token: str) -> Operator | None:
         """Whose token it is, with her roles of this moment; None when its session has ended, or never was."""
-        session = _hashed(token)
+        session = _hash_token(token)
         found = await self._store.read(lambda: scripts.find_session(session))
         if found is None:
             return None
@@ -190,16 +196,16 @@ class Operators:
 
     async def sign_out(self, token: str) -> None:
         """Ends the token's session."""
-        session = _hashed(token)
+        session = _hash_token(token)
         await self._store.write(lambda: scripts.end_session(session))
 
 
-def _known(changed: bool, name: str) -> None:
+def _require_known(changed: bool, name: str) -> None:
     if not changed:
         raise OperatorUnknown(name)
 
 
-def _kept(roles: Iterable[Role]) -> str:
+def _encode_roles(roles: Iterable[Role]) -> str:
     return " ".join(sorted(set(roles)))
 
 
@@ -208,6 +214,6 @@ def _roles(kept: str) -> frozenset[Role]:
     return frozenset(role for role in Role if role in kept.split())
 
 
-def _hashed(token: str) -> str:
+def _hash_token(token: str) -> str:
     """What is kept of a token. It is random and long, so that a plain hash tells nobody what it was."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

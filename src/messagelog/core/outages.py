@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from messagelog.storage import StoreClosed, is_passing
+from messagelog.storage import StoreClosed, is_transient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from messagelog.storage import Store
     from messagelog.storage.port import Lock
-    from messagelog.storage.scripts import Script
+    from messagelog.storage.scripts import Transaction
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ _LONGEST_PAUSE_SECONDS: Final = 0.5
 
 
 async def write_over_outage(
-    store: Store, script: Callable[[], Script[T]], *, locks: Sequence[Lock] = (), seconds: float
+    store: Store, transaction: Callable[[], Transaction[T]], *, locks: Sequence[Lock] = (), seconds: float
 ) -> T:
     """Write a script as `store.write` does, again and again for so many seconds while the database is away.
 
@@ -33,11 +33,11 @@ async def write_over_outage(
     pause = _FIRST_PAUSE_SECONDS
     while True:
         try:
-            return await store.write(script, locks=locks)
+            return await store.write(transaction, locks=locks)
         except StoreClosed:
             raise
         except Exception as error:
-            if loop.time() >= until or not is_passing(error):
+            if loop.time() >= until or not is_transient(error):
                 raise
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

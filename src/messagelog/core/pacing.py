@@ -52,7 +52,7 @@ class Urgency(enum.IntEnum):
 
     FOLLOW_UP = 0  # a call that has written already: it cannot be begun anew
     LIVE = 1  # somebody waits for it
-    CATCH_UP = 2
+    BACKLOG = 2
 
 
 class Circuit(enum.StrEnum):
@@ -63,7 +63,7 @@ class Circuit(enum.StrEnum):
     HALF_OPEN = "half-open"  # a probe is under way -> closed, or open again
 
 
-class End(enum.Enum):
+class RequestEnd(enum.Enum):
     """How a request ended, as far as its place in a window goes."""
 
     OVER = enum.auto()  # it cannot arrive any more
@@ -71,7 +71,7 @@ class End(enum.Enum):
     LOST = enum.auto()  # nobody knows: its place is kept for as long as it may be under way
 
 
-class Verdict(enum.Enum):
+class RequestVerdict(enum.Enum):
     """What the end of a request says of the CRM."""
 
     GOOD = enum.auto()
@@ -87,20 +87,20 @@ class Rules(msgspec.Struct, frozen=True):
     longest_ms: int
 
 
-class Ended(msgspec.Struct, frozen=True):
+class CompletedRequest(msgspec.Struct, frozen=True):
     """A request that has ended; `permit` is empty for one that needed none.
 
     `retry_ms` is what a refusal asked for; `left` (requests, ms, limit) what the CRM says is left.
     """
 
     permit: str
-    end: End
-    verdict: Verdict
+    end: RequestEnd
+    verdict: RequestVerdict
     retry_ms: int | None = None
     left: tuple[int, int, int | None] | None = None
 
 
-class Asked(msgspec.Struct, frozen=True):
+class PermitRequest(msgspec.Struct, frozen=True):
     """A process's question: who wants a permit, most urgent first, and what has ended since it asked before.
 
     `tripped` says that the CRM has failed it steadily. `uncounted` requests were sent without a permit. `spread` is
@@ -108,13 +108,13 @@ class Asked(msgspec.Struct, frozen=True):
     """
 
     wants: Sequence[tuple[str, Urgency]] = ()
-    ended: Sequence[Ended] = ()
+    ended: Sequence[CompletedRequest] = ()
     tripped: bool = False
     uncounted: int = 0
-    spread: float = 0.5
+    jitter: float = 0.5
 
 
-class Pace(msgspec.Struct, frozen=True, omit_defaults=True):
+class LimiterState(msgspec.Struct, frozen=True, omit_defaults=True):
     """A tenant's pace at one CRM, as it is stored.
 
     `taken` are the permits of requests under way, each with the time from which it cannot be under way any more.
@@ -146,7 +146,7 @@ class Pace(msgspec.Struct, frozen=True, omit_defaults=True):
         return max(self.not_before, self.left_until, trying, ramp)
 
 
-class Answered(msgspec.Struct, frozen=True):
+class PermitGrant(msgspec.Struct, frozen=True):
     """The answer to a process: the permits that are granted, and for each urgency the ms until it makes sense to ask
     again (0: now). `down_ms` says for how long the circuit has kept them waiting, None when it does not; `slowed` that
     the CRM has just said stop.
@@ -161,22 +161,24 @@ class Answered(msgspec.Struct, frozen=True):
     closed: bool = False
 
 
-def answered(pace: Pace, now: int, rules: Rules, asked: Asked) -> tuple[Pace, Answered]:
+def grant_permits(
+    pace: LimiterState, now: int, rules: Rules, asked: PermitRequest
+) -> tuple[LimiterState, PermitGrant]:
     """The pace after a process has asked, and the answer to it."""
-    before = pace = _kept_up(pace, now, rules)
+    before = pace = _advance(pace, now, rules)
     for ended in asked.ended:
-        pace = _after(pace, now, rules, ended)
+        pace = _complete(pace, now, rules, ended)
     if asked.uncounted:
-        pace = replace(pace, sent=_counted(pace.sent, rules, now, asked.uncounted))
+        pace = replace(pace, sent=_add_requests(pace.sent, rules, now, asked.uncounted))
     if asked.tripped and pace.circuit is Circuit.CLOSED:
-        pace = _opened(pace, now, rules, asked.spread)
+        pace = _open_circuit(pace, now, rules, asked.jitter)
     granted = set()
     for permit, urgency in asked.wants:
         if wait_ms(pace, now, rules, urgency) == 0:
-            pace = _granted(pace, now, rules, permit, urgency, asked.spread)
+            pace = _grant(pace, now, rules, permit, urgency, asked.jitter)
             granted.add(permit)
     waits = [wait_ms(pace, now, rules, urgency) for urgency in Urgency]
-    return pace, Answered(
+    return pace, PermitGrant(
         granted=frozenset(granted),
         wait_ms=(waits[0], waits[1], waits[2]),
         down_ms=None if pace.circuit is Circuit.CLOSED else max(0, now - pace.since),
@@ -187,19 +189,19 @@ def answered(pace: Pace, now: int, rules: Rules, asked: Asked) -> tuple[Pace, An
     )
 
 
-def wait_ms(pace: Pace, now: int, rules: Rules, urgency: Urgency) -> int:
+def wait_ms(pace: LimiterState, now: int, rules: Rules, urgency: Urgency) -> int:
     """How long until it makes sense to ask (again) for a permit; 0 when one can be granted now.
 
     An estimate where it hangs on requests that are under way: these may end sooner.
     """
-    waits = [pace.not_before - now, _told_wait(pace, now, urgency)]
+    waits = [pace.not_before - now, _quota_wait(pace, now, urgency)]
     if urgency is not Urgency.FOLLOW_UP:
         waits += [_circuit_wait(pace, now, rules, urgency), _ramp_wait(pace, now, rules, urgency)]
     waits += [_window_wait(pace, now, requests, window, urgency) for requests, window in rules.limits]
     return max(0, *waits)
 
 
-def held_until(pace: Pace, now: int, rules: Rules, urgency: Urgency) -> int | None:
+def resume_at(pace: LimiterState, now: int, rules: Rules, urgency: Urgency) -> int | None:
     """Until when work of this urgency need not be begun at all, for everybody to see; None when it may be."""
     until = now + wait_ms(pace, now, rules, urgency)
     return until if until > now + _MOMENT_MS else None
@@ -210,14 +212,14 @@ def held_until(pace: Pace, now: int, rules: Rules, urgency: Urgency) -> int | No
 
 def ceiling(requests: int, window: int, urgency: Urgency) -> int:
     """How many places of a window may be taken by those who are no more urgent than this."""
-    if urgency is Urgency.CATCH_UP:
+    if urgency is Urgency.BACKLOG:
         return requests - max(1, requests // _SHARE) if requests > 1 else 1
     if urgency is Urgency.LIVE and window > _LONG_MS:
         return requests - requests // _LAST_SHARE
     return requests
 
 
-def _window_wait(pace: Pace, now: int, requests: int, window: int, urgency: Urgency) -> int:
+def _window_wait(pace: LimiterState, now: int, requests: int, window: int, urgency: Urgency) -> int:
     entries = pace.sent.get(window, [])
     over = len(pace.taken) + sum(count for _, count in entries) + 1 - ceiling(requests, window, urgency)
     if over <= 0:
@@ -229,7 +231,7 @@ def _window_wait(pace: Pace, now: int, requests: int, window: int, urgency: Urge
     return min(_POLL_MS, window)  # only those under way have the places
 
 
-def _kept_up(pace: Pace, now: int, rules: Rules) -> Pace:
+def _advance(pace: LimiterState, now: int, rules: Rules) -> LimiterState:
     """The pace as time has made it: places that are free again, permits whose requests are over by now.
 
     No wait is longer than it may ever be, even when the clock was put back.
@@ -239,7 +241,7 @@ def _kept_up(pace: Pace, now: int, rules: Rules) -> Pace:
     taken = {permit: min(until, latest) for permit, until in pace.taken.items() if until > now}
     sent = pace.sent
     for until in late:
-        sent = _counted(sent, rules, until, 1)
+        sent = _add_requests(sent, rules, until, 1)
     windows = {window for _, window in rules.limits}
     sent = {window: _within(entries, window, now) for window, entries in sent.items() if window in windows}
     pace = replace(
@@ -274,7 +276,7 @@ def _grain(window: int) -> int:
     return max(1, window // _GRAINS)
 
 
-def _counted(
+def _add_requests(
     sent: dict[int, list[tuple[int, int]]], rules: Rules, at: int, count: int
 ) -> dict[int, list[tuple[int, int]]]:
     """Notes requests that ended. Those of a short span are one entry, at its end: a little later than they were."""
@@ -288,9 +290,9 @@ def _counted(
     return noted
 
 
-def _granted(  # noqa: PLR0917 - what it was asked, and when
-    pace: Pace, now: int, rules: Rules, permit: str, urgency: Urgency, spread: float
-) -> Pace:
+def _grant(  # noqa: PLR0917 - what it was asked, and when
+    pace: LimiterState, now: int, rules: Rules, permit: str, urgency: Urgency, jitter: float
+) -> LimiterState:
     pace = replace(
         pace,
         taken={**pace.taken, permit: now + rules.longest_ms},
@@ -305,7 +307,7 @@ def _granted(  # noqa: PLR0917 - what it was asked, and when
         circuit=Circuit.HALF_OPEN,
         probe=permit,
         probed_at=now,
-        probe_at=now + _about(pause, spread),
+        probe_at=now + _with_jitter(pause, jitter),
         pause_ms=pause,
     )
 
@@ -313,24 +315,24 @@ def _granted(  # noqa: PLR0917 - what it was asked, and when
 # ------------------------------------------------------------------------------------- what the CRM says
 
 
-def _after(pace: Pace, now: int, rules: Rules, ended: Ended) -> Pace:
+def _complete(pace: LimiterState, now: int, rules: Rules, ended: CompletedRequest) -> LimiterState:
     """The pace after a request has ended."""
-    if ended.permit in pace.taken and ended.end is not End.LOST:
+    if ended.permit in pace.taken and ended.end is not RequestEnd.LOST:
         taken = {permit: until for permit, until in pace.taken.items() if permit != ended.permit}
-        sent = _counted(pace.sent, rules, now, 1) if ended.end is End.OVER else pace.sent
+        sent = _add_requests(pace.sent, rules, now, 1) if ended.end is RequestEnd.OVER else pace.sent
         pace = replace(pace, taken=taken, sent=sent)
-    if ended.verdict is Verdict.LIMITED:
-        pace = _slowed(pace, now, ended.retry_ms)
+    if ended.verdict is RequestVerdict.LIMITED:
+        pace = _slow_down(pace, now, ended.retry_ms)
     if ended.left is not None:
-        pace = _told(pace, now, *ended.left)
+        pace = _apply_quota(pace, now, *ended.left)
     if pace.circuit is Circuit.CLOSED:
         return pace
-    if ended.verdict in {Verdict.GOOD, Verdict.LIMITED}:  # it answers, whatever it was asked
+    if ended.verdict in {RequestVerdict.GOOD, RequestVerdict.LIMITED}:  # it answers, whatever it was asked
         return replace(pace, circuit=Circuit.CLOSED, since=now, probe="", ramp_from=max(now, pace.not_before))
-    return _probed(pace, now, ended.verdict) if ended.permit == pace.probe != "" else pace
+    return _end_probe(pace, now, ended.verdict) if ended.permit == pace.probe != "" else pace
 
 
-def _slowed(pace: Pace, now: int, retry_ms: int | None) -> Pace:
+def _slow_down(pace: LimiterState, now: int, retry_ms: int | None) -> LimiterState:
     """The CRM has said stop. Of several that were told so at the same time the longest counts."""
     wait = pace.wait_ms
     if pace.not_before <= now:  # not one of those that were under way when it was said before
@@ -341,7 +343,9 @@ def _slowed(pace: Pace, now: int, retry_ms: int | None) -> Pace:
     return replace(pace, not_before=not_before, wait_ms=wait, ramp_from=not_before)
 
 
-def _told(pace: Pace, now: int, requests: int, span_ms: int, limit: int | None) -> Pace:
+def _apply_quota(
+    pace: LimiterState, now: int, requests: int, span_ms: int, limit: int | None
+) -> LimiterState:
     """Takes what the CRM says is left. An answer may be older than another one: of one window the least counts."""
     until = now + span_ms
     left = max(0, requests - len(pace.taken))  # those may not have been seen by the CRM yet
@@ -350,17 +354,17 @@ def _told(pace: Pace, now: int, requests: int, span_ms: int, limit: int | None) 
     return replace(pace, left=left, left_until=until, left_of=limit or requests)
 
 
-def _told_wait(pace: Pace, now: int, urgency: Urgency) -> int:
+def _quota_wait(pace: LimiterState, now: int, urgency: Urgency) -> int:
     if now >= pace.left_until:
         return 0
-    reserve = max(1, pace.left_of // _SHARE // 2) if urgency is Urgency.CATCH_UP and pace.left_of > 1 else 0
+    reserve = max(1, pace.left_of // _SHARE // 2) if urgency is Urgency.BACKLOG and pace.left_of > 1 else 0
     return pace.left_until - now if pace.left <= reserve else 0
 
 
 # -------------------------------------------------------------------------------------------- the circuit
 
 
-def _opened(pace: Pace, now: int, rules: Rules, spread: float) -> Pace:
+def _open_circuit(pace: LimiterState, now: int, rules: Rules, jitter: float) -> LimiterState:
     """Opens the circuit; for longer when it was closed only a moment ago."""
     soon = pace.pause_ms and now < pace.since + _SOON_MS
     pause = min(2 * pace.pause_ms, _longest_pause(rules)) if soon else FIRST_PAUSE_MS
@@ -369,28 +373,28 @@ def _opened(pace: Pace, now: int, rules: Rules, spread: float) -> Pace:
         circuit=Circuit.OPEN,
         since=now,
         probed_at=now,
-        probe_at=now + _about(pause, spread),
+        probe_at=now + _with_jitter(pause, jitter),
         pause_ms=pause,
         probe="",
         ramp_from=0,
     )
 
 
-def _probed(pace: Pace, now: int, verdict: Verdict) -> Pace:
+def _end_probe(pace: LimiterState, now: int, verdict: RequestVerdict) -> LimiterState:
     """The latest probe has ended without an answer. When the next may be sent was settled when this one was."""
     pace = replace(pace, circuit=Circuit.OPEN, probe="")
-    never_sent = verdict is Verdict.NOTHING
+    never_sent = verdict is RequestVerdict.NOTHING
     return replace(pace, probed_at=0, probe_at=now) if never_sent else pace
 
 
-def _circuit_wait(pace: Pace, now: int, rules: Rules, urgency: Urgency) -> int:
+def _circuit_wait(pace: LimiterState, now: int, rules: Rules, urgency: Urgency) -> int:
     """How long until a request may probe. One that somebody waits for goes first, and waits for no probe's end.
 
     What a CRM that hangs has not answered keeps its places in a window: probes leave one of them free.
     """
     if pace.circuit is Circuit.CLOSED:
         return 0
-    if urgency is Urgency.CATCH_UP:
+    if urgency is Urgency.BACKLOG:
         return max(0, pace.probe_at - now)
     places = min((requests for requests, window in rules.limits if window <= _LONG_MS), default=None)
     pause = LIVE_PAUSE_MS if places is None else max(LIVE_PAUSE_MS, rules.longest_ms // max(1, places - 1))
@@ -403,7 +407,7 @@ def _longest_pause(rules: Rules) -> int:
     return min(max([LONGEST_PAUSE_MS, *shares]), LONGEST_WAIT_MS)
 
 
-def _ramp_wait(pace: Pace, now: int, rules: Rules, urgency: Urgency) -> int:
+def _ramp_wait(pace: LimiterState, now: int, rules: Rules, urgency: Urgency) -> int:
     """A CRM that has just come back, or has just said stop, is called by a few at a time, then by more.
 
     As many again of those that somebody waits for. What was sent before and lost is not under way to it any more, as
@@ -412,11 +416,11 @@ def _ramp_wait(pace: Pace, now: int, rules: Rules, urgency: Urgency) -> int:
     since = now - pace.ramp_from
     if not pace.ramp_from or not 0 <= since < _RAMP_MS:
         return 0
-    most = _RAMP_BEGINS * 2 ** (since // _RAMP_DOUBLES_MS) * (1 if urgency is Urgency.CATCH_UP else 2)
+    most = _RAMP_BEGINS * 2 ** (since // _RAMP_DOUBLES_MS) * (1 if urgency is Urgency.BACKLOG else 2)
     begun = sum(until - rules.longest_ms >= pace.ramp_from for until in pace.taken.values())
     return _POLL_MS if begun >= most else 0
 
 
-def _about(wait: int, spread: float) -> int:
+def _with_jitter(wait: int, jitter: float) -> int:
     """A fifth more or less, so that tenants of one CRM do not try at the same moment."""
-    return int(wait * (0.8 + 0.4 * spread))
+    return int(wait * (0.8 + 0.4 * jitter))

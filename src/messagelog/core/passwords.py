@@ -38,7 +38,7 @@ class TooBusy(MessagelogError):
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class Verification:
     """Whether a password is the right one; `stale` when its hash has older parameters than those of today."""
 
     right: bool
@@ -65,11 +65,11 @@ class Passwords:
         self._waiting = 0
         self._decoy: str | None = None
 
-    async def hashed(self, password: str) -> str:
+    async def hash(self, password: str) -> str:
         """The hash of a password, with its salt and parameters in it."""
-        return await self._in_thread(lambda: self._hasher.hash(_encoded(password)))
+        return await self._in_thread(lambda: self._hasher.hash(_to_bytes(password)))
 
-    async def checked(self, hashed: str | None, password: str) -> Checked:
+    async def verify(self, hashed: str | None, password: str) -> Verification:
         """Whether this is the password that was hashed. Where there is none it takes as long, and is not right.
 
         Raises `TooBusy` when many others wait.
@@ -80,15 +80,17 @@ class Passwords:
         """Lets go of the threads; a hash under way comes to its end by itself."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _check(self, hashed: str | None, password: str) -> Checked:
+    def _check(self, hashed: str | None, password: str) -> Verification:
         if self._decoy is None:  # before the very first check, so that no name tells itself apart by it
             self._decoy = self._hasher.hash(secrets.token_bytes(16))
-        given = _encoded(password, LONGEST + 1)  # what is longer is nobody's
+        given = _to_bytes(password, LONGEST + 1)  # what is longer is nobody's
         try:
             self._hasher.verify(self._decoy if hashed is None else hashed, given)
         except (VerificationError, InvalidHashError):
-            return Checked(right=False)
-        return Checked(hashed is not None, hashed is not None and self._hasher.check_needs_rehash(hashed))
+            return Verification(right=False)
+        return Verification(
+            hashed is not None, hashed is not None and self._hasher.check_needs_rehash(hashed)
+        )
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._waiting >= _MOST_WAITING:
@@ -109,5 +111,5 @@ def _normal(password: str) -> str:
     return unicodedata.normalize("NFC", password)
 
 
-def _encoded(password: str, most: int | None = None) -> bytes:
+def _to_bytes(password: str, most: int | None = None) -> bytes:
     return _normal(password)[:most].encode("utf-8", "surrogatepass")

@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from messagelog.compose import facts_of
-from messagelog.core.sides import Sides, forgotten, spelt
+from messagelog.core.sides import Sides, with_spelling, without_contact_numbers
 from messagelog.errors import MessagelogError
 from messagelog.messages import Conversation, LogRequest, Message, Thread
 from messagelog.storage.rows import NO_FACTS, Facts, NewRow
@@ -55,7 +55,7 @@ class TextErased(MessagelogError, LookupError):
     """The text of a row was erased: it is logged, or was kept for long enough."""
 
 
-def sealed_rows(  # noqa: PLR0917 - all that a row is made of
+def seal_rows(  # noqa: PLR0917 - all that a row is made of
     sealer: Sealer,
     key: LogKey,
     request: LogRequest,
@@ -69,14 +69,14 @@ def sealed_rows(  # noqa: PLR0917 - all that a row is made of
             item.id,
             item.sent_at,
             item.version,
-            sealed(sealer, key, item.id, _payload(request, contact, sides, item)),
-            known_facts(sealer, item.message),
+            seal(sealer, key, item.id, _payload(request, contact, sides, item)),
+            row_facts(sealer, item.message),
         )
         for item in items
     )
 
 
-def known_facts(sealer: Sealer, message: Message | None) -> Facts:
+def row_facts(sealer: Sealer, message: Message | None) -> Facts:
     """The facts of a message as its row keeps them; a shared thread has none: each snapshot has all of it."""
     if message is None:
         return NO_FACTS
@@ -84,19 +84,19 @@ def known_facts(sealer: Sealer, message: Message | None) -> Facts:
     return Facts(facts_of(message, sealer.entry_key), at)
 
 
-def sealed(sealer: Sealer, key: LogKey, id_: str, payload: Payload) -> bytes:
+def seal(sealer: Sealer, key: LogKey, id_: str, payload: Payload) -> bytes:
     """A payload as its row keeps it."""
     return sealer.seal(_ENCODER.encode(payload), *_context(key, id_))
 
 
-def opened(sealer: Sealer, key: LogKey, row: MessageRow) -> Payload:
+def open_payload(sealer: Sealer, key: LogKey, row: MessageRow) -> Payload:
     """The payload of a row; `TextErased` when there is none any more."""
     if row.payload is None:
         raise TextErased("the text of this row was erased")
     return _DECODER.decode(sealer.open(row.payload, *_context(key, row.id)))
 
 
-def readable(sealer: Sealer, key: LogKey, id_: str, sealed: bytes) -> dict[str, Any]:
+def to_readable(sealer: Sealer, key: LogKey, id_: str, sealed: bytes) -> dict[str, Any]:
     """What a person may read of a row's payload: all but RingCentral's token."""
     payload = _DECODER.decode(sealer.open(sealed, *_context(key, id_)))
     read: dict[str, Any] = msgspec.to_builtins(replace(payload, rc_access_token=None))
@@ -106,7 +106,7 @@ def readable(sealer: Sealer, key: LogKey, id_: str, sealed: bytes) -> dict[str, 
 def _payload(request: LogRequest, contact: tuple[str, str], sides: Sides, item: Item) -> Payload:
     info = request.info
     if item.message is not None:
-        sides = spelt(sides, item.message, info.conversation)
+        sides = with_spelling(sides, item.message, info.conversation)
     return Payload(
         conversation=info.conversation,
         contact_name=contact[0],
@@ -119,14 +119,14 @@ def _payload(request: LogRequest, contact: tuple[str, str], sides: Sides, item: 
     )
 
 
-def moved(sealer: Sealer, before: LogKey, after: LogKey, id_: str, text: bytes) -> bytes:
+def reseal(sealer: Sealer, before: LogKey, after: LogKey, id_: str, text: bytes) -> bytes:
     """A row's payload, sealed for the log that it goes to. Which numbers are that contact's is not known yet."""
     payload = _DECODER.decode(sealer.open(text, *_context(before, id_)))
     if payload.sides is not None:
-        payload = replace(payload, sides=forgotten(payload.sides))
-    return sealed(sealer, after, id_, payload)
+        payload = replace(payload, sides=without_contact_numbers(payload.sides))
+    return seal(sealer, after, id_, payload)
 
 
 def _context(key: LogKey, id_: str) -> tuple[str, ...]:
     """What a payload is bound to: the row as it is shown, so that what older releases have sealed opens too."""
-    return ("messageLogs", key.tenant, key.platform, key.shown(id_))
+    return ("messageLogs", key.tenant, key.platform, key.display_id(id_))

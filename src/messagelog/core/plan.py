@@ -62,7 +62,7 @@ def plan_request(
     messages = sorted(info.loggable, key=message_order)
     if selected:
         messages = [message for message in messages if message.id in selected]
-        log_id = _selected_log_id(info.conversation_id, [message.id for message in messages])
+        log_id = _log_id_of_selection(info.conversation_id, [message.id for message in messages])
     else:
         log_id = _log_id(request, messages, day_of, arrived_at)
     key = LogKey(tenant, platform, log_id, group_contact_id=contact_id if request.is_group else "")
@@ -75,7 +75,7 @@ def plan_request(
             refused.append(message)
     return RequestPlan(
         key=key,
-        conversation_id=key.shown(info.conversation_id),
+        conversation_id=key.display_id(info.conversation_id),
         contact_id=contact_id,
         items=tuple(items),
         refused=tuple(refused),
@@ -94,7 +94,7 @@ def _log_id(
     return f"{info.conversation_id}/{day}"
 
 
-def _selected_log_id(conversation_id: str, ids: Sequence[str]) -> str:
+def _log_id_of_selection(conversation_id: str, ids: Sequence[str]) -> str:
     """The id of the log of these messages alone: the same whenever the same ones are selected."""
     digest = hashlib.blake2b("\0".join(sorted(ids)).encode(), digest_size=12).hexdigest()
     return f"{conversation_id}/selected/{digest}"

@@ -7,7 +7,7 @@ import re
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
 
-from messagelog.errors import MessagelogError, place_of
+from messagelog.errors import MessagelogError, error_location
 from messagelog.plugins import BadPluginSetting, Plugin
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class BadPlugins(MessagelogError):
     """The plugins that were named cannot be used; each argument is a sentence that says why."""
 
 
-def installed_plugins() -> dict[str, list[EntryPoint]]:
+def find_installed_plugins() -> dict[str, list[EntryPoint]]:
     """The plugins of all installed packages, by name. None of them is imported."""
     found: dict[str, list[EntryPoint]] = {}
     for each in entry_points(group=GROUP):
@@ -51,7 +51,7 @@ def load_plugins(
     made: list[Plugin] = []
     for name, its_settings in settings.items():
         try:
-            made.append(_made(name, its_settings, installed))
+            made.append(_make(name, its_settings, installed))
         except BadPlugins as error:
             problems += error.args
     if problems:
@@ -80,7 +80,7 @@ def _settings(names: Sequence[str], environment: Mapping[str, str]) -> dict[str,
     return found
 
 
-def _made(name: str, settings: Mapping[str, str], installed: Mapping[str, Sequence[EntryPoint]]) -> Plugin:
+def _make(name: str, settings: Mapping[str, str], installed: Mapping[str, Sequence[EntryPoint]]) -> Plugin:
     candidates = installed.get(name, ())
     if not candidates:
         known = ", ".join(sorted(installed)) or "none"
@@ -94,12 +94,12 @@ def _made(name: str, settings: Mapping[str, str], installed: Mapping[str, Sequen
     except Exception as error:
         # What somebody else's code says when it fails may quote its settings.
         raise BadPlugins(
-            f"The plugin {name} cannot be made: {type(error).__name__} at {place_of(error)}."
+            f"The plugin {name} cannot be made: {type(error).__name__} at {error_location(error)}."
         ) from error
-    return _checked(name, made)
+    return _check(name, made)
 
 
-def _checked(name: str, made: Any) -> Plugin:
+def _check(name: str, made: Any) -> Plugin:
     if not isinstance(made, Plugin):
         raise BadPlugins(f"The plugin {name} is no messagelog.plugins.Plugin.")
     if getattr(made, "name", None) != name:

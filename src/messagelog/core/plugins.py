@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from messagelog.core.contacts import clean_contact
-from messagelog.errors import MessagelogError, place_of
+from messagelog.errors import MessagelogError, error_location
 from messagelog.messages import LogRequest, without_secrets
 from messagelog.plugins import ContactForm, Refused
 
@@ -32,15 +32,15 @@ _LONGEST_SENTENCE = 300
 _log = structlog.get_logger(__name__)
 
 
-class NotTaken(MessagelogError):
+class PluginBlocked(MessagelogError):
     """A plugin keeps the request from being logged; the text says so to the user."""
 
 
-class RefusedByPlugin(NotTaken):
+class RefusedByPlugin(PluginBlocked):
     """A plugin has decided that it must not be logged."""
 
 
-class RequiredPluginFailed(NotTaken):
+class RequiredPluginFailed(PluginBlocked):
     """A plugin without which nothing may be logged did not do its work. The same request may be taken later."""
 
 
@@ -49,7 +49,7 @@ class BadPluginAnswer(MessagelogError):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class FilteredRequest:
     """A request as the plugins have left it, and what to warn the user of."""
 
     request: LogRequest
@@ -57,7 +57,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class SeenContact:
+class FilteredContact:
     """A contact that is to be made as the plugins have left it, and what to warn the user of."""
 
     contact: NewContact
@@ -71,19 +71,23 @@ class Plugins:
         self._plugins = tuple(plugins)
         self._required = required | {plugin.name for plugin in plugins if plugin.required}
 
-    async def seen(self, context: RequestContext, request: LogRequest, until: float) -> Seen:
-        """The request after all plugins, by `until` (the event loop's time). Raises `NotTaken`.
+    async def apply(self, context: RequestContext, request: LogRequest, until: float) -> FilteredRequest:
+        """The request after all plugins, by `until` (the event loop's time). Raises `PluginBlocked`.
 
         A plugin that fails leaves it as it was before; if that one is required, nothing is taken.
         """
-        return Seen(*await self._after_all(request, "logged", lambda *each: _answer(context, until, *each)))
+        return FilteredRequest(
+            *await self._after_all(request, "logged", lambda *each: _call_plugin(context, until, *each))
+        )
 
-    async def seen_contact(self, context: RequestContext, contact: NewContact, until: float) -> SeenContact:
+    async def apply_to_contact(
+        self, context: RequestContext, contact: NewContact, until: float
+    ) -> FilteredContact:
         """The contact that is to be made after all plugins, as `seen` does for requests."""
         after = await self._after_all(
-            contact, "created", lambda *each: _answer_to_contact(context, until, *each)
+            contact, "created", lambda *each: _call_plugin_for_contact(context, until, *each)
         )
-        return SeenContact(*after)
+        return FilteredContact(*after)
 
     async def _after_all(
         self, value: T, done: str, answer: Callable[[Plugin, T], Awaitable[T]]
@@ -106,18 +110,20 @@ class Plugins:
         return value, tuple(warnings)
 
 
-async def _answer(context: RequestContext, until: float, plugin: Plugin, request: LogRequest) -> LogRequest:
+async def _call_plugin(
+    context: RequestContext, until: float, plugin: Plugin, request: LogRequest
+) -> LogRequest:
     """The request that a plugin answers, with RingCentral's token, which it is not shown, put back."""
     shown = without_secrets(request)
     answered = await _in_time(plugin, until, lambda: plugin.on_request(context, shown))
     if answered is shown and not shown.additional_submission:
         return request
-    read = _checked(shown, answered)
+    read = _read_answer(shown, answered)
     info = msgspec.structs.replace(read.info, rc_access_token=request.info.rc_access_token)
     return msgspec.structs.replace(read, info=info)
 
 
-async def _answer_to_contact(
+async def _call_plugin_for_contact(
     context: RequestContext, until: float, plugin: Plugin, contact: NewContact
 ) -> NewContact:
     """The contact with the name and the answers that a plugin answers."""
@@ -146,22 +152,22 @@ async def _in_time(plugin: Plugin, until: float, asked: Callable[[], Awaitable[T
         raise BadPluginAnswer("cancelled") from error
 
 
-def _checked(shown: LogRequest, answered: Any) -> LogRequest:
+def _read_answer(shown: LogRequest, answered: Any) -> LogRequest:
     """What was answered, read anew; raises when no client could have sent it, or when it is not what was shown."""
     if not isinstance(answered, LogRequest):
         raise BadPluginAnswer("no request")
     # Records are checked when they are read: a plugin may have put anything into them.
     read = msgspec.json.decode(msgspec.json.encode(answered), type=LogRequest)
-    if _pinned(read) != _pinned(shown):
+    if _identity(read) != _identity(shown):
         raise BadPluginAnswer("another request")
-    kept, before = _pinned_entities(read.info), _pinned_entities(shown.info)
+    kept, before = _entity_identities(read.info), _entity_identities(shown.info)
     rest = iter(before)
     if not all(each in rest for each in kept) or (before and not kept):
         raise BadPluginAnswer("other entities")
     return read
 
 
-def _pinned(request: LogRequest) -> tuple[Any, ...]:
+def _identity(request: LogRequest) -> tuple[Any, ...]:
     """What a plugin must leave alone: by this a request is told from others, and its log is found and ordered."""
     info = request.info
     return (
@@ -170,25 +176,25 @@ def _pinned(request: LogRequest) -> tuple[Any, ...]:
         (info.conversation_id, info.conversation_log_id, info.date, info.type),
         (info.creation_time, info.last_modified_time, info.is_shared),
         tuple(party.phone_number for party in info.correspondents),
-        tuple(_pinned_message(message) for message in info.messages),
+        tuple(_message_identity(message) for message in info.messages),
     )
 
 
-def _pinned_message(message: Message) -> tuple[Any, ...]:
+def _message_identity(message: Message) -> tuple[Any, ...]:
     times = (message.creation_time, message.last_modified_time)
     return (message.id, message.kind, message.direction, message.conversation_id, *times)
 
 
-def _pinned_entities(info: LogInfo) -> list[tuple[Any, ...]]:
-    return [_pinned_entity(entity) for entity in info.entities]
+def _entity_identities(info: LogInfo) -> list[tuple[Any, ...]]:
+    return [_entity_identity(entity) for entity in info.entities]
 
 
-def _pinned_entity(entity: Entity) -> tuple[Any, ...]:
+def _entity_identity(entity: Entity) -> tuple[Any, ...]:
     return (entity.id, entity.record_type, entity.direction, entity.creation_time, entity.last_modified_time)
 
 
 def _report(plugin: Plugin, error: Exception) -> None:
-    _log.error("plugin_failed", plugin=plugin.name, error=type(error).__name__, place=place_of(error))
+    _log.error("plugin_failed", plugin=plugin.name, error=type(error).__name__, place=error_location(error))
 
 
 def _for_people(sentence: object, plugin: Plugin) -> str:

@@ -37,7 +37,7 @@ _Key = tuple[str, str, str]
 _log = structlog.get_logger(__name__)
 
 
-class Vault:
+class CredentialStore:
     """Seals the credentials of users, each bound to its row.
 
     What cannot be opened is lost to its user, who signs in again, and is told to the operator once for each key id.
@@ -58,7 +58,7 @@ class Vault:
         try:
             text = self._sealer.open(row.credentials, "users", row.tenant, row.platform, row.id)
         except SealBroken as error:
-            self._tell(key_id_of(row.credentials))
+            self._log_unopened(key_id_of(row.credentials))
             raise AuthExpired("the stored sign-in cannot be opened any more") from error
         return msgspec.json.decode(text, type=Credentials)
 
@@ -71,19 +71,19 @@ class Vault:
         except AuthExpired:
             return False
 
-    def _tell(self, key_id: bytes) -> None:
+    def _log_unopened(self, key_id: bytes) -> None:
         if key_id not in self._told:
             self._told.add(key_id)
             _log.error("credentials_sealed", key_id=key_id.hex())
 
 
-class Refresher:
+class TokenRefresher:
     """Refreshes the credentials of users. `seconds` is the limit of one request to a token endpoint."""
 
     def __init__(
         self,
         store: Store,
-        vault: Vault,
+        credential_store: CredentialStore,
         endpoint: TokenEndpoint,
         clients: Mapping[str, OAuthClient],
         *,
@@ -91,7 +91,7 @@ class Refresher:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
-        self._vault = vault
+        self._credential_store = credential_store
         self._endpoint = endpoint
         self._clients = clients
         self._seconds = seconds
@@ -99,7 +99,7 @@ class Refresher:
         self._running: dict[tuple[_Key, bytes | None], asyncio.Task[UserRow]] = {}
         self._paused: OrderedDict[_Key, float] = OrderedDict()
 
-    async def refreshed(self, connector: Connector, row: UserRow) -> UserRow:
+    async def refresh(self, connector: Connector, row: UserRow) -> UserRow:
         """The user's row with other credentials than `row` has, refreshed by us or by somebody else meanwhile.
 
         Raises `AuthExpired` when the user has to sign in again, and `Unavailable` when the CRM's authorization server
@@ -114,7 +114,7 @@ class Refresher:
             # The refresh is nobody's own: a CRM may have changed the refresh token, and its answer is kept then.
             task = asyncio.create_task(self._refresh(connector, row))
             self._running[key, row.credentials] = task
-            task.add_done_callback(lambda done: self._ended(key, row.credentials, done))
+            task.add_done_callback(lambda done: self._on_done(key, row.credentials, done))
         return await asyncio.shield(task)
 
     async def close(self) -> None:
@@ -122,7 +122,7 @@ class Refresher:
         if self._running:
             await asyncio.wait(list(self._running.values()))
 
-    def _ended(self, key: _Key, used: bytes | None, task: asyncio.Task[UserRow]) -> None:
+    def _on_done(self, key: _Key, used: bytes | None, task: asyncio.Task[UserRow]) -> None:
         del self._running[key, used]
         if not task.cancelled() and isinstance(task.exception(), Unavailable):
             self._paused.pop(key, None)
@@ -142,31 +142,31 @@ class Refresher:
             found = await self._store.read(partial(scripts.find_user, row.tenant, row.platform, row.id))
             if found is None or found.credentials is None:
                 raise AuthExpired("signed out")
-            if not self._vault.same(found, row):
+            if not self._credential_store.same(found, row):
                 return found
             row = found  # the same credentials, perhaps sealed anew: these bytes are what is claimed
             if loop.time() > until:
                 raise Unavailable("another process has not refreshed the credentials in time")
             await self._sleep(poll)
             poll = min(2 * poll, _LONGEST_POLL)
-        return await self._claimed(connector, row, owner)
+        return await self._refresh_with_claim(connector, row, owner)
 
-    async def _claimed(self, connector: Connector, row: UserRow, owner: str) -> UserRow:
+    async def _refresh_with_claim(self, connector: Connector, row: UserRow, owner: str) -> UserRow:
         try:
-            renewed = await self._asked(connector, self._vault.open(row))
+            renewed = await self._request_token(connector, self._credential_store.open(row))
         except AuthExpired as error:
-            return await self._saved(row, None, owner, error)
+            return await self._save(row, None, owner, error)
         except BaseException:
             await self._store.write(lambda: scripts.release_refresh(row, owner=owner))
             raise
-        sealed = self._vault.seal(_key(row), renewed)
+        sealed = self._credential_store.seal(_key(row), renewed)
         try:
-            return await self._saved(row, sealed, owner, AuthExpired("signed out"))
+            return await self._save(row, sealed, owner, AuthExpired("signed out"))
         except AuthExpired:
-            await self._given_back(connector, renewed)  # she has signed out while we asked
+            await self._revoke_unused(connector, renewed)  # she has signed out while we asked
             raise
 
-    async def _asked(self, connector: Connector, credentials: Credentials) -> Credentials:
+    async def _request_token(self, connector: Connector, credentials: Credentials) -> Credentials:
         """What the CRM gives for the refresh token."""
         if connector.oauth is None or not credentials.refresh_token:
             raise AuthExpired("there is nothing to refresh the sign-in with")
@@ -178,9 +178,7 @@ class Refresher:
             _log.error("refresh_refused", connector=connector.name, detail=error.detail)
             raise Unavailable(error.detail, status=error.status) from error
 
-    async def _saved(
-        self, row: UserRow, credentials: bytes | None, owner: str, error: AuthExpired
-    ) -> UserRow:
+    async def _save(self, row: UserRow, credentials: bytes | None, owner: str, error: AuthExpired) -> UserRow:
         """The row after the refresh, with what another process wrote where it was faster; `error` if that is nothing.
 
         The write asks for our claim and reads the row again: a grant that the CRM took back is only dropped when
@@ -189,7 +187,7 @@ class Refresher:
         found = await self._store.write(lambda: scripts.save_credentials(row, credentials, owner=owner))
         if found is None or found.credentials is None:
             raise error
-        if self._vault.same(found, row):
+        if self._credential_store.same(found, row):
             raise Unavailable("another process is refreshing the credentials")
         return found
 
@@ -198,7 +196,7 @@ class Refresher:
         if connector.oauth is not None:
             await self._endpoint.revoke(connector.oauth, self._clients[connector.name], credentials)
 
-    async def _given_back(self, connector: Connector, credentials: Credentials) -> None:
+    async def _revoke_unused(self, connector: Connector, credentials: Credentials) -> None:
         try:
             await self.revoke(connector, credentials)
         except ConnectorError as error:

@@ -30,7 +30,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class RetentionPolicy:
     """For how many days what is kept; 0 for ever.
 
     `text_days` is for the sealed text of messages that failed, are parked or wait for a sign-in, and for what is known
@@ -43,26 +43,26 @@ class Kept:
 
 
 class Retention:
-    """Keeps to `Kept` while a server runs. `luck` (from 0 to 1) spreads the processes, so that few meet."""
+    """Keeps to `RetentionPolicy` while a server runs. `luck` (from 0 to 1) spreads the processes, so that few meet."""
 
     def __init__(
         self,
         store: Store,
-        kept: Kept,
+        policy: RetentionPolicy,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        luck: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
-        self._text_ms = int(kept.text_days * _DAY_MS)
-        self._row_ms = int(kept.row_days * _DAY_MS)
+        self._text_ms = int(policy.text_days * _DAY_MS)
+        self._row_ms = int(policy.row_days * _DAY_MS)
         self._sleep = sleep
-        self._luck = luck
+        self._jitter = jitter
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begins, after a pause: a start has more urgent things to do."""
-        self._task = asyncio.create_task(self._forget())
+        self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
         """Ends it. What was begun is done or not; the next start goes on."""
@@ -70,18 +70,18 @@ class Retention:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _forget(self) -> None:
+    async def _run(self) -> None:
         more = False
         while True:
             seconds = _NEXT_SECONDS if more else _PAUSE_SECONDS
-            await self._sleep(seconds * (0.5 + self._luck()))
+            await self._sleep(seconds * (0.5 + self._jitter()))
             try:
-                more = await self.forget()
+                more = await self.purge_batch()
             except Exception as error:  # noqa: BLE001 - a database that is away now may be back in ten minutes
                 more = False
                 _log.error("retention_failed", error=type(error).__name__)
 
-    async def forget(self) -> bool:
+    async def purge_batch(self) -> bool:
         """Forgets one batch of each kind; whether there may be more."""
         counts = []
         if self._text_ms:
@@ -91,7 +91,7 @@ class Retention:
         return any(count >= _BATCH for count in counts)
 
     async def _erase_texts(self) -> int:
-        keys = await self._store.read(lambda: scripts.logs_to_erase(self._text_ms, _BATCH))
+        keys = await self._store.read(lambda: scripts.find_logs_to_erase(self._text_ms, _BATCH))
         for key in sorted(set(keys)):
             await self._store.write(partial(scripts.erase_texts, key, self._text_ms), locks=(key,))
         return len(keys)
@@ -100,7 +100,7 @@ class Retention:
         return await self._store.write(lambda: scripts.drop_old_attempts(self._text_ms, _BATCH))
 
     async def _drop_logs(self) -> int:
-        keys = await self._store.read(lambda: scripts.logs_to_drop(self._row_ms, _BATCH))
+        keys = await self._store.read(lambda: scripts.find_logs_to_drop(self._row_ms, _BATCH))
         for key in keys:
             await self._store.write(partial(scripts.drop_log, key, self._row_ms), locks=(key,))
         return len(keys)

@@ -26,7 +26,7 @@ from messagelog.connectors import (
     Rejected,
     Unavailable,
 )
-from messagelog.connectors.errors import Paced, SignInRenewed
+from messagelog.connectors.errors import SignInRenewed, Throttled
 from messagelog.connectors.log import SentBlocks
 from messagelog.core import backoff
 from messagelog.core.backoff import COUNTED, Retry
@@ -52,7 +52,7 @@ _REFUSALS: Final = 3
 """How many calls in a row may be refused before it is not what each of them holds: those behind are not sent then."""
 
 
-class Trouble(enum.StrEnum):
+class FailureReason(enum.StrEnum):
     """Why a row is not logged: the first word of its reason."""
 
     UNAVAILABLE = "unavailable"
@@ -70,11 +70,11 @@ class Trouble(enum.StrEnum):
     BEHIND = "behind"
 
 
-_WORDS: Final = frozenset(Trouble)
-_LOST: Final = f"{Trouble.NO_ANSWER}: the answer was lost"
+_WORDS: Final = frozenset(FailureReason)
+_LOST: Final = f"{FailureReason.NO_ANSWER}: the answer was lost"
 
 
-class Abilities(msgspec.Struct, frozen=True):
+class Capabilities(msgspec.Struct, frozen=True):
     """What a connector can do about a call whose answer was lost."""
 
     name: str
@@ -89,7 +89,7 @@ class Abilities(msgspec.Struct, frozen=True):
     their CRM slower than the journal is."""
 
     @classmethod
-    def of(cls, connector: Connector) -> Abilities:
+    def of(cls, connector: Connector) -> Capabilities:
         """The abilities that a connector declares, or shows by the methods it has."""
         known_by_text = connector.log_format is not LogFormat.CUSTOM
         reads_back = connector.can("read_message_log") and known_by_text
@@ -106,7 +106,7 @@ class Abilities(msgspec.Struct, frozen=True):
         )
 
 
-class Settled(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True):
     """What is to be journalled: the log's new values, its rows' changes, and when to go on (None: at once).
 
     `anew` says that the activity is gone: all that the waiting requests hold of it is to be planned again.
@@ -124,7 +124,7 @@ class Settled(msgspec.Struct, frozen=True):
     entry: tuple[str, bytes] | None = None
 
 
-def changed(
+def on_change_written(
     log: LogRow,
     row: MessageRow,
     activity: str,
@@ -132,21 +132,21 @@ def changed(
     entry_hash: bytes | None,
     line_hash: bytes | None,
     body_size: int,
-) -> Settled:
+) -> Outcome:
     """A change of a logged message is in the CRM: as its entry, or as a line of its own."""
     change = RowChange(row.id, RowState.LOGGED, None, activity, line_hash, erase=True)
-    after = replace(log, reason=None, tries=0, asks=0, body_size=body_size)
+    after = replace(log, reason=None, attempt_count=0, probe_count=0, body_size=body_size)
     entry = None if entry_hash is None else (message_id_of(row.id), entry_hash)
-    return Settled(after, (change,), entry=entry)
+    return Outcome(after, (change,), entry=entry)
 
 
-def dropped(log: LogRow, rows: Sequence[MessageRow]) -> Settled:
+def on_nothing_to_change(log: LogRow, rows: Sequence[MessageRow]) -> Outcome:
     """A change has no place in the CRM, or none is needed: it is done, in no activity."""
     changes = tuple(RowChange(row.id, RowState.LOGGED, erase=True) for row in rows)
-    return Settled(replace(log, reason=None, tries=0, asks=0), changes)
+    return Outcome(replace(log, reason=None, attempt_count=0, probe_count=0), changes)
 
 
-def succeeded(  # noqa: PLR0917 - all that a call brings about
+def on_success(  # noqa: PLR0917 - all that a call brings about
     log: LogRow,
     rows: Sequence[MessageRow],
     third_party_log_id: str,
@@ -155,7 +155,7 @@ def succeeded(  # noqa: PLR0917 - all that a call brings about
     body_size: int = 0,
     *,
     has_more: bool = False,
-) -> Settled:
+) -> Outcome:
     """The CRM has it. The text is erased; `hashes` are the entries' by row id, `body_size` what stands there now.
 
     With `has_more` a shared thread fills the activity, and goes on in another one.
@@ -165,69 +165,71 @@ def succeeded(  # noqa: PLR0917 - all that a call brings about
         third_party_log_id=third_party_log_id,
         created_by=log.created_by if log.call == "update" else log.call_user,
         version=max(log.version, version),
-        blocks=SentBlocks(bytes(log.blocks)).confirmed().packed if log.shared else b"",
+        blocks=SentBlocks(bytes(log.blocks)).with_confirmed().packed if log.shared else b"",
         reason=None,
-        tries=0,
-        asks=0,
-        refusals=0,
+        attempt_count=0,
+        probe_count=0,
+        rejection_count=0,
         body_size=body_size,
     )
     if has_more:
         again = tuple(RowChange(row.id, RowState.PLANNED, None, third_party_log_id) for row in rows)
-        return Settled(replace(_full(after, third_party_log_id), version=log.version), again)
+        return Outcome(replace(_begin_next_activity(after, third_party_log_id), version=log.version), again)
     changes = tuple(
         RowChange(row.id, RowState.LOGGED, None, third_party_log_id, hashes.get(row.id), erase=True)
         for row in rows
     )
-    return Settled(after, changes)
+    return Outcome(after, changes)
 
 
-def unconfirmed(settled: Settled, log: LogRow) -> Settled:
+def to_unconfirmed(outcome: Outcome, log: LogRow) -> Outcome:
     """There is an activity, which may be that of an earlier create: what this one brought is put into it once more."""
     changes = tuple(
-        RowChange(change.id, RowState.PLANNED, None, change.third_party_log_id) for change in settled.changes
+        RowChange(change.id, RowState.PLANNED, None, change.third_party_log_id) for change in outcome.changes
     )
-    return replace(settled, log=replace(settled.log, version=log.version), changes=changes)
+    return replace(outcome, log=replace(outcome.log, version=log.version), changes=changes)
 
 
-def troubled(  # noqa: C901, PLR0911 - a case for each type of error
+def on_error(  # noqa: C901, PLR0911 - a case for each type of error
     log: LogRow,
     rows: Sequence[MessageRow],
     error: ConnectorError,
-    able: Abilities,
+    capabilities: Capabilities,
     *,
     may_recreate: bool,
-    luck: float,
+    jitter: float,
     retry: Retry = COUNTED,
-) -> Settled:
+) -> Outcome:
     """The call ended with an error. `may_recreate` allows to make a deleted activity anew (once in a run)."""
     match error:
         case ServerFault():
-            return _faulty(log, rows, error, able, luck)
-        case Paced():
-            return _paced(log, rows, error)
+            return _on_fault(log, rows, error, capabilities, jitter)
+        case Throttled():
+            return _on_throttled(log, rows, error)
         case RateLimited():
             answered = replace(retry, probe_ms=None)
-            return _later(log, rows, Trouble.RATE_LIMITED, error, luck, answered, error.retry_after)
+            return _retry_later(
+                log, rows, FailureReason.RATE_LIMITED, error, jitter, answered, error.retry_after
+            )
         case Unavailable():
-            return _later(log, rows, Trouble.UNAVAILABLE, error, luck, retry)
+            return _retry_later(log, rows, FailureReason.UNAVAILABLE, error, jitter, retry)
         case AuthExpired():
-            return _not_accepted(log, rows, error, able, luck)
-        case BodyFull() | NotFound() if log.call == "change" and _has_no_place(log, error, able):
-            return dropped(log, rows)
+            return _on_auth_expired(log, rows, error, capabilities, jitter)
+        case BodyFull() | NotFound() if log.call == "change" and _has_no_place(log, error, capabilities):
+            return on_nothing_to_change(log, rows)
         case BodyFull():
-            return _no_room(log, rows, error)
-        case NotFound() if log.call == "update" and may_recreate and _is_gone(log, error, able):
-            return _gone(log, rows)
+            return _on_body_full(log, rows, error)
+        case NotFound() if log.call == "update" and may_recreate and _is_gone(log, error, capabilities):
+            return _on_gone(log, rows)
         case Rejected():
-            return _rejected(log, rows, error, able, luck)
+            return _on_rejected(log, rows, error, capabilities, jitter)
         case NotFound():
-            return _failed(log, rows, _reason(Trouble.NOT_FOUND, error), behind=True)
+            return _fail(log, rows, _reason(FailureReason.NOT_FOUND, error), behind=True)
         case _:
-            return _unknown(log, rows, error, able, luck, retry)
+            return _mark_unknown(log, rows, error, capabilities, jitter, retry)
 
 
-def followed(before: Settled, after: Settled) -> Settled:
+def and_then(before: Outcome, after: Outcome) -> Outcome:
     """What two calls of one step came to, one after the other.
 
     What the first had brought into an activity that the second found gone is planned again.
@@ -238,40 +240,40 @@ def followed(before: Settled, after: Settled) -> Settled:
     return replace(after, changes=changes + after.changes)
 
 
-def found_in_part(settled: Settled, missing: Sequence[MessageRow]) -> Settled:
+def with_missing(outcome: Outcome, missing: Sequence[MessageRow]) -> Outcome:
     """Of a step whose answers were lost some rows are there: the others were not sent, or are sent again."""
     changes = tuple(RowChange(row.id, RowState.PLANNED, _LOST) for row in missing)
-    return replace(settled, changes=settled.changes + changes)
+    return replace(outcome, changes=outcome.changes + changes)
 
 
-def _can_be_asked(log: LogRow, able: Abilities) -> bool:
+def _can_be_asked(log: LogRow, capabilities: Capabilities) -> bool:
     """Whether the CRM can be asked what became of the call, if only by the very same create with its key."""
-    return able.finds or able.upserts if log.call == "create" else able.reads_back
+    return capabilities.finds or capabilities.upserts if log.call == "create" else capabilities.reads_back
 
 
-def _is_asked_first(log: LogRow, able: Abilities) -> bool:
+def _is_asked_first(log: LogRow, capabilities: Capabilities) -> bool:
     """Whether a write that was refused for its credentials is unknown, rather than known not to be done.
 
     Not where nothing can be asked, or where the repeat itself adds only what is missing: nobody waits then for the
     user to sign in. Where it was counted how often a text stood in the activity, the repeat would count it anew.
     """
     counted = log.call_before is not None and not log.shared
-    adds_what_is_missing = log.call != "create" and able.amends and not counted
-    return _can_be_asked(log, able) and not adds_what_is_missing
+    adds_what_is_missing = log.call != "create" and capabilities.amends and not counted
+    return _can_be_asked(log, capabilities) and not adds_what_is_missing
 
 
-def _is_gone(log: LogRow, error: NotFound, able: Abilities) -> bool:
+def _is_gone(log: LogRow, error: NotFound, capabilities: Capabilities) -> bool:
     """Whether a missing activity was deleted, rather than hidden from a user who did not create it."""
-    gone = able.not_found_means_gone if error.gone is None else error.gone
+    gone = capabilities.not_found_means_gone if error.gone is None else error.gone
     return gone or (error.gone is None and log.call_user == log.created_by)
 
 
-def _has_no_place(log: LogRow, error: BodyFull | NotFound, able: Abilities) -> bool:
+def _has_no_place(log: LogRow, error: BodyFull | NotFound, capabilities: Capabilities) -> bool:
     """Whether a change cannot be told of: its activity is gone, or has no room even for a short line."""
-    return isinstance(error, BodyFull) or _is_gone(log, error, able)
+    return isinstance(error, BodyFull) or _is_gone(log, error, capabilities)
 
 
-class Finding(enum.Enum):
+class Reconciliation(enum.Enum):
     """What was found out about a call of before."""
 
     NOT_THERE = enum.auto()
@@ -279,74 +281,82 @@ class Finding(enum.Enum):
     NOBODY_KNOWS = enum.auto()
 
 
-def recovered(
-    log: LogRow, rows: Sequence[MessageRow], finding: Finding, able: Abilities, retry: Retry = COUNTED
-) -> Settled:
+def on_reconciled(
+    log: LogRow,
+    rows: Sequence[MessageRow],
+    finding: Reconciliation,
+    capabilities: Capabilities,
+    retry: Retry = COUNTED,
+) -> Outcome:
     """What becomes of a call whose answer was lost, when it is not known to have been done."""
     reason = log.reason or _LOST
-    trouble = trouble_of(reason)
-    if finding is Finding.NOBODY_KNOWS:
-        return _parked(log, rows, reason)
-    if trouble is Trouble.REJECTED and finding is Finding.NOT_THERE:
-        return _refused_indeed(log, rows, reason, able)
-    log = replace(log, asks=0)
-    broke = trouble in {Trouble.MISTAKE, Trouble.FAULT}
+    failure = failure_reason_of(reason)
+    if finding is Reconciliation.NOBODY_KNOWS:
+        return _park(log, rows, reason)
+    if failure is FailureReason.REJECTED and finding is Reconciliation.NOT_THERE:
+        return _on_confirmed_refusal(log, rows, reason, capabilities)
+    log = replace(log, probe_count=0)
+    broke = failure in {FailureReason.MISTAKE, FailureReason.FAULT}
     # A call that was interrupted was counted when its lease had run out.
-    tries = log.tries + (retry.counts and trouble is not Trouble.INTERRUPTED)
-    over = tries >= len(backoff.STEPS)
+    attempt_count = log.attempt_count + (retry.counts and failure is not FailureReason.INTERRUPTED)
+    over = attempt_count >= len(backoff.STEPS)
     if broke and log.call == "change":  # the refusals are those of the log's messages
-        tries = log.tries + 1
-        over = tries >= _MISTAKES
+        attempt_count = log.attempt_count + 1
+        over = attempt_count >= _MISTAKES
     elif broke:
-        log = replace(log, refusals=log.refusals + 1)
-        over = log.refusals >= _MISTAKES
+        log = replace(log, rejection_count=log.rejection_count + 1)
+        over = log.rejection_count >= _MISTAKES
     if over:
-        log = replace(log, refusals=0) if broke and log.call != "change" else log
-        if finding is Finding.REPEATABLE:
-            return _parked(log, rows, reason)
-        return _failed(log, rows, reason, behind=not broke)
+        log = replace(log, rejection_count=0) if broke and log.call != "change" else log
+        if finding is Reconciliation.REPEATABLE:
+            return _park(log, rows, reason)
+        return _fail(log, rows, reason, behind=not broke)
     changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in rows)
     # A call that will be repeated is over: what was noted for it must not be taken for the next one's.
-    return Settled(replace(log.without_call(), tries=tries), changes)
+    return Outcome(replace(log.without_call(), attempt_count=attempt_count), changes)
 
 
-def _refused_indeed(log: LogRow, rows: Sequence[MessageRow], reason: str, able: Abilities) -> Settled:
+def _on_confirmed_refusal(
+    log: LogRow, rows: Sequence[MessageRow], reason: str, capabilities: Capabilities
+) -> Outcome:
     """A call that was refused is not there either. What a search does not show yet is asked for once more."""
-    lag_ms = able.settle_ms if log.call == "create" and able.finds else 0
-    if lag_ms and not log.asks:
+    lag_ms = capabilities.settle_ms if log.call == "create" and capabilities.finds else 0
+    if lag_ms and not log.probe_count:
         changes = tuple(RowChange(row.id, RowState.UNKNOWN, reason) for row in rows)
-        return Settled(replace(log, asks=1), changes, wait_ms=lag_ms)
-    return _refused(replace(log, asks=0), rows, reason)
+        return Outcome(replace(log, probe_count=1), changes, wait_ms=lag_ms)
+    return _on_refused(replace(log, probe_count=0), rows, reason)
 
 
-def undecided(
+def on_reconcile_error(
     log: LogRow,
     rows: Sequence[MessageRow],
     error: ConnectorError,
-    able: Abilities,
+    capabilities: Capabilities,
     *,
-    luck: float,
+    jitter: float,
     retry: Retry = COUNTED,
-) -> Settled:
+) -> Outcome:
     """The question itself failed: it is asked again later; where the user has to sign in again, when they have.
 
     A CRM that is away is asked for ever. Where the connector or this server fails, that ends: a person decides.
     """
-    asks = max(1, log.asks)  # the CRM's search has had its time: from now on it may be asked at any time
-    refused = trouble_of(log.reason) is Trouble.REJECTED
+    probe_count = max(
+        1, log.probe_count
+    )  # the CRM's search has had its time: from now on it may be asked at any time
+    refused = failure_reason_of(log.reason) is FailureReason.REJECTED
     # But for a refusal, about which it is asked at once: what a search does not show yet is not believed to be missing
     # at the next question either.
-    least_ms = able.settle_ms if refused else 0
-    if isinstance(error, Paced):  # it was not even asked
+    least_ms = capabilities.settle_ms if refused else 0
+    if isinstance(error, Throttled):  # it was not even asked
         reason = log.reason or _LOST
         # The rows go on saying what the last question came to.
         held = tuple(RowChange(row.id, RowState.UNKNOWN, row.reason or reason) for row in rows)
-        wait_ms = max(_held_ms(error), least_ms)
-        return Settled(replace(log, reason=reason, asks=asks), held, wait_ms=wait_ms)
-    reason = log.reason or _reason(Trouble.NO_ANSWER, error)
-    told, signed_out = _told_of_question(reason, error)
+        wait_ms = max(_throttle_ms(error), least_ms)
+        return Outcome(replace(log, reason=reason, probe_count=probe_count), held, wait_ms=wait_ms)
+    reason = log.reason or _reason(FailureReason.NO_ANSWER, error)
+    told, signed_out = _reason_while_unknown(reason, error)
     if refused and isinstance(error, Rejected | NotFound | BodyFull):  # it will not be answered better
-        return _refused(replace(log, asks=0), rows, reason)
+        return _on_refused(replace(log, probe_count=0), rows, reason)
     retry_after, away = None, retry.probe_ms
     if isinstance(error, RateLimited):  # it is there
         retry_after, away = error.retry_after, None
@@ -354,25 +364,25 @@ def undecided(
     if ours:  # whatever the CRM is
         away = None
     if _is_mistake(error) and not _ended_in_fault(rows):
-        asks = 1  # faults of ours are counted in a row: questions in vain before them are none
+        probe_count = 1  # faults of ours are counted in a row: questions in vain before them are none
     elif ours or (away is None and not retry.early):
-        asks = log.asks + 1
-    after = replace(log, asks=asks, reason=reason)
-    if after.asks >= _most_asks(error, refused=refused):
-        return _refused(replace(log, asks=0), rows, reason) if refused else _parked(after, rows, told)
+        probe_count = log.probe_count + 1
+    after = replace(log, probe_count=probe_count, reason=reason)
+    if after.probe_count >= _most_asks(error, refused=refused):
+        return _on_refused(replace(log, probe_count=0), rows, reason) if refused else _park(after, rows, told)
     changes = tuple(RowChange(row.id, RowState.UNKNOWN, told) for row in rows)
-    wait_ms = backoff.for_ever(after.asks, luck, retry_after=retry_after) if away is None else away
-    return Settled(after, changes, wait_ms=max(wait_ms, least_ms), signed_out=signed_out)
+    wait_ms = backoff.for_ever(after.probe_count, jitter, retry_after=retry_after) if away is None else away
+    return Outcome(after, changes, wait_ms=max(wait_ms, least_ms), signed_out=signed_out)
 
 
-def _told_of_question(reason: str, error: ConnectorError) -> tuple[str, bool]:
+def _reason_while_unknown(reason: str, error: ConnectorError) -> tuple[str, bool]:
     """What the rows of a call say while it cannot be asked about, and whether its user has to sign in."""
     if isinstance(error, AuthExpired) and not isinstance(error, SignInRenewed):
-        return _reason(Trouble.SIGN_IN, error), True
+        return _reason(FailureReason.SIGN_IN, error), True
     if isinstance(error, ServerFault):
-        return _reason(_trouble_of_fault(error), error), False
-    if trouble_of(reason) is Trouble.FAULT:  # of the call: the question did not end in one
-        return _reason(Trouble.NO_ANSWER, error), False
+        return _reason(_failure_reason_of_fault(error), error), False
+    if failure_reason_of(reason) is FailureReason.FAULT:  # of the call: the question did not end in one
+        return _reason(FailureReason.NO_ANSWER, error), False
     return reason, False
 
 
@@ -390,60 +400,62 @@ def _is_mistake(error: ConnectorError) -> bool:
 
 def _ended_in_fault(rows: Sequence[MessageRow]) -> bool:
     """Whether the question before this one ended with a fault of ours: the rows say so as long as it is open."""
-    return trouble_of(rows[0].reason) is Trouble.FAULT
+    return failure_reason_of(rows[0].reason) is FailureReason.FAULT
 
 
-def given_up(log: LogRow, rows: Sequence[MessageRow]) -> Settled:
+def on_too_many_interruptions(log: LogRow, rows: Sequence[MessageRow]) -> Outcome:
     """Work on this call was interrupted more often than the table has waits: a person decides."""
-    return _parked(log, rows, log.reason or _LOST)
+    return _park(log, rows, log.reason or _LOST)
 
 
-def kept(log: LogRow, rows: Sequence[MessageRow], id_: str, fault: ServerFault, *, luck: float) -> Settled:
+def on_fault_after_success(
+    log: LogRow, rows: Sequence[MessageRow], id_: str, fault: ServerFault, *, jitter: float
+) -> Outcome:
     """The CRM has what a call brought, in this activity, and we failed to say what that means for the journal.
 
     The rows keep the activity's id, which says that the call is done: it is settled again, and never made again.
     """
-    reason = _reason(_trouble_of_fault(fault), fault)
+    reason = _reason(_failure_reason_of_fault(fault), fault)
     # Only what ended like this before is counted: not the questions that were asked in vain.
-    again = rows[0].third_party_log_id == id_ and trouble_of(rows[0].reason) in {
-        Trouble.FAULT,
-        Trouble.INTERRUPTED,
+    again = rows[0].third_party_log_id == id_ and failure_reason_of(rows[0].reason) in {
+        FailureReason.FAULT,
+        FailureReason.INTERRUPTED,
     }
-    after = replace(log, reason=reason, asks=log.asks + 1 if again else 1)
-    if after.asks >= _MISTAKES:
+    after = replace(log, reason=reason, probe_count=log.probe_count + 1 if again else 1)
+    if after.probe_count >= _MISTAKES:
         if after.call == "create":
             after = replace(after, third_party_log_id=id_, created_by=after.call_user)
-        return _parked(after, rows, reason, id_)
+        return _park(after, rows, reason, id_)
     changes = tuple(RowChange(row.id, RowState.UNKNOWN, reason, id_) for row in rows)
-    return Settled(after, changes, wait_ms=backoff.for_ever(after.asks, luck))
+    return Outcome(after, changes, wait_ms=backoff.for_ever(after.probe_count, jitter))
 
 
-def salvaged(  # noqa: PLR0917 - what was to be written down, and of what
+def on_save_failure(  # noqa: PLR0917 - what was to be written down, and of what
     log: LogRow,
     rows: Sequence[MessageRow],
-    settled: Settled,
+    outcome: Outcome,
     fault: ServerFault,
-    able: Abilities,
-    luck: float,
-) -> Settled:
+    capabilities: Capabilities,
+    jitter: float,
+) -> Outcome:
     """What is left of an outcome that could not be written down; `log` and `rows` are those of the call.
 
     What is done keeps its activity's id, and is settled again. What had an unknown outcome has it still, and what is
     known not to be done is tried again.
     """
-    reason = _reason(_trouble_of_fault(fault), fault)
-    outcomes = {change.id: change for change in settled.changes}
+    reason = _reason(_failure_reason_of_fault(fault), fault)
+    outcomes = {change.id: change for change in outcome.changes}
     open_rows = [row for row in rows if row.id in outcomes and _may_be_done(outcomes[row.id])]
     if not open_rows:
         fault.wrote = False
-        return replace(_faulty(log, rows, fault, able, luck), error=fault)
+        return replace(_on_fault(log, rows, fault, capabilities, jitter), error=fault)
     changes = [
         RowChange(row.id, RowState.UNKNOWN, reason, outcomes[row.id].third_party_log_id) for row in open_rows
     ]
     changes += [RowChange(row.id, RowState.PLANNED, reason) for row in rows if row not in open_rows]
-    after = replace(log, reason=reason, tries=log.tries + 1)
-    wait_ms = able.settle_ms + backoff.for_ever(after.tries, luck)
-    return Settled(after, tuple(changes), wait_ms=wait_ms, error=fault)
+    after = replace(log, reason=reason, attempt_count=log.attempt_count + 1)
+    wait_ms = capabilities.settle_ms + backoff.for_ever(after.attempt_count, jitter)
+    return Outcome(after, tuple(changes), wait_ms=wait_ms, error=fault)
 
 
 def _may_be_done(change: RowChange) -> bool:
@@ -452,172 +464,178 @@ def _may_be_done(change: RowChange) -> bool:
     return in_question or change.third_party_log_id is not None
 
 
-def _unknown(  # noqa: PLR0917 - what is journalled, and when to go on
+def _mark_unknown(  # noqa: PLR0917 - what is journalled, and when to go on
     log: LogRow,
     rows: Sequence[MessageRow],
     error: ConnectorError,
-    able: Abilities,
-    luck: float,
+    capabilities: Capabilities,
+    jitter: float,
     retry: Retry = COUNTED,
-) -> Settled:
-    trouble = next((each for type_, each in _UNKNOWN if isinstance(error, type_)), Trouble.NO_ANSWER)
-    reason = _reason(trouble, error)
-    signed_out = trouble is Trouble.SIGN_IN
+) -> Outcome:
+    failure = next((each for type_, each in _UNKNOWN if isinstance(error, type_)), FailureReason.NO_ANSWER)
+    reason = _reason(failure, error)
+    signed_out = failure is FailureReason.SIGN_IN
     log = replace(log, reason=reason)
     creating = log.call == "create"
-    if not ((able.finds or able.upserts) if creating else (able.reads_back or able.amends)):
-        return _parked(log, rows, reason)
+    if not (
+        (capabilities.finds or capabilities.upserts)
+        if creating
+        else (capabilities.reads_back or capabilities.amends)
+    ):
+        return _park(log, rows, reason)
     changes = tuple(RowChange(row.id, RowState.UNKNOWN, reason) for row in rows)
     # An answer with a status says that the CRM is done with the call; without one it may still be at work.
     at_work = error.status is None and not isinstance(error, NoLogId)
-    searched = creating and able.finds
-    wait_ms = able.settle_ms if at_work or searched else 0
-    if trouble is Trouble.REJECTED:  # asked about at once, and not repeated
+    searched = creating and capabilities.finds
+    wait_ms = capabilities.settle_ms if at_work or searched else 0
+    if failure is FailureReason.REJECTED:  # asked about at once, and not repeated
         wait_ms = 0
-    elif retry.probe_ms is not None and trouble in {Trouble.NO_ANSWER, Trouble.NO_LOG_ID}:
+    elif retry.probe_ms is not None and failure in {FailureReason.NO_ANSWER, FailureReason.NO_LOG_ID}:
         wait_ms = max(wait_ms, retry.probe_ms)
-    elif log.tries and not signed_out:
+    elif log.attempt_count and not signed_out:
         # A call that was repeated in vain is asked about, and so repeated, more slowly each time.
-        wait_ms += backoff.for_ever(log.tries, luck)
-    return Settled(log, changes, wait_ms=wait_ms, signed_out=signed_out)
+        wait_ms += backoff.for_ever(log.attempt_count, jitter)
+    return Outcome(log, changes, wait_ms=wait_ms, signed_out=signed_out)
 
 
 _UNKNOWN: Final = (
-    (NoLogId, Trouble.NO_LOG_ID),
-    (ConnectorBroke, Trouble.MISTAKE),
-    (SignInRenewed, Trouble.NO_ANSWER),
-    (AuthExpired, Trouble.SIGN_IN),
-    (Rejected, Trouble.REJECTED),
-    (Interrupted, Trouble.INTERRUPTED),
-    (ServerFault, Trouble.FAULT),
+    (NoLogId, FailureReason.NO_LOG_ID),
+    (ConnectorBroke, FailureReason.MISTAKE),
+    (SignInRenewed, FailureReason.NO_ANSWER),
+    (AuthExpired, FailureReason.SIGN_IN),
+    (Rejected, FailureReason.REJECTED),
+    (Interrupted, FailureReason.INTERRUPTED),
+    (ServerFault, FailureReason.FAULT),
 )
 
 
-def _faulty(
-    log: LogRow, rows: Sequence[MessageRow], fault: ServerFault, able: Abilities, luck: float
-) -> Settled:
+def _on_fault(
+    log: LogRow, rows: Sequence[MessageRow], fault: ServerFault, capabilities: Capabilities, jitter: float
+) -> Outcome:
     """An error of this server's own: before it sent anything, or nobody knows what became of the call."""
-    trouble = _trouble_of_fault(fault)
+    failure = _failure_reason_of_fault(fault)
     if fault.wrote:
-        tries = log.tries + (trouble is Trouble.INTERRUPTED)  # as an interrupted call is counted at once
-        return _unknown(replace(log, tries=tries), rows, fault, able, luck)
-    if trouble is Trouble.FAULT and log.call == "change":
-        return _change_broke(log, rows, trouble, fault, luck)
-    if trouble is Trouble.FAULT:
-        log = replace(log, refusals=log.refusals + 1)
-        if log.refusals >= _MISTAKES:
-            return _failed(replace(log, refusals=0), rows, _reason(trouble, fault), behind=False)
-    return _later(log, rows, trouble, fault, luck, COUNTED)
+        attempt_count = log.attempt_count + (
+            failure is FailureReason.INTERRUPTED
+        )  # as an interrupted call is counted at once
+        return _mark_unknown(replace(log, attempt_count=attempt_count), rows, fault, capabilities, jitter)
+    if failure is FailureReason.FAULT and log.call == "change":
+        return _change_broke(log, rows, failure, fault, jitter)
+    if failure is FailureReason.FAULT:
+        log = replace(log, rejection_count=log.rejection_count + 1)
+        if log.rejection_count >= _MISTAKES:
+            return _fail(replace(log, rejection_count=0), rows, _reason(failure, fault), behind=False)
+    return _retry_later(log, rows, failure, fault, jitter, COUNTED)
 
 
-def _trouble_of_fault(fault: ServerFault) -> Trouble:
-    return Trouble.INTERRUPTED if isinstance(fault, Interrupted) else Trouble.FAULT
+def _failure_reason_of_fault(fault: ServerFault) -> FailureReason:
+    return FailureReason.INTERRUPTED if isinstance(fault, Interrupted) else FailureReason.FAULT
 
 
-def _later(  # noqa: PLR0917 - what is journalled, and when to go on
+def _retry_later(  # noqa: PLR0917 - what is journalled, and when to go on
     log: LogRow,
     rows: Sequence[MessageRow],
-    trouble: Trouble,
+    failure: FailureReason,
     error: ConnectorError,
-    luck: float,
+    jitter: float,
     retry: Retry,
     retry_after: float | None = None,
-) -> Settled:
+) -> Outcome:
     """Nothing was done and nobody is to blame: the same again later, until the table ends."""
-    reason = _reason(trouble, error)
-    after = replace(log.without_call(), tries=log.tries + retry.counts, reason=reason)
+    reason = _reason(failure, error)
+    after = replace(log.without_call(), attempt_count=log.attempt_count + retry.counts, reason=reason)
     wait_ms = retry.probe_ms
     if wait_ms is None:
-        wait_ms = backoff.after(after.tries, luck, retry_after=retry_after)
+        wait_ms = backoff.after(after.attempt_count, jitter, retry_after=retry_after)
     if wait_ms is None:
-        return _failed(log, rows, reason, behind=True)
+        return _fail(log, rows, reason, behind=True)
     changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in rows)
-    return Settled(after, changes, wait_ms=wait_ms)
+    return Outcome(after, changes, wait_ms=wait_ms)
 
 
-def _not_accepted(
-    log: LogRow, rows: Sequence[MessageRow], error: AuthExpired, able: Abilities, luck: float
-) -> Settled:
+def _on_auth_expired(
+    log: LogRow, rows: Sequence[MessageRow], error: AuthExpired, capabilities: Capabilities, jitter: float
+) -> Outcome:
     """The CRM did not take the credentials: before it did anything, or after a gateway had let a write pass."""
-    if error.wrote and _is_asked_first(log, able):
-        return _unknown(log, rows, error, able, luck)
+    if error.wrote and _is_asked_first(log, capabilities):
+        return _mark_unknown(log, rows, error, capabilities, jitter)
     if isinstance(error, SignInRenewed):  # the same again, the first time at once
-        settled = _later(log, rows, Trouble.NO_ANSWER, error, luck, COUNTED)
-        return settled if log.tries else replace(settled, wait_ms=0)
-    return _waiting(log, rows, error)
+        outcome = _retry_later(log, rows, FailureReason.NO_ANSWER, error, jitter, COUNTED)
+        return outcome if log.attempt_count else replace(outcome, wait_ms=0)
+    return _wait_for_sign_in(log, rows, error)
 
 
-def _waiting(log: LogRow, rows: Sequence[MessageRow], error: AuthExpired) -> Settled:
+def _wait_for_sign_in(log: LogRow, rows: Sequence[MessageRow], error: AuthExpired) -> Outcome:
     """The user has to sign in again: what is theirs waits for that, and what is their colleagues' goes on."""
-    reason = _reason(Trouble.SIGN_IN, error)
+    reason = _reason(FailureReason.SIGN_IN, error)
     changes = tuple(RowChange(row.id, RowState.WAITING, reason) for row in rows)
     waiting = WaitingChange(log.call_user or rows[0].user_id, RowState.WAITING, reason)
-    return Settled(log.without_call(), changes, waiting, signed_out=True)
+    return Outcome(log.without_call(), changes, waiting, signed_out=True)
 
 
-def _rejected(
-    log: LogRow, rows: Sequence[MessageRow], error: Rejected, able: Abilities, luck: float
-) -> Settled:
+def _on_rejected(
+    log: LogRow, rows: Sequence[MessageRow], error: Rejected, capabilities: Capabilities, jitter: float
+) -> Outcome:
     """The CRM refused the call. A gateway may say 403 after the CRM has done it, so that is asked about first."""
-    if error.wrote and error.status == _FORBIDDEN and _can_be_asked(log, able):
-        return _unknown(log, rows, error, able, luck)
+    if error.wrote and error.status == _FORBIDDEN and _can_be_asked(log, capabilities):
+        return _mark_unknown(log, rows, error, capabilities, jitter)
     if not isinstance(error, NotPrepared):
-        return _refused(log, rows, _reason(Trouble.REJECTED, error))
+        return _on_refused(log, rows, _reason(FailureReason.REJECTED, error))
     if log.call == "change":
-        return _change_broke(log, rows, Trouble.MISTAKE, error, luck)
-    return _refused(log, rows, _reason(Trouble.MISTAKE, error))
+        return _change_broke(log, rows, FailureReason.MISTAKE, error, jitter)
+    return _on_refused(log, rows, _reason(FailureReason.MISTAKE, error))
 
 
 def _change_broke(
-    log: LogRow, rows: Sequence[MessageRow], trouble: Trouble, error: ConnectorError, luck: float
-) -> Settled:
+    log: LogRow, rows: Sequence[MessageRow], failure: FailureReason, error: ConnectorError, jitter: float
+) -> Outcome:
     """A mistake kept a change from being sent. A message that failed is sent again with its day, a change is not.
 
     So it is tried again, until the mistake shows twice in a row and it was tried as often as any mistake is. The
     refusals, which are those of the log's messages, say nothing of it.
     """
-    if trouble_of(rows[0].reason) is trouble and log.tries + 1 >= _MISTAKES:
-        return _failed(log, rows, _reason(trouble, error), behind=False)
-    return _later(log, rows, trouble, error, luck, COUNTED)
+    if failure_reason_of(rows[0].reason) is failure and log.attempt_count + 1 >= _MISTAKES:
+        return _fail(log, rows, _reason(failure, error), behind=False)
+    return _retry_later(log, rows, failure, error, jitter, COUNTED)
 
 
-def _refused(log: LogRow, rows: Sequence[MessageRow], reason: str) -> Settled:
+def _on_refused(log: LogRow, rows: Sequence[MessageRow], reason: str) -> Outcome:
     """What one message holds was refused, so those behind it pass, unless it is the same with each of them.
 
     Of several in one call nobody knows which: they are sent again one by one (`next_step` sees the refusal). The
     refusal of a change says nothing of the messages behind it.
     """
     if log.call == "change":
-        return _failed(log, rows, reason, behind=False)
-    refusals = log.refusals + 1
-    if refusals >= _REFUSALS:
-        return _failed(replace(log, refusals=0), rows, reason, behind=True)
-    log = replace(log, refusals=refusals)
+        return _fail(log, rows, reason, behind=False)
+    rejection_count = log.rejection_count + 1
+    if rejection_count >= _REFUSALS:
+        return _fail(replace(log, rejection_count=0), rows, reason, behind=True)
+    log = replace(log, rejection_count=rejection_count)
     if len(rows) == 1:
-        return _failed(log, rows, reason, behind=False)
+        return _fail(log, rows, reason, behind=False)
     changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in rows)
-    return Settled(replace(log.without_call(), reason=reason), changes)
+    return Outcome(replace(log.without_call(), reason=reason), changes)
 
 
-def _paced(log: LogRow, rows: Sequence[MessageRow], error: Paced) -> Settled:
+def _on_throttled(log: LogRow, rows: Sequence[MessageRow], error: Throttled) -> Outcome:
     """Held back by ourselves: nothing was sent, so it is no try. It waits until it makes sense."""
-    reason = _reason(Trouble.UNAVAILABLE if error.down else Trouble.RATE_LIMITED, error)
+    reason = _reason(FailureReason.UNAVAILABLE if error.down else FailureReason.RATE_LIMITED, error)
     changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in rows)
-    return Settled(replace(log.without_call(), reason=reason), changes, wait_ms=_held_ms(error))
+    return Outcome(replace(log.without_call(), reason=reason), changes, wait_ms=_throttle_ms(error))
 
 
-def _held_ms(error: Paced) -> int:
+def _throttle_ms(error: Throttled) -> int:
     return max(int((error.retry_after or 0) * 1000), 100)
 
 
-def _no_room(log: LogRow, rows: Sequence[MessageRow], error: BodyFull) -> Settled:
+def _on_body_full(log: LogRow, rows: Sequence[MessageRow], error: BodyFull) -> Outcome:
     if log.third_party_log_id is None:  # not even in an activity of its own
-        return _failed(log, rows, _reason(Trouble.TOO_LONG, error), behind=False)
+        return _fail(log, rows, _reason(FailureReason.TOO_LONG, error), behind=False)
     changes = tuple(RowChange(row.id, RowState.PLANNED) for row in rows)
-    return Settled(_full(log, log.third_party_log_id), changes)
+    return Outcome(_begin_next_activity(log, log.third_party_log_id), changes)
 
 
-def _full(log: LogRow, third_party_log_id: str) -> LogRow:
+def _begin_next_activity(log: LogRow, third_party_log_id: str) -> LogRow:
     """The log, to go on in another activity: this one has no room, and is left alone from now on."""
     earlier = [*earlier_activities(log), third_party_log_id]
     return replace(
@@ -625,10 +643,10 @@ def _full(log: LogRow, third_party_log_id: str) -> LogRow:
         third_party_log_id=None,
         created_by=None,
         generation=log.generation + 1,
-        blocks=SentBlocks(bytes(log.blocks)).closed().packed if log.shared else b"",
+        blocks=SentBlocks(bytes(log.blocks)).with_closed().packed if log.shared else b"",
         body_size=0,
         earlier=msgspec.json.encode(earlier).decode(),
-        tries=0,
+        attempt_count=0,
     )
 
 
@@ -637,54 +655,54 @@ def earlier_activities(log: LogRow) -> list[str]:
     return [] if log.earlier is None else msgspec.json.decode(log.earlier, type=list[str])
 
 
-def _gone(log: LogRow, rows: Sequence[MessageRow]) -> Settled:
+def _on_gone(log: LogRow, rows: Sequence[MessageRow]) -> Outcome:
     after = replace(
         log,
         third_party_log_id=None,
         created_by=None,
         generation=log.generation + 1,
         version=0,
-        blocks=SentBlocks(bytes(log.blocks)).only_closed().packed if log.shared else b"",
+        blocks=SentBlocks(bytes(log.blocks)).closed_only().packed if log.shared else b"",
         body_size=0,
-        tries=0,
+        attempt_count=0,
     )
-    return Settled(after, tuple(RowChange(row.id, RowState.PLANNED) for row in rows), anew=True)
+    return Outcome(after, tuple(RowChange(row.id, RowState.PLANNED) for row in rows), anew=True)
 
 
-def _failed(log: LogRow, rows: Sequence[MessageRow], reason: str, *, behind: bool) -> Settled:
+def _fail(log: LogRow, rows: Sequence[MessageRow], reason: str, *, behind: bool) -> Outcome:
     changes = tuple(RowChange(row.id, RowState.FAILED, reason) for row in rows)
     waiting = None
     if behind and log.call != "change" and log.call_user is not None:
-        text = f"{Trouble.BEHIND}: one before it was not logged ({reason})"
+        text = f"{FailureReason.BEHIND}: one before it was not logged ({reason})"
         waiting = WaitingChange(log.call_user, RowState.FAILED, text)
-    return Settled(replace(log, reason=reason, tries=0), changes, waiting)
+    return Outcome(replace(log, reason=reason, attempt_count=0), changes, waiting)
 
 
-def _parked(log: LogRow, rows: Sequence[MessageRow], reason: str, id_: str | None = None) -> Settled:
+def _park(log: LogRow, rows: Sequence[MessageRow], reason: str, id_: str | None = None) -> Outcome:
     """Nobody but a person can tell. A change is parked alone: the messages of its log go on."""
     changes = tuple(RowChange(row.id, RowState.PARKED, reason, id_) for row in rows)
     if log.call == "change":
-        return Settled(replace(log, reason=None, tries=0, asks=0), changes)
-    return Settled(replace(log, state=LogState.PARKED, reason=reason), changes, _behind_parked(reason))
+        return Outcome(replace(log, reason=None, attempt_count=0, probe_count=0), changes)
+    return Outcome(replace(log, state=LogState.PARKED, reason=reason), changes, _park_behind(reason))
 
 
-def _behind_parked(reason: str) -> WaitingChange:
-    return WaitingChange(None, RowState.PARKED, f"{Trouble.BEHIND}: one before it is parked ({reason})")
+def _park_behind(reason: str) -> WaitingChange:
+    return WaitingChange(None, RowState.PARKED, f"{FailureReason.BEHIND}: one before it is parked ({reason})")
 
 
-def trouble_of(reason: str | None) -> Trouble | None:
+def failure_reason_of(reason: str | None) -> FailureReason | None:
     """The first word of a reason of ours."""
     word = (reason or "").partition(":")[0]
-    return Trouble(word) if word in _WORDS else None
+    return FailureReason(word) if word in _WORDS else None
 
 
 def first_reason(reason: str) -> str:
     """The reason itself; of what was held back by another, the other's."""
-    if reason.startswith(f"{Trouble.BEHIND}:") and reason.endswith(")"):
+    if reason.startswith(f"{FailureReason.BEHIND}:") and reason.endswith(")"):
         return reason.partition("(")[2].removesuffix(")")
     return reason
 
 
-def _reason(trouble: Trouble, error: ConnectorError) -> str:
+def _reason(failure: FailureReason, error: ConnectorError) -> str:
     detail = f" ({error.detail})" if error.detail else ""
-    return f"{trouble}: {error.meaning}{detail}"
+    return f"{failure}: {error.meaning}{detail}"

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from messagelog.compose import People
-from messagelog.core.numbers import alike, country_of, plain_number
+from messagelog.compose import Participants
+from messagelog.core.numbers import alike, country_of, normalize_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from messagelog.compose import Pins
+    from messagelog.compose import TextSettings
     from messagelog.core.payload import Payload
     from messagelog.messages import Conversation, Message
     from messagelog.storage.rows import LogRow
@@ -41,12 +41,12 @@ class Sides(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 NOTHING_KNOWN = Sides()
 
 
-def forgotten(sides: Sides) -> Sides:
+def without_contact_numbers(sides: Sides) -> Sides:
     """The sides of a group's message that goes to another contact: the CRM has to be asked about that one."""
     return replace(sides, contact_numbers=None, uncertain=False)
 
 
-def spelt(sides: Sides, message: Message, conversation: Conversation) -> Sides:
+def with_spelling(sides: Sides, message: Message, conversation: Conversation) -> Sides:
     """The sides with the spelling in which a message has the number of its only correspondent.
 
     Of a group nothing is known until the CRM has been asked.
@@ -54,7 +54,7 @@ def spelt(sides: Sides, message: Message, conversation: Conversation) -> Sides:
     if len(conversation.correspondents) != 1 or message.from_ is None:
         return sides
     number, sender = conversation.correspondents[0].phone_number, message.from_.phone_number
-    if not number or not sender or plain_number(sender) == plain_number(number):
+    if not number or not sender or normalize_number(sender) == normalize_number(number):
         return sides
     return replace(
         sides, contact_numbers=alike([sender], [number], home(sides, conversation, sender, number))
@@ -72,19 +72,19 @@ def home(sides: Sides, conversation: Conversation, *numbers: str) -> str:
     return sides.country or country_of(ours or "")
 
 
-def is_told(pins: Pins, content: Payload) -> bool:
+def is_looked_up(text_settings: TextSettings, content: Payload) -> bool:
     """Whether all that a text takes from the CRM is journalled: which of a group's numbers are the contact's."""
-    if pins.is_earlier or content.thread is not None or not content.conversation.is_group:
+    if text_settings.is_earlier or content.thread is not None or not content.conversation.is_group:
         return True
     return (content.sides or NOTHING_KNOWN).contact_numbers is not None
 
 
-def needs_look_up(pins: Pins, content: Payload) -> bool:
+def needs_look_up(text_settings: TextSettings, content: Payload) -> bool:
     """Whether the CRM has to be asked before a call that is known not to have been made."""
-    return not is_told(pins, content) or (content.sides or NOTHING_KNOWN).uncertain
+    return not is_looked_up(text_settings, content) or (content.sides or NOTHING_KNOWN).uncertain
 
 
-def looked_up(content: Payload, contact_numbers: Iterable[str], *, uncertain: bool) -> Payload:
+def with_lookup(content: Payload, contact_numbers: Iterable[str], *, uncertain: bool) -> Payload:
     """The payload of a group's message with the contact's numbers (`+14155550142`) in its own spellings."""
     sides = content.sides or NOTHING_KNOWN
     numbers = _numbers(content)
@@ -92,7 +92,7 @@ def looked_up(content: Payload, contact_numbers: Iterable[str], *, uncertain: bo
     return replace(content, sides=replace(sides, contact_numbers=written, uncertain=uncertain))
 
 
-def decided(content: Payload) -> Payload | None:
+def without_uncertainty(content: Payload) -> Payload | None:
     """The payload of a message that may be in the CRM, in these words; None where they were certain already."""
     sides = content.sides
     if sides is None or not sides.uncertain:
@@ -100,17 +100,17 @@ def decided(content: Payload) -> Payload | None:
     return replace(content, sides=replace(sides, uncertain=False))
 
 
-def people_of(log: LogRow, pins: Pins, contents: Sequence[Payload]) -> People:
+def participants_of(log: LogRow, text_settings: TextSettings, contents: Sequence[Payload]) -> Participants:
     """The two sides, for the text of these messages."""
     conversation = contents[0].conversation
-    if pins.is_earlier:
-        phone = _named_phone(log, conversation)
-        return People(log.contact_name or phone or "", phone, conversation.agent_name)
+    if text_settings.is_earlier:
+        phone = _phone_by_name(log, conversation)
+        return Participants(log.contact_name or phone or "", phone, conversation.agent_name)
     sides = contents[0].sides or NOTHING_KNOWN
     every = (each.sides.contact_numbers or () for each in contents if each.sides is not None)
     numbers = tuple(dict.fromkeys(number for written in every for number in written))
     phone = _guest_phone(contents[0]) or _phone(conversation, numbers)
-    return People(log.contact_name or phone or "", phone, sides.user_name or None, numbers)
+    return Participants(log.contact_name or phone or "", phone, sides.user_name or None, numbers)
 
 
 def _guest_phone(content: Payload) -> str | None:
@@ -127,7 +127,7 @@ def _phone(conversation: Conversation, contact_numbers: Sequence[str]) -> str | 
     return next((party.phone_number for party in parties if party.phone_number in contact_numbers), None)
 
 
-def _named_phone(log: LogRow, conversation: Conversation) -> str | None:
+def _phone_by_name(log: LogRow, conversation: Conversation) -> str | None:
     """As the earlier wordings have it: the only correspondent's, or that of the one with the contact's name."""
     parties = conversation.correspondents
     if len(parties) == 1:

@@ -13,32 +13,32 @@ from messagelog.connectors import ConnectorError, OutcomeUnknown, Rejected, Unav
 from messagelog.core.calls import (
     NOTHING_COUNTED,
     ambiguous,
-    blocks_noted,
-    counts_noted,
+    encode_blocks,
+    encode_counts,
 )
 from messagelog.core.errors import ConnectorBroke, NothingToChange, NotPrepared
-from messagelog.core.faults import fault_of, told_of
+from messagelog.core.faults import error_summary, fault_of
 from messagelog.core.outages import write_over_outage
 from messagelog.core.payload import TextErased
-from messagelog.core.settle import followed
-from messagelog.core.users import SignInNeeded
+from messagelog.core.settle import and_then
+from messagelog.core.users import SignInRequired
 from messagelog.storage import ClaimLost, scripts
 from messagelog.storage.sealing import SealBroken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from messagelog.core.calls import Caller, Prepared
-    from messagelog.core.job import Job
-    from messagelog.core.settle import Settled
-    from messagelog.core.users import KeptSession, UserDirectory
+    from messagelog.core.calls import ConnectorCaller, PreparedCall
+    from messagelog.core.job import StepContext
+    from messagelog.core.settle import Outcome
+    from messagelog.core.users import StoredSession, UserDirectory
     from messagelog.storage import Store
     from messagelog.storage.rows import MessageRow
 
 _log = structlog.get_logger(__name__)
 
 
-class Steps:
+class StepRunner:
     """Makes the calls of steps, each in its user's session.
 
     No further call of a run begins after `run_seconds`: what was done is written down, and who waits for it is told.
@@ -49,7 +49,7 @@ class Steps:
         self,
         store: Store,
         users: UserDirectory,
-        caller: Caller,
+        caller: ConnectorCaller,
         *,
         run_seconds: float,
         clock: Callable[[], float],
@@ -60,28 +60,28 @@ class Steps:
         self._users = users
         self._caller = caller
 
-    async def made(self, job: Job) -> Settled:
+    async def run(self, job: StepContext) -> Outcome:
         """Makes the journalled call, of a run one for each row. Raises `ClaimLost`, and nothing else."""
         began = self._now()
         try:
-            job, calls = await self.noted(job, await self._all_prepared(job))
+            job, calls = await self.record_intent(job, await self._prepare_all(job))
         except ConnectorError as error:
             # Nothing has been written yet, whatever reading came to: it is known not to be done.
-            return job.first.troubled(_harmless(error))
+            return job.first.on_error(_harmless(error))
         except (SealBroken, TextErased) as error:
-            return job.first.troubled(Rejected(f"the stored text cannot be read: {error}"))
+            return job.first.on_error(Rejected(f"the stored text cannot be read: {error}"))
         except NothingToChange:
-            return job.dropped()
+            return job.on_nothing_to_change()
         except ClaimLost:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is: nothing was sent, and its row says where
-            return job.first.troubled(fault_of(error, wrote=False))
-        settled = await self._tried(job.of(calls[0].rows), calls[0])
+            return job.first.on_error(fault_of(error, wrote=False))
+        outcome = await self._try(job.with_rows(calls[0].rows), calls[0])
         for call in calls[1:]:
-            if settled.error is not None or self._is_late(began) or not await self._goes_on(job, call):
+            if outcome.error is not None or self._is_late(began) or not await self._goes_on(job, call):
                 break
-            settled = followed(settled, await self._tried(job.about(settled.log).of(call.rows), call))
-        return settled
+            outcome = and_then(outcome, await self._try(job.with_log(outcome.log).with_rows(call.rows), call))
+        return outcome
 
     def _now(self) -> tuple[float, float]:
         """The event loop's clock, which stands still while a machine is frozen, and the calendar's."""
@@ -91,23 +91,23 @@ class Steps:
         """Whether a run has to end, by either clock: for whoever was paused meanwhile the claim may be another's."""
         return any(now - then >= self._run_seconds for now, then in zip(self._now(), began, strict=True))
 
-    async def _goes_on(self, job: Job, call: Prepared) -> bool:
+    async def _goes_on(self, job: StepContext, call: PreparedCall) -> bool:
         """Whether the user's session is the one that a call was prepared with: they may have signed out meanwhile."""
         try:
             return call.session is await self._session(job)
         except ConnectorError:
             return False
         except Exception as error:  # noqa: BLE001 - what the calls before came to is not lost for it
-            _log.error("run_ended", log=job.log.key.conversation_log_id, error=told_of(error))
+            _log.error("run_ended", log=job.log.key.conversation_log_id, error=error_summary(error))
             return False
 
-    async def _tried(self, job: Job, call: Prepared) -> Settled:
+    async def _try(self, job: StepContext, call: PreparedCall) -> Outcome:
         try:
-            return await self.called(job, call)
+            return await self.call_crm(job, call)
         except ConnectorError as error:
-            return job.troubled(error)
+            return job.on_error(error)
 
-    async def called(self, job: Job, call: Prepared) -> Settled:
+    async def call_crm(self, job: StepContext, call: PreparedCall) -> Outcome:
         """Makes the call, which from here on may have been done whatever comes back. Raises `ConnectorError` alone."""
         try:
             if job.log.call == "create":
@@ -119,40 +119,42 @@ class Steps:
             raise
         except Exception as error:
             raise fault_of(error) from error
-        return self.settled(job, call, id_)
+        return self.outcome(job, call, id_)
 
-    def settled(self, job: Job, call: Prepared, id_: str) -> Settled:
+    def outcome(self, job: StepContext, call: PreparedCall, id_: str) -> Outcome:
         """What it means that the CRM has what a call brought, in the activity `id_`, which is not lost for an error."""
         try:
-            return job.succeeded(call, id_)
+            return job.on_success(call, id_)
         except Exception as error:  # noqa: BLE001 - whatever it is, its row says where
-            return job.kept(id_, fault_of(error))
+            return job.on_fault_after_success(id_, fault_of(error))
 
-    async def _all_prepared(self, job: Job) -> list[Prepared]:
+    async def _prepare_all(self, job: StepContext) -> list[PreparedCall]:
         """The calls of a step: one, or of a run one for each row.
 
         A run ends before an entry that reads like another one: that one's outcome could not be told from the other's.
         So it does before one that cannot be prepared, which is told of when its turn comes. There is none where the
         activity has a text of the connector's own, in which nothing could be told from anything.
         """
-        call = await self.prepared(job.first, first_time=True)
+        call = await self.prepare(job.first, first_time=True)
         calls = [call]
         if not job.in_run or not call.hashes or ambiguous(call):
             return calls
         with suppress(ConnectorError, SealBroken, TextErased):
             for row in job.rows[1:]:
-                call = await self.behind(call, job, row, first_time=True)
+                call = await self.prepare_next(call, job, row, first_time=True)
                 if ambiguous(call):
                     break
                 calls.append(call)
         return calls
 
-    async def prepared(self, job: Job, *, linked: bool = False, first_time: bool = False) -> Prepared:
-        """One call with all of the rows, in the session of its user; the rest as for `Caller.prepare`."""
-        job.course.user_id = job.caller_id
+    async def prepare(
+        self, job: StepContext, *, linked: bool = False, first_time: bool = False
+    ) -> PreparedCall:
+        """One call with all of the rows, in the session of its user; the rest as for `ConnectorCaller.prepare`."""
+        job.progress.user_id = job.caller_id
         try:
             session = await self._session(job)
-            job.course.credentials = session.sealed
+            job.progress.credentials = session.sealed
             if job.log.call == "change":
                 given_change = (job.connector, session, job.log, job.rows[0])
                 return await self._caller.prepare_change(*given_change, first_time=first_time)
@@ -160,76 +162,78 @@ class Steps:
             return await self._caller.prepare(*given, linked=linked, first_time=first_time)
         except ConnectorError as error:
             error.wrote = False
-            if isinstance(error, SignInNeeded):
-                job.course.credentials = error.refused
+            if isinstance(error, SignInRequired):
+                job.progress.credentials = error.refused
             raise
 
-    async def _session(self, job: Job) -> KeptSession:
+    async def _session(self, job: StepContext) -> StoredSession:
         return await self._users.session(job.connector, job.log.key.tenant, job.caller_id)
 
-    async def behind(
-        self, call: Prepared, job: Job, row: MessageRow, *, first_time: bool = False
-    ) -> Prepared:
+    async def prepare_next(
+        self, call: PreparedCall, job: StepContext, row: MessageRow, *, first_time: bool = False
+    ) -> PreparedCall:
         """The call of a run that is made next."""
         given = (job.connector, call.session, job.log, [row])
         return await self._caller.prepare(*given, behind=call, first_time=first_time)
 
-    async def noted(self, job: Job, calls: list[Prepared]) -> tuple[Job, list[Prepared]]:
+    async def record_intent(
+        self, job: StepContext, calls: list[PreparedCall]
+    ) -> tuple[StepContext, list[PreparedCall]]:
         """Journals, before a call leaves, what only then can be known and a lost answer would make necessary.
 
         What the CRM said of a group's numbers. Which of the rows it does not bring after all: they wait. For a shared
         thread: the blocks that may stand in the activity from now on. For an update whose text stands there already
         (two equal messages in one minute): how often it does.
         """
-        if told := {id_: payload for each in calls for id_, payload in each.told.items()}:
-            rows = [replace(row, payload=told.get(row.id, row.payload)) for row in job.rows]
-            job = await self.note(job.of(rows), payloads=told)
+        if new_payloads := {id_: payload for each in calls for id_, payload in each.new_payloads.items()}:
+            rows = [replace(row, payload=new_payloads.get(row.id, row.payload)) for row in job.rows]
+            job = await self.record(job.with_rows(rows), payloads=new_payloads)
         log, call = job.log, calls[0]
         fitting = sum(each.fitting for each in calls)
         if fitting < len(job.rows):
             back = [row.id for row in job.rows[fitting:]]
-            job = await self.note(job.of(job.rows[:fitting]), back)
+            job = await self.record(job.with_rows(job.rows[:fitting]), back)
             if call.fitting < len(call.rows):
-                call = await self.prepared(job)
+                call = await self.prepare(job)
                 calls = [call]
         if log.shared:
-            noted = replace(log, blocks=blocks_noted(call), call_before=NOTHING_COUNTED)
-            return await self.note(job.about(noted)), calls
-        if log.call == "create" or not job.able.reads_back or not ambiguous(call):
+            noted = replace(log, blocks=encode_blocks(call), call_before=NOTHING_COUNTED)
+            return await self.record(job.with_log(noted)), calls
+        if log.call == "create" or not job.capabilities.reads_back or not ambiguous(call):
             return job, calls
-        before = await self._caller.counted(job.connector, log, [call])
-        job = await self.note(job.about(replace(log, call_before=counts_noted(before))))
-        return job, [await self.prepared(job)]
+        before = await self._caller.count_in_activity(job.connector, log, [call])
+        job = await self.record(job.with_log(replace(log, call_before=encode_counts(before))))
+        return job, [await self.prepare(job)]
 
-    async def decide(self, job: Job) -> None:
+    async def record_certainty(self, job: StepContext) -> None:
         """Journals that the words of these rows are as they are, since a call may have brought them."""
-        if payloads := self._caller.decided(job.log, job.rows):
-            await self.note(job, payloads=payloads)
+        if payloads := self._caller.without_uncertainty(job.log, job.rows):
+            await self.record(job, payloads=payloads)
 
-    async def note(
-        self, job: Job, back: Sequence[str] = (), payloads: Mapping[str, bytes] | None = None
-    ) -> Job:
+    async def record(
+        self, job: StepContext, back: Sequence[str] = (), payloads: Mapping[str, bytes] | None = None
+    ) -> StepContext:
         """Journals the log of a call that is about to leave, and renews the lease; rows to be put `back` wait.
 
         `payloads` take the place of those that these rows have.
         """
         await write_over_outage(
             self._store,
-            lambda: scripts.note(job.log, job.terms, back, payloads or {}),
+            lambda: scripts.record_intent(job.log, job.policy, back, payloads or {}),
             locks=(job.log.key,),
-            seconds=job.terms.lease_ms / 1000,
+            seconds=job.policy.lease_ms / 1000,
         )
-        job.course.noted = job.log
+        job.progress.noted = job.log
         return job
 
 
 def _harmless(error: ConnectorError) -> ConnectorError:
     """An error before anything was written, as one that says so."""
-    made = error
+    harmless = error
     if isinstance(error, ConnectorBroke):
-        made = NotPrepared(error.detail)
+        harmless = NotPrepared(error.detail)
     elif isinstance(error, OutcomeUnknown):
-        made = Unavailable(error.detail, status=error.status, body=error.body)
-    made.call = error.call
-    made.wrote = False
-    return made
+        harmless = Unavailable(error.detail, status=error.status, body=error.body)
+    harmless.call = error.call
+    harmless.wrote = False
+    return harmless

@@ -6,25 +6,25 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from messagelog.compose import LogFormat, Pins, write_pins
+from messagelog.compose import LogFormat, TextSettings, write_text_settings
 from messagelog.connectors import Connector
-from messagelog.core.answer import Answer, answer, nothing_to_do, nothing_to_log, refusal, with_changes
+from messagelog.core.answer import Answer, answer, nothing_to_do, nothing_to_log, refusal_answer, with_changes
 from messagelog.core.contacts import ChosenContact
 from messagelog.core.numbers import MOST_FORMATS
-from messagelog.core.payload import known_facts, sealed_rows
+from messagelog.core.payload import row_facts, seal_rows
 from messagelog.core.plan import RequestPlan
 from messagelog.core.sides import Sides
 from messagelog.core.user_settings import Locale
 from messagelog.core.users import User
 from messagelog.messages import LogRequest
-from messagelog.storage import LogState, NewWork, Sealer
+from messagelog.storage import LogRequestWork, LogState, Sealer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from messagelog.core.payload import Item
-    from messagelog.storage import LookUp, NewRow
-    from messagelog.storage.rows import RowReport
+    from messagelog.storage import JournalLookup, NewRow
+    from messagelog.storage.rows import RowStatus
 
 
 class Submission(msgspec.Struct, frozen=True, eq=False):
@@ -46,7 +46,7 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
         """The ids of everything that it holds, oldest first."""
         return [item.id for item in self.plan.items]
 
-    def wanted(self, known: LookUp) -> list[Item]:
+    def items_to_log(self, known: JournalLookup) -> list[Item]:
         """What of it is not logged yet: unknown messages, or a newer snapshot of a shared thread.
 
         Of a thread of which nothing is left there is nothing to make an activity of, but for one that is there.
@@ -57,23 +57,23 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
             return [item for item in self.plan.items if item.version > known.version]
         return [item for item in self.plan.items if item.id in known.unlogged]
 
-    def changes(self, known: LookUp) -> dict[str, list[Item]]:
+    def changes(self, known: JournalLookup) -> dict[str, list[Item]]:
         """What has changed of the messages that are logged, by the `client_log_id` of the log that they are in."""
         found: dict[str, list[Item]] = {}
         if not self.connector.takes_changes and self.connector.log_format is LogFormat.CUSTOM:
             return found
         items = {item.id: item for item in self.plan.items}
         for each in known.facts:
-            if known_facts(self.sealer, items[each.id].message).advance(each.facts):
+            if row_facts(self.sealer, items[each.id].message).advance(each.facts):
                 found.setdefault(each.client_log_id, []).append(items[each.id])
         return found
 
     @property
     def has_facts(self) -> bool:
         """Whether one of its records says something that may have changed since it was logged."""
-        return any(known_facts(self.sealer, item.message).told for item in self.plan.items)
+        return any(row_facts(self.sealer, item.message).told for item in self.plan.items)
 
-    def holder(self, known: LookUp) -> tuple[str, str] | None:
+    def conflicting_contact(self, known: JournalLookup) -> tuple[str, str] | None:
         """Another contact (id, name) that already holds the conversation log."""
         if known.contact_id is None or known.contact_id == self.contact.id:
             return None
@@ -90,23 +90,23 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
             country=self.locale.country,
             formats=self.request.formats[:MOST_FORMATS] if group else (),
         )
-        return sealed_rows(self.sealer, self.plan.key, self.request, contact, sides, items)
+        return seal_rows(self.sealer, self.plan.key, self.request, contact, sides, items)
 
-    def work(self, wanted: Sequence[Item]) -> NewWork:
+    def work(self, wanted: Sequence[Item]) -> LogRequestWork:
         """What is to be journalled."""
-        return NewWork(
+        return LogRequestWork(
             key=self.plan.key,
             conversation_id=self.plan.conversation_id,
             contact_id=self.contact.id,
             contact_type=self.contact.type,
             contact_name=self.contact.name,
-            pins=write_pins(self._pins()),
+            text_settings=write_text_settings(self._pins()),
             user_id=self.user.id,
             rows=self.rows(wanted),
         )
 
-    def _pins(self) -> Pins:
-        return Pins(
+    def _pins(self) -> TextSettings:
+        return TextSettings(
             format=self.connector.log_format,
             zone=self.locale.zone,
             language=self.locale.language,
@@ -118,11 +118,11 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
 
     # ---------------------------------------------------------------------------------------- answers
 
-    def held_by(self, contact: tuple[str, str]) -> Answer:
+    def conflict_answer(self, contact: tuple[str, str]) -> Answer:
         """Another contact holds the conversation log: nothing was written."""
         id_, name = contact
         who = f"{name} ({id_})" if name else id_
-        return refusal(
+        return refusal_answer(
             f"This conversation is already logged in {self._crm} for the contact {who}. "
             "Nothing was written to another contact."
         )
@@ -141,8 +141,8 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
         self,
         wanted: Sequence[Item],
         changes: Sequence[str],
-        reports: Mapping[str, RowReport],
-        known: LookUp,
+        reports: Mapping[str, RowStatus],
+        known: JournalLookup,
         *,
         calling: bool,
     ) -> Answer:
@@ -155,12 +155,12 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
         return with_changes(given, changes, reports, crm=self._crm)
 
     def _answer_wanted(
-        self, wanted: Sequence[Item], reports: Mapping[str, RowReport], known: LookUp, *, calling: bool
+        self, wanted: Sequence[Item], reports: Mapping[str, RowStatus], known: JournalLookup, *, calling: bool
     ) -> Answer:
         key, refused = self.plan.key, len(self.plan.refused)
         fresh = frozenset[str]() if key.shared and known.linked else None
         ids = [item.id for item in wanted]
-        crm, shown = self._crm, key.shown
+        crm, shown = self._crm, key.display_id
         return answer(ids, reports, crm=crm, refused=refused, fresh=fresh, shown=shown, calling=calling)
 
     @property

@@ -106,7 +106,7 @@ class Tenants:
         known = await self._store.read(lambda: scripts.find_tenant(place))
         if known is not None:
             return known
-        if before := [hostname for hostname, _ in await self._of_before(connector, place)]:
+        if before := [hostname for hostname, _ in await self._hostnames_before(connector, place)]:
             known = await self._store.write(lambda: scripts.join_tenant(place, before))
             if known is not None:
                 return known
@@ -116,10 +116,10 @@ class Tenants:
         spare = f"{tenant}~{self._random_text()}"
         return await self._store.write(lambda: scripts.keep_tenant(place, tenant, spare=spare))
 
-    async def _of_before(self, connector: Connector, place: TenantPlace) -> list[tuple[str, str]]:
+    async def _hostnames_before(self, connector: Connector, place: TenantPlace) -> list[tuple[str, str]]:
         """The names of this host that users had typed before hosts were recorded, each with their tenant."""
         found = []
-        for hostname, tenant in await self._store.read(lambda: scripts.hostnames_of_tenant(place)):
+        for hostname, tenant in await self._store.read(lambda: scripts.find_hostnames(place)):
             if place.host and hostname and normal_hostname(hostname) is None:
                 continue  # that of a tenant without users, of whom nobody knows the host
             with suppress(Exception):  # the connector takes this host no longer
@@ -164,7 +164,7 @@ class Tenants:
         if not known:
             raise TenantUnknown
         place = TenantPlace(known[0].crm_tenant, connector.name, host)
-        for _, other in await self._of_before(connector, place):
+        for _, other in await self._hostnames_before(connector, place):
             if other != tenant:
                 raise HostTaken(other)
         entry = AuditEntry(by.name, "move_tenant", Role.ADMINISTER, tenant, connector.name, host or name)

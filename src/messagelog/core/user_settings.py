@@ -64,7 +64,7 @@ class SavedSettings:
 
 @dataclass(frozen=True, slots=True)
 class Locale:
-    """In which language (one that there are words for) and time zone (as `Pins.zone` has it) a user reads.
+    """In which language (one that there are words for) and time zone (as `TextSettings.zone` has it) a user reads.
 
     `country` (ISO 3166, such as `US`) is the one that phone numbers without a country code belong to; empty where our
     own number tells it.
@@ -85,7 +85,7 @@ def is_zone(text: str) -> bool:
     return pick_zone(text, None) == text
 
 
-def merged(own: Mapping[str, Setting], admins: Mapping[str, AdminSetting]) -> dict[str, Setting]:
+def merge(own: Mapping[str, Setting], admins: Mapping[str, AdminSetting]) -> dict[str, Setting]:
     """The settings as they are in force for a user.
 
     The operator's win, but for those that users may customize and this one has. What the operator does not mention
@@ -97,7 +97,7 @@ def merged(own: Mapping[str, Setting], admins: Mapping[str, AdminSetting]) -> di
         if admins_own is None:
             found[id_] = own[id_]
         elif not admins_own.is_removed:
-            told: Setting = {"customizable": admins_own.customizable, **_told(admins_own)}
+            told: Setting = {"customizable": admins_own.customizable, **_to_client(admins_own)}
             found[id_] = {**told, **own[id_]} if admins_own.customizable and id_ in own else told
     return found
 
@@ -126,7 +126,7 @@ def read_admin_settings(text: bytes) -> dict[str, AdminSetting]:
             read[id_] = msgspec.json.decode(raw, type=AdminSetting)
         except (msgspec.DecodeError, RecursionError) as error:
             problem = str(error)
-            raise BadRequest(_named(id_), problem[:1].lower() + problem[1:]) from None
+            raise BadRequest(_path_of(id_), problem[:1].lower() + problem[1:]) from None
     _check(_values(read))
     return read
 
@@ -141,7 +141,7 @@ class UserSettings:
 
     async def effective(self, user: User) -> dict[str, Setting]:
         """The settings that are in force for a user."""
-        return merged(*await self._read(user))
+        return merge(*await self._read(user))
 
     async def locale(self, user: User) -> Locale:
         """The language and the zone that a user reads in. What another process changes is seen within ten seconds."""
@@ -171,7 +171,7 @@ class UserSettings:
             if setting is None or not _may_choose(admins.get(id_)):
                 continue
             if not isinstance(setting, dict):
-                problems.append(BadRequest(_named(id_), "expected an object with a value"))
+                problems.append(BadRequest(_path_of(id_), "expected an object with a value"))
             elif (problem := _problem(id_, setting.get("value"))) is not None:
                 problems.append(problem)
             else:
@@ -185,7 +185,7 @@ class UserSettings:
 
     async def admins(self, tenant: str, platform: str) -> dict[str, AdminSetting]:
         """The operator's settings for all users of a tenant."""
-        return _admins(await self._store.read(lambda: scripts.admin_settings(tenant, platform)))
+        return _admins(await self._store.read(lambda: scripts.find_admin_settings(tenant, platform)))
 
     async def change_admins(
         self, tenant: str, platform: str, changed: Mapping[str, AdminSetting], removed: Iterable[str] = ()
@@ -223,7 +223,7 @@ def _admins(texts: Mapping[str, str]) -> dict[str, AdminSetting]:
     return {id_: msgspec.json.decode(text, type=AdminSetting) for id_, text in texts.items()}
 
 
-def _told(setting: AdminSetting) -> Setting:
+def _to_client(setting: AdminSetting) -> Setting:
     """What the client is told of an operator's setting."""
     shown: Setting = {"value": setting.value}
     if setting.default_value is not None:
@@ -267,13 +267,13 @@ def _problem(id_: str, value: Any) -> BadRequest | None:
     if value is None or value == "":  # no choice: the next one in line decides
         return None
     if id_ == TIMEZONE and not (isinstance(value, str) and is_zone(value)):
-        return BadRequest(f"{_named(id_)}.value", "expected an IANA time zone, such as Europe/Berlin")
+        return BadRequest(f"{_path_of(id_)}.value", "expected an IANA time zone, such as Europe/Berlin")
     if id_ == LANGUAGE and not (isinstance(value, str) and is_language(value)):
-        return BadRequest(f"{_named(id_)}.value", "expected a language, such as en or pt-BR")
+        return BadRequest(f"{_path_of(id_)}.value", "expected a language, such as en or pt-BR")
     return None
 
 
-def _named(id_: str) -> str:
+def _path_of(id_: str) -> str:
     """The path of a setting. A long or odd id is not repeated."""
     plain = len(id_) <= LONGEST_ID and id_.isprintable()
     return f"userSettings.{id_}" if plain else "userSettings"

@@ -29,10 +29,10 @@ from messagelog.connectors import (
 )
 from messagelog.core import errands
 from messagelog.core.errors import NotPrepared
-from messagelog.core.lane import Tally
+from messagelog.core.lane import CountingGate
 from messagelog.core.oauth import OAuthClient, TokenEndpoint
-from messagelog.core.pacer import Pacer
-from messagelog.core.refreshing import Refresher, Vault
+from messagelog.core.pacer import LimiterRegistry
+from messagelog.core.refreshing import CredentialStore, TokenRefresher
 from messagelog.core.tenants import Tenants, host_that_answers, identity_of
 from messagelog.storage import Sealer, Store, TenantPlace, UserRow, scripts
 from messagelog.storage.rows import TenantMoved
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
     import aiohttp
 
     from messagelog.connectors.limits import Gate
-    from messagelog.storage.scripts import Script
+    from messagelog.storage.scripts import Transaction
 
 T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
 _MOMENT_SECONDS: Final = 2.0
-_MOST_SEEN: Final = 10_000
+_MOST_CACHED: Final = 10_000
 _LONGEST_TOKEN_REQUEST: Final = 10.0
 _YOUNG_MS: Final = 60_000
 _MOST_MOVES: Final = 3
@@ -96,7 +96,7 @@ class User:
         return dt.timezone(dt.timedelta(minutes=-minutes if offset[1] == "-" else minutes))
 
 
-class SignInNeeded(AuthExpired):
+class SignInRequired(AuthExpired):
     """The user has no credentials that the CRM takes; `refused` are those that she has, sealed."""
 
     def __init__(self, detail: str, refused: bytes | None) -> None:
@@ -106,24 +106,24 @@ class SignInNeeded(AuthExpired):
 
 
 @dataclass(frozen=True, slots=True)
-class KeptSession(Session):
+class StoredSession(Session):
     """A session with credentials of the journal: `sealed`, as they stood there when it was opened."""
 
     sealed: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
-class _Seen:
+class _CachedUser:
     """A user's row as it was read, when (by the event loop's clock), and the user and the session that it makes.
 
-    `fresh_until` (epoch ms) is when the session's credentials are to be refreshed, None when they are not.
+    `refresh_after` (epoch ms) is when the session's credentials are to be refreshed, None when they are not.
     """
 
     row: UserRow | None
     at: float
     user: User | None = None
-    session: KeptSession | None = None
-    fresh_until: float | None = None
+    session: StoredSession | None = None
+    refresh_after: float | None = None
 
 
 class UserDirectory:
@@ -141,40 +141,42 @@ class UserDirectory:
         *,
         call_timeout: float,
         oauth_clients: Mapping[str, OAuthClient] | None = None,
-        pacer: Pacer | None = None,
+        pacer: LimiterRegistry | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
-        self._vault = Vault(sealer)
+        self._credential_store = CredentialStore(sealer)
         self._client = client
         self._call_timeout = call_timeout
         self._clock = clock
-        self.pacer = pacer or Pacer(store, call_seconds=call_timeout)
+        self.pacer = pacer or LimiterRegistry(store, call_seconds=call_timeout)
         self._clients = oauth_clients or {}
         # With the waits around it, a refresh is done well within the time of a call.
         seconds = min(_LONGEST_TOKEN_REQUEST, call_timeout / 4)
         self._endpoint = TokenEndpoint(client, seconds=seconds, clock=clock)
-        self._refresher = Refresher(store, self._vault, self._endpoint, self._clients, seconds=seconds)
+        self._refresher = TokenRefresher(
+            store, self._credential_store, self._endpoint, self._clients, seconds=seconds
+        )
         self._tenants = Tenants(store)
-        self._seen: OrderedDict[_Key, _Seen] = OrderedDict()
+        self._cache: OrderedDict[_Key, _CachedUser] = OrderedDict()
         # A tenant's places are there for as long as somebody has a session of it.
         self._places: WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = WeakValueDictionary()
         self._changes = 0
 
     async def find(self, tenant: str, platform: str, id_: str) -> User | None:
         """The user, or None when nobody of that name has ever signed in."""
-        seen = await self._read(tenant, platform, id_)
-        if seen.user is None and seen.row is not None:
-            seen.user = _user(seen.row)
-        return seen.user
+        cached = await self._read(tenant, platform, id_)
+        if cached.user is None and cached.row is not None:
+            cached.user = _user(cached.row)
+        return cached.user
 
     # ----------------------------------------------------------------------------------- sign in and out
 
     async def sign_in(self, connector: Connector, credentials: Credentials, hostname: str) -> User:
         """Asks the CRM who has these credentials, and keeps them. Raises the connector's errors."""
         host = host_that_answers(connector, hostname)
-        tally = Tally()  # whose requests these are is known only when they are answered
-        candidate = Session(self._http(connector, credentials, hostname, tally), credentials, hostname)
+        counter = CountingGate()  # whose requests these are is known only when they are answered
+        candidate = Session(self._http(connector, credentials, hostname, counter), credentials, hostname)
         info = await connector.get_user_info(candidate)
         who = identity_of(connector, info)
         place = TenantPlace(who.crm_tenant, connector.name, host)
@@ -182,10 +184,10 @@ class UserDirectory:
             tenant = await self._tenants.tenant_of(connector, place)
             row = self._new_row((tenant, connector.name, who.user_id), credentials, hostname, info)
             try:
-                written = await self._changed(partial(scripts.sign_in, row, place), _user(row))
+                written = await self._write(partial(scripts.sign_in, row, place), _user(row))
             except TenantMoved:
                 continue  # whoever signs in at this host belongs to another tenant now
-            self.pacer.gate(connector, tenant).sent(tally.requests)
+            self.pacer.gate(connector, tenant).count_requests(counter.requests)
             return _user(written)
         raise Unavailable("the tenant is being moved")
 
@@ -209,12 +211,12 @@ class UserDirectory:
 
         Raises `AuthExpired`, when that is done, where nobody can open what she had.
         """
-        before = await self._changed(
+        before = await self._write(
             partial(scripts.sign_out, user.tenant, user.platform, user.id, session_id=uuid.uuid4().hex), user
         )
         if before is None or before.credentials is None:
             return None
-        credentials = self._vault.open(before)
+        credentials = self._credential_store.open(before)
         gate = self.pacer.gate(connector, before.tenant)
         http = self._http(connector, credentials, before.hostname, gate)
         return Session(
@@ -237,7 +239,7 @@ class UserDirectory:
         row = UserRow(
             user.tenant, user.platform, user.id, info.name, user.hostname, info.timezone, _offset(info), None
         )
-        await self._changed(partial(scripts.refresh_user, row), user)
+        await self._write(partial(scripts.refresh_user, row), user)
         return True
 
     async def close(self) -> None:
@@ -246,57 +248,57 @@ class UserDirectory:
 
     # ------------------------------------------------------------------------------------------ sessions
 
-    async def session(self, connector: Connector, tenant: str, user_id: str) -> KeptSession:
+    async def session(self, connector: Connector, tenant: str, user_id: str) -> StoredSession:
         """A user's session at her CRM, with credentials that are good for a while.
 
         Raises `AuthExpired` when she has signed out or has to sign in again, `Unavailable` when her credentials have
         ended and cannot be refreshed now, `NotPrepared` when the connector fails.
         """
-        seen = self._seen.get((tenant, connector.name, user_id))
-        if seen is None or asyncio.get_running_loop().time() - seen.at > _MOMENT_SECONDS:
-            seen = await self._read(tenant, connector.name, user_id)
-        session = self._opened(connector, seen)
-        if seen.fresh_until is None or self._clock() * 1000 < seen.fresh_until or seen.row is None:
+        cached = self._cache.get((tenant, connector.name, user_id))
+        if cached is None or asyncio.get_running_loop().time() - cached.at > _MOMENT_SECONDS:
+            cached = await self._read(tenant, connector.name, user_id)
+        session = self._open_session(connector, cached)
+        if cached.refresh_after is None or self._clock() * 1000 < cached.refresh_after or cached.row is None:
             return session
         try:
-            return self._opened(connector, await self._refreshed(connector, seen.row))
+            return self._open_session(connector, await self._refresh(connector, cached.row))
         except Unavailable:
             ends = session.credentials.expires_at
             if ends is None or ends <= self._clock() * 1000:
                 raise
             return session  # refreshed ahead of its end, so it can still be used
 
-    def forget(self, tenant: str, platform: str, user_id: str) -> None:
+    def invalidate(self, tenant: str, platform: str, user_id: str) -> None:
         """Reads the user anew the next time, whoever asks: she may have signed in elsewhere."""
         self._drop(tenant, platform, user_id)
 
-    def _opened(self, connector: Connector, seen: _Seen) -> KeptSession:
+    def _open_session(self, connector: Connector, cached: _CachedUser) -> StoredSession:
         """The session of a row as it was read, opened once for as long as the row stays as it is."""
-        if seen.session is None:
-            row = seen.row
+        if cached.session is None:
+            row = cached.row
             if row is None or row.credentials is None:
-                raise SignInNeeded("signed out", None)
+                raise SignInRequired("signed out", None)
             if row.sign_in_since is not None:
-                raise SignInNeeded("the CRM has refused the sign-in before", row.credentials)
+                raise SignInRequired("the CRM has refused the sign-in before", row.credentials)
             try:
-                credentials = self._vault.open(row)
+                credentials = self._credential_store.open(row)
             except AuthExpired as error:
-                raise SignInNeeded(error.detail, row.credentials) from error
-            seen.session = self._session(connector, credentials, row)
-            seen.fresh_until = _fresh_until(connector, credentials, self._clock() * 1000)
-        return seen.session
+                raise SignInRequired(error.detail, row.credentials) from error
+            cached.session = self._session(connector, credentials, row)
+            cached.refresh_after = _refresh_after(connector, credentials, self._clock() * 1000)
+        return cached.session
 
-    async def _refreshed(self, connector: Connector, row: UserRow) -> _Seen:
+    async def _refresh(self, connector: Connector, row: UserRow) -> _CachedUser:
         """The user with refreshed credentials. What was seen of her before counts no more, unless nothing changed."""
         try:
-            refreshed = await self._refresher.refreshed(connector, row)
+            refreshed = await self._refresher.refresh(connector, row)
         except AuthExpired:
             self._drop(row.tenant, row.platform, row.id)
             raise
         self._drop(row.tenant, row.platform, row.id)
-        return _Seen(refreshed, asyncio.get_running_loop().time())
+        return _CachedUser(refreshed, asyncio.get_running_loop().time())
 
-    async def _renewed(
+    async def _renew_headers(
         self, connector: Connector, row: UserRow, credentials: Credentials
     ) -> Mapping[str, str]:
         """Other headers, after the CRM has refused these credentials; `AuthExpired` when there are none.
@@ -309,26 +311,28 @@ class UserDirectory:
         young = abs(now - (credentials.issued_at or 0)) < _YOUNG_MS
         if not ended and (young or not credentials.refresh_token):
             raise AuthExpired("HTTP 401", status=401)
-        seen = await self._refreshed(connector, row)
-        if seen.row is not None and seen.row.hostname != row.hostname:
+        cached = await self._refresh(connector, row)
+        if cached.row is not None and cached.row.hostname != row.hostname:
             # Whose credentials the host of this session must not see.
             raise Unavailable("the user's CRM is at another host now")
-        return connector.auth_headers(self._opened(connector, seen).credentials)
+        return connector.auth_headers(self._open_session(connector, cached).credentials)
 
-    def _session(self, connector: Connector, credentials: Credentials, row: UserRow) -> KeptSession:
-        renewed = None if connector.oauth is None else partial(self._renewed, connector, row, credentials)
+    def _session(self, connector: Connector, credentials: Credentials, row: UserRow) -> StoredSession:
+        renewed = (
+            None if connector.oauth is None else partial(self._renew_headers, connector, row, credentials)
+        )
         try:
             gate = self.pacer.gate(connector, row.tenant)
             places = self._places_of(row.tenant, row.platform)
             http = self._http(connector, credentials, row.hostname, gate, renewed, places=places)
         except AuthExpired as error:
-            raise SignInNeeded(error.detail, row.credentials) from error
+            raise SignInRequired(error.detail, row.credentials) from error
         except ConnectorError:
             raise
         except Exception as error:
             _log.error("connector_failed", connector=connector.name, error=type(error).__name__)
             raise NotPrepared(f"the connector {connector.name} raised {type(error).__name__}") from error
-        return KeptSession(
+        return StoredSession(
             http,
             credentials,
             row.hostname,
@@ -357,7 +361,7 @@ class UserDirectory:
             renewed=renewed,
             gate=gate,
             places=places,
-            cut_off_within=errands.cut_off_within,
+            has_deadline_within=errands.has_deadline_within,
         )
 
     def _places_of(self, tenant: str, platform: str) -> asyncio.Semaphore:
@@ -368,7 +372,7 @@ class UserDirectory:
 
     # ---------------------------------------------------------------------------------------------- rows
 
-    async def _read(self, tenant: str, platform: str, id_: str) -> _Seen:
+    async def _read(self, tenant: str, platform: str, id_: str) -> _CachedUser:
         """Reads a user. A session that was opened with the very same row is kept.
 
         What was read while this process changed a user may be from before: it is given, and not remembered.
@@ -377,26 +381,26 @@ class UserDirectory:
         row = await self._store.read(lambda: scripts.find_user(tenant, platform, id_))
         now = asyncio.get_running_loop().time()
         if changes != self._changes:
-            return _Seen(row, now)
-        seen = self._seen.pop((tenant, platform, id_), None)
-        if seen is None or seen.row != row:
-            seen = _Seen(row, now)
-        seen.at = now
-        self._seen[tenant, platform, id_] = seen
-        if len(self._seen) > _MOST_SEEN:
-            self._seen.popitem(last=False)
-        return seen
+            return _CachedUser(row, now)
+        cached = self._cache.pop((tenant, platform, id_), None)
+        if cached is None or cached.row != row:
+            cached = _CachedUser(row, now)
+        cached.at = now
+        self._cache[tenant, platform, id_] = cached
+        if len(self._cache) > _MOST_CACHED:
+            self._cache.popitem(last=False)
+        return cached
 
-    async def _changed(self, script: Callable[[], Script[T]], user: User) -> T:
+    async def _write(self, transaction: Callable[[], Transaction[T]], user: User) -> T:
         """Writes a change of a user; from then on nothing that was read before counts."""
         try:
-            return await self._store.write(script)
+            return await self._store.write(transaction)
         finally:
             self._drop(user.tenant, user.platform, user.id)
 
     def _drop(self, tenant: str, platform: str, id_: str) -> None:
         self._changes += 1
-        self._seen.pop((tenant, platform, id_), None)
+        self._cache.pop((tenant, platform, id_), None)
 
     def _new_row(self, key: _Key, credentials: Credentials, hostname: str, info: UserInfo) -> UserRow:
         """The row of a user who signs in, with a new session: one that there is already goes on."""
@@ -409,7 +413,7 @@ class UserDirectory:
             hostname=hostname,
             timezone=info.timezone,
             timezone_offset=_offset(info),
-            credentials=self._vault.seal(key, credentials),
+            credentials=self._credential_store.seal(key, credentials),
             session_id=uuid.uuid4().hex,
         )
 
@@ -438,7 +442,7 @@ def _crm_tenant(row: UserRow) -> str:
     return row.tenant if row.crm_tenant is None else row.crm_tenant
 
 
-def _fresh_until(connector: Connector, credentials: Credentials, now: float) -> float | None:
+def _refresh_after(connector: Connector, credentials: Credentials, now: float) -> float | None:
     """When (epoch ms) credentials are to be refreshed: ahead of their end, or at it where that is all there is.
 
     A token that lives shorter than twice `refresh_ahead` is refreshed in the middle of its life. One that was issued

@@ -1,7 +1,7 @@
 """What RingCentral sends: messages, threads of shared inboxes, parties and media. Pure: no I/O, no clock."""
 
 from messagelog.messages.errors import BadRequest, MediaUnavailable
-from messagelog.messages.glance import Glance, glance
+from messagelog.messages.glance import MessageIds, peek
 from messagelog.messages.media import DownloadLink, Media, MediaAttachment, Opener
 from messagelog.messages.parse import parse_log_request
 from messagelog.messages.parts import Attachment, MessageKind, Party
@@ -17,13 +17,13 @@ __all__ = [
     "Conversation",
     "DownloadLink",
     "Entity",
-    "Glance",
     "LogInfo",
     "LogRequest",
     "Media",
     "MediaAttachment",
     "MediaUnavailable",
     "Message",
+    "MessageIds",
     "MessageKind",
     "Opener",
     "Owner",
@@ -32,8 +32,8 @@ __all__ = [
     "change_form",
     "change_names",
     "change_texts",
-    "glance",
     "message_order",
     "parse_log_request",
+    "peek",
     "without_secrets",
 ]

@@ -139,7 +139,7 @@ def _read_text(text: str, field: str) -> int:
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
 
 
-def listed(value: T | tuple[T | None, ...] | None) -> tuple[T | None, ...]:
+def as_tuple(value: T | tuple[T | None, ...] | None) -> tuple[T | None, ...]:
     """A list, where the one thing in it may have arrived by itself."""
     if value is None:
         return ()

@@ -15,7 +15,7 @@ from messagelog.messages.request import MOST_MESSAGES
 _LEAST_MESSAGES = 8  # below that, looking twice costs as much as it saves
 
 
-class Glance(msgspec.Struct, frozen=True, kw_only=True):
+class MessageIds(msgspec.Struct, frozen=True, kw_only=True):
     """An ordinary conversation's log, contact, and the ids of what can be logged, in the order of the body."""
 
     conversation_log_id: str
@@ -71,7 +71,7 @@ class _Body(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder(_Body)
 
 
-def glance(body: bytes) -> Glance | None:
+def peek(body: bytes) -> MessageIds | None:
     """What a body brings, where it is an ordinary conversation of several messages; None for whatever else it is.
 
     Groups, shared threads, selected messages, messages whose records may have changed, and anything odd are left to
@@ -90,7 +90,7 @@ def glance(body: bytes) -> Glance | None:
         left = [id_ for id_, availability in reversed(ids.items()) if not is_gone(availability)]
         if not left:
             return None
-        return Glance(
+        return MessageIds(
             conversation_log_id=identifier(info.conversation_log_id, "conversationLogId"),
             contact_id=identifier(seen.contact_id, "contactId"),
             message_ids=tuple(left),

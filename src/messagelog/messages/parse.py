@@ -51,7 +51,7 @@ def parse_log_request(body: bytes) -> LogRequest:
     except RecursionError:
         raise BadRequest("body", "is nested too deep") from None
     except msgspec.ValidationError as error:
-        raise _located(str(error)) from None
+        raise _to_bad_request(str(error)) from None
     except msgspec.DecodeError:
         raise BadRequest("body", "is not JSON") from None
 
@@ -64,14 +64,14 @@ def _decode(body: bytes) -> LogRequest:
     except msgspec.DecodeError:
         if not _HALF_OF_A_PAIR.search(body):
             raise
-    return _decoder.decode(_ESCAPE.sub(_mended, body))
+    return _decoder.decode(_ESCAPE.sub(_mend, body))
 
 
-def _mended(escape: re.Match[bytes]) -> bytes:
+def _mend(escape: re.Match[bytes]) -> bytes:
     return rb"\ufffd" if escape["half"] else escape[0]
 
 
-def _located(message: str) -> BadRequest:
+def _to_bad_request(message: str) -> BadRequest:
     """The message of msgspec, or that of a record's own check, as path and problem."""
     told = _TOLD_BY_MSGSPEC.fullmatch(message)
     path, problem = (told["path"] or "", told["problem"]) if told else ("", message)

@@ -10,13 +10,13 @@ from messagelog.messages.fields import (
     Quantity,
     Record,
     Time,
+    as_tuple,
     assign,
     compact,
     epoch_ms,
     first,
     identifier,
     is_epoch_ms,
-    listed,
     optional_identifier,
     quantity,
 )
@@ -76,7 +76,7 @@ class Message(Record, frozen=True, kw_only=True):
         if not self.attachments or None in self.attachments:
             assign(self, "attachments", compact(self.attachments))
         if not self.to or not isinstance(self.to, tuple):
-            assign(self, "to", listed(self.to))
+            assign(self, "to", as_tuple(self.to))
         if not isinstance(self.from_, Party):
             assign(self, "from_", first(self.from_))
         if self.fax_page_count is not None:

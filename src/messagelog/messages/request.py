@@ -94,7 +94,7 @@ class LogInfo(Record, frozen=True, kw_only=True):
         messages = compact(self.messages)
         assign(self, "messages", distinct(messages, [message.id for message in messages]))
         assign(self, "entities", compact(self.entities))
-        correspondents = compact(self.correspondents) or self._guest() or self._told_by_messages()
+        correspondents = compact(self.correspondents) or self._guest() or self._correspondents_of_messages()
         assign(self, "correspondents", correspondents)
         if not correspondents and not self.is_empty and not self._is_anonymous:
             raise ValueError("correspondents: expected at least one correspondent")
@@ -103,7 +103,7 @@ class LogInfo(Record, frozen=True, kw_only=True):
     def _guest(self) -> tuple[Party, ...]:
         return (self.guest_party,) if self.is_shared and self.guest_party else ()
 
-    def _told_by_messages(self) -> tuple[Party, ...]:
+    def _correspondents_of_messages(self) -> tuple[Party, ...]:
         """The correspondents of the newest message that has any, where the client took them from a stub."""
         loggable = self.loggable
         if len(loggable) == len(self.messages):

@@ -34,20 +34,20 @@ def change_texts(
     afterwards; so is the request.
     """
     info, changes = request.info, (change, in_line or change)
-    changed = _replaced(
+    changed = _replace_fields(
         info,
-        messages=_each(info.messages, lambda message: _changed(message, *changes)),
-        entities=_each(info.entities, lambda entity: _changed(entity, *changes)),
+        messages=_each(info.messages, lambda message: _with_changed_texts(message, *changes)),
+        entities=_each(info.entities, lambda entity: _with_changed_texts(entity, *changes)),
         status_reason=_maybe(info.status_reason, changes[1]),
     )
     form = request.additional_submission
-    return _replaced(request, info=changed, additional_submission=change_form(form, in_form or change))
+    return _replace_fields(request, info=changed, additional_submission=change_form(form, in_form or change))
 
 
 def change_names(request: LogRequest, change: Change) -> LogRequest:
     """The request with each name of a person, a queue or the chosen contact changed. Subjects are made of these."""
     changed = _with_names(request, change)
-    return _replaced(changed, contact_name=_maybe(request.contact_name, change))
+    return _replace_fields(changed, contact_name=_maybe(request.contact_name, change))
 
 
 def change_form(value: Any, change: Change) -> Any:
@@ -69,7 +69,7 @@ def without_secrets(request: LogRequest) -> LogRequest:
     The form's answers are a copy: nothing that is done to it is done to the request.
     """
     info = request.info
-    shown = _replaced(
+    shown = _replace_fields(
         info,
         rc_access_token=None,
         messages=_each(info.messages, _without_tokens),
@@ -79,13 +79,15 @@ def without_secrets(request: LogRequest) -> LogRequest:
     return msgspec.structs.replace(request, info=shown, additional_submission=form)
 
 
-def _changed(record: M, change: Change, in_line: Change) -> M:
+def _with_changed_texts(record: M, change: Change, in_line: Change) -> M:
     """A record with its texts changed, and the names of its files."""
     new: dict[str, Any] = {
         name: change(text) for name in _WITH_TEXTS[type(record)] if (text := getattr(record, name))
     }
-    files = _each(record.attachments, lambda file: _replaced(file, file_name=_maybe(file.file_name, in_line)))
-    return _replaced(record, **new, attachments=files)
+    files = _each(
+        record.attachments, lambda file: _replace_fields(file, file_name=_maybe(file.file_name, in_line))
+    )
+    return _replace_fields(record, **new, attachments=files)
 
 
 def _maybe(text: str | None, change: Change) -> str | None:
@@ -102,18 +104,18 @@ def _with_names(record: R, change: Change) -> R:
                 new[field] = _each(inners, lambda inner: _with_names(inner, change))
     if isinstance(record, Party | Owner):
         new["name"] = _maybe(record.name, change)
-    return _replaced(record, **new)
+    return _replace_fields(record, **new)
 
 
 def _without_tokens(record: M) -> M:
-    return _replaced(record, attachments=_each(record.attachments, _tokenless))
+    return _replace_fields(record, attachments=_each(record.attachments, _tokenless))
 
 
 def _tokenless(attachment: Attachment) -> Attachment:
-    return _replaced(attachment, uri=clean_uri(attachment.uri), link=clients_link(attachment.link))
+    return _replace_fields(attachment, uri=clean_uri(attachment.uri), link=clients_link(attachment.link))
 
 
-def _replaced(record: R, **fields: Any) -> R:
+def _replace_fields(record: R, **fields: Any) -> R:
     """A copy of a record with these fields; the same record where nothing is new."""
     new = {name: value for name, value in fields.items() if getattr(record, name) != value}
     return msgspec.structs.replace(record, **new) if new else record

@@ -152,12 +152,12 @@ class Thread(Record, frozen=True, kw_only=True):
 
         It fits 63 bits. Without any time it is the number of entities.
         """
-        times = [self.last_modified_time, *(_changed_at(entity) for entity in self.entities)]
+        times = [self.last_modified_time, *(_change_time(entity) for entity in self.entities)]
         newest = max((time for time in times if time is not None), default=0)
         return newest * ENTITIES_IN_VERSION + min(len(self.entities), ENTITIES_IN_VERSION - 1)
 
 
-def _changed_at(entity: Entity) -> int | None:
+def _change_time(entity: Entity) -> int | None:
     return entity.creation_time if entity.last_modified_time is None else entity.last_modified_time
 
 
@@ -165,7 +165,7 @@ def _newest_of_each(entities: Iterable[Entity]) -> list[Entity]:
     kept: dict[str | int, Entity] = {}
     for position, entity in enumerate(entities):
         key = position if entity.id is None else entity.id
-        if key not in kept or (_changed_at(entity) or 0) > (_changed_at(kept[key]) or 0):
+        if key not in kept or (_change_time(entity) or 0) > (_change_time(kept[key]) or 0):
             kept[key] = entity
     return list(kept.values())
 

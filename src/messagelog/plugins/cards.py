@@ -23,7 +23,7 @@ from messagelog.plugins.visible import (
     Visible,
     as_number,
     may_have,
-    written_over,
+    overwrite,
 )
 
 if TYPE_CHECKING:
@@ -132,19 +132,19 @@ def mask_cards(text: str, *, in_line: bool = False) -> str:
     seen = as_number(text, in_line=in_line)
     if _RUN.search(seen.text) is None:
         return text
-    without = _OTHER_NUMBERS.sub(_struck_out, seen.text)
-    without = _IBAN.sub(lambda match: _struck_out(match) if _is_iban(match[0]) else match[0], without)
-    return written_over(text, [(seen.place(*card), _masked(text, seen, *card)) for card in _cards(without)])
+    without = _OTHER_NUMBERS.sub(_strike_out, seen.text)
+    without = _IBAN.sub(lambda match: _strike_out(match) if _is_iban(match[0]) else match[0], without)
+    return overwrite(text, [(seen.place(*card), _mask(text, seen, *card)) for card in _cards(without)])
 
 
-def _struck_out(match: re.Match[str]) -> str:
+def _strike_out(match: re.Match[str]) -> str:
     return _NO_NUMBER * len(match[0])
 
 
 def _cards(text: str) -> Iterator[tuple[int, int]]:
     for run in _RUN.finditer(text):
         groups = _groups(text, run)
-        for first, last in _found(groups, after_plus=text.endswith("+", 0, run.start())):
+        for first, last in _find_cards(groups, after_plus=text.endswith("+", 0, run.start())):
             yield groups[first].start, groups[last].end
 
 
@@ -167,7 +167,7 @@ def _kind(gap: str) -> str:
     return kinds.pop() if kinds else BLANK
 
 
-def _found(groups: Sequence[_Group], *, after_plus: bool) -> Iterator[tuple[int, int]]:
+def _find_cards(groups: Sequence[_Group], *, after_plus: bool) -> Iterator[tuple[int, int]]:
     """First and last group of each card. What overlaps is one: part of it would be left otherwise."""
     begin = first = 0
     while first < len(groups):
@@ -287,7 +287,7 @@ def _is_iban(text: str) -> bool:
     return int("".join(str(int(char, 36)) for char in compact[4:] + compact[:4])) % 97 == 1
 
 
-def _masked(text: str, seen: Visible, start: int, end: int) -> str:
+def _mask(text: str, seen: Visible, start: int, end: int) -> str:
     """Bullets and the last four digits. Without gaps, so that what is left is known for what it is."""
     digits = [at for at in range(start, end) if seen.text[at].isdecimal()]
     last = [(text[seen.starts[at]], seen.text[at]) for at in digits[-_SHOWN:]]

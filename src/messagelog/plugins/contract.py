@@ -73,7 +73,7 @@ class Plugin(ABC):
 
     @abstractmethod
     async def on_request(self, context: RequestContext, request: LogRequest) -> LogRequest:
-        """The request as it is to be logged: the same one, or a copy with changes. Raises `Refused`.
+        """The request as it is to be logged: the same one, or a copy with changes. Raises `HttpRefusal`.
 
         It is asked again when the client sends the messages again, so its answer should depend on the request alone.
         Texts, names, the form's fields and attachments may change, and entities of a shared thread may go (not all
@@ -81,5 +81,5 @@ class Plugin(ABC):
         """
 
     async def on_contact(self, context: RequestContext, form: ContactForm) -> ContactForm:  # noqa: ARG002 - as it is
-        """The form of a new contact as it is to be sent to the CRM: the same one, or another. Raises `Refused`."""
+        """The form of a new contact as it is to be sent to the CRM: the same one, or another. Raises `HttpRefusal`."""
         return form

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import re2
 
 from messagelog.plugins.contract import BadPluginSetting
-from messagelog.plugins.visible import as_read, as_written, written_over
+from messagelog.plugins.visible import as_read, as_written, overwrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -53,10 +53,10 @@ def mask_patterns(
                 check_time()
                 if match.end() > match.start():
                     finds.append(_Find(*seen.place(match.start(), match.end()), pattern.name))
-    return written_over(text, [((each.start, each.end), f"[{each.name}]") for each in _joined(finds)])
+    return overwrite(text, [((each.start, each.end), f"[{each.name}]") for each in _merge(finds)])
 
 
-def _joined(finds: Iterable[_Find]) -> list[_Find]:
+def _merge(finds: Iterable[_Find]) -> list[_Find]:
     joined: list[_Find] = []
     for find in sorted(finds, key=lambda each: (each.start, -each.end)):
         if joined and find.start < joined[-1].end:
@@ -80,11 +80,11 @@ def read_patterns(text: str) -> Sequence[OwnPattern]:
             raise BadPluginSetting(f"line {number}: expected `name = regular expression`.")
         if match["name"] in patterns:
             raise BadPluginSetting(f"line {number}: there is another pattern called {match['name']}.")
-        patterns[match["name"]] = OwnPattern(match["name"], _compiled(match["regex"], number))
+        patterns[match["name"]] = OwnPattern(match["name"], _compile(match["regex"], number))
     return tuple(patterns.values())
 
 
-def _compiled(regex: str, number: int) -> Any:
+def _compile(regex: str, number: int) -> Any:
     options = re2.Options()
     options.log_errors = False  # they are ours to tell
     options.max_mem = _LARGEST

@@ -87,11 +87,11 @@ class Redaction(Plugin):
         context: RequestContext,  # noqa: ARG002 - whoever writes, a card's number is one
         request: LogRequest,
     ) -> LogRequest:
-        """The request with all its texts masked. Raises `TooSlow`, and `Refused` for a text that is too long."""
+        """The request with all its texts masked. Raises `TooSlow`, and `HttpRefusal` for a text that is too long."""
         texts = _Texts()
-        self._changed(request, texts.found)
-        masked = await self._masked(texts)
-        return self._changed(request, lambda text: masked[text])
+        self._map_texts(request, texts.collect)
+        masked = await self._mask(texts)
+        return self._map_texts(request, lambda text: masked[text])
 
     async def on_contact(
         self,
@@ -100,23 +100,23 @@ class Redaction(Plugin):
     ) -> ContactForm:
         """The form of a new contact with its answers masked, as those of a request are; the name by the setting."""
         texts = _Texts()
-        self._changed_form(form, texts.found)
-        masked = await self._masked(texts)
-        return self._changed_form(form, lambda text: masked[text])
+        self._map_form(form, texts.collect)
+        masked = await self._mask(texts)
+        return self._map_form(form, lambda text: masked[text])
 
-    def _changed(self, request: LogRequest, change: Callable[[_Text], str]) -> LogRequest:
+    def _map_texts(self, request: LogRequest, change: Callable[[_Text], str]) -> LogRequest:
         changed = change_texts(
             request, lambda text: change((text, False)), _in_form(change), lambda text: change((text, True))
         )
         return change_names(changed, lambda name: change((name, True))) if self._names else changed
 
-    def _changed_form(self, form: ContactForm, change: Callable[[_Text], str]) -> ContactForm:
+    def _map_form(self, form: ContactForm, change: Callable[[_Text], str]) -> ContactForm:
         answers = change_form(form.additional_submission, _in_form(change))
         return replace(
             form, name=change((form.name, True)) if self._names else form.name, additional_submission=answers
         )
 
-    async def _masked(self, texts: _Texts) -> dict[_Text, str]:
+    async def _mask(self, texts: _Texts) -> dict[_Text, str]:
         end = self._clock() + self.seconds
 
         def check_time() -> None:
@@ -146,8 +146,8 @@ class _Texts:
     def __init__(self) -> None:
         self.all: dict[_Text, None] = {}
 
-    def found(self, text: _Text) -> str:
-        """Takes a text down, and leaves it as it is. Raises `Refused` when it is too long."""
+    def collect(self, text: _Text) -> str:
+        """Takes a text down, and leaves it as it is. Raises `HttpRefusal` when it is too long."""
         if len(text[0]) > LONGEST_TEXT:
             raise Refused(_TOO_LONG)
         self.all[text] = None

@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from messagelog.plugins.cards import GAP
-from messagelog.plugins.visible import MASK, as_number, may_have, written_over
+from messagelog.plugins.visible import MASK, as_number, may_have, overwrite
 
 MASKED: Final = "XXX-XX-XXXX"
 """All of it: its last four digits are what banks ask for."""
@@ -52,6 +52,6 @@ def mask_social_security(text: str, *, in_line: bool = False) -> str:
     for regex, number in ((_WRITTEN, 0), (_NAMED, "number"), (_NAMED_AFTER, "number")):
         found = [seen.place(*match.span(number)) for match in regex.finditer(seen.text)]
         if found:
-            text = written_over(text, [(place, MASKED) for place in found])
+            text = overwrite(text, [(place, MASKED) for place in found])
             seen = as_number(text, in_line=in_line)
     return text

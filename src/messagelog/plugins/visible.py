@@ -91,14 +91,14 @@ def as_number(text: str, *, in_line: bool = False) -> Visible:
     one line, its line ends as blanks. Usual digits and those in another shape, such as a raised one behind a number,
     are not one number: a comma stands between them.
     """
-    seen = _seen(text, _as_number, in_line=in_line)
+    seen = _to_visible(text, _as_number, in_line=in_line)
     shaped = [char.isnumeric() and not char.isdecimal() for char in text]
-    return _apart(seen, shaped) if any(shaped) else seen
+    return _separate_shapes(seen, shaped) if any(shaped) else seen
 
 
 def as_written(text: str, *, in_line: bool = False) -> Visible:
     """The text without what nobody sees, its characters composed with their marks (NFC)."""
-    return _composed(_seen(text, _as_written, in_line=in_line, one_blank=False))
+    return _compose_nfc(_to_visible(text, _as_written, in_line=in_line, one_blank=False))
 
 
 def as_read(text: str, *, in_line: bool = False) -> Visible:
@@ -106,7 +106,7 @@ def as_read(text: str, *, in_line: bool = False) -> Visible:
 
     Accents stay. Marks that belong to no letter, such as a line below or through it, do not.
     """
-    seen = _composed(_seen(text, _as_read, in_line=in_line))
+    seen = _compose_nfc(_to_visible(text, _as_read, in_line=in_line))
     kept = [at for at, char in enumerate(seen.text) if not _is_mark(char)]
     if len(kept) == len(seen.text):
         return seen
@@ -114,7 +114,7 @@ def as_read(text: str, *, in_line: bool = False) -> Visible:
     return Visible(text, [seen.starts[at] for at in kept], [seen.ends[at] for at in kept])
 
 
-def written_over(text: str, replacements: Iterable[tuple[tuple[int, int], str]]) -> str:
+def overwrite(text: str, replacements: Iterable[tuple[tuple[int, int], str]]) -> str:
     """The text with other words at some places, which come in order and do not overlap."""
     pieces, at = [], 0
     for (start, end), words in replacements:
@@ -123,7 +123,7 @@ def written_over(text: str, replacements: Iterable[tuple[tuple[int, int], str]])
     return "".join([*pieces, text[at:]])
 
 
-def _seen(text: str, of: Callable[[str], str], *, in_line: bool, one_blank: bool = True) -> Visible:
+def _to_visible(text: str, of: Callable[[str], str], *, in_line: bool, one_blank: bool = True) -> Visible:
     seen: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -143,7 +143,7 @@ def _seen(text: str, of: Callable[[str], str], *, in_line: bool, one_blank: bool
     return Visible("".join(seen), starts, ends)
 
 
-def _apart(seen: Visible, shaped: Sequence[bool]) -> Visible:
+def _separate_shapes(seen: Visible, shaped: Sequence[bool]) -> Visible:
     """The same with a comma in front of each digit whose shape is not that of the digit before it."""
     text: list[str] = []
     starts: list[int] = []
@@ -162,7 +162,7 @@ def _apart(seen: Visible, shaped: Sequence[bool]) -> Visible:
     return Visible("".join(text), starts, ends)
 
 
-def _composed(seen: Visible) -> Visible:
+def _compose_nfc(seen: Visible) -> Visible:
     """The same with each character and its marks as one, where there is such a one."""
     if unicodedata.is_normalized("NFC", seen.text):
         return seen

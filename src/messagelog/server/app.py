@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from messagelog.core.answer import ReturnMessage
 from messagelog.core.errors import Stopping
 from messagelog.core.operators import RoleMissing
-from messagelog.core.plugins import NotTaken, RefusedByPlugin
+from messagelog.core.plugins import PluginBlocked, RefusedByPlugin
 from messagelog.messages import BadRequest
 from messagelog.server import (
     contacts,
@@ -28,17 +28,17 @@ from messagelog.server import (
     watching,
 )
 from messagelog.server.cors import Cors, CorsHeaders
-from messagelog.server.guard import Guard
-from messagelog.server.hot import HotRoutesApp
+from messagelog.server.guard import ErrorMiddleware
+from messagelog.server.hot import FastPathApp
 from messagelog.server.http import (
     DATABASE_AWAY,
     DATABASE_GONE,
     RESTARTING,
-    Refused,
+    HttpRefusal,
     SessionEnded,
     json_response,
 )
-from messagelog.server.lifespan import assembled
+from messagelog.server.lifespan import open_context
 from messagelog.server.refusals import refusal_response
 from messagelog.storage import StoreClosed, StoreUnavailable
 from messagelog.storage.port import UnusableFile
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from messagelog.server.assembly import Parts
+    from messagelog.server.assembly import ServerConfig
 
 _log = structlog.get_logger(__name__)
 
@@ -79,14 +79,14 @@ _MODULES: Final = (
     watching,
 )
 _REFUSALS: Final = (
-    *(Refused, SessionEnded, BadRequest, NotTaken, Stopping, HTTPException, RoleMissing),
+    *(HttpRefusal, SessionEnded, BadRequest, PluginBlocked, Stopping, HTTPException, RoleMissing),
     *(StoreClosed, StoreUnavailable, UnusableFile),
 )
 
 
 def create_app(
-    parts: Parts, *, mounts: Mapping[str, Starlette] | None = None, start_at_once: bool = True
-) -> HotRoutesApp:
+    config: ServerConfig, *, mounts: Mapping[str, Starlette] | None = None, start_at_once: bool = True
+) -> FastPathApp:
     """The server as an ASGI application.
 
     `mounts` are further applications by path (the demo's CRM), which begin and end with this one. With
@@ -99,27 +99,27 @@ def create_app(
         async with AsyncExitStack() as stack:
             for mounted in mounts.values():
                 await stack.enter_async_context(mounted.router.lifespan_context(mounted))
-            app.state.assembly = await stack.enter_async_context(assembled(parts))
-            for name, connector in parts.connectors.items():
+            app.state.assembly = await stack.enter_async_context(open_context(config))
+            for name, connector in config.connectors.items():
                 if not connector.manifest.get("contactPageUrl"):
                     _log.warning("contact_page_missing", platform=name)
             if start_at_once:
                 await app.state.assembly.runtime.start()
             yield
 
-    app = HotRoutesApp(
+    app = FastPathApp(
         [module.router for module in _MODULES],
         lifespan,
         hot={("POST", "/messageLog"): _log_messages},
-        cors=CorsHeaders(parts.cors_origins),
-        access_log=parts.access_log,
+        cors=CorsHeaders(config.cors_origins),
+        access_log=config.access_log,
     )
     for path, mounted in mounts.items():
         app.mount(path, mounted)
     for refusal in _REFUSALS:
-        app.add_exception_handler(refusal, _refusal)
-    app.add_middleware(Guard)
-    app.add_middleware(Cors, origins=parts.cors_origins, without=_WITHOUT_CORS)
+        app.add_exception_handler(refusal, _to_response)
+    app.add_middleware(ErrorMiddleware)
+    app.add_middleware(Cors, origins=config.cors_origins, without=_WITHOUT_CORS)
     return app
 
 
@@ -127,21 +127,21 @@ async def _log_messages(request: Request) -> Response:
     try:
         return await message_log.log_messages(request)
     except _REFUSALS as error:
-        return await _refusal(request, error)
+        return await _to_response(request, error)
 
 
-async def _refusal(request: Request, error: Exception) -> Response:
+async def _to_response(request: Request, error: Exception) -> Response:
     """A refusal as the client takes it: a status, and a text or an object with it."""
     headers: Mapping[str, str] = {}
     match error:
         case SessionEnded():
             return json_response(_SESSION_ENDED, 401)
-        case Refused():
+        case HttpRefusal():
             status, text = error.status, error.text
             headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
         case BadRequest() | RoleMissing():
             status, text = 403 if isinstance(error, RoleMissing) else 400, str(error)
-        case NotTaken():
+        case PluginBlocked():
             # With an error's status, since the client shows nothing of an answer that says `successful: false`.
             status, text = 422 if isinstance(error, RefusedByPlugin) else 503, str(error)
         case StoreUnavailable():

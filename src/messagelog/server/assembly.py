@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Final
 
 from messagelog.core import Runtime, Times, UserDirectory
 from messagelog.core.passwords import Passwords
-from messagelog.core.retention import Kept
+from messagelog.core.retention import RetentionPolicy
 from messagelog.core.user_settings import Locale, UserSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from messagelog.connectors import Connector
-    from messagelog.core.contact_book import ContactBook
+    from messagelog.core.contact_book import ContactService
     from messagelog.core.metrics import Metrics
     from messagelog.core.oauth import OAuthClient
     from messagelog.core.operators import Operators
     from messagelog.core.plugins import Plugins
     from messagelog.plugins import Plugin
-    from messagelog.server.buckets import Buckets
-    from messagelog.server.states import States
-    from messagelog.server.throttle import Throttle
-    from messagelog.server.tokens import Tokens
+    from messagelog.server.buckets import TokenBuckets
+    from messagelog.server.states import OAuthStates
+    from messagelog.server.throttle import LoginThrottle
+    from messagelog.server.tokens import SessionTokens
     from messagelog.storage import CheckedStore, Sealer
 
-ANY: Final = "*"
+ANY_ORIGIN: Final = "*"
 """Any origin."""
 
 REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redirect.html"
@@ -36,7 +36,7 @@ REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redi
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ServerConfig:
     """What a server is made of.
 
     `old_secret_keys` are those of before `secret_key`, which still open what they sealed and signed.
@@ -62,15 +62,15 @@ class Parts:
     body_limit: int = 10_000_000
     media_hosts: frozenset[str] = frozenset()
     private_hosts: frozenset[str] = frozenset()
-    cors_origins: frozenset[str] = frozenset({ANY})
+    cors_origins: frozenset[str] = frozenset({ANY_ORIGIN})
     requests_per_minute: int = 0
     guesses_per_minute: int = 0
     contact_seconds: float = 300.0
-    kept: Kept = field(default_factory=Kept)
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     locale: Locale = field(default_factory=Locale)
     clock: Callable[[], int] | None = None
     now: Callable[[], float] = time.time
-    luck: Callable[[], float] = random.random
+    jitter: Callable[[], float] = random.random
     oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
     redirect_uri: str = REDIRECT_URI
     bare_state: bool = False
@@ -84,22 +84,22 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class Assembly:
+class AppContext:
     """The parts of a running server. `account_key` is what RingCentral's ids are hashed with."""
 
-    parts: Parts
+    config: ServerConfig
     store: CheckedStore
     runtime: Runtime
     users: UserDirectory
-    tokens: Tokens
-    states: States
-    contacts: ContactBook
+    tokens: SessionTokens
+    states: OAuthStates
+    contacts: ContactService
     plugins: Plugins | None
     settings: UserSettings
     metrics: Metrics
-    requests: Buckets
-    guesses: Buckets
+    requests: TokenBuckets
+    guesses: TokenBuckets
     sealer: Sealer
     operators: Operators
-    throttle: Throttle
+    throttle: LoginThrottle
     account_key: bytes = field(repr=False)

@@ -17,7 +17,7 @@ _MINUTE: Final = 60.0
 _MOST: Final = 10_000
 
 
-class Buckets:
+class TokenBuckets:
     """A bucket for each key that holds `per_minute` tokens, and is filled again within a minute; with 0 there are none.
 
     `clock` gives seconds. Only the keys that asked last are remembered, `most` of them: those who are forgotten begin
@@ -34,30 +34,30 @@ class Buckets:
         """Takes a token. 0, or the seconds until there is one: then none was taken."""
         if not self._size:
             return 0.0
-        level, now = self._filled(key)
+        level, now = self._level_now(key)
         if level < 1:
-            self._keep(key, level, now)
+            self._store(key, level, now)
             return (1 - level) * _MINUTE / self._size
-        self._keep(key, level - 1, now)
+        self._store(key, level - 1, now)
         return 0.0
 
     def give_back(self, key: Hashable) -> None:
         """Puts back a token that was taken for nothing."""
         if key in self._buckets:
-            level, now = self._filled(key)
-            self._keep(key, min(self._size, level + 1), now)
+            level, now = self._level_now(key)
+            self._store(key, min(self._size, level + 1), now)
 
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def _filled(self, key: Hashable) -> tuple[float, float]:
+    def _level_now(self, key: Hashable) -> tuple[float, float]:
         """What a bucket holds now, and when that is."""
         now = self._clock()
         level, at = self._buckets.get(key, (self._size, now))
         passed = max(0.0, now - at)  # a clock that was set back fills nothing
         return min(self._size, level + passed * self._size / _MINUTE), now
 
-    def _keep(self, key: Hashable, level: float, now: float) -> None:
+    def _store(self, key: Hashable, level: float, now: float) -> None:
         self._buckets[key] = (level, now)
         self._buckets.move_to_end(key)
         if len(self._buckets) > self._most:

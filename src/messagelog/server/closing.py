@@ -21,7 +21,7 @@ LAST_SECONDS: Final = 2.0
 """How long after the drain time the process is there at the latest."""
 
 _SHORTEST: Final = 0.05
-_TO_TELL: Final = 0.2
+_TO_LOG: Final = 0.2
 _MOST_PLACES: Final = 10
 
 _log = structlog.get_logger(__name__)
@@ -40,7 +40,7 @@ async def close_all(parts: Sequence[tuple[str, Callable[[], Awaitable[None]]]], 
             _log.error("shutdown_hung", what=what, error=type(error).__name__)
 
 
-class LastResort:
+class ShutdownWatchdog:
     """Ends the process, in threads of its own, when nothing else has: the event loop may be what hangs.
 
     `end` ends it with an exit code, and `loop` gives the event loop whose tasks are told of.
@@ -57,7 +57,7 @@ class LastResort:
         self._armed = True
         # Each in a thread of its own: whoever reads our log lines may hang as well.
         for delay, work in (
-            (seconds - _TO_TELL, lambda: _tell(loop)),
+            (seconds - _TO_LOG, lambda: _log_where_it_hangs(loop)),
             (seconds, lambda: self._end(code)),
         ):
             timer = threading.Timer(max(delay, 0.0), work)
@@ -65,17 +65,21 @@ class LastResort:
             timer.start()
 
 
-def _tell(loop: asyncio.AbstractEventLoop | None) -> None:
+def _log_where_it_hangs(loop: asyncio.AbstractEventLoop | None) -> None:
     """Writes where the process is: the main thread's place, and those of the tasks that have not ended."""
     main = sys._current_frames().get(  # noqa: SLF001 - named so since it is of CPython; nothing else tells where a thread is
         threading.main_thread().ident or 0
     )
     thread = "" if main is None else f"{main.f_code.co_filename}:{main.f_lineno}"
-    tasks = [] if loop is None else sorted({_place(task.get_coro()) for task in asyncio.all_tasks(loop)})
+    tasks = (
+        []
+        if loop is None
+        else sorted({_innermost_place(task.get_coro()) for task in asyncio.all_tasks(loop)})
+    )
     _log.error("shutdown_hung", what="process", place=thread, tasks=tasks[:_MOST_PLACES])
 
 
-def _place(waiting: Any) -> str:
+def _innermost_place(waiting: Any) -> str:
     """The innermost place at which a coroutine waits."""
     place = ""
     while waiting is not None:

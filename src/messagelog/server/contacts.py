@@ -9,22 +9,22 @@ import structlog
 from msgspec import UNSET
 
 from messagelog.connectors import ConnectorError, NewContact, OutcomeUnknown
-from messagelog.core.answer import ReturnMessage, warned, warning
+from messagelog.core.answer import ReturnMessage, warning, with_warnings
 from messagelog.core.contacts import LONGEST_NAME, clean_contact
 from messagelog.core.numbers import LONGEST_NUMBER, MOST_FORMATS
-from messagelog.core.plugins import LEFT_BY_PLUGINS, SeenContact
+from messagelog.core.plugins import LEFT_BY_PLUGINS, FilteredContact
 from messagelog.messages import CREATE_NEW_CONTACT, BadRequest
 from messagelog.plugins import RequestContext
-from messagelog.server.form import row_info
+from messagelog.server.form import contact_field_values
 from messagelog.server.http import (
-    Refused,
-    asked,
-    assembly_of,
+    HttpRefusal,
+    authenticate,
+    call_with_timeout,
+    context_of,
     json_response,
     query_values,
     read_form,
     session_of,
-    signed_in,
 )
 from messagelog.server.manifest import contact_types
 from messagelog.server.routes import Router
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from messagelog.connectors import Connector, Contact
-    from messagelog.server.assembly import Assembly
+    from messagelog.server.assembly import AppContext
 
 router = Router()
 
@@ -50,8 +50,8 @@ async def find_contact(request: Request) -> Response:
     `contact` is an array whatever happens: the client's log form needs one. Where the CRM was asked within the last
     minutes, and `isForceRefreshAccountData` is not `true`, the answer is that of then.
     """
-    user = await signed_in(request)
-    assembly = assembly_of(request)
+    user = await authenticate(request)
+    assembly = context_of(request)
     query = query_values(request)
     number, formats = _number(query.get("phoneNumber", "")), _formats(query.get("overridingFormat", ""))
     connector = assembly.runtime.connector(user.platform)
@@ -64,21 +64,21 @@ async def find_contact(request: Request) -> Response:
             number,
             formats=formats,
             fresh=query.get("isForceRefreshAccountData") == "true",
-            seconds=assembly.parts.times.answer,
+            seconds=assembly.config.times.answer,
         )
     except ConnectorError as error:
-        return json_response(_not_searched(assembly, connector, error, offer))
+        return json_response(_lookup_failure_answer(assembly, connector, error, offer))
     assembly.metrics.count_look_up(connector.name)
-    notice = _found(len(found)) if found else _not_found(connector, number)
-    rows = [_row(connector, contact) for contact in found]
+    notice = _count_notice(len(found)) if found else _not_found_notice(connector, number)
+    rows = [_contact_row(connector, contact) for contact in found]
     return json_response(ContactsAnswer(successful=True, return_message=notice, contact=rows + offer))
 
 
 @router.get("/custom/contact/search")
 async def find_contact_with_name(request: Request) -> Response:
     """The contacts with a name. `returnMessage` is there whenever there are none: the client reads it then."""
-    user = await signed_in(request)
-    assembly = assembly_of(request)
+    user = await authenticate(request)
+    assembly = context_of(request)
     name = _name(query_values(request).get("name", ""))
     connector = assembly.runtime.connector(user.platform)
     if not connector.can("find_contact_with_name"):
@@ -86,11 +86,11 @@ async def find_contact_with_name(request: Request) -> Response:
         return json_response(ContactsAnswer(successful=False, return_message=warning(message), contact=[]))
     try:
         session = await session_of(request, connector, user)
-        found = await asked(request, connector, connector.find_contact_with_name(session, name))
+        found = await call_with_timeout(request, connector, connector.find_contact_with_name(session, name))
     except ConnectorError as error:
-        return json_response(_not_searched(assembly, connector, error, []))
+        return json_response(_lookup_failure_answer(assembly, connector, error, []))
     assembly.metrics.count_look_up(connector.name)
-    rows = [_row(connector, contact) for contact in found if contact.id != CREATE_NEW_CONTACT]
+    rows = [_contact_row(connector, contact) for contact in found if contact.id != CREATE_NEW_CONTACT]
     notice = None if rows else warning("No contact has a name like this.")
     return json_response(ContactsAnswer(successful=True, return_message=notice, contact=rows))
 
@@ -101,30 +101,34 @@ async def create_contact(request: Request) -> Response:
 
     A failure is a 4xx or 5xx text: the client reads `contact` of any other answer, and shows a text.
     """
-    user = await signed_in(request)
+    user = await authenticate(request)
     contact = _new_contact(await read_form(request, NewContactForm))
-    assembly = assembly_of(request)
+    assembly = context_of(request)
     connector = assembly.runtime.connector(user.platform)
     crm = connector.display_name or connector.name
     if not connector.can("create_contact"):
-        raise Refused(400, f"Contacts cannot be created in {crm} from here.")
-    clock, seconds = asyncio.get_running_loop().time, assembly.parts.times.answer
+        raise HttpRefusal(400, f"Contacts cannot be created in {crm} from here.")
+    clock, seconds = asyncio.get_running_loop().time, assembly.config.times.answer
     until = clock() + seconds
-    seen = SeenContact(contact)
+    seen = FilteredContact(contact)
     if assembly.plugins is not None:
-        context = RequestContext(user.tenant, user.platform, crm, user.id)
-        seen = await assembly.plugins.seen_contact(context, contact, until - LEFT_BY_PLUGINS * seconds)
+        request_context = RequestContext(user.tenant, user.platform, crm, user.id)
+        seen = await assembly.plugins.apply_to_contact(
+            request_context, contact, until - LEFT_BY_PLUGINS * seconds
+        )
     left = until - clock()
     try:
         session = await session_of(request, connector, user)
         made = await assembly.contacts.make(connector, session, seen.contact, seconds=left)
     except OutcomeUnknown as error:
-        raise Refused(
+        raise HttpRefusal(
             502, f"{crm} gave no clear answer. Look for the contact there before you try again."
         ) from error
     except ConnectorError as error:
-        raise Refused(502, f"The contact was not created in {crm}. {error.meaning}") from error
-    notice = warned(ReturnMessage(message="Contact created", message_type="success", ttl=2000), seen.warnings)
+        raise HttpRefusal(502, f"The contact was not created in {crm}. {error.meaning}") from error
+    notice = with_warnings(
+        ReturnMessage(message="Contact created", message_type="success", ttl=2000), seen.warnings
+    )
     info = UNSET if made.additional_info is None else made.additional_info
     row = ContactRow(id=made.id, name=made.name, type=made.type, additional_info=info)
     return json_response(NewContactAnswer(successful=True, return_message=notice, contact=row))
@@ -170,8 +174,8 @@ def _new_contact(form: NewContactForm) -> NewContact:
     )
 
 
-def _not_searched(
-    assembly: Assembly, connector: Connector, error: ConnectorError, offer: list[ContactRow]
+def _lookup_failure_answer(
+    assembly: AppContext, connector: Connector, error: ConnectorError, offer: list[ContactRow]
 ) -> ContactsAnswer:
     assembly.metrics.count_look_up(connector.name, error)
     _log.warning(
@@ -183,12 +187,12 @@ def _not_searched(
     return ContactsAnswer(successful=False, return_message=notice, contact=offer)
 
 
-def _found(count: int) -> ReturnMessage:
+def _count_notice(count: int) -> ReturnMessage:
     noun = "contact" if count == 1 else "contacts"
     return ReturnMessage(message=f"Found {count} {noun}", message_type="success", ttl=3000)
 
 
-def _not_found(connector: Connector, number: str) -> ReturnMessage:
+def _not_found_notice(connector: Connector, number: str) -> ReturnMessage:
     """The answer of the reference: a warning, whose details name the number."""
     crm = connector.display_name or connector.name
     text = f"A contact with the phone number {number} could not be found in your {crm} account."
@@ -200,22 +204,22 @@ def _not_found(connector: Connector, number: str) -> ReturnMessage:
     )
 
 
-def _row(connector: Connector, contact: Contact) -> ContactRow:
+def _contact_row(connector: Connector, contact: Contact) -> ContactRow:
     return ContactRow(
         id=contact.id,
         name=contact.name,
         type=contact.type,
         phone=contact.phone_number,
-        created_date=_known(contact.created_at),
-        most_recent_activity_date=_known(contact.most_recent_activity_at),
-        title=_known(contact.title),
-        company=_known(contact.company),
-        email=_known(contact.email),
-        additional_info=row_info(connector, contact.additional_info or {}),
+        created_date=_or_unset(contact.created_at),
+        most_recent_activity_date=_or_unset(contact.most_recent_activity_at),
+        title=_or_unset(contact.title),
+        company=_or_unset(contact.company),
+        email=_or_unset(contact.email),
+        additional_info=contact_field_values(connector, contact.additional_info or {}),
     )
 
 
-def _known(value: str | None) -> str | UnsetType:
+def _or_unset(value: str | None) -> str | UnsetType:
     return UNSET if value is None else value
 
 
@@ -226,5 +230,5 @@ def _new_contact_row(connector: Connector) -> ContactRow:
         name="Create new contact...",
         is_new_contact=True,
         default_contact_type=types[0],
-        additional_info=row_info(connector, {}, types=types),
+        additional_info=contact_field_values(connector, {}, types=types),
     )

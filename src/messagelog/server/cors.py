@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
-from messagelog.server.assembly import ANY
+from messagelog.server.assembly import ANY_ORIGIN
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -45,26 +45,26 @@ class CorsHeaders:
 
     def __init__(self, origins: Collection[str]) -> None:
         self._with = _middleware(Response(), origins)
-        self._known: dict[str | None, list[tuple[bytes, bytes]]] = {}
+        self._cache: dict[str | None, list[tuple[bytes, bytes]]] = {}
 
-    async def of(self, origin: str | None) -> list[tuple[bytes, bytes]]:
+    async def headers_for(self, origin: str | None) -> list[tuple[bytes, bytes]]:
         """The headers of an answer to a page of this origin; None where the request names none."""
-        known = self._known.get(origin)
-        if known is None:
-            known = await self._asked(origin)
-            if len(self._known) >= _MOST_ORIGINS:
-                self._known.clear()
-            self._known[origin] = known
-        return known
+        headers = self._cache.get(origin)
+        if headers is None:
+            headers = await self._compute_headers(origin)
+            if len(self._cache) >= _MOST_ORIGINS:
+                self._cache.clear()
+            self._cache[origin] = headers
+        return headers
 
-    async def _asked(self, origin: str | None) -> list[tuple[bytes, bytes]]:
+    async def _compute_headers(self, origin: str | None) -> list[tuple[bytes, bytes]]:
         answer: Message = {"type": "http.response.start", "headers": []}
         request = Headers({} if origin is None else {"origin": origin})
-        await self._with.send(answer, _kept_here, request)
+        await self._with.send(answer, _discard, request)
         return list(answer["headers"])
 
 
-async def _kept_here(_message: Message) -> None:
+async def _discard(_message: Message) -> None:
     """Sends nothing: what CORS adds stands in the message."""
 
 
@@ -82,7 +82,7 @@ def _middleware(app: ASGIApp, origins: Collection[str]) -> CORSMiddleware:
 
 def is_origin(text: str) -> bool:
     """Whether a text is an origin as browsers send it, `scheme://host` or with a port; or `*`."""
-    if text == ANY:
+    if text == ANY_ORIGIN:
         return True
     try:
         parts = urlsplit(text)

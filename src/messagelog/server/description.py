@@ -24,7 +24,6 @@ from messagelog.server.inbox_description import INBOX, INBOX_TYPES
 from messagelog.server.shapes import (
     CallLogs,
     ContactsAnswer,
-    Ended,
     EraseTenantForm,
     EraseUserForm,
     ExportForm,
@@ -36,9 +35,10 @@ from messagelog.server.shapes import (
     MoveTenantForm,
     NewContactAnswer,
     NewContactForm,
+    NoticeAnswer,
     OperatorToken,
-    Outcome,
     Readiness,
+    SessionsEnded,
     SettingsAnswer,
     SettingsForm,
     SignInForm,
@@ -57,9 +57,19 @@ Schema = dict[str, Any]
 _TYPES: Final = (
     *(Answer, SelectedAnswer, MatchForm, MatchAnswer),
     *(LogRequest, ContactsAnswer, NewContactAnswer, NewContactForm, SettingsAnswer, SettingsForm),
-    *(Outcome, CallLogs, UserInfoHash, Version, ManagedAuthState, ManagedOAuthState, Readiness),
+    *(NoticeAnswer, CallLogs, UserInfoHash, Version, ManagedAuthState, ManagedOAuthState, Readiness),
     *INBOX_TYPES,
-    *(SignInForm, OperatorToken, Ended, Me, EraseUserForm, EraseTenantForm, ExportForm, Erased, Export),
+    *(
+        SignInForm,
+        OperatorToken,
+        SessionsEnded,
+        Me,
+        EraseUserForm,
+        EraseTenantForm,
+        ExportForm,
+        Erased,
+        Export,
+    ),
     *(TenantsForm, TenantPage, MoveTenantForm, TenantMove),
 )
 _REF: Final = "#/components/schemas/{name}"
@@ -203,12 +213,12 @@ class Parameter:
     """A value in the query."""
 
     name: str
-    says: str
+    text: str
     example: str
     required: bool = False
     longest: int | None = None
 
-    def described(self) -> Schema:
+    def to_openapi(self) -> Schema:
         """As OpenAPI has it."""
         schema = {**_TEXT, **({"minLength": 1} if self.required else {})}
         if self.longest is not None:
@@ -216,7 +226,7 @@ class Parameter:
         return {
             "name": self.name,
             "in": "query",
-            "description": self.says,
+            "description": self.text,
             "required": self.required,
             "schema": schema,
             "example": self.example,
@@ -224,7 +234,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class RouteDescription:
     """What a route reads and answers: a type, or a schema where no type of ours stands behind it.
 
     `answer` is None where the route only refuses. `refuses` are the statuses of refusals beside those that any route
@@ -269,7 +279,7 @@ class Described:
             responses["401"] = _content(_MEANINGS[401], _SESSION_ENDED)
         found: Schema = {"responses": dict(sorted(responses.items()))}
         if self.query:
-            found["parameters"] = [each.described() for each in self.query]
+            found["parameters"] = [each.to_openapi() for each in self.query]
         if self.body is not None:
             body = _content("", _schema(self.body), self.body_example)
             found["requestBody"] = {"required": self.body_required, "content": body["content"]}
@@ -295,24 +305,24 @@ def _content(
 _PLATFORM: Final = Parameter("platform", "The connector's name.", "demo")
 _RC_ACCOUNT: Final = Parameter("rcAccountId", "Not used.", "0d6fa7a0")
 
-ROUTES: Final[dict[str, Described]] = {
-    "GET /isAlive": Described(answer=_TEXT, example="OK", media_type="text/plain"),
-    "GET /healthz": Described(answer=_TEXT, example="OK", media_type="text/plain", supervisor=True),
-    "GET /readyz": Described(
+ROUTES: Final[dict[str, RouteDescription]] = {
+    "GET /isAlive": RouteDescription(answer=_TEXT, example="OK", media_type="text/plain"),
+    "GET /healthz": RouteDescription(answer=_TEXT, example="OK", media_type="text/plain", supervisor=True),
+    "GET /readyz": RouteDescription(
         answer=Readiness,
         example={"ready": True, "checks": {"database": "ok", "work": "ok"}, "secondsSinceSweep": 0.4},
         supervisor=True,
     ),
-    "GET /metrics": Described(
+    "GET /metrics": RouteDescription(
         answer=_TEXT,
         example='messagelog_messages_total{platform="demo",outcome="logged"} 1.0',
         media_type="text/plain",
         refuses=(403,),
         supervisor=True,
     ),
-    "GET /serverVersionInfo": Described(answer=Version, example={"version": "0.1.0"}),
-    "GET /releaseNotes": Described(answer=_OBJECT, example={}),
-    "GET /crmManifest": Described(
+    "GET /serverVersionInfo": RouteDescription(answer=Version, example={"version": "0.1.0"}),
+    "GET /releaseNotes": RouteDescription(answer=_OBJECT, example={}),
+    "GET /crmManifest": RouteDescription(
         query=(Parameter("platformName", "One platform; all where it is left out.", "demo"),),
         answer=_MANIFEST,
         example={
@@ -323,12 +333,12 @@ ROUTES: Final[dict[str, Described]] = {
             "platforms": {"demo": {"name": "demo", "displayName": "Demo CRM"}},
         },
     ),
-    "GET /implementedInterfaces": Described(
+    "GET /implementedInterfaces": RouteDescription(
         query=(Parameter("platform", "The connector's name.", "demo", required=True),),
         answer=_FLAGS,
         example={"findContact": True, "createMessageLog": True, "createCallLog": False},
     ),
-    "GET /userInfoHash": Described(
+    "GET /userInfoHash": RouteDescription(
         query=(
             Parameter("extensionId", "RingCentral's id of the user.", "178010005", required=True, longest=64),
             Parameter(
@@ -338,8 +348,8 @@ ROUTES: Final[dict[str, Described]] = {
         answer=UserInfoHash,
         example={"extensionId": "8b8eae4d" * 8, "accountId": "0d6fa7a0" * 8},
     ),
-    "GET /user/preloadSettings": Described(query=(_RC_ACCOUNT,), answer=_OBJECT, example={}),
-    "GET /apiKeyManagedAuthState": Described(
+    "GET /user/preloadSettings": RouteDescription(query=(_RC_ACCOUNT,), answer=_OBJECT, example={}),
+    "GET /apiKeyManagedAuthState": RouteDescription(
         query=(_PLATFORM,),
         answer=ManagedAuthState,
         example={
@@ -350,12 +360,12 @@ ROUTES: Final[dict[str, Described]] = {
             "fallbackToManualAuth": False,
         },
     ),
-    "GET /oauthManagedAuthState": Described(
+    "GET /oauthManagedAuthState": RouteDescription(
         query=(_PLATFORM,),
         answer=ManagedOAuthState,
         example={"isAdmin": False, "hasAccountOAuth": False, "hasPendingOAuth": False},
     ),
-    "POST /apiKeyLogin": Described(
+    "POST /apiKeyLogin": RouteDescription(
         query=(Parameter("state", "The platform too: platform=NAME.", "platform=demo"),),
         body=_LOGIN,
         body_example={
@@ -372,11 +382,11 @@ ROUTES: Final[dict[str, Described]] = {
         },
         refuses=(429,),
     ),
-    "GET /oauth/start": Described(
+    "GET /oauth/start": RouteDescription(
         query=(Parameter("state", "The platform: platform=NAME.", "platform=demo", required=True),),
         leads=True,
     ),
-    "GET /oauth-callback": Described(
+    "GET /oauth-callback": RouteDescription(
         query=(
             Parameter(
                 "callbackUri",
@@ -398,7 +408,7 @@ ROUTES: Final[dict[str, Described]] = {
         },
         refuses=(429,),
     ),
-    "POST /unAuthorize": Described(
+    "POST /unAuthorize": RouteDescription(
         answer=_LOGGED_OUT,
         example={
             **_notice("Successfully unauthorized.", ttl=3000),
@@ -407,25 +417,27 @@ ROUTES: Final[dict[str, Described]] = {
         token=True,
         ends=True,
     ),
-    "GET /user/settings": Described(
+    "GET /user/settings": RouteDescription(
         query=(_RC_ACCOUNT,), answer=_SETTINGS, example={"autoLogSMS": {"value": True}}, token=True
     ),
-    "POST /user/settings": Described(
+    "POST /user/settings": RouteDescription(
         body=SettingsForm,
         body_example={"userSettings": {"autoLogSMS": {"value": True}}},
         answer=SettingsAnswer,
         example={"userSettings": {"autoLogSMS": {"value": True}}},
         token=True,
     ),
-    "POST /user/refreshInfo": Described(
-        answer=Outcome,
+    "POST /user/refreshInfo": RouteDescription(
+        answer=NoticeAnswer,
         example={"successful": True, "returnMessage": _notice("User information refreshed", ttl=2000)},
         token=True,
     ),
-    "GET /admin/settings": Described(refuses=(403,)),
-    "POST /admin/settings": Described(refuses=(403,)),
-    "GET /hostname": Described(answer=_TEXT, example="crm.example.com", media_type="text/plain", token=True),
-    "GET /contact": Described(
+    "GET /admin/settings": RouteDescription(refuses=(403,)),
+    "POST /admin/settings": RouteDescription(refuses=(403,)),
+    "GET /hostname": RouteDescription(
+        answer=_TEXT, example="crm.example.com", media_type="text/plain", token=True
+    ),
+    "GET /contact": RouteDescription(
         query=(
             Parameter(
                 "phoneNumber", "The number; its plus need not be encoded.", _NUMBER, required=True, longest=64
@@ -442,13 +454,13 @@ ROUTES: Final[dict[str, Described]] = {
         },
         token=True,
     ),
-    "GET /custom/contact/search": Described(
+    "GET /custom/contact/search": RouteDescription(
         query=(Parameter("name", "A part of a name.", "maya", required=True, longest=255),),
         answer=ContactsAnswer,
         example={"successful": True, "returnMessage": None, "contact": [_MAYA]},
         token=True,
     ),
-    "POST /contact": Described(
+    "POST /contact": RouteDescription(
         body=NewContactForm,
         body_example={
             "phoneNumber": "+14155550188",
@@ -465,7 +477,7 @@ ROUTES: Final[dict[str, Described]] = {
         token=True,
         refuses=(422, 502),
     ),
-    "POST /messageLog": Described(
+    "POST /messageLog": RouteDescription(
         body=LogRequest,
         body_example=_LOG_REQUEST,
         answer={"anyOf": [{"$ref": _REF.format(name=each)} for each in ("Answer", "SelectedAnswer")]},
@@ -477,7 +489,7 @@ ROUTES: Final[dict[str, Described]] = {
         token=True,
         refuses=(422,),
     ),
-    "POST /messageLog/match": Described(
+    "POST /messageLog/match": RouteDescription(
         body=MatchForm,
         body_example={"conversationId": "8031152018338945839", "messageIds": ["6424569001", "6424569002"]},
         answer=MatchAnswer,
@@ -491,12 +503,12 @@ ROUTES: Final[dict[str, Described]] = {
         },
         token=True,
     ),
-    "GET /callLog": Described(
+    "GET /callLog": RouteDescription(
         query=(Parameter("sessionIds", "Not used.", "1,2"),),
         answer=CallLogs,
         example={"successful": True, "logs": [], "returnMessage": None},
     ),
-    "POST /operators/session": Described(
+    "POST /operators/session": RouteDescription(
         supervisor=True,
         body=SignInForm,
         body_example={"name": "grace", "password": "correct horse battery"},
@@ -504,24 +516,26 @@ ROUTES: Final[dict[str, Described]] = {
         example={"token": "kXw0", "expiresAt": 1_784_041_200_000, "roles": ["act", "text"]},
         refuses=(401, 403, 429),
     ),
-    "DELETE /operators/session": Described(answer=Ended, example={"ended": 1}, operator=True),
-    "DELETE /operators/sessions": Described(answer=Ended, example={"ended": 2}, operator=True),
-    "GET /operators/me": Described(answer=Me, example={"name": "grace", "roles": ["text"]}, operator=True),
-    "POST /operators/erase/user": Described(
+    "DELETE /operators/session": RouteDescription(answer=SessionsEnded, example={"ended": 1}, operator=True),
+    "DELETE /operators/sessions": RouteDescription(answer=SessionsEnded, example={"ended": 2}, operator=True),
+    "GET /operators/me": RouteDescription(
+        answer=Me, example={"name": "grace", "roles": ["text"]}, operator=True
+    ),
+    "POST /operators/erase/user": RouteDescription(
         body=EraseUserForm,
         body_example={"tenant": "acme", "platform": "demo", "id": "u-ada"},
         answer=Erased,
         example={**_ERASED, "users": 1, "settings": 2, "messages": 1, "kept": 40},
         operator=True,
     ),
-    "POST /operators/erase/tenant": Described(
+    "POST /operators/erase/tenant": RouteDescription(
         body=EraseTenantForm,
         body_example={"tenant": "acme"},
         answer=Erased,
         example={**_ERASED, "users": 12, "contacts": 30, "messages": 4_000},
         operator=True,
     ),
-    "POST /operators/export": Described(
+    "POST /operators/export": RouteDescription(
         body=ExportForm,
         body_example={"tenant": "acme", "platform": "demo", "id": "c-1"},
         answer=Export,
@@ -534,7 +548,7 @@ ROUTES: Final[dict[str, Described]] = {
         operator=True,
         refuses=(409,),
     ),
-    "POST /operators/tenants": Described(
+    "POST /operators/tenants": RouteDescription(
         body=TenantsForm,
         body_example={"platform": "ticket-crm"},
         answer=TenantPage,
@@ -552,7 +566,7 @@ ROUTES: Final[dict[str, Described]] = {
         },
         operator=True,
     ),
-    "POST /operators/tenants/move": Described(
+    "POST /operators/tenants/move": RouteDescription(
         body=MoveTenantForm,
         body_example={
             "tenant": "acme@crm.example.com",
@@ -564,14 +578,14 @@ ROUTES: Final[dict[str, Described]] = {
         operator=True,
         refuses=(404, 409),
     ),
-    **{route: Described(**each, operator=True) for route, each in INBOX.items()},
-    "POST /callLog": Described(refuses=(404,)),
-    "PATCH /callLog": Described(refuses=(404,)),
+    **{route: RouteDescription(**each, operator=True) for route, each in INBOX.items()},
+    "POST /callLog": RouteDescription(refuses=(404,)),
+    "PATCH /callLog": RouteDescription(refuses=(404,)),
 }
 """What is said of each route, by its method and path."""
 
 
-class _Describing(FastAPI):
+class _DescriptionApp(FastAPI):
     """An application that describes bodies and answers."""
 
     def openapi(self) -> Schema:
@@ -595,9 +609,9 @@ class _Describing(FastAPI):
         return self.openapi_schema or {}
 
 
-def describing(routes: Sequence[Route]) -> FastAPI:
+def description_app(routes: Sequence[Route]) -> FastAPI:
     """An application that describes these routes. It answers none of them itself."""
-    app = _Describing(
+    app = _DescriptionApp(
         title="messagelog",
         version=messagelog.__version__,
         summary=messagelog.__doc__,
@@ -607,7 +621,7 @@ def describing(routes: Sequence[Route]) -> FastAPI:
     for route in routes:
         app.add_api_route(
             route.path,
-            _answered_elsewhere,
+            _placeholder,
             methods=sorted(route.methods or ()),
             name=route.name,
             description=inspect.getdoc(route.endpoint),
@@ -616,5 +630,5 @@ def describing(routes: Sequence[Route]) -> FastAPI:
     return app
 
 
-async def _answered_elsewhere() -> None:
+async def _placeholder() -> None:
     """What stands in the place of a route's function, of which FastAPI would want to know more."""

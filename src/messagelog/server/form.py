@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from messagelog.connectors import Connector
 
 
-def row_info(connector: Connector, known: Mapping[str, Any], *, types: Iterable[str] = ()) -> dict[str, Any]:
+def contact_field_values(
+    connector: Connector, known: Mapping[str, Any], *, types: Iterable[str] = ()
+) -> dict[str, Any]:
     """A row's values for the manifest's fields, with what the client's form cannot do without.
 
     It shows a selection and a checkbox only where the row has a value for it, takes a selection's options from there

@@ -10,7 +10,7 @@ import hmac
 import re
 from typing import TYPE_CHECKING, Final
 
-from messagelog.server.http import assembly_of, query_values
+from messagelog.server.http import context_of, query_values
 from messagelog.server.states import RingCentralUser
 
 if TYPE_CHECKING:
@@ -21,22 +21,23 @@ LONGEST_ID: Final = 64
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
-def hashed_id(key: bytes, name: str, value: str) -> str:
+def id_hash(key: bytes, name: str, value: str) -> str:
     """Return the hash of an id (`extensionId` or `accountId`): 64 hexadecimal digits that tell nobody the id."""
     return hmac.new(key, f"{name}:{value}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
 
 def user_at_start(request: Request) -> RingCentralUser:
     """Return who begins a sign-in, by the query, where ids may stand unhashed: a window sends no headers of ours."""
-    query, key = query_values(request), assembly_of(request).account_key
+    query, key = query_values(request), context_of(request).account_key
 
-    def named(name: str, value: str) -> str:
+    def to_hash(name: str, value: str) -> str:
         if not value or _HASH.fullmatch(value) is not None or len(value) > LONGEST_ID:
             return value[:LONGEST_ID]
-        return hashed_id(key, name, value)
+        return id_hash(key, name, value)
 
     return RingCentralUser(
-        named("extensionId", query.get("rcExtensionId", "")), named("accountId", query.get("rcAccountId", ""))
+        to_hash("extensionId", query.get("rcExtensionId", "")),
+        to_hash("accountId", query.get("rcAccountId", "")),
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
-from messagelog.server.guard import answer_to, renewed_token
+from messagelog.server.guard import error_response, token_headers
 from messagelog.server.request_ids import Exchange
 from messagelog.server.routes import DescribedApp
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from messagelog.server.cors import CorsHeaders
     from messagelog.server.routes import Router
 
-    Answering = Callable[[Request], Awaitable[Response]]
+    Handler = Callable[[Request], Awaitable[Response]]
 
 
-class HotRoutesApp(DescribedApp):
+class FastPathApp(DescribedApp):
     """An application that answers its `hot` routes, by method and path, itself; all others are its routes'.
 
     `access_log` has a line written for each answer.
@@ -38,7 +38,7 @@ class HotRoutesApp(DescribedApp):
         routers: list[Router],
         lifespan: Lifespan[Any] | None,
         *,
-        hot: Mapping[tuple[str, str], Answering],
+        hot: Mapping[tuple[str, str], Handler],
         cors: CorsHeaders,
         access_log: bool = False,
     ) -> None:
@@ -62,7 +62,7 @@ class HotRoutesApp(DescribedApp):
         finally:
             exchange.end()
 
-    async def _answer(self, hot: Answering, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, hot: Handler, scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = self
         request = Request(scope, receive)
         started = False
@@ -70,13 +70,13 @@ class HotRoutesApp(DescribedApp):
             answer = await hot(request)
             started = True
             await self._send(answer, request, send)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, see `answer_to`
-            instead = answer_to(error, scope)
-            if instead is not None and not started:
-                await self._send(instead, request, send)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, see `error_response`
+            error_answer = error_response(error, scope)
+            if error_answer is not None and not started:
+                await self._send(error_answer, request, send)
 
     async def _send(self, answer: Response, request: Request, send: Send) -> None:
-        cors = await self._cors.of(request.headers.get("origin"))
-        headers = [*answer.raw_headers, *renewed_token(request.scope), *cors]
+        cors = await self._cors.headers_for(request.headers.get("origin"))
+        headers = [*answer.raw_headers, *token_headers(request.scope), *cors]
         await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})

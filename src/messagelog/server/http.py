@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from messagelog.connectors import Connector, Session
     from messagelog.core import User
-    from messagelog.server.assembly import Assembly
+    from messagelog.server.assembly import AppContext
 
 T = TypeVar("T")
 
@@ -35,13 +35,13 @@ DATABASE_GONE: Final = "The server cannot use its database. Nothing was taken. P
 
 DATABASE_AWAY: Final = "The server cannot use its database now. Please try again in a moment."
 
-RENEWED: Final = "messagelog.renewed"
+RENEWED_TOKEN: Final = "messagelog.renewed"  # noqa: S105 - the name of a place, not a token
 """Where a request's scope holds the token that its answer brings in the header `x-refreshed-jwt-token`."""
 
-HEAD: Final = "messagelog.head"
+HEAD_ONLY: Final = "messagelog.head"
 """Where a request's scope says that only the head of the answer is wanted, by a HEAD: it must use nothing up."""
 
-WHOLE: Final = "messagelog.whole"
+BODY_COMPLETE: Final = "messagelog.whole"
 """Where a request's `state` says that its body is there to its end: then nobody has to look at the clock for it."""
 
 FORM_BYTES: Final = 100_000
@@ -54,11 +54,11 @@ _BODY_SECONDS: Final = 60.0
 """How long a body may take to arrive. The client itself waits for 15 seconds."""
 
 _ENCODER = msgspec.json.Encoder()
-_TOLD_BY_MSGSPEC = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
+_MSGSPEC_MESSAGE = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 
-class Refused(MessagelogError):
+class HttpRefusal(MessagelogError):
     """The request is refused; `text` is what the client shows to the user. `retry_after` is in seconds."""
 
     def __init__(self, status: int, text: str, *, retry_after: int | None = None) -> None:
@@ -93,10 +93,10 @@ def json_response(value: Any, status: int = 200) -> Response:
     return Response(_ENCODER.encode(value), status, media_type="application/json")
 
 
-def assembly_of(request: Request) -> Assembly:
+def context_of(request: Request) -> AppContext:
     """The parts of the server that answers."""
-    parts: Assembly = request.app.state.assembly
-    return parts
+    config: AppContext = request.app.state.assembly
+    return config
 
 
 def query_values(request: Request) -> dict[str, str]:
@@ -114,49 +114,49 @@ def bearer_of(request: Request) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-async def signed_in(request: Request, *, connected: bool = True) -> User:
+async def authenticate(request: Request, *, connected: bool = True) -> User:
     """The user whose token came along, as a bearer or in the query. Nothing of a body is read before this.
 
     With `connected=False` a user will do whose access the CRM has taken back, for what needs no call to it. A token
     that is about to end is replaced: whatever the answer is, it brings the new one in a header.
-    Raises `Refused` when the user asks too often, or the address brings too many wrong tokens.
+    Raises `HttpRefusal` when the user asks too often, or the address brings too many wrong tokens.
     """
     token = bearer_of(request)
     token = query_values(request).get("jwtToken", "") if token is None else token
-    assembly = assembly_of(request)
+    assembly = context_of(request)
     claims = assembly.tokens.read(token) if token else None
     if claims is None:
         if token:
             count_guess(request)
-        raise Refused(400, SIGN_IN)
-    if claims.platform not in assembly.parts.connectors:
-        raise Refused(400, f"This server has no connector for the platform {claims.platform}.")
+        raise HttpRefusal(400, SIGN_IN)
+    if claims.platform not in assembly.config.connectors:
+        raise HttpRefusal(400, f"This server has no connector for the platform {claims.platform}.")
     user = await assembly.users.find(claims.tenant, claims.platform, claims.id)
     if user is None:
-        raise Refused(400, SIGN_IN)
+        raise HttpRefusal(400, SIGN_IN)
     if user.session_id != claims.session_id or (connected and not user.connected):
         raise SessionEnded
     refuse_after(assembly.requests.take((user.tenant, user.platform, user.id)))
-    if (renewed := assembly.tokens.renewed(user, claims)) is not None:
-        request.scope[RENEWED] = renewed
+    if (renewal := assembly.tokens.renewal(user, claims)) is not None:
+        request.scope[RENEWED_TOKEN] = renewal
     return user
 
 
 def count_guess(request: Request) -> None:
-    """Counts a token or a login of this address that is not known to be good. Raises `Refused` after too many."""
-    refuse_after(assembly_of(request).guesses.take(address_of(request)))
+    """Counts a token or a login of this address that is not known to be good. Raises `HttpRefusal` after too many."""
+    refuse_after(context_of(request).guesses.take(address_of(request)))
 
 
 def forget_guess(request: Request) -> None:
     """What was counted has turned out to be no guess."""
-    assembly_of(request).guesses.give_back(address_of(request))
+    context_of(request).guesses.give_back(address_of(request))
 
 
 def refuse_after(seconds: float) -> None:
-    """Raises `Refused` when there are seconds to wait."""
+    """Raises `HttpRefusal` when there are seconds to wait."""
     if seconds:
         wait = math.ceil(seconds)
-        raise Refused(429, f"Too many requests. Please try again in {wait} s.", retry_after=wait)
+        raise HttpRefusal(429, f"Too many requests. Please try again in {wait} s.", retry_after=wait)
 
 
 async def read_body(request: Request, limit: int, *, seconds: float = _BODY_SECONDS) -> bytes:
@@ -164,16 +164,16 @@ async def read_body(request: Request, limit: int, *, seconds: float = _BODY_SECO
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
         raise _too_large(limit)
-    if request.scope.get("state", {}).get(WHOLE):
-        return await _received(request, limit)
+    if request.scope.get("state", {}).get(BODY_COMPLETE):
+        return await _receive_body(request, limit)
     try:
         async with asyncio.timeout(seconds):
-            return await _received(request, limit)
+            return await _receive_body(request, limit)
     except TimeoutError:
-        raise Refused(408, "body: it took too long to arrive") from None
+        raise HttpRefusal(408, "body: it took too long to arrive") from None
 
 
-async def _received(request: Request, limit: int) -> bytes:
+async def _receive_body(request: Request, limit: int) -> bytes:
     chunks, size, more = [], 0, True
     while more:
         message = await request.receive()
@@ -188,8 +188,8 @@ async def _received(request: Request, limit: int) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _too_large(limit: int) -> Refused:
-    return Refused(413, f"body: expected at most {limit:,} bytes")
+def _too_large(limit: int) -> HttpRefusal:
+    return HttpRefusal(413, f"body: expected at most {limit:,} bytes")
 
 
 async def read_form(request: Request, type_: type[T]) -> T:
@@ -198,15 +198,15 @@ async def read_form(request: Request, type_: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=type_)
     except msgspec.ValidationError as error:
-        raise located(str(error)) from None
+        raise to_bad_request(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadRequest("body", "expected JSON") from None
 
 
-def located(message: str) -> BadRequest:
+def to_bad_request(message: str) -> BadRequest:
     """What msgspec says of a value, as the path of a field and the problem."""
-    told = _TOLD_BY_MSGSPEC.fullmatch(message)
-    path, problem = (told["path"] or "body", told["problem"]) if told else ("body", message)
+    match = _MSGSPEC_MESSAGE.fullmatch(message)
+    path, problem = (match["path"] or "body", match["problem"]) if match else ("body", message)
     if missing := _MISSING.fullmatch(problem):
         return BadRequest(missing[1] if path == "body" else f"{path}.{missing[1]}", "is missing")
     return BadRequest(path, problem[:1].lower() + problem[1:])
@@ -218,14 +218,14 @@ async def session_of(request: Request, connector: Connector, user: User) -> Sess
     A refresh of her credentials may be waited for only as long as the client waits besides the call. It goes on by
     itself, and the next request has it.
     """
-    assembly = assembly_of(request)
+    assembly = context_of(request)
     try:
-        async with asyncio.timeout(assembly.parts.times.answer * _SHARE_OF_REFRESH):
+        async with asyncio.timeout(assembly.config.times.answer * _SHARE_OF_REFRESH):
             return await assembly.users.session(connector, user.tenant, user.id)
     except TimeoutError as error:
         raise Unavailable("the credentials are still being refreshed") from error
 
 
-async def asked(request: Request, connector: Connector, call: Awaitable[T]) -> T:
+async def call_with_timeout(request: Request, connector: Connector, call: Awaitable[T]) -> T:
     """What the CRM answers within the time that the client waits. Raises `ConnectorError` for everything else."""
-    return await asking.asked(connector, call, assembly_of(request).parts.times.answer)
+    return await asking.call_with_timeout(connector, call, context_of(request).config.times.answer)

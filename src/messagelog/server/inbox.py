@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from messagelog.core.inbox import Inbox, NotThere, Refusal, checked_cause
+from messagelog.core.inbox import DecisionRefused, Inbox, NotThere, check_cause
 from messagelog.core.operators import Role
-from messagelog.server.http import Refused, assembly_of, read_form
-from messagelog.server.operators import operator_of, private
+from messagelog.server.http import HttpRefusal, context_of, read_form
+from messagelog.server.operators import authenticate_operator, private_response
 from messagelog.server.routes import Router
 from messagelog.server.shapes import (
     CausesAnswer,
@@ -43,8 +43,8 @@ _NOT_THERE = "There is no such conversation log."
 
 async def inbox_of(request: Request, *roles: Role) -> Inbox:
     """The inbox as the operator sees it who asks."""
-    operator = await operator_of(request, *roles)
-    assembly = assembly_of(request)
+    operator = await authenticate_operator(request, *roles)
+    assembly = context_of(request)
     return Inbox(assembly.store, operator, assembly.sealer)
 
 
@@ -53,7 +53,7 @@ async def entries(request: Request) -> Response:
     """Lists conversation logs that failed, are parked or wait, the last changed first, page by page."""
     inbox = await inbox_of(request)
     form = await read_form(request, InboxForm)
-    return private(await inbox.entries(_wanted(form), after=form.after, limit=form.limit))
+    return private_response(await inbox.entries(_to_filter(form), after=form.after, limit=form.limit))
 
 
 @router.post("/operators/inbox/causes")
@@ -61,7 +61,7 @@ async def causes(request: Request) -> Response:
     """Counts what failed, is parked or waits, by tenant, platform, state and cause."""
     inbox = await inbox_of(request)
     form = await read_form(request, CausesForm)
-    return private(CausesAnswer(causes=await inbox.causes(form.tenant, since=form.since)))
+    return private_response(CausesAnswer(causes=await inbox.causes(form.tenant, since=form.since)))
 
 
 @router.post("/operators/inbox/entry")
@@ -73,7 +73,7 @@ async def entry(request: Request) -> Response:
     """
     inbox = await inbox_of(request)
     form = await read_form(request, EntryForm)
-    return await _answered(inbox, form, lambda key: inbox.entry(key, text=form.text))
+    return await _answer(inbox, form, lambda key: inbox.entry(key, text=form.text))
 
 
 @router.post("/operators/inbox/export")
@@ -81,8 +81,8 @@ async def export(request: Request) -> Response:
     """Everything that is known of what failed, is parked or waits, page by page; with `text` as for an entry."""
     inbox = await inbox_of(request)
     form = await read_form(request, ExportInboxForm)
-    page = inbox.export_some(_wanted(form), after=form.after, limit=form.limit, text=form.text)
-    return private(await page)
+    page = inbox.export_some(_to_filter(form), after=form.after, limit=form.limit, text=form.text)
+    return private_response(await page)
 
 
 @router.post("/operators/inbox/retry")
@@ -90,7 +90,7 @@ async def retry(request: Request) -> Response:
     """Tries again what failed of a conversation log, and now what waits. A parked one needs `notInCrm`."""
     inbox = await inbox_of(request, Role.ACT)
     form = await read_form(request, RetryForm)
-    return await _answered(
+    return await _answer(
         inbox, form, lambda key: inbox.retry(key, not_in_crm=form.not_in_crm, fence=form.fence)
     )
 
@@ -100,8 +100,10 @@ async def retry_some(request: Request) -> Response:
     """Tries again some of what failed, is parked or waits. Ask again with `next` until there is none."""
     inbox = await inbox_of(request, Role.ACT)
     form = await read_form(request, RetrySomeForm)
-    return private(
-        await inbox.retry_some(_wanted(form), after=form.after, limit=form.limit, not_in_crm=form.not_in_crm)
+    return private_response(
+        await inbox.retry_some(
+            _to_filter(form), after=form.after, limit=form.limit, not_in_crm=form.not_in_crm
+        )
     )
 
 
@@ -111,7 +113,7 @@ async def link(request: Request) -> Response:
     inbox = await inbox_of(request, Role.ACT)
     form = await read_form(request, LinkForm)
     contact = (form.contact_id, form.contact_name, form.contact_type)
-    return await _answered(inbox, form, lambda key: inbox.link(key, *contact, fence=form.fence))
+    return await _answer(inbox, form, lambda key: inbox.link(key, *contact, fence=form.fence))
 
 
 @router.post("/operators/inbox/done")
@@ -119,7 +121,7 @@ async def done(request: Request) -> Response:
     """Says that the CRM has it, in an activity if that is known. Without one, the next message makes a new one."""
     inbox = await inbox_of(request, Role.ACT)
     form = await read_form(request, DoneForm)
-    return await _answered(
+    return await _answer(
         inbox,
         form,
         lambda key: inbox.mark_done(
@@ -128,16 +130,16 @@ async def done(request: Request) -> Response:
     )
 
 
-async def _answered(inbox: Inbox, form: LogForm, asked: Callable[[LogKey], Awaitable[Any]]) -> Response:
+async def _answer(inbox: Inbox, form: LogForm, work: Callable[[LogKey], Awaitable[Any]]) -> Response:
     """What is said about the conversation log that a form names."""
     which = (form.conversation_log_id, form.kind, form.group_contact_id)
     try:
-        return private(await asked(await inbox.find(form.tenant, form.platform, *which)))
+        return private_response(await work(await inbox.find(form.tenant, form.platform, *which)))
     except NotThere:
-        raise Refused(404, _NOT_THERE) from None
-    except Refusal as refusal:
-        raise Refused(409, str(refusal)) from None
+        raise HttpRefusal(404, _NOT_THERE) from None
+    except DecisionRefused as refusal:
+        raise HttpRefusal(409, str(refusal)) from None
 
 
-def _wanted(form: InboxForm) -> InboxFilter:
-    return InboxFilter(form.tenant, form.platform, form.state, checked_cause(form.cause))
+def _to_filter(form: InboxForm) -> InboxFilter:
+    return InboxFilter(form.tenant, form.platform, form.state, check_cause(form.cause))

@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 import messagelog
 from messagelog.messages import BadRequest
-from messagelog.server.hashed_ids import LONGEST_ID, hashed_id
-from messagelog.server.http import Refused, assembly_of, json_response, query_values, signed_in
+from messagelog.server.hashed_ids import LONGEST_ID, id_hash
+from messagelog.server.http import HttpRefusal, authenticate, context_of, json_response, query_values
 from messagelog.server.manifest import platform_manifest
 from messagelog.server.routes import Router
 from messagelog.server.shapes import CallLogs, ManagedAuthState, ManagedOAuthState, UserInfoHash, Version
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 router = Router()
 
-_ASKED_OF_CONNECTORS: Final = {
+_CONNECTOR_METHODS: Final = {
     "getUserInfo": "get_user_info",
     "findContact": "find_contact",
     "findContactWithName": "find_contact_with_name",
@@ -31,9 +31,9 @@ _ASKED_OF_CONNECTORS: Final = {
 }
 """The reference's names of interfaces, and the questions of our contract that stand for them."""
 
-_DONE_BY_THE_CORE: Final = ("getAuthType", "getLogFormatType", "refreshUserInfo")
+_BUILT_IN: Final = ("getAuthType", "getLogFormatType", "refreshUserInfo")
 
-_NOT_DONE: Final = (
+_NOT_SUPPORTED: Final = (
     *("createCallLog", "updateCallLog", "getCallLog", "upsertCallDisposition", "cacheCallNote"),
     *("getUserList", "getLicenseStatus", "getManagedAuthOptions"),
     *("listAppointments", "createAppointment", "updateAppointment"),
@@ -66,20 +66,20 @@ async def user_info_hash(request: Request) -> Response:
     They are keyed with the server's secret, so that they tell nobody the ids. They open nothing.
     """
     query = query_values(request)
-    key = assembly_of(request).account_key
+    key = context_of(request).account_key
     hashes = {}
     for name in ("extensionId", "accountId"):
         value = query.get(name, "")
         if not value or len(value) > LONGEST_ID:
             raise BadRequest(name, f"expected 1 to {LONGEST_ID} characters")
-        hashes[name] = hashed_id(key, name, value)
+        hashes[name] = id_hash(key, name, value)
     return json_response(UserInfoHash(extension_id=hashes["extensionId"], account_id=hashes["accountId"]))
 
 
 @router.get("/hostname")
 async def hostname(request: Request) -> Response:
     """The host of the user's CRM, as text."""
-    user = await signed_in(request)
+    user = await authenticate(request)
     return Response(user.hostname, media_type="text/plain")
 
 
@@ -88,10 +88,10 @@ async def implemented_interfaces(request: Request) -> Response:
     """What a platform's connector can do, by the reference's names."""
     platform = query_values(request).get("platform", "")
     if not platform:
-        raise Refused(400, "Please provide platform.")
-    connector = assembly_of(request).parts.connectors.get(platform)
+        raise HttpRefusal(400, "Please provide platform.")
+    connector = context_of(request).config.connectors.get(platform)
     if connector is None:
-        raise Refused(400, "platform: this server has no connector for it")
+        raise HttpRefusal(400, "platform: this server has no connector for it")
     return json_response(_interfaces(connector))
 
 
@@ -117,16 +117,16 @@ async def call_logs(_request: Request) -> Response:
 @router.patch("/callLog")
 async def log_call(_request: Request) -> Response:
     """Calls are not logged: a 404, the one refusal that the client does not show after every call."""
-    raise Refused(404, "Calls are not logged by this server.")
+    raise HttpRefusal(404, "Calls are not logged by this server.")
 
 
 def _interfaces(connector: Connector) -> dict[str, bool]:
     auth = platform_manifest(connector)["auth"]["type"]
     revoked = connector.oauth is not None and connector.oauth.revocation_url != ""
     return {
-        **dict.fromkeys(_DONE_BY_THE_CORE, True),
+        **dict.fromkeys(_BUILT_IN, True),
         "getOauthInfo" if auth == "oauth" else "getBasicAuth": True,
-        **{name: connector.can(method) for name, method in _ASKED_OF_CONNECTORS.items()},
+        **{name: connector.can(method) for name, method in _CONNECTOR_METHODS.items()},
         "unAuthorize": revoked or connector.can("unauthorize"),
-        **dict.fromkeys(_NOT_DONE, False),
+        **dict.fromkeys(_NOT_SUPPORTED, False),
     }

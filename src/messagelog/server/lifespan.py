@@ -9,44 +9,44 @@ import aiohttp
 
 from messagelog.connectors.outbound import NamedHosts, Outbound
 from messagelog.core import Runtime, UserDirectory
-from messagelog.core.calls import Caller
-from messagelog.core.contact_book import ContactBook
+from messagelog.core.calls import ConnectorCaller
+from messagelog.core.contact_book import ContactService
 from messagelog.core.media import MediaFetcher
 from messagelog.core.metrics import Metrics
 from messagelog.core.operators import Operators
-from messagelog.core.pacer import Pacer
+from messagelog.core.pacer import LimiterRegistry
 from messagelog.core.plugins import Plugins
 from messagelog.core.retention import Retention
 from messagelog.core.user_settings import UserSettings
-from messagelog.server.buckets import Buckets
+from messagelog.server.buckets import TokenBuckets
 from messagelog.server.closing import CLOSE_SECONDS, close_all
-from messagelog.server.states import States
-from messagelog.server.throttle import Throttle
-from messagelog.server.tokens import Tokens
+from messagelog.server.states import OAuthStates
+from messagelog.server.throttle import LoginThrottle
+from messagelog.server.tokens import SessionTokens
 from messagelog.storage import Sealer, open_store, scripts, with_stored_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-from messagelog.server.assembly import Assembly, Parts
+from messagelog.server.assembly import AppContext, ServerConfig
 
 
 @asynccontextmanager
-async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
+async def open_context(config: ServerConfig) -> AsyncIterator[AppContext]:
     """A server's parts, opened; at the end its work is brought to an end and everything is closed.
 
     Raises `LookupError` when a connector's users sign in with OAuth and nobody has said as which client, and
     `KeysLocked` when the database was used with other secret keys.
     """
-    for name, each in parts.connectors.items():
-        if each.oauth is not None and name not in parts.oauth_clients:
+    for name, each in config.connectors.items():
+        if each.oauth is not None and name not in config.oauth_clients:
             raise LookupError(f"no OAuth client id is known for the connector {name}")
-    named = NamedHosts(parts.private_hosts)
-    store = await open_store(parts.database_url, clock=parts.clock)
+    named = NamedHosts(config.private_hosts)
+    store = await open_store(config.database_url, clock=config.clock)
     try:
-        sealer = await with_stored_keys(store, Sealer(parts.secret_key, parts.old_secret_keys))
-        journal = await store.read(scripts.journal_id)
+        sealer = await with_stored_keys(store, Sealer(config.secret_key, config.old_secret_keys))
+        journal = await store.read(scripts.read_journal_id)
     except BaseException:
         await store.close()
         raise
@@ -54,52 +54,52 @@ async def assembled(parts: Parts) -> AsyncIterator[Assembly]:
     connector = Outbound(named, limit=0)
     # Cookies would carry one user's session over to the next one's call.
     client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-    pacer = Pacer(store, call_seconds=parts.times.call)
+    pacer = LimiterRegistry(store, call_seconds=config.times.call)
     users = UserDirectory(
         store,
         sealer,
         client,
-        call_timeout=parts.times.call,
-        oauth_clients=parts.oauth_clients,
+        call_timeout=config.times.call,
+        oauth_clients=config.oauth_clients,
         pacer=pacer,
-        clock=parts.now,
+        clock=config.now,
     )
-    media = MediaFetcher(client, parts.media_hosts)
-    settings = UserSettings(store, parts.locale)
+    media = MediaFetcher(client, config.media_hosts)
+    settings = UserSettings(store, config.locale)
     metrics = Metrics()
-    passwords = parts.passwords()
-    plugins = Plugins(parts.plugins, parts.required_plugins) if parts.plugins else None
+    passwords = config.passwords()
+    plugins = Plugins(config.plugins, config.required_plugins) if config.plugins else None
     runtime = Runtime(
         store=store,
         sealer=sealer,
-        connectors=parts.connectors,
+        connectors=config.connectors,
         users=users,
-        caller=Caller(store, sealer, media, call_timeout=parts.times.call, metrics=metrics),
+        caller=ConnectorCaller(store, sealer, media, call_timeout=config.times.call, metrics=metrics),
         journal=journal,
         settings=settings,
-        times=parts.times,
-        luck=parts.luck,
+        times=config.times,
+        jitter=config.jitter,
         plugins=plugins,
     )
-    retention = Retention(store, parts.kept)
+    retention = Retention(store, config.retention)
     retention.start()
     try:
-        yield Assembly(
-            parts=parts,
+        yield AppContext(
+            config=config,
             store=store,
             runtime=runtime,
             users=users,
-            tokens=Tokens(sealer.token_keys, clock=parts.now),
-            states=States(sealer.state_keys, store, clock=parts.now),
-            contacts=ContactBook(store, sealer, age=parts.contact_seconds, lease=parts.times.lease),
+            tokens=SessionTokens(sealer.token_keys, clock=config.now),
+            states=OAuthStates(sealer.state_keys, store, clock=config.now),
+            contacts=ContactService(store, sealer, age=config.contact_seconds, lease=config.times.lease),
             plugins=plugins,
             settings=settings,
             metrics=metrics,
-            requests=Buckets(parts.requests_per_minute, clock=parts.now),
-            guesses=Buckets(parts.guesses_per_minute, clock=parts.now),
+            requests=TokenBuckets(config.requests_per_minute, clock=config.now),
+            guesses=TokenBuckets(config.guesses_per_minute, clock=config.now),
             sealer=sealer,
             operators=Operators(store, passwords),
-            throttle=Throttle(parts.now),
+            throttle=LoginThrottle(config.now),
             account_key=sealer.account_key,
         )
     finally:

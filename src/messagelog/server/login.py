@@ -13,16 +13,16 @@ from messagelog.connectors import AuthExpired, ConnectorError, Credentials, NotF
 from messagelog.connectors.hostname import normal_hostname
 from messagelog.core.answer import ReturnMessage, warning
 from messagelog.server.http import (
-    RENEWED,
-    Refused,
-    asked,
-    assembly_of,
+    RENEWED_TOKEN,
+    HttpRefusal,
+    authenticate,
+    call_with_timeout,
+    context_of,
     count_guess,
     forget_guess,
     json_response,
     query_values,
     read_form,
-    signed_in,
 )
 from messagelog.server.routes import Router
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from messagelog.connectors import Connector
     from messagelog.core import User
-    from messagelog.server.assembly import Assembly
+    from messagelog.server.assembly import AppContext
 
 router = Router()
 
@@ -55,32 +55,32 @@ class _LoginForm(msgspec.Struct, rename="camel"):
 async def log_in(request: Request) -> Response:
     """Asks the CRM whose key it is, and answers with a session token; a refusal is a 400, as the client expects."""
     form = await read_form(request, _LoginForm)
-    assembly = assembly_of(request)
-    platform = form.platform or platform_in(query_values(request).get("state", ""))
+    assembly = context_of(request)
+    platform = form.platform or platform_of_state(query_values(request).get("state", ""))
     if not platform:
-        raise Refused(400, "Missing platform name")
-    connector = assembly.parts.connectors.get(platform)
+        raise HttpRefusal(400, "Missing platform name")
+    connector = assembly.config.connectors.get(platform)
     if connector is None:
-        raise Refused(400, "platform: this server has no connector for it")
+        raise HttpRefusal(400, "platform: this server has no connector for it")
     if connector.oauth is not None:
-        raise Refused(400, "platform: its users sign in at the CRM, with OAuth")
-    hostname = checked_hostname(form.hostname)
+        raise HttpRefusal(400, "platform: its users sign in at the CRM, with OAuth")
+    hostname = validate_hostname(form.hostname)
     credentials = _credentials(form)
     if credentials is None:
         return notice("The API key is missing or has characters that no key has.", 400)
     count_guess(request)  # before the CRM is asked, so that guesses at once are counted too
     try:
-        async with asyncio.timeout(assembly.parts.times.answer):
+        async with asyncio.timeout(assembly.config.times.answer):
             user = await assembly.users.sign_in(connector, credentials, hostname)
     except (AuthExpired, Rejected, NotFound) as error:
-        report_login(assembly, connector, error)
+        record_login_failure(assembly, connector, error)
         return notice("Could not load user information", 400)
     except (ConnectorError, TimeoutError) as error:
-        report_login(assembly, connector, error)
+        record_login_failure(assembly, connector, error)
         forget_guess(request)
         return notice("The CRM cannot be reached at the moment", 400)
     forget_guess(request)
-    return connected(assembly, connector, user)
+    return sign_in_answer(assembly, connector, user)
 
 
 @router.post("/unAuthorize")
@@ -89,24 +89,24 @@ async def log_out(request: Request) -> Response:
 
     The body is the message itself, as the reference has it, and `returnMessage` too, where the client looks for it.
     """
-    user = await signed_in(request, connected=False)
-    request.scope.pop(RENEWED, None)  # it would be of the session that ends
-    assembly = assembly_of(request)
-    connector = assembly.parts.connectors[user.platform]
-    told = ReturnMessage(message="Successfully unauthorized.", message_type="success", ttl=3000)
+    user = await authenticate(request, connected=False)
+    request.scope.pop(RENEWED_TOKEN, None)  # it would be of the session that ends
+    assembly = context_of(request)
+    connector = assembly.config.connectors[user.platform]
+    return_message = ReturnMessage(message="Successfully unauthorized.", message_type="success", ttl=3000)
     try:
         session = await assembly.users.sign_out(connector, user)
         if session is not None:
-            await asked(request, connector, assembly.users.revoke(connector, session))
+            await call_with_timeout(request, connector, assembly.users.revoke(connector, session))
     except ConnectorError as error:
         _log.warning("revocation_failed", connector=connector.name, detail=error.detail)
         crm = connector.display_name or connector.name
         words = f"You are signed out here. {crm} could not be told to end the access."
-        told = warning(words)
-    return json_response({**msgspec.to_builtins(told), "returnMessage": told})
+        return_message = warning(words)
+    return json_response({**msgspec.to_builtins(return_message), "returnMessage": return_message})
 
 
-def report_login(assembly: Assembly, connector: Connector, error: Exception) -> None:
+def record_login_failure(assembly: AppContext, connector: Connector, error: Exception) -> None:
     """Write down that the CRM refused a sign-in, or could not answer. Who it was is not known then."""
     outcome = "refused" if isinstance(error, AuthExpired | Rejected | NotFound) else "unavailable"
     assembly.metrics.count_login(connector.name, outcome)
@@ -115,30 +115,30 @@ def report_login(assembly: Assembly, connector: Connector, error: Exception) -> 
     _log.warning("login_failed", platform=connector.name, outcome=outcome, error=name, status=status)
 
 
-def connected(assembly: Assembly, connector: Connector, user: User) -> Response:
+def sign_in_answer(assembly: AppContext, connector: Connector, user: User) -> Response:
     """The answer to a user who has signed in: the session token and the user's name."""
     assembly.metrics.count_login(connector.name, "ok")
     crm = connector.display_name or connector.name
-    told = ReturnMessage(message=f"Connected to {crm}.", message_type="success", ttl=1000)
-    assembly.runtime.wake()  # what has waited for her goes on
+    return_message = ReturnMessage(message=f"Connected to {crm}.", message_type="success", ttl=1000)
+    assembly.runtime.request_sweep()  # what has waited for her goes on
     token = assembly.tokens.issue(user)
-    answer = json_response({"jwtToken": token, "name": user.name, "returnMessage": told})
+    answer = json_response({"jwtToken": token, "name": user.name, "returnMessage": return_message})
     answer.headers["Cache-Control"] = "no-store"
     return answer
 
 
 def notice(message: str, status: int) -> Response:
     """The answer to a user who could not sign in: words for her, and no token."""
-    told = ReturnMessage(message=message, message_type="warning", ttl=3000)
-    return json_response({"returnMessage": told}, status)
+    return_message = ReturnMessage(message=message, message_type="warning", ttl=3000)
+    return json_response({"returnMessage": return_message}, status)
 
 
-def platform_in(state: str) -> str:
+def platform_of_state(state: str) -> str:
     """The platform that the client's own state names, `platform=NAME`; an empty text where it names none."""
     return (parse_qs(state).get("platform") or [""])[0]
 
 
-def checked_hostname(text: str | None) -> str:
+def validate_hostname(text: str | None) -> str:
     """The CRM's host as the client says it, or none; refused when it is anything but the name of a host.
 
     Connectors put it into the URL that credentials are sent to: nothing in it may stand for a path, a user or a port.
@@ -146,7 +146,7 @@ def checked_hostname(text: str | None) -> str:
     said = (text or "").strip()
     hostname = normal_hostname(said) if said else ""
     if hostname is None:
-        raise Refused(400, "hostname: expected the name of a host, such as crm.example.com")
+        raise HttpRefusal(400, "hostname: expected the name of a host, such as crm.example.com")
     return hostname
 
 

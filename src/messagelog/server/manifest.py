@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import messagelog
 from messagelog.core.user_settings import LANGUAGE, TIMEZONE
 from messagelog.server.assembly import REDIRECT_URI
-from messagelog.server.http import Refused, assembly_of, json_response, query_values
+from messagelog.server.http import HttpRefusal, context_of, json_response, query_values
 from messagelog.server.routes import Router
 
 if TYPE_CHECKING:
@@ -45,14 +45,14 @@ _SETTINGS: Final[dict[str, Any]] = {
 @router.get("/crmManifest")
 async def crm_manifest(request: Request) -> Response:
     """The client's manifest: one platform by `platformName`, or all that this server has."""
-    parts = assembly_of(request).parts
+    config = context_of(request).config
     name = query_values(request).get("platformName", "default")
-    connectors = parts.connectors
+    connectors = config.connectors
     if name not in {"", "default"}:
         if name not in connectors:
-            raise Refused(400, "Platform not found")
+            raise HttpRefusal(400, "Platform not found")
         connectors = {name: connectors[name]}
-    return json_response(build_manifest(connectors, parts.public_url, parts.redirect_uri))
+    return json_response(build_manifest(connectors, config.public_url, config.redirect_uri))
 
 
 def build_manifest(
@@ -120,13 +120,13 @@ def _auth(connector: Connector, public_url: str, redirect_uri: str) -> dict[str,
     """How users sign in. The client opens `authUrl`, with values of its own behind it that we do not need."""
     if connector.oauth is None:
         return {"type": "apiKey", "apiKey": {"page": _login_page(connector)}}
-    told = {
+    oauth_fields = {
         "authUrl": f"{public_url}/oauth/start",
         "clientId": _CLIENT_ID,
         "redirectUri": redirect_uri,
         "scope": "",
     }
-    return {"type": "oauth", "oauth": told}
+    return {"type": "oauth", "oauth": oauth_fields}
 
 
 def _login_page(connector: Connector) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from messagelog.errors import place_of
+from messagelog.errors import error_location
 from messagelog.server.assembly import REDIRECT_URI
-from messagelog.server.http import located
+from messagelog.server.http import to_bad_request
 from messagelog.server.manifest import build_manifest
 
 if TYPE_CHECKING:
@@ -157,13 +157,13 @@ def manifest_problems(
         manifest = build_manifest(connectors, public_url, redirect_uri)
     except (TypeError, AttributeError, ValueError, KeyError) as error:
         # What a connector says of itself is laid over what we know, so it has to be of the right kind for that.
-        return [f"A connector's manifest cannot be used: {type(error).__name__} at {place_of(error)}."]
+        return [f"A connector's manifest cannot be used: {type(error).__name__} at {error_location(error)}."]
     problems = check_manifest(manifest)
     for name, connector in connectors.items():
         auth = manifest["platforms"][name]["auth"]
-        told = auth.get("type") if isinstance(auth, dict) else None
+        declared = auth.get("type") if isinstance(auth, dict) else None
         taken = "apiKey" if connector.oauth is None else "oauth"
-        if told in {"apiKey", "oauth"} and told != taken:
+        if declared in {"apiKey", "oauth"} and declared != taken:
             problems.append(
                 f"platforms.{name}.auth.type: must be {taken}: no other way in is open to users of {name}."
             )
@@ -182,7 +182,7 @@ def check_manifest(manifest: Mapping[str, Any]) -> list[str]:
     try:
         whole = msgspec.convert(manifest, _Manifest)
     except msgspec.ValidationError as error:
-        return [f"{located(str(error))}."]
+        return [f"{to_bad_request(str(error))}."]
     problems = []
     if not whole.server_url.startswith(("http://", "https://")) or whole.server_url.endswith("/"):
         problems.append("serverUrl: expected an http:// or https:// URL without a slash at its end.")
@@ -195,11 +195,11 @@ def check_manifest(manifest: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _platform_problems(name: str, told: Mapping[str, Any]) -> Iterator[str]:
+def _platform_problems(name: str, declared: Mapping[str, Any]) -> Iterator[str]:
     try:
-        platform = msgspec.convert(told, _Platform)
+        platform = msgspec.convert(declared, _Platform)
     except msgspec.ValidationError as error:
-        yield str(located(str(error)))
+        yield str(to_bad_request(str(error)))
         return
     if platform.name != name:
         yield "name: must be the platform's key"
@@ -207,7 +207,7 @@ def _platform_problems(name: str, told: Mapping[str, Any]) -> Iterator[str]:
         yield "contactTypes: expected at least one type"
     yield from _url_problems(platform)
     yield from _auth_problems(platform.auth)
-    yield from _form_problems(told["page"])
+    yield from _form_problems(declared["page"])
 
 
 def _url_problems(platform: _Platform) -> Iterator[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from messagelog.messages import BadRequest, glance, parse_log_request
-from messagelog.server.http import assembly_of, json_response, read_body, read_form, signed_in
-from messagelog.server.refusals import refused_log_response
+from messagelog.messages import BadRequest, parse_log_request, peek
+from messagelog.server.http import authenticate, context_of, json_response, read_body, read_form
+from messagelog.server.refusals import log_refusal_response
 from messagelog.server.routes import Router
 from messagelog.server.shapes import MatchAnswer, MatchedMessage, MatchForm
 
@@ -27,14 +27,14 @@ async def log_messages(request: Request) -> Response:
     and are logged, or kept to be logged, now. Refused with a 4xx that names the field when the body is wrong, and
     towards the newest client with a 422 when nothing of it was kept.
     """
-    user = await signed_in(request)
-    assembly = assembly_of(request)
-    runtime, body = assembly.runtime, await read_body(request, assembly.parts.body_limit)
-    seen = glance(body)
-    if seen is not None and (answer := await runtime.already_logged(user, seen)) is not None:
+    user = await authenticate(request)
+    assembly = context_of(request)
+    runtime, body = assembly.runtime, await read_body(request, assembly.config.body_limit)
+    seen = peek(body)
+    if seen is not None and (answer := await runtime.answer_if_logged(user, seen)) is not None:
         return json_response(answer)
     answer = await runtime.submit(user, parse_log_request(body))
-    return json_response(answer) if answer.successful else refused_log_response(request, answer)
+    return json_response(answer) if answer.successful else log_refusal_response(request, answer)
 
 
 @router.post("/messageLog/match")
@@ -43,12 +43,12 @@ async def match_messages(request: Request) -> Response:
 
     A colleague's log counts, as it does when messages are logged.
     """
-    user = await signed_in(request)
+    user = await authenticate(request)
     form = await read_form(request, MatchForm)
     ids = list(dict.fromkeys(str(id_) for id_ in form.message_ids))
     if len(ids) > _MOST_MATCHED:
         raise BadRequest("messageIds", f"expected at most {_MOST_MATCHED}")
-    found = await assembly_of(request).runtime.match(user, ids)
+    found = await context_of(request).runtime.match(user, ids)
     logs = [
         MatchedMessage(
             message_id=id_, matched=True, log_id=link.third_party_log_id, contact_id=link.contact_id

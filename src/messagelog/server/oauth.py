@@ -15,8 +15,14 @@ from starlette.responses import Response
 
 from messagelog.connectors import AuthExpired, ConnectorError, NotFound, Rejected
 from messagelog.server.hashed_ids import user_at_end, user_at_start
-from messagelog.server.http import HEAD, Refused, assembly_of, count_guess, forget_guess, query_values
-from messagelog.server.login import checked_hostname, connected, notice, platform_in, report_login
+from messagelog.server.http import HEAD_ONLY, HttpRefusal, context_of, count_guess, forget_guess, query_values
+from messagelog.server.login import (
+    notice,
+    platform_of_state,
+    record_login_failure,
+    sign_in_answer,
+    validate_hostname,
+)
 from messagelog.server.routes import Router
 from messagelog.server.states import BadState, SignInRefused
 
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from messagelog.connectors import Connector, OAuth
-    from messagelog.server.assembly import Assembly
+    from messagelog.server.assembly import AppContext
     from messagelog.server.states import RingCentralUser
 
 router = Router()
@@ -51,22 +57,22 @@ async def start(request: Request) -> Response:
     and `rcExtensionId` and `rcAccountId`, who begins. Scopes and the page to return to are the connector's and the
     server's, whatever a query says.
     """
-    assembly = assembly_of(request)
-    connector, oauth = _oauth_of(assembly, platform_in(query_values(request).get("state", "")))
+    assembly = context_of(request)
+    connector, oauth = _oauth_of(assembly, platform_of_state(query_values(request).get("state", "")))
     text, state = assembly.states.issue(connector.name, user_at_start(request))
-    asked = {
+    parameters = {
         **oauth.authorization_params,
         "response_type": "code",
-        "client_id": assembly.parts.oauth_clients[connector.name].client_id,
-        "redirect_uri": assembly.parts.redirect_uri,
+        "client_id": assembly.config.oauth_clients[connector.name].client_id,
+        "redirect_uri": assembly.config.redirect_uri,
         "state": text,
     }
     if oauth.scopes:
-        asked["scope"] = " ".join(oauth.scopes)
+        parameters["scope"] = " ".join(oauth.scopes)
     if oauth.pkce:
-        asked |= {"code_challenge": state.challenge, "code_challenge_method": "S256"}
+        parameters |= {"code_challenge": state.challenge, "code_challenge_method": "S256"}
     target = urlsplit(oauth.authorization_url)
-    query = "&".join(filter(None, (target.query, urlencode(asked, quote_via=quote))))
+    query = "&".join(filter(None, (target.query, urlencode(parameters, quote_via=quote))))
     location = urlunsplit(target._replace(query=query))
     return Response(status_code=HTTPStatus.FOUND, headers={"Location": location, **_PRIVATE})
 
@@ -78,22 +84,22 @@ async def callback(request: Request) -> Response:
     A refusal that the user can do something about is a 200 with a `returnMessage` and without `jwtToken`: that is what
     the client shows. What no client of ours sends is a 400 text. A HEAD uses up neither the state nor the code.
     """
-    assembly = assembly_of(request)
-    page, values = _returned(request)
-    if page != assembly.parts.redirect_uri:
+    assembly = context_of(request)
+    page, values = _read_callback(request)
+    if page != assembly.config.redirect_uri:
         wrong = "callbackUri: expected the page that the CRM returns to"
-        raise Refused(400, wrong if page else "Missing callbackUri")
-    if request.scope.get(HEAD):
+        raise HttpRefusal(400, wrong if page else "Missing callbackUri")
+    if request.scope.get(HEAD_ONLY):
         return Response(status_code=HTTPStatus.NO_CONTENT, headers=_PRIVATE)
     count_guess(request)
     try:
-        platform, verifier = await _begun(assembly, values.get("state", ""), user_at_end(request))
+        platform, verifier = await _take_state(assembly, values.get("state", ""), user_at_end(request))
     except BadState:
-        raise Refused(400, "state: expected one of this server's. Please connect again.") from None
+        raise HttpRefusal(400, "state: expected one of this server's. Please connect again.") from None
     except SignInRefused as error:
         return notice(error.words, 200)
     connector, oauth = _oauth_of(assembly, platform)
-    hostname = checked_hostname(values.get("hostname"))
+    hostname = validate_hostname(values.get("hostname"))
     crm = connector.display_name or connector.name
     if "error" in values:
         forget_guess(request)
@@ -101,51 +107,51 @@ async def callback(request: Request) -> Response:
         return notice(f"{crm} did not let you connect{why}.", 200)
     code = values.get("code", "")
     if not code:
-        raise Refused(400, "callbackUri: expected a code in it")
+        raise HttpRefusal(400, "callbackUri: expected a code in it")
     try:
-        async with asyncio.timeout(assembly.parts.times.answer):
+        async with asyncio.timeout(assembly.config.times.answer):
             user = await assembly.users.sign_in_with_code(
                 connector,
                 code,
                 hostname,
-                redirect_uri=assembly.parts.redirect_uri,
+                redirect_uri=assembly.config.redirect_uri,
                 verifier=verifier if oauth.pkce else None,
             )
     except (AuthExpired, Rejected, NotFound) as error:
-        report_login(assembly, connector, error)
+        record_login_failure(assembly, connector, error)
         return notice(f"{crm} did not accept the sign-in. Please connect again.", 200)
     except (ConnectorError, TimeoutError) as error:
-        report_login(assembly, connector, error)
+        record_login_failure(assembly, connector, error)
         forget_guess(request)
         return notice("The CRM cannot be reached at the moment", 200)
     forget_guess(request)
-    return connected(assembly, connector, user)
+    return sign_in_answer(assembly, connector, user)
 
 
-def _oauth_of(assembly: Assembly, platform: str) -> tuple[Connector, OAuth]:
+def _oauth_of(assembly: AppContext, platform: str) -> tuple[Connector, OAuth]:
     if not platform:
-        raise Refused(400, "Missing platform name")
-    connector = assembly.parts.connectors.get(platform)
+        raise HttpRefusal(400, "Missing platform name")
+    connector = assembly.config.connectors.get(platform)
     if connector is None:
-        raise Refused(400, "platform: this server has no connector for it")
+        raise HttpRefusal(400, "platform: this server has no connector for it")
     if connector.oauth is None:
-        raise Refused(400, "platform: its users sign in with an API key")
+        raise HttpRefusal(400, "platform: its users sign in with an API key")
     return connector, connector.oauth
 
 
-async def _begun(assembly: Assembly, state: str, user: RingCentralUser) -> tuple[str, str | None]:
+async def _take_state(assembly: AppContext, state: str, user: RingCentralUser) -> tuple[str, str | None]:
     """The platform of a sign-in that was begun here, and PKCE's secret.
 
     Where the operator allows it the client's own state will do, `platform=NAME`: then it began at the CRM.
     """
-    platform = platform_in(state)
-    if platform and assembly.parts.bare_state:
+    platform = platform_of_state(state)
+    if platform and assembly.config.bare_state:
         return platform, None
-    begun = await assembly.states.take(state, user)
-    return begun.platform, begun.verifier
+    state_taken = await assembly.states.take(state, user)
+    return state_taken.platform, state_taken.verifier
 
 
-def _returned(request: Request) -> tuple[str, dict[str, str]]:
+def _read_callback(request: Request) -> tuple[str, dict[str, str]]:
     """The page that the CRM returned to, without its query, and the values of that query and of ours.
 
     The client does not encode `callbackUri`, so that what stood behind its first `&` arrives as values of ours; a

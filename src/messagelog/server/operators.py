@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.exceptions import HTTPException
 
 from messagelog.core.passwords import TooBusy
-from messagelog.server.http import Refused, address_of, assembly_of, bearer_of, json_response, read_form
+from messagelog.server.http import HttpRefusal, address_of, bearer_of, context_of, json_response, read_form
 from messagelog.server.routes import Router
-from messagelog.server.shapes import Ended, Me, OperatorToken, SignInForm
+from messagelog.server.shapes import Me, OperatorToken, SessionsEnded, SignInForm
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -29,12 +29,12 @@ _BUSY: Final = "Too many people sign in at this moment. Please try again."
 _FOREIGN: Final = "Operators sign in on pages of this server only."
 
 
-async def operator_of(request: Request, *roles: Role) -> Operator:
+async def authenticate_operator(request: Request, *roles: Role) -> Operator:
     """The operator whose token came along, as a bearer; refused without one, and without one of these roles.
 
     Nothing of a body is read before this. A token in the query is not looked at: URLs are logged by others.
     """
-    operator = await assembly_of(request).operators.find(bearer_of(request) or "")
+    operator = await context_of(request).operators.find(bearer_of(request) or "")
     if operator is None:
         raise HTTPException(401, _SIGN_IN, {"WWW-Authenticate": "Bearer"})
     for role in roles:
@@ -42,7 +42,7 @@ async def operator_of(request: Request, *roles: Role) -> Operator:
     return operator
 
 
-def private(value: Any, status: int = 200) -> Response:
+def private_response(value: Any, status: int = 200) -> Response:
     """An answer for an operator's eyes, that no cache keeps."""
     answer = json_response(value, status)
     answer.headers["Cache-Control"] = "no-store"
@@ -56,9 +56,9 @@ async def sign_in(request: Request) -> Response:
     An unknown name and a wrong password are answered alike, and equally late. Who fails often has to wait.
     """
     if request.headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
-        raise Refused(403, _FOREIGN)
+        raise HttpRefusal(403, _FOREIGN)
     form = await read_form(request, SignInForm)
-    assembly = assembly_of(request)
+    assembly = context_of(request)
     address = address_of(request)
     if wait := assembly.throttle.begin(form.name, address):
         raise HTTPException(429, _PATIENCE, {"Retry-After": str(wait)})
@@ -70,26 +70,28 @@ async def sign_in(request: Request) -> Response:
         raise HTTPException(401, _WRONG, {"WWW-Authenticate": "Bearer"})
     assembly.throttle.forgive(form.name, address)
     roles = [*map(str, sorted(session.operator.roles))]
-    return private(OperatorToken(token=session.token, expires_at=session.expires_at, roles=roles))
+    return private_response(OperatorToken(token=session.token, expires_at=session.expires_at, roles=roles))
 
 
 @router.delete("/operators/session")
 async def sign_out(request: Request) -> Response:
     """Ends the session of the token that comes along, at once."""
-    await operator_of(request)
-    await assembly_of(request).operators.sign_out(bearer_of(request) or "")
-    return private(Ended(ended=1))
+    await authenticate_operator(request)
+    await context_of(request).operators.sign_out(bearer_of(request) or "")
+    return private_response(SessionsEnded(ended=1))
 
 
 @router.delete("/operators/sessions")
 async def end_sessions(request: Request) -> Response:
     """Ends all sessions of the operator, in every browser and every process, at once."""
-    operator = await operator_of(request)
-    return private(Ended(ended=await assembly_of(request).operators.end_sessions(operator, operator.name)))
+    operator = await authenticate_operator(request)
+    return private_response(
+        SessionsEnded(ended=await context_of(request).operators.end_sessions(operator, operator.name))
+    )
 
 
 @router.get("/operators/me")
 async def me(request: Request) -> Response:
     """Who the operator is, and her roles as they are now."""
-    operator = await operator_of(request)
-    return private(Me(name=operator.name, roles=[*map(str, sorted(operator.roles))]))
+    operator = await authenticate_operator(request)
+    return private_response(Me(name=operator.name, roles=[*map(str, sorted(operator.roles))]))

@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 from messagelog.core.erasing import Eraser
 from messagelog.core.exporting import export_contact
 from messagelog.core.operators import Role
-from messagelog.server.http import assembly_of, read_form
-from messagelog.server.operators import operator_of, private
+from messagelog.server.http import context_of, read_form
+from messagelog.server.operators import authenticate_operator, private_response
 from messagelog.server.routes import Router
 from messagelog.server.shapes import EraseTenantForm, EraseUserForm, ExportForm
 from messagelog.storage.sealing import SealBroken
@@ -33,29 +33,29 @@ async def erase_user(request: Request) -> Response:
 
     Where `underWay` is not 0, a call in her name has to end first, which takes a minute at most: ask again then.
     """
-    operator = await operator_of(request, Role.ADMINISTER)
+    operator = await authenticate_operator(request, Role.ADMINISTER)
     form = await read_form(request, EraseUserForm)
-    assembly = assembly_of(request)
+    assembly = context_of(request)
     eraser = Eraser(assembly.store, assembly.sealer)
-    return private(await eraser.user(operator, form.tenant, form.platform, form.id))
+    return private_response(await eraser.user(operator, form.tenant, form.platform, form.id))
 
 
 @router.post("/operators/erase/tenant")
 async def erase_tenant(request: Request) -> Response:
     """Erases a tenant, at one platform or at all: every row of every table that is theirs."""
-    operator = await operator_of(request, Role.ADMINISTER)
+    operator = await authenticate_operator(request, Role.ADMINISTER)
     form = await read_form(request, EraseTenantForm)
-    assembly = assembly_of(request)
+    assembly = context_of(request)
     eraser = Eraser(assembly.store, assembly.sealer)
-    return private(await eraser.tenant(operator, form.tenant, form.platform))
+    return private_response(await eraser.tenant(operator, form.tenant, form.platform))
 
 
 @router.post("/operators/export")
 async def export(request: Request) -> Response:
     """Everything that is held about a contact, by her id in the CRM or by a phone number, waiting text included."""
-    operator = await operator_of(request, Role.ADMINISTER, Role.TEXT)
+    operator = await authenticate_operator(request, Role.ADMINISTER, Role.TEXT)
     form = await read_form(request, ExportForm)
-    assembly = assembly_of(request)
+    assembly = context_of(request)
     try:
         found = await export_contact(
             assembly.store,
@@ -68,4 +68,4 @@ async def export(request: Request) -> Response:
         )
     except SealBroken:
         raise HTTPException(409, _SEALED) from None
-    return private(found)
+    return private_response(found)

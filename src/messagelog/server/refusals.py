@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from starlette.requests import Request
 
 from messagelog.core.answer import EmptyAnswer, UncertainAnswer, warning
-from messagelog.server.http import SIGN_IN, assembly_of, bearer_of, json_response
-from messagelog.server.shapes import Outcome
+from messagelog.server.http import SIGN_IN, bearer_of, context_of, json_response
+from messagelog.server.shapes import NoticeAnswer
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -38,10 +38,10 @@ def refusal_response(scope: Scope, status: int, text: str) -> Response:
         text = text.replace(_SIGNS_OUT, "authorize the CRM")
     if not takes_objects(scope):
         return json_response(text, status)
-    return json_response(Outcome(successful=False, return_message=warning(text)), status)
+    return json_response(NoticeAnswer(successful=False, return_message=warning(text)), status)
 
 
-def refused_log_response(request: Request, answer: Answer) -> Response:
+def log_refusal_response(request: Request, answer: Answer) -> Response:
     """Return the answer to a log of which nothing was kept.
 
     The newest client shows it with an error status only. Clients before it show nothing of it, unless the operator
@@ -52,6 +52,6 @@ def refused_log_response(request: Request, answer: Answer) -> Response:
         return json_response(answer)
     if takes_objects(request.scope):
         return json_response(answer, status)
-    if assembly_of(request).parts.refused_logs_as_text:
+    if context_of(request).config.refused_logs_as_text:
         return refusal_response(request.scope, status, answer.return_message.message)
     return json_response(answer)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
-Answering = TypeVar("Answering", bound="Callable[[Request], Awaitable[Response]]")
+Handler = TypeVar("Handler", bound="Callable[[Request], Awaitable[Response]]")
 
 
 class Router:
@@ -30,33 +30,33 @@ class Router:
     def __init__(self) -> None:
         self.routes: list[Route] = []
 
-    def get(self, path: str) -> Callable[[Answering], Answering]:
+    def get(self, path: str) -> Callable[[Handler], Handler]:
         """Answers GET."""
         return self._at(path, "GET")
 
-    def post(self, path: str) -> Callable[[Answering], Answering]:
+    def post(self, path: str) -> Callable[[Handler], Handler]:
         """Answers POST."""
         return self._at(path, "POST")
 
-    def patch(self, path: str) -> Callable[[Answering], Answering]:
+    def patch(self, path: str) -> Callable[[Handler], Handler]:
         """Answers PATCH."""
         return self._at(path, "PATCH")
 
-    def delete(self, path: str) -> Callable[[Answering], Answering]:
+    def delete(self, path: str) -> Callable[[Handler], Handler]:
         """Answers DELETE."""
         return self._at(path, "DELETE")
 
-    def _at(self, path: str, method: str) -> Callable[[Answering], Answering]:
-        def added(answering: Answering) -> Answering:
-            self.routes.append(route_of(path, answering, method))
-            return answering
+    def _at(self, path: str, method: str) -> Callable[[Handler], Handler]:
+        def register(handler: Handler) -> Handler:
+            self.routes.append(route_of(path, handler, method))
+            return handler
 
-        return added
+        return register
 
 
-def route_of(path: str, answering: Callable[..., Any], method: str) -> Route:
+def route_of(path: str, handler: Callable[..., Any], method: str) -> Route:
     """A route for one method alone: HEAD, which Starlette adds to GET, is answered in front of all routes."""
-    route = Route(path, answering, methods=[method])
+    route = Route(path, handler, methods=[method])
     route.methods = {method}
     return route
 
@@ -81,9 +81,9 @@ class DescribedApp(Starlette):
     def description(self) -> FastAPI:
         """The application that describes the routes. Made when it is first asked."""
         if self._description is None:
-            from messagelog.server.description import describing  # noqa: PLC0415 - FastAPI and Pydantic
+            from messagelog.server.description import description_app  # noqa: PLC0415 - FastAPI and Pydantic
 
-            self._description = describing(self._described)
+            self._description = description_app(self._described)
         return self._description
 
 
@@ -94,5 +94,5 @@ class _Description:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answering: ASGIApp = await asyncio.to_thread(self._app.description)
-        await answering(scope, receive, send)
+        handler: ASGIApp = await asyncio.to_thread(self._app.description)
+        await handler(scope, receive, send)

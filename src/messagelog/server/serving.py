@@ -16,8 +16,8 @@ import uvicorn
 
 from messagelog.core import Times
 from messagelog.errors import MessagelogError
-from messagelog.server.closing import LAST_SECONDS, LastResort
-from messagelog.server.heads import BoundedHeads
+from messagelog.server.closing import LAST_SECONDS, ShutdownWatchdog
+from messagelog.server.heads import LimitedHttpProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -33,7 +33,7 @@ class CannotListen(MessagelogError):
     """Nothing can listen at this address; the text says why."""
 
 
-def bound_socket(host: str, port: int) -> socket.socket:
+def bind_socket(host: str, port: int) -> socket.socket:
     """A socket that listens at `host` and `port`; with port 0 the system chooses one. Raises `CannotListen`.
 
     Who connects before the server has started waits for it.
@@ -57,7 +57,7 @@ def url_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-class Serving(uvicorn.Server):
+class UvicornServer(uvicorn.Server):
     """A uvicorn server that starts the runtime when it can be reached, and stops it before it cannot.
 
     `on_ready` is awaited once the runtime has started; an error in it ends the server. `trusted_proxies` (addresses and
@@ -75,7 +75,7 @@ class Serving(uvicorn.Server):
     ) -> None:
         config = uvicorn.Config(
             app,
-            http=BoundedHeads,
+            http=LimitedHttpProtocol,
             log_config=None,
             access_log=False,
             proxy_headers=bool(trusted_proxies),
@@ -90,46 +90,46 @@ class Serving(uvicorn.Server):
         super().__init__(config)
         self._app = app
         self._on_ready = on_ready
-        self._beginning: asyncio.Task[None] | None = None
+        self._start_task: asyncio.Task[None] | None = None
         self._drain_seconds = Times().drain if drain_seconds is None else drain_seconds
-        self._last_resort = LastResort()
+        self._watchdog = ShutdownWatchdog()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listens, then starts the runtime and what waits for a server that answers."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets=sockets)
-        _spare_the_collector()
+        _tune_garbage_collector()
         if not self.should_exit:
-            self._beginning = asyncio.create_task(self._begin())
+            self._start_task = asyncio.create_task(self._start_runtime())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop. From here on the process ends in time, whatever hangs."""
-        self._end_in_time(128 + sig)
+        self._arm_watchdog(128 + sig)
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Brings the work to its end, then closes the listener and the connections."""
-        self._end_in_time(1)
-        await self.end_work()
+        self._arm_watchdog(1)
+        await self.drain()
         # After the drain time there is none left for those who still wait for an answer.
         left = self._app.state.assembly.runtime.stops_by - asyncio.get_running_loop().time()
         self.config.timeout_graceful_shutdown = min(_GRACE_SECONDS, max(left, 0.0) + _SHORTEST_GRACE)
         await super().shutdown(sockets=sockets)
-        if self._beginning is not None and self._beginning.done() and not self._beginning.cancelled():
-            self._beginning.result()
+        if self._start_task is not None and self._start_task.done() and not self._start_task.cancelled():
+            self._start_task.result()
 
-    async def end_work(self) -> None:
+    async def drain(self) -> None:
         """Takes no new work and lets the calls under way come to their end, while requests are still answered."""
-        if self._beginning is not None:
-            self._beginning.cancel()
-            await asyncio.wait([self._beginning], timeout=_SHORTEST_GRACE)
+        if self._start_task is not None:
+            self._start_task.cancel()
+            await asyncio.wait([self._start_task], timeout=_SHORTEST_GRACE)
         await self._app.state.assembly.runtime.stop()
 
-    def _end_in_time(self, code: int) -> None:
-        self._last_resort.arm(self._drain_seconds + LAST_SECONDS, code, self._loop)
+    def _arm_watchdog(self, code: int) -> None:
+        self._watchdog.arm(self._drain_seconds + LAST_SECONDS, code, self._loop)
 
-    async def _begin(self) -> None:
+    async def _start_runtime(self) -> None:
         try:
             await self._app.state.assembly.runtime.start()
             if self._on_ready is not None:
@@ -153,7 +153,7 @@ def _loop_factory() -> Any:
     return uvloop.new_event_loop
 
 
-def _spare_the_collector() -> None:
+def _tune_garbage_collector() -> None:
     """Keeps the garbage collector from looking at what a server never drops, and from looking all the time.
 
     A request of a hundred messages makes thousands of objects, and none of them needs the collector.

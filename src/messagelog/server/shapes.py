@@ -105,7 +105,7 @@ class SettingsAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     return_message: ReturnMessage | UnsetType = UNSET
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class NoticeAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Whether something was done, and what to tell the user."""
 
     successful: bool
@@ -180,7 +180,7 @@ class OperatorToken(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         return f"OperatorToken(expires_at={self.expires_at})"
 
 
-class Ended(msgspec.Struct, frozen=True, kw_only=True):
+class SessionsEnded(msgspec.Struct, frozen=True, kw_only=True):
     """How many sessions were ended."""
 
     ended: int

@@ -18,7 +18,7 @@ _LONGEST: Final = 8_192
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class SignedClaims:
     """The claims of a text whose signature is good, and the id of the key that made it."""
 
     claims: dict[str, Any]
@@ -31,7 +31,7 @@ def sign(claims: Mapping[str, Any], keys: SigningKeys) -> str:
     return jwt.encode(dict(claims), keys.signing, algorithm=_ALGORITHM, headers=head)
 
 
-def verified(text: str, keys: SigningKeys, *, issuer: str, required: Iterable[str]) -> Signed | None:
+def verify(text: str, keys: SigningKeys, *, issuer: str, required: Iterable[str]) -> SignedClaims | None:
     """What was signed; None when no key of ours made the signature, the issuer is another, or a claim is missing.
 
     Whether it has expired is not looked at. A text that names its key is tried with no other one; those of before
@@ -39,7 +39,7 @@ def verified(text: str, keys: SigningKeys, *, issuer: str, required: Iterable[st
     """
     if len(text) > _LONGEST:
         return None
-    for key_id in _named(text, keys):
+    for key_id in _candidate_key_ids(text, keys):
         try:
             claims = jwt.decode(
                 text,
@@ -59,11 +59,11 @@ def verified(text: str, keys: SigningKeys, *, issuer: str, required: Iterable[st
             RecursionError,
         ):  # the latter: its claims are JSON that is nested too deep
             return None
-        return Signed(claims, key_id)
+        return SignedClaims(claims, key_id)
     return None
 
 
-def _named(text: str, keys: SigningKeys) -> Iterable[str]:
+def _candidate_key_ids(text: str, keys: SigningKeys) -> Iterable[str]:
     """The ids of the keys that may have made the signature."""
     try:
         head = jwt.get_unverified_header(text)

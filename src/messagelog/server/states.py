@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from messagelog.errors import MessagelogError
-from messagelog.server.signing import sign, verified
+from messagelog.server.signing import sign, verify
 from messagelog.storage import scripts
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class RingCentralUser:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class OAuthState:
     """A sign-in that has begun: at which platform, and the secret (PKCE's `code_verifier`) that only we can derive."""
 
     platform: str
@@ -70,7 +70,7 @@ class State:
         return _base64url(hashlib.sha256(self.verifier.encode()).digest())
 
 
-class States:
+class OAuthStates:
     """Issues states, and takes them back once. `clock` gives epoch seconds."""
 
     def __init__(self, keys: SigningKeys, store: Store, *, clock: Callable[[], float] = time.time) -> None:
@@ -78,7 +78,7 @@ class States:
         self._store = store
         self._clock = clock
 
-    def issue(self, platform: str, user: RingCentralUser | None = None) -> tuple[str, State]:
+    def issue(self, platform: str, user: RingCentralUser | None = None) -> tuple[str, OAuthState]:
         """A state for the authorization URL, and what it stands for. `user` is who begins, as far as that is named."""
         id_ = secrets.token_urlsafe(16)
         claims = {
@@ -87,21 +87,21 @@ class States:
             "platform": platform,
             "exp": int(self._clock()) + _SECONDS,
         }
-        claims |= self._marks(user or RingCentralUser(), id_, self._keys.newest)
+        claims |= self._user_marks(user or RingCentralUser(), id_, self._keys.newest)
         return sign(claims, self._keys), self._state(platform, id_, self._keys.newest)
 
-    async def take(self, text: str, user: RingCentralUser | None = None) -> State:
+    async def take(self, text: str, user: RingCentralUser | None = None) -> OAuthState:
         """What a state stands for, for the first and only time. `user` is who ends the sign-in.
 
         Raises `BadState`, `StaleState`, and `OtherUser`, which uses the state up no more than `BadState` does.
         """
-        signed = verified(text, self._keys, issuer=_ISSUER, required=("jti",))
+        signed = verify(text, self._keys, issuer=_ISSUER, required=("jti",))
         if signed is None:
             raise BadState
         claims = signed.claims
         if claims["exp"] <= self._clock():
             raise StaleState
-        marks = self._marks(user or RingCentralUser(), claims["jti"], signed.key_id)
+        marks = self._user_marks(user or RingCentralUser(), claims["jti"], signed.key_id)
         if any(claims.get(name, mark) != mark for name, mark in marks.items()):
             raise OtherUser  # whoever is named once alone cannot be compared
         remembered = int((claims["exp"] + _REMEMBERED_SECONDS) * 1000)
@@ -109,7 +109,7 @@ class States:
             raise StaleState
         return self._state(claims["platform"], claims["jti"], signed.key_id)
 
-    def _marks(self, user: RingCentralUser, id_: str, key_id: str) -> dict[str, str]:
+    def _user_marks(self, user: RingCentralUser, id_: str, key_id: str) -> dict[str, str]:
         """What a state holds of a user who is named: other values in every state, since the CRM sees it."""
         named = {"extension": user.extension, "account": user.account}
         key = self._keys.by_id[key_id]
@@ -124,11 +124,11 @@ class States:
             if value
         }
 
-    def _state(self, platform: str, id_: str, key_id: str) -> State:
+    def _state(self, platform: str, id_: str, key_id: str) -> OAuthState:
         # Derived, so that it need be neither stored nor sent through the browser.
         key = self._keys.by_id[key_id]
         secret = hashlib.blake2b(id_.encode(), key=key, person=b"pkce verifier", digest_size=32)
-        return State(platform, id_, _base64url(secret.digest()))
+        return OAuthState(platform, id_, _base64url(secret.digest()))
 
 
 def _base64url(value: bytes) -> str:

@@ -37,7 +37,7 @@ class _Rule:
     free: int
 
 
-class Throttle:
+class LoginThrottle:
     """Says how long the next attempt has to wait. `clock` gives seconds; an `address` is a customer's (`address_of`).
 
     An address waits for a name after 5 failures, for any name after 20. A name waits after 50, wherever they come

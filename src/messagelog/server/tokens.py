@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from messagelog.server.signing import sign, verified
+from messagelog.server.signing import sign, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _ISSUER: Final = "messagelog"
 _SECONDS: Final = 14 * 24 * 3600
-_RENEWED_SECONDS: Final = 7 * 24 * 3600
-_MOST_CHECKED: Final = 4096
+_RENEW_SECONDS: Final = 7 * 24 * 3600
+_MOST_CACHED: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class Claims:
     key_id: str
 
 
-class Tokens:
+class SessionTokens:
     """Issues tokens and reads them. `clock` gives epoch seconds."""
 
     def __init__(self, keys: SigningKeys, *, clock: Callable[[], float] = time.time) -> None:
         self._keys = keys
         self._clock = clock
-        self._checked: OrderedDict[str, Claims] = OrderedDict()
+        self._cache: OrderedDict[str, Claims] = OrderedDict()
 
     def issue(self, user: User) -> str:
         """A token for the user, for two weeks from now."""
@@ -63,22 +63,22 @@ class Tokens:
 
         A signature that was found good is not checked again; when the token expires is.
         """
-        claims = self._checked.get(token) or self._check(token)
+        claims = self._cache.get(token) or self._verify(token)
         if claims is None:
             return None
         if claims.expires <= self._clock():
-            self._checked.pop(token, None)
+            self._cache.pop(token, None)
             return None
         return claims
 
-    def renewed(self, user: User, claims: Claims) -> str | None:
+    def renewal(self, user: User, claims: Claims) -> str | None:
         """A new token in place of one that ends within a week, or that an old key has signed; None otherwise."""
         old = claims.key_id != self._keys.newest
-        return self.issue(user) if old or claims.expires - self._clock() <= _RENEWED_SECONDS else None
+        return self.issue(user) if old or claims.expires - self._clock() <= _RENEW_SECONDS else None
 
-    def _check(self, token: str) -> Claims | None:
+    def _verify(self, token: str) -> Claims | None:
         """The claims of a token whose signature is good."""
-        signed = verified(token, self._keys, issuer=_ISSUER, required=("iat",))
+        signed = verify(token, self._keys, issuer=_ISSUER, required=("iat",))
         if signed is None:
             return None
         claims = signed.claims
@@ -88,7 +88,9 @@ class Tokens:
             return None
         if not (isinstance(session_id, str) and isinstance(expires, int)):
             return None
-        self._checked[token] = checked = Claims(tenant, platform, id_, session_id, expires, signed.key_id)
-        if len(self._checked) > _MOST_CHECKED:
-            self._checked.popitem(last=False)
-        return checked
+        self._cache[token] = verified_claims = Claims(
+            tenant, platform, id_, session_id, expires, signed.key_id
+        )
+        if len(self._cache) > _MOST_CACHED:
+            self._cache.popitem(last=False)
+        return verified_claims

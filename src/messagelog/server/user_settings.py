@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Final
 from messagelog.connectors import ConnectorError
 from messagelog.core.answer import ReturnMessage
 from messagelog.server.http import (
-    Refused,
-    asked,
-    assembly_of,
+    HttpRefusal,
+    authenticate,
+    call_with_timeout,
+    context_of,
     json_response,
     read_form,
     session_of,
-    signed_in,
 )
 from messagelog.server.routes import Router
-from messagelog.server.shapes import Outcome, SettingsAnswer, SettingsForm
+from messagelog.server.shapes import NoticeAnswer, SettingsAnswer, SettingsForm
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -34,8 +34,8 @@ _MOST_NAMED: Final = 5
 @router.get("/user/settings")
 async def read_settings(request: Request) -> Response:
     """The settings that are in force for the user: a bare object, by id."""
-    user = await signed_in(request, connected=False)  # the client asks this before it logs out
-    return json_response(await assembly_of(request).settings.effective(user))
+    user = await authenticate(request, connected=False)  # the client asks this before it logs out
+    return json_response(await context_of(request).settings.effective(user))
 
 
 @router.post("/user/settings")
@@ -45,9 +45,9 @@ async def change_settings(request: Request) -> Response:
     What the operator decides for everybody is not taken from the body: the client sends back all that it was told.
     A setting that cannot be understood is left out, and named in a warning.
     """
-    user = await signed_in(request)
+    user = await authenticate(request)
     form = await read_form(request, SettingsForm)
-    saved = await assembly_of(request).settings.change(user, form.user_settings, form.setting_keys_to_remove)
+    saved = await context_of(request).settings.change(user, form.user_settings, form.setting_keys_to_remove)
     if not saved.problems:
         return json_response(SettingsAnswer(user_settings=saved.settings))
     message = "Not saved: " + "; ".join(str(problem) for problem in saved.problems[:_MOST_NAMED])
@@ -66,20 +66,20 @@ async def preload_settings(_request: Request) -> Response:
 @router.post("/user/refreshInfo")
 async def refresh_info(request: Request) -> Response:
     """Asks the CRM anew for the user's name and time zone."""
-    user = await signed_in(request)
-    assembly = assembly_of(request)
+    user = await authenticate(request)
+    assembly = context_of(request)
     connector = assembly.runtime.connector(user.platform)
     try:
         session = await session_of(request, connector, user)
-        info = await asked(request, connector, connector.get_user_info(session))
+        info = await call_with_timeout(request, connector, connector.get_user_info(session))
         same = await assembly.users.refresh_profile(connector, user, info)
     except ConnectorError as error:
-        return json_response(_outcome(f"Your details could not be read. {error.meaning}", "warning"))
+        return json_response(_notice_answer(f"Your details could not be read. {error.meaning}", "warning"))
     if not same:
         return json_response(
-            _outcome("The CRM knows you as somebody else now. Please connect again.", "warning")
+            _notice_answer("The CRM knows you as somebody else now. Please connect again.", "warning")
         )
-    return json_response(_outcome("User information refreshed", "success"))
+    return json_response(_notice_answer("User information refreshed", "success"))
 
 
 @router.get("/admin/settings")
@@ -89,10 +89,10 @@ async def admin_settings(_request: Request) -> Response:
 
     The client takes any refusal as "not an administrator" and shows nothing.
     """
-    raise Refused(403, _NO_ADMIN)
+    raise HttpRefusal(403, _NO_ADMIN)
 
 
-def _outcome(message: str, type_: MessageType) -> Outcome:
+def _notice_answer(message: str, type_: MessageType) -> NoticeAnswer:
     successful = type_ == "success"
     notice = ReturnMessage(message=message, message_type=type_, ttl=2000 if successful else 5000)
-    return Outcome(successful=successful, return_message=notice)
+    return NoticeAnswer(successful=successful, return_message=notice)

@@ -12,7 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
 from messagelog.core.metrics import JournalGauges
-from messagelog.server.http import Refused, assembly_of, bearer_of, json_response
+from messagelog.server.http import HttpRefusal, bearer_of, context_of, json_response
 from messagelog.server.routes import Router
 from messagelog.server.shapes import Readiness
 from messagelog.storage import StoreUnavailable, scripts
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from messagelog.server.assembly import Assembly
-    from messagelog.storage.scripts import Script
+    from messagelog.server.assembly import AppContext
+    from messagelog.storage.scripts import Transaction
 
 T = TypeVar("T")
 
@@ -51,14 +51,14 @@ async def health(_request: Request) -> Response:
 @router.get("/readyz")
 async def readiness(request: Request) -> Response:
     """Whether requests can be taken now: the database takes a commit, and what is due is taken up. A 503 otherwise."""
-    assembly = assembly_of(request)
+    assembly = context_of(request)
     runtime = assembly.runtime
     if not runtime.takes_work:
-        raise Refused(503, "Not ready: the server is starting or stopping.")
-    await _answered(_used(assembly), _TO_COMMIT)
+        raise HttpRefusal(503, "Not ready: the server is starting or stopping.")
+    await _within(_probe_database(assembly), _TO_COMMIT)
     if (seconds := runtime.seconds_since_sweep) > runtime.times.longest_between_sweeps:
         _log.warning("not_ready", error="no sweep")
-        raise Refused(503, f"Not ready: nothing that is due was looked for in the last {seconds:.0f} s.")
+        raise HttpRefusal(503, f"Not ready: nothing that is due was looked for in the last {seconds:.0f} s.")
     checks = {"database": "ok", "work": "ok"}
     return json_response(Readiness(ready=True, checks=checks, seconds_since_sweep=round(seconds, 3)))
 
@@ -66,16 +66,16 @@ async def readiness(request: Request) -> Response:
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """Metrics for Prometheus. Where the operator has set a token, it has to come along as a bearer."""
-    assembly = assembly_of(request)
-    expected = assembly.parts.metrics_token
+    assembly = context_of(request)
+    expected = assembly.config.metrics_token
     given = bearer_of(request) or ""
     if expected and not hmac.compare_digest(given.encode(), expected.encode()):
-        raise Refused(403, "The metrics need the token of MESSAGELOG_METRICS_TOKEN, as a bearer.")
+        raise HttpRefusal(403, "The metrics need the token of MESSAGELOG_METRICS_TOKEN, as a bearer.")
     momentary = CollectorRegistry()
     try:
-        counts = await _asked(assembly, scripts.count_open)
-        paces = await _asked(assembly, lambda: scripts.active_paces(_MOST_PACES))
-    except Refused:  # what this process counts is told all the same, and that the database is down
+        counts = await _query_store(assembly, scripts.count_open)
+        paces = await _query_store(assembly, lambda: scripts.find_active_limiters(_MOST_PACES))
+    except HttpRefusal:  # what this process counts is told all the same, and that the database is down
         gauges = JournalGauges(None, None)
     else:
         gauges = JournalGauges(counts, paces)
@@ -84,18 +84,18 @@ async def metrics(request: Request) -> Response:
     return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _used(assembly: Assembly) -> None:
+async def _probe_database(assembly: AppContext) -> None:
     """Reads from the journal, and commits something."""
-    await assembly.store.read(scripts.next_due)
+    await assembly.store.read(scripts.find_next_due)
     await assembly.store.check()
 
 
-async def _asked(assembly: Assembly, script: Callable[[], Script[T]]) -> T:
+async def _query_store(assembly: AppContext, transaction: Callable[[], Transaction[T]]) -> T:
     """What the journal says; a 503 when the database gives no answer now."""
-    return await _answered(assembly.store.read(script), _PATIENCE)
+    return await _within(assembly.store.read(transaction), _PATIENCE)
 
 
-async def _answered(asking: Awaitable[T], seconds: float) -> T:
+async def _within(answer: Awaitable[T], seconds: float) -> T:
     """What the database answers; a 503 when it does not within so many seconds.
 
     It names the cause by SQLite's name of it or PostgreSQL's SQLSTATE, and no more: whatever else it is that the driver
@@ -103,12 +103,12 @@ async def _answered(asking: Awaitable[T], seconds: float) -> T:
     """
     try:
         async with asyncio.timeout(seconds):
-            return await asking
+            return await answer
     except UnusableFile as error:
-        raise Refused(503, "Not ready: the database's file was replaced or deleted.") from error
+        raise HttpRefusal(503, "Not ready: the database's file was replaced or deleted.") from error
     except StoreUnavailable as error:
         _log.warning("not_ready", cause=str(error.cause))
-        raise Refused(503, f"Not ready: the database cannot be used ({error.cause.code}).") from error
+        raise HttpRefusal(503, f"Not ready: the database cannot be used ({error.cause.code}).") from error
     except Exception as error:
         _log.warning("not_ready", error=type(error).__name__)
-        raise Refused(503, "Not ready: the database does not answer.") from error
+        raise HttpRefusal(503, "Not ready: the database does not answer.") from error

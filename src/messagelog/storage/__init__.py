@@ -2,21 +2,21 @@
 
 from messagelog.storage.keeping import KeysDamaged, KeysLocked, with_stored_keys
 from messagelog.storage.opening import open_store
-from messagelog.storage.passing import is_passing
+from messagelog.storage.passing import is_transient
 from messagelog.storage.port import CheckedStore, Store, StoreClosed, StoreUnavailable
 from messagelog.storage.rows import (
-    Acceptance,
+    AcceptResult,
     AuditEntry,
     AuditRow,
     Claim,
     ClaimLost,
+    JournalLookup,
     LogKey,
+    LogRequestWork,
     LogRow,
     LogState,
-    LookUp,
     MessageRow,
     NewRow,
-    NewWork,
     OperatorRow,
     RowChange,
     RowState,
@@ -29,21 +29,21 @@ from messagelog.storage.rows import (
 from messagelog.storage.sealing import Sealer, SigningKeys
 
 __all__ = [
-    "Acceptance",
+    "AcceptResult",
     "AuditEntry",
     "AuditRow",
     "CheckedStore",
     "Claim",
     "ClaimLost",
+    "JournalLookup",
     "KeysDamaged",
     "KeysLocked",
     "LogKey",
+    "LogRequestWork",
     "LogRow",
     "LogState",
-    "LookUp",
     "MessageRow",
     "NewRow",
-    "NewWork",
     "OperatorRow",
     "RowChange",
     "RowState",
@@ -57,7 +57,7 @@ __all__ = [
     "TenantPlace",
     "UserRow",
     "UserSummary",
-    "is_passing",
+    "is_transient",
     "open_store",
     "with_stored_keys",
 ]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
-from messagelog.storage.causes import Cause, cause_of
+from messagelog.storage.causes import DatabaseFault, cause_of
 from messagelog.storage.port import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -40,24 +40,24 @@ class Probe(Protocol):
         """Commit it."""
 
 
-class Breaker:
+class CircuitBreaker:
     """Open while the database cannot be used: for all, or for writes only. `monotonic` is a clock in seconds."""
 
     def __init__(self, probe: Probe, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._probe = probe
         self._monotonic = monotonic
-        self._cause: Cause | None = None
+        self._cause: DatabaseFault | None = None
         self._refuses_reads = False
         self._committed_at = -math.inf
         self._recovering: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[None] | None = None
 
-    def let_pass(self, *, writes: bool) -> None:
+    def raise_if_open(self, *, writes: bool) -> None:
         """Raise `StoreUnavailable` while it is open."""
         if self._cause is not None and (writes or self._refuses_reads):
             raise StoreUnavailable(self._cause)
 
-    def open(self, cause: Cause, *, reads: bool) -> None:
+    def open(self, cause: DatabaseFault, *, reads: bool) -> None:
         """Refuse writes, and reads too where they fail as well, until a probe succeeds."""
         self._refuses_reads |= reads
         if self._recovering is None:
@@ -69,7 +69,7 @@ class Breaker:
 
         Other transactions do not count: one that had nothing to write commits on a full disk as well.
         """
-        self.let_pass(writes=True)
+        self.raise_if_open(writes=True)
         if self._monotonic() - self._committed_at < _FRESH_SECONDS:
             return
         if self._checking is None or self._checking.done():
@@ -85,7 +85,7 @@ class Breaker:
                 with suppress(asyncio.CancelledError, StoreUnavailable):
                     await task
 
-    async def _recover(self, cause: Cause) -> None:
+    async def _recover(self, cause: DatabaseFault) -> None:
         began, told = self._monotonic(), ""
         for pause in itertools.chain(_PAUSES, itertools.repeat(_PAUSES[-1])):
             await asyncio.sleep(pause)
@@ -110,7 +110,9 @@ class Breaker:
         except StoreUnavailable:
             raise
         except TimeoutError as error:
-            raise StoreUnavailable(Cause(_NO_COMMIT, f"no commit within {PROBE_SECONDS:g} s")) from error
+            raise StoreUnavailable(
+                DatabaseFault(_NO_COMMIT, f"no commit within {PROBE_SECONDS:g} s")
+            ) from error
         except Exception as error:  # whatever it is: nothing was committed, and the probes go on
             raise StoreUnavailable(cause_of(error)) from error
         self._committed_at = self._monotonic()

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Final, cast
 
 
-class Trouble(Enum):
+class Impact(Enum):
     """What an error says of the database as a whole."""
 
     AWAY = "away"
@@ -25,7 +25,7 @@ class Trouble(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class DatabaseFault:
     """What is wrong: SQLite's name of it or PostgreSQL's SQLSTATE, and a sentence."""
 
     code: str
@@ -39,7 +39,7 @@ _LOST: Final = "08006"
 _NOT_CONNECTED: Final = "08001"
 
 # What libpq says when it cannot connect has no SQLSTATE: the server's is lost on the way.
-_TOLD_AT_CONNECTING: Final = tuple(
+_CONNECT_ERRORS: Final = tuple(
     (re.compile(pattern, re.IGNORECASE), code)
     for pattern, code in (
         (r"password authentication failed|no password supplied", "28P01"),
@@ -89,18 +89,18 @@ _HINTS: Final = (
 )
 
 
-def cause_of(error: Any) -> Cause:
+def cause_of(error: Any) -> DatabaseFault:
     """What an error of a driver says is wrong. Of one that is none only the type is told."""
     if (known := getattr(error, "cause", None)) is not None:
-        return cast("Cause", known)
+        return cast("DatabaseFault", known)
     error = getattr(error, "orig", None) or error  # SQLAlchemy wraps them
     if (name := getattr(error, "sqlite_errorname", None)) is not None:
-        return Cause(name, _unquoted(str(error)))
+        return DatabaseFault(name, _without_quoted(str(error)))
     if hasattr(error, "sqlstate"):
-        return Cause(_state_of(error), _told(str(error)))
+        return DatabaseFault(_state_of(error), _first_line(str(error)))
     if isinstance(error, OSError) and error.errno is not None:
-        return Cause(errno.errorcode.get(error.errno, "OSError"), error.strerror or "")
-    return Cause(type(error).__name__, "an unexpected error")
+        return DatabaseFault(errno.errorcode.get(error.errno, "OSError"), error.strerror or "")
+    return DatabaseFault(type(error).__name__, "an unexpected error")
 
 
 def _state_of(error: Any) -> str:
@@ -109,27 +109,27 @@ def _state_of(error: Any) -> str:
         return str(error.sqlstate)
     if not any(base.__name__ == "OperationalError" for base in type(error).__mro__):
         return type(error).__name__  # what was asked is wrong, not the database
-    return next((code for pattern, code in _TOLD_AT_CONNECTING if pattern.search(str(error))), _NOT_CONNECTED)
+    return next((code for pattern, code in _CONNECT_ERRORS if pattern.search(str(error))), _NOT_CONNECTED)
 
 
-def slowness(seconds: float) -> Cause:
+def timeout_fault(seconds: float) -> DatabaseFault:
     """A transaction did not end in time, though the database answers."""
-    return Cause("57014", f"no end within {seconds:g} s")
+    return DatabaseFault("57014", f"no end within {seconds:g} s")
 
 
-def trouble_of(cause: Cause) -> Trouble | None:
+def impact_of(cause: DatabaseFault) -> Impact | None:
     """What a cause says of the database; None when it says nothing: the script is wrong, or its values."""
     code = cause.code
     if code.startswith(_PASSING) or code == "SQLITE_INTERRUPT":
-        return Trouble.PASSING
+        return Impact.PASSING
     if code.startswith(_AWAY):
-        return Trouble.AWAY
+        return Impact.AWAY
     if code.startswith((*_UNWRITABLE, *_SQLITE_UNWRITABLE)):
-        return Trouble.UNWRITABLE
+        return Impact.UNWRITABLE
     return None
 
 
-def hint_of(cause: Cause) -> str:
+def hint_of(cause: DatabaseFault) -> str:
     """What a person may do about it, as a sentence."""
     for codes, hint in _HINTS:
         if cause.code.startswith(codes):
@@ -137,12 +137,12 @@ def hint_of(cause: Cause) -> str:
     return "Is MESSAGELOG_DATABASE_URL right, and does it run?"
 
 
-def _told(text: str) -> str:
+def _first_line(text: str) -> str:
     """The first line of what libpq or the server says, without where it was said of."""
     line = text.partition("\n")[0]
-    return _unquoted(_HEAD.sub("", _HEAD.sub("", line))).strip()
+    return _without_quoted(_HEAD.sub("", _HEAD.sub("", line))).strip()
 
 
-def _unquoted(text: str) -> str:
+def _without_quoted(text: str) -> str:
     """The text without all that stands between its first quotation mark and its last."""
     return _QUOTED.sub(r"\1…\1", text)

@@ -62,7 +62,7 @@ def missing_options(url: str) -> dict[str, Any]:
     return {name: value for name, value in _DEFAULTS.items() if name not in said}
 
 
-def _cancelled() -> int:
+def _cancel_count() -> int:
     """How often the current task was asked to end."""
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()
@@ -76,7 +76,7 @@ class Connections:
         logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
         limits = _LIMITS.format(lock_ms=int(answer_seconds * 800), statement_ms=int(answer_seconds * 900))
         self._settings = limits + SETTINGS
-        self._why_not: psycopg.Error | None = None
+        self._last_failure: psycopg.Error | None = None
         self._renewed_at = time.monotonic()
         self._pool = AsyncConnectionPool(
             connection_class=Connection,
@@ -85,7 +85,7 @@ class Connections:
                 **missing_options(url),
                 "autocommit": True,
                 "answer_seconds": answer_seconds,
-                "connected": self._note,
+                "connected": self._remember_failure,
             },
             configure=self._configure,
             min_size=1,
@@ -101,23 +101,25 @@ class Connections:
         try:
             await self._pool.open(wait=True, timeout=self._pool.timeout)
         except PoolTimeout as error:
-            raise (self._why_not or error) from None
+            raise (self._last_failure or error) from None
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[Connection]:
+    async def acquire(self) -> AsyncIterator[Connection]:
         """A connection, to be given back.
 
         Raises `StoreClosed`, and the driver's error when none can be made or none is free within `WAIT_SECONDS`.
         """
-        cancelled = _cancelled()
+        cancelled = _cancel_count()
         try:
             connection = await self._pool.getconn()
         except PoolClosed as error:
             raise StoreClosed("the store is closed") from error
         except PoolTimeout as error:
-            raise (self._why_not or error) from None
+            raise (self._last_failure or error) from None
         try:
-            if _cancelled() > cancelled:  # Python 3.11 forgets it when a connection comes at the same moment
+            if (
+                _cancel_count() > cancelled
+            ):  # Python 3.11 forgets it when a connection comes at the same moment
                 raise asyncio.CancelledError
             yield connection
         finally:
@@ -138,6 +140,6 @@ class Connections:
     async def _configure(self, connection: Connection) -> None:
         await connection.execute(self._settings)
 
-    def _note(self, error: psycopg.Error | None) -> None:
+    def _remember_failure(self, error: psycopg.Error | None) -> None:
         """Remember why the last connection could not be made; None: it could."""
-        self._why_not = error
+        self._last_failure = error

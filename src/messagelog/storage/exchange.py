@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Rows = list[tuple[Any, ...]]
-_Sent = tuple["Statement", list[bytes | None], list[pq.Format]]
+_PendingStatement = tuple["Statement", list[bytes | None], list[pq.Format]]
 
 LOOK_SECONDS: Final = 1.0
 """How often a wait looks at the clock."""
@@ -92,12 +92,12 @@ class Connection(psycopg.AsyncConnection[Any]):
         psycopg would ask the server to cancel the statement, and wait for that as well.
         """
         try:
-            return await self.ended(gen)
+            return await self.complete(gen)
         except (NoAnswer, asyncio.CancelledError, KeyboardInterrupt):
             self.pgconn.finish()
             raise
 
-    async def ended(self, gen: abc.PQGen[T]) -> T:
+    async def complete(self, gen: abc.PQGen[T]) -> T:
         """What a generator of psycopg's kind comes to; raises `NoAnswer` when that takes too long."""
         seconds = self.answer_seconds
         look = min(LOOK_SECONDS, seconds)
@@ -122,16 +122,16 @@ def within(seconds: float, gen: abc.PQGen[T]) -> abc.PQGen[T]:
         return value
 
 
-class Exchange:
+class PipelineBatch:
     """Statements for a connection. They wait until `send`, and are then sent in their order."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._waiting: list[_Sent] = []
+        self._waiting: list[_PendingStatement] = []
 
     def add(self, statement: Statement, params: Params) -> int:
         """Adds a statement; its place among the answers of the next `send`."""
-        values, formats = _encoded([params[name] for name in statement.parameters])
+        values, formats = _encode([params[name] for name in statement.parameters])
         self._waiting.append((statement, values, formats))
         return len(self._waiting) - 1
 
@@ -147,8 +147,8 @@ class Exchange:
         pgconn = connection.pgconn
         try:
             pgconn.enter_pipeline_mode()
-            names = _sent(connection, to_send)
-            results = await connection.ended(_answers(pgconn, len(names)))
+            names = _send_statements(connection, to_send)
+            results = await connection.complete(_receive_results(pgconn, len(names)))
             pgconn.exit_pipeline_mode()
         except BaseException as error:
             connection.lost = isinstance(error, psycopg.Error)
@@ -159,13 +159,13 @@ class Exchange:
             if result.status not in _DONE:
                 raise error_from_result(result)
             if name is None:
-                answers.append(_rows(connection.transformer, result))
+                answers.append(_load_rows(connection.transformer, result))
             else:
                 connection.prepared.add(name)
         return answers
 
 
-def _sent(connection: Connection, waiting: Iterable[_Sent]) -> list[str | None]:
+def _send_statements(connection: Connection, waiting: Iterable[_PendingStatement]) -> list[str | None]:
     """Hands the statements to libpq; for each command the name that it prepares, None for one that is run."""
     names: list[str | None] = []
     pgconn = connection.pgconn
@@ -182,30 +182,30 @@ def _sent(connection: Connection, waiting: Iterable[_Sent]) -> list[str | None]:
     return names
 
 
-def _answers(pgconn: PGconn, count: int) -> abc.PQGen[list[PGresult]]:
+def _receive_results(pgconn: PGconn, count: int) -> abc.PQGen[list[PGresult]]:
     """One result for each command. Yields what it waits for, as psycopg's generators do, and is sent what is there."""
     while pgconn.flush():
         if (yield waiting.WAIT_RW) & waiting.READY_R:
             pgconn.consume_input()
     results = []
     for _ in range(count):
-        result = yield from _next(pgconn)
+        result = yield from _next_result(pgconn)
         # Each result is followed by an end; libpq gives none at all when the connection is lost.
-        if result is None or (yield from _next(pgconn)) is not None:
+        if result is None or (yield from _next_result(pgconn)) is not None:
             raise psycopg.OperationalError("the answers of the database are out of step")
         results.append(result)
-    yield from _next(pgconn)
+    yield from _next_result(pgconn)
     return results
 
 
-def _next(pgconn: PGconn) -> abc.PQGen[PGresult | None]:
+def _next_result(pgconn: PGconn) -> abc.PQGen[PGresult | None]:
     while pgconn.is_busy():
         if (yield waiting.WAIT_R):
             pgconn.consume_input()
     return pgconn.get_result()
 
 
-def _rows(transformer: abc.Transformer, result: PGresult) -> Rows:
+def _load_rows(transformer: abc.Transformer, result: PGresult) -> Rows:
     count = result.ntuples
     if count == 0:
         return []
@@ -213,7 +213,7 @@ def _rows(transformer: abc.Transformer, result: PGresult) -> Rows:
     return transformer.load_rows(0, count, tuple)
 
 
-def _encoded(values: Iterable[Any]) -> tuple[list[bytes | None], list[pq.Format]]:
+def _encode(values: Iterable[Any]) -> tuple[list[bytes | None], list[pq.Format]]:
     """Parameters as PostgreSQL takes them. The statement tells their types; what may hold any byte goes as binary."""
     encoded: list[bytes | None] = []
     formats: list[pq.Format] = []
@@ -231,12 +231,12 @@ def _encoded(values: Iterable[Any]) -> tuple[list[bytes | None], list[pq.Format]
             encoded.append(b"%d" % value)
             formats.append(_TEXT)
         else:
-            encoded.append(value if isinstance(value, bytes) else _encoded_texts(value))
+            encoded.append(value if isinstance(value, bytes) else _encode_texts(value))
             formats.append(_BINARY)
     return encoded, formats
 
 
-def _encoded_texts(texts: Sequence[str]) -> bytes:
+def _encode_texts(texts: Sequence[str]) -> bytes:
     """A `text[]`: one dimension, no nulls, the element type, how many, counted from 1; each with its length."""
     parts = [struct.pack("!iiIii", 1, 0, _TEXT_OID, len(texts), 1)]
     for text in texts:

@@ -45,18 +45,20 @@ async def with_stored_keys(store: Store, sealer: Sealer) -> Sealer:
     """
     stored = await store.read(scripts.find_keys)
     if stored.keys() != {_ENTRIES, _ACCOUNTS}:
-        made = sealer.derived_keys(await _used_so_far(store, sealer))
+        made = sealer.derive_keys(await _find_key_in_use(store, sealer))
         sealed = {
             purpose: sealer.seal(key, *_KEYS.context(purpose))
             for purpose, key in ((_ENTRIES, made.entries), (_ACCOUNTS, made.accounts))
         }
         stored = await store.write(lambda: scripts.keep_keys(sealed))
-    return sealer.keyed(
-        DataKeys(_opened(sealer, _ENTRIES, stored[_ENTRIES]), _opened(sealer, _ACCOUNTS, stored[_ACCOUNTS]))
+    return sealer.with_keys(
+        DataKeys(
+            _open_key(sealer, _ENTRIES, stored[_ENTRIES]), _open_key(sealer, _ACCOUNTS, stored[_ACCOUNTS])
+        )
     )
 
 
-async def _used_so_far(store: Store, sealer: Sealer) -> bytes:
+async def _find_key_in_use(store: Store, sealer: Sealer) -> bytes:
     """The id of the key that a database of before was used with: most credentials are under it.
 
     That is the newest one, unless the secret was changed together with the upgrade.
@@ -68,7 +70,7 @@ async def _used_so_far(store: Store, sealer: Sealer) -> bytes:
     return max(known, key=lambda key_id: known[key_id], default=sealer.key_id)
 
 
-def _opened(sealer: Sealer, purpose: str, sealed: bytes) -> bytes:
+def _open_key(sealer: Sealer, purpose: str, sealed: bytes) -> bytes:
     try:
         return sealer.open(sealed, *_KEYS.context(purpose))
     except SealBroken as error:

@@ -15,7 +15,7 @@ _PASSING: Final = frozenset(
 )
 
 
-def is_passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether an error says that the database cannot be used now, and not that it was asked something wrong.
 
     By name, since a server on SQLite loads nothing of PostgreSQL.

@@ -9,8 +9,8 @@ from messagelog.errors import MessagelogError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from messagelog.storage.causes import Cause
-    from messagelog.storage.scripts import Script
+    from messagelog.storage.causes import DatabaseFault
+    from messagelog.storage.scripts import Transaction
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class StoreUnavailable(MessagelogError):
     While this lasts everything is refused at once with the same error, and the store itself finds out when it is over.
     """
 
-    def __init__(self, cause: Cause) -> None:
+    def __init__(self, cause: DatabaseFault) -> None:
         super().__init__(f"the database cannot be used ({cause})")
         self.cause = cause
 
@@ -48,10 +48,10 @@ class Store(Protocol):
     `StoreUnavailable` where it is the database's fault.
     """
 
-    async def read(self, script: Callable[[], Script[T]]) -> T:
+    async def read(self, transaction: Callable[[], Transaction[T]]) -> T:
         """Runs a script that only reads."""
 
-    async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Lock] = ()) -> T:
+    async def write(self, transaction: Callable[[], Transaction[T]], *, locks: Sequence[Lock] = ()) -> T:
         """Runs a script in one transaction; what it returns is on disk when this returns.
 
         `locks` names all that the script locks, the conversation log first. Scripts that have none in common may

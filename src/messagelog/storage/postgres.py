@@ -19,20 +19,20 @@ from psycopg.errors import DeadlockDetected, SerializationFailure, UndefinedTabl
 
 from messagelog.errors import MessagelogError
 from messagelog.storage import scripts
-from messagelog.storage.breaker import Breaker
-from messagelog.storage.causes import Trouble, cause_of, slowness, trouble_of
+from messagelog.storage.breaker import CircuitBreaker
+from messagelog.storage.causes import Impact, cause_of, impact_of, timeout_fault
 from messagelog.storage.connections import Connections, missing_options
 from messagelog.storage.exchange import (
     LOOK_SECONDS,
     Connection,
-    Exchange,
     NoAnswer,
+    PipelineBatch,
     Rows,
     within,
 )
-from messagelog.storage.gathering import Gathering, Job
+from messagelog.storage.gathering import GroupCommitter, QueuedTransaction
 from messagelog.storage.port import ANSWER_SECONDS, StoreClosed, StoreUnavailable
-from messagelog.storage.scripts.asking import Do, Fetch, Together
+from messagelog.storage.scripts.asking import Batch, Execute, Query
 from messagelog.storage.statements import Statement, load
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from psycopg import abc
 
     from messagelog.storage.port import Lock
-    from messagelog.storage.scripts.asking import Ask, Params, Script
+    from messagelog.storage.scripts.asking import Command, Params, Transaction
 
 T = TypeVar("T")
 
@@ -56,12 +56,12 @@ _COMMIT: Final = Statement("commit", "COMMIT", ())
 _ROLLBACK: Final = Statement("rollback", "ROLLBACK", ())
 
 # Undone because another transaction was faster. A row that somebody else inserted meanwhile is seen the next time.
-_OVERTAKEN: Final = (DeadlockDetected, SerializationFailure, UniqueViolation)
+_CONFLICTS: Final = (DeadlockDetected, SerializationFailure, UniqueViolation)
 
 _log = structlog.get_logger(__name__)
 
 
-class _Again(MessagelogError):
+class _Repeatable(MessagelogError):
     """The transaction came to nothing through no fault of its own, and may be run again. `error` tells why."""
 
     def __init__(self, error: psycopg.Error) -> None:
@@ -69,7 +69,7 @@ class _Again(MessagelogError):
         self.error = error
 
 
-class _Unshared(MessagelogError):
+class _GroupFailed(MessagelogError):
     """A shared transaction came to nothing, and each of its scripts is to be run by itself."""
 
 
@@ -95,9 +95,9 @@ class PostgresStore:
         self._statements = load("postgres", given_clock=clock is not None)
         self._connections = Connections(url, most=connections, answer_seconds=answer_seconds)
         self._longest = 2 * answer_seconds
-        self._reads = Gathering(self._read_together, groups=1, longest=self._longest)
-        self._writes = Gathering(self._write_together, groups=2, longest=self._longest)
-        self._breaker = Breaker(self._probe)
+        self._reads = GroupCommitter(self._read_group, groups=1, longest=self._longest)
+        self._writes = GroupCommitter(self._write_group, groups=2, longest=self._longest)
+        self._breaker = CircuitBreaker(self._probe)
         self._closing = False
 
     async def open(self) -> None:
@@ -110,20 +110,20 @@ class PostgresStore:
                 raise StoreUnavailable(cause_of(error)) from error
             raise
 
-    async def read(self, script: Callable[[], Script[T]]) -> T:
+    async def read(self, transaction: Callable[[], Transaction[T]]) -> T:
         """Run a script outside a transaction: each statement sees what is committed."""
         self._refuse_when_closing()
-        self._breaker.let_pass(writes=False)
-        value: T = await self._told(self._reads.ended(script))
+        self._breaker.raise_if_open(writes=False)
+        value: T = await self._translate_errors(self._reads.submit(transaction))
         return value
 
-    async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Lock] = ()) -> T:
+    async def write(self, transaction: Callable[[], Transaction[T]], *, locks: Sequence[Lock] = ()) -> T:
         """Run a script in a transaction; once more when it was undone for another's sake, or lost before its commit."""
         self._refuse_when_closing()
-        self._breaker.let_pass(writes=True)
+        self._breaker.raise_if_open(writes=True)
         if not locks:
-            return await self._told(self._write(script))
-        value: T = await self._told(self._writes.ended(script, locks))
+            return await self._translate_errors(self._write(transaction))
+        value: T = await self._translate_errors(self._writes.submit(transaction, locks))
         return value
 
     async def check(self) -> None:
@@ -139,28 +139,28 @@ class PostgresStore:
         await self._writes.close()
         await self._connections.close()
 
-    async def _told(self, ending: Awaitable[T]) -> T:
+    async def _translate_errors(self, ending: Awaitable[T]) -> T:
         """What a script comes to. What the database has to answer for is told as `StoreUnavailable`."""
         try:
             return await ending
         except TimeoutError as error:
-            raise StoreUnavailable(slowness(self._longest)) from error
+            raise StoreUnavailable(timeout_fault(self._longest)) from error
         except _CommitLost as error:
             raise StoreUnavailable(cause_of(error.__cause__ or error)) from error
         except psycopg.Error as error:
             cause = cause_of(error)
-            trouble = trouble_of(cause)
-            if trouble is None:
+            impact = impact_of(cause)
+            if impact is None:
                 raise
-            if trouble is not Trouble.PASSING:
-                self._breaker.open(cause, reads=trouble is Trouble.AWAY)
+            if impact is not Impact.PASSING:
+                self._breaker.open(cause, reads=impact is Impact.AWAY)
             raise StoreUnavailable(cause) from error
 
     async def _probe(self, *, recovering: bool) -> None:
         if recovering:
             await self._connections.renew()
         id_, payload = os.urandom(8).hex(), os.urandom(_LARGE_PROBE_BYTES if recovering else 0)
-        await self._told(self._write(lambda: scripts.probe(id_, payload)))
+        await self._translate_errors(self._write(lambda: scripts.probe(id_, payload)))
 
     def _refuse_when_closing(self) -> None:
         if self._closing:
@@ -168,201 +168,202 @@ class PostgresStore:
 
     # ------------------------------------------------------------------------------ scripts side by side
 
-    async def _read_together(self, jobs: list[Job]) -> None:
-        await self._done_together(jobs, self._read_all, lambda job: self._read(job.script))
+    async def _read_group(self, jobs: list[QueuedTransaction]) -> None:
+        await self._run_group(jobs, self._query_group, lambda job: self._read(job.transaction))
 
-    async def _write_together(self, jobs: list[Job]) -> None:
-        await self._done_together(jobs, self._written_all, lambda job: self._write(job.script))
+    async def _write_group(self, jobs: list[QueuedTransaction]) -> None:
+        await self._run_group(jobs, self._commit_group, lambda job: self._write(job.transaction))
 
-    async def _done_together(
+    async def _run_group(
         self,
-        jobs: list[Job],
-        run: Callable[[Connection, list[Job]], Awaitable[list[Any]]],
-        alone: Callable[[Job], Awaitable[Any]],
+        jobs: list[QueuedTransaction],
+        run: Callable[[Connection, list[QueuedTransaction]], Awaitable[list[Any]]],
+        alone: Callable[[QueuedTransaction], Awaitable[Any]],
     ) -> None:
         """Ends the jobs: in one go, or each by itself when there is one, or when they came to nothing."""
         if len(jobs) == 1:  # without a task of its own, which costs as much as a statement
-            await _ended_alone(jobs[0], alone)
+            await _run_alone(jobs[0], alone)
             return
         try:
-            async with asyncio.timeout(self._longest), self._connections.one() as connection:
+            async with asyncio.timeout(self._longest), self._connections.acquire() as connection:
                 values = await run(connection, jobs)
-        except _Unshared:
-            await asyncio.gather(*(_ended_alone(job, alone) for job in jobs))
+        except _GroupFailed:
+            await asyncio.gather(*(_run_alone(job, alone) for job in jobs))
         else:
             for job, value in zip(jobs, values, strict=True):
-                job.ends(value)
+                job.resolve(value)
 
-    async def _read_all(self, connection: Connection, jobs: list[Job]) -> list[Any]:
+    async def _query_group(self, connection: Connection, jobs: list[QueuedTransaction]) -> list[Any]:
         try:
-            return await self._side_by_side(Exchange(connection), jobs)
+            return await self._side_by_side(PipelineBatch(connection), jobs)
         except NoAnswer:  # to ask once more would be to wait once more
             raise
         except Exception as error:
-            raise _Unshared from error
+            raise _GroupFailed from error
 
-    async def _written_all(self, connection: Connection, jobs: list[Job]) -> list[Any]:
-        exchange = Exchange(connection)
-        exchange.add(_BEGIN, {})
+    async def _commit_group(self, connection: Connection, jobs: list[QueuedTransaction]) -> list[Any]:
+        pipeline = PipelineBatch(connection)
+        pipeline.add(_BEGIN, {})
         committing = False
         try:
-            values = await self._side_by_side(exchange, jobs)
+            values = await self._side_by_side(pipeline, jobs)
             if not connection.in_transaction:  # they asked nothing: as with one by itself
-                await exchange.send()
+                await pipeline.send()
             committing = True
-            exchange.add(_COMMIT, {})
-            await exchange.send()
+            pipeline.add(_COMMIT, {})
+            await pipeline.send()
         except (asyncio.CancelledError, NoAnswer):
             raise
         except BaseException as error:
             # Of a commit that was sent nobody knows whether it was made, unless the server is there to deny it.
             if committing and connection.closed:
                 raise _CommitLost(str(error)) from error
-            raise _Unshared from error
+            raise _GroupFailed from error
         finally:
             if connection.in_transaction:
-                await _undone(connection)
+                await _rollback(connection)
         return values
 
-    async def _side_by_side(self, exchange: Exchange, jobs: list[Job]) -> list[Any]:
+    async def _side_by_side(self, pipeline: PipelineBatch, jobs: list[QueuedTransaction]) -> list[Any]:
         """Runs all scripts, a question of each at a time; their values."""
         values: list[Any] = [None] * len(jobs)
-        running: list[tuple[int, Script[Any], Any]] = [
-            (place, job.script(), None) for place, job in enumerate(jobs)
+        running: list[tuple[int, Transaction[Any], Any]] = [
+            (place, job.transaction(), None) for place, job in enumerate(jobs)
         ]
         while running:
             asked = []
-            for place, script, answer in running:
+            for place, transaction, answer in running:
                 try:
-                    ask = script.send(answer)
+                    command = transaction.send(answer)
                 except StopIteration as end:
                     values[place] = end.value
                 else:
-                    asked.append((place, script, ask, self._places(exchange, ask)))
+                    asked.append((place, transaction, command, self._add_command(pipeline, command)))
             wanted = any(places for _, _, _, places in asked)
-            answers = await exchange.send() if wanted else []
+            answers = await pipeline.send() if wanted else []
             running = [
-                (place, script, _fitting(ask, places, answers)) for place, script, ask, places in asked
+                (place, transaction, _result_of(command, places, answers))
+                for place, transaction, command, places in asked
             ]
         return values
 
     # -------------------------------------------------------------------------------- one script by itself
 
-    async def _read(self, script: Callable[[], Script[T]]) -> T:
-        return await self._repeated(lambda connection: self._read_once(connection, script()), writes=False)
+    async def _read(self, transaction: Callable[[], Transaction[T]]) -> T:
+        return await self._retry(lambda connection: self._read_once(connection, transaction()), writes=False)
 
-    async def _write(self, script: Callable[[], Script[T]]) -> T:
-        return await self._repeated(lambda connection: self._written(connection, script()), writes=True)
+    async def _write(self, transaction: Callable[[], Transaction[T]]) -> T:
+        return await self._retry(lambda connection: self._commit(connection, transaction()), writes=True)
 
-    async def _repeated(self, run: Callable[[Connection], Awaitable[T]], *, writes: bool) -> T:
+    async def _retry(self, run: Callable[[Connection], Awaitable[T]], *, writes: bool) -> T:
         """Runs a script once more when that does no harm, unless the database is found to be away meanwhile."""
         async with asyncio.timeout(self._longest):
             for _ in range(1, _TRIES):
                 try:
-                    async with self._connections.one() as connection:
+                    async with self._connections.acquire() as connection:
                         return await run(connection)
-                except _Again as again:
+                except _Repeatable as again:
                     _log.warning("transaction_repeated", error=type(again.error).__name__)
-                self._breaker.let_pass(writes=writes)
+                self._breaker.raise_if_open(writes=writes)
             try:
-                async with self._connections.one() as connection:
+                async with self._connections.acquire() as connection:
                     return await run(connection)
-            except _Again as again:
+            except _Repeatable as again:
                 raise again.error from None
 
-    async def _read_once(self, connection: Connection, script: Script[T]) -> T:
+    async def _read_once(self, connection: Connection, transaction: Transaction[T]) -> T:
         try:
-            return await self._run(Exchange(connection), script)
+            return await self._run(PipelineBatch(connection), transaction)
         except psycopg.OperationalError as error:
             if connection.closed and not isinstance(error, NoAnswer):
-                raise _Again(error) from error
+                raise _Repeatable(error) from error
             raise
 
-    async def _written(self, connection: Connection, script: Script[T]) -> T:
-        exchange = Exchange(connection)
-        exchange.add(_BEGIN, {})
+    async def _commit(self, connection: Connection, transaction: Transaction[T]) -> T:
+        pipeline = PipelineBatch(connection)
+        pipeline.add(_BEGIN, {})
         committing = False
         try:
-            value = await self._run(exchange, script)
+            value = await self._run(pipeline, transaction)
             if (
                 not connection.in_transaction
             ):  # it asked nothing: a stale connection is to be found out before
-                await exchange.send()
+                await pipeline.send()
             committing = True
-            exchange.add(_COMMIT, {})
-            await exchange.send()
-        except _OVERTAKEN as error:
-            raise _Again(error) from error
+            pipeline.add(_COMMIT, {})
+            await pipeline.send()
+        except _CONFLICTS as error:
+            raise _Repeatable(error) from error
         except psycopg.OperationalError as error:
             if not connection.closed or isinstance(error, NoAnswer):
                 raise
             if committing:
                 raise _CommitLost(str(error)) from error
-            raise _Again(error) from error
+            raise _Repeatable(error) from error
         finally:
             if connection.in_transaction:
-                await _undone(connection)
+                await _rollback(connection)
         return value
 
-    async def _run(self, exchange: Exchange, script: Script[T]) -> T:
+    async def _run(self, pipeline: PipelineBatch, transaction: Transaction[T]) -> T:
         try:
-            ask = next(script)
+            command = next(transaction)
             while True:
-                ask = script.send(await self._answered(exchange, ask))
+                command = transaction.send(await self._send_command(pipeline, command))
         except StopIteration as end:
             value: T = end.value
             return value
 
-    async def _answered(self, exchange: Exchange, ask: Ask) -> Any:
+    async def _send_command(self, pipeline: PipelineBatch, command: Command) -> Any:
         """Sends what was asked when there is something to be known; what is only to be done waits for that."""
-        places = self._places(exchange, ask)
-        return _fitting(ask, places, await exchange.send() if places else [])
+        places = self._add_command(pipeline, command)
+        return _result_of(command, places, await pipeline.send() if places else [])
 
-    def _places(self, exchange: Exchange, ask: Ask) -> list[int]:
+    def _add_command(self, pipeline: PipelineBatch, command: Command) -> list[int]:
         """Adds what is asked; the places of what is fetched among the answers to come."""
-        if isinstance(ask, Together):
-            return [place for each in ask.asks for place in self._added(exchange, each)]
-        return self._added(exchange, ask)
+        if isinstance(command, Batch):
+            return [place for each in command.commands for place in self._add_statements(pipeline, each)]
+        return self._add_statements(pipeline, command)
 
-    def _added(self, exchange: Exchange, ask: Fetch | Do) -> list[int]:
+    def _add_statements(self, pipeline: PipelineBatch, command: Query | Execute) -> list[int]:
         """The place of what is fetched among the answers to come; none for what is done."""
-        statement = self._statements[ask.name]
-        if isinstance(ask, Fetch):
-            return [exchange.add(statement, self._timed(ask.params))]
-        for params in ask.params:
-            exchange.add(statement, self._timed(params))
+        statement = self._statements[command.name]
+        if isinstance(command, Query):
+            return [pipeline.add(statement, self._with_clock(command.params))]
+        for params in command.params:
+            pipeline.add(statement, self._with_clock(params))
         return []
 
-    def _timed(self, params: Params) -> Params:
+    def _with_clock(self, params: Params) -> Params:
         return params if self._clock is None else {**params, "now": self._clock()}
 
 
-def _fitting(ask: Ask, places: Sequence[int], answers: Sequence[Rows]) -> Any:
+def _result_of(command: Command, places: Sequence[int], answers: Sequence[Rows]) -> Any:
     """What a script is sent for what it asked."""
-    if isinstance(ask, Together):
+    if isinstance(command, Batch):
         return [answers[place] for place in places]
     return answers[places[0]] if places else None
 
 
-async def _ended_alone(job: Job, alone: Callable[[Job], Awaitable[Any]]) -> None:
+async def _run_alone(job: QueuedTransaction, alone: Callable[[QueuedTransaction], Awaitable[Any]]) -> None:
     try:
         value = await alone(job)
     except Exception as error:  # noqa: BLE001 - whoever waits for the job is told
-        job.fails(error)
+        job.reject(error)
     else:
-        job.ends(value)
+        job.resolve(value)
 
 
-async def _undone(connection: Connection) -> None:
-    exchange = Exchange(connection)
-    exchange.add(_ROLLBACK, {})
+async def _rollback(connection: Connection) -> None:
+    pipeline = PipelineBatch(connection)
+    pipeline.add(_ROLLBACK, {})
     with suppress(psycopg.OperationalError):  # the connection is lost, so the server undoes it by itself
-        await exchange.send()
+        await pipeline.send()
 
 
 def version_of(url: str) -> str | None:
     """The schema's version in a database, None where there is none."""
-    connection = _Asked.connect(url, autocommit=True, **missing_options(url))
+    connection = _TimedConnection.connect(url, autocommit=True, **missing_options(url))
     try:
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except UndefinedTable:
@@ -372,7 +373,7 @@ def version_of(url: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-class _Asked(psycopg.Connection[Any]):
+class _TimedConnection(psycopg.Connection[Any]):
     """A connection for one question, which waits for the answer only so long."""
 
     def wait(self, gen: abc.PQGen[Any], *_args: Any, **_kwargs: Any) -> Any:

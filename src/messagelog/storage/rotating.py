@@ -29,7 +29,7 @@ _MOST_PASSES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Rotated:
+class RotationResult:
     """What became of a table: how many values were sealed anew, and how many nobody can open."""
 
     table: str
@@ -37,7 +37,7 @@ class Rotated:
     unopened: int
 
 
-async def counted(store: Store) -> dict[str, dict[bytes, int]]:
+async def count_by_key(store: Store) -> dict[str, dict[bytes, int]]:
     """How many sealed values each table has, by the id of the key that they are under. Reads every table whole."""
     counts = {}
     for column in SEALED:
@@ -51,12 +51,12 @@ async def rotate(
     *,
     progress: Callable[[int], None] = lambda _count: None,
     batch: int = _BATCH,
-) -> list[Rotated]:
+) -> list[RotationResult]:
     """Seals everything anew that is under an old key; `progress` is told how many more were looked at.
 
     Values that cannot be opened are left as they are.
     """
-    return [await _Pass(store, sealer, column, progress, batch).repeated() for column in SEALED]
+    return [await _Pass(store, sealer, column, progress, batch).run() for column in SEALED]
 
 
 @dataclass(slots=True)
@@ -69,42 +69,42 @@ class _Pass:
     progress: Callable[[int], None]
     batch: int
 
-    async def repeated(self) -> Rotated:
+    async def run(self) -> RotationResult:
         resealed = unopened = 0
         for _ in range(_MOST_PASSES):
-            found, unopened = await self._once()
+            found, unopened = await self._run_once()
             resealed += found
             if not found:
                 break
-        return Rotated(self.column.table, resealed, unopened)
+        return RotationResult(self.column.table, resealed, unopened)
 
-    async def _once(self) -> tuple[int, int]:
+    async def _run_once(self) -> tuple[int, int]:
         """How many values were sealed anew, and how many could not be opened."""
         last: SealedValue | None = None
         resealed = unopened = 0
-        while values := await self._next(last):
+        while values := await self._read_batch(last):
             changes = []
             for value in values:
                 try:
-                    changes.append((value, self._sealed_anew(value)))
+                    changes.append((value, self._reseal(value)))
                 except SealBroken:
                     unopened += 1
             if changes:
-                await self._written(changes)
+                await self._store(changes)
             resealed += len(changes)
             last = values[-1]
             self.progress(len(values))
         return resealed, unopened
 
-    async def _next(self, after: SealedValue | None) -> list[SealedValue]:
+    async def _read_batch(self, after: SealedValue | None) -> list[SealedValue]:
         newest = self.sealer.key_id
         return await self.store.read(
             lambda: scripts.find_sealed(self.column, after, not_under=newest, limit=self.batch)
         )
 
-    async def _written(self, changes: list[tuple[SealedValue, bytes]]) -> None:
+    async def _store(self, changes: list[tuple[SealedValue, bytes]]) -> None:
         await self.store.write(lambda: scripts.reseal(self.column, changes))
 
-    def _sealed_anew(self, value: SealedValue) -> bytes:
+    def _reseal(self, value: SealedValue) -> bytes:
         context = self.column.context(*value.key)
         return self.sealer.seal(self.sealer.open(value.sealed, *context), *context)

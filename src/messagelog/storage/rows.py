@@ -54,9 +54,9 @@ class LogKey(NamedTuple):
     @property
     def conversation_log_id(self) -> str:
         """The id that people see, which is the reference's."""
-        return self.shown(self.client_log_id)
+        return self.display_id(self.client_log_id)
 
-    def shown(self, id_: str) -> str:
+    def display_id(self, id_: str) -> str:
         """An id of this log, or of one of its messages, as people see it: of a group, with the contact behind it.
 
         A change is shown as the message that it is about.
@@ -114,7 +114,7 @@ class LogRow(msgspec.Struct):
     contact_id: str
     contact_type: str
     contact_name: str
-    pins: str
+    text_settings: str
     state: LogState = LogState.OPEN
     reason: str | None = None
     third_party_log_id: str | None = None
@@ -129,11 +129,11 @@ class LogRow(msgspec.Struct):
     call_user: str | None = None
     call_version: int = 0
     call_before: str | None = None
-    tries: int = 0
-    asks: int = 0
+    attempt_count: int = 0
+    probe_count: int = 0
     body_size: int = 0
     earlier: str | None = None
-    refusals: int = 0
+    rejection_count: int = 0
     created_at: int = 0
     updated_at: int = 0
     journal: str = ""
@@ -145,7 +145,7 @@ class LogRow(msgspec.Struct):
 
     def without_call(self) -> LogRow:
         """The log with nothing under way."""
-        return replace(self, call=None, call_user=None, call_version=0, call_before=None, asks=0)
+        return replace(self, call=None, call_user=None, call_version=0, call_before=None, probe_count=0)
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -263,7 +263,7 @@ class WaitingChange(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Pause(msgspec.Struct, frozen=True):
+class SignInPause(msgspec.Struct, frozen=True):
     """The CRM takes a user's credentials no more: `refused` are these, sealed; None when she had none.
 
     Unless she has others by now, her work waits until she signs in again.
@@ -292,7 +292,7 @@ Planner = Callable[[LogRow, Sequence[MessageRow]], "Step | None"]
 """Decides the next step from a conversation log and its waiting rows, oldest first. Pure."""
 
 
-class NewWork(msgspec.Struct, frozen=True):
+class LogRequestWork(msgspec.Struct, frozen=True):
     """What one request wants logged in one conversation log."""
 
     key: LogKey
@@ -300,7 +300,7 @@ class NewWork(msgspec.Struct, frozen=True):
     contact_id: str
     contact_type: str
     contact_name: str
-    pins: str
+    text_settings: str
     user_id: str
     rows: tuple[NewRow, ...]
 
@@ -310,7 +310,7 @@ class NewWork(msgspec.Struct, frozen=True):
         return (self.key, *(self.key.row(row.id) for row in self.rows))
 
 
-class Terms(msgspec.Struct, frozen=True):
+class LeasePolicy(msgspec.Struct, frozen=True):
     """How claims are made: who claims, for how long, how many rows a step may need.
 
     `lease_ms` outlasts any call; `settle_ms` is how long a CRM may need until its search shows what it has. `journal`
@@ -334,7 +334,7 @@ class Claim(msgspec.Struct):
 
     log: LogRow
     step: Step | None
-    recover: bool = False
+    reconcile: bool = False
     rows: tuple[MessageRow, ...] = ()
     early: bool = False
     colleague: str | None = None
@@ -366,7 +366,7 @@ class DayLog(msgspec.Struct, frozen=True):
     last_at: int
 
 
-class LookUp(msgspec.Struct, frozen=True):
+class JournalLookup(msgspec.Struct, frozen=True):
     """What the journal knows of a request: the ids that are not logged, and the conversation log if there is one.
 
     Where there is none, `days` are the other logs of the conversation with messages of about the same time. `facts` are
@@ -391,7 +391,7 @@ class KnownFacts(msgspec.Struct, frozen=True):
     facts: Facts
 
 
-class Acceptance(msgspec.Struct, frozen=True):
+class AcceptResult(msgspec.Struct, frozen=True):
     """What became of a request's rows.
 
     `held_by` (id, name) is set when the conversation log belongs to another contact: nothing was written then.
@@ -407,7 +407,7 @@ class Acceptance(msgspec.Struct, frozen=True):
     changes: tuple[str, ...] = ()
 
 
-class RowReport(msgspec.Struct, frozen=True):
+class RowStatus(msgspec.Struct, frozen=True):
     """The state of a row as a waiter needs it; `version` is the newest snapshot of a shared thread in the CRM.
 
     `wait_ms` is how long nobody will work on it, None when somebody does or may at once.
@@ -464,7 +464,7 @@ class TenantHost(msgspec.Struct, frozen=True, rename="camel"):
     created_at: int
 
 
-class Moved(msgspec.Struct, frozen=True):
+class TenantMoveResult(msgspec.Struct, frozen=True):
     """What a move of a tenant came to: the hosts that it had, and how many users are called elsewhere from now on.
 
     `taken_by` is the tenant that is at the new host already: nothing was changed then.
@@ -491,7 +491,7 @@ class UserSummary(msgspec.Struct, frozen=True, rename="camel"):
     hostname: str = ""
 
 
-class Link(msgspec.Struct, frozen=True):
+class ActivityLink(msgspec.Struct, frozen=True):
     """A logged message, the activity that holds it, and the contact that it is logged for.
 
     `group_contact_id` is empty where it is no group's.
@@ -614,11 +614,11 @@ class Decision(msgspec.Struct, frozen=True):
     refused: str | None = None
 
 
-class Undecided(MessagelogError):
+class StaleDecision(MessagelogError):
     """Rows came in between, which whoever decided had not seen: look again."""
 
 
-class Seen(msgspec.Struct, frozen=True):
+class DecisionContext(msgspec.Struct, frozen=True):
     """What a decision is made from: the log, its rows that are not logged, how many are, and the database's time.
 
     `taken` says, where the log is to go to another contact with all that belongs to it, that this contact has it, or
@@ -632,18 +632,18 @@ class Seen(msgspec.Struct, frozen=True):
     taken: bool = False
 
 
-class Move(msgspec.Struct, frozen=True):
+class LogMove(msgspec.Struct, frozen=True):
     """Where a log goes if a decision gives it another key. `resealed` seals the text of a row, by its id, for there."""
 
     to: LogKey
-    resealed: Callable[[str, bytes], bytes]
+    reseal: Callable[[str, bytes], bytes]
 
 
-Judge = Callable[[Seen], Decision]
+Decide = Callable[[DecisionContext], Decision]
 """Decides about a conversation log. Pure."""
 
 
-class PaceChange(msgspec.Struct, frozen=True):
+class LimiterChange(msgspec.Struct, frozen=True):
     """What is stored of a tenant's pace: `pace` is the core's own text, the times are what others go by.
 
     `not_before` holds for all work, `catch_up_at` for what nobody waits for; until `active_until` every request has
@@ -660,7 +660,7 @@ class PaceChange(msgspec.Struct, frozen=True):
     wakes: bool = False
 
 
-class PaceRow(msgspec.Struct, frozen=True):
+class LimiterRow(msgspec.Struct, frozen=True):
     """A tenant's pace as it is stored, and what time it is for the database."""
 
     tenant: str
@@ -730,7 +730,7 @@ class ErasedAccounts(msgspec.Struct, frozen=True):
 class ErasedInLog(msgspec.Struct, frozen=True):
     """How many messages of a conversation log are gone, are parked without text, or are logged by nobody now.
 
-    `under_way` is 1 when a call brings some of them at this moment.
+    `pending` is 1 when a call brings some of them at this moment.
     """
 
     dropped: int = 0

@@ -13,7 +13,7 @@ from messagelog.storage.urls import is_sqlite, sqlite_path
 _WAIT_SECONDS: Final = 60
 
 
-def scrub(url: str) -> bool:
+def purge_deleted(url: str) -> bool:
     """Writes SQLite's file anew without what was erased, and empties its log (WAL); False where that is not done.
 
     It waits for writers, and they wait for it. On PostgreSQL it is the administrator's work: `VACUUM FULL`, the

@@ -65,13 +65,13 @@ class Sealer:
             if self._secrets.setdefault(_key_id(each), each) != each:
                 raise ValueError("two secret keys have the same key id: choose another one")
         self._ciphers = {
-            id_: AESGCM(_derived(each, b"messagelog seal", 32)) for id_, each in self._secrets.items()
+            id_: AESGCM(_derive(each, b"messagelog seal", 32)) for id_, each in self._secrets.items()
         }
         self.key_id = _key_id(secret)
         self._cipher = self._ciphers[self.key_id]
         self.token_keys = self._signing_keys(b"messagelog session token")
         self.state_keys = self._signing_keys(b"messagelog oauth state")
-        derived = self.derived_keys(self.key_id)
+        derived = self.derive_keys(self.key_id)
         self.entry_key, self.account_key = derived.entries, derived.accounts
 
     @property
@@ -84,23 +84,23 @@ class Sealer:
         """The key of pseudonyms in the audit's record, which stay as they are when a secret is changed."""
         return hashlib.blake2b(b"messagelog audit pseudonym", key=self.account_key, digest_size=32).digest()
 
-    def keyed(self, keys: DataKeys) -> Sealer:
+    def with_keys(self, keys: DataKeys) -> Sealer:
         """The same with these keys of hashes."""
         made = copy.copy(self)
         made.entry_key, made.account_key = keys.entries, keys.accounts
         return made
 
-    def derived_keys(self, key_id: bytes) -> DataKeys:
+    def derive_keys(self, key_id: bytes) -> DataKeys:
         """The keys of hashes as they were derived from one of the secrets before they were stored."""
         secret = self._secrets[key_id]
         return DataKeys(
-            _derived(secret, b"messagelog entry hash", 32), _derived(secret, b"messagelog account hash", 32)
+            _derive(secret, b"messagelog entry hash", 32), _derive(secret, b"messagelog account hash", 32)
         )
 
     def seal(self, text: bytes, *context: str) -> bytes:
         """The sealed form of `text`, to be opened with the same context only."""
         nonce = os.urandom(_NONCE_BYTES)
-        return _FORMAT + self.key_id + nonce + self._cipher.encrypt(nonce, text, _bound(context))
+        return _FORMAT + self.key_id + nonce + self._cipher.encrypt(nonce, text, _encode_context(context))
 
     def open(self, sealed: bytes, *context: str) -> bytes:
         """The text; `SealBroken` when no secret has its key id, or the context or the bytes are others than then."""
@@ -110,12 +110,12 @@ class Sealer:
             raise SealBroken("it was sealed with another secret key")
         nonce, ciphertext = sealed[_HEAD : _HEAD + _NONCE_BYTES], sealed[_HEAD + _NONCE_BYTES :]
         try:
-            return cipher.decrypt(nonce, ciphertext, _bound(context))
+            return cipher.decrypt(nonce, ciphertext, _encode_context(context))
         except (InvalidTag, ValueError) as error:  # ValueError: cut off within the nonce
             raise SealBroken("its bytes were altered, or it belongs to another row") from error
 
     def _signing_keys(self, purpose: bytes) -> SigningKeys:
-        keys = {id_.hex(): _derived(secret, purpose, 32) for id_, secret in self._secrets.items()}
+        keys = {id_.hex(): _derive(secret, purpose, 32) for id_, secret in self._secrets.items()}
         return SigningKeys(self.key_id.hex(), keys)
 
 
@@ -126,14 +126,14 @@ def key_id_of(sealed: bytes) -> bytes:
 
 def _key_id(secret: str) -> bytes:
     """By what a sealed value names the secret that it was sealed with; it tells nobody the secret."""
-    return _derived(secret, b"messagelog key id", _KEY_ID_BYTES)
+    return _derive(secret, b"messagelog key id", _KEY_ID_BYTES)
 
 
 @functools.lru_cache(maxsize=1024)  # what is sealed is mostly opened a moment later
-def _bound(context: tuple[str, ...]) -> bytes:
+def _encode_context(context: tuple[str, ...]) -> bytes:
     """One text that no other context shares: each part with its length before it."""
     return b"".join(b"%d:%s" % (len(part := text.encode()), part) for text in context)
 
 
-def _derived(secret: str, purpose: bytes, length: int) -> bytes:
+def _derive(secret: str, purpose: bytes, length: int) -> bytes:
     return HKDF(algorithm=hashes.SHA256(), length=length, salt=None, info=purpose).derive(secret.encode())

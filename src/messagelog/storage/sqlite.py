@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from messagelog.storage import scripts
-from messagelog.storage.breaker import Breaker
-from messagelog.storage.causes import Trouble, cause_of, slowness, trouble_of
+from messagelog.storage.breaker import CircuitBreaker
+from messagelog.storage.causes import Impact, cause_of, impact_of, timeout_fault
 from messagelog.storage.port import ANSWER_SECONDS, StoreClosed, StoreUnavailable
-from messagelog.storage.scripts.asking import Fetch, Together
+from messagelog.storage.scripts.asking import Batch, Query
 from messagelog.storage.sqlite_file import hold, holding
 from messagelog.storage.sqlite_log import count_transaction
 from messagelog.storage.statements import load
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from messagelog.storage.port import Lock
-    from messagelog.storage.scripts.asking import Ask, Params, Script
+    from messagelog.storage.scripts.asking import Command, Params, Transaction
 
 T = TypeVar("T")
 
@@ -49,10 +49,10 @@ _CACHED_STATEMENTS: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class _QueuedTransaction:
     """A script for the writer thread; none is the end of the queue."""
 
-    script: Callable[[], Script[Any]] | None
+    transaction: Callable[[], Transaction[Any]] | None
     done: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
 
@@ -63,8 +63,8 @@ class _Job:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
-    job: _Job
+class _TransactionResult:
+    job: _QueuedTransaction
     value: Any = None
     error: BaseException | None = None
 
@@ -101,7 +101,7 @@ class SqliteStore:
         }
         self._file = hold(Path(path))
         try:
-            self._reader = self._connected(_READER_BUSY_SECONDS)
+            self._reader = self._connect(_READER_BUSY_SECONDS)
             self._reader.execute("PRAGMA query_only=ON")
         except BaseException as error:
             self._file.release()
@@ -109,30 +109,30 @@ class SqliteStore:
                 raise StoreUnavailable(cause_of(error)) from error
             raise
         self._writer: _Connection | None = None
-        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-        self._breaker = Breaker(self._probe)
+        self._jobs: queue.SimpleQueue[_QueuedTransaction] = queue.SimpleQueue()
+        self._breaker = CircuitBreaker(self._probe)
         self._closing: asyncio.Future[None] | None = None
         self._queueing = threading.Lock()  # nothing is queued behind the end of the queue
-        self._thread = threading.Thread(target=self._write_jobs, name="messagelog-writer", daemon=True)
+        self._thread = threading.Thread(target=self._run_writer, name="messagelog-writer", daemon=True)
         self._thread.start()
 
-    async def read(self, script: Callable[[], Script[T]]) -> T:
+    async def read(self, transaction: Callable[[], Transaction[T]]) -> T:
         """Run a script on the event loop's thread: a look-up takes microseconds, less than a change of threads."""
         if self._closing:
             raise StoreClosed("the store is closed")
         self._file.check()
-        self._breaker.let_pass(writes=False)
+        self._breaker.raise_if_open(writes=False)
         try:
-            return self._run(self._reader, script())
+            return self._run(self._reader, transaction())
         except sqlite3.Error as error:
-            if (unavailable := self._unavailable(error, reads=True)) is None:
+            if (unavailable := self._outage_of(error, reads=True)) is None:
                 raise
             raise unavailable from error
 
-    async def write(self, script: Callable[[], Script[T]], *, locks: Sequence[Lock] = ()) -> T:  # noqa: ARG002 - one runs after the other
+    async def write(self, transaction: Callable[[], Transaction[T]], *, locks: Sequence[Lock] = ()) -> T:  # noqa: ARG002 - one runs after the other
         """Hand the script to the writer thread and wait until its commit is on disk."""
-        self._breaker.let_pass(writes=True)
-        return await self._write(script)
+        self._breaker.raise_if_open(writes=True)
+        return await self._write(transaction)
 
     async def check(self) -> None:
         """Raise `StoreUnavailable` unless a probe was committed just now, or can be."""
@@ -145,12 +145,12 @@ class SqliteStore:
             if self._closing is None:
                 loop = asyncio.get_running_loop()
                 self._closing = loop.create_future()
-                self._jobs.put(_Job(None, self._closing, loop))
+                self._jobs.put(_QueuedTransaction(None, self._closing, loop))
         await self._closing
         self._reader.close()
         self._file.release()
 
-    def _connected(self, busy_seconds: float) -> _Connection:
+    def _connect(self, busy_seconds: float) -> _Connection:
         connection = sqlite3.connect(
             self._path,
             isolation_level=None,
@@ -165,35 +165,35 @@ class SqliteStore:
         connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
         return connection
 
-    async def _write(self, script: Callable[[], Script[T]]) -> T:
+    async def _write(self, transaction: Callable[[], Transaction[T]]) -> T:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         with self._queueing:
             if self._closing:
                 raise StoreClosed("the store is closed")
-            self._jobs.put(_Job(script, done, loop))
+            self._jobs.put(_QueuedTransaction(transaction, done, loop))
         longest = 2 * self._answer_seconds
-        too_late = loop.call_later(longest, _give_up, done)
+        too_late = loop.call_later(longest, _time_out, done)
         try:
             return await done
         except TimeoutError as error:  # the writer hangs: nobody else need wait to find that out
-            cause = slowness(longest)
+            cause = timeout_fault(longest)
             self._breaker.open(cause, reads=False)
             raise StoreUnavailable(cause) from error
         except sqlite3.Error as error:
-            if (unavailable := self._unavailable(error, reads=False)) is None:
+            if (unavailable := self._outage_of(error, reads=False)) is None:
                 raise
             raise unavailable from error
         finally:
             too_late.cancel()
 
-    def _unavailable(self, error: sqlite3.Error, *, reads: bool) -> StoreUnavailable | None:
+    def _outage_of(self, error: sqlite3.Error, *, reads: bool) -> StoreUnavailable | None:
         """What an error says of the database; None for a script's own, such as writing where it may only read."""
         cause = cause_of(error)
-        trouble = trouble_of(cause)
-        if trouble is None or (reads and cause.code.startswith("SQLITE_READONLY")):
+        impact = impact_of(cause)
+        if impact is None or (reads and cause.code.startswith("SQLITE_READONLY")):
             return None
-        if trouble is not Trouble.PASSING:
+        if impact is not Impact.PASSING:
             self._breaker.open(cause, reads=reads)
         return StoreUnavailable(cause)
 
@@ -204,20 +204,20 @@ class SqliteStore:
 
     # ------------------------------------------------------------------------------ the writer thread
 
-    def _write_jobs(self) -> None:
-        end: _Job | None = None
+    def _run_writer(self) -> None:
+        end: _QueuedTransaction | None = None
         while end is None:
-            group, end = self._gathered()
-            self._deliver(self._written(group))
+            group, end = self._take_group()
+            self._deliver(self._commit_group(group))
         if self._writer is not None:
             self._writer.close()
-        self._deliver([_Outcome(end)])
+        self._deliver([_TransactionResult(end)])
 
-    def _gathered(self) -> tuple[list[_Job], _Job | None]:
+    def _take_group(self) -> tuple[list[_QueuedTransaction], _QueuedTransaction | None]:
         """Waits for a job; gives it and those that queued up behind it, and the end of the queue if it was there."""
-        group: list[_Job] = []
+        group: list[_QueuedTransaction] = []
         job = self._jobs.get()
-        while job.script is not None:
+        while job.transaction is not None:
             if not job.given_up:
                 group.append(job)
             if len(group) == _GROUP:
@@ -228,7 +228,7 @@ class SqliteStore:
                 return group, None
         return group, job
 
-    def _written(self, group: list[_Job]) -> list[_Outcome]:
+    def _commit_group(self, group: list[_QueuedTransaction]) -> list[_TransactionResult]:
         """Runs the jobs in one transaction. When it fails as a whole nobody's work was kept, and all are told so."""
         if not group:
             return []
@@ -238,28 +238,30 @@ class SqliteStore:
             writer = self._begin()
             begun = True
             count_transaction(writer)
-            outcomes = [self._outcome(writer, job, job.script) for job in group if job.script]
+            outcomes = [
+                self._run_in_savepoint(writer, job, job.transaction) for job in group if job.transaction
+            ]
             writer.execute("COMMIT")
             self._file.check()  # what went into a file that is gone is not in the journal
         except BaseException as error:  # noqa: BLE001 - whatever it is, the callers are told, and the thread goes on
             self._abandon()
             # What another program holds, those behind would wait for as long.
-            behind = [] if begun else self._queued()
-            return [_Outcome(job, error=error) for job in (*group, *behind)]
+            behind = [] if begun else self._take_queued()
+            return [_TransactionResult(job, error=error) for job in (*group, *behind)]
         return outcomes
 
     def _begin(self) -> _Connection:
         """Begins a transaction; the writer's connection."""
         if self._writer is None:
-            self._writer = self._connected(self._answer_seconds * _BUSY_SHARE)
+            self._writer = self._connect(self._answer_seconds * _BUSY_SHARE)
         self._writer.execute("BEGIN IMMEDIATE")
         return self._writer
 
-    def _queued(self) -> list[_Job]:
+    def _take_queued(self) -> list[_QueuedTransaction]:
         """Takes all jobs that have queued up, but for the end of the queue."""
         jobs = []
         with suppress(queue.Empty):
-            while (job := self._jobs.get_nowait()).script is not None:
+            while (job := self._jobs.get_nowait()).transaction is not None:
                 jobs.append(job)
             self._jobs.put(job)
         return jobs
@@ -270,34 +272,36 @@ class SqliteStore:
         if writer is not None:
             writer.close()
 
-    def _outcome(self, writer: _Connection, job: _Job, script: Callable[[], Script[Any]]) -> _Outcome:
+    def _run_in_savepoint(
+        self, writer: _Connection, job: _QueuedTransaction, transaction: Callable[[], Transaction[Any]]
+    ) -> _TransactionResult:
         writer.execute("SAVEPOINT job")
         try:
-            value = self._run(writer, script())
+            value = self._run(writer, transaction())
         except BaseException as error:
             if not writer.in_transaction:
                 raise  # SQLite has undone everything: the disk is full, the file is gone
             writer.execute("ROLLBACK TO job")
             writer.execute("RELEASE job")
-            return _Outcome(job, error=error)
+            return _TransactionResult(job, error=error)
         writer.execute("RELEASE job")
-        return _Outcome(job, value)
+        return _TransactionResult(job, value)
 
-    def _deliver(self, outcomes: Iterable[_Outcome]) -> None:
+    def _deliver(self, outcomes: Iterable[_TransactionResult]) -> None:
         """Tells the waiting coroutines, with one call into each event loop."""
         by_loop = defaultdict(list)
         for outcome in outcomes:
             by_loop[outcome.job.loop].append(outcome)
         for loop, those in by_loop.items():
             with suppress(RuntimeError):  # the loop was closed, and with it ended all who waited there
-                loop.call_soon_threadsafe(self._tell, those)
+                loop.call_soon_threadsafe(self._set_results, those)
 
-    def _tell(self, outcomes: Iterable[_Outcome]) -> None:
+    def _set_results(self, outcomes: Iterable[_TransactionResult]) -> None:
         for outcome in outcomes:
             done, error = outcome.job.done, outcome.error
             if done.done():
                 if isinstance(error, sqlite3.Error):  # nobody waits for it any more, and all want to know
-                    self._unavailable(error, reads=False)
+                    self._outage_of(error, reads=False)
             elif error is None:
                 done.set_result(outcome.value)
             elif isinstance(error, StopIteration):  # a future takes any error but this
@@ -307,34 +311,34 @@ class SqliteStore:
 
     # ---------------------------------------------------------------------------------------- scripts
 
-    def _run(self, connection: _Connection, script: Script[T]) -> T:
+    def _run(self, connection: _Connection, transaction: Transaction[T]) -> T:
         connection.until = time.monotonic() + self._answer_seconds
         try:
-            ask = next(script)
+            command = next(transaction)
             while True:
-                ask = script.send(self._answered(connection, ask))
+                command = transaction.send(self._execute(connection, command))
         except StopIteration as end:
             value: T = end.value
             return value
 
-    def _answered(self, connection: sqlite3.Connection, ask: Ask) -> list[Any] | None:
-        if isinstance(ask, Together):
-            answers = [self._answered(connection, each) for each in ask.asks]
+    def _execute(self, connection: sqlite3.Connection, command: Command) -> list[Any] | None:
+        if isinstance(command, Batch):
+            answers = [self._execute(connection, each) for each in command.commands]
             return [rows for rows in answers if rows is not None]
-        statement = self._statements[ask.name]
-        if isinstance(ask, Fetch):
-            return connection.execute(statement, self._bound(ask.params)).fetchall()
-        for params in ask.params:
-            connection.execute(statement, self._bound(params))
+        statement = self._statements[command.name]
+        if isinstance(command, Query):
+            return connection.execute(statement, self._bind(command.params)).fetchall()
+        for params in command.params:
+            connection.execute(statement, self._bind(params))
         return None
 
-    def _bound(self, params: Params) -> Params:
+    def _bind(self, params: Params) -> Params:
         if "ids" in params:
             params = {**params, "ids": json.dumps(list(params["ids"]))}
         return params if self._clock is None else {**params, "now": self._clock()}
 
 
-def _give_up(done: asyncio.Future[Any]) -> None:
+def _time_out(done: asyncio.Future[Any]) -> None:
     if not done.done():
         done.set_exception(TimeoutError())
 

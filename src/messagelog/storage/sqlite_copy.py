@@ -17,9 +17,9 @@ from messagelog.errors import MessagelogError
 from messagelog.storage.sqlite_file import (
     BESIDE,
     beside,
+    exclusive_lock,
     flush_folder,
     holding,
-    locked_alone,
     make_private,
     make_private_folder,
     real_path,
@@ -54,11 +54,11 @@ def make_copy(path: Path, to: Path) -> Copy:
     if to.exists():
         raise BadCopy(f"{to} exists already: give the copy another name.")
     unfinished = beside(to, f".{secrets.token_hex(4)}.part")
-    with _unfinished(unfinished, like=to.parent) as part:
+    with _partial_file(unfinished, like=to.parent) as part:
         with holding(path), closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(part)) as copy:
             copy.execute("PRAGMA synchronous=OFF")  # it is written to disk below, once
             source.backup(copy)  # of one moment: it reads all in one transaction, while others write
-        found = _inspected(part, name=to, mode="DELETE")
+        found = _inspect(part, name=to, mode="DELETE")
         _flush(part)
         part.replace(to)
     flush_folder(to.parent)
@@ -84,9 +84,9 @@ def restore_copy(path: Path, file: Path, *, confirm: Callable[[Copy], None]) -> 
     make_private_folder(path.parent)
     real = real_path(path)
     like = real if real.exists() else real.parent
-    with locked_alone(path), _unfinished(beside(real, "-restoring"), like=like) as part:
+    with exclusive_lock(path), _partial_file(beside(real, "-restoring"), like=like) as part:
         shutil.copyfile(file, part)
-        found = _inspected(part, name=file, mode="WAL")
+        found = _inspect(part, name=file, mode="WAL")
         if found.version > SCHEMA_VERSION:
             raise BadCopy(
                 f"{file} was made by a newer version of messagelog (its schema is {found.version})."
@@ -110,7 +110,7 @@ def _put_in_place(path: Path, part: Path) -> None:
 
 
 @contextmanager
-def _unfinished(part: Path, *, like: Path) -> Iterator[Path]:
+def _partial_file(part: Path, *, like: Path) -> Iterator[Path]:
     """A new private file of the user who owns another; it is gone in the end, if it still has its name."""
     _remove(part)
     make_private(part, like=like)
@@ -126,7 +126,7 @@ def _remove(path: Path) -> None:
         each.unlink(missing_ok=True)
 
 
-def _inspected(part: Path, *, name: Path, mode: str) -> Copy:
+def _inspect(part: Path, *, name: Path, mode: str) -> Copy:
     """What a copy of the file `name` holds, once it is checked and in this mode of journal; `BadCopy` otherwise."""
     with closing(sqlite3.connect(part, isolation_level=None)) as connection:
         try:

@@ -102,9 +102,9 @@ def hold(path: Path) -> HeldFile:
     real = real_path(path)
     until = time.monotonic() + _PATIENCE_SECONDS
     while True:
-        lock = _opened(beside(real, "-lock"), real)
+        lock = _open_lock_file(beside(real, "-lock"), real)
         try:
-            identity = _held(real, lock)
+            identity = _try_hold(real, lock)
         except BaseException:
             os.close(lock)
             raise
@@ -116,7 +116,7 @@ def hold(path: Path) -> HeldFile:
         time.sleep(_PAUSE_SECONDS)
 
 
-def _held(path: Path, lock: int) -> str | None:
+def _try_hold(path: Path, lock: int) -> str | None:
     """The identity of the file, once the lock is held together with others; None when it has to be tried again."""
     if _lock(lock, alone=True):
         _prepare(path)
@@ -154,7 +154,7 @@ def serve_alone(path: Path) -> contextlib.ExitStack:
     """
     real = real_path(path.absolute())
     with contextlib.ExitStack() as undo:
-        lock = _opened(beside(real, "-server"), real)
+        lock = _open_lock_file(beside(real, "-server"), real)
         undo.callback(os.close, lock)
         if not _lock(lock, alone=True):
             raise FileInUse(
@@ -166,12 +166,12 @@ def serve_alone(path: Path) -> contextlib.ExitStack:
 
 
 @contextlib.contextmanager
-def locked_alone(path: Path) -> Iterator[None]:
+def exclusive_lock(path: Path) -> Iterator[None]:
     """Keep every other process from a file, to put another one in its place. `FileInUse` while one has it open."""
     real = real_path(path.absolute())
     with contextlib.ExitStack() as stack:
         stack.enter_context(serve_alone(path))
-        lock = _opened(beside(real, "-lock"), real)
+        lock = _open_lock_file(beside(real, "-lock"), real)
         stack.callback(os.close, lock)
         if not _lock(lock, alone=True):
             raise FileInUse(
@@ -201,7 +201,7 @@ def make_private(path: Path, *, like: Path | None = None) -> None:
     a database the database's mode.
     """
     if not path.exists():  # to open and close it would end the locks that this process has on it
-        os.close(_made(path, like or path.parent))
+        os.close(_open_or_create(path, like or path.parent))
     for each in (path, *(beside(path, suffix) for suffix in BESIDE)):
         with contextlib.suppress(FileNotFoundError, PermissionError):  # not there, or another user's
             if each.stat().st_mode & 0o777 != PRIVATE:
@@ -245,15 +245,15 @@ def _identity(path: Path) -> str | None:
     return f"{found.st_dev}:{found.st_ino}"
 
 
-def _opened(lock_file: Path, path: Path) -> int:
+def _open_lock_file(lock_file: Path, path: Path) -> int:
     """A file to be locked, which is made where there is none, and belongs to whom the database belongs."""
-    lock = _made(lock_file, path if path.exists() else path.parent)
+    lock = _open_or_create(lock_file, path if path.exists() else path.parent)
     with contextlib.suppress(PermissionError):  # another user's
         lock_file.chmod(PRIVATE)
     return lock
 
 
-def _made(path: Path, like: Path) -> int:
+def _open_or_create(path: Path, like: Path) -> int:
     """An open file, which is made where there is none, for the owner of another."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE)

@@ -71,10 +71,10 @@ def begin_counting(connection: sqlite3.Connection) -> None:
 def check_log(path: Path) -> None:
     """Raise `ForeignLog` when the log beside a file, which no process has open, does not belong to it."""
     beside = path.with_name(f"{path.name}-wal")
-    log = _committed(beside)
+    log = _read_log(beside)
     if log is None:
         return
-    header = _beginning(path)
+    header = _read_header(path)
     if len(header) < _FILE_HEADER_BYTES:
         raise ForeignLog(f"The database {path} is gone, and its log {beside.name} is there. {_REMEDY}")
     known = log.marks and _Mark.of(header).transactions
@@ -112,7 +112,7 @@ def _at_most(one: int, other: int) -> bool:
     return (other - one) & _WORD < _HALF
 
 
-def _beginning(path: Path) -> bytes:
+def _read_header(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(_FILE_HEADER_BYTES)
@@ -120,7 +120,7 @@ def _beginning(path: Path) -> bytes:
         return b""
 
 
-def _committed(path: Path) -> _Log | None:
+def _read_log(path: Path) -> _Log | None:
     """The commits of a log, as SQLite recovers them: up to the first frame whose sums are not right.
 
     Each frame's sums are of all that stands before it, so that frames of an earlier use of the log are none of these.
@@ -135,7 +135,7 @@ def _committed(path: Path) -> _Log | None:
             return None
         magic, _, page_size, _, _, _, first_sum, second_sum = _LOG_HEADER.unpack(header)
         order = ">" if magic & 1 else "<"
-        sums = _added(header[:24], order, (0, 0))
+        sums = _add_checksum(header[:24], order, (0, 0))
         if magic & ~1 != _MAGIC or sums != (first_sum, second_sum):
             return None
         size = _FRAME_HEADER.size + page_size
@@ -145,7 +145,7 @@ def _committed(path: Path) -> _Log | None:
         while len(frame := file.read(size)) == size:
             number, pages, _, _, first_sum, second_sum = _FRAME_HEADER.unpack_from(frame)
             page = frame[_FRAME_HEADER.size :]
-            sums = _added(frame[:8] + page, order, sums)
+            sums = _add_checksum(frame[:8] + page, order, sums)
             if sums != (first_sum, second_sum):
                 break
             if number == 1:
@@ -157,7 +157,7 @@ def _committed(path: Path) -> _Log | None:
     return _Log(page_size, marks) if commits else None
 
 
-def _added(data: bytes, order: str, sums: _Sums) -> _Sums:
+def _add_checksum(data: bytes, order: str, sums: _Sums) -> _Sums:
     """The sums of a log, with these bytes added (a multiple of eight)."""
     words = struct.unpack(f"{order}{len(data) // 4}I", data)
     first, second = sums

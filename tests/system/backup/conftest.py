@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.processes import Machine, sqlite_database
+from support.processes import ProcessGroup, sqlite_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
+def machine(tmp_path: Path) -> Iterator[ProcessGroup]:
     """Where a test runs its processes."""
-    with Machine(tmp_path) as made:
+    with ProcessGroup(tmp_path) as made:
         yield made
 
 

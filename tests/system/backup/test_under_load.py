@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from support.processes import Journalled, Machine
+    from support.processes import JournalledLog, ProcessGroup
     from system.kill.conversations import Conversation
 
 TIMES: Final = Times(call=1.5, lease=3.5)
@@ -31,7 +31,9 @@ LONGEST: Final = 1.5
 pytestmark = pytest.mark.timeout(240 + 120 * ROUNDS)
 
 
-async def killed_and_done(machine: Machine, random: Random, env: dict[str, str], *arguments: str) -> None:
+async def kill_and_finish(
+    machine: ProcessGroup, random: Random, env: dict[str, str], *arguments: str
+) -> None:
     """Runs a command that is killed some time or other, a few times; then once to its end."""
     for _ in range(KILLS):
         process = machine.run(*arguments, env=env)
@@ -39,11 +41,11 @@ async def killed_and_done(machine: Machine, random: Random, env: dict[str, str],
         if process.process.poll() is None:
             await process.end(signal.SIGKILL)
     last = machine.run(*arguments, env=env)
-    code = await last.ended()
+    code = await last.wait_for_exit()
     assert code == 0 or "exists already" in last.err.read_text(), last.err.read_text()
 
 
-def is_known(each: Conversation, copied: Mapping[str, Journalled]) -> bool:
+def is_known(each: Conversation, copied: Mapping[str, JournalledLog]) -> bool:
     """Whether a copy knows so much of a conversation that nothing of it may be doubled.
 
     All its messages are in it. A CRM that neither knows our keys nor shows what was added cannot tell that a message
@@ -55,7 +57,7 @@ def is_known(each: Conversation, copied: Mapping[str, Journalled]) -> bool:
 
 
 async def test_a_copy_of_a_server_at_work_that_is_restored_after_its_death(
-    machine: Machine, sqlite_file: str, tmp_path: Path
+    machine: ProcessGroup, sqlite_file: str, tmp_path: Path
 ) -> None:
     env = {"MESSAGELOG_DATABASE_URL": sqlite_file}
     crm = await machine.crm()
@@ -68,12 +70,12 @@ async def test_a_copy_of_a_server_at_work_that_is_restored_after_its_death(
         await clients.have_sent(new)
         await at_work(clients, new, random)
         copy = tmp_path / f"copy {number}"
-        await killed_and_done(machine, random, env, "backup", str(copy))
+        await kill_and_finish(machine, random, env, "backup", str(copy))
         await at_work(clients, conversations(f"after the copy {number}"), random)
         await clients.server.kill()
         await clients.hear()
         copied = journal(f"sqlite:///{copy}")
-        await killed_and_done(machine, random, env, "restore", str(copy), "--yes")
+        await kill_and_finish(machine, random, env, "restore", str(copy), "--yes")
         assert journal(sqlite_file) == copied
         assert not sqlite_path(sqlite_file).with_name("messagelog.sqlite-restore").exists()
         clients.server = await machine.server(sqlite_file, crm.url, TIMES)
@@ -83,4 +85,4 @@ async def test_a_copy_of_a_server_at_work_that_is_restored_after_its_death(
         while again := await clients.hear():
             clients.send(again)
     assert len(known) >= len(new), "the copies knew too little for this to be about anything"
-    assert await clients.judged(known) == []
+    assert await clients.judge(known) == []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.postgres import PostgresServer
-from support.processes import Machine
+from support.processes import ProcessGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
+def machine(tmp_path: Path) -> Iterator[ProcessGroup]:
     """Where a test runs its processes, which may tell of an outage."""
-    with Machine(tmp_path, outages=True) as made:
+    with ProcessGroup(tmp_path, outages=True) as made:
         yield made

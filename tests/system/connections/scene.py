@@ -19,7 +19,7 @@ from support.site import ADA
 if TYPE_CHECKING:
     from support.forwarder import Forwarder
     from support.postgres import PostgresServer
-    from support.processes import Crm, Machine, Server
+    from support.processes import Crm, ProcessGroup, Server
 
 TIMES = Times(call=1.5, lease=3.5, sweep=0.2)
 REFUSED = 503
@@ -85,7 +85,7 @@ class Scene:
         return all(log is not None and set(log.rows.values()) == {"logged"} for log in logs)
 
 
-async def opened(machine: Machine, postgres: PostgresServer, proxy: Forwarder) -> Scene:
+async def open_scene(machine: ProcessGroup, postgres: PostgresServer, proxy: Forwarder) -> Scene:
     """A scene on a database of its own, with a user who is signed in and has logged something."""
     database = postgres.new_database()
     await asyncio.to_thread(migrate, postgres.url_of(database))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.postgres import PostgresServer
-    from support.processes import Machine, Server
+    from support.processes import ProcessGroup, Server
 
 BY_ITSELF = -signal.SIGTERM
 BY_THE_LAST_RESORT = 128 + signal.SIGTERM
@@ -87,7 +87,7 @@ async def sending(server: Server, token: str) -> asyncio.Task[Any]:
     return asyncio.create_task(server.try_to_log(body(message(1)), token))
 
 
-async def given_up(task: asyncio.Task[Any]) -> None:
+async def give_up(task: asyncio.Task[Any]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -103,7 +103,7 @@ async def given_up(task: asyncio.Task[Any]) -> None:
     ],
 )
 async def test_a_connector_that_hangs(
-    machine: Machine, tmp_path: Path, way: str, code: int, what: str
+    machine: ProcessGroup, tmp_path: Path, way: str, code: int, what: str
 ) -> None:
     (tmp_path / "stuck_crm.py").write_text(STUCK)
     url = f"sqlite:///{tmp_path / 'journal.sqlite'}"
@@ -121,15 +121,15 @@ async def test_a_connector_that_hangs(
     }
     server = await machine.server(url, crm.url, TIMES, **more)
     task = await sending(server, await server.sign_in(ADA, platform="stuck"))
-    await server.process.printed("it hangs")
+    await server.process.wait_for_output("it hangs")
     assert await server.process.end(signal.SIGTERM) == code
-    await given_up(task)
+    await give_up(task)
     told = hung(server)
     assert what in {line["what"] for line in told}
     assert "stuck" in json.dumps(told), "the platform, or the place in its file"
 
 
-async def test_a_crm_that_does_not_answer(machine: Machine, tmp_path: Path) -> None:
+async def test_a_crm_that_does_not_answer(machine: ProcessGroup, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'journal.sqlite'}"
     await asyncio.to_thread(migrate, url)
     crm = await machine.crm()
@@ -155,7 +155,7 @@ async def test_a_crm_that_does_not_answer(machine: Machine, tmp_path: Path) -> N
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "at work"])
 @pytest.mark.parametrize("way", ["silent", "stopped", "refused"])
 async def test_a_database_that_is_away(
-    machine: Machine, postgres: PostgresServer, way: str, busy: bool
+    machine: ProcessGroup, postgres: PostgresServer, way: str, busy: bool
 ) -> None:
     database = postgres.new_database()
     await asyncio.to_thread(migrate, postgres.url_of(database))
@@ -177,10 +177,10 @@ async def test_a_database_that_is_away(
         finally:
             postgres.resume()
         if task is not None:
-            await given_up(task)
+            await give_up(task)
 
 
-async def test_a_file_that_another_program_holds(machine: Machine, tmp_path: Path) -> None:
+async def test_a_file_that_another_program_holds(machine: ProcessGroup, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'journal.sqlite'}"
     await asyncio.to_thread(migrate, url)
     crm = await machine.crm()
@@ -191,11 +191,11 @@ async def test_a_file_that_another_program_holds(machine: Machine, tmp_path: Pat
         task = await sending(server, token)
         await asyncio.sleep(0.2)
         assert await server.process.end(signal.SIGTERM) == BY_ITSELF
-    await given_up(task)
+    await give_up(task)
     assert "database" in {line["what"] for line in hung(server)}
 
 
-async def test_a_client_that_never_ends_its_request(machine: Machine, tmp_path: Path) -> None:
+async def test_a_client_that_never_ends_its_request(machine: ProcessGroup, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'journal.sqlite'}"
     await asyncio.to_thread(migrate, url)
     crm = await machine.crm()

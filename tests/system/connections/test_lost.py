@@ -18,12 +18,12 @@ from support import MATRIX
 from support.forwarder import forwarding
 from support.postgres import PostgresServer
 from support.site import ADA
-from system.connections.scene import Clock, Scene, opened
+from system.connections.scene import Clock, Scene, open_scene
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from support.processes import Machine
+    from support.processes import ProcessGroup
 
     Disturb = Callable[[Scene], Awaitable[None]]
 
@@ -48,12 +48,12 @@ END $$
 """
 
 
-async def ended_while_idle(scene: Scene) -> None:
+async def end_while_idle(scene: Scene) -> None:
     assert await asyncio.to_thread(scene.postgres.run, _END_OF_ALL)
     await asyncio.sleep(SHORT)
 
 
-async def ended_while_used(scene: Scene) -> None:
+async def end_while_used(scene: Scene) -> None:
     work = asyncio.create_task(scene.at_work("used", MANY))
     while not work.done():
         await asyncio.to_thread(scene.postgres.run, _END_OF_ALL)
@@ -61,47 +61,47 @@ async def ended_while_used(scene: Scene) -> None:
     await work
 
 
-async def ended_between_two_statements(scene: Scene) -> None:
+async def end_between_two_statements(scene: Scene) -> None:
     ending = asyncio.create_task(asyncio.to_thread(scene.postgres.run, _END_BETWEEN_STATEMENTS))
     await scene.at_work("between", MANY)
     await ending
 
 
-async def restarted(scene: Scene) -> None:
+async def restart(scene: Scene) -> None:
     await asyncio.to_thread(scene.postgres.restart)
 
 
-async def killed(scene: Scene) -> None:
+async def kill(scene: Scene) -> None:
     await asyncio.to_thread(scene.postgres.kill)
     await asyncio.sleep(SHORT)
     await asyncio.to_thread(scene.postgres.start)
 
 
-async def killed_for_long(scene: Scene) -> None:
+async def kill_for_long(scene: Scene) -> None:
     await asyncio.to_thread(scene.postgres.kill)
     await asyncio.sleep(LONG)
     await asyncio.to_thread(scene.postgres.start)
 
 
-async def stopped(scene: Scene) -> None:
+async def stop(scene: Scene) -> None:
     scene.postgres.pause()
     await asyncio.sleep(SHORT)
     scene.postgres.resume()
 
 
-async def stopped_for_long(scene: Scene) -> None:
+async def stop_for_long(scene: Scene) -> None:
     scene.postgres.pause()
     await asyncio.sleep(LONG)
     scene.postgres.resume()
 
 
-async def silent(scene: Scene) -> None:
+async def silence(scene: Scene) -> None:
     scene.proxy.silence()
     await asyncio.sleep(SHORT)
     scene.proxy.resume()
 
 
-async def silent_for_long(scene: Scene) -> None:
+async def silence_for_long(scene: Scene) -> None:
     """What was silent never speaks again: a firewall has forgotten its connections."""
     scene.proxy.silence()
     await asyncio.sleep(LONG)
@@ -115,7 +115,7 @@ async def reset(scene: Scene) -> None:
         await asyncio.sleep(0.1)
 
 
-async def refused_for_long(scene: Scene) -> None:
+async def refuse_for_long(scene: Scene) -> None:
     scene.proxy.refuse()
     await asyncio.sleep(LONG)
     scene.proxy.refuse(refusing=False)
@@ -127,14 +127,14 @@ async def cut_half_way(scene: Scene) -> None:
         await asyncio.sleep(0.1)
 
 
-async def pool_exhausted(scene: Scene) -> None:
+async def exhaust_pool(scene: Scene) -> None:
     """Every connection waits for a lock that another program holds."""
-    with _locked(scene):
+    with _lock_out(scene):
         await asyncio.sleep(LONG)
 
 
 @contextmanager
-def _locked(scene: Scene) -> Iterator[None]:
+def _lock_out(scene: Scene) -> Iterator[None]:
     with psycopg.connect(scene.direct_url) as other:
         other.execute('LOCK TABLE "conversationLogs" IN EXCLUSIVE MODE')
         yield
@@ -155,34 +155,34 @@ def _successor(postgres: PostgresServer) -> Iterator[PostgresServer]:
 
 
 WAYS: tuple[Disturb, ...] = (
-    ended_while_idle,
-    ended_while_used,
-    ended_between_two_statements,
-    restarted,
-    killed,
-    killed_for_long,
-    stopped,
-    stopped_for_long,
-    silent,
-    silent_for_long,
+    end_while_idle,
+    end_while_used,
+    end_between_two_statements,
+    restart,
+    kill,
+    kill_for_long,
+    stop,
+    stop_for_long,
+    silence,
+    silence_for_long,
     reset,
-    refused_for_long,
+    refuse_for_long,
     cut_half_way,
-    pool_exhausted,
+    exhaust_pool,
 )
 
 
 @pytest.mark.parametrize("disturb", WAYS, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "at work"])
 async def test_all_is_delivered_once_and_the_server_ends(
-    machine: Machine,
+    machine: ProcessGroup,
     postgres: PostgresServer,
     disturb: Disturb,
     busy: bool,
     record_property: Callable[[str, object], None],
 ) -> None:
     async with forwarding(postgres.port) as proxy:
-        scene = await opened(machine, postgres, proxy)
+        scene = await open_scene(machine, postgres, proxy)
         await scene.crm.chaos(ADA, delay_ms=100)
         work = asyncio.create_task(scene.at_work("meanwhile", MANY if busy else 0))
         await disturb(scene)
@@ -199,11 +199,11 @@ async def test_all_is_delivered_once_and_the_server_ends(
 
 
 async def test_a_failover_to_another_port(
-    machine: Machine, postgres: PostgresServer, record_property: Callable[[str, object], None]
+    machine: ProcessGroup, postgres: PostgresServer, record_property: Callable[[str, object], None]
 ) -> None:
     """The database goes on elsewhere, with what was committed; where it was there is nothing any more."""
     async with forwarding(postgres.port) as proxy:
-        scene = await opened(machine, postgres, proxy)
+        scene = await open_scene(machine, postgres, proxy)
         await scene.crm.chaos(ADA, delay_ms=100)
         work = asyncio.create_task(scene.at_work("meanwhile", MANY))
         with _successor(postgres) as successor:

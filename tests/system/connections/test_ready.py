@@ -27,7 +27,7 @@ from system.connections.scene import TIMES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.processes import Crm, Machine, Server
+    from support.processes import Crm, ProcessGroup, Server
 
 KIB = 1024
 
@@ -94,7 +94,7 @@ async def ready(server: Server) -> None:
     await until(told, "ready")
 
 
-async def refused(server: Server, token: str) -> None:
+async def wait_until_refused(server: Server, token: str) -> None:
     """Waits until requests are refused, and sees to it that it is done at once: long before any wait has its end."""
 
     async def is_refused() -> bool:
@@ -107,7 +107,7 @@ async def refused(server: Server, token: str) -> None:
             assert await is_refused()
 
 
-async def delivered(server: Server, crm: Crm, url: str, token: str, name: str) -> None:
+async def deliver(server: Server, crm: Crm, url: str, token: str, name: str) -> None:
     """Sends something, and waits until it is in the CRM once."""
     number = abs(hash(name)) % 10_000
 
@@ -130,25 +130,25 @@ async def delivered(server: Server, crm: Crm, url: str, token: str, name: str) -
     assert written.count(f"{name} end") == 1
 
 
-async def test_a_disk_that_is_full_below_sqlite(machine: Machine) -> None:
+async def test_a_disk_that_is_full_below_sqlite(machine: ProcessGroup) -> None:
     with small_disk(1024 * KIB) as disk:
         url = f"sqlite:///{disk / 'journal.sqlite'}"
         await asyncio.to_thread(migrate, url)
         crm = await machine.crm()
         server = await machine.server(url, crm.url, TIMES)
         token = await server.sign_in(ADA)
-        await delivered(server, crm, url, token, "before")
+        await deliver(server, crm, url, token, "before")
         filler = fill(disk)
         await not_ready(server, "SQLITE_FULL")
-        await refused(server, token)
+        await wait_until_refused(server, token)
         filler.unlink()
         await ready(server)
-        await delivered(server, crm, url, token, "after")
+        await deliver(server, crm, url, token, "after")
         assert "SQLITE_FULL: database or disk is full" in server.process.err.read_text()
         await server.kill()
 
 
-async def test_a_disk_that_is_full_below_postgres(machine: Machine) -> None:
+async def test_a_disk_that_is_full_below_postgres(machine: ProcessGroup) -> None:
     with small_disk(48 * 1024 * KIB) as disk, another_postgres() as postgres:
         space = disk / "space"
         space.mkdir()
@@ -161,7 +161,7 @@ async def test_a_disk_that_is_full_below_postgres(machine: Machine) -> None:
         crm = await machine.crm()
         server = await machine.server(url, crm.url, TIMES)
         token = await server.sign_in(ADA)
-        await delivered(server, crm, url, token, "before")
+        await deliver(server, crm, url, token, "before")
         filler = fill(disk)
         numbers = itertools.count(1)
 
@@ -172,53 +172,53 @@ async def test_a_disk_that_is_full_below_postgres(machine: Machine) -> None:
 
         await until(is_refused, "what needs room is refused")
         await not_ready(server, "53100")
-        await refused(server, token)
+        await wait_until_refused(server, token)
         filler.unlink()
         await ready(server)
-        await delivered(server, crm, url, token, "after")
+        await deliver(server, crm, url, token, "after")
         assert "53100: could not extend file" in server.process.err.read_text()
         await server.kill()
 
 
-async def test_a_postgres_that_only_reads(machine: Machine, postgres: PostgresServer) -> None:
+async def test_a_postgres_that_only_reads(machine: ProcessGroup, postgres: PostgresServer) -> None:
     database = postgres.new_database()
     url = postgres.url_of(database)
     await asyncio.to_thread(migrate, url)
     crm = await machine.crm()
     server = await machine.server(url, crm.url, TIMES)
     token = await server.sign_in(ADA)
-    await delivered(server, crm, url, token, "before")
+    await deliver(server, crm, url, token, "before")
     postgres.configure(default_transaction_read_only="on")
     postgres.reload()
     await not_ready(server, "25006")
-    await refused(server, token)
+    await wait_until_refused(server, token)
     postgres.configure(default_transaction_read_only="off")
     postgres.reload()
     await ready(server)
-    await delivered(server, crm, url, token, "after")
+    await deliver(server, crm, url, token, "after")
     assert "25006: cannot execute" in server.process.err.read_text()
 
 
-async def test_a_file_that_another_program_holds(machine: Machine, tmp_path: Path) -> None:
+async def test_a_file_that_another_program_holds(machine: ProcessGroup, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'journal.sqlite'}"
     await asyncio.to_thread(migrate, url)
     crm = await machine.crm()
     server = await machine.server(url, crm.url, TIMES)
     token = await server.sign_in(ADA)
-    await delivered(server, crm, url, token, "before")
+    await deliver(server, crm, url, token, "before")
     with closing(sqlite3.connect(sqlite_path(url), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         await not_ready(server, "NO_COMMIT")
-        await refused(server, token)
+        await wait_until_refused(server, token)
         await not_ready(server, "SQLITE_BUSY")
         other.execute("COMMIT")
     await ready(server)
-    await delivered(server, crm, url, token, "after")
+    await deliver(server, crm, url, token, "after")
     assert "SQLITE_BUSY: database is locked" in server.process.err.read_text()
 
 
 async def test_a_server_is_alive_and_not_ready_without_its_database(
-    machine: Machine, postgres: PostgresServer
+    machine: ProcessGroup, postgres: PostgresServer
 ) -> None:
     database = postgres.new_database()
     url = postgres.url_of(database)
@@ -228,11 +228,11 @@ async def test_a_server_is_alive_and_not_ready_without_its_database(
     token = await server.sign_in(ADA)
     await asyncio.to_thread(postgres.stop)
     await not_ready(server, "08001")
-    await refused(server, token)
+    await wait_until_refused(server, token)
     async with aiohttp.request("GET", f"{server.url}/healthz") as alive:
         assert (alive.status, await alive.text()) == (200, "OK")
     async with aiohttp.request("GET", f"{server.url}/metrics") as metrics:
         assert "messagelog_database_up 0.0" in await metrics.text()
     await asyncio.to_thread(postgres.start)
     await ready(server)
-    await delivered(server, crm, url, token, "after")
+    await deliver(server, crm, url, token, "after")

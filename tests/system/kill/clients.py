@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from support.processes import held_back, journal, until
+from support.processes import count_held_tenants, journal, until
 from system.kill.conversations import ABILITIES, KEYS, is_settled, problems
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Clients:
             return all(each.at_rest for each in journal(self.database_url).values())
 
         async def let_pass() -> bool:
-            return not held_back(self.database_url)
+            return not count_held_tenants(self.database_url)
 
         await until(done, "a CRM that is back has its backlog", within=BACKLOG)
         await until(let_pass, "the circuits are forgotten")
@@ -99,12 +99,12 @@ class Clients:
         self._waiting.clear()
         return again
 
-    async def written(self) -> dict[str, str]:
+    async def texts_in_crm(self) -> dict[str, str]:
         """The text of all activities, by the user's key."""
         found = await asyncio.gather(*(self.crm.activities(key) for key in KEYS))
         return {key: "\n".join(made["body"] for made in each) for key, each in zip(KEYS, found, strict=True)}
 
-    async def judged(self, all_: Sequence[Conversation]) -> list[str]:
+    async def judge(self, all_: Sequence[Conversation]) -> list[str]:
         """Waits until nothing is left to be done; what is not as it must be then."""
 
         async def settled() -> bool:
@@ -157,12 +157,12 @@ async def _every_crm(clients: Clients, **changes: Any) -> None:
 
 
 async def _begun(clients: Clients, all_: Sequence[Conversation]) -> bool:
-    written = await clients.written()
+    written = await clients.texts_in_crm()
     return all(each.texts[0] in written[each.key] for each in all_)
 
 
 async def _all_held(clients: Clients, all_: Sequence[Conversation]) -> bool:
-    written = await clients.written()
+    written = await clients.texts_in_crm()
     return all(each.is_held(written[each.key]) for each in all_)
 
 

@@ -11,7 +11,7 @@ from support.site import ADA, OTTO
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from support.processes import Journalled
+    from support.processes import JournalledLog
 
 KEYS = (ADA, OTTO)
 """Users of two tenants, each with a CRM of its own."""
@@ -87,7 +87,7 @@ def conversations(prefix: str) -> list[Conversation]:
     ]
 
 
-def is_settled(each: Conversation, journal: Mapping[str, Journalled]) -> bool:
+def is_settled(each: Conversation, journal: Mapping[str, JournalledLog]) -> bool:
     """Whether nothing is left to be done for it."""
     found = journal.get(each.log_id)
     return found is not None and found.at_rest
@@ -96,7 +96,7 @@ def is_settled(each: Conversation, journal: Mapping[str, Journalled]) -> bool:
 def problems(
     all_: Iterable[Conversation],
     activities: Mapping[str, list[dict[str, Any]]],
-    journal: Mapping[str, Journalled],
+    journal: Mapping[str, JournalledLog],
 ) -> list[str]:
     """What is doubled, lost, out of order, or not logged by the journal; nothing, when the promise was kept."""
     found = []

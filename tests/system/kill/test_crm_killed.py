@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.processes import Times
-from support.proving import ROUNDS, drawing
+from support.proving import ROUNDS, random_from_seed
 from system.kill.clients import Clients, at_work, held
 from system.kill.conversations import conversations
 
 if TYPE_CHECKING:
-    from support.processes import Machine
+    from support.processes import ProcessGroup
     from system.kill.clients import Moment
     from system.kill.conversations import Conversation
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(120 + 200 * OUTAGES)
 
 @pytest.mark.parametrize("database", ["sqlite_file", "postgres_of_its_own"])
 async def test_a_crm_that_is_killed_and_comes_back(
-    machine: Machine, database: str, request: pytest.FixtureRequest
+    machine: ProcessGroup, database: str, request: pytest.FixtureRequest
 ) -> None:
     database_url: str = request.getfixturevalue(database)
     crm = await machine.crm()
@@ -39,7 +39,7 @@ async def test_a_crm_that_is_killed_and_comes_back(
             await clients.begin()
             await clients.have_sent(new)
             await clients.at_ease()
-            await moment(clients, new, drawing(f"{database} {moment.__name__} {number}"))
+            await moment(clients, new, random_from_seed(f"{database} {moment.__name__} {number}"))
             await clients.crm.kill()
             clients.crm = await machine.crm(port=crm.port)
             await clients.begin()
@@ -47,4 +47,4 @@ async def test_a_crm_that_is_killed_and_comes_back(
                 clients.send(again)
     clients.send([each for each in sent if each.resent])
     assert await clients.hear() == []
-    assert await clients.judged(sent) == []
+    assert await clients.judge(sent) == []

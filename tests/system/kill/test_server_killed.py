@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.processes import Times
-from support.proving import ROUNDS, drawing
+from support.proving import ROUNDS, random_from_seed
 from system.kill.clients import Clients, answered, at_work, held
 from system.kill.conversations import conversations
 
 if TYPE_CHECKING:
-    from support.processes import Machine
+    from support.processes import ProcessGroup
     from system.kill.clients import Moment
     from system.kill.conversations import Conversation
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(120 + 60 * ROUNDS)
 
 @pytest.mark.parametrize("database", ["sqlite_file", "postgres_of_its_own"])
 async def test_a_server_that_is_killed_again_and_again(
-    machine: Machine, database: str, request: pytest.FixtureRequest
+    machine: ProcessGroup, database: str, request: pytest.FixtureRequest
 ) -> None:
     """Each life ends with calls under way, those of the lives before being found out about."""
     database_url: str = request.getfixturevalue(database)
@@ -37,11 +37,11 @@ async def test_a_server_that_is_killed_again_and_again(
             sent += new
             await clients.begin()
             await clients.have_sent(new)
-            await moment(clients, new, drawing(f"{database} {moment.__name__} {number}"))
+            await moment(clients, new, random_from_seed(f"{database} {moment.__name__} {number}"))
             await clients.server.kill()
             again = await clients.hear()
             clients.server = await machine.server(database_url, crm.url, TIMES)
             clients.send(again)
     await clients.begin()
     assert await clients.hear() == [], "all who asked again were answered"
-    assert await clients.judged(sent) == []
+    assert await clients.judge(sent) == []

@@ -12,7 +12,7 @@ from support.processes import Times
 from support.site import ADA
 
 if TYPE_CHECKING:
-    from support.processes import Crm, Machine, Server
+    from support.processes import Crm, ProcessGroup, Server
 
 SERVERS = 4
 TIMES = Times(call=1.5, lease=3.5)
@@ -22,7 +22,7 @@ TIMES = Times(call=1.5, lease=3.5)
 class Cluster:
     """Servers that share a database; requests are spread over them by a number."""
 
-    machine: Machine
+    machine: ProcessGroup
     database_url: str
     crm: Crm
     servers: list[Server]
@@ -51,7 +51,7 @@ class Cluster:
         return [made["body"] for made in await self.crm.activities(ADA) if mark in made["body"]]
 
 
-async def started(machine: Machine, database_url: str) -> Cluster:
+async def start_cluster(machine: ProcessGroup, database_url: str) -> Cluster:
     """A cluster that answers, and a user who is signed in."""
     crm = await machine.crm()
     servers = (machine.server(database_url, crm.url, TIMES) for _ in range(SERVERS))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.processes import Machine, postgres_database
-from system.processes.cluster import started
+from support.processes import ProcessGroup, postgres_database
+from system.processes.cluster import start_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,5 +19,5 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def cluster(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Four servers that the tests of a module share: conversations have ids of their own."""
-    with Machine(tmp_path_factory.mktemp("cluster")) as machine:
-        yield asyncio.run(started(machine, postgres_database(postgres_url)))
+    with ProcessGroup(tmp_path_factory.mktemp("cluster")) as machine:
+        yield asyncio.run(start_cluster(machine, postgres_database(postgres_url)))

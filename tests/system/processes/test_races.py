@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.processes import journal, until
-from support.proving import ROUNDS, drawing
+from support.proving import ROUNDS, random_from_seed
 from support.requests import START, body, message, thread
 from support.site import ADA
 from system.processes.cluster import SERVERS
@@ -30,14 +30,14 @@ def rounds(delay_ms: int) -> range:
     return range(ROUNDS or (1 if delay_ms == SLOW else 2))
 
 
-def numbered(conversation: str, number: int) -> tuple[str, str]:
+def message_of(conversation: str, number: int) -> tuple[str, str]:
     """Id and text of a conversation's message."""
     return f"{conversation}-{number}", f"{conversation}, text {number}."
 
 
 def request(conversation: str, number: int) -> dict[str, Any]:
     """A request with one message."""
-    id_, text = numbered(conversation, number)
+    id_, text = message_of(conversation, number)
     return body(message(id_, text, at=START + 60_000 * number), conversation=conversation)
 
 
@@ -65,7 +65,7 @@ async def test_fifty_equal_requests(cluster: Cluster, delay_ms: int) -> None:
     await cluster.slow(delay_ms)
     for each in rounds(delay_ms):
         name = f"equal {delay_ms} {each}"
-        id_, text = numbered(name, 1)
+        id_, text = message_of(name, 1)
         creates = await cluster.crm.count(ADA, "creates")
         answers = await asyncio.gather(*(cluster.log(number, request(name, 1)) for number in range(50)))
         assert are_good(answers, [id_] * 50), answers
@@ -81,18 +81,18 @@ async def test_different_messages_of_one_new_conversation(cluster: Cluster, dela
     for each in rounds(delay_ms):
         name = f"different {delay_ms} {each}"
         numbers = list(range(1, 9 if delay_ms == SLOW else 51))
-        drawing(name).shuffle(numbers)
+        random_from_seed(name).shuffle(numbers)
         answers = await asyncio.gather(*(cluster.log(number, request(name, number)) for number in numbers))
-        assert are_good(answers, [numbered(name, number)[0] for number in numbers]), answers
+        assert are_good(answers, [message_of(name, number)[0] for number in numbers]), answers
         states = await log_states(cluster, f"{name}/7/13/2026")
-        assert states == {numbered(name, number)[0]: "logged" for number in numbers}
+        assert states == {message_of(name, number)[0]: "logged" for number in numbers}
         (written,) = await cluster.bodies(name)
         assert_in_order(written, name, len(numbers))
 
 
 def assert_in_order(written: str, name: str, count: int) -> None:
     """Every text stands there once, and after those before it."""
-    texts = [numbered(name, number)[1] for number in range(1, count + 1)]
+    texts = [message_of(name, number)[1] for number in range(1, count + 1)]
     assert [written.count(text) for text in texts] == [1] * count
     places = [written.index(text) for text in texts]
     assert places == sorted(places)
@@ -103,9 +103,9 @@ async def test_shuffled_snapshots_of_one_shared_thread(cluster: Cluster, delay_m
     await cluster.slow(delay_ms)
     for each in rounds(delay_ms):
         name = f"thread {delay_ms} {each}"
-        texts = [numbered(name, number)[1] for number in range(1, 51)]
+        texts = [message_of(name, number)[1] for number in range(1, 51)]
         sizes = list(range(1, 51))
-        drawing(name).shuffle(sizes)
+        random_from_seed(name).shuffle(sizes)
         requests = [thread(*texts[:size], id_=name) for size in sizes]
         answers = await asyncio.gather(
             *(cluster.log(size, made) for size, made in zip(sizes, requests, strict=True))
@@ -121,24 +121,24 @@ async def test_shuffled_snapshots_of_one_shared_thread(cluster: Cluster, delay_m
 async def test_one_of_four_is_killed_in_the_middle(cluster: Cluster, each: int) -> None:
     """Each server is at work on a conversation of its own, with messages from everywhere, when one of them dies."""
     names = [f"killed {each} {number}" for number in range(SERVERS)]
-    draw = drawing(f"killed {each}")
+    draw = random_from_seed(f"killed {each}")
     dead = draw.randrange(SERVERS)
     later = [(name, number) for name in names for number in range(2, 21)]
     draw.shuffle(later)
     wanted = [(name, 1) for name in names] + later
-    sent = await begun(cluster, wanted)
+    sent = await begin(cluster, wanted)
     await until(lambda: texts_in(cluster, names[dead], 6), "it is in the middle")
     await cluster.servers[dead].kill()
     answers = await asyncio.gather(*sent)
     cluster.servers[dead] = await cluster.new_server()
-    assert are_good(answers, [numbered(name, number)[0] for name, number in wanted]), answers
+    assert are_good(answers, [message_of(name, number)[0] for name, number in wanted]), answers
     for name in names:
         assert set((await log_states(cluster, f"{name}/7/13/2026")).values()) == {"logged"}
         (written,) = await cluster.bodies(name)
         assert_in_order(written, name, 20)
 
 
-async def begun(cluster: Cluster, wanted: Sequence[tuple[str, int]]) -> list[asyncio.Task[dict[str, Any]]]:
+async def begin(cluster: Cluster, wanted: Sequence[tuple[str, int]]) -> list[asyncio.Task[dict[str, Any]]]:
     """Sends these; the first ones, one to each server, are under way when all the others are accepted."""
     await cluster.slow(20)
     await cluster.crm.chaos(ADA, hold=True)
@@ -161,7 +161,7 @@ async def texts_in(cluster: Cluster, name: str, count: int) -> bool:
 async def accepted(cluster: Cluster, wanted: Sequence[tuple[str, int]]) -> bool:
     """Whether the journal has all of these."""
     rows = {id_ for log in journal(cluster.database_url).values() for id_ in log.rows}
-    return rows >= {numbered(name, number)[0] for name, number in wanted}
+    return rows >= {message_of(name, number)[0] for name, number in wanted}
 
 
 # ------------------------------------------------------------------------------------------- new contacts

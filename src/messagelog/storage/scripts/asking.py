@@ -10,14 +10,14 @@ import msgspec
 Params = dict[str, Any]
 
 
-class Fetch(msgspec.Struct, frozen=True):
+class Query(msgspec.Struct, frozen=True):
     """Ask for a statement's rows, as tuples."""
 
     name: str
     params: Params
 
 
-class Do(msgspec.Struct, frozen=True):
+class Execute(msgspec.Struct, frozen=True):
     """Run a statement once for each set of parameters. There is no answer, so an adapter need not wait for one:
     an error of it may come up at the script's next question, or when the transaction is committed.
     """
@@ -26,25 +26,25 @@ class Do(msgspec.Struct, frozen=True):
     params: Sequence[Params]
 
 
-class Together:
-    """Ask for several at once, in this order: one exchange with the database. Answered with the rows of each `Fetch`.
+class Batch:
+    """Ask for several at once, in this order: one exchange with the database. Answered with the rows of each `Query`.
 
     Its name is that of the last: what the others lead up to.
     """
 
-    __slots__ = ("asks",)
+    __slots__ = ("commands",)
 
-    def __init__(self, *asks: Fetch | Do) -> None:
-        self.asks = asks
+    def __init__(self, *commands: Query | Execute) -> None:
+        self.commands = commands
 
     @property
     def name(self) -> str:
         """The name of the last statement."""
-        return self.asks[-1].name if self.asks else "nothing"
+        return self.commands[-1].name if self.commands else "nothing"
 
 
-Ask = Fetch | Do | Together
+Command = Query | Execute | Batch
 
 T = TypeVar("T")
-Script = Generator[Ask, Any, T]
-"""A transaction: it asks, is sent the answers (nothing for a `Do`), and returns what it came to."""
+Transaction = Generator[Command, Any, T]
+"""A transaction: it asks, is sent the answers (nothing for a `Execute`), and returns what it came to."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec.structs import replace
 
 from messagelog.storage.rows import (
-    Acceptance,
+    AcceptResult,
     Claim,
     ClaimLost,
     LogRow,
@@ -22,20 +22,20 @@ from messagelog.storage.rows import (
     RowState,
     change_id,
 )
-from messagelog.storage.scripts.asking import Do, Fetch, Together
-from messagelog.storage.scripts.inbox import attempted
+from messagelog.storage.scripts.asking import Batch, Execute, Query
+from messagelog.storage.scripts.inbox import attempt_commands
 from messagelog.storage.scripts.values import (
     advance_params,
-    anew_params,
     change_params,
     key_params,
     log_from,
     log_params,
     new_log,
     new_log_params,
-    readable,
+    replan_params,
     row_from,
     row_params,
+    storable,
     twin_params,
 )
 
@@ -44,16 +44,16 @@ if TYPE_CHECKING:
 
     from messagelog.storage.rows import (
         Attempt,
+        LeasePolicy,
         LogKey,
+        LogRequestWork,
         NewRow,
-        NewWork,
-        Pause,
         Planner,
+        SignInPause,
         Step,
-        Terms,
         WaitingChange,
     )
-    from messagelog.storage.scripts.asking import Params, Script
+    from messagelog.storage.scripts.asking import Params, Transaction
 
 _PENDING = frozenset({RowState.PLANNED, RowState.CALLING, RowState.UNKNOWN, RowState.PARKED})
 _MOST_ROWS_OF_A_CALL = 10_000
@@ -63,7 +63,7 @@ _SIGN_IN = "sign_in:"
 _INTERRUPTED = "interrupted: This server was interrupted."
 
 
-def accept(work: NewWork, planner: Planner, terms: Terms) -> Script[Acceptance]:
+def accept_request(work: LogRequestWork, planner: Planner, policy: LeasePolicy) -> Transaction[AcceptResult]:
     """Journals what a request wants logged and, when nobody works on the conversation log, claims it.
 
     A log that waits because its CRM did not answer, for longer than a moment, is claimed early: somebody waits for it
@@ -73,98 +73,98 @@ def accept(work: NewWork, planner: Planner, terms: Terms) -> Script[Acceptance]:
     contact in its other kind of log, a group's or that of one to one, is the same message, and is left out.
     """
     ids = sorted({row.id for row in work.rows})
-    locked, found, waiting, twins = yield Together(
-        Fetch("lock_log", key_params(work.key)),
-        Fetch("find_rows", {**key_params(work.key), "ids": ids}),
-        _waiting(work.key, terms),
-        Fetch("twins", twin_params(work.key, work.contact_id, [] if work.key.shared else ids)),
+    locked, found, waiting, twins = yield Batch(
+        Query("lock_log", key_params(work.key)),
+        Query("find_rows", {**key_params(work.key), "ids": ids}),
+        _waiting(work.key, policy),
+        Query("twins", twin_params(work.key, work.contact_id, [] if work.key.shared else ids)),
     )
     known = {row.id: row for row in map(row_from, found)}
     left_out = frozenset(id_ for (id_,) in twins if id_ not in known)
     if left_out:
         work = replace(work, rows=tuple(row for row in work.rows if row.id not in left_out))
         if not work.rows:
-            return Acceptance(twins=left_out)
+            return AcceptResult(twins=left_out)
     if not locked:
-        acceptance = yield from _accepted_first(work, known, planner, terms)
+        acceptance = yield from _accept_into_new(work, known, planner, policy)
     else:
-        acceptance = yield from _accepted_next(work, known, locked[0], waiting, planner, terms)
+        acceptance = yield from _accept_into_existing(work, known, locked[0], waiting, planner, policy)
     return replace(acceptance, twins=left_out)
 
 
-def _accepted_next(  # noqa: PLR0917 - what the first look at the log has found
-    work: NewWork,
+def _accept_into_existing(  # noqa: PLR0917 - what the first look at the log has found
+    work: LogRequestWork,
     known: Mapping[str, MessageRow],
     locked: Sequence[Any],
     waiting: Sequence[Sequence[Any]],
     planner: Planner,
-    terms: Terms,
-) -> Script[Acceptance]:
+    policy: LeasePolicy,
+) -> Transaction[AcceptResult]:
     """The same with a conversation log that is there, and is ours until the transaction ends."""
     log, now = log_from(work.key, locked[:-1]), locked[-1]
     if log.contact_id != work.contact_id:
         if log.third_party_log_id or log.earlier or log.due_at is not None or log.state is LogState.PARKED:
-            return Acceptance(held_by=(log.contact_id, log.contact_name))
-        log = _repointed(log, work)
-    wanted = yield from _wanted(work, known)
-    fresh, again = _accepted(work, wanted, log, known)
-    changes, advanced = _changed(work, wanted, log, known)
+            return AcceptResult(held_by=(log.contact_id, log.contact_name))
+        log = _with_contact(log, work)
+    wanted = yield from _select_rows(work, known)
+    fresh, again = _rows_to_write(work, wanted, log, known)
+    changes, advanced = _rows_of_changes(work, wanted, log, known)
     fresh += changes
     made = tuple(row.id for row in changes)
-    early = _waits_for_crm(log, now, terms)
+    early = _waits_for_crm(log, now, policy)
     free = log.state is LogState.OPEN and (log.due_at is None or log.due_at <= now or early)
     if not free or log.call is not None:
-        yield Together(*_written(log, fresh, again), advanced)
+        yield Batch(*_row_commands(log, fresh, again), advanced)
         if free:
-            claim = yield from _recovery(log, now, terms, work.user_id, early=early)
-            return Acceptance(claim=claim, changes=made)
+            claim = yield from _claim_to_reconcile(log, now, policy, work.user_id, early=early)
+            return AcceptResult(claim=claim, changes=made)
         due_ms = None if log.due_at is None or log.owner is not None else log.due_at - now
-        return Acceptance(due_ms=due_ms, changes=made)
-    step = planner(log, _oldest([*map(row_from, waiting), *fresh, *again], terms.batch))
-    begun = _freed(log) if step is None else _begun(log, step, now, terms)
-    yield Together(*_written(log, fresh, again, step), advanced, Do("save_log", [log_params(begun)]))
-    return Acceptance(claim=None if step is None else Claim(begun, step, early=early), changes=made)
+        return AcceptResult(due_ms=due_ms, changes=made)
+    step = planner(log, _oldest([*map(row_from, waiting), *fresh, *again], policy.batch))
+    begun = _without_claim(log) if step is None else _with_step(log, step, now, policy)
+    yield Batch(*_row_commands(log, fresh, again, step), advanced, Execute("save_log", [log_params(begun)]))
+    return AcceptResult(claim=None if step is None else Claim(begun, step, early=early), changes=made)
 
 
-def _accepted_first(
-    work: NewWork, known: Mapping[str, MessageRow], planner: Planner, terms: Terms
-) -> Script[Acceptance]:
+def _accept_into_new(
+    work: LogRequestWork, known: Mapping[str, MessageRow], planner: Planner, policy: LeasePolicy
+) -> Transaction[AcceptResult]:
     """The same with a conversation log that is new. If somebody else makes it now, all of this is done once more."""
-    log = new_log(work, terms.journal)
-    fresh, again = _accepted(work, (yield from _wanted(work, known)), log, known)
-    step = planner(log, _oldest([*fresh, *again], terms.batch))
-    begun = log if step is None else _begun(log, step, 0, terms)
-    yield Together(Do("insert_log", [new_log_params(begun)]), *_written(log, fresh, again, step))
+    log = new_log(work, policy.journal)
+    fresh, again = _rows_to_write(work, (yield from _select_rows(work, known)), log, known)
+    step = planner(log, _oldest([*fresh, *again], policy.batch))
+    begun = log if step is None else _with_step(log, step, 0, policy)
+    yield Batch(Execute("insert_log", [new_log_params(begun)]), *_row_commands(log, fresh, again, step))
     # When the claim ends the database knows.
-    return Acceptance(claim=None if step is None else Claim(replace(begun, due_at=None), step))
+    return AcceptResult(claim=None if step is None else Claim(replace(begun, due_at=None), step))
 
 
-def claim(key: LogKey, planner: Planner, terms: Terms) -> Script[Claim | None]:
+def claim_log(key: LogKey, planner: Planner, policy: LeasePolicy) -> Transaction[Claim | None]:
     """Claims a conversation log that is due; None when there is nothing to do or somebody else has it."""
-    locked, waiting = yield Together(Fetch("lock_log", key_params(key)), _waiting(key, terms))
+    locked, waiting = yield Batch(Query("lock_log", key_params(key)), _waiting(key, policy))
     if not locked:
         return None
     log, now = log_from(key, locked[0][:-1]), locked[0][-1]
     if log.due_at is None or log.due_at > now or log.state is LogState.PARKED:
         return None
     if log.call is not None:
-        return (yield from _recovery(log, now, terms))
-    return (yield from _next(log, now, waiting, planner, terms))
+        return (yield from _claim_to_reconcile(log, now, policy))
+    return (yield from _begin_next_step(log, now, waiting, planner, policy))
 
 
-def save(
+def save_outcome(
     log: LogRow,
     changes: Sequence[RowChange],
     planner: Planner,
-    terms: Terms,
+    policy: LeasePolicy,
     *,
     waiting: WaitingChange | None = None,
     anew: Sequence[NewRow] | None = None,
     wait_ms: int | None = None,
-    pause: Pause | None = None,
+    pause: SignInPause | None = None,
     attempt: Attempt | None = None,
     entry: tuple[str, bytes] | None = None,
-) -> Script[Claim | None]:
+) -> Transaction[Claim | None]:
     """Journals what a claim's call came to, and begins the next step or lets the claim go.
 
     `log` is the claimed row with its new values; its fencing number must still stand, else `ClaimLost`. `anew` are
@@ -175,66 +175,68 @@ def save(
     the call, when it came to nothing. `entry` is a logged message's id, and the hash of the entry that a change has put
     in the place of its first one.
     """
-    paused = pause is not None and (yield from _paused(log.key, pause))
+    paused = pause is not None and (yield from _pause_user(log.key, pause))
     if pause is not None and not paused:
-        changes, waiting, wait_ms = _unpaused(changes), None, None if wait_ms is None else 0
+        changes, waiting, wait_ms = _without_pause(changes), None, None if wait_ms is None else 0
     whose = None if pause is None else pause.user_id
     # The changes are sent along with the question whether the claim stands: if it does not, they are undone.
-    locked, planned = yield Together(
-        Fetch("lock_claim", key_params(log.key)),
-        Do("change_row", [change_params(log, change, whose) for change in changes]),
-        *_waiting_changed(log.key, waiting),
-        *attempted(log, attempt),
-        *([] if entry is None else [_rehashed(log.key, *entry)]),
-        _waiting(log.key, terms),
+    locked, planned = yield Batch(
+        Query("lock_claim", key_params(log.key)),
+        Execute("change_row", [change_params(log, change, whose) for change in changes]),
+        *_change_waiting(log.key, waiting),
+        *attempt_commands(log, attempt),
+        *([] if entry is None else [_set_entry_hash(log.key, *entry)]),
+        _waiting(log.key, policy),
     )
-    held = _held(log, locked)
+    held = _check_claim(log, locked)
     if anew is not None:
         user_id, gone = held.call_user or "", held.third_party_log_id
-        planned_anew = [anew_params(log, row, user_id, gone) for row in sorted(anew, key=lambda row: row.id)]
+        planned_anew = [
+            replan_params(log, row, user_id, gone) for row in sorted(anew, key=lambda row: row.id)
+        ]
         left = {**key_params(log.key), "gone": gone, "reason": _DELETED}
-        (planned,) = yield Together(
-            Do("replan_gone", planned_anew), Do("fail_gone", [left]), _waiting(log.key, terms)
+        (planned,) = yield Batch(
+            Execute("replan_gone", planned_anew), Execute("fail_gone", [left]), _waiting(log.key, policy)
         )
     if log.state is LogState.PARKED:
-        yield Do("save_log", [log_params(_freed(log.without_call()))])
+        yield Execute("save_log", [log_params(_without_claim(log.without_call()))])
         return None
     if wait_ms is not None:
         # What only the user can be asked about waits for the sign-in, which makes it due. A call of which nobody was
         # asked yet is due when the CRM's search shows what it has: a sign-in before that does not hurry it.
-        due_at = None if paused and log.call is not None and log.asks else held.now + wait_ms
-        yield Do("save_log", [log_params(replace(log, owner=None, due_at=due_at))])
+        due_at = None if paused and log.call is not None and log.probe_count else held.now + wait_ms
+        yield Execute("save_log", [log_params(replace(log, owner=None, due_at=due_at))])
         return None
-    return (yield from _next(log.without_call(), held.now, planned, planner, terms))
+    return (yield from _begin_next_step(log.without_call(), held.now, planned, planner, policy))
 
 
-def note(
-    log: LogRow, terms: Terms, back: Sequence[str] = (), payloads: Mapping[str, bytes] | None = None
-) -> Script[None]:
+def record_intent(
+    log: LogRow, policy: LeasePolicy, back: Sequence[str] = (), payloads: Mapping[str, bytes] | None = None
+) -> Transaction[None]:
     """Journals what the call under way will need if its answer is lost, before it leaves; renews the lease.
 
     `back` are rows of the step that the call does not bring after all: they wait for the next one. `payloads` are what
     rows of the step are sealed with from now on.
     """
-    held = _held(log, (yield Fetch("lock_claim", key_params(log.key))))
-    due_at = held.now + terms.lease_ms + terms.settle_ms
+    held = _check_claim(log, (yield Query("lock_claim", key_params(log.key))))
+    due_at = held.now + policy.lease_ms + policy.settle_ms
     waiting = [change_params(log, RowChange(id_, RowState.PLANNED)) for id_ in back]
     place = key_params(log.key)
     told = [{**place, "id": id_, "payload": payload} for id_, payload in sorted((payloads or {}).items())]
-    yield Together(
-        Do("change_row", waiting),
-        Do("tell_row", told),
-        Do("save_log", [log_params(replace(log, due_at=due_at))]),
+    yield Batch(
+        Execute("change_row", waiting),
+        Execute("tell_row", told),
+        Execute("save_log", [log_params(replace(log, due_at=due_at))]),
     )
 
 
 # ------------------------------------------------------------------------------------------ the user
 
 
-def _paused(key: LogKey, pause: Pause) -> Script[bool]:
+def _pause_user(key: LogKey, pause: SignInPause) -> Transaction[bool]:
     """Whether the user has to sign in: notes it, if the credentials that were refused are still hers."""
     params = {"tenant": key.tenant, "platform": key.platform, "id": pause.user_id}
-    rows = yield Fetch("lock_user", params)
+    rows = yield Query("lock_user", params)
     if not rows:
         return True
     credentials, _, since, _ = rows[0]
@@ -242,11 +244,11 @@ def _paused(key: LogKey, pause: Pause) -> Script[bool]:
         return True
     if credentials != pause.refused:
         return False
-    yield Do("pause_user", [params])
+    yield Execute("pause_user", [params])
     return True
 
 
-def _unpaused(changes: Sequence[RowChange]) -> list[RowChange]:
+def _without_pause(changes: Sequence[RowChange]) -> list[RowChange]:
     """The same, of a user who has signed in meanwhile."""
     return [
         RowChange(change.id, RowState.PLANNED) if change.state is RowState.WAITING else change
@@ -257,7 +259,7 @@ def _unpaused(changes: Sequence[RowChange]) -> list[RowChange]:
 # ------------------------------------------------------------------------------------------- the claim
 
 
-class _Held(NamedTuple):
+class _ClaimedLog(NamedTuple):
     """What the database says of a claimed log, and the time."""
 
     call_user: str | None
@@ -265,74 +267,74 @@ class _Held(NamedTuple):
     now: int
 
 
-def _held(log: LogRow, locked: Sequence[Sequence[Any]]) -> _Held:
+def _check_claim(log: LogRow, locked: Sequence[Sequence[Any]]) -> _ClaimedLog:
     """What the database says of the claimed log; `ClaimLost` when the claim does not stand any more."""
     if not locked:
         raise ClaimLost
     owner, fence, *held = locked[0]
     if fence != log.fence or owner != log.owner:
         raise ClaimLost
-    return _Held(*held)
+    return _ClaimedLog(*held)
 
 
-def _next(
-    log: LogRow, now: int, waiting: Sequence[Sequence[Any]], planner: Planner, terms: Terms
-) -> Script[Claim | None]:
+def _begin_next_step(
+    log: LogRow, now: int, waiting: Sequence[Sequence[Any]], planner: Planner, policy: LeasePolicy
+) -> Transaction[Claim | None]:
     """Journals the next step as being called; lets the log go when nothing waits."""
     step = planner(log, [row_from(values) for values in waiting])
     if step is None:
-        yield Do("save_log", [log_params(_freed(log))])
+        yield Execute("save_log", [log_params(_without_claim(log))])
         return None
-    begun = _begun(log, step, now, terms)
-    yield Together(_called(log.key, step.ids), Do("save_log", [log_params(begun)]))
+    begun = _with_step(log, step, now, policy)
+    yield Batch(_mark_calling(log.key, step.ids), Execute("save_log", [log_params(begun)]))
     return Claim(begun, step)
 
 
-def _waits_for_crm(log: LogRow, now: int, terms: Terms) -> bool:
+def _waits_for_crm(log: LogRow, now: int, policy: LeasePolicy) -> bool:
     """Whether a log waits, for longer than a moment, because its CRM did not answer; as in `wake_waiting`."""
     waits = log.owner is None and log.state is LogState.OPEN and log.due_at is not None
     if not waits or (log.due_at or 0) <= now + _MOMENT_MS:
         return False
-    if log.call is not None and not log.asks and log.updated_at + terms.settle_ms > now:
+    if log.call is not None and not log.probe_count and log.updated_at + policy.settle_ms > now:
         return False
     reason = log.reason or ""
     if reason.startswith(("rejected:", "fault:")):  # the CRM is there, and has said what it says
         return False
-    return log.asks > 0 or not reason.startswith(("rate_limited:", "mistake:"))
+    return log.probe_count > 0 or not reason.startswith(("rate_limited:", "mistake:"))
 
 
-def _recovery(
-    log: LogRow, now: int, terms: Terms, user_id: str | None = None, *, early: bool = False
-) -> Script[Claim]:
+def _claim_to_reconcile(
+    log: LogRow, now: int, policy: LeasePolicy, user_id: str | None = None, *, early: bool = False
+) -> Transaction[Claim]:
     """Claims a log to find out about a call of before, whose rows are calling or unknown.
 
     A lease that ran out was somebody's who was interrupted. That is counted, so that it does not go on for ever, and
     it is the reason where no other is known. `user_id` is the user whose request claims it.
     """
     if log.owner is not None:
-        log = replace(log, tries=log.tries + 1, reason=log.reason or _INTERRUPTED)
-    log = replace(log, owner=terms.owner, fence=log.fence + 1, due_at=now + terms.lease_ms)
+        log = replace(log, attempt_count=log.attempt_count + 1, reason=log.reason or _INTERRUPTED)
+    log = replace(log, owner=policy.owner, fence=log.fence + 1, due_at=now + policy.lease_ms)
     params = {**key_params(log.key), "limit": _MOST_ROWS_OF_A_CALL}
-    calling, unknown, colleagues = yield Together(
-        Do("save_log", [log_params(log)]),
-        Fetch("rows_in_state", {**params, "state": RowState.CALLING}),
-        Fetch("rows_in_state", {**params, "state": RowState.UNKNOWN}),
-        Fetch("find_colleague", {**key_params(log.key), "user": log.call_user}),
+    calling, unknown, colleagues = yield Batch(
+        Execute("save_log", [log_params(log)]),
+        Query("rows_in_state", {**params, "state": RowState.CALLING}),
+        Query("rows_in_state", {**params, "state": RowState.UNKNOWN}),
+        Query("find_colleague", {**key_params(log.key), "user": log.call_user}),
     )
     colleague = colleagues[0][0] if colleagues else None
     if user_id not in {None, log.call_user}:
         colleague = user_id
     rows = tuple(map(row_from, (*calling, *unknown)))
-    return Claim(log, None, recover=True, rows=rows, early=early, colleague=colleague)
+    return Claim(log, None, reconcile=True, rows=rows, early=early, colleague=colleague)
 
 
-def _begun(log: LogRow, step: Step, now: int, terms: Terms) -> LogRow:
+def _with_step(log: LogRow, step: Step, now: int, policy: LeasePolicy) -> LogRow:
     return replace(
         log,
         reason=None,  # from here on it says what became of this call
-        owner=terms.owner,
+        owner=policy.owner,
         fence=log.fence + 1,
-        due_at=now + terms.lease_ms + terms.settle_ms,
+        due_at=now + policy.lease_ms + policy.settle_ms,
         call=step.call,
         call_user=step.user_id,
         call_version=step.version,
@@ -340,11 +342,11 @@ def _begun(log: LogRow, step: Step, now: int, terms: Terms) -> LogRow:
     )
 
 
-def _freed(log: LogRow) -> LogRow:
+def _without_claim(log: LogRow) -> LogRow:
     return replace(log, owner=None, due_at=None)
 
 
-def _repointed(log: LogRow, work: NewWork) -> LogRow:
+def _with_contact(log: LogRow, work: LogRequestWork) -> LogRow:
     """A log of which nothing has reached the CRM may still go to another contact, under a key of its own."""
     return replace(
         log,
@@ -352,16 +354,16 @@ def _repointed(log: LogRow, work: NewWork) -> LogRow:
         contact_id=work.contact_id,
         contact_type=work.contact_type,
         contact_name=work.contact_name,
-        pins=work.pins,
+        text_settings=work.text_settings,
     )
 
 
 # -------------------------------------------------------------------------------------------- its rows
 
 
-def _waiting(key: LogKey, terms: Terms) -> Fetch:
+def _waiting(key: LogKey, policy: LeasePolicy) -> Query:
     """Asks for the oldest planned rows, as many as a step may need."""
-    return Fetch("rows_in_state", {**key_params(key), "state": RowState.PLANNED, "limit": terms.batch})
+    return Query("rows_in_state", {**key_params(key), "state": RowState.PLANNED, "limit": policy.batch})
 
 
 def _oldest(rows: Iterable[MessageRow], limit: int) -> list[MessageRow]:
@@ -371,33 +373,33 @@ def _oldest(rows: Iterable[MessageRow], limit: int) -> list[MessageRow]:
     return sorted(planned, key=lambda row: (row.sent_at, len(row.id), row.id))[:limit]
 
 
-def _called(key: LogKey, ids: Iterable[str]) -> Do:
-    return Do("call_rows", [{**key_params(key), "ids": list(ids)}])
+def _mark_calling(key: LogKey, ids: Iterable[str]) -> Execute:
+    return Execute("call_rows", [{**key_params(key), "ids": list(ids)}])
 
 
-def _rehashed(key: LogKey, id_: str, entry_hash: bytes) -> Do:
-    return Do("rehash_row", [{**key_params(key), "id": id_, "entry_hash": entry_hash}])
+def _set_entry_hash(key: LogKey, id_: str, entry_hash: bytes) -> Execute:
+    return Execute("rehash_row", [{**key_params(key), "id": id_, "entry_hash": entry_hash}])
 
 
-def _waiting_changed(key: LogKey, waiting: WaitingChange | None) -> tuple[Do, ...]:
+def _change_waiting(key: LogKey, waiting: WaitingChange | None) -> tuple[Execute, ...]:
     if waiting is None:
         return ()
-    params = {"user": waiting.user_id, "state": waiting.state, "reason": readable(waiting.reason)}
-    return (Do("change_waiting", [{**key_params(key), **params}]),)
+    params = {"user": waiting.user_id, "state": waiting.state, "reason": storable(waiting.reason)}
+    return (Execute("change_waiting", [{**key_params(key), **params}]),)
 
 
-def _wanted(work: NewWork, known: Mapping[str, MessageRow]) -> Script[list[NewRow]]:
+def _select_rows(work: LogRequestWork, known: Mapping[str, MessageRow]) -> Transaction[list[NewRow]]:
     """The request's rows in the order of their ids, but for failed ones that a request for another log takes now."""
     failed = {id_ for id_, row in known.items() if row.state is RowState.FAILED}
     if failed:
         params = {**key_params(work.key), "ids": sorted(failed)}
-        failed.difference_update(id_ for (id_,) in (yield Fetch("lock_failed", params)))
+        failed.difference_update(id_ for (id_,) in (yield Query("lock_failed", params)))
     rows = {row.id: row for row in work.rows if row.id not in failed}
     return sorted(rows.values(), key=lambda row: row.id)
 
 
-def _accepted(
-    work: NewWork, wanted: Iterable[NewRow], log: LogRow, known: Mapping[str, MessageRow]
+def _rows_to_write(
+    work: LogRequestWork, wanted: Iterable[NewRow], log: LogRow, known: Mapping[str, MessageRow]
 ) -> tuple[list[MessageRow], list[MessageRow]]:
     """The rows that are to be written: those that are new, and those that failed or have a newer snapshot."""
     fresh, again = [], []
@@ -408,16 +410,16 @@ def _accepted(
         old = known.get(row.id)
         if old is None:
             fresh.append(_message_row(work, row, state, reason))
-        elif _stays(old, row, log):
-            again.append(_in_its_place(work, row, old, log))
+        elif _replaces_pending(old, row, log):
+            again.append(_newer_snapshot(work, row, old, log))
         elif _starts_again(old, row, log, work.user_id):
             again.append(_message_row(work, row, state, reason))
     return fresh, again
 
 
-def _changed(
-    work: NewWork, wanted: Iterable[NewRow], log: LogRow, known: Mapping[str, MessageRow]
-) -> tuple[list[MessageRow], Do]:
+def _rows_of_changes(
+    work: LogRequestWork, wanted: Iterable[NewRow], log: LogRow, known: Mapping[str, MessageRow]
+) -> tuple[list[MessageRow], Execute]:
     """A row for each message of the log whose facts have advanced, and the statement that keeps the newer facts.
 
     Not for a thread, whose snapshot has all of it, nor for a message that failed, which is sent with its newest text.
@@ -438,10 +440,10 @@ def _changed(
                 state, reason = RowState.PARKED, f"behind: one before it is parked ({log.reason})"
             changes.append(_message_row(work, changed, state, reason))
             advanced.append(advance_params(log.key, old, row.facts))
-    return changes, Do("advance_row", advanced)
+    return changes, Execute("advance_row", advanced)
 
 
-def _in_its_place(work: NewWork, row: NewRow, old: MessageRow, log: LogRow) -> MessageRow:
+def _newer_snapshot(work: LogRequestWork, row: NewRow, old: MessageRow, log: LogRow) -> MessageRow:
     """The newer snapshot in the state of the older. A call whose answer was lost stays its user's.
 
     Nobody else can be asked about it, and it is by this row that the user's sign-in finds it. About one that was
@@ -452,9 +454,9 @@ def _in_its_place(work: NewWork, row: NewRow, old: MessageRow, log: LogRow) -> M
     return replace(newer, user_id=old.user_id) if stays else newer
 
 
-def _stays(old: MessageRow, row: NewRow, log: LogRow) -> bool:
+def _replaces_pending(old: MessageRow, row: NewRow, log: LogRow) -> bool:
     """Whether a newer snapshot of a shared thread takes the place of one that is not done yet, in its state."""
-    return _newer(row, log) and old.state in _PENDING and row.version > old.version
+    return _is_newer(row, log) and old.state in _PENDING and row.version > old.version
 
 
 def _starts_again(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bool:
@@ -466,7 +468,7 @@ def _starts_again(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bo
         return _taken_over(old, row, log, user_id)
     if not log.shared:
         return old.state is RowState.FAILED
-    return _newer(row, log) and old.state not in _PENDING
+    return _is_newer(row, log) and old.state not in _PENDING
 
 
 def _taken_over(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bool:
@@ -477,12 +479,12 @@ def _taken_over(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bool
     return user_id != old.user_id or (log.shared and row.version > old.version)
 
 
-def _newer(row: NewRow, log: LogRow) -> bool:
+def _is_newer(row: NewRow, log: LogRow) -> bool:
     """Whether the CRM has only an older snapshot of a shared thread."""
     return log.shared and row.version > log.version
 
 
-def _message_row(work: NewWork, row: NewRow, state: RowState, reason: str | None) -> MessageRow:
+def _message_row(work: LogRequestWork, row: NewRow, state: RowState, reason: str | None) -> MessageRow:
     """A row that is to be written; when, the database knows."""
     return MessageRow(
         id=row.id,
@@ -503,9 +505,9 @@ def _message_row(work: NewWork, row: NewRow, state: RowState, reason: str | None
     )
 
 
-def _written(
+def _row_commands(
     log: LogRow, fresh: Sequence[MessageRow], again: Sequence[MessageRow], step: Step | None = None
-) -> tuple[Do, ...]:
+) -> tuple[Execute, ...]:
     """Writes a request's rows, those of the step as being called already."""
     calling = set() if step is None else set(step.ids)
 
@@ -519,7 +521,7 @@ def _written(
 
     waited = sorted(calling.difference(row.id for row in (*fresh, *again)))
     return (
-        Do("insert_row", params(fresh)),
-        Do("replan_row", params(again)),
-        *([_called(log.key, waited)] if waited else ()),
+        Execute("insert_row", params(fresh)),
+        Execute("replan_row", params(again)),
+        *([_mark_calling(log.key, waited)] if waited else ()),
     )

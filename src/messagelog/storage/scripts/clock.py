@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from messagelog.storage.scripts.asking import Do, Fetch
+from messagelog.storage.scripts.asking import Execute, Query
 from messagelog.storage.scripts.values import key_from, key_params
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from messagelog.storage.rows import LogKey
-    from messagelog.storage.scripts.asking import Script
+    from messagelog.storage.scripts.asking import Transaction
 
 SLACK_MS: Final = 60_000
 """By how much (ms) a clock may be set right without anything being taken for wrong."""
@@ -27,13 +27,13 @@ def is_held(until: int, now: int, longest_ms: int) -> bool:
     return now < until <= now + longest_ms + SLACK_MS
 
 
-def misdated_logs(longest_ms: int) -> Script[list[LogKey]]:
+def find_misdated_logs(longest_ms: int) -> Transaction[list[LogKey]]:
     """Conversation logs that are due further away than any wait of ours is long: some of them, where there are many."""
-    rows = yield Fetch("misdated_logs", {"longest_ms": longest_ms + SLACK_MS, "limit": _MOST})
+    rows = yield Query("misdated_logs", {"longest_ms": longest_ms + SLACK_MS, "limit": _MOST})
     return sorted(map(key_from, rows))
 
 
-def redate_logs(keys: Sequence[LogKey], *, longest_ms: int, lease_ms: int) -> Script[None]:
+def redate_logs(keys: Sequence[LogKey], *, longest_ms: int, lease_ms: int) -> Transaction[None]:
     """Makes them due: at once, and those that somebody may be working on when a lease is over."""
     params = {"longest_ms": longest_ms + SLACK_MS, "lease_ms": lease_ms}
-    yield Do("redate_log", [{**key_params(key), **params} for key in keys])
+    yield Execute("redate_log", [{**key_params(key), **params} for key in keys])

@@ -17,96 +17,96 @@ from messagelog.storage.rows import (
     LogState,
     RowKey,
 )
-from messagelog.storage.scripts.asking import Do, Fetch, Together
+from messagelog.storage.scripts.asking import Batch, Execute, Query
 from messagelog.storage.scripts.audit import record_audit
 from messagelog.storage.scripts.values import key_from, key_params, log_from, log_params
 
 if TYPE_CHECKING:
     from messagelog.storage.rows import LogKey, LogRow
-    from messagelog.storage.scripts.asking import Params, Script
+    from messagelog.storage.scripts.asking import Params, Transaction
 
 _ERASED: Final = "no_answer: its user was erased before anybody knew whether the CRM has it"
 
 
-def erase_account(tenant: str, platform: str, id_: str, entry: AuditEntry) -> Script[ErasedAccounts]:
+def erase_account(tenant: str, platform: str, id_: str, entry: AuditEntry) -> Transaction[ErasedAccounts]:
     """Drops a user's credentials, session and settings, and records it: no call begins in her name from now on."""
     key = {"tenant": tenant, "platform": platform, "id": id_}
-    settings, users = yield Together(Fetch("drop_settings_of_user", key), Fetch("drop_user", key))
+    settings, users = yield Batch(Query("drop_settings_of_user", key), Query("drop_user", key))
     yield from record_audit([entry])
     return ErasedAccounts(users=len(users), settings=len(settings))
 
 
-def walk_rows(after: RowKey, limit: int) -> Script[list[RowKey]]:
+def walk_rows(after: RowKey, limit: int) -> Transaction[list[RowKey]]:
     """The messages of everybody behind one of them, in the order of their keys."""
-    rows = yield Fetch("walk_rows", {**key_params(after.log), "id": after.id, "limit": limit})
+    rows = yield Query("walk_rows", {**key_params(after.log), "id": after.id, "limit": limit})
     return [RowKey(id_, key_from(key), user_id) for id_, *key, user_id in rows]
 
 
-def walk_logs(after: LogKey, limit: int) -> Script[list[LogKey]]:
+def walk_logs(after: LogKey, limit: int) -> Transaction[list[LogKey]]:
     """The conversation logs of everybody behind one of them, in the order of their keys."""
-    rows = yield Fetch("walk_logs", {**key_params(after), "limit": limit})
+    rows = yield Query("walk_logs", {**key_params(after), "limit": limit})
     return [key_from(row) for row in rows]
 
 
-def erase_in_log(key: LogKey, user: str) -> Script[ErasedInLog]:
+def erase_in_log(key: LogKey, user: str) -> Transaction[ErasedInLog]:
     """Erases what a user has in a conversation log; what a call under way in her name brings has to wait for its end.
 
     What the CRM has stays logged. What waits is gone. Of what may be in the CRM nobody can tell any more: it is parked,
     and with it the log.
     """
-    locked = yield Fetch("lock_log", key_params(key))
+    locked = yield Query("lock_log", key_params(key))
     if not locked:
         return ErasedInLog()
     log, now = log_from(key, locked[0][:-1]), locked[0][-1]
     hers: Params = {**key_params(key), "user": user}
     calling = log.call is not None and log.call_user == user
     if calling and log.owner is not None and log.due_at is not None and log.due_at > now:
-        dropped, unlinked = yield Together(Fetch("drop_unsent_of_user", hers), Fetch("unlink_user", hers))
+        dropped, unlinked = yield Batch(Query("drop_unsent_of_user", hers), Query("unlink_user", hers))
         return ErasedInLog(dropped=len(dropped), unlinked=len(unlinked), under_way=1)
-    dropped, parked, unlinked = yield Together(
-        Do("drop_attempts", [key_params(key)]),  # what the CRM answered may quote what she wrote
-        Fetch("drop_unsent_of_user", hers),
-        Fetch("park_of_user", {**hers, "reason": _ERASED}),
-        Fetch("unlink_user", hers),
+    dropped, parked, unlinked = yield Batch(
+        Execute("drop_attempts", [key_params(key)]),  # what the CRM answered may quote what she wrote
+        Query("drop_unsent_of_user", hers),
+        Query("park_of_user", {**hers, "reason": _ERASED}),
+        Query("unlink_user", hers),
     )
     if calling:
         waiting = {**key_params(key), "state": LogState.PARKED, "reason": _ERASED, "user": None}
-        yield Do("change_waiting", [waiting])
+        yield Execute("change_waiting", [waiting])
     if calling or log.created_by == user:
-        yield Do("save_log", [log_params(_without(log, user, parked=calling))])
+        yield Execute("save_log", [log_params(_without_user(log, user, parked=calling))])
     return ErasedInLog(dropped=len(dropped), parked=len(parked), unlinked=len(unlinked))
 
 
-def erase_log(key: LogKey) -> Script[ErasedInLog]:
+def erase_log(key: LogKey) -> Transaction[ErasedInLog]:
     """Drops a conversation log with all its messages."""
-    _, rows, _ = yield Together(
-        Fetch("lock_log", key_params(key)),
-        Fetch("drop_rows_of_log", key_params(key)),
-        Do("drop_attempts", [key_params(key)]),
-        Fetch("drop_log", key_params(key)),
+    _, rows, _ = yield Batch(
+        Query("lock_log", key_params(key)),
+        Query("drop_rows_of_log", key_params(key)),
+        Execute("drop_attempts", [key_params(key)]),
+        Query("drop_log", key_params(key)),
     )
     return ErasedInLog(dropped=len(rows))
 
 
-def erase_tenant(tenant: str, platform: str | None, entry: AuditEntry | None) -> Script[ErasedAccounts]:
+def erase_tenant(tenant: str, platform: str | None, entry: AuditEntry | None) -> Transaction[ErasedAccounts]:
     """Drops a tenant's users, settings, contacts and hosts (at one platform, or at all), and records it."""
     whose: Params = {"tenant": tenant, "platform": platform}
-    users, contacts = yield Together(
-        Fetch("drop_users_of_tenant", whose),
-        Do("drop_user_settings_of_tenant", [whose]),
-        Do("drop_admin_settings_of_tenant", [whose]),
-        Fetch("drop_contacts_of_tenant", whose),
-        Do("drop_new_contacts_of_tenant", [whose]),
-        Do("drop_paces_of_tenant", [whose]),
-        Do("drop_tenants_of_tenant", [whose]),
-        Do("blank_audit_of_tenant", [whose]),
+    users, contacts = yield Batch(
+        Query("drop_users_of_tenant", whose),
+        Execute("drop_user_settings_of_tenant", [whose]),
+        Execute("drop_admin_settings_of_tenant", [whose]),
+        Query("drop_contacts_of_tenant", whose),
+        Execute("drop_new_contacts_of_tenant", [whose]),
+        Execute("drop_paces_of_tenant", [whose]),
+        Execute("drop_tenants_of_tenant", [whose]),
+        Execute("blank_audit_of_tenant", [whose]),
     )
     if entry is not None:
         yield from record_audit([entry])
     return ErasedAccounts(users=len(users), contacts=len(contacts))
 
 
-def _without(log: LogRow, user: str, *, parked: bool) -> LogRow:
+def _without_user(log: LogRow, user: str, *, parked: bool) -> LogRow:
     """A log that names an erased user nowhere; parked when only she could have asked what became of her call."""
     log = replace(log, created_by=None if log.created_by == user else log.created_by)
     if not parked:

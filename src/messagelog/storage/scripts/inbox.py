@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from messagelog.storage.rows import Attempt, Cause, InboxCount, InboxPlace, RowState, Seen, Undecided
-from messagelog.storage.scripts.asking import Do, Fetch, Together
+from messagelog.storage.rows import (
+    Attempt,
+    Cause,
+    DecisionContext,
+    InboxCount,
+    InboxPlace,
+    RowState,
+    StaleDecision,
+)
+from messagelog.storage.scripts.asking import Batch, Execute, Query
 from messagelog.storage.scripts.audit import record_audit
 from messagelog.storage.scripts.values import (
     KEY_COLUMNS,
@@ -13,8 +21,8 @@ from messagelog.storage.scripts.values import (
     key_params,
     log_from,
     log_params,
-    readable,
     row_from,
+    storable,
 )
 
 if TYPE_CHECKING:
@@ -22,16 +30,16 @@ if TYPE_CHECKING:
 
     from messagelog.storage.rows import (
         AuditEntry,
+        Decide,
         Decision,
         InboxFilter,
-        Judge,
         LogKey,
+        LogMove,
         LogRow,
         MessageRow,
-        Move,
         RowChange,
     )
-    from messagelog.storage.scripts.asking import Params, Script
+    from messagelog.storage.scripts.asking import Params, Transaction
 
 KEPT_ATTEMPTS: Final = 20
 """How many attempts are kept of each conversation log: what happened lately is what tells the cause."""
@@ -39,7 +47,7 @@ KEPT_ATTEMPTS: Final = 20
 _AFTER_ALL: Final = 2**62
 
 
-def attempted(log: LogRow, attempt: Attempt | None) -> tuple[Do, ...]:
+def attempt_commands(log: LogRow, attempt: Attempt | None) -> tuple[Execute, ...]:
     """Writes down that a claim's call came to nothing; nothing for one that did not. The oldest are dropped."""
     if attempt is None:
         return ()
@@ -50,14 +58,14 @@ def attempted(log: LogRow, attempt: Attempt | None) -> tuple[Do, ...]:
         "call": attempt.call,
         "error": attempt.error,
         "status": attempt.status,
-        "reason": readable(attempt.reason),
+        "reason": storable(attempt.reason),
         "body": attempt.body,
     }
     kept = {**key_params(log.key), "keep": KEPT_ATTEMPTS}
-    return Do("insert_attempt", [params]), Do("trim_attempts", [kept])
+    return Execute("insert_attempt", [params]), Execute("trim_attempts", [kept])
 
 
-def inbox(wanted: InboxFilter, after: InboxPlace | None, limit: int) -> Script[list[InboxPlace]]:
+def list_inbox(wanted: InboxFilter, after: InboxPlace | None, limit: int) -> Transaction[list[InboxPlace]]:
     """Conversation logs with a row in trouble, the last changed first, from behind a place of the page before."""
     params: Params = {
         "at": after.at if after else _AFTER_ALL,
@@ -71,20 +79,20 @@ def inbox(wanted: InboxFilter, after: InboxPlace | None, limit: int) -> Script[l
         "limit": limit,
     }
     if wanted.tenant is None:
-        rows = yield Fetch("inbox", {**params, "after_tenant": after.key.tenant if after else ""})
+        rows = yield Query("inbox", {**params, "after_tenant": after.key.tenant if after else ""})
     else:
-        rows = yield Fetch("inbox_of_tenant", {**params, "tenant": wanted.tenant})
+        rows = yield Query("inbox_of_tenant", {**params, "tenant": wanted.tenant})
     return [InboxPlace(key_from(row[:KEY_COLUMNS]), *row[KEY_COLUMNS:]) for row in rows]
 
 
-def inbox_logs(keys: Sequence[LogKey]) -> Script[list[tuple[LogRow, list[InboxCount], int] | None]]:
+def find_inbox_logs(keys: Sequence[LogKey]) -> Transaction[list[tuple[LogRow, list[InboxCount], int] | None]]:
     """These conversation logs, each with its rows counted by state, and the number of its attempts.
 
     None for one that is gone.
     """
-    answers = yield Together(
+    answers = yield Batch(
         *(
-            Fetch(name, key_params(key))
+            Query(name, key_params(key))
             for key in keys
             for name in ("find_log", "inbox_log", "count_attempts")
         )
@@ -96,15 +104,15 @@ def inbox_logs(keys: Sequence[LogKey]) -> Script[list[tuple[LogRow, list[InboxCo
     return found
 
 
-def inbox_causes(tenant: str | None, since: int) -> Script[list[Cause]]:
+def count_causes(tenant: str | None, since: int) -> Transaction[list[Cause]]:
     """What is in trouble since a time (epoch ms), counted by tenant, platform, state and cause."""
-    rows = yield Fetch("inbox_causes", {"tenant": tenant, "since": since})
+    rows = yield Query("inbox_causes", {"tenant": tenant, "since": since})
     return [Cause(*row) for row in rows]
 
 
-def count_inbox(wanted: InboxFilter) -> Script[int]:
+def count_inbox(wanted: InboxFilter) -> Transaction[int]:
     """How many conversation logs have a row in trouble."""
-    rows = yield Fetch(
+    rows = yield Query(
         "count_inbox",
         {
             "tenant": wanted.tenant,
@@ -116,84 +124,84 @@ def count_inbox(wanted: InboxFilter) -> Script[int]:
     return int(rows[0][0])
 
 
-def rows_not_logged(key: LogKey) -> Script[list[MessageRow]]:
+def find_unlogged_rows(key: LogKey) -> Transaction[list[MessageRow]]:
     """The rows of a conversation log that are not done. Their text is not read, but whether there is any."""
-    return [row_from(values) for values in (yield Fetch("rows_not_logged", key_params(key)))]
+    return [row_from(values) for values in (yield Query("rows_not_logged", key_params(key)))]
 
 
-def attempts_of(key: LogKey) -> Script[list[Attempt]]:
+def list_attempts(key: LogKey) -> Transaction[list[Attempt]]:
     """The calls of a conversation log that came to nothing, the last one first, their bodies sealed."""
-    rows = yield Fetch("attempts_of_log", key_params(key))
+    rows = yield Query("attempts_of_log", key_params(key))
     return [
         Attempt(call, error, status, reason, None if body is None else bytes(body), id_, fence, at)
         for fence, id_, at, call, error, status, reason, body in rows
     ]
 
 
-def look_at_texts(
+def read_texts_audited(
     key: LogKey, look: Callable[[str], AuditEntry]
-) -> Script[tuple[dict[str, bytes], dict[str, bytes]]]:
+) -> Transaction[tuple[dict[str, bytes], dict[str, bytes]]]:
     """The sealed texts that a conversation log still has, by row id, and what the CRM answered, by the attempt's id.
 
     Each look is recorded with it: `look` is given the id that the row is shown with, or the log's for all that the CRM
     answered.
     """
-    texts, attempts = yield Together(
-        Fetch("texts_of_log", key_params(key)), Fetch("attempts_of_log", key_params(key))
+    texts, attempts = yield Batch(
+        Query("texts_of_log", key_params(key)), Query("attempts_of_log", key_params(key))
     )
     bodies = {row[1]: bytes(row[-1]) for row in attempts if row[-1] is not None}
-    looked_at = [key.shown(id_) for id_, _ in texts] + [key.conversation_log_id] * bool(bodies)
+    looked_at = [key.display_id(id_) for id_, _ in texts] + [key.conversation_log_id] * bool(bodies)
     yield from record_audit([look(id_) for id_ in looked_at])
     return {id_: bytes(payload) for id_, payload in texts}, bodies
 
 
-def decide(
-    key: LogKey, ids: Collection[str], judge: Judge, entry: AuditEntry, move: Move | None = None
-) -> Script[Decision | None]:
+def apply_decision(
+    key: LogKey, ids: Collection[str], judge: Decide, entry: AuditEntry, move: LogMove | None = None
+) -> Transaction[Decision | None]:
     """Carries out a person's decision about a conversation log, and records it; None when there is no such log.
 
     `ids` are the rows that the caller has locked by name, beside the log. When the log has another one that is not
-    done, it has to look again: `Undecided`. `move` is where the log may go: all that belongs to it goes along.
+    done, it has to look again: `StaleDecision`. `move` is where the log may go: all that belongs to it goes along.
     """
-    locked, held, counts = yield Together(
-        *(Fetch(name, key_params(key)) for name in ("lock_log", "rows_not_logged", "count_states"))
+    locked, held, counts = yield Batch(
+        *(Query(name, key_params(key)) for name in ("lock_log", "rows_not_logged", "count_states"))
     )
     if not locked:
         return None
     rows = tuple(map(row_from, held))
     if any(row.id not in ids for row in rows):
-        raise Undecided
+        raise StaleDecision
     logged = dict(counts).get(RowState.LOGGED, 0)
-    taken = move is not None and (yield from _taken(move.to, rows))
-    decision = judge(Seen(log_from(key, locked[0][:-1]), rows, logged, locked[0][-1], taken))
+    taken = move is not None and (yield from _is_taken(move.to, rows))
+    decision = judge(DecisionContext(log_from(key, locked[0][:-1]), rows, logged, locked[0][-1], taken))
     if decision.refused is not None:
         return decision
     if move is not None and decision.log is not None and decision.log.key == move.to:
-        yield from _moved(key, decision.log, rows, move)
+        yield from _move_log(key, decision.log, rows, move)
         key = move.to
     states = {row.id: row.state for row in rows}
     # In the order in which every request locks them.
     changes = sorted(decision.changes, key=lambda change: change.id)
-    yield Together(
-        Do("decide_row", [_decided(key, change, states[change.id]) for change in changes]),
-        *([] if decision.log is None else [Do("save_log", [log_params(decision.log)])]),
+    yield Batch(
+        Execute("decide_row", [_decision_params(key, change, states[change.id]) for change in changes]),
+        *([] if decision.log is None else [Execute("save_log", [log_params(decision.log)])]),
     )
     yield from record_audit([entry])
     return decision
 
 
-def _taken(key: LogKey, rows: Sequence[MessageRow]) -> Script[bool]:
+def _is_taken(key: LogKey, rows: Sequence[MessageRow]) -> Transaction[bool]:
     """Whether there is a log of this key already, or one of these rows in a log of its kind and contact."""
-    logs, known = yield Together(
-        Fetch("find_log", key_params(key)),
-        Fetch("find_rows", {**key_params(key), "ids": sorted(row.id for row in rows)}),
+    logs, known = yield Batch(
+        Query("find_log", key_params(key)),
+        Query("find_rows", {**key_params(key), "ids": sorted(row.id for row in rows)}),
     )
     return bool(logs or known)
 
 
-def _moved(key: LogKey, log: LogRow, rows: Sequence[MessageRow], move: Move) -> Script[None]:
+def _move_log(key: LogKey, log: LogRow, rows: Sequence[MessageRow], move: LogMove) -> Transaction[None]:
     """Gives a log its new key, and with it its rows and attempts. Whoever takes the key meanwhile makes it fail."""
-    ids, sealed = yield Together(Fetch("journal_id", {}), Fetch("texts_of_log", key_params(key)))
+    ids, sealed = yield Batch(Query("journal_id", {}), Query("texts_of_log", key_params(key)))
     texts: dict[str, bytes] = dict(sealed)
     to = {
         "to": log.key.group_contact_id,
@@ -205,22 +213,22 @@ def _moved(key: LogKey, log: LogRow, rows: Sequence[MessageRow], move: Move) -> 
             **key_params(key),
             **to,
             "id": row.id,
-            "shown": log.key.shown(row.id),
-            "payload": move.resealed(row.id, bytes(texts[row.id])) if row.id in texts else None,
+            "shown": log.key.display_id(row.id),
+            "payload": move.reseal(row.id, bytes(texts[row.id])) if row.id in texts else None,
         }
         for row in sorted(rows, key=lambda row: row.id)
     ]
     of_log = [{**key_params(key), **to, "journal": ids[0][0]}]
-    yield Together(Do("move_log", of_log), Do("move_row", moving), Do("move_attempts", of_log))
+    yield Batch(Execute("move_log", of_log), Execute("move_row", moving), Execute("move_attempts", of_log))
 
 
-def _decided(key: LogKey, change: RowChange, was: str) -> Params:
+def _decision_params(key: LogKey, change: RowChange, was: str) -> Params:
     return {
         **key_params(key),
         "id": change.id,
         "was": was,
         "state": change.state,
-        "reason": readable(change.reason),
+        "reason": storable(change.reason),
         "third_party_log_id": change.third_party_log_id,
         "erase": change.erase,
     }

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from messagelog.errors import MessagelogError
-from messagelog.storage.scripts.asking import Do, Fetch, Together
+from messagelog.storage.scripts.asking import Batch, Execute, Query
 from messagelog.storage.scripts.audit import record_audit
 
 if TYPE_CHECKING:
     from messagelog.storage.rows import AuditEntry
-    from messagelog.storage.scripts.asking import Script
+    from messagelog.storage.scripts.asking import Transaction
 
 COPIED: Final = "copied: the journal that this one is a copy of goes on with it"
 
@@ -19,25 +19,25 @@ class NoJournalId(MessagelogError):
     """The database has lost its id: the table `journal` is empty."""
 
 
-def journal_id() -> Script[str]:
+def read_journal_id() -> Transaction[str]:
     """The journal's id. Raises `NoJournalId`."""
-    rows = yield Fetch("journal_id", {})
+    rows = yield Query("journal_id", {})
     if not rows:
         raise NoJournalId("the table journal is empty: restore it from a backup")
     id_: str = rows[0][0]
     return id_
 
 
-def part_from_original(id_: str, entry: AuditEntry) -> Script[None]:
+def part_from_original(id_: str, entry: AuditEntry) -> Transaction[None]:
     """Gives a copied journal this id, lets go of everything that is the original's, and records it.
 
     What the original has in the CRM counts as logged, and nothing is added to its activities. What it has not logged
     yet has failed here.
     """
-    yield Together(
-        Do("forget_journal_id", [{}]),
-        Do("keep_journal_id", [{"journal": id_}]),
-        Do("let_go_of_rows", [{"reason": COPIED}]),
-        Do("let_go_of_logs", [{"journal": id_, "blocks": b""}]),
+    yield Batch(
+        Execute("forget_journal_id", [{}]),
+        Execute("keep_journal_id", [{"journal": id_}]),
+        Execute("let_go_of_rows", [{"reason": COPIED}]),
+        Execute("let_go_of_logs", [{"journal": id_, "blocks": b""}]),
     )
     yield from record_audit([entry])

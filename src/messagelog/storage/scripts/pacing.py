@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from messagelog.storage.rows import PaceRow
-from messagelog.storage.scripts.asking import Do, Fetch, Together
+from messagelog.storage.rows import LimiterRow
+from messagelog.storage.scripts.asking import Batch, Execute, Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from messagelog.storage.rows import PaceChange
-    from messagelog.storage.scripts.asking import Script
+    from messagelog.storage.rows import LimiterChange
+    from messagelog.storage.scripts.asking import Transaction
 
 T = TypeVar("T")
 
 
-def change_pace(
-    tenant: str, platform: str, change: Callable[[str, int], tuple[PaceChange, T]], settle_ms: int = 0
-) -> Script[T]:
+def update_limiter(
+    tenant: str, platform: str, change: Callable[[str, int], tuple[LimiterChange, T]], settle_ms: int = 0
+) -> Transaction[T]:
     """Changes a tenant's pace: `change` is given what is stored and the time, and says what is stored from now on.
 
     It may be called more than once, where a transaction is repeated; the last time counts. Where it says so, what
     waits for the CRM is due in the same transaction; what is to be asked about not before `settle_ms` are over.
     """
     key = {"tenant": tenant, "platform": platform}
-    (locked,) = yield Together(Do("insert_pace", [key]), Fetch("lock_pace", key))
+    (locked,) = yield Batch(Execute("insert_pace", [key]), Query("lock_pace", key))
     if not locked:  # its tenant was erased between the two
-        return (yield from change_pace(tenant, platform, change, settle_ms))
+        return (yield from update_limiter(tenant, platform, change, settle_ms))
     changed, value = change(*locked[0])
-    yield Do(
+    yield Execute(
         "save_pace",
         [
             {
@@ -44,17 +44,17 @@ def change_pace(
         ],
     )
     if changed.wakes:
-        yield Together(Fetch("lock_waiting", key), Do("wake_waiting", [{**key, "settle_ms": settle_ms}]))
+        yield Batch(Query("lock_waiting", key), Execute("wake_waiting", [{**key, "settle_ms": settle_ms}]))
     return value
 
 
-def active_paces(limit: int) -> Script[list[PaceRow]]:
+def find_active_limiters(limit: int) -> Transaction[list[LimiterRow]]:
     """The tenants whose requests need a permit for now, the longest first."""
-    rows = yield Fetch("active_paces", {"limit": limit})
-    return [PaceRow(*row) for row in rows]
+    rows = yield Query("active_paces", {"limit": limit})
+    return [LimiterRow(*row) for row in rows]
 
 
-def list_paces(limit: int) -> Script[list[PaceRow]]:
+def list_limiters(limit: int) -> Transaction[list[LimiterRow]]:
     """The paces of all tenants, with what is stored of them."""
-    rows = yield Fetch("list_paces", {"limit": limit})
-    return [PaceRow(*row) for row in rows]
+    rows = yield Query("list_paces", {"limit": limit})
+    return [LimiterRow(*row) for row in rows]

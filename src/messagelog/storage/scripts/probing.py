@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from messagelog.storage.scripts.asking import Do, Together
+from messagelog.storage.scripts.asking import Batch, Execute
 
 if TYPE_CHECKING:
-    from messagelog.storage.scripts.asking import Script
+    from messagelog.storage.scripts.asking import Transaction
 
 
-def probe(id_: str, payload: bytes) -> Script[None]:
+def probe(id_: str, payload: bytes) -> Transaction[None]:
     """Write a row that is nobody's, and take it away again: nobody sees it, and the commit is a real one."""
-    yield Together(
-        Do("insert_probe", [{"id": id_, "payload": payload}]),
-        Do("delete_probe", [{"id": id_}]),
+    yield Batch(
+        Execute("insert_probe", [{"id": id_, "payload": payload}]),
+        Execute("delete_probe", [{"id": id_}]),
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from messagelog.storage.scripts.asking import Do, Fetch, Together
+from messagelog.storage.scripts.asking import Batch, Execute, Query
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from messagelog.storage.scripts.asking import Script
+    from messagelog.storage.scripts.asking import Transaction
     from messagelog.storage.sealed import SealedColumn
 
 
@@ -25,20 +25,20 @@ class SealedValue:
 
 def find_sealed(
     column: SealedColumn, after: SealedValue | None, *, not_under: bytes, limit: int
-) -> Script[list[SealedValue]]:
+) -> Transaction[list[SealedValue]]:
     """The next values that are sealed under other keys than this one."""
     place = after.place if after is not None else column.start
     start = dict(zip(column.order, place, strict=True))
-    rows = yield Fetch(f"find_sealed_{column.table}", {**start, "key_id": not_under, "limit": limit})
+    rows = yield Query(f"find_sealed_{column.table}", {**start, "key_id": not_under, "limit": limit})
     parts = len(column.key)
     return [
         SealedValue(tuple(values[:parts]), tuple(values[parts:]), bytes(sealed)) for *values, sealed in rows
     ]
 
 
-def reseal(column: SealedColumn, changes: Sequence[tuple[SealedValue, bytes]]) -> Script[None]:
+def reseal(column: SealedColumn, changes: Sequence[tuple[SealedValue, bytes]]) -> Transaction[None]:
     """Writes values anew, each unless somebody has written another one since it was read."""
-    yield Do(
+    yield Execute(
         f"reseal_{column.table}",
         [
             {**dict(zip(column.order, value.place, strict=True)), "before": value.sealed, "sealed": sealed}
@@ -47,20 +47,20 @@ def reseal(column: SealedColumn, changes: Sequence[tuple[SealedValue, bytes]]) -
     )
 
 
-def count_sealed(column: SealedColumn) -> Script[dict[bytes, int]]:
+def count_sealed(column: SealedColumn) -> Transaction[dict[bytes, int]]:
     """How many values of a column there are by the id of their key. Reads the whole table."""
-    rows = yield Fetch(f"count_sealed_{column.table}", {})
+    rows = yield Query(f"count_sealed_{column.table}", {})
     return {bytes(key_id): count for key_id, count in rows}
 
 
-def find_keys() -> Script[dict[str, bytes]]:
+def find_keys() -> Transaction[dict[str, bytes]]:
     """The stored keys, sealed, by their purpose."""
-    rows = yield Fetch("find_keys", {})
+    rows = yield Query("find_keys", {})
     return {purpose: bytes(sealed) for purpose, sealed in rows}
 
 
-def keep_keys(keys: Mapping[str, bytes]) -> Script[dict[str, bytes]]:
+def keep_keys(keys: Mapping[str, bytes]) -> Transaction[dict[str, bytes]]:
     """Stores sealed keys, each where there is none of its purpose yet; those that are stored then."""
     kept = [{"purpose": purpose, "sealed": sealed} for purpose, sealed in sorted(keys.items())]
-    (rows,) = yield Together(Do("keep_key", kept), Fetch("find_keys", {}))
+    (rows,) = yield Batch(Execute("keep_key", kept), Query("find_keys", {}))
     return {purpose: bytes(sealed) for purpose, sealed in rows}

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from messagelog.storage.scripts.asking import Do, Fetch, Together
+from messagelog.storage.scripts.asking import Batch, Execute, Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from messagelog.storage.scripts.asking import Params, Script
+    from messagelog.storage.scripts.asking import Params, Transaction
 
 Settings = dict[str, str]
 """JSON by the setting's id."""
 
 
-def read_settings(tenant: str, platform: str, user_id: str) -> Script[tuple[Settings, Settings]]:
+def read_settings(tenant: str, platform: str, user_id: str) -> Transaction[tuple[Settings, Settings]]:
     """The user's own settings, and those for all users of her tenant."""
     whose: Params = {"tenant": tenant, "platform": platform}
-    own, admins = yield Together(
-        Fetch("user_settings", {**whose, "user": user_id}), Fetch("admin_settings", whose)
+    own, admins = yield Batch(
+        Query("user_settings", {**whose, "user": user_id}), Query("admin_settings", whose)
     )
     return dict(own), dict(admins)
 
@@ -35,7 +35,7 @@ def change_user_settings(
     removed: Iterable[str],
     *,
     check: Callable[[Settings, Settings], None] | None = None,
-) -> Script[None]:
+) -> Transaction[None]:
     """Write some of a user's settings, remove others, and leave the rest alone.
 
     `check` is given the settings of before and after; nothing is changed when it raises. Changes of one user come one
@@ -44,33 +44,33 @@ def change_user_settings(
     whose: Params = {"tenant": tenant, "platform": platform, "user": user_id}
     removed = frozenset(removed)
     if check is not None:
-        yield Fetch("lock_user", {"tenant": tenant, "platform": platform, "id": user_id})
-        before = dict((yield Fetch("user_settings", whose)))
+        yield Query("lock_user", {"tenant": tenant, "platform": platform, "id": user_id})
+        before = dict((yield Query("user_settings", whose)))
         after = {id_: text for id_, text in {**before, **changed}.items() if id_ not in removed}
         check(before, after)
-    yield Together(*_changes("user", whose, changed, removed))
+    yield Batch(*_changes("user", whose, changed, removed))
 
 
-def admin_settings(tenant: str, platform: str) -> Script[Settings]:
+def find_admin_settings(tenant: str, platform: str) -> Transaction[Settings]:
     """The settings for all users of a tenant."""
-    rows = yield Fetch("admin_settings", {"tenant": tenant, "platform": platform})
+    rows = yield Query("admin_settings", {"tenant": tenant, "platform": platform})
     return dict(rows)
 
 
 def change_admin_settings(
     tenant: str, platform: str, changed: Mapping[str, str], removed: Iterable[str]
-) -> Script[None]:
+) -> Transaction[None]:
     """Writes some of the settings for all users of a tenant, removes others, and leaves the rest alone."""
     whose: Params = {"tenant": tenant, "platform": platform}
-    yield Together(*_changes("admin", whose, changed, removed))
+    yield Batch(*_changes("admin", whose, changed, removed))
 
 
-def _changes(kind: str, whose: Params, changed: Mapping[str, str], removed: Iterable[str]) -> list[Do]:
+def _changes(kind: str, whose: Params, changed: Mapping[str, str], removed: Iterable[str]) -> list[Execute]:
     """In the order of the ids, so that two changes of the same settings do not wait for each other."""
     kept = {setting_id: setting for setting_id, setting in changed.items() if setting_id not in set(removed)}
     return [
-        Do(f"drop_{kind}_setting", [{**whose, "setting_id": id_} for id_ in sorted(set(removed))]),
-        Do(
+        Execute(f"drop_{kind}_setting", [{**whose, "setting_id": id_} for id_ in sorted(set(removed))]),
+        Execute(
             f"save_{kind}_setting",
             [{**whose, "setting_id": id_, "setting": kept[id_]} for id_ in sorted(kept)],
         ),

@@ -9,7 +9,7 @@ from messagelog.storage.rows import LogKey, LogRow, LogState, MessageRow, RowSta
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from messagelog.storage.rows import Facts, NewRow, NewWork, RowChange
+    from messagelog.storage.rows import Facts, LogRequestWork, NewRow, RowChange
     from messagelog.storage.scripts.asking import Params
 
 _DONE = frozenset({RowState.LOGGED, RowState.FAILED})
@@ -52,7 +52,7 @@ def log_from(key: LogKey, values: Sequence[Any]) -> LogRow:
     return log
 
 
-def keyed_log_from(values: Sequence[Any]) -> LogRow:
+def log_with_key_from(values: Sequence[Any]) -> LogRow:
     """A conversation log, from the columns of its key and those behind it."""
     return log_from(key_from(values[:KEY_COLUMNS]), values[KEY_COLUMNS:])
 
@@ -65,10 +65,10 @@ def row_from(values: Sequence[Any]) -> MessageRow:
     return MessageRow(*place, *others, payload, facts, facts_at, changes)  # type: ignore[call-arg] # of a known length
 
 
-def new_log(work: NewWork, journal: str) -> LogRow:
+def new_log(work: LogRequestWork, journal: str) -> LogRow:
     """The conversation log of a request, when it is new to the journal with this id."""
     contact = (work.contact_id, work.contact_type, work.contact_name)
-    return LogRow(work.key, work.conversation_id, *contact, work.pins, journal=journal)
+    return LogRow(work.key, work.conversation_id, *contact, work.text_settings, journal=journal)
 
 
 def new_log_params(log: LogRow) -> Params:
@@ -81,7 +81,7 @@ def new_log_params(log: LogRow) -> Params:
         "contact_id": log.contact_id,
         "contact_type": log.contact_type,
         "contact_name": log.contact_name,
-        "pins": log.pins,
+        "pins": log.text_settings,
         "blocks": log.blocks,
         "owner": log.owner,
         "fence": log.fence,
@@ -99,9 +99,9 @@ def log_params(log: LogRow) -> Params:
         "contact_id": log.contact_id,
         "contact_type": log.contact_type,
         "contact_name": log.contact_name,
-        "pins": log.pins,
+        "pins": log.text_settings,
         "state": log.state,
-        "reason": readable(log.reason),
+        "reason": storable(log.reason),
         "third_party_log_id": log.third_party_log_id,
         "generation": log.generation,
         "created_by": log.created_by,
@@ -114,11 +114,11 @@ def log_params(log: LogRow) -> Params:
         "call_user": log.call_user,
         "call_version": log.call_version,
         "call_before": log.call_before,
-        "tries": log.tries,
-        "asks": log.asks,
+        "tries": log.attempt_count,
+        "asks": log.probe_count,
         "body_size": log.body_size,
         "earlier": log.earlier,
-        "refusals": log.refusals,
+        "refusals": log.rejection_count,
     }
 
 
@@ -127,7 +127,7 @@ def row_params(row: MessageRow, key: LogKey) -> Params:
     return {
         **key_params(key),
         "id": row.id,
-        "shown": key.shown(row.id),
+        "shown": key.display_id(row.id),
         "shown_log": key.conversation_log_id,
         "conversation": row.conversation_id,
         "user": row.user_id,
@@ -141,7 +141,7 @@ def row_params(row: MessageRow, key: LogKey) -> Params:
     }
 
 
-def anew_params(log: LogRow, row: NewRow, user_id: str, gone: str | None) -> Params:
+def replan_params(log: LogRow, row: NewRow, user_id: str, gone: str | None) -> Params:
     """A row that is planned anew, when it was logged in the activity that is gone."""
     return {
         **key_params(log.key),
@@ -176,14 +176,14 @@ def change_params(log: LogRow, change: RowChange, paused: str | None = None) -> 
         "done": change.state in _DONE,
         "call_version": log.call_version,
         "user": paused or log.call_user,
-        "reason": readable(change.reason),
+        "reason": storable(change.reason),
         "third_party_log_id": change.third_party_log_id,
         "entry_hash": change.entry_hash,
         "erase": change.erase,
     }
 
 
-def readable(reason: str | None) -> str | None:
+def storable(reason: str | None) -> str | None:
     """A reason that both databases take: it may quote a CRM, and neither half an emoji nor a NUL can be stored.
 
     A claim whose outcome could not be written would be worked on again for ever.

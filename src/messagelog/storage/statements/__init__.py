@@ -82,14 +82,14 @@ def load(dialect: Dialect, *, given_clock: bool) -> dict[str, Statement]:
     spelling = _SHARED | _SPELLINGS[dialect]
     if given_clock:
         spelling["{now}"] = _GIVEN_CLOCK[dialect]
-    of_columns = [_spelled(_file("sealed.sql"), column.names) for column in SEALED]
+    of_columns = [_substitute(_file("sealed.sql"), column.names) for column in SEALED]
     files = (_file("journal.sql"), _file("inbox.sql"), _file("tenants.sql"), *of_columns)
     parts = [part for text in files for part in _HEAD.split(text)[1:]]
     found: dict[str, Statement] = {}
     for name, body in zip(parts[::2], parts[1::2], strict=True):
         if name in found:
             raise ValueError(f"two statements are called {name}")
-        found[name] = _fitted(name, body, dialect, spelling)
+        found[name] = _to_statement(name, body, dialect, spelling)
     return found
 
 
@@ -97,14 +97,14 @@ def _file(name: str) -> str:
     return (resources.files(__package__) / name).read_text("utf-8")
 
 
-def _spelled(text: str, marks: dict[str, str]) -> str:
+def _substitute(text: str, marks: dict[str, str]) -> str:
     for mark, spelled in marks.items():
         text = text.replace(mark, spelled)
     return text
 
 
-def _fitted(name: str, body: str, dialect: Dialect, spelling: dict[str, str]) -> Statement:
-    text = _spelled(_COMMENT.sub("", body).strip(), spelling)
+def _to_statement(name: str, body: str, dialect: Dialect, spelling: dict[str, str]) -> Statement:
+    text = _substitute(_COMMENT.sub("", body).strip(), spelling)
     parameters = tuple(dict.fromkeys(_PARAMETER.findall(text)))
     if dialect == "postgres":
         places = {parameter: f"${place}" for place, parameter in enumerate(parameters, 1)}

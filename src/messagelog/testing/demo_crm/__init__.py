@@ -9,19 +9,19 @@ Whom the API knows is data: `API_KEYS` (key -> user) and `TENANTS` (tenant -> it
 
 from messagelog.testing.demo_crm.app import create_demo_crm
 from messagelog.testing.demo_crm.people import API_KEYS, TENANTS, ContactSeed, Tenant, User
-from messagelog.testing.demo_crm.serving import Answer, DemoCrmServer, Visitor, serve_demo_crm
+from messagelog.testing.demo_crm.serving import ApiReply, DemoCrmClient, DemoCrmServer, serve_demo_crm
 from messagelog.testing.demo_crm.wire import ConnectionDroppedError
 
 __all__ = [
     "API_KEYS",
     "TENANTS",
-    "Answer",
+    "ApiReply",
     "ConnectionDroppedError",
     "ContactSeed",
+    "DemoCrmClient",
     "DemoCrmServer",
     "Tenant",
     "User",
-    "Visitor",
     "create_demo_crm",
     "serve_demo_crm",
 ]

@@ -96,9 +96,9 @@ def create_activity(view: View, draft: ActivityDraft) -> tuple[bool, JsonObject]
     created = view.connection.execute(_INSERT, values).fetchone()
     if created is None:
         count(view.connection, view.tenant, "upserts")
-        return False, _shown(_only(view, "external_id = ?", external_id))
+        return False, _to_json(_fetch_one(view, "external_id = ?", external_id))
     count(view.connection, view.tenant, "creates")
-    return True, _shown(_only(view, "n = ?", created["n"]))
+    return True, _to_json(_fetch_one(view, "n = ?", created["n"]))
 
 
 def find_activities(
@@ -116,33 +116,33 @@ def find_activities(
         ]
     )
     rows = view.connection.execute(f"{_OF_TENANT}{conditions} ORDER BY n", [view.tenant, *values])
-    return [_shown(row) for row in rows]
+    return [_to_json(row) for row in rows]
 
 
 def get_activity(view: View, activity_id: str) -> JsonObject:
     """One activity; RefusedError (404) when the tenant has no such activity."""
-    return _shown(row_of_activity(view, activity_id))
+    return _to_json(row_of_activity(view, activity_id))
 
 
 def change_activity(view: View, activity_id: str, change: ActivityChange) -> JsonObject:
     """Changes what is given and returns the activity. RefusedError: 404, 409 (append only), 413, 422."""
     row = row_of_activity(view, activity_id)
     if change == ActivityChange():
-        return _shown(row)
-    subject = _given(change.subject, row["subject"])
-    body = _given(change.body, row["body"])
+        return _to_json(row)
+    subject = _value_or(change.subject, row["subject"])
+    body = _value_or(change.body, row["body"])
     if change.subject is not UNSET or change.body is not UNSET:
         if view.switch.append_only:
             raise RefusedError(409, "activities can only be appended to", code="append_only")
         _check_length(view, subject, body)
     values = {
-        "contact_n": number_of_contact(view, _given(change.contact_id, f"c-{row['contact_n']}")),
+        "contact_n": number_of_contact(view, _value_or(change.contact_id, f"c-{row['contact_n']}")),
         "subject": subject,
         "body": body,
-        "format": _given(change.format, row["format"]),
-        "fields": to_text(from_text(row["fields"]) | _given(change.fields, {})),
+        "format": _value_or(change.format, row["format"]),
+        "fields": to_text(from_text(row["fields"]) | _value_or(change.fields, {})),
     }
-    return _stored(view, row, values, "updates")
+    return _store(view, row, values, "updates")
 
 
 def append_entry(view: View, activity_id: str, entry: Entry) -> JsonObject:
@@ -155,7 +155,7 @@ def append_entry(view: View, activity_id: str, entry: Entry) -> JsonObject:
     body = f"{row['body']}{between}{entry.text}"
     _check_length(view, row["subject"], body)
     kept = {key: row[key] for key in ("contact_n", "subject", "format", "fields")}
-    return _stored(view, row, kept | {"body": body}, "entries")
+    return _store(view, row, kept | {"body": body}, "entries")
 
 
 def delete_activity(view: View, activity_id: str) -> None:
@@ -167,10 +167,10 @@ def delete_activity(view: View, activity_id: str) -> None:
 
 def row_of_activity(view: View, activity_id: str) -> sqlite3.Row:
     """The activity's row; RefusedError (404) when the tenant has no such activity."""
-    return _only(view, "n = ?", number_in(activity_id, "a"))
+    return _fetch_one(view, "n = ?", number_in(activity_id, "a"))
 
 
-def _only(view: View, condition: str, value: object) -> sqlite3.Row:
+def _fetch_one(view: View, condition: str, value: object) -> sqlite3.Row:
     row: sqlite3.Row | None = view.connection.execute(
         f"{_OF_TENANT} AND {condition}", (view.tenant, value)
     ).fetchone()
@@ -179,15 +179,15 @@ def _only(view: View, condition: str, value: object) -> sqlite3.Row:
     return row
 
 
-def _given(value: _T | UnsetType, otherwise: _T) -> _T:
+def _value_or(value: _T | UnsetType, otherwise: _T) -> _T:
     return otherwise if isinstance(value, UnsetType) else value
 
 
-def _stored(view: View, row: sqlite3.Row, values: JsonObject, tally: str) -> JsonObject:
+def _store(view: View, row: sqlite3.Row, values: JsonObject, tally: str) -> JsonObject:
     key = {"tenant": view.tenant, "n": row["n"], "now": view.now}
     view.connection.execute(_UPDATE, values | key)
     count(view.connection, view.tenant, tally)
-    return _shown(_only(view, "n = ?", row["n"]))
+    return _to_json(_fetch_one(view, "n = ?", row["n"]))
 
 
 def _check_length(view: View, subject: str, body: str) -> None:
@@ -198,7 +198,7 @@ def _check_length(view: View, subject: str, body: str) -> None:
         )
 
 
-def _shown(row: sqlite3.Row) -> JsonObject:
+def _to_json(row: sqlite3.Row) -> JsonObject:
     return {
         "id": f"a-{row['n']}",
         "contact_id": f"c-{row['contact_n']}",

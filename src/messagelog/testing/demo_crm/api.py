@@ -24,7 +24,7 @@ from messagelog.testing.demo_crm.attachments import Attachment, attach, get_atta
 from messagelog.testing.demo_crm.contacts import ContactDraft, create_contact, find_contacts, get_contact
 from messagelog.testing.demo_crm.people import User
 from messagelog.testing.demo_crm.records import View
-from messagelog.testing.demo_crm.store import Store
+from messagelog.testing.demo_crm.store import DemoCrmStore
 from messagelog.testing.demo_crm.switch import Switch
 from messagelog.testing.demo_crm.wire import FILE_LIMIT, RefusedError, json_answer, read_bytes, read_json
 
@@ -39,7 +39,7 @@ class Call:
     request: Request
     user: User
     switch: Switch
-    store: Store
+    store: DemoCrmStore
     clock: Callable[[], float]
 
     async def do(self, work: Callable[Concatenate[View, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

@@ -23,7 +23,7 @@ from messagelog.testing.demo_crm.chaos import Chaos
 from messagelog.testing.demo_crm.contacts import ContactDraft, insert_contact
 from messagelog.testing.demo_crm.people import API_KEYS, TENANTS, User
 from messagelog.testing.demo_crm.records import stats
-from messagelog.testing.demo_crm.store import Store, StoreUnavailableError
+from messagelog.testing.demo_crm.store import DemoCrmStore, StoreUnavailableError
 from messagelog.testing.demo_crm.switch import Switch
 from messagelog.testing.demo_crm.wire import RefusedError, json_answer, read_json
 
@@ -47,17 +47,17 @@ def create_demo_crm(
     the next call opens it again. `clock` tells the time in seconds since 1970, `sleep` waits for seconds (the
     switch's `delay_ms`), and `random` draws for its rates.
     """
-    store = Store(Path(path), lambda connection: _prepare(connection, clock()))
+    store = DemoCrmStore(Path(path), lambda connection: _prepare(connection, clock()))
     generator = random or Random()  # noqa: S311 - chances of failure, not secrets
     chaos = Chaos(store, random=generator, sleep=sleep, clock=clock)
 
     @asynccontextmanager
-    async def closing_at_the_end(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
         await asyncio.to_thread(store.close)
 
     routes = _DemoCrm(store, chaos, clock).routes()
-    app = Starlette(routes=routes, exception_handlers=_ERRORS, lifespan=closing_at_the_end)
+    app = Starlette(routes=routes, exception_handlers=_ERRORS, lifespan=lifespan)
     app.state.store = store
     app.state.chaos = chaos
     return app
@@ -66,7 +66,7 @@ def create_demo_crm(
 class _DemoCrm:
     """Lets those who have a key call the API, under the chaos of their tenant."""
 
-    def __init__(self, store: Store, chaos: Chaos, clock: Callable[[], float]) -> None:
+    def __init__(self, store: DemoCrmStore, chaos: Chaos, clock: Callable[[], float]) -> None:
         self._store = store
         self._chaos = chaos
         self._clock = clock
@@ -95,7 +95,7 @@ class _DemoCrm:
 
     def _route(self, method: str, path: str, answer: Callable[[api.Call], Awaitable[Response]]) -> Route:
         async def endpoint(request: Request) -> Response:
-            user = _authenticated(request)
+            user = _authenticate(request)
             self._calls[user.tenant] += 1
             return await self._under_chaos(request, user, answer, writes=method != "GET")
 
@@ -107,11 +107,11 @@ class _DemoCrm:
         async def work(switch: Switch) -> Response:
             return await answer(api.Call(request, user, switch, self._store, self._clock))
 
-        return await self._chaos.around(user.tenant, work, writes=writes)
+        return await self._chaos.apply(user.tenant, work, writes=writes)
 
     async def _show_stats(self, request: Request) -> Response:
         """What was done for the tenant since the file was made, and its calls since this app was."""
-        user = _authenticated(request)
+        user = _authenticate(request)
 
         async def answer(call: api.Call) -> Response:
             return json_answer(await call.do(stats) | {"calls": self._calls[user.tenant]})
@@ -119,15 +119,15 @@ class _DemoCrm:
         return await self._under_chaos(request, user, answer, writes=False)
 
     async def _show_chaos(self, request: Request) -> Response:
-        return json_answer(await self._chaos.switch(_authenticated(request).tenant))
+        return json_answer(await self._chaos.switch(_authenticate(request).tenant))
 
     async def _change_chaos(self, request: Request) -> Response:
-        user = _authenticated(request)
+        user = _authenticate(request)
         changes = await read_json(request, dict[str, Any])
         return json_answer(await self._chaos.change(user.tenant, changes))
 
 
-def _authenticated(request: Request) -> User:
+def _authenticate(request: Request) -> User:
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     user = API_KEYS.get(key.strip())
     if scheme.lower() != "bearer" or user is None:

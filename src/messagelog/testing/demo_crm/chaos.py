@@ -12,8 +12,8 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from messagelog.testing.demo_crm.store import Store
-from messagelog.testing.demo_crm.switch import Switch, changed
+from messagelog.testing.demo_crm.store import DemoCrmStore
+from messagelog.testing.demo_crm.switch import Switch, apply_changes
 from messagelog.testing.demo_crm.wire import DroppedConnection, json_answer
 
 
@@ -30,7 +30,7 @@ class Chaos:
 
     def __init__(
         self,
-        store: Store,
+        store: DemoCrmStore,
         *,
         random: Random,
         sleep: Callable[[float], Awaitable[None]],
@@ -47,32 +47,32 @@ class Chaos:
     async def switch(self, tenant: str) -> Switch:
         """The tenant's switch as it is now."""
         if tenant not in self._switches:
-            stored = await self._store.run(lambda connection: _read(connection, tenant))
+            stored = await self._store.run(lambda connection: _read_switch(connection, tenant))
             self._switches.setdefault(tenant, stored)
         return self._switches[tenant]
 
     async def change(self, tenant: str, changes: dict[str, Any]) -> Switch:
         """Changes the tenant's switch, in the file first. Raises RefusedError (422) for what does not fit."""
-        switch = await self._store.run(lambda connection: _change(connection, tenant, changes))
+        switch = await self._store.run(lambda connection: _change_switch(connection, tenant, changes))
         self._switches[tenant] = switch
         if not switch.hold:
             for released in self._held.pop(tenant, set()):
                 released.set()
         return switch
 
-    async def around(
+    async def apply(
         self, tenant: str, work: Callable[[Switch], Awaitable[Response]], *, writes: bool
     ) -> Response:
         """Does `work`, or not, and returns its answer, or another one, as the tenant's switch says."""
         switch = await self.switch(tenant)
-        allowed, told = self._counted(tenant, switch)
+        allowed, limit_headers = self._count_call(tenant, switch)
         if not allowed:
-            return json_answer({"error": "too many calls"}, 429, told)
-        answer = await self._around(tenant, switch, work, writes=writes)
-        answer.headers.update(told)
+            return json_answer({"error": "too many calls"}, 429, limit_headers)
+        answer = await self._apply(tenant, switch, work, writes=writes)
+        answer.headers.update(limit_headers)
         return answer
 
-    def _counted(self, tenant: str, switch: Switch) -> tuple[bool, dict[str, str]]:
+    def _count_call(self, tenant: str, switch: Switch) -> tuple[bool, dict[str, str]]:
         """Whether a call is within the limit, in which case it counts; and the headers that tell what is left."""
         if switch.rate_limit is None:
             return True, {}
@@ -83,14 +83,14 @@ class Chaos:
         if allowed:
             times.append(now)
         reset = str(math.ceil(times[0] + switch.rate_window_s - now))
-        told = {
+        limit_headers = {
             "X-RateLimit-Limit": str(switch.rate_limit),
             "X-RateLimit-Remaining": str(max(0, switch.rate_limit - len(times))),
             "X-RateLimit-Reset": reset,
         }
-        return allowed, told if allowed else {**told, "Retry-After": reset}
+        return allowed, limit_headers if allowed else {**limit_headers, "Retry-After": reset}
 
-    async def _around(
+    async def _apply(
         self, tenant: str, switch: Switch, work: Callable[[Switch], Awaitable[Response]], *, writes: bool
     ) -> Response:
         if switch.delay_ms:
@@ -106,18 +106,18 @@ class Chaos:
             answer = DroppedConnection()
         elif switch.apply_then_status is not None:
             answer = _failure(switch, switch.apply_then_status)
-        return _Held(answer, lambda receive: self._released(tenant, receive))
+        return _HeldResponse(answer, lambda receive: self._wait_for_release(tenant, receive))
 
     def _happens(self, rate: float) -> bool:
         return rate > 0 and self._random.random() < rate
 
-    async def _released(self, tenant: str, receive: Receive) -> bool:
+    async def _wait_for_release(self, tenant: str, receive: Receive) -> bool:
         """Waits while the tenant's answers are held, and tells whether the client is still there."""
         if not (await self.switch(tenant)).hold:
             return True
         released = asyncio.Event()
         self._held[tenant].add(released)
-        gone = asyncio.create_task(_disconnected(receive))
+        gone = asyncio.create_task(_wait_for_disconnect(receive))
         waiting = {gone, asyncio.create_task(released.wait())}
         try:
             await asyncio.wait(waiting, timeout=self.hold_limit_s, return_when=asyncio.FIRST_COMPLETED)
@@ -129,21 +129,21 @@ class Chaos:
             await asyncio.gather(*waiting, return_exceptions=True)
 
 
-class _Held(Response):
+class _HeldResponse(Response):
     """An answer that is given once `released` returns True, and never when it returns False."""
 
     def __init__(self, answer: Response, released: Callable[[Receive], Awaitable[bool]]) -> None:
         super().__init__(status_code=answer.status_code)
         self._answer = answer
         self.raw_headers = answer.raw_headers  # what is added to them is added to the answer's
-        self._released = released
+        self._wait_for_release = released
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if await self._released(receive):
+        if await self._wait_for_release(receive):
             await self._answer(scope, receive, send)
 
 
-async def _disconnected(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -154,13 +154,13 @@ def _failure(switch: Switch, status: int) -> Response:
     return json_answer({"error": f"the demo CRM was told to answer {status}"}, status, headers)
 
 
-def _read(connection: sqlite3.Connection, tenant: str) -> Switch:
+def _read_switch(connection: sqlite3.Connection, tenant: str) -> Switch:
     row = connection.execute("SELECT chaos FROM tenant WHERE id = ?", (tenant,)).fetchone()
     return msgspec.json.decode(row["chaos"], type=Switch)
 
 
-def _change(connection: sqlite3.Connection, tenant: str, changes: dict[str, Any]) -> Switch:
-    switch = changed(_read(connection, tenant), changes)
+def _change_switch(connection: sqlite3.Connection, tenant: str, changes: dict[str, Any]) -> Switch:
+    switch = apply_changes(_read_switch(connection, tenant), changes)
     text = msgspec.json.encode(switch).decode()
     connection.execute("UPDATE tenant SET chaos = ? WHERE id = ?", (text, tenant))
     return switch

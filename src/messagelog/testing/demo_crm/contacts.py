@@ -50,7 +50,7 @@ def insert_contact(
             created_at,
         ),
     ).fetchone()
-    return _shown(row)
+    return _to_json(row)
 
 
 def create_contact(view: View, draft: ContactDraft) -> JsonObject:
@@ -76,7 +76,7 @@ def find_contacts(view: View, phone: str | None, name: str | None) -> list[JsonO
         ]
     )
     rows = view.connection.execute(f"{_OF_TENANT}{conditions} ORDER BY n", [view.tenant, *values])
-    return [_shown(row) for row in rows]
+    return [_to_json(row) for row in rows]
 
 
 def get_contact(view: View, contact_id: str) -> JsonObject:
@@ -85,7 +85,7 @@ def get_contact(view: View, contact_id: str) -> JsonObject:
     row = found.fetchone()
     if row is None:
         raise RefusedError(404, "no such contact")
-    return _shown(row)
+    return _to_json(row)
 
 
 def number_of_contact(view: View, contact_id: str) -> int:
@@ -96,7 +96,7 @@ def number_of_contact(view: View, contact_id: str) -> int:
     return number
 
 
-def _shown(row: sqlite3.Row) -> JsonObject:
+def _to_json(row: sqlite3.Row) -> JsonObject:
     return {
         "id": f"c-{row['n']}",
         "name": row["name"],

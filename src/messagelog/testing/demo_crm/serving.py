@@ -29,7 +29,7 @@ MOUNT_PATH = "/demo-crm"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiReply:
     """What came back; `body` is the decoded JSON, the bytes of anything else, or None when there is none."""
 
     status: int
@@ -37,7 +37,7 @@ class Answer:
     headers: Mapping[str, str]
 
 
-class Visitor:
+class DemoCrmClient:
     """Someone with an API key and a connection pool of their own."""
 
     def __init__(self, url: str, api_key: str) -> None:
@@ -56,7 +56,7 @@ class Visitor:
         json: object = None,
         data: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> ApiReply:
         """Sends a request to `path`, which may hold a query.
 
         Raises aiohttp.ClientError when there is no whole answer.
@@ -71,8 +71,8 @@ class Visitor:
         ) as response:
             content = await response.read()
             if response.content_type == "application/json":
-                return Answer(response.status, await response.json(), response.headers)
-            return Answer(response.status, content or None, response.headers)
+                return ApiReply(response.status, await response.json(), response.headers)
+            return ApiReply(response.status, content or None, response.headers)
 
     async def chaos(self, **changes: object) -> dict[str, Any]:
         """Changes the tenant's switch and returns the whole of it."""
@@ -98,9 +98,9 @@ class DemoCrmServer:
     url: str
     app: Starlette
 
-    def visitor(self, api_key: str = "demo-ada") -> Visitor:
+    def api_client(self, api_key: str = "demo-ada") -> DemoCrmClient:
         """Someone who can call it, to be used with `async with`."""
-        return Visitor(self.url, api_key)
+        return DemoCrmClient(self.url, api_key)
 
 
 @contextlib.asynccontextmanager
@@ -114,14 +114,14 @@ async def serve_demo_crm(
     """Serves the demo CRM of the file at `path` on a free loopback port, in the running event loop."""
     app = create_demo_crm(path, clock=clock, sleep=sleep, random=random)
     try:
-        async with _served(Starlette(routes=[Mount(MOUNT_PATH, app=app)])) as origin:
+        async with _serve_app(Starlette(routes=[Mount(MOUNT_PATH, app=app)])) as origin:
             yield DemoCrmServer(f"{origin}{MOUNT_PATH}", app)
     finally:
         await asyncio.to_thread(app.state.store.close)
 
 
 @contextlib.asynccontextmanager
-async def _served(app: ASGIApp) -> AsyncIterator[str]:
+async def _serve_app(app: ASGIApp) -> AsyncIterator[str]:
     # asyncio sends small packets at once only on sockets that say they are TCP, as `create_server`'s do not.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))

@@ -28,7 +28,7 @@ class StoreUnavailableError(Exception):
     """The file cannot be opened, read or written; nothing of the work that was asked for is in it."""
 
 
-class Store:
+class DemoCrmStore:
     """Runs work on the file at `path`, which is opened, and `prepare`d in a transaction, for the first of it.
 
     `run` may be called from any event loop. After `close` the next call opens the file again.
@@ -38,7 +38,7 @@ class Store:
         self._path = path
         self._prepare = prepare
         self._gate = threading.Lock()
-        self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_QueuedWork[Any] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     async def run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -46,11 +46,11 @@ class Store:
 
         What `work` raises undoes what it did, and is raised here. StoreUnavailableError: the file fails.
         """
-        job = _Job(work)
+        job = _QueuedWork(work)
         with self._gate:
             if self._thread is None:
-                clerk = _Clerk(self._path, self._prepare, self._jobs)
-                self._thread = threading.Thread(target=clerk.serve, name="demo-crm-store", daemon=True)
+                writer = _Writer(self._path, self._prepare, self._jobs)
+                self._thread = threading.Thread(target=writer.serve, name="demo-crm-store", daemon=True)
                 self._thread.start()
             self._jobs.put(job)
         return await asyncio.wrap_future(job.answer)
@@ -64,7 +64,7 @@ class Store:
                 self._thread = None
 
 
-class _Job(Generic[_T]):
+class _QueuedWork(Generic[_T]):
     """A piece of work, and the future that whoever asked for it awaits."""
 
     def __init__(self, work: Callable[[sqlite3.Connection], _T]) -> None:
@@ -95,10 +95,10 @@ class _Job(Generic[_T]):
         self._deliver()
 
 
-class _Clerk:
+class _Writer:
     """Works in the thread: batch after batch until `None` arrives."""
 
-    def __init__(self, path: Path, prepare: Prepare, jobs: "SimpleQueue[_Job[Any] | None]") -> None:
+    def __init__(self, path: Path, prepare: Prepare, jobs: "SimpleQueue[_QueuedWork[Any] | None]") -> None:
         self._path = path
         self._prepare = prepare
         self._jobs = jobs
@@ -106,12 +106,12 @@ class _Clerk:
 
     def serve(self) -> None:
         while job := self._jobs.get():
-            self._carry_out(self._with_others(job))
+            self._run_batch(self._collect_batch(job))
         self._close()
 
-    def _with_others(self, first: _Job[Any]) -> list[_Job[Any]]:
+    def _collect_batch(self, first: _QueuedWork[Any]) -> list[_QueuedWork[Any]]:
         """Takes the jobs that wait behind `first`, without those that nobody awaits any more."""
-        batch: list[_Job[Any]] = [first]
+        batch: list[_QueuedWork[Any]] = [first]
         with contextlib.suppress(Empty):
             while len(batch) < _BATCH_LIMIT:
                 job = self._jobs.get_nowait()
@@ -121,9 +121,9 @@ class _Clerk:
                 batch.append(job)
         return [job for job in batch if job.answer.set_running_or_notify_cancel()]
 
-    def _carry_out(self, batch: list[_Job[Any]]) -> None:
+    def _run_batch(self, batch: list[_QueuedWork[Any]]) -> None:
         try:
-            connection = self._opened()
+            connection = self._open()
             connection.execute("BEGIN")
             for job in batch:
                 job.do(connection)
@@ -135,7 +135,7 @@ class _Clerk:
         for job in batch:
             job.deliver()
 
-    def _opened(self) -> sqlite3.Connection:
+    def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             make_private_folder(self._path.parent)
             make_private(self._path)

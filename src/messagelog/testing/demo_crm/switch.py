@@ -54,7 +54,7 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Activities take an external id, which is unique; without, it is ignored."""
 
 
-def changed(switch: Switch, changes: dict[str, Any]) -> Switch:
+def apply_changes(switch: Switch, changes: dict[str, Any]) -> Switch:
     """The switch after `changes`: null resets a key to its default, `reset: true` resets all keys first.
 
     Raises RefusedError (422) naming a key that is unknown, or whose value has the wrong type or range.
