@@ -22,28 +22,34 @@ CATALOGUE = (
         "the claim",
         (
             (
-                "storage/scripts/claiming.py",
+                "storage/transactions/claims.py",
                 "free = log.state is LogState.OPEN and (log.due_at is None or log.due_at <= now or early)",
                 "free = log.state is LogState.OPEN",
             ),
         ),
-        ("tests/core/test_races.py",),
+        ("tests/core/delivery/test_races.py",),
     ),
     Mutant(
         "the calling write",
-        (("storage/scripts/claiming.py", "        call=step.call,\n", "        call=None,\n"),),
-        ("tests/core/test_recovery.py", "-k", "crash_between"),
+        (("storage/transactions/claims.py", "        call=step.call,\n", "        call=None,\n"),),
+        ("tests/core/delivery/test_reconcile.py", "-k", "crash_between"),
     ),
     Mutant(
         "the settle wait",
-        (("core/settle.py", "wait_ms = able.settle_ms if at_work or searched else 0", "wait_ms = 0"),),
-        ("tests/core/test_recovery.py", "-k", "lags"),
+        (
+            (
+                "core/delivery/outcomes.py",
+                "wait_ms = able.settle_ms if at_work or searched else 0",
+                "wait_ms = 0",
+            ),
+        ),
+        ("tests/core/delivery/test_reconcile.py", "-k", "lags"),
     ),
     Mutant(
         "the fencing check",
         (
             (
-                "storage/scripts/claiming.py",
+                "storage/transactions/claims.py",
                 "if fence != log.fence or owner != log.owner:",
                 "if False:",
             ),
@@ -54,39 +60,39 @@ CATALOGUE = (
         "the tenant from the key",
         (
             (
-                "core/submission.py",
+                "core/intake/submission.py",
                 "            key=self.plan.key,\n",
                 '            key=self.plan.key._replace(tenant="all"),\n',
             ),
         ),
-        ("tests/core/test_tenancy.py",),
+        ("tests/core/users/test_tenancy.py",),
     ),
     Mutant(
         "the host of a tenant",
-        (("core/tenants.py", "        return host_of(base_url)\n", '        return ""\n'),),
+        (("core/users/tenants.py", "        return host_of(base_url)\n", '        return ""\n'),),
         ("tests/tenancy/test_hosts.py", "-k", "alike or squats or waits"),
     ),
     Mutant(
         "the check of a tenant's host when a sign-in is written",
         (
             (
-                "storage/scripts/tenants.py",
+                "storage/transactions/tenants.py",
                 "    if not rows or rows[0][0] != tenant:\n        raise TenantMoved\n",
                 "    if not rows:\n        return\n",
             ),
         ),
-        ("tests/core/test_tenants.py", "-k", "old_host or overtakes"),
+        ("tests/core/users/test_tenants.py", "-k", "old_host or overtakes"),
     ),
     Mutant(
         "the name of a tenant's own",
-        (("storage/scripts/tenants.py", "        tenant = spare\n", "        pass\n"),),
-        ("tests/core/test_tenants.py", "-k", "looks_like or share_a_tenant"),
+        (("storage/transactions/tenants.py", "        tenant = spare\n", "        pass\n"),),
+        ("tests/core/users/test_tenants.py", "-k", "looks_like or share_a_tenant"),
     ),
     Mutant(
         "the read-back",
         (
             (
-                "core/recovery.py",
+                "core/delivery/reconcile.py",
                 "        if not there.rows:\n",
                 "        if True:\n",
             ),
@@ -97,23 +103,23 @@ CATALOGUE = (
         "the snapshot version",
         (
             (
-                "core/submission.py",
+                "core/intake/submission.py",
                 "[item for item in self.plan.items if item.version > known.version]",
                 "list(self.plan.items)",
             ),
             (
-                "storage/scripts/claiming.py",
+                "storage/transactions/claims.py",
                 "return log.shared and row.version > log.version",
                 "return log.shared",
             ),
         ),
-        ("tests/core/test_requests.py", "-k", "shared or snapshot"),
+        ("tests/core/intake/test_requests.py", "-k", "shared or snapshot"),
     ),
     Mutant(
         "the sorted claim order",
         (
             (
-                "storage/scripts/claiming.py",
+                "storage/transactions/claims.py",
                 "return sorted(rows.values(), key=lambda row: row.id)",
                 "return list(rows.values())",
             ),
@@ -124,179 +130,187 @@ CATALOGUE = (
         "one who makes a contact",
         (
             (
-                "storage/scripts/contacts.py",
+                "storage/transactions/contacts.py",
                 "    if is_held(until, now, lease_ms + _LONGEST_HOLD_MS):\n        made =",
                 "    if until > now and contact is not None:\n        made =",
             ),
         ),
-        ("tests/core/test_contact_book.py",),
+        ("tests/core/contacts/test_service.py",),
     ),
     Mutant(
         "the search for a contact whose answer was lost",
         (
             (
-                "storage/scripts/contacts.py",
+                "storage/transactions/contacts.py",
                 "NewContactClaim(mine=True, ask_first=True)",
                 "NewContactClaim(mine=True)",
             ),
         ),
-        ("tests/core/test_contact_book.py",),
+        ("tests/core/contacts/test_service.py",),
     ),
     Mutant(
         "the memory of a contact that was made since",
         (
             (
-                "storage/statements/journal.sql",
+                "storage/sql/journal.sql",
                 """WHERE "contacts"."foundAt" <= :asked_at""",
                 """WHERE "contacts"."foundAt" <= :asked_at OR TRUE""",
             ),
         ),
-        ("tests/core/test_contact_book.py",),
+        ("tests/core/contacts/test_service.py",),
     ),
     Mutant(
         "the operator's word",
         (
             (
-                "core/user_settings.py",
+                "core/users/settings.py",
                 "if admins_own.customizable and id_ in own else told",
                 "if id_ in own else told",
             ),
         ),
-        ("tests/core/test_user_settings.py",),
+        ("tests/core/users/test_settings.py",),
     ),
     Mutant(
         "one refresh at a time",
         (
             (
-                "storage/scripts/users.py",
+                "storage/transactions/users.py",
                 "(until is not None and is_held(until, now, lease_ms))",
                 "until == 0",
             ),
         ),
-        ("tests/core/test_refreshing.py", "tests/storage/test_users.py"),
+        ("tests/core/users/test_token_refresh.py", "tests/storage/transactions/test_users.py"),
     ),
     Mutant(
         "the claim of a grant that is dropped",
         (
             (
-                "storage/statements/journal.sql",
+                "storage/sql/journal.sql",
                 """SET "credentials" = :credentials, "refreshOwner" = NULL, "refreshUntil" = NULL, "updatedAt" = {now}
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND "refreshOwner" = :owner""",
                 """SET "credentials" = :credentials, "refreshOwner" = NULL, "refreshUntil" = NULL, "updatedAt" = {now}
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = :owner""",
             ),
         ),
-        ("tests/core/test_refreshing.py", "tests/storage/test_users.py"),
+        ("tests/core/users/test_token_refresh.py", "tests/storage/transactions/test_users.py"),
     ),
     Mutant(
         "what a change of a user makes of what was read before",
-        (("core/users.py", "        if changes != self._changes:\n", "        if False:\n"),),
-        ("tests/core/test_refreshing.py", "-k", "remembered"),
+        (("core/users/directory.py", "        if changes != self._changes:\n", "        if False:\n"),),
+        ("tests/core/users/test_token_refresh.py", "-k", "remembered"),
     ),
     Mutant(
         "the single use of a state",
-        (("storage/scripts/users.py", "    return bool(rows[0])\n", "    return True\n"),),
-        ("tests/server/test_oauth.py", "-k", "once"),
+        (("storage/transactions/users.py", "    return bool(rows[0])\n", "    return True\n"),),
+        ("tests/server/routes/test_oauth.py", "-k", "once"),
     ),
     Mutant(
         "the page that a code comes back to",
-        (("server/oauth.py", "    if page != assembly.config.redirect_uri:\n", "    if False:\n"),),
-        ("tests/server/test_oauth.py", "-k", "another_host"),
+        (("server/routes/oauth.py", "    if page != context.config.redirect_uri:\n", "    if False:\n"),),
+        ("tests/server/routes/test_oauth.py", "-k", "another_host"),
     ),
     Mutant(
         "the session in a token",
-        (("server/http.py", "user.session_id != claims.session_id or ", ""),),
+        (("server/requests.py", "user.session_id != claims.session_id or ", ""),),
         ("tests/server/test_sessions.py",),
     ),
     Mutant(
         "the clock of a run",
         (
             (
-                "core/steps.py",
+                "core/delivery/steps.py",
                 "settled.error is not None or self._is_late(began)",
                 "settled.error is not None",
             ),
         ),
-        ("tests/core/test_runs.py", "-k", "paused"),
+        ("tests/core/delivery/test_runs.py", "-k", "paused"),
     ),
     Mutant(
         "the rows of a run that are there",
         (
             (
-                "core/recovery.py",
+                "core/delivery/reconcile.py",
                 "        if not there.rows:\n",
                 "        if len(there.rows) < len(job.rows):\n",
             ),
         ),
-        ("tests/core/test_runs.py", "-k", "cut_off"),
+        ("tests/core/delivery/test_runs.py", "-k", "cut_off"),
     ),
     Mutant(
         "a run ends before equal texts",
         (
-            ("core/steps.py", "                if ambiguous(call):\n                    break\n", ""),
-            ("core/steps.py", "not call.hashes or ambiguous(call):", "not call.hashes:"),
+            (
+                "core/delivery/steps.py",
+                "                if ambiguous(call):\n                    break\n",
+                "",
+            ),
+            ("core/delivery/steps.py", "not call.hashes or ambiguous(call):", "not call.hashes:"),
         ),
-        ("tests/core/test_runs.py", "-k", "copy"),
+        ("tests/core/delivery/test_runs.py", "-k", "copy"),
     ),
     Mutant(
         "whose log stands beside a file",
         (
             (
-                "storage/sqlite_log.py",
+                "storage/sqlite/wal.py",
                 "_at_most(first.transactions - 1, file.transactions)",
                 "bool(file)",
             ),
         ),
-        ("tests/storage/test_sqlite_log.py",),
+        ("tests/storage/sqlite/test_wal.py",),
     ),
     Mutant(
         "the file is in its place",
         (
             (
-                "storage/sqlite.py",
+                "storage/sqlite/store.py",
                 "            self._file.check()\n            writer = self._begin()",
                 "            writer = self._begin()",
             ),
-            ("storage/sqlite.py", "            self._file.check()  # what went", "            # what went"),
+            (
+                "storage/sqlite/store.py",
+                "            self._file.check()  # what went",
+                "            # what went",
+            ),
         ),
-        ("tests/storage/test_sqlite.py",),
+        ("tests/storage/sqlite/test_store.py",),
     ),
     Mutant(
         "what stands beside a restored file goes first",
         (
             (
-                "storage/sqlite_copy.py",
+                "storage/sqlite/copy.py",
                 "    for suffix in BESIDE:\n        beside(path, suffix).unlink(missing_ok=True)\n",
                 "",
             ),
         ),
-        ("tests/storage/test_sqlite_copy.py",),
+        ("tests/storage/sqlite/test_copy.py",),
     ),
     Mutant(
         "the probe of who waits",
         (
             (
-                "core/pacing.py",
+                "core/rate_limits/budget.py",
                 "    if urgency is Urgency.CATCH_UP:\n        return max(0, pace.probe_at - now)\n",
                 "    if True:\n        return max(0, pace.probe_at - now)\n",
             ),
         ),
-        ("tests/core/test_pacing.py", "-k", "live_work or not_waited_for"),
+        ("tests/core/rate_limits/test_budget.py", "-k", "live_work or not_waited_for"),
     ),
     Mutant(
         "the waking of what waits for a CRM",
-        (("storage/scripts/pacing.py", "    if changed.wakes:\n", "    if False:\n"),),
-        ("tests/storage/test_waking.py",),
+        (("storage/transactions/limits.py", "    if changed.wakes:\n", "    if False:\n"),),
+        ("tests/storage/transactions/test_waking.py",),
     ),
     Mutant(
         "the refused repeat of a create",
         (
             (
-                "core/recovery.py",
+                "core/delivery/reconcile.py",
                 "                return replace(job.recovered(Finding.NOBODY_KNOWS), error=error)\n",
                 "                return job.troubled(error)\n",
             ),
         ),
-        ("tests/core/test_recovery.py", "-k", "says_nothing"),
+        ("tests/core/delivery/test_reconcile.py", "-k", "says_nothing"),
     ),
 )

@@ -16,11 +16,11 @@ import pytest
 import uvloop
 
 from messagelog.storage import open_store
-from messagelog.storage.opening import migrate
+from messagelog.storage.database import migrate
 from messagelog.storage.schema import metadata
 from support import COUNTS, MATRIX
+from support.effort import PROVE, SEED
 from support.postgres import PostgresServer
-from support.proving import PROVE, SEED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping

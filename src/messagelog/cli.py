@@ -14,9 +14,17 @@ import typer
 import messagelog
 from messagelog import compose
 from messagelog import settings as configuration
-from messagelog.commands import decide, inbox
+from messagelog.commands import inbox, inbox_actions
 from messagelog.commands.audit import audit
 from messagelog.commands.backup import backup, restore
+from messagelog.commands.common import (
+    database_url_of,
+    load_settings_file,
+    refuse,
+    require_settings,
+    run_in_store,
+    with_database,
+)
 from messagelog.commands.config import config_app
 from messagelog.commands.erase import erase_app
 from messagelog.commands.export import export_app
@@ -25,24 +33,16 @@ from messagelog.commands.keys import keys_app
 from messagelog.commands.operators import operators_app
 from messagelog.commands.options import DataOption, JsonOption
 from messagelog.commands.serve import serve
-from messagelog.commands.shared import (
-    database_url_of,
-    load_settings_file,
-    refuse,
-    require_settings,
-    run_in_store,
-    with_database,
-)
 from messagelog.commands.tenants import tenants_app
 from messagelog.commands.users import users_app
-from messagelog.core.user_settings import AdminSetting, Locale, UserSettings, read_admin_settings
+from messagelog.core.users.settings import AdminSetting, Locale, UserSettings, read_admin_settings
 from messagelog.listing import print_json, print_logs, print_whole_logs, report_omitted
 from messagelog.messages import BadRequest, parse_log_request
-from messagelog.server.manifest import build_manifest
-from messagelog.server.serving import CannotListen
-from messagelog.storage import scripts
-from messagelog.storage.opening import migrate
-from messagelog.storage.port import UnusableFile
+from messagelog.server.asgi.uvicorn_server import CannotListen
+from messagelog.server.routes.manifest import build_manifest
+from messagelog.storage import transactions
+from messagelog.storage.database import migrate
+from messagelog.storage.store import UnusableFile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -81,7 +81,14 @@ logs_app = typer.Typer(
 app.add_typer(logs_app, name="logs")
 for _state, _meaning in inbox.STATES.items():
     logs_app.command(_state, help=_meaning)(inbox.list_command(_state))
-for _command in (inbox.causes, inbox.why, inbox.export, decide.retry, decide.link, decide.done):
+for _command in (
+    inbox.causes,
+    inbox.why,
+    inbox.export,
+    inbox_actions.retry,
+    inbox_actions.link,
+    inbox_actions.done,
+):
     logs_app.command()(_command)
 settings_app = typer.Typer(
     help="Shows and changes settings of the client, for all users of a tenant.", no_args_is_help=True
@@ -222,10 +229,10 @@ def logs(
             refuse(f"Put --json behind the command: messagelog logs {context.invoked_subcommand} --json")
         context.obj = data
         return
-    found = _read(data, lambda: scripts.list_logs(limit))
+    found = _read(data, lambda: transactions.list_logs(limit))
     print_logs(found, as_json=json_)
     if len(found) == limit:
-        report_omitted(limit, _read(data, scripts.count_logs))
+        report_omitted(limit, _read(data, transactions.count_logs))
 
 
 @logs_app.command("show")
@@ -237,7 +244,7 @@ def show(
     data: DataOption = None,
 ) -> None:
     """Shows one conversation log with all its messageLogs rows."""
-    found = _read(data or context.obj, lambda: scripts.show_logs(id_))
+    found = _read(data or context.obj, lambda: transactions.show_logs(id_))
     if not found:
         refuse(f"There is no conversation log or message with the id {id_}.")
     print_whole_logs(found, as_json=json_)

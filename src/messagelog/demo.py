@@ -22,11 +22,11 @@ from messagelog.connectors import ConnectorError, Credentials
 from messagelog.connectors.demo import DemoConnector
 from messagelog.errors import MessagelogError
 from messagelog.server import create_app
-from messagelog.server.assembly import ServerConfig
-from messagelog.server.serving import UvicornServer, bind_socket, run, url_host
+from messagelog.server.asgi.uvicorn_server import UvicornServer, bind_socket, run, url_host
+from messagelog.server.context import ServerConfig
 from messagelog.storage import KeysLocked, Sealer, open_store, with_stored_keys
-from messagelog.storage.opening import migrate, serve_alone
-from messagelog.storage.sqlite_file import PRIVATE_FOLDER, make_private, make_private_folder
+from messagelog.storage.database import migrate, serve_alone
+from messagelog.storage.sqlite.file import PRIVATE_FOLDER, make_private, make_private_folder
 from messagelog.testing.demo_crm import API_KEYS, create_demo_crm
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def serve_demo(host: str, port: int, data: Path) -> None:
         app = create_app(config, mounts={_MOUNT: crm}, start_at_once=False)
 
         async def welcome() -> None:
-            tokens = await _session_tokens(app.state.assembly, connector)
+            tokens = await _session_tokens(app.state.context, connector)
             print(_welcome(url, data, tokens), flush=True)  # noqa: T201 - the command's output
 
         run(UvicornServer(app, welcome), listener)
@@ -132,18 +132,18 @@ def _load_or_create_secret(path: Path) -> str:
     return path.read_text().strip()
 
 
-async def _session_tokens(assembly: AppContext, connector: DemoConnector) -> dict[str, str]:
+async def _session_tokens(context: AppContext, connector: DemoConnector) -> dict[str, str]:
     """What to show for each of the demo's users: the session token, or why there is none.
 
     Those who signed in at an earlier start are not asked again: the CRM may have been told to fail.
     """
     shown = {}
     for key, person in API_KEYS.items():
-        user = await assembly.users.find(person.tenant, connector.name, person.id)
+        user = await context.users.find(person.tenant, connector.name, person.id)
         try:
             if user is None or not user.connected:
-                user = await assembly.users.sign_in(connector, Credentials(api_key=key), "localhost")
-            shown_value = assembly.tokens.issue(user)
+                user = await context.users.sign_in(connector, Credentials(api_key=key), "localhost")
+            shown_value = context.tokens.issue(user)
         except ConnectorError as error:
             shown_value = f"not signed in: {error.meaning}"
         shown[f"{person.name} (tenant {person.tenant}, key {key})"] = shown_value

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 import structlog
 
-from messagelog.core.plugin_loading import settings_prefix
+from messagelog.core.intake.plugin_loading import settings_prefix
 from messagelog.settings import BadSettings, Settings, names, oauth_prefix
 
 if TYPE_CHECKING:

@@ -16,16 +16,16 @@ from messagelog.connectors import ClientAuth, Connector
 from messagelog.connectors.demo import DemoConnector
 from messagelog.connectors.outbound import NamedHosts
 from messagelog.core import Times
-from messagelog.core.numbers import is_country
-from messagelog.core.oauth import OAuthClient
-from messagelog.core.plugin_loading import BadPlugins, find_installed_plugins, load_plugins
-from messagelog.core.retention import RetentionPolicy
-from messagelog.core.tenants import has_many_hosts
-from messagelog.core.user_settings import Locale, is_language, is_zone
+from messagelog.core.admin.retention import RetentionPolicy
+from messagelog.core.contacts.phone_numbers import is_country
+from messagelog.core.intake.plugin_loading import BadPlugins, find_installed_plugins, load_plugins
+from messagelog.core.users.oauth import OAuthClient
+from messagelog.core.users.settings import Locale, is_language, is_zone
+from messagelog.core.users.tenants import has_many_hosts
 from messagelog.errors import MessagelogError, error_location
-from messagelog.server.assembly import ANY_ORIGIN, REDIRECT_URI
-from messagelog.server.cors import is_origin
-from messagelog.server.manifest_check import manifest_problems
+from messagelog.server.asgi.cors import is_origin
+from messagelog.server.context import ANY_ORIGIN, REDIRECT_URI
+from messagelog.server.manifest_validation import manifest_problems
 from messagelog.storage.urls import weak_mode
 
 if TYPE_CHECKING:

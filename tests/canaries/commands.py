@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from canaries.places import OUTPUT, TEXT_OUTPUT
+from canaries.locations import OUTPUT, TEXT_OUTPUT
 from messagelog.cli import app
-from support.process import command
+from support.cli_process import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from canaries.places import Locations
-    from canaries.searching import Canaries
+    from canaries.locations import Locations
+    from canaries.search import Canaries
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _below(found: Any, path: str) -> Iterator[str]:
 
 
 def run_commands(
-    database_url: str, folder: Path, canaries: Canaries, places: Locations, values: Mapping[str, str]
+    database_url: str, folder: Path, canaries: Canaries, locations: Locations, values: Mapping[str, str]
 ) -> None:
     """All commands, with a setting that only `serve` minds, which is to end; then some with a lost database."""
     assert sorted(every_command()) == sorted(CASES.keys() | SERVERS)
@@ -122,14 +122,14 @@ def run_commands(
     for name, case in CASES.items():
         arguments = (fill(each) for each in shlex.split(case.arguments))
         done = command(*name.split(), *arguments, env=env, stdin=fill(case.stdin).encode())
-        places.note(case.place, done.out, done.err)
+        locations.note(case.place, done.out, done.err)
         assert done.code == case.code, f"{name}: {done.out} {done.err}"
-    _with_lost_database(env, folder, canaries, places)
+    _with_lost_database(env, folder, canaries, locations)
 
 
-def _with_lost_database(env: dict[str, str], folder: Path, canaries: Canaries, places: Locations) -> None:
+def _with_lost_database(env: dict[str, str], folder: Path, canaries: Canaries, locations: Locations) -> None:
     lost = f"postgresql://someone:{canaries['database_password']}@/none?host={folder}"
     for name in ("migrate", "logs", "keys list"):
         done = command(*name.split(), env={**env, "MESSAGELOG_DATABASE_URL": lost})
-        places.note(OUTPUT, done.out, done.err)
+        locations.note(OUTPUT, done.out, done.err)
         assert done.code == 2, done.out

@@ -6,8 +6,8 @@ import inspect
 from typing import TYPE_CHECKING, Any, Final
 
 from messagelog.connectors import ConnectorError, Contact, Credentials
-from support.authorization import OAuthDemo
-from support.site import ADA, FastDemoConnector
+from support.live_server import ADA, FastDemoConnector
+from support.oauth_server import OAuthDemo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

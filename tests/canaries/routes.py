@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from canaries.places import (
+from canaries.locations import (
     ANSWERS,
     METRICS,
     OPERATOR_ANSWERS,
@@ -14,12 +14,12 @@ from canaries.places import (
     TEXT_ANSWERS,
     TO_THE_CRM,
 )
-from messagelog.core.operators import Role, local_operator
+from messagelog.core.operators.accounts import Role, local_operator
 from tenancy.people import routes_of
 
 if TYPE_CHECKING:
-    from canaries.driving import Driver
-    from support.site import Reply
+    from canaries.driver import Driver
+    from support.live_server import Reply
 
 NAME: Final = "hedy"
 
@@ -102,7 +102,7 @@ CASES: Final[dict[str, Case]] = {
 
 async def sign_in_operator(driver: Driver) -> str:
     """The token of a new operator with every role."""
-    operators = driver.here.assembly.operators
+    operators = driver.here.context.operators
     password = driver.canaries["operator_password"]
     await operators.add(local_operator("test"), NAME, password, tuple(Role))
     return await _operator_token(driver)
@@ -111,7 +111,7 @@ async def sign_in_operator(driver: Driver) -> str:
 async def _operator_token(driver: Driver) -> str:
     form = {"name": NAME, "password": driver.canaries["operator_password"]}
     reply = await driver.here.ask("POST", "/operators/session", json=form)
-    driver.places.answer(OPERATOR_SIGN_INS, reply)
+    driver.locations.answer(OPERATOR_SIGN_INS, reply)
     return driver.canaries.learn("operator_token", reply.body["token"])
 
 
@@ -139,7 +139,7 @@ async def ask_everything(driver: Driver) -> None:
     assert metrics.status == 200
     cut = f'{{"logInfo": {{"x": "{driver.canaries["text"]}"'.encode()
     path = f"/messageLog?jwtToken={driver.tokens['demo']}"
-    driver.places.answer(ANSWERS, await driver.here.ask("POST", path, data=cut))
+    driver.locations.answer(ANSWERS, await driver.here.ask("POST", path, data=cut))
 
 
 async def _ask(
@@ -151,7 +151,7 @@ async def _ask(
     form = None if method == "GET" else wrong if case.form is None else _fill(case.form, driver)
     query = "&".join(filter(None, (query, _fill(case.query, driver).replace("+", "%2B"))))
     reply = await driver.here.ask(method, f"{path}?{query}", json=form, headers=headers)
-    driver.places.answer(case.place, reply)
+    driver.locations.answer(case.place, reply)
     return reply
 
 

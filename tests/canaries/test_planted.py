@@ -12,8 +12,7 @@ import structlog
 from msgspec.structs import replace
 
 from canaries.connectors import Quoting
-from canaries.lives import CanaryRun
-from canaries.places import (
+from canaries.locations import (
     ANSWERS,
     BACKUP,
     BELONGS,
@@ -30,8 +29,9 @@ from canaries.places import (
     SIGN_INS,
     misplacements,
 )
-from canaries.searching import Canaries
-from support.process import command
+from canaries.scenarios import CanaryRun
+from canaries.search import Canaries
+from support.cli_process import command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,20 +63,23 @@ class Leaking(Quoting):
         return await super().create_message_log(session, log)
 
 
-async def leak(world: CanaryRun) -> None:
-    async with world.crm() as crm, world.serve(crm, (world.canaries["secret_key"],), 0) as here:
-        driver = world.driver(here)
+async def leak(canary_run: CanaryRun) -> None:
+    async with (
+        canary_run.crm() as crm,
+        canary_run.serve(crm, (canary_run.canaries["secret_key"],), 0) as here,
+    ):
+        driver = canary_run.driver(here)
         await driver.sign_in()
         await driver.log("01-sms")
         driver.values["phone"] = "+14155550142"
         await driver.match()
-        registry = here.assembly.metrics.registry
+        registry = here.context.metrics.registry
         prometheus_client.Counter("leaks", "Leaks", ("key",), registry=registry).labels(
-            world.canaries["api_key"]
+            canary_run.canaries["api_key"]
         )
-        scraper = {"authorization": f"Bearer {world.canaries['metrics_token']}"}
-        world.places.answer(METRICS, await here.ask("GET", "/metrics", headers=scraper))
-    world.places.database(world.database_url, world.folder, world.since)
+        scraper = {"authorization": f"Bearer {canary_run.canaries['metrics_token']}"}
+        canary_run.locations.answer(METRICS, await here.ask("GET", "/metrics", headers=scraper))
+    canary_run.locations.database(canary_run.database_url, canary_run.folder, canary_run.since)
 
 
 def test_what_a_connector_gives_away_is_found_at_every_place(
@@ -84,14 +87,14 @@ def test_what_a_connector_gives_away_is_found_at_every_place(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     canaries = Canaries()
-    world = CanaryRun(database_url, tmp_path, canaries, connector=Leaking)
+    canary_run = CanaryRun(database_url, tmp_path, canaries, connector=Leaking)
     with structlog.testing.capture_logs() as events:
-        asyncio.run(leak(world))
-    world.places.note(LOGS, caplog.text, repr(events))
-    world.places.note(PRINTED, *capfd.readouterr())
-    done = command("users", "list", env={"MESSAGELOG_DATABASE_URL": world.database_url})
-    world.places.note(OUTPUT, done.out, done.err)
-    found = {place: world.places.names_at(place, canaries) for place in LEAKS}
+        asyncio.run(leak(canary_run))
+    canary_run.locations.note(LOGS, caplog.text, repr(events))
+    canary_run.locations.note(PRINTED, *capfd.readouterr())
+    done = command("users", "list", env={"MESSAGELOG_DATABASE_URL": canary_run.database_url})
+    canary_run.locations.note(OUTPUT, done.out, done.err)
+    found = {place: canary_run.locations.names_at(place, canaries) for place in LEAKS}
     told = {each.partition(" in ")[2] for each in misplacements(found) if each.startswith("api_key ")}
     assert told == set(LEAKS)
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from canaries.searching import Canaries, all_spellings, names
+from canaries.search import Canaries, all_spellings, names
 
 
 @pytest.mark.parametrize("spelling", all_spellings(""))

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from messagelog.storage.sqlite_file import hold, serve_alone
+from messagelog.storage.sqlite.file import hold, serve_alone
 from messagelog.storage.urls import SCHEMA_VERSION
 from storage.files import add_operators, journal_file, operators
-from support.process import command
+from support.cli_process import command
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from messagelog.storage.opening import migrate
-from support.process import CommandResult, command
-from support.site import site
+from messagelog.storage.database import migrate
+from support.cli_process import CommandResult, command
+from support.live_server import live_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +59,7 @@ def test_a_file_replaces_all_of_them_and_users_see_it(env: dict[str, str], tmp_p
     assert show_settings(env) == wanted
 
     async def users_see() -> Any:
-        async with site(env["MESSAGELOG_DATABASE_URL"], tmp_path) as here:
+        async with live_server(env["MESSAGELOG_DATABASE_URL"], tmp_path) as here:
             return (await here.ask("GET", f"/user/settings?jwtToken={await here.token()}")).body
 
     assert asyncio.run(users_see()) == {

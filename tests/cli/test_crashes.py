@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from support.process import demo_welcome, running
-from support.remote import behave_again, demo_users, let_leases_run_out, states
+from support.cli_process import demo_welcome, running
+from support.external_user import behave_again, demo_users, let_leases_run_out, states
+from support.live_server import ADA, OTTO, until
 from support.requests import body, message
-from support.site import ADA, OTTO, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.remote import ExternalUser
+    from support.external_user import ExternalUser
 
 
 async def test_a_demo_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from messagelog.storage.opening import migrate
+from messagelog.storage.database import migrate
 from messagelog.storage.urls import SCHEMA_VERSION, sqlite_path
 from storage.journal import run_sql
-from support.process import COMMAND, command
+from support.cli_process import COMMAND, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

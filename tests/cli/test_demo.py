@@ -17,8 +17,8 @@ import aiohttp
 import pytest
 
 from messagelog.demo import _url, command_name
-from messagelog.server.serving import bind_socket
-from support.process import command, demo_welcome, running
+from messagelog.server.asgi.uvicorn_server import bind_socket
+from support.cli_process import command, demo_welcome, running
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ import pytest
 from messagelog.__main__ import _serve_options
 from messagelog.environment import load_env_file, unknown_names
 from messagelog.settings import BadSettings, read_settings, validate_for_serving
-from messagelog.storage.opening import migrate
-from support.process import command, running
+from messagelog.storage.database import migrate
+from support.cli_process import command, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,15 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messagelog.listing import printable_json
-from messagelog.storage.opening import migrate
-from support.process import CommandResult, command, running
+from messagelog.storage.database import migrate
+from support.cli_process import CommandResult, command, running
+from support.live_server import ADA, OTTO, SECRET, live_server, refusal
 from support.requests import MAYA, OMAR, body, message
-from support.site import ADA, OTTO, SECRET, refusal, site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.site import LiveServer
+    from support.live_server import LiveServer
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 def here_and_now(folder: Path, work: object) -> None:
     async def done() -> None:
-        async with site(f"sqlite:///{folder / 'messagelog.sqlite'}", folder) as here:
+        async with live_server(f"sqlite:///{folder / 'messagelog.sqlite'}", folder) as here:
             assert callable(work)
             await work(here)
 

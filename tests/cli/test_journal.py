@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from messagelog.storage.opening import migrate
+from messagelog.storage.database import migrate
 from storage.journal import run_sql
-from support.process import CommandResult, command
+from support.cli_process import CommandResult, command
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from messagelog.storage import Sealer
-from messagelog.storage.opening import migrate
+from messagelog.storage.database import migrate
 from storage.journal import run_sql
-from support.process import CommandResult, command
+from support.cli_process import CommandResult, command
 from support.requests import body, message
-from support.world import SECRET, world
+from support.runtime_fixture import SECRET, runtime_fixture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def database_in_use(tmp_path: Path) -> str:
     migrate(url)
 
     async def use() -> None:
-        async with world(url) as here:
+        async with runtime_fixture(url) as here:
             await here.send(body(message(1)))
 
     asyncio.run(use())
@@ -174,7 +174,7 @@ def test_a_database_that_nobody_has_used_yet(tmp_path: Path) -> None:
     assert run(url, "keys", "rotate").code == 0
 
     async def start() -> None:
-        async with world(url, secrets=(NEW,)) as here:
+        async with runtime_fixture(url, secrets=(NEW,)) as here:
             await here.user()
 
     asyncio.run(start())

@@ -14,13 +14,13 @@ from typer.main import get_command
 import messagelog
 from docs.pages import DOCS, code, table
 from messagelog.cli import app
-from messagelog.core.inbox import CAUSES
-from messagelog.core.settle import FailureReason
+from messagelog.core.admin.inbox import CAUSES
+from messagelog.core.delivery.outcomes import FailureReason
 from messagelog.listing import report_omitted
-from messagelog.storage.opening import migrate
-from support.process import COMMAND, CommandResult, command
+from messagelog.storage.database import migrate
+from support.cli_process import COMMAND, CommandResult, command
+from support.live_server import ADA, OTTO, SECRET, live_server, refusal
 from support.requests import MAYA, OMAR, body, message
-from support.site import ADA, OTTO, SECRET, refusal, site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "secret-key").write_text(SECRET)
 
     async def log_some() -> None:
-        async with site(url, made) as here:
+        async with live_server(url, made) as here:
             await here.log(body(message(1), conversation="group", correspondents=(MAYA, OMAR)), user=ADA)
             await here.log(body(message(2), message(3), conversation="theirs"), user=OTTO)
             here.crm.refuse = lambda _call: refusal(422)

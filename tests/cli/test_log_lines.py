@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.process import command, running
-from support.remote import request
+from support.cli_process import command, running
+from support.external_user import request
 
 if TYPE_CHECKING:
     from pathlib import Path

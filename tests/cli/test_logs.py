@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from messagelog.storage.opening import migrate
-from support.process import command, running
+from messagelog.storage.database import migrate
+from support.cli_process import command, running
+from support.live_server import OTTO, live_server, refusal
 from support.requests import MAYA, OMAR, body, message
-from support.site import OTTO, refusal, site
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
     migrate(url)
 
     async def log_some() -> None:
-        async with site(url, tmp_path) as here:
+        async with live_server(url, tmp_path) as here:
             await here.log(body(message(1), message(2), conversation=LONG))
             await here.log(body(message(3), conversation="theirs"), user=OTTO)
             await here.log(body(message(4), conversation="group", correspondents=(MAYA, OMAR)))

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from support.process import command
+from support.cli_process import command
 
 GOOD = {
     "MESSAGELOG_PUBLIC_URL": "https://log.example.com/",

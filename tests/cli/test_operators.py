@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from messagelog.core.passwords import Passwords
-from messagelog.storage.opening import migrate
-from support.process import CommandResult, command
+from messagelog.core.operators.passwords import Passwords
+from messagelog.storage.database import migrate
+from support.cli_process import CommandResult, command
+from support.live_server import CHEAP, SECRET, live_server, refusal
 from support.requests import body, message
-from support.site import CHEAP, SECRET, refusal, site
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +80,7 @@ def test_a_contact_is_exported_and_a_user_and_a_tenant_are_erased(
     env: dict[str, str], tmp_path: Path
 ) -> None:
     async def log_some() -> None:
-        async with site(env["MESSAGELOG_DATABASE_URL"], tmp_path) as here:
+        async with live_server(env["MESSAGELOG_DATABASE_URL"], tmp_path) as here:
             await here.log(body(message(1)))
             here.crm.refuse = lambda call: refusal(422) if call.method != "GET" else None
             await here.log(body(message(2, "it waits"), conversation="waits"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.process import command
+from support.cli_process import command
 
 PAYLOADS = Path(__file__).parents[1] / "messages" / "payloads"
 SMS = PAYLOADS / "01-sms-manual.json"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from support.process import command, running
-from support.remote import ExternalUser, request
-from support.site import ADA, CLIENT_HEADERS
+from support.cli_process import command, running
+from support.external_user import ExternalUser, request
+from support.live_server import ADA, CLIENT_HEADERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,7 +134,7 @@ async def test_a_second_server_of_a_file_is_refused_and_commands_are_not(tmp_pat
 
 
 OF_COMMANDS = {"typer", "rich.console", "pygments", "messagelog.cli", "messagelog.listing", "messagelog.demo"}
-OF_DESCRIPTIONS = {"fastapi", "pydantic", "messagelog.server.description"}
+OF_DESCRIPTIONS = {"fastapi", "pydantic", "messagelog.server.openapi.document"}
 OF_NUMBERS = {"phonenumbers"}  # until one lacks its country code
 OF_MIGRATIONS = {"alembic", "sqlalchemy", "messagelog.storage.schema"}
 

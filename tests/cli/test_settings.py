@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from messagelog.connectors import ClientAuth, Connector, OAuth
-from messagelog.core.oauth import OAuthClient
+from messagelog.core.users.oauth import OAuthClient
 from messagelog.settings import (
     BadSettings,
     Settings,
@@ -21,8 +21,8 @@ from messagelog.settings import (
     read_settings,
     validate_for_serving,
 )
-from messagelog.storage.opening import migrate
-from support.process import COMMAND, CommandResult, command
+from messagelog.storage.database import migrate
+from support.cli_process import COMMAND, CommandResult, command
 
 if TYPE_CHECKING:
     from pathlib import Path

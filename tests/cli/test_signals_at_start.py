@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from messagelog.storage.opening import migrate
-from support.process import running
+from messagelog.storage.database import migrate
+from support.cli_process import running
 
 if TYPE_CHECKING:
-    from support.process import RunningCommand
+    from support.cli_process import RunningCommand
 
 DELAYS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.45, 0.6, 0.9, 1.5)
 """In seconds, from when our code begins: while it loads its parts, opens its database, begins to listen, serves."""

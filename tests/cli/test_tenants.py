@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from messagelog.connectors import Connector, Rejected
-from messagelog.storage import TenantPlace, UserRow, open_store, scripts
-from messagelog.storage.opening import migrate
+from messagelog.storage import TenantPlace, UserRow, open_store, transactions
+from messagelog.storage.database import migrate
 from storage.journal import run_sql
-from support.process import CommandResult, command
+from support.cli_process import CommandResult, command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,8 +42,8 @@ def url(tmp_path: Path) -> str:
         store = await open_store(made)
         for user in (ADA, BEN):
             place = TenantPlace("acme", "hosted", f"https://{user.hostname}")
-            await store.write(partial(scripts.keep_tenant, place, user.tenant, spare="spare"))
-            await store.write(partial(scripts.sign_in, user, place))
+            await store.write(partial(transactions.keep_tenant, place, user.tenant, spare="spare"))
+            await store.write(partial(transactions.sign_in, user, place))
         await store.close()
 
     asyncio.run(fill())

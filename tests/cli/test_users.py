@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from messagelog.storage import UserRow, open_store, scripts
-from messagelog.storage.opening import migrate
+from messagelog.storage import UserRow, open_store, transactions
+from messagelog.storage.database import migrate
 from storage.journal import run_sql
-from support.process import CommandResult, command
+from support.cli_process import CommandResult, command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ def url(tmp_path: Path) -> str:
     async def fill() -> None:
         store = await open_store(made)
         for user in USERS:
-            await store.write(partial(scripts.sign_in, user))
+            await store.write(partial(transactions.sign_in, user))
         await store.close()
 
     asyncio.run(fill())

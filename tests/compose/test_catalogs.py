@@ -13,7 +13,7 @@ from babel.messages.pofile import read_po
 import messagelog.compose
 from messagelog.compose import LANGUAGES, LogFormat, TextSettings, pick_language
 from messagelog.compose.clean import normalise
-from messagelog.compose.words import words_in
+from messagelog.compose.wording import words_in
 from messagelog.messages import MessageKind
 
 SOURCE = Path(messagelog.compose.__file__).parent

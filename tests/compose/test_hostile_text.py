@@ -22,7 +22,7 @@ from messagelog.compose import (
     entries,
 )
 from messagelog.compose.clean import clean, clean_line, normalise
-from messagelog.compose.said import text_lines
+from messagelog.compose.entry_lines import text_lines
 from messagelog.messages import Attachment, Conversation, Entity, Message, Owner, Party, Thread
 
 KEY = b"k" * 32

@@ -11,7 +11,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from messagelog.compose import LogFormat, Participants, TextSettings, amend, compose_log, entries
 from messagelog.compose.clean import normalise
-from messagelog.compose.said import text_lines
+from messagelog.compose.entry_lines import text_lines
 from messagelog.messages import Attachment, Conversation, Message, Party
 from support.sanitiser import sanitise
 

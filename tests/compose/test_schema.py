@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from messagelog.compose import LANGUAGES, LogFormat, Participants, TextSettings, compose_log, compose_thread
 from messagelog.compose.failures import reason_of
-from messagelog.compose.words import words_in
+from messagelog.compose.wording import words_in
 from messagelog.messages import LogRequest, parse_log_request
 
 KEY = b"k" * 32

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from messagelog.compose import pick_zone
 from messagelog.compose.times import day, seconds, stamp, zone_of
-from messagelog.compose.words import words_in
+from messagelog.compose.wording import words_in
 
 JULY = 1_783_998_000_000
 MINUTE = 60_000

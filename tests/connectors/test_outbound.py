@@ -19,8 +19,8 @@ from structlog.testing import capture_logs
 
 from messagelog.connectors import Credentials, CrmHttp, MediaUnavailable, OAuth, Rejected, Unavailable
 from messagelog.connectors.outbound import NamedHosts, Outbound, find_refusal, is_public
-from messagelog.core.media import MediaFetcher
-from messagelog.core.oauth import OAuthClient, TokenEndpoint
+from messagelog.core.delivery.media import MediaFetcher
+from messagelog.core.users.oauth import OAuthClient, TokenEndpoint
 from messagelog.messages import MediaAttachment
 
 if TYPE_CHECKING:

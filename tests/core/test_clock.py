@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 from messagelog.connectors import Credentials, OAuth, RateLimit, Unavailable
 from messagelog.core import Times
-from messagelog.core.pacing import Urgency
-from messagelog.core.users import _refresh_after
-from messagelog.storage import scripts
+from messagelog.core.rate_limits.budget import Urgency
+from messagelog.core.users.directory import _refresh_after
+from messagelog.storage import transactions
 from messagelog.storage.rows import LimiterChange
-from support.campaign import Clock, kill_runtime
-from support.crm import Crm, Finding, Plain
+from support.crash_campaign import Clock, kill_runtime
+from support.live_server import SQLITE_ONLY
+from support.memory_crm import Crm, Finding, Plain
 from support.requests import body, message
-from support.site import SQLITE_ONLY
+from support.runtime_fixture import runtime_fixture
 from support.waiting import until
-from support.world import world
 
 if TYPE_CHECKING:
-    from messagelog.core.pacer import LimiterRegistry
-    from support.world import RuntimeFixture
+    from messagelog.core.rate_limits.registry import LimiterRegistry
+    from support.runtime_fixture import RuntimeFixture
 
 YEAR = 365 * 86_400_000
 BRISK = Times(answer=0.2, call=5.0, lease=60.0)
@@ -34,7 +34,7 @@ async def swept(here: RuntimeFixture) -> None:
 
 async def test_a_retry_of_a_year_ahead_is_taken_up(database_url: str) -> None:
     clock = Clock()
-    async with world(database_url, clock=clock, settings=BRISK, jitter=lambda: 0.5) as here:
+    async with runtime_fixture(database_url, clock=clock, settings=BRISK, jitter=lambda: 0.5) as here:
         clock.now += YEAR
         here.crm.before = lambda _call: Unavailable("no connection")
         await here.send(body(message(1)))
@@ -48,7 +48,7 @@ async def test_a_retry_of_a_year_ahead_is_taken_up(database_url: str) -> None:
 async def test_a_retry_of_a_few_hours_ahead_is_waited_for(database_url: str) -> None:
     """It cannot be told from a wait of ours."""
     clock = Clock()
-    async with world(database_url, clock=clock, settings=BRISK, jitter=lambda: 0.5) as here:
+    async with runtime_fixture(database_url, clock=clock, settings=BRISK, jitter=lambda: 0.5) as here:
         clock.now += 3 * 3_600_000
         here.crm.before = lambda _call: Unavailable("no connection")
         await here.send(body(message(1)))
@@ -63,7 +63,7 @@ async def test_a_retry_of_a_few_hours_ahead_is_waited_for(database_url: str) -> 
 
 async def test_a_call_that_died_a_year_ahead_is_found_out_about(database_url: str) -> None:
     clock, crm = Clock(), Crm()
-    async with world(database_url, Finding, crm=crm, clock=clock, settings=BRISK) as here:
+    async with runtime_fixture(database_url, Finding, crm=crm, clock=clock, settings=BRISK) as here:
         clock.now += YEAR
         crm.gate = asyncio.Event()
         sending = asyncio.create_task(here.send(body(message(1))))
@@ -72,7 +72,7 @@ async def test_a_call_that_died_a_year_ahead_is_found_out_about(database_url: st
         await sending
         clock.now -= YEAR
     crm.gate = None
-    async with world(database_url, Finding, crm=crm, clock=clock, settings=BRISK) as again:
+    async with runtime_fixture(database_url, Finding, crm=crm, clock=clock, settings=BRISK) as again:
         await swept(again)
         assert await again.states() == {"1": "calling"}, "its process may live, for all that anybody knows"
         clock.now += 61_000
@@ -84,8 +84,8 @@ async def test_a_call_that_died_a_year_ahead_is_found_out_about(database_url: st
 async def test_a_call_under_way_is_not_taken_over_when_the_clock_is_set_right(database_url: str) -> None:
     clock, crm = Clock(), Crm()
     async with (
-        world(database_url, Finding, crm=crm, clock=clock, settings=BRISK) as here,
-        world(database_url, Finding, crm=crm, clock=clock, settings=BRISK) as other,
+        runtime_fixture(database_url, Finding, crm=crm, clock=clock, settings=BRISK) as here,
+        runtime_fixture(database_url, Finding, crm=crm, clock=clock, settings=BRISK) as other,
     ):
         clock.now += YEAR
         crm.gate = asyncio.Event()
@@ -110,7 +110,7 @@ class Limited(Plain):
 async def test_a_pace_of_a_year_ahead_holds_nobody_up(database_url: str) -> None:
     clock = Clock()
     for connector in (Plain, Limited):
-        async with world(database_url, connector, clock=clock, settings=BRISK) as here:
+        async with runtime_fixture(database_url, connector, clock=clock, settings=BRISK) as here:
             tenant = connector.__name__
             await here.user(f"{tenant}/ada")
             far = clock.now + YEAR
@@ -121,9 +121,9 @@ async def test_a_pace_of_a_year_ahead_holds_nobody_up(database_url: str) -> None
                 )
                 return LimiterChange(text, "open", far, far, far), None
 
-            await here.store.write(partial(scripts.update_limiter, tenant, "memory", held))
+            await here.store.write(partial(transactions.update_limiter, tenant, "memory", held))
             await swept(here)
-            pacer: LimiterRegistry = here.assembly.users.pacer
+            pacer: LimiterRegistry = here.context.users.pacer
             gate = pacer.gate(here.runtime.connector("memory"), tenant)
             assert pacer.backlog_share(here.runtime.connector("memory"), tenant) > 0
             assert gate._known[tenant, "memory"].resume_at(Urgency.LIVE) <= asyncio.get_running_loop().time()

@@ -10,12 +10,12 @@ import pytest
 
 from messagelog.core import Times
 from messagelog.storage import KeysDamaged, KeysLocked, Sealer, open_store, with_stored_keys
-from messagelog.storage.rotating import count_by_key, rotate
+from messagelog.storage.encryption.rotation import count_by_key, rotate
 from storage.journal import Clock, everything, run_sql
-from support.crm import Crm, Finding, lost
+from support.memory_crm import Crm, Finding, lost
 from support.requests import body, message
+from support.runtime_fixture import SECRET, runtime_fixture
 from support.waiting import until
-from support.world import SECRET, world
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,7 +47,7 @@ async def rotated(url: str, secret: str, *old: str) -> None:
 
 async def amended(url: str, crm: Crm, *secrets: str) -> str:
     """The activity, after a message was added whose time lies between two that were logged before."""
-    async with world(url, crm=crm, secrets=secrets) as here:
+    async with runtime_fixture(url, crm=crm, secrets=secrets) as here:
         answer = await here.send(body(message(1), message(2), message(3)))
         assert set(answer.log_ids) <= {"1", "2", "3"}
         await here.runtime.idle()
@@ -56,7 +56,7 @@ async def amended(url: str, crm: Crm, *secrets: str) -> str:
 
 
 async def logged_before(url: str, crm: Crm) -> None:
-    async with world(url, crm=crm) as here:
+    async with runtime_fixture(url, crm=crm) as here:
         await here.send(body(message(1), message(3)))
 
 
@@ -74,7 +74,7 @@ def in_order(text: str) -> bool:
 async def test_entries_of_before_a_rotation_are_recognised_after_it(database_url: str) -> None:
     crm = Crm()
     await logged_before(database_url, crm)
-    async with world(database_url, crm=crm, secrets=(NEW, SECRET)) as between:
+    async with runtime_fixture(database_url, crm=crm, secrets=(NEW, SECRET)) as between:
         await between.send(body(message(1), message(3)))
     await rotated(database_url, NEW, SECRET)
     assert in_order(await amended(database_url, crm, NEW))
@@ -103,12 +103,14 @@ async def test_a_secret_that_changed_together_with_the_upgrade_is_found_out(data
 
 async def test_what_waits_is_logged_after_a_rotation(database_url: str) -> None:
     crm, clock = Crm(before=lost), Clock()
-    async with world(database_url, Finding, crm=crm, settings=FAST, clock=clock) as here:
+    async with runtime_fixture(database_url, Finding, crm=crm, settings=FAST, clock=clock) as here:
         await here.send(body(message(1, "it waits")))
         assert await here.states() == {"1": "unknown"}
     crm.before = None
     await rotated(database_url, NEW, SECRET)
-    async with world(database_url, Finding, crm=crm, secrets=(NEW,), settings=FAST, clock=clock) as again:
+    async with runtime_fixture(
+        database_url, Finding, crm=crm, secrets=(NEW,), settings=FAST, clock=clock
+    ) as again:
         clock.forward(10_000)
         assert await again.runtime.sweep() == 1
         await again.runtime.idle()
@@ -122,8 +124,8 @@ async def test_a_rotation_while_messages_are_logged_loses_none(database_url: str
     crm = Crm(delay=0.002)
     both = (SECRET, NEW), (NEW, SECRET)
     async with (
-        world(database_url, crm=crm, secrets=both[0], settings=FAST) as one,
-        world(database_url, crm=crm, secrets=both[1], settings=FAST) as other,
+        runtime_fixture(database_url, crm=crm, secrets=both[0], settings=FAST) as one,
+        runtime_fixture(database_url, crm=crm, secrets=both[1], settings=FAST) as other,
         stores(database_url) as (store,),
     ):
         for here in (one, other):
@@ -167,13 +169,13 @@ async def test_a_first_start_keeps_the_keys_that_were_used_so_far(database_url: 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["keys are stored", "a database of before"])
 async def test_nothing_starts_with_another_secret(database_url: str, stored: bool) -> None:
-    async with world(database_url) as here:
+    async with runtime_fixture(database_url) as here:
         await here.user()
     if not stored:
         run_sql(database_url, 'DELETE FROM "keys"')
     before = everything(database_url), run_sql(database_url, 'SELECT * FROM "keys"')
     with pytest.raises(KeysLocked) as locked:
-        async with world(database_url, secrets=(NEW, LATER)):
+        async with runtime_fixture(database_url, secrets=(NEW, LATER)):
             pass
     assert locked.value.key_ids == (Sealer(SECRET).key_id.hex(),)
     assert SECRET not in str(locked.value)
@@ -182,15 +184,15 @@ async def test_nothing_starts_with_another_secret(database_url: str, stored: boo
 
 async def test_nothing_starts_when_an_old_secret_was_taken_away_too_early(database_url: str) -> None:
     """Even when the rotation had come as far as to the stored keys."""
-    async with world(database_url) as here:
+    async with runtime_fixture(database_url) as here:
         await here.user()
-    async with world(database_url, secrets=(NEW, SECRET)):
+    async with runtime_fixture(database_url, secrets=(NEW, SECRET)):
         pass
     with pytest.raises(KeysLocked):
-        async with world(database_url, secrets=(NEW,)):
+        async with runtime_fixture(database_url, secrets=(NEW,)):
             pass
     await rotated(database_url, NEW, SECRET)
-    async with world(database_url, secrets=(NEW,)):
+    async with runtime_fixture(database_url, secrets=(NEW,)):
         pass
 
 
@@ -207,11 +209,11 @@ async def test_an_altered_key_is_told_from_another_secret(database_url: str) -> 
 
 async def test_sessions_at_the_crm_go_on(database_url: str) -> None:
     crm = Crm()
-    async with world(database_url, crm=crm) as here:
+    async with runtime_fixture(database_url, crm=crm) as here:
         user = await here.user()
         await here.send(body(message(1)))
     await rotated(database_url, NEW, SECRET)
-    async with world(database_url, crm=crm, secrets=(NEW,)) as after:
+    async with runtime_fixture(database_url, crm=crm, secrets=(NEW,)) as after:
         after.users["memory:acme/ada"] = user
         assert (await after.send(body(message(2)))).log_ids == ["2"]
         await until(lambda: crm.count("update") == 1)

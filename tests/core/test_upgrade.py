@@ -18,13 +18,13 @@ import pytest
 from messagelog.compose import Entry
 from messagelog.connectors.log import SentBlocks
 from messagelog.core import Times
-from messagelog.core.calls import NOTHING_COUNTED
-from messagelog.core.next_step import next_step
-from messagelog.storage import LogRequestWork, scripts
+from messagelog.core.delivery.calls import NOTHING_COUNTED
+from messagelog.core.delivery.next_step import next_step
+from messagelog.storage import LogRequestWork, transactions
 from messagelog.storage.rows import LeasePolicy, LogKey, NewRow, RowChange, RowState
-from support.crm import Activity, Crm, Finding, Plain, ReadingBack, Upserting
+from support.memory_crm import Activity, Crm, Finding, Plain, ReadingBack, Upserting
 from support.requests import body, message
-from support.world import RuntimeFixture, world
+from support.runtime_fixture import RuntimeFixture, runtime_fixture
 
 if TYPE_CHECKING:
     from messagelog.storage import Claim
@@ -75,7 +75,7 @@ class Left:
     def hash_of(self, here: RuntimeFixture, place: int) -> bytes:
         """The hash of an entry's visible text, as that release kept it."""
         text = self.visible[place]["text"].encode()
-        return hashlib.blake2b(text, key=here.assembly.sealer.entry_key, digest_size=16).digest()
+        return hashlib.blake2b(text, key=here.context.sealer.entry_key, digest_size=16).digest()
 
 
 def left(path: Path) -> Left:
@@ -90,7 +90,7 @@ async def _claimed(here: RuntimeFixture, was: Left, place: int) -> Claim:
     """Journals a row as that release did, up to the moment before its call leaves."""
     row = was.rows[place]
     context = ("messageLogs", *was.key[:2], row["id"])
-    sealed = here.assembly.sealer.seal(row["payload"].encode(), *context)
+    sealed = here.context.sealer.seal(row["payload"].encode(), *context)
     contact_id, contact_type, contact_name = was.contact
     work = LogRequestWork(
         key=was.key,
@@ -103,7 +103,7 @@ async def _claimed(here: RuntimeFixture, was: Left, place: int) -> Claim:
         rows=(NewRow(was.of_client(row["id"]), row["sentAt"], row["version"], sealed),),
     )
     acceptance = await here.store.write(
-        lambda: scripts.accept_request(work, next_step(takes_batches=False), TERMS), locks=work.locks
+        lambda: transactions.accept_request(work, next_step(takes_batches=False), TERMS), locks=work.locks
     )
     assert acceptance.claim is not None
     assert acceptance.claim.step is not None
@@ -111,7 +111,7 @@ async def _claimed(here: RuntimeFixture, was: Left, place: int) -> Claim:
         blocks = [Entry(was.hash_of(here, at), 0, "", each["id"]) for at, each in enumerate(was.visible)]
         log = acceptance.claim.log
         log.blocks, log.call_before = SentBlocks().with_pending(blocks).packed, NOTHING_COUNTED
-        await here.store.write(lambda: scripts.record_intent(log, TERMS), locks=(log.key,))
+        await here.store.write(lambda: transactions.record_intent(log, TERMS), locks=(log.key,))
     return acceptance.claim
 
 
@@ -125,7 +125,8 @@ async def _logged(here: RuntimeFixture, was: Left) -> None:
         was.of_client(was.rows[0]["id"]), RowState.LOGGED, None, "a-1", was.hash_of(here, 0), erase=True
     )
     await here.store.write(
-        lambda: scripts.save_outcome(log, [change], next_step(takes_batches=False), TERMS), locks=(log.key,)
+        lambda: transactions.save_outcome(log, [change], next_step(takes_batches=False), TERMS),
+        locks=(log.key,),
     )
 
 
@@ -150,11 +151,11 @@ async def test_a_create_under_way_during_an_upgrade(
     database_url: str, connector: type[Plain], was: Left, *, done: bool
 ) -> None:
     clock, crm = Clock(), Crm()
-    async with world(database_url, connector, crm=crm, settings=FAST, clock=clock) as here:
+    async with runtime_fixture(database_url, connector, crm=crm, settings=FAST, clock=clock) as here:
         await _claimed(here, was, 0)
         if done:
             _in_the_crm(here, was, 0)
-    async with world(database_url, connector, crm=crm, settings=FAST, clock=clock) as here:
+    async with runtime_fixture(database_url, connector, crm=crm, settings=FAST, clock=clock) as here:
         await here.user()
         await _recovered(here, clock)
         assert await here.states() == {was.rows[0]["id"]: "logged"}
@@ -174,12 +175,12 @@ async def test_an_update_under_way_during_an_upgrade(
     database_url: str, connector: type[Plain], was: Left, *, done: bool
 ) -> None:
     clock, crm = Clock(), Crm()
-    async with world(database_url, connector, crm=crm, settings=FAST, clock=clock) as here:
+    async with runtime_fixture(database_url, connector, crm=crm, settings=FAST, clock=clock) as here:
         await _logged(here, was)
         await _claimed(here, was, 1)
         if done:
             _in_the_crm(here, was, 1)
-    async with world(database_url, connector, crm=crm, settings=FAST, clock=clock) as here:
+    async with runtime_fixture(database_url, connector, crm=crm, settings=FAST, clock=clock) as here:
         await here.user()
         await _recovered(here, clock)
         assert set((await here.states()).values()) == {"logged"}
@@ -195,7 +196,7 @@ async def test_an_activity_of_before_keeps_its_wording_and_the_next_one_has_toda
         "messageStatus": "SendingFailed",
         "deliveryErrorCode": "SMS-UP-413",
     }
-    async with world(database_url, ReadingBack, crm=crm, settings=FAST, clock=clock) as here:
+    async with runtime_fixture(database_url, ReadingBack, crm=crm, settings=FAST, clock=clock) as here:
         await _logged(here, was)
         day = was.log.partition("/")[2]
         at = was.rows[0]["sentAt"] + 3_600_000

@@ -12,7 +12,7 @@ import pytest
 
 from messagelog.storage import open_store
 from support import COUNTS
-from support.campaign import (
+from support.crash_campaign import (
     AWAY_ERROR,
     RESOLVABLE,
     SCENARIOS,
@@ -22,15 +22,15 @@ from support.campaign import (
     Scenario,
     campaign,
 )
-from support.crashing import Mishap
-from support.proving import ONE_OF, PAIRS, PROVE, random_from_seed
-from support.slipping import OwnFault
+from support.crash_points import Mishap
+from support.effort import ONE_OF, PAIRS, PROVE, random_from_seed
+from support.own_faults import OwnFault
 
 if TYPE_CHECKING:
     import random
     from collections.abc import AsyncIterator, Callable
 
-    from support.crm import Plain
+    from support.memory_crm import Plain
 
 ERRORS = (OwnFault, AWAY_ERROR)
 """Errors of our own that are met at every point: a mistake shows, or the database is away."""

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from docs.pages import ROOT
-from messagelog.core.metrics import JournalGauges, Metrics
+from messagelog.core.delivery.metrics import JournalGauges, Metrics
 
 RULES = ROOT / "deploy" / "alerts.yml"
 PROMTOOL = shutil.which("promtool")

@@ -18,7 +18,7 @@ from canaries.commands import every_command
 from docs.pages import ROOT
 from messagelog.environment import load_env_file, unknown_names
 from messagelog.server import create_app
-from messagelog.server.assembly import ServerConfig
+from messagelog.server.context import ServerConfig
 from messagelog.settings import examine_for_serving, read_settings
 
 if TYPE_CHECKING:

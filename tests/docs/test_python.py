@@ -11,12 +11,12 @@ from aiohttp import web
 
 from docs.pages import DOCS, PAGES, README, blocks, name_of, run_python
 from messagelog.connectors import Credentials
-from messagelog.server.assembly import ServerConfig
+from messagelog.server.context import ServerConfig
 from messagelog.server.lifespan import open_context
-from messagelog.storage.opening import migrate
+from messagelog.storage.database import migrate
 from messagelog.testing.demo_crm import serve_demo_crm
+from support.live_server import LOOPBACK
 from support.requests import body, message, thread, to_log_request
-from support.site import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,11 +46,11 @@ def test_a_block_that_is_not_run_says_why(page: Path) -> None:
 class Office:
     """A connector of the documentation, Ada who is signed in with it, and the CRM that both speak to."""
 
-    def __init__(self, assembly: Any, connector: Connector, api_client: DemoCrmClient, user: Any) -> None:
-        self.assembly, self.connector, self.crm, self.user = assembly, connector, api_client, user
+    def __init__(self, context: Any, connector: Connector, api_client: DemoCrmClient, user: Any) -> None:
+        self.context, self.connector, self.crm, self.user = context, connector, api_client, user
 
     async def send(self, request: dict[str, Any]) -> Answer:
-        answer: Answer = await self.assembly.runtime.submit(self.user, to_log_request(request))
+        answer: Answer = await self.context.runtime.submit(self.user, to_log_request(request))
         return answer
 
     async def activities(self) -> list[dict[str, Any]]:
@@ -74,9 +74,9 @@ async def office(
             media_hosts=media_hosts,
             private_hosts=LOOPBACK,
         )
-        async with open_context(config) as assembly:
-            user = await assembly.users.sign_in(connector, Credentials(api_key="demo-ada"), "")
-            yield Office(assembly, connector, api_client, user)
+        async with open_context(config) as context:
+            user = await context.users.sign_in(connector, Credentials(api_key="demo-ada"), "")
+            yield Office(context, connector, api_client, user)
 
 
 Make = Callable[[str], "Connector"]
@@ -126,7 +126,7 @@ async def test_the_readmes_connector_creates_updates_and_matches(from_readme: Ma
             "[2026-07-13 8:03 PM PDT] Maya Patel\n"
             "  third"
         )
-        session = await here.assembly.users.session(here.connector, "acme", "u-ada")
+        session = await here.context.users.session(here.connector, "acme", "u-ada")
         (maya,) = await here.connector.find_contact(session, "+14155550142")
         assert (maya.id, maya.name) == ("c-1", "Maya Patel")
         await here.crm.chaos(lose_response_rate=1)
@@ -161,7 +161,7 @@ async def test_the_how_tos_connector_that_appends(from_how_to: Make, tmp_path: P
 
 async def test_the_how_tos_matters_are_shown(from_how_to: Make, tmp_path: Path) -> None:
     async with office(from_how_to("WithMatters"), tmp_path) as here:
-        session = await here.assembly.users.session(here.connector, "acme", "u-ada")
+        session = await here.context.users.session(here.connector, "acme", "u-ada")
         (maya,) = await here.connector.find_contact(session, "+14155550142")
         assert maya.additional_info is not None
         assert [each["title"] for each in maya.additional_info["matter"]] == ["Renewal 2026", "Onboarding"]
@@ -198,8 +198,8 @@ async def media_server(content: bytes) -> AsyncIterator[str]:
     app.router.add_get("/content/{id}", answer)
     runner = web.AppRunner(app)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
+    live_server = web.TCPSite(runner, "127.0.0.1", 0)
+    await live_server.start()
     try:
         host, port = runner.addresses[0][:2]
         yield f"{host}:{port}"

@@ -24,15 +24,15 @@ from messagelog.connectors import (
     OAuth,
     OutcomeUnknown,
 )
-from messagelog.core.backoff import STEPS
-from messagelog.core.settle import Capabilities, FailureReason, on_error
+from messagelog.core.delivery.backoff import STEPS
+from messagelog.core.delivery.outcomes import Capabilities, FailureReason, on_error
 from messagelog.server import create_app
-from messagelog.server.assembly import ServerConfig
+from messagelog.server.context import ServerConfig
 from messagelog.settings import BadSettings, Settings, validate_for_serving
 from messagelog.storage import LogKey, LogRow, LogState, MessageRow, RowState
 from messagelog.storage.rows import LogKind
-from support.campaign import AppendOnlyReadBack
-from support.crm import Appending, Crm, Plain, ReadingBack, Upserting
+from support.crash_campaign import AppendOnlyReadBack
+from support.memory_crm import Appending, Crm, Plain, ReadingBack, Upserting
 
 if TYPE_CHECKING:
     from pathlib import Path

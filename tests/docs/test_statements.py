@@ -11,9 +11,9 @@ import pytest
 
 from docs.pages import DOCS, blocks
 from messagelog.storage import KeysLocked
-from support.crm import Plain
+from support.memory_crm import Plain
 from support.requests import body, message
-from support.world import world
+from support.runtime_fixture import runtime_fixture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,13 +45,13 @@ def run(database_url: str, text: str) -> None:
 async def test_a_server_starts_again_after_its_secret_was_lost(database_url: str) -> None:
     (forget,) = statements("When a secret key is lost", page=DOCS / "how-to" / "keys.md")
     new = ("another secret key, since one is lost 0123",)
-    async with world(database_url, Plain) as here:
+    async with runtime_fixture(database_url, Plain) as here:
         await here.send(body(message(1)))
     with pytest.raises(KeysLocked):
-        async with world(database_url, Plain, secrets=new):
+        async with runtime_fixture(database_url, Plain, secrets=new):
             pass
     run(database_url, forget)
-    async with world(database_url, Plain, crm=here.crm, secrets=new) as after:
+    async with runtime_fixture(database_url, Plain, crm=here.crm, secrets=new) as after:
         assert (await after.send(body(message(1), message(2)))).log_ids == ["2"]
         assert await after.states() == {"1": "logged", "2": "logged"}
     assert [here.crm.only.body.count(f"text {n}") for n in (1, 2)] == [1, 1]

@@ -28,23 +28,23 @@ from messagelog.connectors import (
     Unavailable,
 )
 from messagelog.connectors.http import error_for_status
-from messagelog.core.inbox import DecisionRefused, Inbox, NotThere
-from messagelog.core.operators import local_operator
-from messagelog.storage import LogKey, Sealer, open_store, scripts
-from support.campaign import MISHAPS, Campaign, ExternalIds, ReadBackOnly, Search, kill_runtime
-from support.crashing import Crashed, Fuse, Mishap
-from support.crm import Activity, Crm, Plain
-from support.proving import PROVE, SEED
+from messagelog.core.admin.inbox import DecisionRefused, Inbox, NotThere
+from messagelog.core.operators.accounts import local_operator
+from messagelog.storage import LogKey, Sealer, open_store, transactions
+from support.crash_campaign import MISHAPS, Campaign, ExternalIds, ReadBackOnly, Search, kill_runtime
+from support.crash_points import Crashed, Fuse, Mishap
+from support.effort import PROVE, SEED
+from support.memory_crm import Activity, Crm, Plain
 from support.requests import MAYA, OMAR, body, message, thread, to_log_request
-from support.settling import run_until_idle
-from support.virtual import FrozenTimeStore, VirtualClock, VirtualTimeLoop
-from support.world import SECRET
+from support.run_until_idle import run_until_idle
+from support.runtime_fixture import SECRET
+from support.virtual_clock import FrozenTimeStore, VirtualClock, VirtualTimeLoop
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from messagelog.core import Runtime, User
-    from support.crm import Call
+    from support.memory_crm import Call
 
 USERS = ("acme/ada", "acme/grace", "otto/otto")
 DAY, GROUP, THREAD = "day", "group", "thread"
@@ -227,7 +227,7 @@ class Machine(RuleBasedStateMachine):
                 assert text.count(f"{mark} {number:02}.") == 1, f"{mark} {number:02} in:\n{text}"
             for note in expected.notes:
                 assert note in text, f"{note} is gone from:\n{text}"
-        rows = await self.store.read(lambda: scripts.list_logs(1000))
+        rows = await self.store.read(lambda: transactions.list_logs(1000))
         for each in rows:
             assert set(each.counts) == {"logged"}, (each.log.key, each.counts, each.log.reason)
 

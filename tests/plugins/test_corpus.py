@@ -6,7 +6,7 @@ import pytest
 
 from messagelog.plugins.cards import mask_cards
 from messagelog.plugins.social_security import mask_social_security
-from support.corpus import lines, strip_marks, with_cards_masked, with_social_security_masked
+from support.redaction_corpus import lines, strip_marks, with_cards_masked, with_social_security_masked
 
 
 def masked(text: str) -> str:

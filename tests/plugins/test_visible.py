@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from messagelog.compose import LogFormat, TextSettings, compose_request
 from messagelog.compose.clean import clean
-from messagelog.compose.said import text_lines
+from messagelog.compose.entry_lines import text_lines
 from messagelog.plugins import RequestContext
 from messagelog.plugins.cards import mask_cards
 from messagelog.plugins.redaction import Redaction

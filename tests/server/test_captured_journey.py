@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.site import ADA
+from support.live_server import ADA
 
 if TYPE_CHECKING:
-    from support.site import LiveServer, Reply
+    from support.live_server import LiveServer, Reply
 
 CAPTURED = json.loads((Path(__file__).parent / "captured" / "journey.json").read_bytes())["requests"]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.site import payload
+from support.live_server import payload
 
 if TYPE_CHECKING:
-    from support.site import LiveServer
+    from support.live_server import LiveServer
 
 LOGGED = {"message": "Message logged", "messageType": "success", "ttl": 1000}
 VIEWER = "https://ringcentral.github.io/ringcentral-media-reader/?media="

@@ -7,7 +7,7 @@ import threading
 
 import structlog
 
-from messagelog.server.closing import ShutdownWatchdog, close_all
+from messagelog.server.shutdown import ShutdownWatchdog, close_all
 
 
 async def test_a_part_that_hangs_is_named_and_the_others_are_closed() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from messagelog.core import Times
+from support.live_server import SQLITE_ONLY, FastDemoConnector, live_server, payload
 from support.requests import MAYA, OMAR, body, message
-from support.site import SQLITE_ONLY, FastDemoConnector, payload, site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from messagelog.connectors import Contact, MessageLog, NewContact, Session
-    from support.site import LiveServer
+    from support.live_server import LiveServer
 
 
 class Confused(FastDemoConnector):
@@ -40,7 +40,7 @@ async def test_a_connector_that_returns_no_log_id_is_named_and_nothing_is_claime
             await super().create_message_log(session, log)
             return None
 
-    async with site(database_url, tmp_path, connector=Forgetful) as here:
+    async with live_server(database_url, tmp_path, connector=Forgetful) as here:
         reply = await here.log(payload("01-sms"))
         assert len(await here.activities()) == 1
         if reply.body["successful"]:  # it was found by its key
@@ -60,7 +60,7 @@ async def test_a_connector_that_returns_no_log_id_and_cannot_search(
         def can(self, method: str) -> bool:
             return method != "find_message_log" and super().can(method)
 
-    async with site(database_url, tmp_path, connector=Hopeless) as here:
+    async with live_server(database_url, tmp_path, connector=Hopeless) as here:
         first = await here.log(payload("01-sms"))
         assert first.body["successful"] is False
         assert first.body["logIds"] == []
@@ -82,7 +82,7 @@ async def test_a_connector_that_returns_nothing_after_an_update_has_done_well(he
 @SQLITE_ONLY
 async def test_a_connector_that_raises_anything_is_not_quoted(database_url: str, tmp_path: Path) -> None:
     times = Times(answer=0.3, call=5.0, lease=60.0)
-    async with site(database_url, tmp_path, connector=Broken, times=times) as here:
+    async with live_server(database_url, tmp_path, connector=Broken, times=times) as here:
         reply = await here.log(payload("01-sms"))
         assert reply.status == 200
         assert "customer" not in str(reply.body)
@@ -94,7 +94,7 @@ async def test_a_connector_that_raises_anything_is_not_quoted(database_url: str,
 async def test_a_group_is_logged_though_its_other_people_cannot_be_looked_up(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with site(database_url, tmp_path, connector=Confused) as here:
+    async with live_server(database_url, tmp_path, connector=Confused) as here:
         reply = await here.log(body(message(1, "to both"), correspondents=(MAYA, OMAR)))
         assert reply.body["logIds"] == ["1-c-1"]
         assert "to both" in (await here.only_activity())["body"]
@@ -104,7 +104,7 @@ async def test_a_group_is_logged_though_its_other_people_cannot_be_looked_up(
 async def test_a_connector_that_fails_to_match_a_number_leaves_the_form_usable(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with site(database_url, tmp_path, connector=Confused) as here:
+    async with live_server(database_url, tmp_path, connector=Confused) as here:
         reply = await here.ask("GET", f"/contact?jwtToken={await here.token()}&phoneNumber=+14155550142")
         assert reply.status == 200
         assert reply.body["successful"] is False
@@ -116,7 +116,7 @@ async def test_a_connector_that_fails_to_match_a_number_leaves_the_form_usable(
 async def test_a_connector_that_fails_to_make_a_contact_is_told_in_words(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with site(database_url, tmp_path, connector=Confused) as here:
+    async with live_server(database_url, tmp_path, connector=Confused) as here:
         form = {"phoneNumber": "+14155550188", "newContactName": "Nina"}
         reply = await here.ask("POST", f"/contact?jwtToken={await here.token()}", json=form)
         assert reply.status == 502

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from messagelog.core import Times
+from support.live_server import SQLITE_ONLY, live_server
 from support.requests import body, message, thread
-from support.site import SQLITE_ONLY, site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from support.site import LiveServer, Reply
+    from support.live_server import LiveServer, Reply
 
 FIRST, SECOND = message(1, "first words"), message(2, "second words")
 
@@ -23,7 +23,7 @@ FIRST, SECOND = message(1, "first words"), message(2, "second words")
 async def brisk(database_url: str, tmp_path: Path) -> AsyncIterator[LiveServer]:
     """A server that answers within half a second, whatever the CRM does."""
     times = Times(answer=0.5, call=5.0, lease=60.0, sweep=0.1)
-    async with site(database_url, tmp_path, times=times) as running:
+    async with live_server(database_url, tmp_path, times=times) as running:
         await running.token()
         yield running
 

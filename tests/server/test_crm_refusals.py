@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from messagelog.core import Times
+from support.live_server import SQLITE_ONLY, live_server, refusal
 from support.requests import body, message, thread
-from support.site import SQLITE_ONLY, refusal, site
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-    from support.site import CrmCall, LiveServer, Reply
+    from support.live_server import CrmCall, LiveServer, Reply
 
 FIRST, SECOND = message(1, "first words"), message(2, "second words")
 
@@ -91,7 +91,7 @@ async def test_a_crm_that_refuses_the_fifth_of_ten(here: LiveServer) -> None:
 
 
 async def test_a_crm_that_asks_for_a_moments_patience_is_given_it(database_url: str, tmp_path: Path) -> None:
-    async with site(database_url, tmp_path, jitter=lambda: 0.0) as here:
+    async with live_server(database_url, tmp_path, jitter=lambda: 0.0) as here:
         await patient(here)
 
 
@@ -152,7 +152,7 @@ async def test_what_waits_for_a_sign_in_goes_on_at_once_when_it_comes(
     database_url: str, tmp_path: Path
 ) -> None:
     times = Times(answer=5.0, call=5.0, lease=60.0, sweep=3600.0)
-    async with site(database_url, tmp_path, times=times) as here:
+    async with live_server(database_url, tmp_path, times=times) as here:
         await here.token()
         here.crm.refuse = lambda _call: refusal(401)
         reply = await here.log(body(FIRST))

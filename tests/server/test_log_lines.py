@@ -9,15 +9,15 @@ import structlog
 
 from messagelog.connectors import Connector, MessageLog, Rejected, Session
 from messagelog.core import Times
+from support.live_server import SQLITE_ONLY, FastDemoConnector, live_server, refusal
 from support.requests import body, message
-from support.site import SQLITE_ONLY, FastDemoConnector, refusal, site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from starlette.responses import Response
 
-    from support.site import CrmCall, LiveServer
+    from support.live_server import CrmCall, LiveServer
 
 TEXT = "Words that no line may hold"
 NUMBER = "4155550142"
@@ -38,7 +38,7 @@ async def log_refused(here: LiveServer, status: int) -> list[Any]:
     here.crm.refuse = refuse
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as events:
         await here.log(body(message(1, text=TEXT)))
-        await here.assembly.runtime.idle()
+        await here.context.runtime.idle()
     assert TEXT not in str(events)
     assert NUMBER not in str(events)
     return events
@@ -74,7 +74,7 @@ class Wordy(FastDemoConnector):
 
 @SQLITE_ONLY
 async def test_what_a_connector_says_of_a_message_is_in_no_line(database_url: str, tmp_path: Path) -> None:
-    async with site(database_url, tmp_path, connector=Wordy) as here:
+    async with live_server(database_url, tmp_path, connector=Wordy) as here:
         with structlog.testing.capture_logs() as events:
             await here.log(body(message(1, text=TEXT)))
         (line,) = of(events, "message_not_logged")
@@ -84,7 +84,7 @@ async def test_what_a_connector_says_of_a_message_is_in_no_line(database_url: st
 
 @SQLITE_ONLY
 async def test_a_message_that_parks_is_a_line(database_url: str, tmp_path: Path) -> None:
-    async with site(database_url, tmp_path, connector=Blind, times=Times(answer=2.0)) as here:
+    async with live_server(database_url, tmp_path, connector=Blind, times=Times(answer=2.0)) as here:
         (line,) = of(await log_refused(here, 500), "message_not_logged")
         assert (line["state"], line["reason"]) == ("parked", "no_answer")
 

@@ -8,9 +8,9 @@ import pytest
 import structlog
 
 from messagelog.core import Times
-from messagelog.server.http import SIGN_IN
+from messagelog.server.requests import SIGN_IN
+from support.live_server import SQLITE_ONLY, FastDemoConnector, live_server, payload, refusal
 from support.requests import body, message
-from support.site import SQLITE_ONLY, FastDemoConnector, payload, refusal, site
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from messagelog.connectors import MessageLog, Session
-    from support.site import CrmCall, LiveServer, Reply
+    from support.live_server import CrmCall, LiveServer, Reply
 
 
 async def ask(here: LiveServer, method: str, path: str, json: Any = None) -> Reply:
@@ -69,7 +69,7 @@ async def test_a_contact_that_the_crm_refuses_is_shown(here: LiveServer) -> None
 
 @SQLITE_ONLY
 async def test_too_large_and_too_many_are_shown(database_url: str, tmp_path: Path) -> None:
-    async with site(database_url, tmp_path, body_limit=100, requests_per_minute=1) as here:
+    async with live_server(database_url, tmp_path, body_limit=100, requests_per_minute=1) as here:
         assert "at most 100 bytes" in text_shown(await ask(here, "POST", "/messageLog", payload("01-sms")))
         reply = await ask(here, "POST", "/messageLog", payload("01-sms"))
         assert (reply.status, int(reply.headers["Retry-After"]) > 0) == (429, True)
@@ -104,7 +104,7 @@ async def test_a_log_of_another_contact_is_a_422(here: LiveServer) -> None:
 
 async def test_what_is_kept_stays_a_200_with_its_warning(database_url: str, tmp_path: Path) -> None:
     times = Times(answer=0.2, call=2.0, lease=60.0, sweep=0.05)
-    async with site(database_url, tmp_path, times=times) as here:
+    async with live_server(database_url, tmp_path, times=times) as here:
         await here.token()
         here.crm.refuse = lambda call: refusal(503) if call.method == "POST" else None
         reply = await ask(here, "POST", "/messageLog", body(message(1)))
@@ -172,7 +172,7 @@ async def test_a_client_before_is_answered_as_it_was(here: LiveServer) -> None:
 async def test_an_operator_may_have_refused_logs_shown_to_clients_before(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with site(database_url, tmp_path, refused_logs_as_text=True) as here:
+    async with live_server(database_url, tmp_path, refused_logs_as_text=True) as here:
         reply = await refuse_log(here)
         assert (reply.status, reply.body) == (422, "1 message not logged: Demo CRM refused it (HTTP 422).")
         here.crm.refuse = lambda _call: None
@@ -197,12 +197,12 @@ async def test_a_platform_without_contact_pages_is_named_at_the_start(
         manifest: ClassVar[Mapping[str, Any]] = {}
 
     with structlog.testing.capture_logs() as events:
-        async with site(database_url, tmp_path, connector=Pageless):
+        async with live_server(database_url, tmp_path, connector=Pageless):
             pass
     (event,) = [each for each in events if each["event"] == "contact_page_missing"]
     assert (event["platform"], event["log_level"]) == ("demo", "warning")
     with structlog.testing.capture_logs() as events:
-        async with site(database_url, tmp_path):
+        async with live_server(database_url, tmp_path):
             pass
     assert not [each for each in events if each["event"] == "contact_page_missing"]
 
@@ -216,6 +216,6 @@ async def test_how_long_the_user_wrote_reaches_the_connector(database_url: str, 
             written.extend(each.typing_duration_ms for each in log.messages)
             return await super().create_message_log(session, log)
 
-    async with site(database_url, tmp_path, connector=Billing) as here:
+    async with live_server(database_url, tmp_path, connector=Billing) as here:
         await ask(here, "POST", "/messageLog", body({**message(1), "typingDurationMs": 4200}))
     assert written == [4200]

@@ -10,14 +10,14 @@ import pytest
 
 from messagelog.plugins import ContactForm, Refused
 from messagelog.plugins.redaction import Redaction
-from support.plugins import ScriptedPlugin
+from support.live_server import SQLITE_ONLY, live_server
 from support.requests import body, message, thread
-from support.site import SQLITE_ONLY, site
+from support.scripted_plugin import ScriptedPlugin
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.site import LiveServer, Reply
+    from support.live_server import LiveServer, Reply
 
 CARD, MASKED = "4111 1111 1111 1111", "••••••••••••1111"
 
@@ -35,7 +35,7 @@ async def test_the_client_shows_what_a_plugin_keeps_from_being_logged(
     database_url: str, tmp_path: Path
 ) -> None:
     plugin = ScriptedPlugin(failing, required=True)
-    async with site(database_url, tmp_path, plugins=[plugin]) as here:
+    async with live_server(database_url, tmp_path, plugins=[plugin]) as here:
         reply = await here.log(body(message(1)))
         assert (reply.status, reply.body) == (
             503,
@@ -52,7 +52,7 @@ async def test_the_client_shows_what_a_plugin_keeps_from_being_logged(
 
 @SQLITE_ONLY
 async def test_cards_reach_neither_the_crm_nor_its_logs(database_url: str, tmp_path: Path) -> None:
-    async with site(database_url, tmp_path, plugins=[Redaction({})]) as here:
+    async with live_server(database_url, tmp_path, plugins=[Redaction({})]) as here:
         for sent in (body(message(1, f"my card: {CARD}, ssn 123-45-6789")), thread(f"note {CARD}")):
             assert (await here.log(sent)).body["successful"]
         text = " ".join(each["body"] for each in await here.activities())
@@ -74,7 +74,7 @@ async def test_plugins_see_the_form_of_a_new_contact_and_may_change_it(
     database_url: str, tmp_path: Path
 ) -> None:
     plugin = ScriptedPlugin(lambda form: replace(form, name=f"{form.name.upper()}\u200b"))
-    async with site(database_url, tmp_path, plugins=[plugin]) as here:
+    async with live_server(database_url, tmp_path, plugins=[plugin]) as here:
         reply = await make(here, "Nina \u202eNew", topic="renewal")
         assert reply.body["contact"]["name"] == "NINA NEW", "what a plugin answers is cleaned as well"
         assert reply.body["returnMessage"]["message"] == "Contact created"
@@ -101,7 +101,7 @@ BROKEN: dict[str, Any] = {
 async def test_a_plugin_that_fails_at_a_new_contact(database_url: str, tmp_path: Path, name: str) -> None:
     plugin = ScriptedPlugin(BROKEN[name], seconds=0.01 if name == "too slow" else 5.0)
     last = ScriptedPlugin(lambda form: form, name="last")
-    async with site(database_url, tmp_path, plugins=[plugin, last]) as here:
+    async with live_server(database_url, tmp_path, plugins=[plugin, last]) as here:
         reply = await make(here, topic="renewal")
         assert reply.body["contact"]["name"] == "Nina"
         assert reply.body["returnMessage"] == {
@@ -118,7 +118,7 @@ async def test_a_required_plugin_that_fails_or_refuses_keeps_a_contact_from_bein
     database_url: str, tmp_path: Path
 ) -> None:
     plugin = ScriptedPlugin(failing, required=True)
-    async with site(database_url, tmp_path, plugins=[plugin]) as here:
+    async with live_server(database_url, tmp_path, plugins=[plugin]) as here:
         reply = await make(here)
         assert (reply.status, reply.body) == (
             503,
@@ -135,13 +135,13 @@ async def test_a_required_plugin_that_fails_or_refuses_keeps_a_contact_from_bein
 async def test_a_new_contacts_name_is_redacted_by_a_setting(
     database_url: str, tmp_path: Path, settings: dict[str, str], name: str
 ) -> None:
-    async with site(database_url, tmp_path, plugins=[Redaction(settings)]) as here:
+    async with live_server(database_url, tmp_path, plugins=[Redaction(settings)]) as here:
         assert (await make(here, f"Nina {CARD}")).body["contact"]["name"] == name
 
 
 @SQLITE_ONLY
 async def test_names_and_so_subjects_are_redacted_by_a_setting(database_url: str, tmp_path: Path) -> None:
-    async with site(database_url, tmp_path, plugins=[Redaction({"names": "true"})]) as here:
+    async with live_server(database_url, tmp_path, plugins=[Redaction({"names": "true"})]) as here:
         sent = body({**message(1, "hello"), "from": {"name": CARD}}, name=f"Maya {CARD}")
         assert (await here.log(sent)).body["successful"]
         activity = await here.only_activity()

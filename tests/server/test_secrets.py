@@ -9,14 +9,14 @@ import pytest
 import structlog
 
 from messagelog.core import Times
-from support.site import SECRET, SQLITE_ONLY, FastDemoConnector, payload, refusal, site
+from support.live_server import SECRET, SQLITE_ONLY, FastDemoConnector, live_server, payload, refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from messagelog.connectors import Contact, MessageLog, Session
-    from support.site import LiveServer, Reply
+    from support.live_server import LiveServer, Reply
 
 pytestmark = SQLITE_ONLY
 
@@ -46,7 +46,7 @@ class Chatty(FastDemoConnector):
 async def here(database_url: str, tmp_path: Path) -> AsyncIterator[LiveServer]:
     """A server that gives up quickly, with a connector that says too much."""
     times = Times(answer=0.3, call=0.5, lease=60.0, sweep=0.1)
-    async with site(database_url, tmp_path, connector=Chatty, times=times) as running:
+    async with live_server(database_url, tmp_path, connector=Chatty, times=times) as running:
         yield running
 
 
@@ -61,7 +61,7 @@ def fax() -> dict[str, Any]:
 async def every_failure(here: LiveServer) -> list[Reply]:
     """All that can go wrong, and the answers to it."""
     token = await here.token()
-    chatty = here.assembly.config.connectors["demo"]
+    chatty = here.context.config.connectors["demo"]
     assert isinstance(chatty, Chatty)
     log, match = f"/messageLog?jwtToken={token}", f"/contact?jwtToken={token}&phoneNumber=+14155550142"
     broken = {**fax(), "contactId": [WORDS]}
@@ -107,7 +107,7 @@ async def test_no_log_line_and_no_error_holds_a_secret_or_a_customers_words(
     capfd.readouterr()
     with structlog.testing.capture_logs() as events:
         replies = await every_failure(here)
-        await here.assembly.runtime.stop()
+        await here.context.runtime.stop()
     told = {
         "logging": caplog.text,
         "structlog": repr(events),

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.live_server import ADA, GRACE, OTTO, SQLITE_ONLY, refusal
 from support.requests import body, message
-from support.site import ADA, GRACE, OTTO, SQLITE_ONLY, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from support.site import LiveServer, Reply
+    from support.live_server import LiveServer, Reply
 
 DAY = 86_400_000
 

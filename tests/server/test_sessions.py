@@ -11,19 +11,19 @@ import structlog
 
 from messagelog.connectors import Rejected
 from messagelog.core import User
-from messagelog.server.description import ROUTES
-from messagelog.server.http import SIGN_IN
-from messagelog.server.tokens import SessionTokens
+from messagelog.server.auth.session_tokens import SessionTokens
+from messagelog.server.openapi.document import ROUTES
+from messagelog.server.requests import SIGN_IN
 from messagelog.storage import Sealer
 from storage.journal import run_sql
+from support.live_server import ADA, GRACE, SECRET, SQLITE_ONLY, FastDemoConnector, live_server, payload
 from support.requests import body, message
-from support.site import ADA, GRACE, SECRET, SQLITE_ONLY, FastDemoConnector, payload, site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from messagelog.connectors import Session
-    from support.site import LiveServer, Reply
+    from support.live_server import LiveServer, Reply
 
 KEYS = Sealer(SECRET).token_keys
 KEY = KEYS.signing
@@ -131,8 +131,8 @@ class Unauthorizing(FastDemoConnector):
 
 @SQLITE_ONLY
 async def test_the_connector_ends_the_credentials_at_the_crm(database_url: str, tmp_path: Path) -> None:
-    async with site(database_url, tmp_path, connector=Unauthorizing) as here:
-        connector = here.assembly.config.connectors["demo"]
+    async with live_server(database_url, tmp_path, connector=Unauthorizing) as here:
+        connector = here.context.config.connectors["demo"]
         assert isinstance(connector, Unauthorizing)
         await here.ask("POST", f"/unAuthorize?jwtToken={await here.token()}")
         assert connector.ended == [("u-ada", ADA)]
@@ -143,8 +143,8 @@ async def test_the_connector_ends_the_credentials_at_the_crm(database_url: str, 
 async def test_a_crm_that_is_not_told_keeps_nobody_signed_in(
     database_url: str, tmp_path: Path, error: Exception
 ) -> None:
-    async with site(database_url, tmp_path, connector=Unauthorizing) as here:
-        connector = here.assembly.config.connectors["demo"]
+    async with live_server(database_url, tmp_path, connector=Unauthorizing) as here:
+        connector = here.context.config.connectors["demo"]
         assert isinstance(connector, Unauthorizing)
         connector.fails = error
         token = await here.token()
@@ -183,7 +183,7 @@ class Clock:
 @SQLITE_ONLY
 async def test_a_token_is_renewed_in_its_last_week_on_every_route(database_url: str, tmp_path: Path) -> None:
     clock = Clock()
-    async with site(database_url, tmp_path, now=clock) as here:
+    async with live_server(database_url, tmp_path, now=clock) as here:
         token = await here.token()
 
         async def ask(method: str, path: str, json: Any = None) -> Reply:
@@ -229,7 +229,7 @@ async def test_a_token_is_renewed_in_its_last_week_on_every_route(database_url: 
 @SQLITE_ONLY
 async def test_a_log_out_renews_nothing(database_url: str, tmp_path: Path) -> None:
     clock = Clock()
-    async with site(database_url, tmp_path, now=clock) as here:
+    async with live_server(database_url, tmp_path, now=clock) as here:
         token = await here.token()
         clock.now += 8 * DAY
         assert HEADER in (await log(here, token)).headers

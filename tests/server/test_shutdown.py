@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from messagelog.server.http import RESTARTING
+from messagelog.server.requests import RESTARTING
+from support.live_server import SQLITE_ONLY, payload, until
 from support.requests import body, message
-from support.site import SQLITE_ONLY, payload, until
 
 if TYPE_CHECKING:
     import pytest
 
-    from support.site import LiveServer
+    from support.live_server import LiveServer
 
 
 async def is_writing(here: LiveServer) -> bool:
@@ -26,7 +26,7 @@ async def test_a_request_that_waits_is_answered_as_accepted_and_a_new_one_is_tur
     await here.chaos(hold=True)
     waiting = asyncio.create_task(here.log(body(message(1, "under way"), message(2, "behind it"))))
     await until(lambda: is_writing(here), "the call is under way")
-    stopping = asyncio.create_task(here.assembly.runtime.stop())
+    stopping = asyncio.create_task(here.context.runtime.stop())
     reply = await waiting
     assert (reply.body["successful"], reply.body["logIds"]) == (True, ["1", "2"])
     assert "2 messages accepted" in reply.body["returnMessage"]["message"]
@@ -44,7 +44,7 @@ async def test_requests_that_come_in_while_it_stops_leave_no_call_half_done(here
     await here.chaos(delay_ms=20)
     asked = [asyncio.create_task(here.log(body(message(n), conversation=f"conv-{n}"))) for n in range(1, 61)]
     await until(lambda: is_writing(here), "a call is under way")
-    await here.assembly.runtime.stop()
+    await here.context.runtime.stop()
     states = await here.states()
     replies = await asyncio.gather(*asked)
     accepted = {id_ for reply in replies if reply.status == 200 for id_ in reply.body["logIds"]}
@@ -58,7 +58,7 @@ async def test_requests_that_come_in_while_it_stops_leave_no_call_half_done(here
 async def test_a_request_whose_contact_is_still_being_made_is_turned_away(here: LiveServer) -> None:
     waiting = asyncio.create_task(here.log(payload("12-new-contact-two-days-2")))
     await until(lambda: has_looked(here), "the contact is looked for")
-    await here.assembly.runtime.stop()
+    await here.context.runtime.stop()
     form = {"phoneNumber": "+14155550188", "newContactName": "Nina New"}
     await here.ask("POST", f"/contact?jwtToken={await here.token()}", json=form)
     reply = await waiting

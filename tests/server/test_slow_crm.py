@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from messagelog.core import Times
+from support.live_server import CLIENT_HEADERS, SQLITE_ONLY, live_server, until
 from support.requests import body, message
-from support.site import CLIENT_HEADERS, SQLITE_ONLY, site, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from support.site import LiveServer
+    from support.live_server import LiveServer
 
 
 @pytest.fixture
 async def brisk(database_url: str, tmp_path: Path) -> AsyncIterator[LiveServer]:
     """A server that answers within 0.4 s, whatever the CRM does."""
     times = Times(answer=0.4, call=5.0, lease=60.0, sweep=0.1)
-    async with site(database_url, tmp_path, times=times) as running:
+    async with live_server(database_url, tmp_path, times=times) as running:
         await running.token()
         yield running
 

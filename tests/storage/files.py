@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from messagelog.storage.opening import migrate
+from messagelog.storage.database import migrate
 
 if TYPE_CHECKING:
     from pathlib import Path

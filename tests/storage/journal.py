@@ -20,7 +20,7 @@ from messagelog.storage import (
     Step,
     StoreUnavailable,
     open_store,
-    scripts,
+    transactions,
 )
 from messagelog.storage.rows import LeasePolicy, LogState
 from messagelog.storage.schema import metadata
@@ -124,7 +124,7 @@ class Journal:
     async def accept(self, *rows: str | NewRow, **more: Any) -> AcceptResult:
         made = work(*rows, **{"key": self.key, **more})
         return await self.store.write(
-            lambda: scripts.accept_request(made, plan, self.policy), locks=made.locks
+            lambda: transactions.accept_request(made, plan, self.policy), locks=made.locks
         )
 
     async def claimed(self, *rows: str | NewRow, **more: Any) -> Claim:
@@ -135,16 +135,16 @@ class Journal:
 
     async def claim(self, key: LogKey | None = None) -> Claim | None:
         of = key or self.key
-        return await self.store.write(lambda: scripts.claim_log(of, plan, self.policy), locks=(of,))
+        return await self.store.write(lambda: transactions.claim_log(of, plan, self.policy), locks=(of,))
 
     async def save(self, log: LogRow, changes: Sequence[RowChange] = (), **more: Any) -> Claim | None:
         planner = more.pop("planner", plan)
         return await self.store.write(
-            lambda: scripts.save_outcome(log, changes, planner, self.policy, **more), locks=(log.key,)
+            lambda: transactions.save_outcome(log, changes, planner, self.policy, **more), locks=(log.key,)
         )
 
     async def note(self, log: LogRow) -> None:
-        await self.store.write(lambda: scripts.record_intent(log, self.policy), locks=(log.key,))
+        await self.store.write(lambda: transactions.record_intent(log, self.policy), locks=(log.key,))
 
     async def done(self, claim: Claim, activity: str = "a-1") -> Claim | None:
         """Logs the rows of a claim's step; the claim of the next step."""
@@ -183,7 +183,7 @@ class Journal:
         return {id_: str(row.state) for id_, row in (await self.rows(key)).items()}
 
     async def _shown(self, key: LogKey) -> tuple[LogRow, list[MessageRow]]:
-        found = await self.store.read(lambda: scripts.show_logs(key.conversation_log_id))
+        found = await self.store.read(lambda: transactions.show_logs(key.conversation_log_id))
         (shown,) = [(log, rows) for log, rows in found if log.key == key]
         return shown
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from messagelog.storage import StoreUnavailable, open_store
 from messagelog.storage.causes import DatabaseFault, Impact, cause_of, hint_of, impact_of
-from messagelog.storage.opening import schema_version
+from messagelog.storage.database import schema_version
 from support.postgres import PostgresServer
 
 if TYPE_CHECKING:

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from messagelog.storage import open_store, scripts
-from messagelog.storage.scripts import Execute, Query
-from messagelog.storage.scripts.values import new_log, new_log_params
-from storage.crowd import POSTGRES_ONLY, SQLITE_ONLY, TERMS, accepting, blocking, held_up, log_key
+from messagelog.storage import open_store, transactions
+from messagelog.storage.transactions import Execute, Query
+from messagelog.storage.transactions.mapping import new_log, new_log_params
+from storage.concurrency import POSTGRES_ONLY, SQLITE_ONLY, TERMS, accepting, blocking, held_up, log_key
 from storage.journal import ID, LEASE, SETTLE, Clock, Journal, everything, opened, plan, run_sql, work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from messagelog.storage import Store
-    from messagelog.storage.scripts import Transaction
+    from messagelog.storage.transactions import Transaction
 
 # ------------------------------------------------------------------------------------- one log
 
@@ -189,18 +189,18 @@ def _breaks_at_once() -> Transaction[None]:
 
 
 def _breaks_after_writing() -> Transaction[None]:
-    yield from scripts.accept_request(work("bad", key=log_key(50)), plan, TERMS)
+    yield from transactions.accept_request(work("bad", key=log_key(50)), plan, TERMS)
     raise Broken
 
 
 def _breaks_the_schema() -> Transaction[None]:
-    yield from scripts.accept_request(work("bad", key=log_key(51)), plan, TERMS)
+    yield from transactions.accept_request(work("bad", key=log_key(51)), plan, TERMS)
     yield Execute("insert_log", [{**new_log_params(new_log(work(key=log_key(52)), ID)), "contact_id": None}])
     yield Query("next_due", {})
 
 
 def _asks_for_what_is_not_there() -> Transaction[None]:
-    yield from scripts.accept_request(work("bad", key=log_key(53)), plan, TERMS)
+    yield from transactions.accept_request(work("bad", key=log_key(53)), plan, TERMS)
     yield Query("no_such_statement", {})
 
 

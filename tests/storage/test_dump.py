@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from messagelog.storage.database import is_current
 from messagelog.storage.dump import dump_command, restore_commands
-from messagelog.storage.opening import is_current
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from messagelog.storage import StoreClosed, open_store, scripts
+from messagelog.storage import StoreClosed, open_store, transactions
 from messagelog.storage.urls import sqlite_path
-from storage.crowd import SQLITE_ONLY, accepting, held_up, log_key
+from storage.concurrency import SQLITE_ONLY, accepting, held_up, log_key
 from storage.journal import Journal, opened, run_sql
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ async def test_a_closed_store_refuses(database_url: str) -> None:
     with pytest.raises(StoreClosed):
         await store.write(accepting("1"))
     with pytest.raises(StoreClosed):
-        await store.read(lambda: scripts.list_logs(1))
+        await store.read(lambda: transactions.list_logs(1))
 
 
 # ------------------------------------------------------------------------------------- what is seen
@@ -86,8 +86,8 @@ async def test_a_read_sees_only_what_is_committed(journal: Journal, database_url
 @SQLITE_ONLY
 async def test_reading_goes_on_while_the_writer_is_at_work(store: Store) -> None:
     async with held_up(store):
-        assert await store.read(lambda: scripts.show_logs("log-0")) == []
-    assert len(await store.read(lambda: scripts.show_logs("log-0"))) == 1
+        assert await store.read(lambda: transactions.show_logs("log-0")) == []
+    assert len(await store.read(lambda: transactions.show_logs("log-0"))) == 1
 
 
 async def test_what_a_write_returned_for_is_seen_by_everybody(database_url: str) -> None:

@@ -14,9 +14,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from messagelog.storage import UserRow, open_store, schema, scripts
-from messagelog.storage.migrating import MIGRATIONS, alchemy_url, upgrade
-from messagelog.storage.opening import is_current, migrate
+from messagelog.storage import UserRow, open_store, schema, transactions
+from messagelog.storage.database import is_current, migrate
+from messagelog.storage.migrate import MIGRATIONS, alchemy_url, upgrade
 from messagelog.storage.urls import SCHEMA_VERSION, UnknownDatabase, sqlite_path
 from storage.journal import KEY, everything, run_sql
 
@@ -52,7 +52,7 @@ async def test_a_migrated_database_is_current_and_one_before_is_not(fresh_url: s
     migrate(fresh_url)
     assert is_current(fresh_url)
     store = await open_store(fresh_url)
-    assert (await store.read(lambda: scripts.look_up(KEY, ["1"]))).unlogged == frozenset("1")
+    assert (await store.read(lambda: transactions.look_up(KEY, ["1"]))).unlogged == frozenset("1")
     await store.close()
 
 
@@ -92,7 +92,7 @@ async def test_users_of_before_there_were_sessions_stay_signed_in(fresh_url: str
     )
     migrate(fresh_url)
     store = await open_store(fresh_url)
-    ada = await store.read(lambda: scripts.find_user("acme", "crm", "ada"))
+    ada = await store.read(lambda: transactions.find_user("acme", "crm", "ada"))
     await store.close()
     assert ada == UserRow(
         "acme", "crm", "ada", "Ada", "", None, None, None, created_at=1, updated_at=1, crm_tenant="acme"
@@ -120,8 +120,8 @@ async def test_settings_of_language_and_zone_are_taken_over_under_our_ids(fresh_
     )
     migrate(fresh_url)
     store = await open_store(fresh_url)
-    ada, admins = await store.read(lambda: scripts.read_settings("acme", "crm", "ada"))
-    otto, _ = await store.read(lambda: scripts.read_settings("acme", "crm", "otto"))
+    ada, admins = await store.read(lambda: transactions.read_settings("acme", "crm", "ada"))
+    otto, _ = await store.read(lambda: transactions.read_settings("acme", "crm", "otto"))
     await store.close()
     assert ada == {"messagelogLanguage": '{"value": "es"}', "autoLogSMS": '{"value": true}'}
     assert otto == {
@@ -182,7 +182,7 @@ def test_several_may_migrate_at_once(fresh_url: str) -> None:
 
 
 def test_two_processes_may_migrate_at_once(fresh_url: str) -> None:
-    code = "import sys; from messagelog.storage.opening import migrate; migrate(sys.argv[1])"
+    code = "import sys; from messagelog.storage.database import migrate; migrate(sys.argv[1])"
     processes = [
         subprocess.Popen([sys.executable, "-c", code, fresh_url], stderr=subprocess.PIPE, text=True)
         for _ in range(2)

@@ -12,7 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from messagelog.storage import ClaimLost, LogKey, LogState, NewRow, RowChange, RowState, open_store, scripts
+from messagelog.storage import (
+    ClaimLost,
+    LogKey,
+    LogState,
+    NewRow,
+    RowChange,
+    RowState,
+    open_store,
+    transactions,
+)
 from messagelog.storage.rows import LeasePolicy, WaitingChange
 from storage.journal import ID, LEASE, SETTLE, Clock, Journal, became, logged, new
 
@@ -215,7 +224,7 @@ class World:
         seen: dict[str, MessageRow] = {}
         for log_id in LOGS:
             id_ = self._key(log_id).conversation_log_id
-            for log, rows in await self.journal.store.read(lambda id_=id_: scripts.show_logs(id_)):  # type: ignore[misc] # the default binds the loop's value
+            for log, rows in await self.journal.store.read(lambda id_=id_: transactions.show_logs(id_)):  # type: ignore[misc] # the default binds the loop's value
                 self._check_log(log, rows)
                 seen.update({row.id: row for row in rows})
         assert set(seen) == model.accepted, "an accepted message is gone, or one came from nowhere"

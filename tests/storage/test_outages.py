@@ -12,12 +12,12 @@ import psycopg
 import pytest
 import structlog
 
-from messagelog.storage import StoreUnavailable, scripts
+from messagelog.storage import StoreUnavailable, transactions
 from messagelog.storage.breaker import CircuitBreaker
 from messagelog.storage.causes import DatabaseFault
-from messagelog.storage.postgres import PostgresStore
+from messagelog.storage.postgres.store import PostgresStore
 from messagelog.storage.rows import UserRow
-from messagelog.storage.sqlite import SqliteStore
+from messagelog.storage.sqlite.store import SqliteStore
 from messagelog.storage.urls import sqlite_path
 from storage.journal import available, run_sql
 from support.forwarder import forwarding
@@ -37,7 +37,7 @@ ANSWER = 0.3
 
 def saved(id_: str) -> Any:
     row = UserRow("acme", "crm", id_, "", "", None, None, None)
-    return lambda: scripts.save_user(row)
+    return lambda: transactions.save_user(row)
 
 
 def users(url: str) -> set[str]:
@@ -95,14 +95,14 @@ async def test_everything_is_refused_until_the_database_is_back(url: str, way: s
         opened = proxy.connections
         for _ in range(100):
             assert await code_of(store.write(saved("meanwhile"))) in {"08001", "08006"}
-            assert await code_of(store.read(scripts.find_keys)) in {"08001", "08006"}
+            assert await code_of(store.read(transactions.find_keys)) in {"08001", "08006"}
             assert await code_of(store.check()) in {"08001", "08006"}
         assert proxy.connections - opened < 10, "nobody but a probe asks"
         proxy.refuse(refusing=False)
         proxy.resume()
         await available(store)
         await store.write(saved("after"))
-        await store.read(scripts.find_keys)
+        await store.read(transactions.find_keys)
     assert users(url) - {"is it away?"} == {"before", "after"}
 
 
@@ -142,7 +142,7 @@ async def test_a_database_that_only_reads_takes_no_write_and_answers_reads(url: 
         try:
             assert await code_of(store.write(saved("a"))) == "25006"
             assert await code_of(store.check()) == "25006"
-            await store.read(scripts.find_keys)
+            await store.read(transactions.find_keys)
         finally:
             with psycopg.connect(
                 url, autocommit=True, options="-c default_transaction_read_only=off"
@@ -221,7 +221,7 @@ async def test_a_file_that_another_program_holds_is_refused_at_once_and_read(fil
             for _ in range(100):
                 assert await code_of(store.write(saved("b"))) == "SQLITE_BUSY"
             assert await code_of(store.check()) == "SQLITE_BUSY"
-            await store.read(scripts.find_keys)
+            await store.read(transactions.find_keys)
             other.execute("COMMIT")
         await available(store)
         await store.write(saved("after"))
@@ -235,7 +235,7 @@ async def test_a_script_that_takes_too_long_is_interrupted(file: str) -> None:
         )
 
         def slow() -> Any:
-            yield scripts.Query("slow", {})
+            yield transactions.Query("slow", {})
 
         assert await code_of(store.read(slow)) == "SQLITE_INTERRUPT"
         assert await code_of(store.write(slow)) == "SQLITE_INTERRUPT"
@@ -252,7 +252,7 @@ async def test_a_writer_that_hangs_keeps_nobody_waiting(file: str) -> None:
         def hangs() -> Any:
             loop.call_soon_threadsafe(hanging.set)
             time.sleep(4 * ANSWER)
-            yield scripts.Execute("save_user", [])
+            yield transactions.Execute("save_user", [])
 
         stuck = asyncio.create_task(store.write(hangs))
         await hanging.wait()

@@ -11,15 +11,15 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from messagelog.storage.connections import SETTINGS
-from messagelog.storage.statements import load
+from messagelog.storage.postgres.connections import SETTINGS
+from messagelog.storage.sql import load
 from messagelog.storage.urls import sqlite_path
 from storage.journal import START, run_sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from messagelog.storage.statements import Dialect
+    from messagelog.storage.sql import Dialect
 
 WALKS = {
     "next_due": "PostgreSQL reads the first entry of the index of those that wait",

@@ -17,20 +17,20 @@ import msgspec
 import psycopg
 import pytest
 
-from messagelog.core import payload as payloads
-from messagelog.core.attempts import open_body
-from messagelog.core.calls import idempotency_key
-from messagelog.core.inbox import Inbox
-from messagelog.core.operators import local_operator
-from messagelog.storage import LogKey, Sealer, open_store, scripts
-from messagelog.storage.migrating import upgrade
+from messagelog.core.admin.inbox import Inbox
+from messagelog.core.delivery import payload as payloads
+from messagelog.core.delivery.attempts import open_body
+from messagelog.core.delivery.calls import idempotency_key
+from messagelog.core.operators.accounts import local_operator
+from messagelog.storage import LogKey, Sealer, open_store, transactions
+from messagelog.storage.migrate import upgrade
 from messagelog.storage.rows import LogKind, LogState, RowState
-from messagelog.storage.scripts.values import key_params, row_from
+from messagelog.storage.transactions.mapping import key_params, row_from
 from messagelog.storage.urls import sqlite_path
 from storage.journal import run_sql
-from support.campaign import Clock
-from support.crm import Activity, Crm
-from support.releases import (
+from support.crash_campaign import Clock
+from support.memory_crm import Activity, Crm
+from support.release_dumps import (
     CONNECTORS,
     DAY,
     FOLDER,
@@ -43,8 +43,8 @@ from support.releases import (
     text_of,
 )
 from support.requests import JORDAN, LATER, MAYA
-from support.settling import run_until_idle
-from support.world import SECRET, RuntimeFixture, world
+from support.run_until_idle import run_until_idle
+from support.runtime_fixture import SECRET, RuntimeFixture, runtime_fixture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -101,11 +101,11 @@ async def upgraded(url: str) -> AsyncIterator[Store]:
 
 async def logs_of(store: Store, release: Release) -> dict[str, tuple[Scene, LogRow, list[MessageRow]]]:
     """The one log of each scene, by the scene's name, its rows with their text."""
-    logs = {each.log.key.tenant: each.log for each in await store.read(lambda: scripts.list_logs(1000))}
+    logs = {each.log.key.tenant: each.log for each in await store.read(lambda: transactions.list_logs(1000))}
     found = {}
     for scene in release.scenes:
         log = logs[scene.name]
-        reading = partial(scripts.find_logs_of_contact, scene.name, scene.platform, log.contact_id)
+        reading = partial(transactions.find_logs_of_contact, scene.name, scene.platform, log.contact_id)
         ((log, rows),) = await store.read(reading)
         found[scene.name] = scene, log, rows
     return found
@@ -132,7 +132,7 @@ async def test_each_row_is_known_by_its_kind_and_contact(dumped: tuple[str, Rele
             assert log.key.conversation_log_id == log.key.display_id(log.key.client_log_id)
             assert rows
             assert all(row.client_log_id == log.key.client_log_id for row in rows)
-            known = await store.read(partial(scripts.look_up, log.key, [row.id for row in rows]))
+            known = await store.read(partial(transactions.look_up, log.key, [row.id for row in rows]))
             assert known.contact_id == log.contact_id, "looked up by the columns"
             assert known.unlogged == {row.id for row in rows if row.state is not RowState.LOGGED}
     kept = run_sql(url, 'SELECT "id", "messageId", "groupContactId" FROM "messageLogs"')
@@ -165,14 +165,14 @@ async def test_what_was_sealed_opens(dumped: tuple[str, Release]) -> None:
                     if row.payload is not None:
                         assert payloads.open_payload(sealer, log.key, row).contact_type == "contact"
                         opened += 1
-            for attempt in await store.read(partial(scripts.list_attempts, log.key)):
+            for attempt in await store.read(partial(transactions.list_attempts, log.key)):
                 if attempt.body is not None:
                     assert open_body(sealer, log.key, attempt.id, attempt.body)
     assert opened == sum(row[12] is not None for row in held(url)["messageLogs"])
 
 
-def _rows_in(key: LogKey, state: RowState) -> scripts.Transaction[list[MessageRow]]:
-    rows = yield scripts.Query("rows_in_state", {**key_params(key), "state": state, "limit": 100})
+def _rows_in(key: LogKey, state: RowState) -> transactions.Transaction[list[MessageRow]]:
+    rows = yield transactions.Query("rows_in_state", {**key_params(key), "state": state, "limit": 100})
     return [row_from(row) for row in rows]
 
 
@@ -193,7 +193,7 @@ async def test_a_call_that_was_under_way_keeps_its_key(dumped: tuple[str, Releas
 async def test_the_journal_has_an_id_of_its_own(dumped: tuple[str, Release]) -> None:
     url, _ = dumped
     async with upgraded(url) as store:
-        assert len(await store.read(scripts.read_journal_id)) == 8
+        assert len(await store.read(transactions.read_journal_id)) == 8
 
 
 # ----------------------------------------------------------------------------------------- what goes on
@@ -209,7 +209,7 @@ async def going_on(url: str, release: Release) -> AsyncIterator[tuple[RuntimeFix
     crm = Crm({each.id: each for each in activities}, now=clock, _ids=count(len(activities) + 1))
     first, *others = (each(crm) for each in CONNECTORS)
     more: dict[str, Connector] = {each.name: each for each in others}
-    async with world(url, lambda _: first, crm=crm, clock=clock, more=more) as here:
+    async with runtime_fixture(url, lambda _: first, crm=crm, clock=clock, more=more) as here:
         yield here, clock
 
 
@@ -306,7 +306,7 @@ def with_news(scene: Scene) -> dict[str, Any]:
 async def logged_rows(here: RuntimeFixture) -> list[MessageRow]:
     held = [
         await here.store.read(
-            partial(scripts.find_logs_of_contact, log.key.tenant, log.key.platform, log.contact_id)
+            partial(transactions.find_logs_of_contact, log.key.tenant, log.key.platform, log.contact_id)
         )
         for log in await here.logs()
     ]
@@ -334,7 +334,7 @@ async def test_a_group_that_was_linked_before_is_moved_when_it_is_linked_again(
     url, release = dumped
     (scene,) = (each for each in release.scenes if each.link == "linked" and each.kind == GROUP)
     async with going_on(url, release) as (here, clock):
-        inbox = Inbox(here.store, local_operator("maintainer"), here.assembly.sealer)
+        inbox = Inbox(here.store, local_operator("maintainer"), here.context.sealer)
         before = key_of(scene)
         assert before.kind is LogKind.GROUP
         decided = await inbox.link(before, "c-2", "Omar Reyes")

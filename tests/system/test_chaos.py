@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from messagelog.core import Times
-from messagelog.storage import scripts
-from support.proving import PROVE
+from messagelog.storage import transactions
+from support.effort import PROVE
+from support.live_server import ADA, GRACE, OTTO, live_server, until
 from support.requests import body, message, thread
-from support.site import ADA, GRACE, OTTO, site, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from support.site import LiveServer
+    from support.live_server import LiveServer
 
 SECONDS: Final = 30.0 if PROVE else 0.5
 CONVERSATIONS: Final = 4
@@ -36,7 +36,7 @@ async def shaken(database_url: str, tmp_path: Path) -> AsyncIterator[LiveServer]
     """A server that answers soon and, unless there is time for more, repeats soon."""
     times = Times(answer=0.1, call=2.0, lease=60.0, sweep=0.05)
     jitter = random.random if PROVE else lambda: 0.02
-    async with site(database_url, tmp_path, times=times, jitter=jitter) as running:
+    async with live_server(database_url, tmp_path, times=times, jitter=jitter) as running:
         yield running
 
 
@@ -83,7 +83,7 @@ async def test_everything_arrives_once_without_anyones_help(shaken: LiveServer) 
 
 async def all_logged(here: LiveServer) -> bool:
     """Of both tenants, whose messages have the same ids."""
-    summaries = await here.assembly.store.read(lambda: scripts.list_logs(1000))
+    summaries = await here.context.store.read(lambda: transactions.list_logs(1000))
     states = {state for each in summaries for state in each.counts}
     assert states <= {"planned", "calling", "unknown", "logged"}, "what waits for a person is not by itself"
     return states == {"logged"}

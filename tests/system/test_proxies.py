@@ -20,10 +20,10 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from messagelog.server.documentation import documentation_pages
+from messagelog.server.openapi.pages import documentation_pages
+from support.certificates import self_signed
+from support.live_server import SQLITE_ONLY, live_server
 from support.requests import body, message
-from support.site import SQLITE_ONLY, site
-from support.tls import self_signed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -223,7 +223,7 @@ INSIDE: Final = (
 async def test_the_client_gets_through_and_what_is_the_operators_stays_inside(
     database_url: str, tmp_path: Path, proxy: str
 ) -> None:
-    async with site(database_url, tmp_path) as here:
+    async with live_server(database_url, tmp_path) as here:
         upstream = int(here.url.rpartition(":")[2])
         async with through(proxy, tmp_path / proxy, upstream) as outside:
             token = await here.token()
@@ -260,7 +260,7 @@ async def test_no_query_is_in_any_log_whatever_went_wrong(
     query = f"jwtToken={SECRET}&code={SECRET}"
     referring = {"Referer": f"https://log.example.com/x?{query}", "Authorization": f"Bearer {SECRET}"}
     folder = tmp_path / proxy
-    async with site(database_url, tmp_path) as here:
+    async with live_server(database_url, tmp_path) as here:
         upstream = int(here.url.rpartition(":")[2])
         async with through(proxy, folder, upstream) as outside:
             assert (await outside.ask("GET", f"/isAlive?{query}", headers=referring)).status == 200

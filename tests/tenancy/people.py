@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 from starlette.routing import Mount, Route
 
-from messagelog.server.description import ROUTES
-from messagelog.server.documentation import documentation_pages
+from messagelog.server.openapi.document import ROUTES
+from messagelog.server.openapi.pages import documentation_pages
 from messagelog.testing.demo_crm.serving import serve_demo_crm
+from support.live_server import FastDemoConnector, live_server
 from support.requests import body, message, thread
-from support.site import FastDemoConnector, site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from messagelog.connectors import Credentials, Session, UserInfo
     from messagelog.connectors.demo import DemoConnector
-    from messagelog.server.routes import DescribedApp
-    from support.site import LiveServer, Reply
+    from messagelog.server.routing import DescribedApp
+    from support.live_server import LiveServer, Reply
 
 SAME_NAME: Final = "Same Name"
 NUMBER: Final = "+1415555" + "0142"
@@ -217,5 +217,5 @@ async def neighbourhood(database_url: str, folder: Path) -> AsyncIterator[LiveSe
             "second": Second(f"{crm.url}/api"),
             "hosted": Hosted({"north": f"{north.url}/api", "south": f"{south.url}/api"}),
         }
-        async with site(database_url, folder, connector=Namesakes, more=more) as here:
+        async with live_server(database_url, folder, connector=Namesakes, more=more) as here:
             yield here

@@ -17,14 +17,14 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from messagelog.connectors import Rejected, Unavailable
-from messagelog.core.operators import local_operator
-from messagelog.core.tenants import Tenants
+from messagelog.core.operators.accounts import local_operator
+from messagelog.core.users.tenants import Tenants
 from messagelog.testing.demo_crm.serving import _serve_app, serve_demo_crm
 from storage.journal import run_sql
-from support.authorization import REGISTERED, OAuthCrm, OAuthDemo, oauth_crm
-from support.oauth_client import Browser
+from support.live_server import ADA, SQLITE_ONLY, FastDemoConnector, live_server
+from support.oauth_browser import Browser
+from support.oauth_server import REGISTERED, OAuthCrm, OAuthDemo, oauth_crm
 from support.requests import body, message
-from support.site import ADA, SQLITE_ONLY, FastDemoConnector, site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from messagelog.testing.demo_crm.serving import DemoCrmServer
-    from support.site import LiveServer, Reply
+    from support.live_server import LiveServer, Reply
 
 SECRET = "words that only the user's CRM may hear"
 TAKEN_OVER = "strangers-key"
@@ -137,8 +137,8 @@ async def place(database_url: str, folder: Path) -> AsyncIterator[Place]:
         crm = await stack.enter_async_context(serve_demo_crm(folder / "hosted.sqlite"))
         hosts = Hosts({"crm.test": f"{crm.url}/api", "stranger.test": f"{stranger.url}/api"})
         more = {"hosted": SelfHosted(hosts)}
-        here = await stack.enter_async_context(site(database_url, folder, more=more))
-        await here.assembly.runtime.start()
+        here = await stack.enter_async_context(live_server(database_url, folder, more=more))
+        await here.context.runtime.start()
         yield Place(here, crm, stranger)
 
 
@@ -205,8 +205,8 @@ async def test_what_waits_never_goes_to_a_strangers_host(
         assert await there.here.states() == {"1": state}
         stranger = await there.sign_in("stranger.test", TAKEN_OVER)
         await there.log(stranger, message(2, "other words"))
-        await there.here.assembly.runtime.sweep()
-        await there.here.assembly.runtime.idle()
+        await there.here.context.runtime.sweep()
+        await there.here.context.runtime.idle()
         assert "other words" in there.stranger.all_heard
         assert SECRET not in there.stranger.all_heard
         await there.chaos(reset=True)
@@ -242,7 +242,7 @@ async def test_sessions_and_settings_of_one_are_not_the_others(database_url: str
 async def test_a_host_that_redirects_vouches_for_nobody(database_url: str, tmp_path: Path) -> None:
     """Neither is anything asked where it leads to: the key is for the host that the user named."""
     async with place(database_url, tmp_path) as there:
-        connector = there.here.assembly.config.connectors["hosted"]
+        connector = there.here.context.config.connectors["hosted"]
         assert isinstance(connector, SelfHosted)
         to = connector.hosts.urls["crm.test"]
 
@@ -284,7 +284,7 @@ async def oauth_place(
         crm = await stack.enter_async_context(oauth_crm(folder, clock=lambda: now[0]))
         hosts = Hosts({"crm.test": f"{crm.url}/crm/api", "stranger.test": f"{stranger.url}/api"})
         here = await stack.enter_async_context(
-            site(
+            live_server(
                 database_url,
                 folder,
                 more={"oauth-crm": SelfHostedOAuth(crm, hosts)},
@@ -335,14 +335,14 @@ async def test_renewed_credentials_are_not_shown_to_the_host_of_before(
     """The tenant's CRM moves while a request is under way at the old host, which answers 401."""
     now = [time.time()]
     async with oauth_place(database_url, tmp_path, now) as (there, stranger):
-        users, connector = there.here.assembly.users, there.here.assembly.config.connectors["oauth-crm"]
+        users, connector = there.here.context.users, there.here.context.config.connectors["oauth-crm"]
         await sign_in_at(there, "crm.test")
         ((tenant, id_, _),) = users_of(database_url)
         session = await users.session(connector, tenant, id_)
         there.crm.grants[0].access_revoked = True
         now[0] += 120
         operator = local_operator("test")
-        await Tenants(there.here.assembly.store).move(operator, connector, tenant, "stranger.test")
+        await Tenants(there.here.context.store).move(operator, connector, tenant, "stranger.test")
         with pytest.raises(Unavailable, match="another host"):
             await session.http.get("/me")
         moved = await users.session(connector, tenant, id_)

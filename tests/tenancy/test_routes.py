@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from messagelog.server.http import SIGN_IN
-from support.site import SQLITE_ONLY
+from messagelog.server.requests import SIGN_IN
+from support.live_server import SQLITE_ONLY
 from tenancy.people import CASES, OF_THE_SERVER, Person, neighbourhood, routes_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.site import LiveServer
+    from support.live_server import LiveServer
 
 EVERYBODY = (
     ("demo", "demo-ada", ""),

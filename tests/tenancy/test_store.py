@@ -21,7 +21,7 @@ from messagelog.storage import (
     TenantPlace,
     UserRow,
     open_store,
-    scripts,
+    transactions,
 )
 from messagelog.storage.rows import (
     Attempt,
@@ -33,7 +33,7 @@ from messagelog.storage.rows import (
     RowChange,
     WaitingChange,
 )
-from messagelog.storage.sealed import SEALED
+from messagelog.storage.sealed_columns import SEALED
 from storage.journal import LEASE, SETTLE, Clock, Journal, became, logged, new, run_sql
 from tenancy.neighbours import (
     PLATFORM,
@@ -144,12 +144,12 @@ async def _note(we: Ours) -> Any:
 
 
 async def _reseal(we: Ours) -> Any:
-    user = await we.read(lambda: scripts.find_user(*OURS, "ada"))
+    user = await we.read(lambda: transactions.find_user(*OURS, "ada"))
     if user is None or user.credentials is None:
         return
-    value = scripts.SealedValue((*OURS, "ada"), ("ada", *OURS), user.credentials)
+    value = transactions.SealedValue((*OURS, "ada"), ("ada", *OURS), user.credentials)
     (column,) = (each for each in SEALED if each.table == "users")
-    await we.write(lambda: scripts.reseal(column, [(value, b"z%d" % we.pick)]))
+    await we.write(lambda: transactions.reseal(column, [(value, b"z%d" % we.pick)]))
 
 
 async def _of_a_log(we: Ours, transaction: Callable[[LogRow], Any]) -> Any:
@@ -167,10 +167,12 @@ def _plan_all(seen: DecisionContext) -> Decision:
 
 ENTRY: Final = ("grace", "read_text", "text", *OURS, "1")
 ERASE: Final[dict[str, Any]] = {
-    "erase_account": lambda we: we.write(lambda: scripts.erase_account(*OURS, "ada", AuditEntry(*ENTRY))),
-    "erase_in_log": lambda we: we.write(lambda: scripts.erase_in_log(we.key, "ada")),
-    "erase_log": lambda we: we.write(lambda: scripts.erase_log(we.key)),
-    "erase_tenant": lambda we: we.write(lambda: scripts.erase_tenant(*OURS, AuditEntry(*ENTRY))),
+    "erase_account": lambda we: we.write(
+        lambda: transactions.erase_account(*OURS, "ada", AuditEntry(*ENTRY))
+    ),
+    "erase_in_log": lambda we: we.write(lambda: transactions.erase_in_log(we.key, "ada")),
+    "erase_log": lambda we: we.write(lambda: transactions.erase_log(we.key)),
+    "erase_tenant": lambda we: we.write(lambda: transactions.erase_tenant(*OURS, AuditEntry(*ENTRY))),
 }
 """What erases: not before every table has rows."""
 
@@ -179,89 +181,93 @@ WRITES: Final[dict[str, Any]] = {
     "claim_log": _claim,
     "save_outcome": _save,
     "record_intent": _note,
-    "save_user": lambda we: we.write(lambda: scripts.save_user(we.user)),
-    "sign_in": lambda we: we.write(lambda: scripts.sign_in(we.user)),
-    "sign_out": lambda we: we.write(lambda: scripts.sign_out(*OURS, "ada", session_id="another")),
-    "refresh_user": lambda we: we.write(lambda: scripts.refresh_user(we.user)),
+    "save_user": lambda we: we.write(lambda: transactions.save_user(we.user)),
+    "sign_in": lambda we: we.write(lambda: transactions.sign_in(we.user)),
+    "sign_out": lambda we: we.write(lambda: transactions.sign_out(*OURS, "ada", session_id="another")),
+    "refresh_user": lambda we: we.write(lambda: transactions.refresh_user(we.user)),
     "end_sessions": lambda we: we.write(
-        lambda: scripts.end_sessions([(*OURS, "ada")], session_id="ended", forget=we.pick % 2 == 1)
+        lambda: transactions.end_sessions([(*OURS, "ada")], session_id="ended", forget=we.pick % 2 == 1)
     ),
     "reseal": _reseal,
-    "keep_keys": lambda we: we.write(lambda: scripts.keep_keys({"entries": b"x", "accounts": b"y"})),
-    "claim_refresh": lambda we: we.write(lambda: scripts.claim_refresh(we.user, owner="me", lease_ms=LEASE)),
-    "save_credentials": lambda we: we.write(lambda: scripts.save_credentials(we.user, b"y", owner="me")),
-    "release_refresh": lambda we: we.write(lambda: scripts.release_refresh(we.user, owner="me")),
-    "use_state": lambda we: we.write(lambda: scripts.use_state(f"state {we.pick}", 2**50)),
+    "keep_keys": lambda we: we.write(lambda: transactions.keep_keys({"entries": b"x", "accounts": b"y"})),
+    "claim_refresh": lambda we: we.write(
+        lambda: transactions.claim_refresh(we.user, owner="me", lease_ms=LEASE)
+    ),
+    "save_credentials": lambda we: we.write(lambda: transactions.save_credentials(we.user, b"y", owner="me")),
+    "release_refresh": lambda we: we.write(lambda: transactions.release_refresh(we.user, owner="me")),
+    "use_state": lambda we: we.write(lambda: transactions.use_state(f"state {we.pick}", 2**50)),
     "keep_contacts": lambda we: we.write(
-        lambda: scripts.keep_contacts(*OURS, NUMBER, b"x", asked_at=2**50, age_ms=DAY_MS)
+        lambda: transactions.keep_contacts(*OURS, NUMBER, b"x", asked_at=2**50, age_ms=DAY_MS)
     ),
-    "drop_contacts": lambda we: we.write(lambda: scripts.drop_contacts(*OURS, NUMBER, asked_at=2**50)),
-    "forget_contacts": lambda we: we.write(lambda: scripts.forget_contacts(*OURS, NUMBER)),
-    "claim_new_contact": lambda we: we.write(lambda: scripts.claim_new_contact(NEW, "me", LEASE)),
+    "drop_contacts": lambda we: we.write(lambda: transactions.drop_contacts(*OURS, NUMBER, asked_at=2**50)),
+    "forget_contacts": lambda we: we.write(lambda: transactions.forget_contacts(*OURS, NUMBER)),
+    "claim_new_contact": lambda we: we.write(lambda: transactions.claim_new_contact(NEW, "me", LEASE)),
     "settle_new_contact": lambda we: we.write(
-        lambda: scripts.settle_new_contact(NEW, "me", NewContactState.MADE, 1, b"x")
+        lambda: transactions.settle_new_contact(NEW, "me", NewContactState.MADE, 1, b"x")
     ),
-    "drop_new_contact": lambda we: we.write(lambda: scripts.drop_new_contact(NEW, "me")),
+    "drop_new_contact": lambda we: we.write(lambda: transactions.drop_new_contact(NEW, "me")),
     "change_user_settings": lambda we: we.write(
-        lambda: scripts.change_user_settings(*OURS, "ada", {f"s{we.pick % 3}": "1"}, [f"s{we.pick % 2 + 4}"])
+        lambda: transactions.change_user_settings(
+            *OURS, "ada", {f"s{we.pick % 3}": "1"}, [f"s{we.pick % 2 + 4}"]
+        )
     ),
     "change_admin_settings": lambda we: we.write(
-        lambda: scripts.change_admin_settings(*OURS, {f"s{we.pick % 3}": "1"}, [f"s{we.pick % 2 + 4}"])
+        lambda: transactions.change_admin_settings(*OURS, {f"s{we.pick % 3}": "1"}, [f"s{we.pick % 2 + 4}"])
     ),
     "update_limiter": lambda we: we.write(
-        lambda: scripts.update_limiter(
+        lambda: transactions.update_limiter(
             *OURS, lambda _pace, now: (LimiterChange("{}", "open", now, now, now), now)
         )
     ),
-    "record_audit": lambda we: we.write(lambda: scripts.record_audit([AuditEntry(*ENTRY)])),
+    "record_audit": lambda we: we.write(lambda: transactions.record_audit([AuditEntry(*ENTRY)])),
     "read_rows_audited": lambda we: we.write(
-        lambda: scripts.read_rows_audited(we.key, IDS, lambda _row: AuditEntry(*ENTRY))
+        lambda: transactions.read_rows_audited(we.key, IDS, lambda _row: AuditEntry(*ENTRY))
     ),
     "attempt": _attempt,
     "apply_decision": lambda we: we.write(
-        lambda: scripts.apply_decision(we.key, {*IDS, "9"}, _plan_all, AuditEntry(*ENTRY))
+        lambda: transactions.apply_decision(we.key, {*IDS, "9"}, _plan_all, AuditEntry(*ENTRY))
     ),
     "read_texts_audited": lambda we: we.write(
-        lambda: scripts.read_texts_audited(we.key, lambda _id: AuditEntry(*ENTRY))
+        lambda: transactions.read_texts_audited(we.key, lambda _id: AuditEntry(*ENTRY))
     ),
-    "erase_texts": lambda we: we.write(lambda: scripts.erase_texts(we.key, we.pick * LEASE)),
+    "erase_texts": lambda we: we.write(lambda: transactions.erase_texts(we.key, we.pick * LEASE)),
     "keep_tenant": lambda we: we.write(
-        lambda: scripts.keep_tenant(PLACE._replace(host=f"https://{we.pick}.test"), TENANT, spare=TENANT)
+        lambda: transactions.keep_tenant(PLACE._replace(host=f"https://{we.pick}.test"), TENANT, spare=TENANT)
     ),
-    "join_tenant": lambda we: we.write(lambda: scripts.join_tenant(PLACE, [f"https://{we.pick}.test"])),
+    "join_tenant": lambda we: we.write(lambda: transactions.join_tenant(PLACE, [f"https://{we.pick}.test"])),
     "move_tenant": lambda we: we.write(
-        lambda: scripts.move_tenant(PLACE, TENANT, f"{we.pick}.test", AuditEntry(*ENTRY))
+        lambda: transactions.move_tenant(PLACE, TENANT, f"{we.pick}.test", AuditEntry(*ENTRY))
     ),
     **ERASE,
 }
 """What writes, by the script's name, as our tenant runs it."""
 
 READS: Final[dict[str, Any]] = {
-    "look_up": lambda we: we.read(lambda: scripts.look_up(we.key, IDS)),
+    "look_up": lambda we: we.read(lambda: transactions.look_up(we.key, IDS)),
     "look_up_everywhere": lambda we: we.read(
-        lambda: scripts.look_up_everywhere(
+        lambda: transactions.look_up_everywhere(
             we.key._replace(client_log_id="new"), IDS, f"c-{we.pick % 2}", DAYS, with_facts=True
         )
     ),
-    "look_up_plain": lambda we: we.read(lambda: scripts.look_up_plain(we.key, IDS)),
-    "find_message": lambda we: we.read(lambda: scripts.find_message(we.key, IDS[0])),
-    "find_holders": lambda we: we.read(lambda: scripts.find_holders(we.key, IDS)),
-    "report_rows": lambda we: we.read(lambda: scripts.report_rows(we.key, IDS)),
-    "find_links": lambda we: we.read(lambda: scripts.find_links(*OURS, IDS)),
-    "find_entries": lambda we: _of_a_log(we, scripts.find_entries),
-    "find_linked_activities": lambda we: _of_a_log(we, scripts.find_linked_activities),
-    "find_user": lambda we: we.read(lambda: scripts.find_user(*OURS, "ada")),
-    "find_tenant": lambda we: we.read(lambda: scripts.find_tenant(PLACE)),
-    "find_hostnames": lambda we: we.read(lambda: scripts.find_hostnames(PLACE)),
-    "find_contacts": lambda we: we.read(lambda: scripts.find_contacts(*OURS, NUMBER)),
-    "read_settings": lambda we: we.read(lambda: scripts.read_settings(*OURS, "ada")),
+    "look_up_plain": lambda we: we.read(lambda: transactions.look_up_plain(we.key, IDS)),
+    "find_message": lambda we: we.read(lambda: transactions.find_message(we.key, IDS[0])),
+    "find_holders": lambda we: we.read(lambda: transactions.find_holders(we.key, IDS)),
+    "report_rows": lambda we: we.read(lambda: transactions.report_rows(we.key, IDS)),
+    "find_links": lambda we: we.read(lambda: transactions.find_links(*OURS, IDS)),
+    "find_entries": lambda we: _of_a_log(we, transactions.find_entries),
+    "find_linked_activities": lambda we: _of_a_log(we, transactions.find_linked_activities),
+    "find_user": lambda we: we.read(lambda: transactions.find_user(*OURS, "ada")),
+    "find_tenant": lambda we: we.read(lambda: transactions.find_tenant(PLACE)),
+    "find_hostnames": lambda we: we.read(lambda: transactions.find_hostnames(PLACE)),
+    "find_contacts": lambda we: we.read(lambda: transactions.find_contacts(*OURS, NUMBER)),
+    "read_settings": lambda we: we.read(lambda: transactions.read_settings(*OURS, "ada")),
     "find_logs_of_contact": lambda we: we.read(
-        lambda: scripts.find_logs_of_contact(*OURS, f"c-{we.pick % 2}")
+        lambda: transactions.find_logs_of_contact(*OURS, f"c-{we.pick % 2}")
     ),
-    "find_admin_settings": lambda we: we.read(lambda: scripts.find_admin_settings(*OURS)),
-    "find_inbox_logs": lambda we: we.read(lambda: scripts.find_inbox_logs(LOGS)),
-    "find_unlogged_rows": lambda we: we.read(lambda: scripts.find_unlogged_rows(we.key)),
-    "list_attempts": lambda we: we.read(lambda: scripts.list_attempts(LogKey(*OURS, "log-of-eight"))),
+    "find_admin_settings": lambda we: we.read(lambda: transactions.find_admin_settings(*OURS)),
+    "find_inbox_logs": lambda we: we.read(lambda: transactions.find_inbox_logs(LOGS)),
+    "find_unlogged_rows": lambda we: we.read(lambda: transactions.find_unlogged_rows(we.key)),
+    "list_attempts": lambda we: we.read(lambda: transactions.list_attempts(LogKey(*OURS, "log-of-eight"))),
 }
 """What reads for a request or for its work."""
 
@@ -324,7 +330,7 @@ NO_SCRIPTS: Final = {
 
 
 def test_it_is_known_of_every_script_whose_rows_it_reads_and_writes() -> None:
-    assert set(scripts.__all__) - NO_SCRIPTS == {*WRITES, *READS, *OF_ALL} - {"attempt"}
+    assert set(transactions.__all__) - NO_SCRIPTS == {*WRITES, *READS, *OF_ALL} - {"attempt"}
 
 
 async def _furnished(we: Ours) -> None:

@@ -10,13 +10,14 @@ import aiohttp
 import pytest
 
 from messagelog.connectors import CrmHttp, OutcomeUnknown, Unavailable
-from messagelog.core import Times, errands
-from messagelog.core.users import CALLS_OF_A_TENANT
-from support.crm import Crm, Plain
+from messagelog.core import Times
+from messagelog.core.rate_limits import call_context
+from messagelog.core.users.directory import CALLS_OF_A_TENANT
+from support.live_server import SQLITE_ONLY
+from support.memory_crm import Crm, Plain
 from support.requests import body, message
-from support.site import SQLITE_ONLY
+from support.runtime_fixture import runtime_fixture
 from support.waiting import until
-from support.world import world
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -98,7 +99,7 @@ async def test_a_tenant_whose_crm_hangs_takes_no_connection_of_another(database_
     times = Times(answer=30.0, call=30.0, lease=90.0)
     async with (
         hanging() as crm,
-        world(
+        runtime_fixture(
             database_url,
             lambda _: speaking_to(crm),
             settings=times,
@@ -205,16 +206,16 @@ async def test_a_request_has_a_clock_of_its_own_unless_its_task_is_cut_off() -> 
             call_timeout=0.05,
             gate=gate,
             places=places,
-            has_deadline_within=errands.has_deadline_within,
+            has_deadline_within=call_context.has_deadline_within,
         )
         for seconds in (0.05, 0.06):  # nobody cuts it off here: what ends it is its own clock, or nothing
             with (
-                errands.single_call(seconds),
+                call_context.single_call(seconds),
                 pytest.raises(TimeoutError if seconds == 0.05 else OutcomeUnknown),
             ):
                 async with asyncio.timeout(0.1):
                     await http.post("/activities")
-        with errands.single_call(0.05):
+        with call_context.single_call(0.05):
             started = asyncio.create_task(http.post("/activities"))
         with pytest.raises(OutcomeUnknown):
             async with asyncio.timeout(5):

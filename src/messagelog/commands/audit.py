@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from messagelog.commands.common import database_url_of, run_in_store
 from messagelog.commands.options import DataOption, JsonOption
-from messagelog.commands.shared import database_url_of, run_in_store
 from messagelog.listing import print_json, print_table, report_omitted
-from messagelog.storage import scripts
+from messagelog.storage import transactions
 
 if TYPE_CHECKING:
     from messagelog.storage import AuditRow, Store
@@ -36,10 +36,10 @@ def audit(
     begin_ms = int(begin.timestamp() * 1000)
 
     async def read(store: Store) -> tuple[list[AuditRow], int]:
-        rows = await store.read(lambda: scripts.read_audit(begin_ms, limit, operator))
+        rows = await store.read(lambda: transactions.read_audit(begin_ms, limit, operator))
         if len(rows) < limit:
             return rows, len(rows)
-        return rows, await store.read(lambda: scripts.count_audit(begin_ms, operator))
+        return rows, await store.read(lambda: transactions.count_audit(begin_ms, operator))
 
     rows, total = run_in_store(database_url_of(data), read)
     if json_:

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from messagelog.commands.common import database_url_of, print_line, refuse, with_database
 from messagelog.commands.options import DataOption
-from messagelog.commands.shared import database_url_of, print_line, refuse, with_database
 from messagelog.listing import time_text
-from messagelog.storage.port import UnusableFile
-from messagelog.storage.sqlite_copy import BadCopy, make_copy, restore_copy
+from messagelog.storage.sqlite.copy import BadCopy, make_copy, restore_copy
+from messagelog.storage.store import UnusableFile
 from messagelog.storage.urls import SCHEMA_VERSION, is_sqlite, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from messagelog.storage.sqlite_copy import Copy
+    from messagelog.storage.sqlite.copy import Copy
 
 T = TypeVar("T")
 

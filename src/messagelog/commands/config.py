@@ -8,8 +8,8 @@ import typer
 
 from messagelog import environment
 from messagelog import settings as configuration
-from messagelog.commands.keyed import check_database
-from messagelog.commands.shared import print_line, refuse
+from messagelog.commands.common import print_line, refuse
+from messagelog.commands.secret_keys import check_database
 
 config_app = typer.Typer(help="Checks the settings.", no_args_is_help=True)
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 import typer
 
+from messagelog.commands.common import print_line, refuse, run_in_store, with_database
+from messagelog.commands.identity import current_operator, database_and_sealer
 from messagelog.commands.options import DataOption
-from messagelog.commands.people import current_operator, database_and_sealer
-from messagelog.commands.shared import print_line, refuse, run_in_store, with_database
-from messagelog.core.erasing import Erased, Eraser
-from messagelog.storage.scrubbing import purge_deleted
+from messagelog.core.admin.erasure import Erased, Eraser
+from messagelog.storage.vacuum import purge_deleted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from messagelog.commands.common import refuse, run_in_store
+from messagelog.commands.identity import current_operator, database_and_sealer
 from messagelog.commands.options import DataOption
-from messagelog.commands.people import current_operator, database_and_sealer
-from messagelog.commands.shared import refuse, run_in_store
-from messagelog.core.exporting import Export, export_contact
+from messagelog.core.admin.export import Export, export_contact
 from messagelog.listing import printable_json
 from messagelog.messages import BadRequest
-from messagelog.storage.sealing import SealBroken
+from messagelog.storage.encryption.sealer import SealBroken
 
 if TYPE_CHECKING:
     from messagelog.storage import Store

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
+from messagelog.commands.common import database_url_of, refuse, run_in_store
+from messagelog.commands.identity import current_operator, database_and_sealer
 from messagelog.commands.options import DataOption, JsonOption
-from messagelog.commands.people import current_operator, database_and_sealer
-from messagelog.commands.shared import database_url_of, refuse, run_in_store
-from messagelog.core.inbox import CAUSES, Inbox, NotThere, check_cause
+from messagelog.core.admin.inbox import CAUSES, Inbox, NotThere, check_cause
 from messagelog.listing import print_json, print_table, printable_json, report_omitted, time_text
 from messagelog.messages import BadRequest
-from messagelog.storage import scripts
+from messagelog.storage import transactions
 from messagelog.storage.rows import InboxFilter, LogKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from messagelog.core.inbox_shapes import FailedCall, InboxEntry, InboxRow
+    from messagelog.core.admin.inbox_models import FailedCall, InboxEntry, InboxRow
     from messagelog.storage import LogKey, Store
 
 _HEADS: Final = (
@@ -215,7 +215,9 @@ def export(
 async def find_log(store: Store, which: LogSelector) -> LogKey:
     """The conversation log that is meant: by its own id or a message's, and by what else is said of it."""
     keys = [
-        log.key for log, _ in await store.read(lambda: scripts.show_logs(which.id)) if which.matches(log.key)
+        log.key
+        for log, _ in await store.read(lambda: transactions.show_logs(which.id))
+        if which.matches(log.key)
     ]
     if not keys:
         refuse(f"There is no conversation log or message with the id {which.id}.")

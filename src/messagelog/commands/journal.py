@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from messagelog.commands.common import database_url_of, print_line, run_in_store
+from messagelog.commands.identity import current_operator
 from messagelog.commands.options import DataOption
-from messagelog.commands.people import current_operator
-from messagelog.commands.shared import database_url_of, print_line, run_in_store
-from messagelog.core.operators import Role
-from messagelog.storage import AuditEntry, scripts
+from messagelog.core.operators.accounts import Role
+from messagelog.storage import AuditEntry, transactions
 
 if TYPE_CHECKING:
     from messagelog.storage import Store
@@ -28,7 +28,7 @@ _MEANT = (
 @journal_app.command("show")
 def show(data: DataOption = None) -> None:
     """Shows the id that this journal's external ids carry."""
-    print_line(run_in_store(database_url_of(data), lambda store: store.read(scripts.read_journal_id)))
+    print_line(run_in_store(database_url_of(data), lambda store: store.read(transactions.read_journal_id)))
 
 
 @journal_app.command("new-id")
@@ -48,7 +48,7 @@ def new_id(
     entry = AuditEntry(current_operator().name, "new_journal_id", Role.ADMINISTER, subject=id_)
 
     async def part(store: Store) -> None:
-        await store.write(lambda: scripts.part_from_original(id_, entry))
+        await store.write(lambda: transactions.part_from_original(id_, entry))
 
     run_in_store(database_url_of(data), part)
     print_line(f"The journal's id is {id_}.")

@@ -9,18 +9,18 @@ from rich.console import Console
 from rich.progress import Progress
 
 from messagelog import settings as configuration
-from messagelog.commands.keyed import run_with_keys, sealer_of
+from messagelog.commands.common import print_line, refuse, require_settings, run_in_store
 from messagelog.commands.options import JsonOption
-from messagelog.commands.shared import print_line, refuse, require_settings, run_in_store
+from messagelog.commands.secret_keys import run_with_keys, sealer_of
 from messagelog.listing import print_json, print_table
 from messagelog.storage import Sealer, with_stored_keys
-from messagelog.storage.rotating import count_by_key, rotate
+from messagelog.storage.encryption.rotation import count_by_key, rotate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from messagelog.storage import Store
-    from messagelog.storage.rotating import RotationResult
+    from messagelog.storage.encryption.rotation import RotationResult
 
 keys_app = typer.Typer(
     help="Shows what is sealed under which secret key, and seals it anew.", no_args_is_help=True

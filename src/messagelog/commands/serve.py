@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from messagelog import environment
 from messagelog import settings as configuration
-from messagelog.commands.keyed import check_database
-from messagelog.commands.shared import load_settings_file, print_line, refuse, require_settings, with_database
+from messagelog.commands.common import load_settings_file, print_line, refuse, require_settings, with_database
+from messagelog.commands.secret_keys import check_database
 from messagelog.server import create_app
-from messagelog.server.assembly import ServerConfig
-from messagelog.server.serving import CannotListen, UvicornServer, bind_socket, run, url_host
-from messagelog.storage.opening import serve_alone
+from messagelog.server.asgi.uvicorn_server import CannotListen, UvicornServer, bind_socket, run, url_host
+from messagelog.server.context import ServerConfig
+from messagelog.storage.database import serve_alone
 
 if TYPE_CHECKING:
     from pathlib import Path

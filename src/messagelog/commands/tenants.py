@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from messagelog import settings as configuration
+from messagelog.commands.common import database_url_of, print_line, refuse, require_settings, run_in_store
+from messagelog.commands.identity import current_operator
 from messagelog.commands.options import DataOption, JsonOption
-from messagelog.commands.people import current_operator
-from messagelog.commands.shared import database_url_of, print_line, refuse, require_settings, run_in_store
-from messagelog.core.tenants import HostTaken, Tenants, TenantUnknown
+from messagelog.core.users.tenants import HostTaken, Tenants, TenantUnknown
 from messagelog.listing import print_json, print_table, time_text
 from messagelog.messages import BadRequest
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from messagelog.commands.common import database_url_of, print_line, refuse, run_in_store
 from messagelog.commands.options import DataOption, JsonOption
-from messagelog.commands.shared import database_url_of, print_line, refuse, run_in_store
 from messagelog.listing import print_json, print_table, time_text
-from messagelog.storage import scripts
+from messagelog.storage import transactions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -92,7 +92,7 @@ async def _batches(store: Store, tenant: str | None) -> AsyncIterator[list[UserS
 
 
 async def _fetch_batch(store: Store, tenant: str | None, last: UserSummary | None) -> list[UserSummary]:
-    return await store.read(lambda: scripts.list_users(tenant, last, limit=_BATCH))
+    return await store.read(lambda: transactions.list_users(tenant, last, limit=_BATCH))
 
 
 async def _end_all_sessions(store: Store, tenant: str | None, session_id: str, *, forget: bool) -> int:
@@ -104,7 +104,7 @@ async def _end_all_sessions(store: Store, tenant: str | None, session_id: str, *
 
 
 async def _end_sessions(store: Store, keys: list[_Key], session_id: str, *, forget: bool) -> int:
-    return await store.write(lambda: scripts.end_sessions(keys, session_id=session_id, forget=forget))
+    return await store.write(lambda: transactions.end_sessions(keys, session_id=session_id, forget=forget))
 
 
 def _values(user: UserSummary) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from messagelog.compose.changes import (
     compose_change,
     count_change,
 )
+from messagelog.compose.detect import count_entries
 from messagelog.compose.facts import facts_of
 from messagelog.compose.limits import fit_blocks, fit_log
 from messagelog.compose.log import compose_log, entries, subject_of
@@ -25,7 +26,6 @@ from messagelog.compose.model import (
     read_text_settings,
     write_text_settings,
 )
-from messagelog.compose.recognise import count_entries
 from messagelog.compose.replace import append_thread_text, replace_thread
 from messagelog.compose.request import compose_request
 from messagelog.compose.thread import compose_thread, continued_heading, thread_blocks, thread_subject

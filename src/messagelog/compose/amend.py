@@ -5,9 +5,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
+from messagelog.compose.detect import FoundBlock, find, syntax_of
 from messagelog.compose.heading import Edit, heading_edits, lost_heading
 from messagelog.compose.model import LINE_MARK, Entry, KnownEntry, TextSettings
-from messagelog.compose.recognise import FoundBlock, find, syntax_of
 
 Order = tuple[int, int, str]
 """What entries are sorted by: time, and in the same millisecond the id, those of digits by their number."""

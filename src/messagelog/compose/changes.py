@@ -12,10 +12,10 @@ import msgspec
 
 from messagelog.compose.amend import Order, add_at_end, apply_edits, insertions, order_of_known
 from messagelog.compose.blocks import Block
+from messagelog.compose.detect import FoundBlock, count_entries, entry_of, find, syntax_of
 from messagelog.compose.heading import Edit
 from messagelog.compose.log import block_of, entries, without_failure
 from messagelog.compose.model import LINE_MARK, Entry, KnownEntry, Participants, TextSettings
-from messagelog.compose.recognise import FoundBlock, count_entries, entry_of, find, syntax_of
 from messagelog.compose.shorten import shorten, size_of
 from messagelog.messages import Conversation, Message
 

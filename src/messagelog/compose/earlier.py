@@ -10,9 +10,9 @@ from typing import Final
 from messagelog.compose.blocks import Block, Link
 from messagelog.compose.clean import clean, clean_line
 from messagelog.compose.model import Participants, TextSettings
-from messagelog.compose.speakers import contact, contact_with_number, first_of, party, same_number
+from messagelog.compose.senders import contact, contact_with_number, first_of, party, same_number
 from messagelog.compose.times import seconds
-from messagelog.compose.words import MOST_NAMED, Reason, Words, words_of
+from messagelog.compose.wording import MOST_NAMED, Reason, Words, words_of
 from messagelog.messages import (
     Conversation,
     Entity,

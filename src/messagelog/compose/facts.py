@@ -5,8 +5,8 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from messagelog.compose.entry_lines import transcript_of
 from messagelog.compose.failures import has_failed
-from messagelog.compose.said import transcript_of
 
 if TYPE_CHECKING:
     from messagelog.messages import Message

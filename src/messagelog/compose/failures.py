@@ -6,8 +6,8 @@ from typing import Final
 
 from messagelog.compose.clean import clean_line
 from messagelog.compose.model import Participants
-from messagelog.compose.speakers import is_contact
-from messagelog.compose.words import OPTED_OUT, Reason, Words
+from messagelog.compose.senders import is_contact
+from messagelog.compose.wording import OPTED_OUT, Reason, Words
 from messagelog.messages import Message, Party
 
 _CODE = re.compile(r"SMS-(?P<source>RC|UP|CAR)-(?P<number>[1-5][0-9]{2})", re.IGNORECASE)

@@ -8,11 +8,11 @@ from typing import NamedTuple
 from messagelog.compose import earlier
 from messagelog.compose.blocks import Block, Line
 from messagelog.compose.clean import normalise
+from messagelog.compose.detect import FoundBlock, syntax_of
 from messagelog.compose.model import Entry, KnownEntry, Participants, TextSettings
-from messagelog.compose.recognise import FoundBlock, syntax_of
-from messagelog.compose.speakers import agent, contact_with_number, others
+from messagelog.compose.senders import agent, contact_with_number, others
 from messagelog.compose.times import day
-from messagelog.compose.words import MOST_NAMED, days_of, words_of
+from messagelog.compose.wording import MOST_NAMED, days_of, words_of
 from messagelog.messages import Conversation, Message, MessageKind
 
 _LONGEST_TITLE = 200  # characters that are looked at: more than the fixed words have

@@ -7,9 +7,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 
+from messagelog.compose.detect import syntax_of
 from messagelog.compose.log import compose_log, entries
 from messagelog.compose.model import Entry, Participants, TextSettings
-from messagelog.compose.recognise import syntax_of
 from messagelog.messages import Conversation, Message, message_order
 
 

@@ -6,14 +6,14 @@ import msgspec
 
 from messagelog.compose import earlier
 from messagelog.compose.blocks import Block
+from messagelog.compose.detect import entry_of, syntax_of
+from messagelog.compose.entry_lines import message_lines
 from messagelog.compose.heading import heading_text
 from messagelog.compose.model import Content, Entry, Participants, TextSettings
-from messagelog.compose.recognise import entry_of, syntax_of
-from messagelog.compose.said import message_lines
+from messagelog.compose.senders import contact, is_outbound, speaker
 from messagelog.compose.shorten import shorten, size_of
-from messagelog.compose.speakers import contact, is_outbound, speaker
 from messagelog.compose.times import day, stamp
-from messagelog.compose.words import words_of
+from messagelog.compose.wording import words_of
 from messagelog.messages import Conversation, Message, message_order
 
 

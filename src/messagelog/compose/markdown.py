@@ -3,7 +3,7 @@
 import re
 
 from messagelog.compose.blocks import Block, Link
-from messagelog.compose.lines import IndentedLines
+from messagelog.compose.indented import IndentedLines
 
 _ESCAPES = {ord(char): f"\\{char}" for char in "\\`*_{}[]<>#|~&"}
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>#|~&]")

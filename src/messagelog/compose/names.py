@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from messagelog.compose.clean import clean_line
 from messagelog.compose.model import Participants
-from messagelog.compose.speakers import is_contact, same_number
+from messagelog.compose.senders import is_contact, same_number
 from messagelog.messages import Entity, Party, Thread
 
 

@@ -1,7 +1,7 @@
 """`text/plain`."""
 
 from messagelog.compose.blocks import Block, Link
-from messagelog.compose.lines import IndentedLines
+from messagelog.compose.indented import IndentedLines
 
 
 class Plain(IndentedLines):

@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection, Sequence
 
 from messagelog.compose.amend import add_at_end
+from messagelog.compose.detect import FoundBlock, find, syntax_of
 from messagelog.compose.model import Entry, TextSettings
-from messagelog.compose.recognise import FoundBlock, find, syntax_of
 
 _EMPTY_LINE = re.compile(r"(?:\r\n|\r|\n){1,2}")
 

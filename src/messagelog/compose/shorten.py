@@ -5,9 +5,9 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from messagelog.compose.blocks import Block, Link
+from messagelog.compose.detect import syntax_of
 from messagelog.compose.model import TextSettings
-from messagelog.compose.recognise import syntax_of
-from messagelog.compose.words import words_of
+from messagelog.compose.wording import words_of
 
 _JOINER = "\u200d"
 _EXTENDING = frozenset({"Mn", "Me", "Mc"})  # accents, variation selectors, vowel signs

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from messagelog.compose import earlier
 from messagelog.compose.blocks import Block, Link
 from messagelog.compose.clean import clean_line
+from messagelog.compose.detect import entry_of, syntax_of
+from messagelog.compose.entry_lines import media_lines, text_lines
 from messagelog.compose.failures import failure_line
 from messagelog.compose.model import Content, Entry, Participants, TextSettings
 from messagelog.compose.names import Names
-from messagelog.compose.recognise import entry_of, syntax_of
-from messagelog.compose.said import media_lines, text_lines
+from messagelog.compose.senders import contact, contact_with_number, first_of
 from messagelog.compose.shorten import shorten
-from messagelog.compose.speakers import contact, contact_with_number, first_of
 from messagelog.compose.times import day
-from messagelog.compose.words import MOST_NAMED, Words, words_of
+from messagelog.compose.wording import MOST_NAMED, Words, words_of
 from messagelog.messages import Entity, MessageKind, Owner, Party, Thread
 
 TitleAndLines = tuple[str, Sequence[str | Link]]

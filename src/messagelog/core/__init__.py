@@ -1,7 +1,7 @@
 """The runtime: it plans what a request means, claims it in the journal, calls the connector, and confirms."""
 
-from messagelog.core.answer import Answer, ReturnMessage
+from messagelog.core.intake.answer import Answer, ReturnMessage
 from messagelog.core.runtime import Runtime, Times
-from messagelog.core.users import User, UserDirectory
+from messagelog.core.users.directory import User, UserDirectory
 
 __all__ = ["Answer", "ReturnMessage", "Runtime", "Times", "User", "UserDirectory"]

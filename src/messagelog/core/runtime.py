@@ -22,8 +22,16 @@ from structlog.contextvars import bind_contextvars
 
 from messagelog.compose import zone_of
 from messagelog.connectors import ConnectorError, Unavailable
-from messagelog.core import errands
-from messagelog.core.answer import (
+from messagelog.core.contacts.resolve import ChosenContact, contact_from_request, resolve_contact
+from messagelog.core.delivery.fair_share import BacklogLimiter
+from messagelog.core.delivery.faults import error_summary
+from messagelog.core.delivery.next_step import next_step
+from messagelog.core.delivery.notifier import OutcomeNotifier, Subscription
+from messagelog.core.delivery.outcomes import Capabilities
+from messagelog.core.delivery.steps import StepRunner
+from messagelog.core.delivery.worker import Worker
+from messagelog.core.errors import NoContact, Stopping, UnknownPlatform
+from messagelog.core.intake.answer import (
     Answer,
     nothing_to_do,
     nothing_to_log,
@@ -32,33 +40,25 @@ from messagelog.core.answer import (
     with_links,
     with_warnings,
 )
-from messagelog.core.bulletin import OutcomeNotifier, Subscription
-from messagelog.core.catching_up import BacklogLimiter
-from messagelog.core.contacts import ChosenContact, contact_from_request, resolve_contact
-from messagelog.core.days import window_of, with_log_of_day
-from messagelog.core.errors import NoContact, Stopping, UnknownPlatform
-from messagelog.core.faults import error_summary
-from messagelog.core.next_step import next_step
-from messagelog.core.plan import day_in, plan_request
-from messagelog.core.plugins import LEFT_BY_PLUGINS
-from messagelog.core.settle import Capabilities
-from messagelog.core.steps import StepRunner
-from messagelog.core.submission import Submission
-from messagelog.core.user_settings import Locale, UserSettings
-from messagelog.core.worker import Worker
+from messagelog.core.intake.days import window_of, with_log_of_day
+from messagelog.core.intake.plan import day_in, plan_request
+from messagelog.core.intake.plugins import LEFT_BY_PLUGINS
+from messagelog.core.intake.submission import Submission
+from messagelog.core.rate_limits import call_context
+from messagelog.core.users.settings import Locale, UserSettings
 from messagelog.messages import CREATE_NEW_CONTACT
 from messagelog.plugins import RequestContext
-from messagelog.storage import StoreUnavailable, is_transient, scripts
+from messagelog.storage import StoreUnavailable, is_transient, transactions
 from messagelog.storage.rows import LeasePolicy, LogKey, RowState, RowStatus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 
     from messagelog.connectors import Connector
-    from messagelog.core.calls import ConnectorCaller
-    from messagelog.core.payload import Item
-    from messagelog.core.plugins import Plugins
-    from messagelog.core.users import User, UserDirectory
+    from messagelog.core.delivery.calls import ConnectorCaller
+    from messagelog.core.delivery.payload import Item
+    from messagelog.core.intake.plugins import Plugins
+    from messagelog.core.users.directory import User, UserDirectory
     from messagelog.messages import LogRequest, MessageIds
     from messagelog.storage import AcceptResult, Claim, JournalLookup, Sealer, Store
     from messagelog.storage.rows import ActivityLink, LimiterRow, Planner
@@ -191,14 +191,14 @@ class Runtime:
         if ids.contact_id == CREATE_NEW_CONTACT:
             return None
         key = LogKey(user.tenant, user.platform, ids.conversation_log_id)
-        known = await self.store.read(lambda: scripts.look_up_plain(key, ids.message_ids))
+        known = await self.store.read(lambda: transactions.look_up_plain(key, ids.message_ids))
         return None if known.unlogged or known.contact_id != ids.contact_id else nothing_to_do()
 
     async def submit(self, user: User, request: LogRequest) -> Answer:
         """Logs what a request holds, or accepts it and says so when the time to answer is over.
 
-        Raises `Stopping` during a shutdown, `UnknownPlatform` for a user of a connector that is gone, and `PluginBlocked`
-        when a plugin keeps it from being logged: then nothing of it was written down.
+        Raises `Stopping` during a shutdown, `UnknownPlatform` for a user of a connector that is gone, and
+        `PluginBlocked` when a plugin keeps it from being logged: then nothing of it was written down.
         """
         if self._stopping:
             raise Stopping
@@ -256,7 +256,7 @@ class Runtime:
     async def _find_links(self, submission: Submission) -> dict[str, str]:
         """The CRM's ids of the records that hold a request's messages, by message id, oldest first."""
         key, ids = submission.plan.key, submission.ids
-        found = await self.store.read(lambda: scripts.find_links(key.tenant, key.platform, ids))
+        found = await self.store.read(lambda: transactions.find_links(key.tenant, key.platform, ids))
         links = {
             link.message_id: link.third_party_log_id
             for link in found
@@ -269,7 +269,7 @@ class Runtime:
 
         A group's may be logged for several contacts: then it is one of them.
         """
-        found = await self.store.read(lambda: scripts.find_links(user.tenant, user.platform, ids))
+        found = await self.store.read(lambda: transactions.find_links(user.tenant, user.platform, ids))
         return {link.message_id: link for link in reversed(found)}
 
     async def _resolve_contact(
@@ -344,7 +344,9 @@ class Runtime:
         window = window_of(plan)
         with_facts = submission.has_facts
         known = await self.store.read(
-            lambda: scripts.look_up_everywhere(plan.key, ids, plan.contact_id, window, with_facts=with_facts)
+            lambda: transactions.look_up_everywhere(
+                plan.key, ids, plan.contact_id, window, with_facts=with_facts
+            )
         )
         day, known = with_log_of_day(plan, known, day_in(zone_of(submission.locale.zone)))
         if day is plan:
@@ -355,7 +357,7 @@ class Runtime:
     async def _find_other_holder(self, submission: Submission) -> tuple[str, str] | None:
         """Another contact (id, name) that all of a request is logged for, in a log that it does not name."""
         key, ids = submission.plan.key, submission.ids
-        found = await self.store.read(lambda: scripts.find_holders(key, ids))
+        found = await self.store.read(lambda: transactions.find_holders(key, ids))
         others = [contact for contact in found if contact[0] != submission.contact.id]
         return others[0] if others and len(others) == len(found) else None
 
@@ -378,7 +380,7 @@ class Runtime:
         connector_plan = self._plan_of(submission.connector)
         self._live_until[work.key] = asyncio.get_running_loop().time() + self.times.answer
         acceptance = await self.store.write(
-            lambda: scripts.accept_request(work, connector_plan.planner, connector_plan.policy),
+            lambda: transactions.accept_request(work, connector_plan.planner, connector_plan.policy),
             locks=work.locks,
         )
         self._notifier.extend_subscription(subscription, work.key, acceptance.changes)
@@ -409,7 +411,7 @@ class Runtime:
         """Asks the database for the outcomes, until the `last` moment: without them there is an answer as well."""
         try:
             async with asyncio.timeout_at(last):
-                reports = await self.store.read(lambda: scripts.report_rows(key, ids))
+                reports = await self.store.read(lambda: transactions.report_rows(key, ids))
                 self._notifier.publish(key, reports)
         except Exception as error:
             if not is_transient(error):  # what was accepted stays so, while the database is away
@@ -465,7 +467,7 @@ class Runtime:
         if before is not None:  # its claim ended in the database a moment ago; its task is about to
             await asyncio.wait([before])
         # Whoever has brought it waits for as long as an answer may take; what was left behind nobody waits for.
-        with errands.for_work(key, live_until=self._live_until.get(key, 0.0)):
+        with call_context.for_work(key, live_until=self._live_until.get(key, 0.0)):
             await self._process_log(key, claim)
 
     async def _process_log(self, key: LogKey, claim: Claim | None) -> None:
@@ -473,7 +475,7 @@ class Runtime:
         connector_plan = self._plan_of(connector)
         planner, policy = connector_plan.planner, connector_plan.policy
         if claim is None:
-            claim = await self.store.write(lambda: scripts.claim_log(key, planner, policy), locks=(key,))
+            claim = await self.store.write(lambda: transactions.claim_log(key, planner, policy), locks=(key,))
         recreated = False
         while claim is not None:
             done = await self._worker.run(
@@ -613,7 +615,7 @@ class Runtime:
         self._live_until = {key: until for key, until in self._live_until.items() if until > now}
         platforms, after = list(self.connectors), self._sweep_cursor
         keys = await self.store.read(
-            lambda: scripts.find_due_logs(platforms, each=_DUE_OF_EACH, tenants=_TENANTS, after=after)
+            lambda: transactions.find_due_logs(platforms, each=_DUE_OF_EACH, tenants=_TENANTS, after=after)
         )
         places = Counter((key.tenant, key.platform) for key in keys)
         self._has_backlog = any(count == _DUE_OF_EACH for count in places.values())
@@ -623,12 +625,12 @@ class Runtime:
     async def _redate(self) -> None:
         """Makes due what a clock that was wrong has put off for longer than anything of ours waits."""
         lease_ms = int(1000 * (self.times.lease + self._longest_settle))
-        longest_ms = scripts.LONGEST_DELAY_MS + lease_ms
-        keys = await self.store.read(lambda: scripts.find_misdated_logs(longest_ms))
+        longest_ms = transactions.LONGEST_DELAY_MS + lease_ms
+        keys = await self.store.read(lambda: transactions.find_misdated_logs(longest_ms))
         if keys:
             _log.warning("clock_was_wrong", logs=len(keys))
             await self.store.write(
-                lambda: scripts.redate_logs(keys, longest_ms=longest_ms, lease_ms=lease_ms)
+                lambda: transactions.redate_logs(keys, longest_ms=longest_ms, lease_ms=lease_ms)
             )
 
     async def paces(self) -> list[LimiterRow]:

@@ -1,10 +1,10 @@
 """What RingCentral sends: messages, threads of shared inboxes, parties and media. Pure: no I/O, no clock."""
 
 from messagelog.messages.errors import BadRequest, MediaUnavailable
-from messagelog.messages.glance import MessageIds, peek
 from messagelog.messages.media import DownloadLink, Media, MediaAttachment, Opener
 from messagelog.messages.parse import parse_log_request
 from messagelog.messages.parts import Attachment, MessageKind, Party
+from messagelog.messages.peek import MessageIds, peek
 from messagelog.messages.records import Message, message_order
 from messagelog.messages.request import CREATE_NEW_CONTACT, Conversation, LogInfo, LogRequest
 from messagelog.messages.texts import change_form, change_names, change_texts, without_secrets

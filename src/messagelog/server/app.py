@@ -8,15 +8,29 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from starlette.exceptions import HTTPException
 
-from messagelog.core.answer import ReturnMessage
 from messagelog.core.errors import Stopping
-from messagelog.core.operators import RoleMissing
-from messagelog.core.plugins import PluginBlocked, RefusedByPlugin
+from messagelog.core.intake.answer import ReturnMessage
+from messagelog.core.intake.plugins import PluginBlocked, RefusedByPlugin
+from messagelog.core.operators.accounts import RoleMissing
 from messagelog.messages import BadRequest
-from messagelog.server import (
+from messagelog.server.asgi.cors import Cors, CorsHeaders
+from messagelog.server.asgi.error_middleware import ErrorMiddleware
+from messagelog.server.asgi.fast_path import FastPathApp
+from messagelog.server.lifespan import open_context
+from messagelog.server.refusals import refusal_response
+from messagelog.server.requests import (
+    DATABASE_AWAY,
+    DATABASE_GONE,
+    RESTARTING,
+    HttpRefusal,
+    SessionEnded,
+    json_response,
+)
+from messagelog.server.routes import (
+    client_info,
     contacts,
+    health,
     inbox,
-    information,
     login,
     manifest,
     message_log,
@@ -25,23 +39,9 @@ from messagelog.server import (
     privacy,
     tenants,
     user_settings,
-    watching,
 )
-from messagelog.server.cors import Cors, CorsHeaders
-from messagelog.server.guard import ErrorMiddleware
-from messagelog.server.hot import FastPathApp
-from messagelog.server.http import (
-    DATABASE_AWAY,
-    DATABASE_GONE,
-    RESTARTING,
-    HttpRefusal,
-    SessionEnded,
-    json_response,
-)
-from messagelog.server.lifespan import open_context
-from messagelog.server.refusals import refusal_response
 from messagelog.storage import StoreClosed, StoreUnavailable
-from messagelog.storage.port import UnusableFile
+from messagelog.storage.store import UnusableFile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from messagelog.server.assembly import ServerConfig
+    from messagelog.server.context import ServerConfig
 
 _log = structlog.get_logger(__name__)
 
@@ -71,12 +71,12 @@ _MODULES: Final = (
     oauth,
     user_settings,
     manifest,
-    information,
+    client_info,
     operators,
     privacy,
     tenants,
     inbox,
-    watching,
+    health,
 )
 _REFUSALS: Final = (
     *(HttpRefusal, SessionEnded, BadRequest, PluginBlocked, Stopping, HTTPException, RoleMissing),
@@ -99,18 +99,18 @@ def create_app(
         async with AsyncExitStack() as stack:
             for mounted in mounts.values():
                 await stack.enter_async_context(mounted.router.lifespan_context(mounted))
-            app.state.assembly = await stack.enter_async_context(open_context(config))
+            app.state.context = await stack.enter_async_context(open_context(config))
             for name, connector in config.connectors.items():
                 if not connector.manifest.get("contactPageUrl"):
                     _log.warning("contact_page_missing", platform=name)
             if start_at_once:
-                await app.state.assembly.runtime.start()
+                await app.state.context.runtime.start()
             yield
 
     app = FastPathApp(
         [module.router for module in _MODULES],
         lifespan,
-        hot={("POST", "/messageLog"): _log_messages},
+        fast_path={("POST", "/messageLog"): _log_messages},
         cors=CorsHeaders(config.cors_origins),
         access_log=config.access_log,
     )

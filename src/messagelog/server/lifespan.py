@@ -9,27 +9,27 @@ import aiohttp
 
 from messagelog.connectors.outbound import NamedHosts, Outbound
 from messagelog.core import Runtime, UserDirectory
-from messagelog.core.calls import ConnectorCaller
-from messagelog.core.contact_book import ContactService
-from messagelog.core.media import MediaFetcher
-from messagelog.core.metrics import Metrics
-from messagelog.core.operators import Operators
-from messagelog.core.pacer import LimiterRegistry
-from messagelog.core.plugins import Plugins
-from messagelog.core.retention import Retention
-from messagelog.core.user_settings import UserSettings
-from messagelog.server.buckets import TokenBuckets
-from messagelog.server.closing import CLOSE_SECONDS, close_all
-from messagelog.server.states import OAuthStates
-from messagelog.server.throttle import LoginThrottle
-from messagelog.server.tokens import SessionTokens
-from messagelog.storage import Sealer, open_store, scripts, with_stored_keys
+from messagelog.core.admin.retention import Retention
+from messagelog.core.contacts.service import ContactService
+from messagelog.core.delivery.calls import ConnectorCaller
+from messagelog.core.delivery.media import MediaFetcher
+from messagelog.core.delivery.metrics import Metrics
+from messagelog.core.intake.plugins import Plugins
+from messagelog.core.operators.accounts import Operators
+from messagelog.core.rate_limits.registry import LimiterRegistry
+from messagelog.core.users.settings import UserSettings
+from messagelog.server.auth.login_throttle import LoginThrottle
+from messagelog.server.auth.oauth_state import OAuthStates
+from messagelog.server.auth.rate_limit import TokenBuckets
+from messagelog.server.auth.session_tokens import SessionTokens
+from messagelog.server.shutdown import CLOSE_SECONDS, close_all
+from messagelog.storage import Sealer, open_store, transactions, with_stored_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-from messagelog.server.assembly import AppContext, ServerConfig
+from messagelog.server.context import AppContext, ServerConfig
 
 
 @asynccontextmanager
@@ -46,7 +46,7 @@ async def open_context(config: ServerConfig) -> AsyncIterator[AppContext]:
     store = await open_store(config.database_url, clock=config.clock)
     try:
         sealer = await with_stored_keys(store, Sealer(config.secret_key, config.old_secret_keys))
-        journal = await store.read(scripts.read_journal_id)
+        journal = await store.read(transactions.read_journal_id)
     except BaseException:
         await store.close()
         raise

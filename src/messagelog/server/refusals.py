@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.requests import Request
 
-from messagelog.core.answer import EmptyAnswer, UncertainAnswer, warning
-from messagelog.server.http import SIGN_IN, bearer_of, context_of, json_response
-from messagelog.server.shapes import NoticeAnswer
+from messagelog.core.intake.answer import EmptyAnswer, UncertainAnswer, warning
+from messagelog.server.openapi.schemas import NoticeAnswer
+from messagelog.server.requests import SIGN_IN, bearer_of, context_of, json_response
 
 if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import Scope
 
-    from messagelog.core.answer import Answer
+    from messagelog.core.intake.answer import Answer
 
 _NOT_THE_CLIENTS: Final = ("/operators", "/metrics", "/readyz", "/healthz")
 """Where paths begin that are not the client's: a bearer's token there is an operator's or a supervisor's."""

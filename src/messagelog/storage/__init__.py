@@ -1,9 +1,9 @@
 """The journal: what is logged, what is being logged, what failed and why; SQLite and PostgreSQL behind one port."""
 
-from messagelog.storage.keeping import KeysDamaged, KeysLocked, with_stored_keys
-from messagelog.storage.opening import open_store
+from messagelog.storage.database import open_store
+from messagelog.storage.encryption.sealer import Sealer, SigningKeys
+from messagelog.storage.encryption.stored_keys import KeysDamaged, KeysLocked, with_stored_keys
 from messagelog.storage.passing import is_transient
-from messagelog.storage.port import CheckedStore, Store, StoreClosed, StoreUnavailable
 from messagelog.storage.rows import (
     AcceptResult,
     AuditEntry,
@@ -26,7 +26,7 @@ from messagelog.storage.rows import (
     UserRow,
     UserSummary,
 )
-from messagelog.storage.sealing import Sealer, SigningKeys
+from messagelog.storage.store import CheckedStore, Store, StoreClosed, StoreUnavailable
 
 __all__ = [
     "AcceptResult",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import structlog
 
 from messagelog.storage.causes import DatabaseFault, cause_of
-from messagelog.storage.port import StoreUnavailable
+from messagelog.storage.store import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from messagelog.storage.port import StoreClosed, StoreUnavailable
+from messagelog.storage.store import StoreClosed, StoreUnavailable
 
 _PASSING: Final = frozenset(
     {

@@ -35,7 +35,7 @@ def postgres_url(url: str) -> str:
     """A PostgreSQL URL as its driver takes it, with how its server is checked; `UnknownDatabase` when it is none."""
     if not url.startswith(_POSTGRES):
         raise UnknownDatabase("the database URL must begin with sqlite:/// or postgresql://")
-    from messagelog.storage.database_tls import with_tls  # noqa: PLC0415 - it asks PostgreSQL's driver
+    from messagelog.storage.postgres.tls import with_tls  # noqa: PLC0415 - it asks PostgreSQL's driver
 
     return with_tls("postgresql://" + url.partition("://")[2])
 
@@ -44,6 +44,6 @@ def weak_mode(url: str) -> str | None:
     """The `sslmode` that a PostgreSQL URL asks for, when it leaves a server of another machine unchecked."""
     if is_sqlite(url):
         return None
-    from messagelog.storage import database_tls  # noqa: PLC0415 - as above
+    from messagelog.storage.postgres import tls as database_tls  # noqa: PLC0415 - as above
 
     return database_tls.weak_mode(url)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from messagelog.storage.sqlite_copy import make_copy
-from messagelog.storage.sqlite_file import RestoreUnfinished, holding
-from messagelog.storage.sqlite_log import count_transaction
+from messagelog.storage.sqlite.copy import make_copy
+from messagelog.storage.sqlite.file import RestoreUnfinished, holding
+from messagelog.storage.sqlite.wal import count_transaction
 from storage.files import add_operators, journal_file, operators
-from support.process import command
+from support.cli_process import command
 from system.backup.killing import killing
 
 if TYPE_CHECKING:

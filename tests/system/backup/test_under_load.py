@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from messagelog.storage.urls import sqlite_path
-from support.processes import Times, journal
-from support.proving import ROUNDS
-from support.site import ADA
+from support.effort import ROUNDS
+from support.live_server import ADA
+from support.process_group import Times, journal
 from system.kill.clients import Clients, at_work
 from system.kill.conversations import conversations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from support.processes import JournalledLog, ProcessGroup
+    from support.process_group import JournalledLog, ProcessGroup
     from system.kill.conversations import Conversation
 
 TIMES: Final = Times(call=1.5, lease=3.5)

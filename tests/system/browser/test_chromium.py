@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from support.browser import CHROMIUM, PageFailed, browser_page
-from support.site import SQLITE_ONLY, payload, site
+from support.live_server import SQLITE_ONLY, live_server, payload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,7 +47,7 @@ async def _page(_request: web.Request) -> web.StreamResponse:
 @SQLITE_ONLY
 async def test_the_journey_in_a_browser(database_url: str, tmp_path: Path) -> None:
     async with (
-        site(database_url, tmp_path) as here,
+        live_server(database_url, tmp_path) as here,
         another_origin() as origin,
         browser_page(tmp_path / "profile") as page,
     ):

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from messagelog.server.description import ROUTES
+from messagelog.server.openapi.document import ROUTES
 from support.browser import CHROMIUM, browser_page
-from support.site import SQLITE_ONLY, site
+from support.live_server import SQLITE_ONLY, live_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ TRY_IT = """(async () => {
 
 @SQLITE_ONLY
 async def test_the_page_shows_every_route_and_asks_nobody_else(database_url: str, tmp_path: Path) -> None:
-    async with site(database_url, tmp_path) as here, browser_page(tmp_path / "profile") as page:
+    async with live_server(database_url, tmp_path) as here, browser_page(tmp_path / "profile") as page:
         await page.open(f"{here.url}/docs?url=https://elsewhere.example/openapi.json")
         assert await page.run(TRY_IT) == [len(ROUTES), "200"]
         hosts = {urlsplit(url).netloc for url in page.asked if urlsplit(url).scheme not in {"data", "blob"}}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.postgres import PostgresServer
-from support.processes import ProcessGroup
+from support.process_group import ProcessGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from messagelog.storage.opening import migrate
-from support.processes import Times, journal, until
+from messagelog.storage.database import migrate
+from support.live_server import ADA
+from support.process_group import Times, journal, until
 from support.requests import body, message
-from support.site import ADA
 
 if TYPE_CHECKING:
     from support.forwarder import Forwarder
     from support.postgres import PostgresServer
-    from support.processes import Crm, ProcessGroup, Server
+    from support.process_group import Crm, ProcessGroup, Server
 
 TIMES = Times(call=1.5, lease=3.5, sweep=0.2)
 REFUSED = 503

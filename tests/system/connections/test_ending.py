@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from messagelog.storage.opening import migrate
+from messagelog.storage.database import migrate
 from messagelog.storage.urls import sqlite_path
 from support.forwarder import forwarding
-from support.processes import until
+from support.live_server import ADA
+from support.process_group import until
 from support.requests import body, message
-from support.site import ADA
 from system.connections.scene import TIMES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from support.postgres import PostgresServer
-    from support.processes import ProcessGroup, Server
+    from support.process_group import ProcessGroup, Server
 
 BY_ITSELF = -signal.SIGTERM
 BY_THE_LAST_RESORT = 128 + signal.SIGTERM

@@ -16,14 +16,14 @@ import pytest
 
 from support import MATRIX
 from support.forwarder import forwarding
+from support.live_server import ADA
 from support.postgres import PostgresServer
-from support.site import ADA
 from system.connections.scene import Clock, Scene, open_scene
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from support.processes import ProcessGroup
+    from support.process_group import ProcessGroup
 
     Disturb = Callable[[Scene], Awaitable[None]]
 

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from messagelog.storage.opening import migrate
+from messagelog.storage.database import migrate
 from messagelog.storage.urls import sqlite_path
+from support.live_server import ADA
 from support.postgres import PostgresServer
-from support.processes import journal, until
+from support.process_group import journal, until
 from support.requests import body, message
-from support.site import ADA
 from system.connections.scene import TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.processes import Crm, ProcessGroup, Server
+    from support.process_group import Crm, ProcessGroup, Server
 
 KIB = 1024
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from support.processes import count_held_tenants, journal, until
+from support.process_group import count_held_tenants, journal, until
 from system.kill.conversations import ABILITIES, KEYS, is_settled, problems
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from random import Random
 
-    from support.processes import Crm, Server
+    from support.process_group import Crm, Server
     from system.kill.conversations import Conversation
 
     Moment = Callable[["Clients", Sequence[Conversation], Random], Awaitable[None]]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.processes import ProcessGroup, postgres_database, sqlite_database
+from support.process_group import ProcessGroup, postgres_database, sqlite_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from support.live_server import ADA, OTTO
 from support.requests import START, body, message, thread
-from support.site import ADA, OTTO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from support.processes import JournalledLog
+    from support.process_group import JournalledLog
 
 KEYS = (ADA, OTTO)
 """Users of two tenants, each with a CRM of its own."""

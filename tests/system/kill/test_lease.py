@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from messagelog.core import Times
-from support.crm import Crm, Plain
+from support.live_server import SQLITE_ONLY
+from support.memory_crm import Crm, Plain
 from support.requests import MAYA, OMAR, body, message
-from support.site import SQLITE_ONLY
-from support.world import world
+from support.runtime_fixture import runtime_fixture
 
 if TYPE_CHECKING:
     from messagelog.connectors import Contact, Session
@@ -39,7 +39,9 @@ class SlowSearch(Plain):
 
 @SQLITE_ONLY
 async def test_what_is_looked_up_before_a_call_takes_no_longer_than_a_call(database_url: str) -> None:
-    async with world(database_url, SlowSearch, crm=Crm(), settings=Times(call=0.1, lease=60.0)) as here:
+    async with runtime_fixture(
+        database_url, SlowSearch, crm=Crm(), settings=Times(call=0.1, lease=60.0)
+    ) as here:
         async with asyncio.timeout(2.0):
             answer = await here.send(body(message(1, "to both"), correspondents=(MAYA, OMAR)))
         assert answer.log_ids == ["1-c-1"]

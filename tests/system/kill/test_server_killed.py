@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.processes import Times
-from support.proving import ROUNDS, random_from_seed
+from support.effort import ROUNDS, random_from_seed
+from support.process_group import Times
 from system.kill.clients import Clients, answered, at_work, held
 from system.kill.conversations import conversations
 
 if TYPE_CHECKING:
-    from support.processes import ProcessGroup
+    from support.process_group import ProcessGroup
     from system.kill.clients import Moment
     from system.kill.conversations import Conversation
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from support.processes import Times
-from support.site import ADA
+from support.live_server import ADA
+from support.process_group import Times
 
 if TYPE_CHECKING:
-    from support.processes import Crm, ProcessGroup, Server
+    from support.process_group import Crm, ProcessGroup, Server
 
 SERVERS = 4
 TIMES = Times(call=1.5, lease=3.5)

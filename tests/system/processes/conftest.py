@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.processes import ProcessGroup, postgres_database
+from support.process_group import ProcessGroup, postgres_database
 from system.processes.cluster import start_cluster
 
 if TYPE_CHECKING:

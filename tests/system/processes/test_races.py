@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.processes import journal, until
-from support.proving import ROUNDS, random_from_seed
+from support.effort import ROUNDS, random_from_seed
+from support.live_server import ADA
+from support.process_group import journal, until
 from support.requests import START, body, message, thread
-from support.site import ADA
 from system.processes.cluster import SERVERS
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from messagelog.storage.sqlite_file import make_private, make_private_folder
+from messagelog.storage.sqlite.file import make_private, make_private_folder
 
 _T = TypeVar("_T")
 

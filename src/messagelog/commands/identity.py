@@ -1,0 +1,36 @@
+"""Who runs the command, and what opens the texts that she asks for."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING
+
+from messagelog import settings as configuration
+from messagelog.commands.common import database_url_of, refuse, require_settings
+from messagelog.commands.secret_keys import open_sealer, sealer_of
+from messagelog.core.operators.accounts import Operator, local_operator
+from messagelog.storage import Sealer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def current_operator() -> Operator:
+    """The user of the operating system, as the record calls her."""
+    try:
+        return local_operator(getpass.getuser())
+    except (KeyError, OSError):  # the user id has no name, as in some containers
+        return local_operator("unknown")
+
+
+def database_and_sealer(data: Path | None) -> tuple[str, Sealer]:
+    """A database and what opens its sealed values: the demo's, or that of the environment."""
+    if data is None:
+        settings, database_url = require_settings(configuration.validate_for_keys)
+        return database_url, open_sealer(database_url, sealer_of(settings))
+    try:
+        secret_key = (data / "secret-key").read_text().strip()
+    except OSError as error:
+        refuse(f"The demo's key cannot be read: {error.strerror}.")
+    database_url = database_url_of(data)
+    return database_url, open_sealer(database_url, Sealer(secret_key))

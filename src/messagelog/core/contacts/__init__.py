@@ -1,0 +1,1 @@
+"""Find and make contacts, once."""

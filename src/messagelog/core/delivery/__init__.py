@@ -1,0 +1,1 @@
+"""One claimed step: prepare, call the CRM, reconcile, save the outcome; and who is told."""

@@ -1,0 +1,132 @@
+"""What is kept sealed with a row until it is logged: the message, and what its call needs beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
+
+from messagelog.compose import facts_of
+from messagelog.core.delivery.participants import Sides, with_spelling, without_contact_numbers
+from messagelog.errors import MessagelogError
+from messagelog.messages import Conversation, LogRequest, Message, Thread
+from messagelog.storage.rows import NO_FACTS, Facts, NewRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from messagelog.storage.encryption.sealer import Sealer
+    from messagelog.storage.rows import LogKey, MessageRow
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One thing to log under one id: a message, or the snapshot of a shared thread."""
+
+    id: str
+    sent_at: int
+    version: int
+    message: Message | None
+    thread: Thread | None
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One message (or snapshot of a thread), the conversation around it, and the form's fields.
+
+    `rc_access_token` opens the media of a fax; it is erased with the text. `sides` is None in rows of before there were
+    any.
+    """
+
+    conversation: Conversation
+    contact_name: str
+    contact_type: str
+    additional_submission: dict[str, Any] = msgspec.field(default_factory=dict)
+    rc_access_token: str | None = None
+    message: Message | None = None
+    thread: Thread | None = None
+    sides: Sides | None = None
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Payload)
+
+
+class TextErased(MessagelogError, LookupError):
+    """The text of a row was erased: it is logged, or was kept for long enough."""
+
+
+def seal_rows(  # noqa: PLR0917 - all that a row is made of
+    sealer: Sealer,
+    key: LogKey,
+    request: LogRequest,
+    contact: tuple[str, str],
+    sides: Sides,
+    items: Sequence[Item],
+) -> tuple[NewRow, ...]:
+    """The rows that journal these items; `contact` is the chosen contact's name and type."""
+    return tuple(
+        NewRow(
+            item.id,
+            item.sent_at,
+            item.version,
+            seal(sealer, key, item.id, _payload(request, contact, sides, item)),
+            row_facts(sealer, item.message),
+        )
+        for item in items
+    )
+
+
+def row_facts(sealer: Sealer, message: Message | None) -> Facts:
+    """The facts of a message as its row keeps them; a shared thread has none: each snapshot has all of it."""
+    if message is None:
+        return NO_FACTS
+    at = message.last_modified_time or message.sent_at or 0
+    return Facts(facts_of(message, sealer.entry_key), at)
+
+
+def seal(sealer: Sealer, key: LogKey, id_: str, payload: Payload) -> bytes:
+    """A payload as its row keeps it."""
+    return sealer.seal(_ENCODER.encode(payload), *_context(key, id_))
+
+
+def open_payload(sealer: Sealer, key: LogKey, row: MessageRow) -> Payload:
+    """The payload of a row; `TextErased` when there is none any more."""
+    if row.payload is None:
+        raise TextErased("the text of this row was erased")
+    return _DECODER.decode(sealer.open(row.payload, *_context(key, row.id)))
+
+
+def to_readable(sealer: Sealer, key: LogKey, id_: str, sealed: bytes) -> dict[str, Any]:
+    """What a person may read of a row's payload: all but RingCentral's token."""
+    payload = _DECODER.decode(sealer.open(sealed, *_context(key, id_)))
+    read: dict[str, Any] = msgspec.to_builtins(replace(payload, rc_access_token=None))
+    return read
+
+
+def _payload(request: LogRequest, contact: tuple[str, str], sides: Sides, item: Item) -> Payload:
+    info = request.info
+    if item.message is not None:
+        sides = with_spelling(sides, item.message, info.conversation)
+    return Payload(
+        conversation=info.conversation,
+        contact_name=contact[0],
+        contact_type=contact[1],
+        additional_submission=request.additional_submission or {},
+        rc_access_token=info.rc_access_token,
+        message=item.message,
+        thread=item.thread,
+        sides=sides,
+    )
+
+
+def reseal(sealer: Sealer, before: LogKey, after: LogKey, id_: str, text: bytes) -> bytes:
+    """A row's payload, sealed for the log that it goes to. Which numbers are that contact's is not known yet."""
+    payload = _DECODER.decode(sealer.open(text, *_context(before, id_)))
+    if payload.sides is not None:
+        payload = replace(payload, sides=without_contact_numbers(payload.sides))
+    return seal(sealer, after, id_, payload)
+
+
+def _context(key: LogKey, id_: str) -> tuple[str, ...]:
+    """What a payload is bound to: the row as it is shown, so that what older releases have sealed opens too."""
+    return ("messageLogs", key.tenant, key.platform, key.display_id(id_))

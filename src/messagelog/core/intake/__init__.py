@@ -1,0 +1,1 @@
+"""A request becomes rows of the journal, and an answer."""

@@ -1,0 +1,109 @@
+"""What a request means, and which call comes next. Pure: nothing here reads a database, a clock or a CRM."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from messagelog.core.delivery.payload import Item
+from messagelog.messages import LogRequest, Message, MessageKind, message_order
+from messagelog.storage.rows import LogKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class RequestPlan(msgspec.Struct, frozen=True):
+    """A request as the journal sees it: whose log it is about, and what may have to be written, oldest first.
+
+    `refused` are the messages of kinds that the connector does not log. Messages that were deleted or purged are in
+    neither: nothing of them is left to be logged.
+    """
+
+    key: LogKey
+    conversation_id: str
+    contact_id: str
+    items: tuple[Item, ...]
+    refused: tuple[Message, ...]
+
+
+def plan_request(
+    request: LogRequest,
+    *,
+    tenant: str,
+    platform: str,
+    contact_id: str,
+    kinds: frozenset[MessageKind],
+    day_of: Callable[[int], str],
+    arrived_at: int,
+) -> RequestPlan:
+    """The plan of a request. `contact_id` is the resolved one; `day_of` names the day of a time (epoch ms).
+
+    A group can be logged for several contacts: the contact is a part of its log's key, and stands behind the ids that
+    are shown. An owner wins over a group: a shared thread is one log whatever the number of its correspondents.
+    Selected messages have a log of their own, whatever day the request names.
+    """
+    info = request.info
+    if request.is_shared:
+        log_id = info.conversation_log_id or info.conversation_id
+        thread = info.thread
+        logged = MessageKind.THREAD in kinds
+        return RequestPlan(
+            key=LogKey(tenant, platform, log_id, shared=True),
+            conversation_id=info.conversation_id,
+            contact_id=contact_id,
+            items=(Item(log_id, arrived_at, thread.version, None, thread),) if logged else (),
+            refused=() if logged else info.loggable,
+        )
+    selected = request.selected_ids
+    messages = sorted(info.loggable, key=message_order)
+    if selected:
+        messages = [message for message in messages if message.id in selected]
+        log_id = _log_id_of_selection(info.conversation_id, [message.id for message in messages])
+    else:
+        log_id = _log_id(request, messages, day_of, arrived_at)
+    key = LogKey(tenant, platform, log_id, group_contact_id=contact_id if request.is_group else "")
+    items: list[Item] = []
+    refused: list[Message] = []
+    for message in messages:
+        if message.kind in kinds:
+            items.append(Item(message.id, message.sent_at or arrived_at, 0, message, None))
+        else:
+            refused.append(message)
+    return RequestPlan(
+        key=key,
+        conversation_id=key.display_id(info.conversation_id),
+        contact_id=contact_id,
+        items=tuple(items),
+        refused=tuple(refused),
+    )
+
+
+def _log_id(
+    request: LogRequest, messages: Sequence[Message], day_of: Callable[[int], str], arrived_at: int
+) -> str:
+    """The client's conversation-log id; derived from conversation and day where it sent none."""
+    info = request.info
+    if info.conversation_log_id is not None:
+        return info.conversation_log_id
+    # The date is the browser's text for the day: taken as it is, never parsed, as the client itself does.
+    day = info.date or day_of((messages and messages[-1].sent_at) or arrived_at)
+    return f"{info.conversation_id}/{day}"
+
+
+def _log_id_of_selection(conversation_id: str, ids: Sequence[str]) -> str:
+    """The id of the log of these messages alone: the same whenever the same ones are selected."""
+    digest = hashlib.blake2b("\0".join(sorted(ids)).encode(), digest_size=12).hexdigest()
+    return f"{conversation_id}/selected/{digest}"
+
+
+def day_in(zone: dt.tzinfo) -> Callable[[int], str]:
+    """Names the day of a time (epoch milliseconds) in a zone, as `2026-07-13`."""
+
+    def name(sent_at: int) -> str:
+        return dt.datetime.fromtimestamp(sent_at / 1000, tz=zone).date().isoformat()
+
+    return name

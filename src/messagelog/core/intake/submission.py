@@ -1,0 +1,175 @@
+"""One request on its way through the runtime: who asks, for which contact, and what it means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from messagelog.compose import LogFormat, TextSettings, write_text_settings
+from messagelog.connectors import Connector
+from messagelog.core.contacts.phone_numbers import MOST_FORMATS
+from messagelog.core.contacts.resolve import ChosenContact
+from messagelog.core.delivery.participants import Sides
+from messagelog.core.delivery.payload import row_facts, seal_rows
+from messagelog.core.intake.answer import (
+    Answer,
+    answer,
+    nothing_to_do,
+    nothing_to_log,
+    refusal_answer,
+    with_changes,
+)
+from messagelog.core.intake.plan import RequestPlan
+from messagelog.core.users.directory import User
+from messagelog.core.users.settings import Locale
+from messagelog.messages import LogRequest
+from messagelog.storage import LogRequestWork, LogState, Sealer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from messagelog.core.delivery.payload import Item
+    from messagelog.storage import JournalLookup, NewRow
+    from messagelog.storage.rows import RowStatus
+
+
+class Submission(msgspec.Struct, frozen=True, eq=False):
+    """A request that has been understood: `plan` says what it means, `contact` whom it is logged for.
+
+    `locale` is the language and the zone that the user reads in.
+    """
+
+    connector: Connector
+    user: User
+    request: LogRequest
+    contact: ChosenContact
+    plan: RequestPlan
+    sealer: Sealer
+    locale: Locale
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of everything that it holds, oldest first."""
+        return [item.id for item in self.plan.items]
+
+    def items_to_log(self, known: JournalLookup) -> list[Item]:
+        """What of it is not logged yet: unknown messages, or a newer snapshot of a shared thread.
+
+        Of a thread of which nothing is left there is nothing to make an activity of, but for one that is there.
+        """
+        if self.plan.key.shared:
+            if known.version is None:
+                return [item for item in self.plan.items if item.thread is None or not item.thread.is_empty]
+            return [item for item in self.plan.items if item.version > known.version]
+        return [item for item in self.plan.items if item.id in known.unlogged]
+
+    def changes(self, known: JournalLookup) -> dict[str, list[Item]]:
+        """What has changed of the messages that are logged, by the `client_log_id` of the log that they are in."""
+        found: dict[str, list[Item]] = {}
+        if not self.connector.takes_changes and self.connector.log_format is LogFormat.CUSTOM:
+            return found
+        items = {item.id: item for item in self.plan.items}
+        for each in known.facts:
+            if row_facts(self.sealer, items[each.id].message).advance(each.facts):
+                found.setdefault(each.client_log_id, []).append(items[each.id])
+        return found
+
+    @property
+    def has_facts(self) -> bool:
+        """Whether one of its records says something that may have changed since it was logged."""
+        return any(row_facts(self.sealer, item.message).told for item in self.plan.items)
+
+    def conflicting_contact(self, known: JournalLookup) -> tuple[str, str] | None:
+        """Another contact (id, name) that already holds the conversation log."""
+        if known.contact_id is None or known.contact_id == self.contact.id:
+            return None
+        held = known.linked or known.state is LogState.PARKED
+        return (known.contact_id, known.contact_name or "") if held else None
+
+    def rows(self, items: Sequence[Item] | None = None) -> tuple[NewRow, ...]:
+        """Journal rows of these items, sealed; of all of them when none are named."""
+        items = self.plan.items if items is None else items
+        contact = (self.contact.name, self.contact.type)
+        group = self.request.is_group
+        sides = Sides(
+            user_name=self.user.name,
+            country=self.locale.country,
+            formats=self.request.formats[:MOST_FORMATS] if group else (),
+        )
+        return seal_rows(self.sealer, self.plan.key, self.request, contact, sides, items)
+
+    def work(self, wanted: Sequence[Item]) -> LogRequestWork:
+        """What is to be journalled."""
+        return LogRequestWork(
+            key=self.plan.key,
+            conversation_id=self.plan.conversation_id,
+            contact_id=self.contact.id,
+            contact_type=self.contact.type,
+            contact_name=self.contact.name,
+            text_settings=write_text_settings(self._pins()),
+            user_id=self.user.id,
+            rows=self.rows(wanted),
+        )
+
+    def _pins(self) -> TextSettings:
+        return TextSettings(
+            format=self.connector.log_format,
+            zone=self.locale.zone,
+            language=self.locale.language,
+            limit=self.connector.body_limit,
+            measure=self.connector.body_measure,
+            appends=self.connector.append_only,
+            selected=bool(self.request.selected_ids),
+        )
+
+    # ---------------------------------------------------------------------------------------- answers
+
+    def conflict_answer(self, contact: tuple[str, str]) -> Answer:
+        """Another contact holds the conversation log: nothing was written."""
+        id_, name = contact
+        who = f"{name} ({id_})" if name else id_
+        return refusal_answer(
+            f"This conversation is already logged in {self._crm} for the contact {who}. "
+            "Nothing was written to another contact."
+        )
+
+    def nothing_wanted(self) -> Answer:
+        """All is logged, or of a kind that the CRM does not take; or nothing of it is left to be logged."""
+        if self.plan.refused:
+            return answer([], {}, crm=self._crm, refused=len(self.plan.refused))
+        return nothing_to_do() if self.plan.items and not self._is_empty else nothing_to_log()
+
+    @property
+    def _is_empty(self) -> bool:
+        return all(item.thread is not None and item.thread.is_empty for item in self.plan.items)
+
+    def answer(
+        self,
+        wanted: Sequence[Item],
+        changes: Sequence[str],
+        reports: Mapping[str, RowStatus],
+        known: JournalLookup,
+        *,
+        calling: bool,
+    ) -> Answer:
+        """What became of the wanted items. A newer snapshot of a thread that is logged brings no new log id.
+
+        `changes` are the ids of the rows for what has changed of logged messages: these stay logged. `calling` as for
+        `answer.answer`.
+        """
+        given = self._answer_wanted(wanted, reports, known, calling=calling) if wanted else None
+        return with_changes(given, changes, reports, crm=self._crm)
+
+    def _answer_wanted(
+        self, wanted: Sequence[Item], reports: Mapping[str, RowStatus], known: JournalLookup, *, calling: bool
+    ) -> Answer:
+        key, refused = self.plan.key, len(self.plan.refused)
+        fresh = frozenset[str]() if key.shared and known.linked else None
+        ids = [item.id for item in wanted]
+        crm, shown = self._crm, key.display_id
+        return answer(ids, reports, crm=crm, refused=refused, fresh=fresh, shown=shown, calling=calling)
+
+    @property
+    def _crm(self) -> str:
+        return self.connector.display_name or self.connector.name

@@ -1,0 +1,1 @@
+"""Who runs the server, and what they may do."""

@@ -1,0 +1,1 @@
+"""Keep to a CRM's limits: budgets, permits, the circuit breaker, deadlines of calls."""

@@ -1,0 +1,1 @@
+"""Users, their tenants and settings, and their sessions at the CRM."""

@@ -1,0 +1,207 @@
+"""Refreshes credentials: one refresh at a time for a user, in this process and in all others.
+
+A refresh token may be good for once only, so two refreshes with one are never sent. The claim of a refresh is in the
+user's row, with a lease that outlasts the request; whoever does not get it waits for what the holder writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import OrderedDict
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import structlog
+
+from messagelog.connectors import AuthExpired, ConnectorError, Credentials, Rejected, Unavailable
+from messagelog.storage import Sealer, Store, UserRow, transactions
+from messagelog.storage.encryption.sealer import SealBroken, key_id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from messagelog.connectors import Connector
+    from messagelog.core.users.oauth import OAuthClient, TokenEndpoint
+
+_LEASE_PER_REQUEST: Final = 3
+_SHORTEST_POLL: Final = 0.05
+_LONGEST_POLL: Final = 0.5
+_PAUSE_SECONDS: Final = 5.0
+"""How long nobody asks again after a refresh that had no answer."""
+_MOST_REMEMBERED: Final = 10_000
+
+_Key = tuple[str, str, str]
+
+_log = structlog.get_logger(__name__)
+
+
+class CredentialStore:
+    """Seals the credentials of users, each bound to its row.
+
+    What cannot be opened is lost to its user, who signs in again, and is told to the operator once for each key id.
+    """
+
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+        self._told: set[bytes] = set()
+
+    def seal(self, key: _Key, credentials: Credentials) -> bytes:
+        """Credentials as the row of this user (tenant, platform, id) keeps them."""
+        return self._sealer.seal(msgspec.json.encode(credentials), "users", *key)
+
+    def open(self, row: UserRow) -> Credentials:
+        """The credentials of a row; `AuthExpired` when it has none, or none that our secret keys open."""
+        if row.credentials is None:
+            raise AuthExpired("signed out")
+        try:
+            text = self._sealer.open(row.credentials, "users", row.tenant, row.platform, row.id)
+        except SealBroken as error:
+            self._log_unopened(key_id_of(row.credentials))
+            raise AuthExpired("the stored sign-in cannot be opened any more") from error
+        return msgspec.json.decode(text, type=Credentials)
+
+    def same(self, one: UserRow, other: UserRow) -> bool:
+        """Whether two rows of a user hold the same credentials, however they were sealed, as far as we can tell."""
+        if one.credentials == other.credentials:
+            return True
+        try:
+            return self.open(one) == self.open(other)
+        except AuthExpired:
+            return False
+
+    def _log_unopened(self, key_id: bytes) -> None:
+        if key_id not in self._told:
+            self._told.add(key_id)
+            _log.error("credentials_sealed", key_id=key_id.hex())
+
+
+class TokenRefresher:
+    """Refreshes the credentials of users. `seconds` is the limit of one request to a token endpoint."""
+
+    def __init__(
+        self,
+        store: Store,
+        credential_store: CredentialStore,
+        endpoint: TokenEndpoint,
+        clients: Mapping[str, OAuthClient],
+        *,
+        seconds: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._credential_store = credential_store
+        self._endpoint = endpoint
+        self._clients = clients
+        self._seconds = seconds
+        self._sleep = sleep
+        self._running: dict[tuple[_Key, bytes | None], asyncio.Task[UserRow]] = {}
+        self._paused: OrderedDict[_Key, float] = OrderedDict()
+
+    async def refresh(self, connector: Connector, row: UserRow) -> UserRow:
+        """The user's row with other credentials than `row` has, refreshed by us or by somebody else meanwhile.
+
+        Raises `AuthExpired` when the user has to sign in again, and `Unavailable` when the CRM's authorization server
+        gives no answer.
+        """
+        key = _key(row)
+        now = asyncio.get_running_loop().time()
+        if (until := self._paused.get(key)) is not None and now < until:
+            raise Unavailable("the authorization server gave no answer a moment ago")
+        task = self._running.get((key, row.credentials))
+        if task is None:
+            # The refresh is nobody's own: a CRM may have changed the refresh token, and its answer is kept then.
+            task = asyncio.create_task(self._refresh(connector, row))
+            self._running[key, row.credentials] = task
+            task.add_done_callback(lambda done: self._on_done(key, row.credentials, done))
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Lets the refreshes under way come to their end."""
+        if self._running:
+            await asyncio.wait(list(self._running.values()))
+
+    def _on_done(self, key: _Key, used: bytes | None, task: asyncio.Task[UserRow]) -> None:
+        del self._running[key, used]
+        if not task.cancelled() and isinstance(task.exception(), Unavailable):
+            self._paused.pop(key, None)
+            self._paused[key] = asyncio.get_running_loop().time() + _PAUSE_SECONDS
+            if len(self._paused) > _MOST_REMEMBERED:
+                self._paused.popitem(last=False)
+
+    async def _refresh(self, connector: Connector, row: UserRow) -> UserRow:
+        """Refreshes, or waits for whoever does."""
+        owner = uuid.uuid4().hex
+        lease_ms = int(self._seconds * _LEASE_PER_REQUEST * 1000)
+        loop = asyncio.get_running_loop()
+        until, poll = loop.time() + 2 * self._seconds, _SHORTEST_POLL
+        while not await self._store.write(
+            partial(transactions.claim_refresh, row, owner=owner, lease_ms=lease_ms)
+        ):
+            found = await self._store.read(partial(transactions.find_user, row.tenant, row.platform, row.id))
+            if found is None or found.credentials is None:
+                raise AuthExpired("signed out")
+            if not self._credential_store.same(found, row):
+                return found
+            row = found  # the same credentials, perhaps sealed anew: these bytes are what is claimed
+            if loop.time() > until:
+                raise Unavailable("another process has not refreshed the credentials in time")
+            await self._sleep(poll)
+            poll = min(2 * poll, _LONGEST_POLL)
+        return await self._refresh_with_claim(connector, row, owner)
+
+    async def _refresh_with_claim(self, connector: Connector, row: UserRow, owner: str) -> UserRow:
+        try:
+            renewed = await self._request_token(connector, self._credential_store.open(row))
+        except AuthExpired as error:
+            return await self._save(row, None, owner, error)
+        except BaseException:
+            await self._store.write(lambda: transactions.release_refresh(row, owner=owner))
+            raise
+        sealed = self._credential_store.seal(_key(row), renewed)
+        try:
+            return await self._save(row, sealed, owner, AuthExpired("signed out"))
+        except AuthExpired:
+            await self._revoke_unused(connector, renewed)  # she has signed out while we asked
+            raise
+
+    async def _request_token(self, connector: Connector, credentials: Credentials) -> Credentials:
+        """What the CRM gives for the refresh token."""
+        if connector.oauth is None or not credentials.refresh_token:
+            raise AuthExpired("there is nothing to refresh the sign-in with")
+        client = self._clients[connector.name]
+        try:
+            return await self._endpoint.refresh(connector.oauth, client, credentials)
+        except Rejected as error:
+            # No user can mend this by signing in again: it is for the operator.
+            _log.error("refresh_refused", connector=connector.name, detail=error.detail)
+            raise Unavailable(error.detail, status=error.status) from error
+
+    async def _save(self, row: UserRow, credentials: bytes | None, owner: str, error: AuthExpired) -> UserRow:
+        """The row after the refresh, with what another process wrote where it was faster; `error` if that is nothing.
+
+        The write asks for our claim and reads the row again: a grant that the CRM took back is only dropped when
+        nobody has put another one in its place.
+        """
+        found = await self._store.write(lambda: transactions.save_credentials(row, credentials, owner=owner))
+        if found is None or found.credentials is None:
+            raise error
+        if self._credential_store.same(found, row):
+            raise Unavailable("another process is refreshing the credentials")
+        return found
+
+    async def revoke(self, connector: Connector, credentials: Credentials) -> None:
+        """Ends a grant at the CRM, where there is one and it can be ended. Raises as `TokenEndpoint` does."""
+        if connector.oauth is not None:
+            await self._endpoint.revoke(connector.oauth, self._clients[connector.name], credentials)
+
+    async def _revoke_unused(self, connector: Connector, credentials: Credentials) -> None:
+        try:
+            await self.revoke(connector, credentials)
+        except ConnectorError as error:
+            _log.warning("revocation_failed", connector=connector.name, detail=error.detail)
+
+
+def _key(row: UserRow) -> _Key:
+    return row.tenant, row.platform, row.id

@@ -1,0 +1,1 @@
+"""What stands before the routes: errors, CORS, limits of the protocol, the server itself."""

@@ -1,0 +1,101 @@
+"""Which pages may read our answers: those of the origins that the operator allows, and of some routes none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+
+from messagelog.server.context import ANY_ORIGIN
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_MOST_ORIGINS: Final = 64
+
+
+class Cors:
+    """CORS on every answer, errors and preflights too, but for paths below those `without` it.
+
+    `origins` are exact, or `*`: the client is a browser extension, whose origin differs from browser to browser, and
+    nothing is done without a token, which no page has by itself. No cookie is ever set.
+    """
+
+    def __init__(self, app: ASGIApp, *, origins: Collection[str], without: Collection[str] = ()) -> None:
+        self._app = app
+        self._without = tuple(without)
+        self._with = _middleware(app, origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes requests on, with CORS or without."""
+        bare = scope["type"] == "http" and scope["path"].startswith(self._without)
+        await (self._app if bare else self._with)(scope, receive, send)
+
+
+class CorsHeaders:
+    """What Starlette's CORS adds to an answer: asked once for each origin, and remembered for those that came last.
+
+    It holds for answers that have no `Vary` of their own.
+    """
+
+    def __init__(self, origins: Collection[str]) -> None:
+        self._with = _middleware(Response(), origins)
+        self._cache: dict[str | None, list[tuple[bytes, bytes]]] = {}
+
+    async def headers_for(self, origin: str | None) -> list[tuple[bytes, bytes]]:
+        """The headers of an answer to a page of this origin; None where the request names none."""
+        headers = self._cache.get(origin)
+        if headers is None:
+            headers = await self._compute_headers(origin)
+            if len(self._cache) >= _MOST_ORIGINS:
+                self._cache.clear()
+            self._cache[origin] = headers
+        return headers
+
+    async def _compute_headers(self, origin: str | None) -> list[tuple[bytes, bytes]]:
+        answer: Message = {"type": "http.response.start", "headers": []}
+        request = Headers({} if origin is None else {"origin": origin})
+        await self._with.send(answer, _discard, request)
+        return list(answer["headers"])
+
+
+async def _discard(_message: Message) -> None:
+    """Sends nothing: what CORS adds stands in the message."""
+
+
+def _middleware(app: ASGIApp, origins: Collection[str]) -> CORSMiddleware:
+    return CORSMiddleware(
+        app,
+        allow_origins=list(origins),
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["x-refreshed-jwt-token", "x-request-id"],
+        allow_private_network=True,  # the extension may speak to a server on the user's own machine or network
+        max_age=600,
+    )
+
+
+def is_origin(text: str) -> bool:
+    """Whether a text is an origin as browsers send it, `scheme://host` or with a port; or `*`."""
+    if text == ANY_ORIGIN:
+        return True
+    try:
+        parts = urlsplit(text)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        return False
+    # A port that the scheme has anyway is never sent.
+    usual = (parts.scheme, parts.port) in {("https", 443), ("http", 80)}
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return (
+        bool(host)
+        and "*" not in text
+        and text.isascii()
+        and not usual
+        and text == f"{parts.scheme}://{host}{port}"
+    )

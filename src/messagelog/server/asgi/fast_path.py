@@ -1,0 +1,82 @@
+"""Routes that are answered in front of all layers, which cost more than many an answer.
+
+What the layers do for a request (CORS, renewed tokens, errors that nobody caught) is done here in one place, with the
+same code. The routes have these paths too, for the description of the API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+
+from messagelog.server.asgi.error_middleware import error_response, token_headers
+from messagelog.server.asgi.request_ids import Exchange
+from messagelog.server.routing import DescribedApp
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from starlette.responses import Response
+    from starlette.types import Lifespan, Receive, Scope, Send
+
+    from messagelog.server.asgi.cors import CorsHeaders
+    from messagelog.server.routing import Router
+
+    Handler = Callable[[Request], Awaitable[Response]]
+
+
+class FastPathApp(DescribedApp):
+    """An application that answers its `hot` routes, by method and path, itself; all others are its routes'.
+
+    `access_log` has a line written for each answer.
+    """
+
+    def __init__(
+        self,
+        routers: list[Router],
+        lifespan: Lifespan[Any] | None,
+        *,
+        fast_path: Mapping[tuple[str, str], Handler],
+        cors: CorsHeaders,
+        access_log: bool = False,
+    ) -> None:
+        super().__init__(routers, lifespan)
+        self._access_log = access_log
+        self._fast_paths = fast_path
+        self._cors = cors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request, or passes it on."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        exchange = Exchange(scope, send, timed=self._access_log)
+        try:
+            fast_path = self._fast_paths.get((scope["method"], scope["path"]))
+            if fast_path is None:
+                await super().__call__(scope, receive, exchange.send)
+            else:
+                await self._answer(fast_path, scope, receive, exchange.send)
+        finally:
+            exchange.end()
+
+    async def _answer(self, fast_path: Handler, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self
+        request = Request(scope, receive)
+        started = False
+        try:
+            answer = await fast_path(request)
+            started = True
+            await self._send(answer, request, send)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, see `error_response`
+            error_answer = error_response(error, scope)
+            if error_answer is not None and not started:
+                await self._send(error_answer, request, send)
+
+    async def _send(self, answer: Response, request: Request, send: Send) -> None:
+        cors = await self._cors.headers_for(request.headers.get("origin"))
+        headers = [*answer.raw_headers, *token_headers(request.scope), *cors]
+        await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})

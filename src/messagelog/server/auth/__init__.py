@@ -1,0 +1,1 @@
+"""Who asks: session tokens, OAuth state, limits of attempts."""

@@ -1,0 +1,138 @@
+"""What the client asks about this server, and about what it does not do: calls, managed logins, release notes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import Response
+
+import messagelog
+from messagelog.messages import BadRequest
+from messagelog.server.openapi.schemas import (
+    CallLogs,
+    ManagedAuthState,
+    ManagedOAuthState,
+    UserInfoHash,
+    Version,
+)
+from messagelog.server.requests import HttpRefusal, authenticate, context_of, json_response, query_values
+from messagelog.server.routes.hashed_ids import LONGEST_ID, id_hash
+from messagelog.server.routes.manifest import platform_manifest
+from messagelog.server.routing import Router
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from messagelog.connectors import Connector
+
+router = Router()
+
+_CONNECTOR_METHODS: Final = {
+    "getUserInfo": "get_user_info",
+    "findContact": "find_contact",
+    "findContactWithName": "find_contact_with_name",
+    "createContact": "create_contact",
+    "createMessageLog": "create_message_log",
+    "updateMessageLog": "update_message_log",
+}
+"""The reference's names of interfaces, and the questions of our contract that stand for them."""
+
+_BUILT_IN: Final = ("getAuthType", "getLogFormatType", "refreshUserInfo")
+
+_NOT_SUPPORTED: Final = (
+    *("createCallLog", "updateCallLog", "getCallLog", "upsertCallDisposition", "cacheCallNote"),
+    *("getUserList", "getLicenseStatus", "getManagedAuthOptions"),
+    *("listAppointments", "createAppointment", "updateAppointment"),
+    *("refreshAppointment", "confirmAppointment", "cancelAppointment"),
+)
+
+
+@router.get("/isAlive")
+async def is_alive(_request: Request) -> Response:
+    """`OK`, as text, while the server runs."""
+    return Response("OK", media_type="text/plain")
+
+
+@router.get("/serverVersionInfo")
+async def server_version(_request: Request) -> Response:
+    """The server's version."""
+    return json_response(Version(version=messagelog.__version__))
+
+
+@router.get("/releaseNotes")
+async def release_notes(_request: Request) -> Response:
+    """What is new for users, by version: nothing that the client would have to tell them."""
+    return json_response({})
+
+
+@router.get("/userInfoHash")
+async def user_info_hash(request: Request) -> Response:
+    """RingCentral's ids of a user and her account as hashes, which the client sends along from then on.
+
+    They are keyed with the server's secret, so that they tell nobody the ids. They open nothing.
+    """
+    query = query_values(request)
+    key = context_of(request).account_key
+    hashes = {}
+    for name in ("extensionId", "accountId"):
+        value = query.get(name, "")
+        if not value or len(value) > LONGEST_ID:
+            raise BadRequest(name, f"expected 1 to {LONGEST_ID} characters")
+        hashes[name] = id_hash(key, name, value)
+    return json_response(UserInfoHash(extension_id=hashes["extensionId"], account_id=hashes["accountId"]))
+
+
+@router.get("/hostname")
+async def hostname(request: Request) -> Response:
+    """The host of the user's CRM, as text."""
+    user = await authenticate(request)
+    return Response(user.hostname, media_type="text/plain")
+
+
+@router.get("/implementedInterfaces")
+async def implemented_interfaces(request: Request) -> Response:
+    """What a platform's connector can do, by the reference's names."""
+    platform = query_values(request).get("platform", "")
+    if not platform:
+        raise HttpRefusal(400, "Please provide platform.")
+    connector = context_of(request).config.connectors.get(platform)
+    if connector is None:
+        raise HttpRefusal(400, "platform: this server has no connector for it")
+    return json_response(_interfaces(connector))
+
+
+@router.get("/apiKeyManagedAuthState")
+async def managed_auth_state(_request: Request) -> Response:
+    """Whether an administrator has filled in the login page for everybody: never."""
+    return json_response(ManagedAuthState())
+
+
+@router.get("/oauthManagedAuthState")
+async def managed_oauth_state(_request: Request) -> Response:
+    """Whether an administrator has connected the account for everybody: never."""
+    return json_response(ManagedOAuthState())
+
+
+@router.get("/callLog")
+async def call_logs(_request: Request) -> Response:
+    """No call is logged. The client asks this for its list of calls, whoever is signed in."""
+    return json_response(CallLogs())
+
+
+@router.post("/callLog")
+@router.patch("/callLog")
+async def log_call(_request: Request) -> Response:
+    """Calls are not logged: a 404, the one refusal that the client does not show after every call."""
+    raise HttpRefusal(404, "Calls are not logged by this server.")
+
+
+def _interfaces(connector: Connector) -> dict[str, bool]:
+    auth = platform_manifest(connector)["auth"]["type"]
+    revoked = connector.oauth is not None and connector.oauth.revocation_url != ""
+    return {
+        **dict.fromkeys(_BUILT_IN, True),
+        "getOauthInfo" if auth == "oauth" else "getBasicAuth": True,
+        **{name: connector.can(method) for name, method in _CONNECTOR_METHODS.items()},
+        "unAuthorize": revoked or connector.can("unauthorize"),
+        **dict.fromkeys(_NOT_SUPPORTED, False),
+    }

@@ -1,0 +1,114 @@
+"""What watches a server: is it alive, is it ready, what has it done. Nothing here holds a tenant's or a user's name."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import structlog
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import Response
+
+from messagelog.core.delivery.metrics import JournalGauges
+from messagelog.server.openapi.schemas import Readiness
+from messagelog.server.requests import HttpRefusal, bearer_of, context_of, json_response
+from messagelog.server.routing import Router
+from messagelog.storage import StoreUnavailable, transactions
+from messagelog.storage.breaker import PROBE_SECONDS
+from messagelog.storage.store import UnusableFile
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from messagelog.server.context import AppContext
+    from messagelog.storage.transactions import Transaction
+
+T = TypeVar("T")
+
+router = Router()
+
+_PATIENCE: Final = 2.0
+"""How long (seconds) the database may take to answer a probe: less than probes are commonly given."""
+
+_TO_COMMIT: Final = PROBE_SECONDS + 0.5
+"""The same for a commit, whose own limit is to come first: it knows the cause."""
+
+_MOST_PACES: Final = 10_000
+
+_log = structlog.get_logger(__name__)
+
+
+@router.get("/healthz")
+async def health(_request: Request) -> Response:
+    """`OK`, as text, while the process answers at all. It asks nobody, so that a lost database restarts no server."""
+    return Response("OK", media_type="text/plain")
+
+
+@router.get("/readyz")
+async def readiness(request: Request) -> Response:
+    """Whether requests can be taken now: the database takes a commit, and what is due is taken up. A 503 otherwise."""
+    context = context_of(request)
+    runtime = context.runtime
+    if not runtime.takes_work:
+        raise HttpRefusal(503, "Not ready: the server is starting or stopping.")
+    await _within(_probe_database(context), _TO_COMMIT)
+    if (seconds := runtime.seconds_since_sweep) > runtime.times.longest_between_sweeps:
+        _log.warning("not_ready", error="no sweep")
+        raise HttpRefusal(503, f"Not ready: nothing that is due was looked for in the last {seconds:.0f} s.")
+    checks = {"database": "ok", "work": "ok"}
+    return json_response(Readiness(ready=True, checks=checks, seconds_since_sweep=round(seconds, 3)))
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Metrics for Prometheus. Where the operator has set a token, it has to come along as a bearer."""
+    context = context_of(request)
+    expected = context.config.metrics_token
+    given = bearer_of(request) or ""
+    if expected and not hmac.compare_digest(given.encode(), expected.encode()):
+        raise HttpRefusal(403, "The metrics need the token of MESSAGELOG_METRICS_TOKEN, as a bearer.")
+    momentary = CollectorRegistry()
+    try:
+        counts = await _query_store(context, transactions.count_open)
+        paces = await _query_store(context, lambda: transactions.find_active_limiters(_MOST_PACES))
+    except HttpRefusal:  # what this process counts is told all the same, and that the database is down
+        gauges = JournalGauges(None, None)
+    else:
+        gauges = JournalGauges(counts, paces)
+    momentary.register(gauges)
+    body = generate_latest(context.metrics.registry) + generate_latest(momentary)
+    return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _probe_database(context: AppContext) -> None:
+    """Reads from the journal, and commits something."""
+    await context.store.read(transactions.find_next_due)
+    await context.store.check()
+
+
+async def _query_store(context: AppContext, transaction: Callable[[], Transaction[T]]) -> T:
+    """What the journal says; a 503 when the database gives no answer now."""
+    return await _within(context.store.read(transaction), _PATIENCE)
+
+
+async def _within(answer: Awaitable[T], seconds: float) -> T:
+    """What the database answers; a 503 when it does not within so many seconds.
+
+    It names the cause by SQLite's name of it or PostgreSQL's SQLSTATE, and no more: whatever else it is that the driver
+    says may name hosts and users.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await answer
+    except UnusableFile as error:
+        raise HttpRefusal(503, "Not ready: the database's file was replaced or deleted.") from error
+    except StoreUnavailable as error:
+        _log.warning("not_ready", cause=str(error.cause))
+        raise HttpRefusal(503, f"Not ready: the database cannot be used ({error.cause.code}).") from error
+    except Exception as error:
+        _log.warning("not_ready", error=type(error).__name__)
+        raise HttpRefusal(503, "Not ready: the database does not answer.") from error

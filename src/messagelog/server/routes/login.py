@@ -1,0 +1,159 @@
+"""`POST /apiKeyLogin` and `POST /unAuthorize`: a user connects the client with her CRM, and ends it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import msgspec
+import structlog
+
+from messagelog.connectors import AuthExpired, ConnectorError, Credentials, NotFound, Rejected
+from messagelog.connectors.hostname import normal_hostname
+from messagelog.core.intake.answer import ReturnMessage, warning
+from messagelog.server.requests import (
+    RENEWED_TOKEN,
+    HttpRefusal,
+    authenticate,
+    call_with_timeout,
+    context_of,
+    count_guess,
+    forget_guess,
+    json_response,
+    query_values,
+    read_form,
+)
+from messagelog.server.routing import Router
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from messagelog.connectors import Connector
+    from messagelog.core import User
+    from messagelog.server.context import AppContext
+
+router = Router()
+
+_log = structlog.get_logger(__name__)
+
+
+class _LoginForm(msgspec.Struct, rename="camel"):
+    """The body of `POST /apiKeyLogin`: `additionalInfo` has all fields of the login page, the key included."""
+
+    api_key: str | None = None
+    platform: str | None = None
+    hostname: str | None = None
+    additional_info: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"_LoginForm(platform={self.platform!r})"
+
+
+@router.post("/apiKeyLogin")
+async def log_in(request: Request) -> Response:
+    """Asks the CRM whose key it is, and answers with a session token; a refusal is a 400, as the client expects."""
+    form = await read_form(request, _LoginForm)
+    context = context_of(request)
+    platform = form.platform or platform_of_state(query_values(request).get("state", ""))
+    if not platform:
+        raise HttpRefusal(400, "Missing platform name")
+    connector = context.config.connectors.get(platform)
+    if connector is None:
+        raise HttpRefusal(400, "platform: this server has no connector for it")
+    if connector.oauth is not None:
+        raise HttpRefusal(400, "platform: its users sign in at the CRM, with OAuth")
+    hostname = validate_hostname(form.hostname)
+    credentials = _credentials(form)
+    if credentials is None:
+        return notice("The API key is missing or has characters that no key has.", 400)
+    count_guess(request)  # before the CRM is asked, so that guesses at once are counted too
+    try:
+        async with asyncio.timeout(context.config.times.answer):
+            user = await context.users.sign_in(connector, credentials, hostname)
+    except (AuthExpired, Rejected, NotFound) as error:
+        record_login_failure(context, connector, error)
+        return notice("Could not load user information", 400)
+    except (ConnectorError, TimeoutError) as error:
+        record_login_failure(context, connector, error)
+        forget_guess(request)
+        return notice("The CRM cannot be reached at the moment", 400)
+    forget_guess(request)
+    return sign_in_answer(context, connector, user)
+
+
+@router.post("/unAuthorize")
+async def log_out(request: Request) -> Response:
+    """Ends the user's session at once, in every browser, and then her credentials at the CRM where that can be done.
+
+    The body is the message itself, as the reference has it, and `returnMessage` too, where the client looks for it.
+    """
+    user = await authenticate(request, connected=False)
+    request.scope.pop(RENEWED_TOKEN, None)  # it would be of the session that ends
+    context = context_of(request)
+    connector = context.config.connectors[user.platform]
+    return_message = ReturnMessage(message="Successfully unauthorized.", message_type="success", ttl=3000)
+    try:
+        session = await context.users.sign_out(connector, user)
+        if session is not None:
+            await call_with_timeout(request, connector, context.users.revoke(connector, session))
+    except ConnectorError as error:
+        _log.warning("revocation_failed", connector=connector.name, detail=error.detail)
+        crm = connector.display_name or connector.name
+        words = f"You are signed out here. {crm} could not be told to end the access."
+        return_message = warning(words)
+    return json_response({**msgspec.to_builtins(return_message), "returnMessage": return_message})
+
+
+def record_login_failure(context: AppContext, connector: Connector, error: Exception) -> None:
+    """Write down that the CRM refused a sign-in, or could not answer. Who it was is not known then."""
+    outcome = "refused" if isinstance(error, AuthExpired | Rejected | NotFound) else "unavailable"
+    context.metrics.count_login(connector.name, outcome)
+    status = error.status if isinstance(error, ConnectorError) else None
+    name = type(error).__name__
+    _log.warning("login_failed", platform=connector.name, outcome=outcome, error=name, status=status)
+
+
+def sign_in_answer(context: AppContext, connector: Connector, user: User) -> Response:
+    """The answer to a user who has signed in: the session token and the user's name."""
+    context.metrics.count_login(connector.name, "ok")
+    crm = connector.display_name or connector.name
+    return_message = ReturnMessage(message=f"Connected to {crm}.", message_type="success", ttl=1000)
+    context.runtime.request_sweep()  # what has waited for her goes on
+    token = context.tokens.issue(user)
+    answer = json_response({"jwtToken": token, "name": user.name, "returnMessage": return_message})
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def notice(message: str, status: int) -> Response:
+    """The answer to a user who could not sign in: words for her, and no token."""
+    return_message = ReturnMessage(message=message, message_type="warning", ttl=3000)
+    return json_response({"returnMessage": return_message}, status)
+
+
+def platform_of_state(state: str) -> str:
+    """The platform that the client's own state names, `platform=NAME`; an empty text where it names none."""
+    return (parse_qs(state).get("platform") or [""])[0]
+
+
+def validate_hostname(text: str | None) -> str:
+    """The CRM's host as the client says it, or none; refused when it is anything but the name of a host.
+
+    Connectors put it into the URL that credentials are sent to: nothing in it may stand for a path, a user or a port.
+    """
+    said = (text or "").strip()
+    hostname = normal_hostname(said) if said else ""
+    if hostname is None:
+        raise HttpRefusal(400, "hostname: expected the name of a host, such as crm.example.com")
+    return hostname
+
+
+def _credentials(form: _LoginForm) -> Credentials | None:
+    """The key and the other fields of the login page; None without a key that can be sent in a header."""
+    fields = dict(form.additional_info or {})
+    in_fields = fields.pop("apiKey", None)
+    key = form.api_key or (in_fields if isinstance(in_fields, str) else "")
+    key = key.strip()  # as it comes with a copied key
+    return Credentials(api_key=key, fields=fields) if key and key.isascii() and key.isprintable() else None

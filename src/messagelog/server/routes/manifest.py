@@ -1,0 +1,134 @@
+"""`GET /crmManifest`: what the client shows and asks for, built from what the connectors say of themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import messagelog
+from messagelog.core.users.settings import LANGUAGE, TIMEZONE
+from messagelog.server.context import REDIRECT_URI
+from messagelog.server.requests import HttpRefusal, context_of, json_response, query_values
+from messagelog.server.routing import Router
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from messagelog.connectors import Connector
+
+router = Router()
+
+_CLIENT_ID: Final = "messagelog"
+"""Not empty, since the Developer Console takes no empty one. `/oauth/start` puts the operator's own in its place."""
+
+_FORMS: Final = ("callLog", "messageLog", "newContact")
+
+_SETTINGS: Final[dict[str, Any]] = {
+    "id": "messagelog",
+    "type": "section",
+    "name": "Message logs",
+    "items": [
+        {
+            "id": TIMEZONE,
+            "type": "inputField",
+            "name": "Time zone, such as Europe/Berlin",
+            "defaultValue": "",
+        },
+        {"id": LANGUAGE, "type": "inputField", "name": "Language, such as en or pt-BR", "defaultValue": ""},
+    ],
+}
+"""The settings that every user has, whatever her CRM is."""
+
+
+@router.get("/crmManifest")
+async def crm_manifest(request: Request) -> Response:
+    """The client's manifest: one platform by `platformName`, or all that this server has."""
+    config = context_of(request).config
+    name = query_values(request).get("platformName", "default")
+    connectors = config.connectors
+    if name not in {"", "default"}:
+        if name not in connectors:
+            raise HttpRefusal(400, "Platform not found")
+        connectors = {name: connectors[name]}
+    return json_response(build_manifest(connectors, config.public_url, config.redirect_uri))
+
+
+def build_manifest(
+    connectors: Mapping[str, Connector], public_url: str, redirect_uri: str = REDIRECT_URI
+) -> dict[str, Any]:
+    """The manifest of these connectors for a server at `public_url`."""
+    url = public_url.rstrip("/")
+    return {
+        "serverUrl": url,
+        "redirectUri": redirect_uri,
+        "author": {"name": "messagelog", "websiteUrl": url, "supportUrl": url},
+        "version": messagelog.__version__,
+        "platforms": {
+            name: platform_manifest(connector, url, redirect_uri) for name, connector in connectors.items()
+        },
+    }
+
+
+def contact_types(connector: Connector) -> list[dict[str, Any]]:
+    """The types of a new contact, the first of which is the client's default."""
+    return connector.manifest.get("contactTypes") or [{"display": "Contact", "value": "contact"}]
+
+
+def additional_fields(connector: Connector) -> list[dict[str, Any]]:
+    """The custom fields that the client asks for when messages are logged or a contact is made."""
+    page = connector.manifest.get("page", {})
+    return [
+        field
+        for form in ("messageLog", "newContact")
+        for field in page.get(form, {}).get("additionalFields", [])
+    ]
+
+
+def platform_manifest(
+    connector: Connector, public_url: str = "", redirect_uri: str = REDIRECT_URI
+) -> dict[str, Any]:
+    """One platform: what the connector says of it, over what the client cannot do without."""
+    page = dict(connector.manifest.get("page", {}))
+    for form in _FORMS:
+        page[form] = {"additionalFields": [], **page.get(form, {})}
+    return {
+        "displayName": connector.display_name or connector.name,
+        "urlIdentifier": "*",
+        "environment": {"type": "fixed", "url": connector.base_url},
+        "auth": _auth(connector, public_url, redirect_uri),
+        "isSelectedMessageLogSupported": True,
+        "contactPageUrl": "",  # where a contact's page is only the connector knows
+        "embeddedOnCrmPage": {"welcomePage": {"docLink": "", "videoLink": ""}},
+        **connector.manifest,
+        "name": connector.name,  # the client looks it up by this name
+        "contactTypes": contact_types(connector),
+        "page": {"useContactSearch": _needs_search(connector), **page},
+        "settings": [_SETTINGS, *connector.manifest.get("settings", [])],
+    }
+
+
+def _needs_search(connector: Connector) -> bool:
+    """Whether the client offers a search by name. Without it, its form fails on a number that nobody has, where the
+    CRM lets no contact be made either: the list of contacts is empty then.
+    """
+    return connector.can("find_contact_with_name") or not connector.can("create_contact")
+
+
+def _auth(connector: Connector, public_url: str, redirect_uri: str) -> dict[str, Any]:
+    """How users sign in. The client opens `authUrl`, with values of its own behind it that we do not need."""
+    if connector.oauth is None:
+        return {"type": "apiKey", "apiKey": {"page": _login_page(connector)}}
+    oauth_fields = {
+        "authUrl": f"{public_url}/oauth/start",
+        "clientId": _CLIENT_ID,
+        "redirectUri": redirect_uri,
+        "scope": "",
+    }
+    return {"type": "oauth", "oauth": oauth_fields}
+
+
+def _login_page(connector: Connector) -> dict[str, Any]:
+    field = {"const": "apiKey", "title": "API key", "type": "string", "required": True}
+    return {"title": connector.display_name or connector.name, "content": [field]}

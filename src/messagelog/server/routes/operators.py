@@ -1,0 +1,104 @@
+"""`/operators/…`: the people who run the server sign in, and what every other route of theirs asks first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.exceptions import HTTPException
+
+from messagelog.core.operators.passwords import TooBusy
+from messagelog.server.openapi.schemas import Me, OperatorToken, SessionsEnded, SignInForm
+from messagelog.server.requests import (
+    HttpRefusal,
+    address_of,
+    bearer_of,
+    context_of,
+    json_response,
+    read_form,
+)
+from messagelog.server.routing import Router
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from messagelog.core.operators.accounts import Operator, Role
+
+router = Router()
+
+PREFIX: Final = "/operators"
+"""Where all routes of operators are. No other origin's page may read them: they have no CORS headers."""
+
+_SIGN_IN: Final = "Please sign in as an operator."
+_WRONG: Final = "The name or the password is wrong."
+_PATIENCE: Final = "Too many attempts. Please try again later."
+_BUSY: Final = "Too many people sign in at this moment. Please try again."
+_FOREIGN: Final = "Operators sign in on pages of this server only."
+
+
+async def authenticate_operator(request: Request, *roles: Role) -> Operator:
+    """The operator whose token came along, as a bearer; refused without one, and without one of these roles.
+
+    Nothing of a body is read before this. A token in the query is not looked at: URLs are logged by others.
+    """
+    operator = await context_of(request).operators.find(bearer_of(request) or "")
+    if operator is None:
+        raise HTTPException(401, _SIGN_IN, {"WWW-Authenticate": "Bearer"})
+    for role in roles:
+        operator.needs(role)
+    return operator
+
+
+def private_response(value: Any, status: int = 200) -> Response:
+    """An answer for an operator's eyes, that no cache keeps."""
+    answer = json_response(value, status)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+@router.post("/operators/session")
+async def sign_in(request: Request) -> Response:
+    """Begins a session: a token for at most twelve hours, and for one hour without being used.
+
+    An unknown name and a wrong password are answered alike, and equally late. Who fails often has to wait.
+    """
+    if request.headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
+        raise HttpRefusal(403, _FOREIGN)
+    form = await read_form(request, SignInForm)
+    context = context_of(request)
+    address = address_of(request)
+    if wait := context.throttle.begin(form.name, address):
+        raise HTTPException(429, _PATIENCE, {"Retry-After": str(wait)})
+    try:
+        session = await context.operators.sign_in(form.name, form.password)
+    except TooBusy:
+        raise HTTPException(503, _BUSY, {"Retry-After": "1"}) from None
+    if session is None:
+        raise HTTPException(401, _WRONG, {"WWW-Authenticate": "Bearer"})
+    context.throttle.forgive(form.name, address)
+    roles = [*map(str, sorted(session.operator.roles))]
+    return private_response(OperatorToken(token=session.token, expires_at=session.expires_at, roles=roles))
+
+
+@router.delete("/operators/session")
+async def sign_out(request: Request) -> Response:
+    """Ends the session of the token that comes along, at once."""
+    await authenticate_operator(request)
+    await context_of(request).operators.sign_out(bearer_of(request) or "")
+    return private_response(SessionsEnded(ended=1))
+
+
+@router.delete("/operators/sessions")
+async def end_sessions(request: Request) -> Response:
+    """Ends all sessions of the operator, in every browser and every process, at once."""
+    operator = await authenticate_operator(request)
+    return private_response(
+        SessionsEnded(ended=await context_of(request).operators.end_sessions(operator, operator.name))
+    )
+
+
+@router.get("/operators/me")
+async def me(request: Request) -> Response:
+    """Who the operator is, and her roles as they are now."""
+    operator = await authenticate_operator(request)
+    return private_response(Me(name=operator.name, roles=[*map(str, sorted(operator.roles))]))

@@ -1,0 +1,71 @@
+"""`/operators/erase/…` and `/operators/export`: what the law lets people ask for, done by an administrator.
+
+Whom it is about stands in the body and never in the URL: proxies log URLs, and an id of a CRM may hold anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from starlette.exceptions import HTTPException
+
+from messagelog.core.admin.erasure import Eraser
+from messagelog.core.admin.export import export_contact
+from messagelog.core.operators.accounts import Role
+from messagelog.server.openapi.schemas import EraseTenantForm, EraseUserForm, ExportForm
+from messagelog.server.requests import context_of, read_form
+from messagelog.server.routes.operators import authenticate_operator, private_response
+from messagelog.server.routing import Router
+from messagelog.storage.encryption.sealer import SealBroken
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+router = Router()
+
+_SEALED: Final = "The contacts of this number are sealed with another secret key."
+
+
+@router.post("/operators/erase/user")
+async def erase_user(request: Request) -> Response:
+    """Erases a user of a connector: credentials, session, settings, and what waits for her.
+
+    Where `underWay` is not 0, a call in her name has to end first, which takes a minute at most: ask again then.
+    """
+    operator = await authenticate_operator(request, Role.ADMINISTER)
+    form = await read_form(request, EraseUserForm)
+    context = context_of(request)
+    eraser = Eraser(context.store, context.sealer)
+    return private_response(await eraser.user(operator, form.tenant, form.platform, form.id))
+
+
+@router.post("/operators/erase/tenant")
+async def erase_tenant(request: Request) -> Response:
+    """Erases a tenant, at one platform or at all: every row of every table that is theirs."""
+    operator = await authenticate_operator(request, Role.ADMINISTER)
+    form = await read_form(request, EraseTenantForm)
+    context = context_of(request)
+    eraser = Eraser(context.store, context.sealer)
+    return private_response(await eraser.tenant(operator, form.tenant, form.platform))
+
+
+@router.post("/operators/export")
+async def export(request: Request) -> Response:
+    """Everything that is held about a contact, by her id in the CRM or by a phone number, waiting text included."""
+    operator = await authenticate_operator(request, Role.ADMINISTER, Role.TEXT)
+    form = await read_form(request, ExportForm)
+    context = context_of(request)
+    try:
+        found = await export_contact(
+            context.store,
+            context.sealer,
+            operator,
+            form.tenant,
+            form.platform,
+            contact_id=form.id,
+            phone_number=form.phone,
+        )
+    except SealBroken:
+        raise HTTPException(409, _SEALED) from None
+    return private_response(found)

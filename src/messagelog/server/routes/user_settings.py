@@ -1,0 +1,98 @@
+"""`/user/…` and `/admin/settings`: what a user chose in the client, and what the operator lets her choose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from messagelog.connectors import ConnectorError
+from messagelog.core.intake.answer import ReturnMessage
+from messagelog.server.openapi.schemas import NoticeAnswer, SettingsAnswer, SettingsForm
+from messagelog.server.requests import (
+    HttpRefusal,
+    authenticate,
+    call_with_timeout,
+    context_of,
+    json_response,
+    read_form,
+    session_of,
+)
+from messagelog.server.routing import Router
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from messagelog.core.intake.answer import MessageType
+
+router = Router()
+
+_NO_ADMIN: Final = "Admin validation failed"
+_MOST_NAMED: Final = 5
+"""How many of the settings that were left out a warning names."""
+
+
+@router.get("/user/settings")
+async def read_settings(request: Request) -> Response:
+    """The settings that are in force for the user: a bare object, by id."""
+    user = await authenticate(request, connected=False)  # the client asks this before it logs out
+    return json_response(await context_of(request).settings.effective(user))
+
+
+@router.post("/user/settings")
+async def change_settings(request: Request) -> Response:
+    """Change the settings that the body names, leave others alone, and answer with those in force then.
+
+    What the operator decides for everybody is not taken from the body: the client sends back all that it was told.
+    A setting that cannot be understood is left out, and named in a warning.
+    """
+    user = await authenticate(request)
+    form = await read_form(request, SettingsForm)
+    saved = await context_of(request).settings.change(user, form.user_settings, form.setting_keys_to_remove)
+    if not saved.problems:
+        return json_response(SettingsAnswer(user_settings=saved.settings))
+    message = "Not saved: " + "; ".join(str(problem) for problem in saved.problems[:_MOST_NAMED])
+    if len(saved.problems) > _MOST_NAMED:
+        message += f"; and {len(saved.problems) - _MOST_NAMED} more"
+    notice = ReturnMessage(message=message, message_type="warning", ttl=10_000)
+    return json_response(SettingsAnswer(user_settings=saved.settings, return_message=notice))
+
+
+@router.get("/user/preloadSettings")
+async def preload_settings(_request: Request) -> Response:
+    """What is known of an account before anybody has signed in: nothing. Whoever knows a hash may ask this."""
+    return json_response({})
+
+
+@router.post("/user/refreshInfo")
+async def refresh_info(request: Request) -> Response:
+    """Asks the CRM anew for the user's name and time zone."""
+    user = await authenticate(request)
+    context = context_of(request)
+    connector = context.runtime.connector(user.platform)
+    try:
+        session = await session_of(request, connector, user)
+        info = await call_with_timeout(request, connector, connector.get_user_info(session))
+        same = await context.users.refresh_profile(connector, user, info)
+    except ConnectorError as error:
+        return json_response(_notice_answer(f"Your details could not be read. {error.meaning}", "warning"))
+    if not same:
+        return json_response(
+            _notice_answer("The CRM knows you as somebody else now. Please connect again.", "warning")
+        )
+    return json_response(_notice_answer("User information refreshed", "success"))
+
+
+@router.get("/admin/settings")
+@router.post("/admin/settings")
+async def admin_settings(_request: Request) -> Response:
+    """Nobody is an administrator here: what holds for all users is said by the operator, at the server.
+
+    The client takes any refusal as "not an administrator" and shows nothing.
+    """
+    raise HttpRefusal(403, _NO_ADMIN)
+
+
+def _notice_answer(message: str, type_: MessageType) -> NoticeAnswer:
+    successful = type_ == "success"
+    notice = ReturnMessage(message=message, message_type=type_, ttl=2000 if successful else 5000)
+    return NoticeAnswer(successful=successful, return_message=notice)

@@ -1,0 +1,110 @@
+"""Seals everything anew under the newest secret key, while servers run.
+
+A value is only replaced when it is still what was read: whatever a server writes meanwhile stays. Each batch is a
+transaction of its own, so a rotation that was broken off is simply begun again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from messagelog.storage import transactions
+from messagelog.storage.encryption.sealer import SealBroken
+from messagelog.storage.sealed_columns import SEALED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from messagelog.storage.encryption.sealer import Sealer
+    from messagelog.storage.sealed_columns import SealedColumn
+    from messagelog.storage.store import Store
+    from messagelog.storage.transactions import SealedValue
+
+_BATCH: Final = 50
+"""Values that are changed in one transaction: few enough that nobody notices its locks."""
+_MOST_PASSES: Final = 5
+"""How often a table is gone through. Only a server that still seals under an old key makes more than two."""
+
+
+@dataclass(frozen=True, slots=True)
+class RotationResult:
+    """What became of a table: how many values were sealed anew, and how many nobody can open."""
+
+    table: str
+    resealed: int
+    unopened: int
+
+
+async def count_by_key(store: Store) -> dict[str, dict[bytes, int]]:
+    """How many sealed values each table has, by the id of the key that they are under. Reads every table whole."""
+    counts = {}
+    for column in SEALED:
+        counts[column.table] = await store.read(partial(transactions.count_sealed, column))
+    return counts
+
+
+async def rotate(
+    store: Store,
+    sealer: Sealer,
+    *,
+    progress: Callable[[int], None] = lambda _count: None,
+    batch: int = _BATCH,
+) -> list[RotationResult]:
+    """Seals everything anew that is under an old key; `progress` is told how many more were looked at.
+
+    Values that cannot be opened are left as they are.
+    """
+    return [await _Pass(store, sealer, column, progress, batch).run() for column in SEALED]
+
+
+@dataclass(slots=True)
+class _Pass:
+    """One column, gone through from its beginning to its end until nothing is left under an old key."""
+
+    store: Store
+    sealer: Sealer
+    column: SealedColumn
+    progress: Callable[[int], None]
+    batch: int
+
+    async def run(self) -> RotationResult:
+        resealed = unopened = 0
+        for _ in range(_MOST_PASSES):
+            found, unopened = await self._run_once()
+            resealed += found
+            if not found:
+                break
+        return RotationResult(self.column.table, resealed, unopened)
+
+    async def _run_once(self) -> tuple[int, int]:
+        """How many values were sealed anew, and how many could not be opened."""
+        last: SealedValue | None = None
+        resealed = unopened = 0
+        while values := await self._read_batch(last):
+            changes = []
+            for value in values:
+                try:
+                    changes.append((value, self._reseal(value)))
+                except SealBroken:
+                    unopened += 1
+            if changes:
+                await self._store(changes)
+            resealed += len(changes)
+            last = values[-1]
+            self.progress(len(values))
+        return resealed, unopened
+
+    async def _read_batch(self, after: SealedValue | None) -> list[SealedValue]:
+        newest = self.sealer.key_id
+        return await self.store.read(
+            lambda: transactions.find_sealed(self.column, after, not_under=newest, limit=self.batch)
+        )
+
+    async def _store(self, changes: list[tuple[SealedValue, bytes]]) -> None:
+        await self.store.write(lambda: transactions.reseal(self.column, changes))
+
+    def _reseal(self, value: SealedValue) -> bytes:
+        context = self.column.context(*value.key)
+        return self.sealer.seal(self.sealer.open(value.sealed, *context), *context)

@@ -1,0 +1,1 @@
+"""The journal in PostgreSQL: connections, pipelines, group commit."""

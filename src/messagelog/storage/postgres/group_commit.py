@@ -1,0 +1,150 @@
+"""Runs jobs together: those that come while others are under way wait for these, and are then run as one.
+
+A single job begins at once. The busier it gets, the more jobs share an exchange with the database and a commit, and
+the less each costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from messagelog.storage.store import Lock
+    from messagelog.storage.transactions import Transaction
+
+_MOST: Final = 64  # jobs that are run as one
+_STALLED_SECONDS: Final = 0.05
+_LONGEST_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueuedTransaction:
+    """A script to be run, what it locks, and where its value goes."""
+
+    transaction: Callable[[], Transaction[Any]]
+    locks: Sequence[Lock]
+    done: asyncio.Future[Any]
+
+    @property
+    def given_up(self) -> bool:
+        """Whether whoever waited for it was told that it took too long."""
+        return self.done.done() and not self.done.cancelled()
+
+    def resolve(self, value: Any) -> None:
+        """Hands over the value, unless nobody waits any more."""
+        if not self.done.done():
+            self.done.set_result(value)
+
+    def reject(self, error: BaseException) -> None:
+        """Hands over an error."""
+        if self.done.done():
+            return
+        if isinstance(error, StopIteration):  # a future takes any error but this
+            error = RuntimeError("a script ended before it began")
+        self.done.set_exception(error)
+
+
+class GroupCommitter:
+    """Gives jobs to `run`, as many at a time as there are. Two that lock the same are never under way together.
+
+    There are so many `groups` at a time, one computing while another waits for the disk. `run` ends every job that
+    it is given, one way or the other. A group that takes long (it waits for a lock of another process, or for a
+    connection) holds up the jobs with its own locks, not the others. Nobody waits for longer than `longest` seconds.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[list[QueuedTransaction]], Awaitable[None]],
+        *,
+        groups: int,
+        longest: float = _LONGEST_SECONDS,
+    ) -> None:
+        self._run = run
+        self._most_groups = groups
+        self._longest = longest
+        self._waiting: list[QueuedTransaction] = []
+        self._locked: set[Lock] = set()
+        self._unstalled: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._scheduled = False
+
+    async def submit(self, transaction: Callable[[], Transaction[Any]], locks: Sequence[Lock] = ()) -> Any:
+        """The value of a script that is run with others; an error of it is raised here.
+
+        Raises `TimeoutError` after `longest` seconds; the script may be run later, or be under way.
+        """
+        loop = asyncio.get_running_loop()
+        job = QueuedTransaction(transaction, locks, loop.create_future())
+        self._waiting.append(job)
+        if not self._scheduled:  # a turn of the loop later: whoever comes in this turn goes along
+            self._scheduled = True
+            loop.call_soon(self._start_group)
+        too_late = loop.call_later(self._longest, job.reject, TimeoutError())
+        try:
+            return await job.done
+        finally:
+            too_late.cancel()
+
+    async def close(self) -> None:
+        """Waits for what is under way or waiting. Nothing may be added meanwhile."""
+        while self._waiting or self._under_way:
+            await asyncio.sleep(0) if not self._under_way else await asyncio.wait(self._under_way)
+
+    def _start_group(self) -> None:
+        self._scheduled = False
+        if len(self._unstalled) >= self._most_groups or not (group := self._take_group()):
+            return
+        loop = asyncio.get_running_loop()
+        for job in group:
+            self._locked.update(job.locks)
+        task = loop.create_task(self._run_group(group))
+        self._unstalled.add(task)
+        self._under_way.add(task)
+        stalling = loop.call_later(_STALLED_SECONDS, self._release_slot, task)
+        task.add_done_callback(lambda _: self._finish_group(task, group, stalling))
+
+    async def _run_group(self, group: list[QueuedTransaction]) -> None:
+        try:
+            await self._run(group)
+        except BaseException as error:
+            for job in group:
+                job.reject(error)
+            raise
+
+    def _take_group(self) -> list[QueuedTransaction]:
+        """Takes the jobs that wait, but for those whose locks are in use, or wanted by one that came before."""
+        group: list[QueuedTransaction] = []
+        left: list[QueuedTransaction] = []
+        wanted = set(self._locked)
+        for job in self._waiting:
+            if job.given_up:
+                continue
+            if len(group) < _MOST and wanted.isdisjoint(job.locks):
+                group.append(job)
+            else:
+                left.append(job)
+            wanted.update(job.locks)
+        self._waiting = left
+        # Everybody locks in this order, so that two processes do not wait for each other.
+        return sorted(group, key=lambda job: tuple(job.locks[:1]))
+
+    def _release_slot(self, task: asyncio.Task[None]) -> None:
+        """The group that is under way takes long: another one may begin beside it."""
+        self._unstalled.discard(task)
+        self._start_group()
+
+    def _finish_group(
+        self, task: asyncio.Task[None], group: Sequence[QueuedTransaction], stalling: asyncio.TimerHandle
+    ) -> None:
+        stalling.cancel()
+        self._under_way.discard(task)
+        for job in group:
+            self._locked.difference_update(job.locks)
+        self._unstalled.discard(task)
+        if not task.cancelled():
+            task.exception()  # its jobs have been told
+        self._start_group()

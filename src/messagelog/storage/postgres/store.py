@@ -1,0 +1,381 @@
+"""PostgreSQL behind the port: scripts that come at the same time share exchanges and a commit.
+
+Most of what a short transaction costs, in both processes, is going there and back, and waiting for the disk. So
+scripts that lock different things are run side by side in one transaction: what each asks next goes out in one
+exchange with what the others ask. When anything goes wrong all of it is undone, and each is run again by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import psycopg
+import structlog
+from psycopg import waiting
+from psycopg.errors import DeadlockDetected, SerializationFailure, UndefinedTable, UniqueViolation
+
+from messagelog.errors import MessagelogError
+from messagelog.storage import transactions
+from messagelog.storage.breaker import CircuitBreaker
+from messagelog.storage.causes import Impact, cause_of, impact_of, timeout_fault
+from messagelog.storage.postgres.connections import Connections, missing_options
+from messagelog.storage.postgres.group_commit import GroupCommitter, QueuedTransaction
+from messagelog.storage.postgres.pipeline import (
+    LOOK_SECONDS,
+    Connection,
+    NoAnswer,
+    PipelineBatch,
+    Rows,
+    within,
+)
+from messagelog.storage.sql import Statement, load
+from messagelog.storage.store import ANSWER_SECONDS, StoreClosed, StoreUnavailable
+from messagelog.storage.transactions.commands import Batch, Execute, Query
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from psycopg import abc
+
+    from messagelog.storage.store import Lock
+    from messagelog.storage.transactions.commands import Command, Params, Transaction
+
+T = TypeVar("T")
+
+_TRIES: Final = 5
+
+_LARGE_PROBE_BYTES: Final = 256 * 1024
+"""A table with a free page takes a small row while the disk is full. This one needs new pages."""
+
+# The scripts lock what they read and look again after a lock was waited for, whatever the database's default is.
+_BEGIN: Final = Statement("begin", "BEGIN ISOLATION LEVEL READ COMMITTED", ())
+_COMMIT: Final = Statement("commit", "COMMIT", ())
+_ROLLBACK: Final = Statement("rollback", "ROLLBACK", ())
+
+# Undone because another transaction was faster. A row that somebody else inserted meanwhile is seen the next time.
+_CONFLICTS: Final = (DeadlockDetected, SerializationFailure, UniqueViolation)
+
+_log = structlog.get_logger(__name__)
+
+
+class _Repeatable(MessagelogError):
+    """The transaction came to nothing through no fault of its own, and may be run again. `error` tells why."""
+
+    def __init__(self, error: psycopg.Error) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class _GroupFailed(MessagelogError):
+    """A shared transaction came to nothing, and each of its scripts is to be run by itself."""
+
+
+class _CommitLost(psycopg.OperationalError):
+    """The connection was lost while a commit was under way: it was made or not. That says nothing of the database."""
+
+
+class PostgresStore:
+    """A journal in PostgreSQL, for any number of processes. `clock` stands in for the database's clock in tests.
+
+    `answer_seconds` is how long the database may take for one exchange; a whole transaction may take twice as long.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Callable[[], int] | None = None,
+        connections: int = 8,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self._clock = clock
+        self._statements = load("postgres", given_clock=clock is not None)
+        self._connections = Connections(url, most=connections, answer_seconds=answer_seconds)
+        self._longest = 2 * answer_seconds
+        self._reads = GroupCommitter(self._read_group, groups=1, longest=self._longest)
+        self._writes = GroupCommitter(self._write_group, groups=2, longest=self._longest)
+        self._breaker = CircuitBreaker(self._probe)
+        self._closing = False
+
+    async def open(self) -> None:
+        """Open the pool; raise `StoreUnavailable` when no connection can be made."""
+        try:
+            await self._connections.open()
+        except BaseException as error:
+            await self._connections.close()
+            if isinstance(error, psycopg.Error):
+                raise StoreUnavailable(cause_of(error)) from error
+            raise
+
+    async def read(self, transaction: Callable[[], Transaction[T]]) -> T:
+        """Run a script outside a transaction: each statement sees what is committed."""
+        self._refuse_when_closing()
+        self._breaker.raise_if_open(writes=False)
+        value: T = await self._translate_errors(self._reads.submit(transaction))
+        return value
+
+    async def write(self, transaction: Callable[[], Transaction[T]], *, locks: Sequence[Lock] = ()) -> T:
+        """Run a script in a transaction; once more when it was undone for another's sake, or lost before its commit."""
+        self._refuse_when_closing()
+        self._breaker.raise_if_open(writes=True)
+        if not locks:
+            return await self._translate_errors(self._write(transaction))
+        value: T = await self._translate_errors(self._writes.submit(transaction, locks))
+        return value
+
+    async def check(self) -> None:
+        """Raise `StoreUnavailable` unless a probe was committed just now, or can be."""
+        self._refuse_when_closing()
+        await self._breaker.check()
+
+    async def close(self) -> None:
+        """Close the pool's connections; those in use when their transaction has ended."""
+        self._closing = True
+        await self._breaker.close()
+        await self._reads.close()
+        await self._writes.close()
+        await self._connections.close()
+
+    async def _translate_errors(self, ending: Awaitable[T]) -> T:
+        """What a script comes to. What the database has to answer for is told as `StoreUnavailable`."""
+        try:
+            return await ending
+        except TimeoutError as error:
+            raise StoreUnavailable(timeout_fault(self._longest)) from error
+        except _CommitLost as error:
+            raise StoreUnavailable(cause_of(error.__cause__ or error)) from error
+        except psycopg.Error as error:
+            cause = cause_of(error)
+            impact = impact_of(cause)
+            if impact is None:
+                raise
+            if impact is not Impact.PASSING:
+                self._breaker.open(cause, reads=impact is Impact.AWAY)
+            raise StoreUnavailable(cause) from error
+
+    async def _probe(self, *, recovering: bool) -> None:
+        if recovering:
+            await self._connections.renew()
+        id_, payload = os.urandom(8).hex(), os.urandom(_LARGE_PROBE_BYTES if recovering else 0)
+        await self._translate_errors(self._write(lambda: transactions.probe(id_, payload)))
+
+    def _refuse_when_closing(self) -> None:
+        if self._closing:
+            raise StoreClosed("the store is closed")
+
+    # ------------------------------------------------------------------------------ scripts side by side
+
+    async def _read_group(self, jobs: list[QueuedTransaction]) -> None:
+        await self._run_group(jobs, self._query_group, lambda job: self._read(job.transaction))
+
+    async def _write_group(self, jobs: list[QueuedTransaction]) -> None:
+        await self._run_group(jobs, self._commit_group, lambda job: self._write(job.transaction))
+
+    async def _run_group(
+        self,
+        jobs: list[QueuedTransaction],
+        run: Callable[[Connection, list[QueuedTransaction]], Awaitable[list[Any]]],
+        alone: Callable[[QueuedTransaction], Awaitable[Any]],
+    ) -> None:
+        """Ends the jobs: in one go, or each by itself when there is one, or when they came to nothing."""
+        if len(jobs) == 1:  # without a task of its own, which costs as much as a statement
+            await _run_alone(jobs[0], alone)
+            return
+        try:
+            async with asyncio.timeout(self._longest), self._connections.acquire() as connection:
+                values = await run(connection, jobs)
+        except _GroupFailed:
+            await asyncio.gather(*(_run_alone(job, alone) for job in jobs))
+        else:
+            for job, value in zip(jobs, values, strict=True):
+                job.resolve(value)
+
+    async def _query_group(self, connection: Connection, jobs: list[QueuedTransaction]) -> list[Any]:
+        try:
+            return await self._side_by_side(PipelineBatch(connection), jobs)
+        except NoAnswer:  # to ask once more would be to wait once more
+            raise
+        except Exception as error:
+            raise _GroupFailed from error
+
+    async def _commit_group(self, connection: Connection, jobs: list[QueuedTransaction]) -> list[Any]:
+        pipeline = PipelineBatch(connection)
+        pipeline.add(_BEGIN, {})
+        committing = False
+        try:
+            values = await self._side_by_side(pipeline, jobs)
+            if not connection.in_transaction:  # they asked nothing: as with one by itself
+                await pipeline.send()
+            committing = True
+            pipeline.add(_COMMIT, {})
+            await pipeline.send()
+        except (asyncio.CancelledError, NoAnswer):
+            raise
+        except BaseException as error:
+            # Of a commit that was sent nobody knows whether it was made, unless the server is there to deny it.
+            if committing and connection.closed:
+                raise _CommitLost(str(error)) from error
+            raise _GroupFailed from error
+        finally:
+            if connection.in_transaction:
+                await _rollback(connection)
+        return values
+
+    async def _side_by_side(self, pipeline: PipelineBatch, jobs: list[QueuedTransaction]) -> list[Any]:
+        """Runs all scripts, a question of each at a time; their values."""
+        values: list[Any] = [None] * len(jobs)
+        running: list[tuple[int, Transaction[Any], Any]] = [
+            (place, job.transaction(), None) for place, job in enumerate(jobs)
+        ]
+        while running:
+            asked = []
+            for place, transaction, answer in running:
+                try:
+                    command = transaction.send(answer)
+                except StopIteration as end:
+                    values[place] = end.value
+                else:
+                    asked.append((place, transaction, command, self._add_command(pipeline, command)))
+            wanted = any(places for _, _, _, places in asked)
+            answers = await pipeline.send() if wanted else []
+            running = [
+                (place, transaction, _result_of(command, places, answers))
+                for place, transaction, command, places in asked
+            ]
+        return values
+
+    # -------------------------------------------------------------------------------- one script by itself
+
+    async def _read(self, transaction: Callable[[], Transaction[T]]) -> T:
+        return await self._retry(lambda connection: self._read_once(connection, transaction()), writes=False)
+
+    async def _write(self, transaction: Callable[[], Transaction[T]]) -> T:
+        return await self._retry(lambda connection: self._commit(connection, transaction()), writes=True)
+
+    async def _retry(self, run: Callable[[Connection], Awaitable[T]], *, writes: bool) -> T:
+        """Runs a script once more when that does no harm, unless the database is found to be away meanwhile."""
+        async with asyncio.timeout(self._longest):
+            for _ in range(1, _TRIES):
+                try:
+                    async with self._connections.acquire() as connection:
+                        return await run(connection)
+                except _Repeatable as again:
+                    _log.warning("transaction_repeated", error=type(again.error).__name__)
+                self._breaker.raise_if_open(writes=writes)
+            try:
+                async with self._connections.acquire() as connection:
+                    return await run(connection)
+            except _Repeatable as again:
+                raise again.error from None
+
+    async def _read_once(self, connection: Connection, transaction: Transaction[T]) -> T:
+        try:
+            return await self._run(PipelineBatch(connection), transaction)
+        except psycopg.OperationalError as error:
+            if connection.closed and not isinstance(error, NoAnswer):
+                raise _Repeatable(error) from error
+            raise
+
+    async def _commit(self, connection: Connection, transaction: Transaction[T]) -> T:
+        pipeline = PipelineBatch(connection)
+        pipeline.add(_BEGIN, {})
+        committing = False
+        try:
+            value = await self._run(pipeline, transaction)
+            if (
+                not connection.in_transaction
+            ):  # it asked nothing: a stale connection is to be found out before
+                await pipeline.send()
+            committing = True
+            pipeline.add(_COMMIT, {})
+            await pipeline.send()
+        except _CONFLICTS as error:
+            raise _Repeatable(error) from error
+        except psycopg.OperationalError as error:
+            if not connection.closed or isinstance(error, NoAnswer):
+                raise
+            if committing:
+                raise _CommitLost(str(error)) from error
+            raise _Repeatable(error) from error
+        finally:
+            if connection.in_transaction:
+                await _rollback(connection)
+        return value
+
+    async def _run(self, pipeline: PipelineBatch, transaction: Transaction[T]) -> T:
+        try:
+            command = next(transaction)
+            while True:
+                command = transaction.send(await self._send_command(pipeline, command))
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+    async def _send_command(self, pipeline: PipelineBatch, command: Command) -> Any:
+        """Sends what was asked when there is something to be known; what is only to be done waits for that."""
+        places = self._add_command(pipeline, command)
+        return _result_of(command, places, await pipeline.send() if places else [])
+
+    def _add_command(self, pipeline: PipelineBatch, command: Command) -> list[int]:
+        """Adds what is asked; the places of what is fetched among the answers to come."""
+        if isinstance(command, Batch):
+            return [place for each in command.commands for place in self._add_statements(pipeline, each)]
+        return self._add_statements(pipeline, command)
+
+    def _add_statements(self, pipeline: PipelineBatch, command: Query | Execute) -> list[int]:
+        """The place of what is fetched among the answers to come; none for what is done."""
+        statement = self._statements[command.name]
+        if isinstance(command, Query):
+            return [pipeline.add(statement, self._with_clock(command.params))]
+        for params in command.params:
+            pipeline.add(statement, self._with_clock(params))
+        return []
+
+    def _with_clock(self, params: Params) -> Params:
+        return params if self._clock is None else {**params, "now": self._clock()}
+
+
+def _result_of(command: Command, places: Sequence[int], answers: Sequence[Rows]) -> Any:
+    """What a script is sent for what it asked."""
+    if isinstance(command, Batch):
+        return [answers[place] for place in places]
+    return answers[places[0]] if places else None
+
+
+async def _run_alone(job: QueuedTransaction, alone: Callable[[QueuedTransaction], Awaitable[Any]]) -> None:
+    try:
+        value = await alone(job)
+    except Exception as error:  # noqa: BLE001 - whoever waits for the job is told
+        job.reject(error)
+    else:
+        job.resolve(value)
+
+
+async def _rollback(connection: Connection) -> None:
+    pipeline = PipelineBatch(connection)
+    pipeline.add(_ROLLBACK, {})
+    with suppress(psycopg.OperationalError):  # the connection is lost, so the server undoes it by itself
+        await pipeline.send()
+
+
+def version_of(url: str) -> str | None:
+    """The schema's version in a database, None where there is none."""
+    connection = _TimedConnection.connect(url, autocommit=True, **missing_options(url))
+    try:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except UndefinedTable:
+        return None
+    finally:
+        connection.close()
+    return None if row is None else str(row[0])
+
+
+class _TimedConnection(psycopg.Connection[Any]):
+    """A connection for one question, which waits for the answer only so long."""
+
+    def wait(self, gen: abc.PQGen[Any], *_args: Any, **_kwargs: Any) -> Any:
+        """Wait as psycopg does."""
+        return waiting.wait(within(ANSWER_SECONDS, gen), self.pgconn.socket, interval=LOOK_SECONDS)

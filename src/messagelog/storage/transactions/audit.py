@@ -1,0 +1,70 @@
+"""The record of what operators looked at and did, and the reading of text, which is never without it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from messagelog.storage.rows import AuditEntry, AuditRow
+from messagelog.storage.transactions.commands import Execute, Query
+from messagelog.storage.transactions.mapping import key_params, row_from, storable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from messagelog.storage.rows import LogKey, MessageRow
+    from messagelog.storage.transactions.commands import Transaction
+
+T = TypeVar("T")
+
+
+def record_audit(entries: Sequence[AuditEntry]) -> Transaction[None]:
+    """Records what was looked at or done. As a part of another script, it stands or falls with what that does."""
+    yield Execute(
+        "record_audit",
+        [
+            {
+                "id": entry.id,
+                "operator": entry.operator,
+                "act": entry.act,
+                "role": entry.role,
+                "tenant": storable(entry.tenant),
+                "platform": storable(entry.platform),
+                "subject": storable(entry.subject),
+            }
+            for entry in entries
+        ],
+    )
+
+
+def read_audit(since: int, limit: int, operator: str | None = None) -> Transaction[list[AuditRow]]:
+    """What was recorded since a time (epoch ms), the newest first; of one operator, or of all."""
+    params = {"since": since, "limit": limit}
+    if operator is None:
+        rows = yield Query("read_audit", params)
+    else:
+        rows = yield Query("read_audit_of", {**params, "operator": operator})
+    return [AuditRow(*row) for row in rows]
+
+
+def count_audit(since: int, operator: str | None = None) -> Transaction[int]:
+    """How much was recorded since a time (epoch ms): of one operator, or of all."""
+    rows = yield Query("count_audit", {"since": since, "operator": operator})
+    return int(rows[0][0])
+
+
+def read_rows_audited(
+    key: LogKey, ids: Sequence[str], look: Callable[[MessageRow], AuditEntry]
+) -> Transaction[list[MessageRow]]:
+    """Rows of a conversation log with their sealed text; a look at each that has some is recorded with it."""
+    found = yield Query("sealed_rows", {**key_params(key), "ids": list(ids)})
+    rows = [row_from(values) for values in found]
+    yield from record_audit([look(row) for row in rows if row.payload is not None])
+    return rows
+
+
+def run_audited(entry: AuditEntry, transaction: Transaction[T]) -> Transaction[T]:
+    """A script, recorded in its own transaction; not where it comes to nothing (False, 0 or None)."""
+    outcome = yield from transaction
+    if outcome:
+        yield from record_audit([entry])
+    return outcome

@@ -1,0 +1,527 @@
+"""The transactions that move rows from state to state: accept, claim, save, note.
+
+Whoever writes has locked the conversation log's row first, so that of all that happens to one log, one transaction
+comes after the other. Rows of other logs are left alone, but for failed ones that a request brings again: they are
+locked too, in the order of their ids.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec.structs import replace
+
+from messagelog.storage.rows import (
+    AcceptResult,
+    Claim,
+    ClaimLost,
+    LogRow,
+    LogState,
+    MessageRow,
+    RowChange,
+    RowState,
+    change_id,
+)
+from messagelog.storage.transactions.commands import Batch, Execute, Query
+from messagelog.storage.transactions.inbox import attempt_commands
+from messagelog.storage.transactions.mapping import (
+    advance_params,
+    change_params,
+    key_params,
+    log_from,
+    log_params,
+    new_log,
+    new_log_params,
+    replan_params,
+    row_from,
+    row_params,
+    storable,
+    twin_params,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from messagelog.storage.rows import (
+        Attempt,
+        LeasePolicy,
+        LogKey,
+        LogRequestWork,
+        NewRow,
+        Planner,
+        SignInPause,
+        Step,
+        WaitingChange,
+    )
+    from messagelog.storage.transactions.commands import Params, Transaction
+
+_PENDING = frozenset({RowState.PLANNED, RowState.CALLING, RowState.UNKNOWN, RowState.PARKED})
+_MOST_ROWS_OF_A_CALL = 10_000
+_MOMENT_MS = 5_000
+_DELETED = "deleted: the activity that held it was deleted in the CRM"
+_SIGN_IN = "sign_in:"
+_INTERRUPTED = "interrupted: This server was interrupted."
+
+
+def accept_request(work: LogRequestWork, planner: Planner, policy: LeasePolicy) -> Transaction[AcceptResult]:
+    """Journals what a request wants logged and, when nobody works on the conversation log, claims it.
+
+    A log that waits because its CRM did not answer, for longer than a moment, is claimed early: somebody waits for it
+    now, and the CRM may be back.
+    Of two requests for one message, or for one new conversation log, the first to commit wins; the other finds its
+    rows there and joins. A log that belongs to another contact is left as it is. A message that is logged for the same
+    contact in its other kind of log, a group's or that of one to one, is the same message, and is left out.
+    """
+    ids = sorted({row.id for row in work.rows})
+    locked, found, waiting, twins = yield Batch(
+        Query("lock_log", key_params(work.key)),
+        Query("find_rows", {**key_params(work.key), "ids": ids}),
+        _waiting(work.key, policy),
+        Query("twins", twin_params(work.key, work.contact_id, [] if work.key.shared else ids)),
+    )
+    known = {row.id: row for row in map(row_from, found)}
+    left_out = frozenset(id_ for (id_,) in twins if id_ not in known)
+    if left_out:
+        work = replace(work, rows=tuple(row for row in work.rows if row.id not in left_out))
+        if not work.rows:
+            return AcceptResult(twins=left_out)
+    if not locked:
+        acceptance = yield from _accept_into_new(work, known, planner, policy)
+    else:
+        acceptance = yield from _accept_into_existing(work, known, locked[0], waiting, planner, policy)
+    return replace(acceptance, twins=left_out)
+
+
+def _accept_into_existing(  # noqa: PLR0917 - what the first look at the log has found
+    work: LogRequestWork,
+    known: Mapping[str, MessageRow],
+    locked: Sequence[Any],
+    waiting: Sequence[Sequence[Any]],
+    planner: Planner,
+    policy: LeasePolicy,
+) -> Transaction[AcceptResult]:
+    """The same with a conversation log that is there, and is ours until the transaction ends."""
+    log, now = log_from(work.key, locked[:-1]), locked[-1]
+    if log.contact_id != work.contact_id:
+        if log.third_party_log_id or log.earlier or log.due_at is not None or log.state is LogState.PARKED:
+            return AcceptResult(held_by=(log.contact_id, log.contact_name))
+        log = _with_contact(log, work)
+    wanted = yield from _select_rows(work, known)
+    fresh, again = _rows_to_write(work, wanted, log, known)
+    changes, advanced = _rows_of_changes(work, wanted, log, known)
+    fresh += changes
+    made = tuple(row.id for row in changes)
+    early = _waits_for_crm(log, now, policy)
+    free = log.state is LogState.OPEN and (log.due_at is None or log.due_at <= now or early)
+    if not free or log.call is not None:
+        yield Batch(*_row_commands(log, fresh, again), advanced)
+        if free:
+            claim = yield from _claim_to_reconcile(log, now, policy, work.user_id, early=early)
+            return AcceptResult(claim=claim, changes=made)
+        due_ms = None if log.due_at is None or log.owner is not None else log.due_at - now
+        return AcceptResult(due_ms=due_ms, changes=made)
+    step = planner(log, _oldest([*map(row_from, waiting), *fresh, *again], policy.batch))
+    begun = _without_claim(log) if step is None else _with_step(log, step, now, policy)
+    yield Batch(*_row_commands(log, fresh, again, step), advanced, Execute("save_log", [log_params(begun)]))
+    return AcceptResult(claim=None if step is None else Claim(begun, step, early=early), changes=made)
+
+
+def _accept_into_new(
+    work: LogRequestWork, known: Mapping[str, MessageRow], planner: Planner, policy: LeasePolicy
+) -> Transaction[AcceptResult]:
+    """The same with a conversation log that is new. If somebody else makes it now, all of this is done once more."""
+    log = new_log(work, policy.journal)
+    fresh, again = _rows_to_write(work, (yield from _select_rows(work, known)), log, known)
+    step = planner(log, _oldest([*fresh, *again], policy.batch))
+    begun = log if step is None else _with_step(log, step, 0, policy)
+    yield Batch(Execute("insert_log", [new_log_params(begun)]), *_row_commands(log, fresh, again, step))
+    # When the claim ends the database knows.
+    return AcceptResult(claim=None if step is None else Claim(replace(begun, due_at=None), step))
+
+
+def claim_log(key: LogKey, planner: Planner, policy: LeasePolicy) -> Transaction[Claim | None]:
+    """Claims a conversation log that is due; None when there is nothing to do or somebody else has it."""
+    locked, waiting = yield Batch(Query("lock_log", key_params(key)), _waiting(key, policy))
+    if not locked:
+        return None
+    log, now = log_from(key, locked[0][:-1]), locked[0][-1]
+    if log.due_at is None or log.due_at > now or log.state is LogState.PARKED:
+        return None
+    if log.call is not None:
+        return (yield from _claim_to_reconcile(log, now, policy))
+    return (yield from _begin_next_step(log, now, waiting, planner, policy))
+
+
+def save_outcome(
+    log: LogRow,
+    changes: Sequence[RowChange],
+    planner: Planner,
+    policy: LeasePolicy,
+    *,
+    waiting: WaitingChange | None = None,
+    anew: Sequence[NewRow] | None = None,
+    wait_ms: int | None = None,
+    pause: SignInPause | None = None,
+    attempt: Attempt | None = None,
+    entry: tuple[str, bytes] | None = None,
+) -> Transaction[Claim | None]:
+    """Journals what a claim's call came to, and begins the next step or lets the claim go.
+
+    `log` is the claimed row with its new values; its fencing number must still stand, else `ClaimLost`. `anew` are
+    rows to be planned again with new text, if they were logged in the activity that is gone; `waiting` is what
+    becomes of the rows that were planned before. With `wait_ms` the claim is let go and taken up again after that
+    time; a parked log is let go for good. `pause` says whose credentials were refused: if she has others by now,
+    nothing waits for her. It locks the user, so such a `save` needs a transaction of its own. `attempt` is
+    the call, when it came to nothing. `entry` is a logged message's id, and the hash of the entry that a change has put
+    in the place of its first one.
+    """
+    paused = pause is not None and (yield from _pause_user(log.key, pause))
+    if pause is not None and not paused:
+        changes, waiting, wait_ms = _without_pause(changes), None, None if wait_ms is None else 0
+    whose = None if pause is None else pause.user_id
+    # The changes are sent along with the question whether the claim stands: if it does not, they are undone.
+    locked, planned = yield Batch(
+        Query("lock_claim", key_params(log.key)),
+        Execute("change_row", [change_params(log, change, whose) for change in changes]),
+        *_change_waiting(log.key, waiting),
+        *attempt_commands(log, attempt),
+        *([] if entry is None else [_set_entry_hash(log.key, *entry)]),
+        _waiting(log.key, policy),
+    )
+    held = _check_claim(log, locked)
+    if anew is not None:
+        user_id, gone = held.call_user or "", held.third_party_log_id
+        planned_anew = [
+            replan_params(log, row, user_id, gone) for row in sorted(anew, key=lambda row: row.id)
+        ]
+        left = {**key_params(log.key), "gone": gone, "reason": _DELETED}
+        (planned,) = yield Batch(
+            Execute("replan_gone", planned_anew), Execute("fail_gone", [left]), _waiting(log.key, policy)
+        )
+    if log.state is LogState.PARKED:
+        yield Execute("save_log", [log_params(_without_claim(log.without_call()))])
+        return None
+    if wait_ms is not None:
+        # What only the user can be asked about waits for the sign-in, which makes it due. A call of which nobody was
+        # asked yet is due when the CRM's search shows what it has: a sign-in before that does not hurry it.
+        due_at = None if paused and log.call is not None and log.probe_count else held.now + wait_ms
+        yield Execute("save_log", [log_params(replace(log, owner=None, due_at=due_at))])
+        return None
+    return (yield from _begin_next_step(log.without_call(), held.now, planned, planner, policy))
+
+
+def record_intent(
+    log: LogRow, policy: LeasePolicy, back: Sequence[str] = (), payloads: Mapping[str, bytes] | None = None
+) -> Transaction[None]:
+    """Journals what the call under way will need if its answer is lost, before it leaves; renews the lease.
+
+    `back` are rows of the step that the call does not bring after all: they wait for the next one. `payloads` are what
+    rows of the step are sealed with from now on.
+    """
+    held = _check_claim(log, (yield Query("lock_claim", key_params(log.key))))
+    due_at = held.now + policy.lease_ms + policy.settle_ms
+    waiting = [change_params(log, RowChange(id_, RowState.PLANNED)) for id_ in back]
+    place = key_params(log.key)
+    told = [{**place, "id": id_, "payload": payload} for id_, payload in sorted((payloads or {}).items())]
+    yield Batch(
+        Execute("change_row", waiting),
+        Execute("tell_row", told),
+        Execute("save_log", [log_params(replace(log, due_at=due_at))]),
+    )
+
+
+# ------------------------------------------------------------------------------------------ the user
+
+
+def _pause_user(key: LogKey, pause: SignInPause) -> Transaction[bool]:
+    """Whether the user has to sign in: notes it, if the credentials that were refused are still hers."""
+    params = {"tenant": key.tenant, "platform": key.platform, "id": pause.user_id}
+    rows = yield Query("lock_user", params)
+    if not rows:
+        return True
+    credentials, _, since, _ = rows[0]
+    if credentials is None or since is not None:
+        return True
+    if credentials != pause.refused:
+        return False
+    yield Execute("pause_user", [params])
+    return True
+
+
+def _without_pause(changes: Sequence[RowChange]) -> list[RowChange]:
+    """The same, of a user who has signed in meanwhile."""
+    return [
+        RowChange(change.id, RowState.PLANNED) if change.state is RowState.WAITING else change
+        for change in changes
+    ]
+
+
+# ------------------------------------------------------------------------------------------- the claim
+
+
+class _ClaimedLog(NamedTuple):
+    """What the database says of a claimed log, and the time."""
+
+    call_user: str | None
+    third_party_log_id: str | None
+    now: int
+
+
+def _check_claim(log: LogRow, locked: Sequence[Sequence[Any]]) -> _ClaimedLog:
+    """What the database says of the claimed log; `ClaimLost` when the claim does not stand any more."""
+    if not locked:
+        raise ClaimLost
+    owner, fence, *held = locked[0]
+    if fence != log.fence or owner != log.owner:
+        raise ClaimLost
+    return _ClaimedLog(*held)
+
+
+def _begin_next_step(
+    log: LogRow, now: int, waiting: Sequence[Sequence[Any]], planner: Planner, policy: LeasePolicy
+) -> Transaction[Claim | None]:
+    """Journals the next step as being called; lets the log go when nothing waits."""
+    step = planner(log, [row_from(values) for values in waiting])
+    if step is None:
+        yield Execute("save_log", [log_params(_without_claim(log))])
+        return None
+    begun = _with_step(log, step, now, policy)
+    yield Batch(_mark_calling(log.key, step.ids), Execute("save_log", [log_params(begun)]))
+    return Claim(begun, step)
+
+
+def _waits_for_crm(log: LogRow, now: int, policy: LeasePolicy) -> bool:
+    """Whether a log waits, for longer than a moment, because its CRM did not answer; as in `wake_waiting`."""
+    waits = log.owner is None and log.state is LogState.OPEN and log.due_at is not None
+    if not waits or (log.due_at or 0) <= now + _MOMENT_MS:
+        return False
+    if log.call is not None and not log.probe_count and log.updated_at + policy.settle_ms > now:
+        return False
+    reason = log.reason or ""
+    if reason.startswith(("rejected:", "fault:")):  # the CRM is there, and has said what it says
+        return False
+    return log.probe_count > 0 or not reason.startswith(("rate_limited:", "mistake:"))
+
+
+def _claim_to_reconcile(
+    log: LogRow, now: int, policy: LeasePolicy, user_id: str | None = None, *, early: bool = False
+) -> Transaction[Claim]:
+    """Claims a log to find out about a call of before, whose rows are calling or unknown.
+
+    A lease that ran out was somebody's who was interrupted. That is counted, so that it does not go on for ever, and
+    it is the reason where no other is known. `user_id` is the user whose request claims it.
+    """
+    if log.owner is not None:
+        log = replace(log, attempt_count=log.attempt_count + 1, reason=log.reason or _INTERRUPTED)
+    log = replace(log, owner=policy.owner, fence=log.fence + 1, due_at=now + policy.lease_ms)
+    params = {**key_params(log.key), "limit": _MOST_ROWS_OF_A_CALL}
+    calling, unknown, colleagues = yield Batch(
+        Execute("save_log", [log_params(log)]),
+        Query("rows_in_state", {**params, "state": RowState.CALLING}),
+        Query("rows_in_state", {**params, "state": RowState.UNKNOWN}),
+        Query("find_colleague", {**key_params(log.key), "user": log.call_user}),
+    )
+    colleague = colleagues[0][0] if colleagues else None
+    if user_id not in {None, log.call_user}:
+        colleague = user_id
+    rows = tuple(map(row_from, (*calling, *unknown)))
+    return Claim(log, None, reconcile=True, rows=rows, early=early, colleague=colleague)
+
+
+def _with_step(log: LogRow, step: Step, now: int, policy: LeasePolicy) -> LogRow:
+    return replace(
+        log,
+        reason=None,  # from here on it says what became of this call
+        owner=policy.owner,
+        fence=log.fence + 1,
+        due_at=now + policy.lease_ms + policy.settle_ms,
+        call=step.call,
+        call_user=step.user_id,
+        call_version=step.version,
+        call_before=None,
+    )
+
+
+def _without_claim(log: LogRow) -> LogRow:
+    return replace(log, owner=None, due_at=None)
+
+
+def _with_contact(log: LogRow, work: LogRequestWork) -> LogRow:
+    """A log of which nothing has reached the CRM may still go to another contact, under a key of its own."""
+    return replace(
+        log,
+        generation=log.generation + 1,
+        contact_id=work.contact_id,
+        contact_type=work.contact_type,
+        contact_name=work.contact_name,
+        text_settings=work.text_settings,
+    )
+
+
+# -------------------------------------------------------------------------------------------- its rows
+
+
+def _waiting(key: LogKey, policy: LeasePolicy) -> Query:
+    """Asks for the oldest planned rows, as many as a step may need."""
+    return Query("rows_in_state", {**key_params(key), "state": RowState.PLANNED, "limit": policy.batch})
+
+
+def _oldest(rows: Iterable[MessageRow], limit: int) -> list[MessageRow]:
+    """The same of rows that are not all in the database yet; of two with one id the later counts."""
+    latest = {row.id: row for row in rows}
+    planned = [row for row in latest.values() if row.state is RowState.PLANNED]
+    return sorted(planned, key=lambda row: (row.sent_at, len(row.id), row.id))[:limit]
+
+
+def _mark_calling(key: LogKey, ids: Iterable[str]) -> Execute:
+    return Execute("call_rows", [{**key_params(key), "ids": list(ids)}])
+
+
+def _set_entry_hash(key: LogKey, id_: str, entry_hash: bytes) -> Execute:
+    return Execute("rehash_row", [{**key_params(key), "id": id_, "entry_hash": entry_hash}])
+
+
+def _change_waiting(key: LogKey, waiting: WaitingChange | None) -> tuple[Execute, ...]:
+    if waiting is None:
+        return ()
+    params = {"user": waiting.user_id, "state": waiting.state, "reason": storable(waiting.reason)}
+    return (Execute("change_waiting", [{**key_params(key), **params}]),)
+
+
+def _select_rows(work: LogRequestWork, known: Mapping[str, MessageRow]) -> Transaction[list[NewRow]]:
+    """The request's rows in the order of their ids, but for failed ones that a request for another log takes now."""
+    failed = {id_ for id_, row in known.items() if row.state is RowState.FAILED}
+    if failed:
+        params = {**key_params(work.key), "ids": sorted(failed)}
+        failed.difference_update(id_ for (id_,) in (yield Query("lock_failed", params)))
+    rows = {row.id: row for row in work.rows if row.id not in failed}
+    return sorted(rows.values(), key=lambda row: row.id)
+
+
+def _rows_to_write(
+    work: LogRequestWork, wanted: Iterable[NewRow], log: LogRow, known: Mapping[str, MessageRow]
+) -> tuple[list[MessageRow], list[MessageRow]]:
+    """The rows that are to be written: those that are new, and those that failed or have a newer snapshot."""
+    fresh, again = [], []
+    state, reason = RowState.PLANNED, None
+    if log.state is LogState.PARKED:  # that it was never sent has to be known by whoever decides
+        state, reason = RowState.PARKED, f"behind: one before it is parked ({log.reason})"
+    for row in wanted:
+        old = known.get(row.id)
+        if old is None:
+            fresh.append(_message_row(work, row, state, reason))
+        elif _replaces_pending(old, row, log):
+            again.append(_newer_snapshot(work, row, old, log))
+        elif _starts_again(old, row, log, work.user_id):
+            again.append(_message_row(work, row, state, reason))
+    return fresh, again
+
+
+def _rows_of_changes(
+    work: LogRequestWork, wanted: Iterable[NewRow], log: LogRow, known: Mapping[str, MessageRow]
+) -> tuple[list[MessageRow], Execute]:
+    """A row for each message of the log whose facts have advanced, and the statement that keeps the newer facts.
+
+    Not for a thread, whose snapshot has all of it, nor for a message that failed, which is sent with its newest text.
+    """
+    changes, advanced = [], []
+    for row in wanted:
+        old = known.get(row.id)
+        if old is None or log.shared or old.client_log_id != log.key.client_log_id:
+            continue
+        if old.state is RowState.FAILED or _starts_again(old, row, log, work.user_id):
+            continue
+        if row.facts.advance(old.known_facts):
+            number = old.changes + 1
+            # It follows its message, whatever becomes of that one.
+            changed = replace(row, id=change_id(row.id, number), version=number, sent_at=old.sent_at)
+            state, reason = RowState.PLANNED, None
+            if log.state is LogState.PARKED:
+                state, reason = RowState.PARKED, f"behind: one before it is parked ({log.reason})"
+            changes.append(_message_row(work, changed, state, reason))
+            advanced.append(advance_params(log.key, old, row.facts))
+    return changes, Execute("advance_row", advanced)
+
+
+def _newer_snapshot(work: LogRequestWork, row: NewRow, old: MessageRow, log: LogRow) -> MessageRow:
+    """The newer snapshot in the state of the older. A call whose answer was lost stays its user's.
+
+    Nobody else can be asked about it, and it is by this row that the user's sign-in finds it. About one that was
+    refused for the user's credentials a colleague may ask, who brings a newer snapshot.
+    """
+    newer = _message_row(work, row, old.state, old.reason)
+    stays = old.state is RowState.UNKNOWN and not (log.reason or "").startswith(_SIGN_IN)
+    return replace(newer, user_id=old.user_id) if stays else newer
+
+
+def _replaces_pending(old: MessageRow, row: NewRow, log: LogRow) -> bool:
+    """Whether a newer snapshot of a shared thread takes the place of one that is not done yet, in its state."""
+    return _is_newer(row, log) and old.state in _PENDING and row.version > old.version
+
+
+def _starts_again(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bool:
+    """Whether a row that was done is to be done again: it had failed, or the thread has changed.
+
+    So is one that waits for a colleague to sign in.
+    """
+    if old.state is RowState.WAITING:
+        return _taken_over(old, row, log, user_id)
+    if not log.shared:
+        return old.state is RowState.FAILED
+    return _is_newer(row, log) and old.state not in _PENDING
+
+
+def _taken_over(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bool:
+    """Whether what waits for its user to sign in need not wait for her: somebody else brings it, or newer text."""
+    ours = old.client_log_id == log.key.client_log_id
+    if not ours or row.version < old.version:
+        return False
+    return user_id != old.user_id or (log.shared and row.version > old.version)
+
+
+def _is_newer(row: NewRow, log: LogRow) -> bool:
+    """Whether the CRM has only an older snapshot of a shared thread."""
+    return log.shared and row.version > log.version
+
+
+def _message_row(work: LogRequestWork, row: NewRow, state: RowState, reason: str | None) -> MessageRow:
+    """A row that is to be written; when, the database knows."""
+    return MessageRow(
+        id=row.id,
+        conversation_id=work.conversation_id,
+        client_log_id=work.key.client_log_id,
+        third_party_log_id=None,
+        user_id=work.user_id,
+        state=state,
+        reason=reason,
+        sent_at=row.sent_at,
+        version=row.version,
+        entry_hash=None,
+        created_at=0,
+        updated_at=0,
+        payload=row.payload,
+        facts=row.facts.told,
+        facts_at=row.facts.at,
+    )
+
+
+def _row_commands(
+    log: LogRow, fresh: Sequence[MessageRow], again: Sequence[MessageRow], step: Step | None = None
+) -> tuple[Execute, ...]:
+    """Writes a request's rows, those of the step as being called already."""
+    calling = set() if step is None else set(step.ids)
+
+    def params(rows: Iterable[MessageRow]) -> list[Params]:
+        return [
+            row_params(
+                replace(row, state=RowState.CALLING, reason=None) if row.id in calling else row, log.key
+            )
+            for row in rows
+        ]
+
+    waited = sorted(calling.difference(row.id for row in (*fresh, *again)))
+    return (
+        Execute("insert_row", params(fresh)),
+        Execute("replan_row", params(again)),
+        *([_mark_calling(log.key, waited)] if waited else ()),
+    )

@@ -1,0 +1,60 @@
+"""The pace of a tenant at a CRM: one row, changed under a lock by arithmetic that the caller brings along."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from messagelog.storage.rows import LimiterRow
+from messagelog.storage.transactions.commands import Batch, Execute, Query
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from messagelog.storage.rows import LimiterChange
+    from messagelog.storage.transactions.commands import Transaction
+
+T = TypeVar("T")
+
+
+def update_limiter(
+    tenant: str, platform: str, change: Callable[[str, int], tuple[LimiterChange, T]], settle_ms: int = 0
+) -> Transaction[T]:
+    """Changes a tenant's pace: `change` is given what is stored and the time, and says what is stored from now on.
+
+    It may be called more than once, where a transaction is repeated; the last time counts. Where it says so, what
+    waits for the CRM is due in the same transaction; what is to be asked about not before `settle_ms` are over.
+    """
+    key = {"tenant": tenant, "platform": platform}
+    (locked,) = yield Batch(Execute("insert_pace", [key]), Query("lock_pace", key))
+    if not locked:  # its tenant was erased between the two
+        return (yield from update_limiter(tenant, platform, change, settle_ms))
+    changed, value = change(*locked[0])
+    yield Execute(
+        "save_pace",
+        [
+            {
+                **key,
+                "circuit": changed.circuit,
+                "not_before": changed.not_before,
+                "catch_up_at": changed.catch_up_at,
+                "active_until": changed.active_until,
+                "open_since": changed.open_since,
+                "pace": changed.pace,
+            }
+        ],
+    )
+    if changed.wakes:
+        yield Batch(Query("lock_waiting", key), Execute("wake_waiting", [{**key, "settle_ms": settle_ms}]))
+    return value
+
+
+def find_active_limiters(limit: int) -> Transaction[list[LimiterRow]]:
+    """The tenants whose requests need a permit for now, the longest first."""
+    rows = yield Query("active_paces", {"limit": limit})
+    return [LimiterRow(*row) for row in rows]
+
+
+def list_limiters(limit: int) -> Transaction[list[LimiterRow]]:
+    """The paces of all tenants, with what is stored of them."""
+    rows = yield Query("list_paces", {"limit": limit})
+    return [LimiterRow(*row) for row in rows]
