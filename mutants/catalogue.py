@@ -39,7 +39,7 @@ CATALOGUE = (
         (
             (
                 "core/delivery/outcomes.py",
-                "wait_ms = able.settle_ms if at_work or searched else 0",
+                "wait_ms = capabilities.settle_ms if at_work or searched else 0",
                 "wait_ms = 0",
             ),
         ),
@@ -219,8 +219,8 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         (
             (
                 "core/delivery/steps.py",
-                "settled.error is not None or self._is_late(began)",
-                "settled.error is not None",
+                "outcome.error is not None or self._is_late(began)",
+                "outcome.error is not None",
             ),
         ),
         ("tests/core/delivery/test_runs.py", "-k", "paused"),
@@ -291,7 +291,7 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         (
             (
                 "core/rate_limits/budget.py",
-                "    if urgency is Urgency.CATCH_UP:\n        return max(0, pace.probe_at - now)\n",
+                "    if urgency is Urgency.BACKLOG:\n        return max(0, pace.probe_at - now)\n",
                 "    if True:\n        return max(0, pace.probe_at - now)\n",
             ),
         ),
@@ -307,8 +307,8 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         (
             (
                 "core/delivery/reconcile.py",
-                "                return replace(job.recovered(Finding.NOBODY_KNOWS), error=error)\n",
-                "                return job.troubled(error)\n",
+                "                return replace(job.on_reconciled(Reconciliation.NOBODY_KNOWS), error=error)\n",
+                "                return job.on_error(error)\n",
             ),
         ),
         ("tests/core/delivery/test_reconcile.py", "-k", "says_nothing"),

@@ -320,7 +320,7 @@ def test_every_error_is_in_each_table() -> None:
 @pytest.mark.parametrize("error", ["NotPrepared", "ServerFault"])
 def test_a_change_is_given_up_when_a_mistake_has_kept_it_back_thrice(error: str) -> None:
     """It is tried again at first, since it does not come again with its day."""
-    log, row = log_row("change", refusals=2), message_row()
+    log, row = log_row("change", rejection_count=2), message_row()
     states = []
     for _ in range(3):
         outcome = on_error(
@@ -334,7 +334,7 @@ def test_a_change_is_given_up_when_a_mistake_has_kept_it_back_thrice(error: str)
 
 
 def test_a_mistake_behind_an_outage_does_not_end_a_change() -> None:
-    log, row = log_row("change", tries=9), message_row(reason="unavailable: as it was")
+    log, row = log_row("change", attempt_count=9), message_row(reason="unavailable: as it was")
     error = error_of("NotPrepared", wrote=False)
     outcome = on_error(log, [row], error, abilities(), may_recreate=True, jitter=LUCK)
     assert [change.state for change in outcome.changes] == [RowState.PLANNED]
