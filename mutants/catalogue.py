@@ -313,4 +313,65 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         ),
         ("tests/core/delivery/test_reconcile.py", "-k", "says_nothing"),
     ),
+    Mutant(
+        "facts only advance",
+        (
+            (
+                "storage/rows.py",
+                "self.told == known.told or self.at < known.at or ",
+                "self.told == known.told or ",
+            ),
+            ("storage/rows.py", "return self.at > known.at or self.kinds > known.kinds", "return True"),
+        ),
+        ("tests/core/delivery/test_changes.py", "-k", "older"),
+    ),
+    Mutant(
+        "a change parks alone",
+        (
+            (
+                "core/delivery/outcomes.py",
+                '    if log.call == "change":\n        return Settled(replace(log, reason=None, tries',
+                "    if False:\n        return Settled(replace(log, reason=None, tries",
+            ),
+        ),
+        ("tests/core/delivery/test_changes.py", "-k", "parked_alone"),
+    ),
+    Mutant(
+        "the count before a change that reads like another",
+        (
+            (
+                "core/delivery/steps.py",
+                'if log.call == "create" or not job.able.reads_back',
+                'if log.call in {"create", "change"} or not job.able.reads_back',
+            ),
+        ),
+        ("tests/core/delivery/test_changes.py", "-k", "alike"),
+    ),
+    Mutant(
+        "the hash of a changed entry",
+        (
+            (
+                "core/delivery/outcomes.py",
+                "    entry = None if entry_hash is None else (message_id_of(row.id), entry_hash)",
+                "    entry = None",
+            ),
+        ),
+        ("tests/core/delivery/test_changes.py", "-k", "second_change"),
+    ),
+    Mutant(
+        "a mistake does not end a change",
+        (
+            (
+                "core/delivery/outcomes.py",
+                '    if log.call == "change":\n        return _change_broke(log, rows, Trouble.MISTAKE',
+                "    if False:\n        return _change_broke(log, rows, Trouble.MISTAKE",
+            ),
+        ),
+        ("tests/core/delivery/test_changes.py", "-k", "mistake"),
+    ),
+    Mutant(
+        "what is too long says that it did not arrive",
+        (("compose/log.py", "    if failure:\n", "    if False:\n"),),
+        ("tests/compose/test_limits.py", "-k", "arrive"),
+    ),
 )

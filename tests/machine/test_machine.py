@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import aiohttp
@@ -35,7 +35,7 @@ from support.crash_campaign import MISHAPS, Campaign, ExternalIds, ReadBackOnly,
 from support.crash_points import Crashed, Fuse, Mishap
 from support.effort import PROVE, SEED
 from support.memory_crm import Activity, Crm, Plain
-from support.requests import MAYA, OMAR, body, message, thread, to_log_request
+from support.requests import JORDAN, LATER, MAYA, OMAR, body, message, thread, to_log_request
 from support.run_until_idle import run_until_idle
 from support.runtime_fixture import SECRET
 from support.virtual_clock import FrozenTimeStore, VirtualClock, VirtualTimeLoop
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from support.memory_crm import Call
 
 USERS = ("acme/ada", "acme/grace", "otto/otto")
+RECEIVED, OURS, SPOKEN = "received", "ours", "spoken"
 DAY, GROUP, THREAD = "day", "group", "thread"
 CONTACTS = {"c-1": "Maya Patel", "c-2": "Omar Reyes"}
 FAULTS: dict[str, tuple[ConnectorError, bool]] = {
@@ -69,9 +70,14 @@ MISHAP = st.builds(Mishap, st.integers(min_value=1, max_value=40), st.sampled_fr
 
 @dataclass
 class Expected:
-    """What one tenant's conversation must come to: the texts in order, and what people wrote; and whose log it is."""
+    """What one tenant's conversation must come to: the texts in order, and what people wrote; and whose log it is.
+
+    `facts` is how much the records of messages say by now that they did not say at first, by number: that a text of
+    ours was not delivered (1), and that it was not because of an opt-out (2); what a voicemail says (1).
+    """
 
     sent: int = 0
+    facts: dict[int, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     contact: str = "c-1"
 
@@ -127,17 +133,45 @@ class Machine(RuleBasedStateMachine):
         faults=st.lists(st.sampled_from(sorted(FAULTS)), max_size=3),
         mishap=st.none() | MISHAP,
         copies=st.integers(min_value=1, max_value=3),
+        stale=st.booleans(),
     )
     def send(  # noqa: PLR0917 - Hypothesis names what it draws
-        self, user: str, conversation: str, more: int, faults: list[str], mishap: Mishap | None, copies: int
+        self,
+        user: str,
+        conversation: str,
+        more: int,
+        faults: list[str],
+        mishap: Mishap | None,
+        copies: int,
+        *,
+        stale: bool,
     ) -> None:
-        """A client sends all it has of a conversation, perhaps with new messages, perhaps more than once."""
+        """A client sends all it has of a conversation, perhaps with new messages, perhaps more than once.
+
+        What it has may be `stale`: records of before they said anything new.
+        """
         expected = self._expected(user, conversation)
         expected.sent = max(1, expected.sent + more)
         self.faults = list(faults)
-        request = self._request(user, conversation, expected)
+        known = replace(expected, facts={}) if stale else expected
+        request = self._request(user, conversation, known)
         self.runner.run(self._sent(user, request, copies, mishap))
         self.faults = []
+
+    @rule(
+        user=st.sampled_from(USERS),
+        conversation=st.sampled_from((DAY, GROUP)),
+        pick=st.integers(min_value=0, max_value=20),
+        more=st.integers(min_value=1, max_value=2),
+    )
+    def a_logged_message_changes(self, user: str, conversation: str, pick: int, more: int) -> None:
+        """A text fails, or it is known why; a voicemail is transcribed. The next request brings it."""
+        expected = self._expected(user, conversation)
+        changing = [number for number in range(expected.sent) if _kind(number) != RECEIVED]
+        if changing:
+            number = changing[pick % len(changing)]
+            known = expected.facts.get(number, 0)
+            expected.facts[number] = min(known + more, 1 if _kind(number) == SPOKEN else 2)
 
     @rule(seconds=st.sampled_from((1, 6, 70, 4000)))
     def wait(self, seconds: int) -> None:
@@ -214,17 +248,24 @@ class Machine(RuleBasedStateMachine):
         for (tenant, conversation), expected in self.expected.items():
             await self._settled()
             expected.sent += 1
+            for number in range(expected.sent):
+                if _kind(number) == SPOKEN:  # what it says is in the CRM once it is transcribed
+                    expected.facts[number] = 1
             user = next(user for user in USERS if user.startswith(tenant))
             await self._submitted(user, self._request(user, conversation, expected))
         await self._settled()
         for (tenant, conversation), expected in self.expected.items():
             mark = _mark(tenant, conversation)
-            found = [each for each in self.crm.activities.values() if mark in each.body]
+            found = [each for each in self.crm.activities.values() if _is_of(each, mark)]
             assert len(found) == 1, f"{len(found)} activities for {mark}"
             text = found[0].body
             assert found[0].tenant == tenant
             for number in range(1, expected.sent + 1):
                 assert text.count(f"{mark} {number:02}.") == 1, f"{mark} {number:02} in:\n{text}"
+            if conversation != THREAD:
+                told = [how for number, how in expected.facts.items() if _kind(number) == OURS]
+                assert text.count("Not delivered") == len(told), f"{expected.facts} in:\n{text}"
+                assert text.count("opted out") == told.count(2), f"{expected.facts} in:\n{text}"
             for note in expected.notes:
                 assert note in text, f"{note} is gone from:\n{text}"
         rows = await self.store.read(lambda: transactions.list_logs(1000))
@@ -310,6 +351,8 @@ class Machine(RuleBasedStateMachine):
         if after is not done:
             return None
         self.faults.pop(0)
+        if isinstance(error, Rejected) and call.log is not None and call.log.changes:
+            return None  # a change that is refused has failed, and is not brought again
         # A CRM that refuses what it has under this key leaves nothing to go by: that parks, and has a test of its own.
         return None if isinstance(error, Rejected) and self._has(call) else error
 
@@ -337,7 +380,7 @@ class Machine(RuleBasedStateMachine):
             return thread(*texts, id_="thread-1")
         both = (MAYA, OMAR) if conversation == GROUP else (MAYA,)
         messages = [
-            message(f"{number}{len(conversation)}", text, at=_time(number))
+            _record(number, f"{number}{len(conversation)}", text, expected.facts.get(number, 0))
             for number, text in enumerate(texts)
         ]
         contact = expected.contact
@@ -347,6 +390,7 @@ class Machine(RuleBasedStateMachine):
             correspondents=both,
             contact=contact,
             name=CONTACTS[contact],
+            submission={"mark": mark},
         )
 
     def _expected(self, user: str, conversation: str) -> Expected:
@@ -358,13 +402,40 @@ class Machine(RuleBasedStateMachine):
 
     def _of(self, activity: Activity) -> Expected:
         for (tenant, conversation), expected in self.expected.items():
-            if _mark(tenant, conversation) in activity.body:
+            if _is_of(activity, _mark(tenant, conversation)):
                 return expected
         raise AssertionError(f"an activity of nobody:\n{activity.body}")
 
 
 def _mark(tenant: str, conversation: str) -> str:
     return f"{tenant}'s {conversation} text"
+
+
+def _is_of(activity: Activity, mark: str) -> bool:
+    """Whether it is this conversation's; of a voicemail that nobody has transcribed only the form says so."""
+    return mark in activity.body or activity.fields.get("mark") == mark
+
+
+def _kind(number: int) -> str:
+    """What kind of message has a number."""
+    return SPOKEN if number % 4 == 3 else OURS if number % 2 else RECEIVED
+
+
+def _record(number: int, id_: str, text: str, facts: int) -> dict[str, Any]:
+    """What RingCentral says of a message once so much is known of it."""
+    at = _time(number)
+    changed = {"lastModifiedTime": at + facts * LATER}
+    if _kind(number) == SPOKEN:
+        status = "Completed" if facts else "InProgress"
+        spoken = {"transcript": text if facts else None, "vmTranscriptionStatus": status}
+        return message(id_, "Voice message", at=at, type="VoiceMail") | changed | spoken
+    if _kind(number) == RECEIVED:
+        return message(id_, text, at=at)
+    ours = {"from": JORDAN, "to": [MAYA], "direction": "Outbound"}
+    said = {"messageStatus": "DeliveryFailed" if facts else "Queued"}
+    if facts > 1:
+        said["deliveryErrorCode"] = "SMS-CAR-413"
+    return message(id_, text, at=at) | ours | changed | said
 
 
 def _time(number: int) -> int:

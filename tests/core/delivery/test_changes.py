@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from messagelog.compose import LogFormat
-from messagelog.connectors import Connector, MessageLog, NotFound, Rejected, Session
+from messagelog.connectors import Connector, ConnectorError, MessageLog, NotFound, Rejected, Session
 from messagelog.storage import transactions
 from messagelog.storage.transactions.commands import Execute
 from support.memory_crm import Appending, Call, Crm, Fault, Finding, Html, Plain, ReadingBack, lost
@@ -27,9 +27,16 @@ NOT_DELIVERED = "Not delivered"
 
 
 def once(fault: Fault) -> Fault:
-    """A fault of the first call alone."""
-    calls = itertools.count()
-    return lambda call: fault(call) if next(calls) == 0 else None
+    """A fault of the first call alone that it fails."""
+    met: list[Call] = []
+
+    def first(call: Call) -> ConnectorError | None:
+        error = None if met else fault(call)
+        if error is not None:
+            met.append(call)
+        return error
+
+    return first
 
 
 async def rows_of(here: RuntimeFixture) -> dict[str, MessageRow]:
@@ -110,6 +117,20 @@ async def test_an_older_record_takes_nothing_back_and_a_newer_one_does(database_
         assert NOT_DELIVERED not in here.crm.only.body
         await here.send(body(failed(1)))
         assert NOT_DELIVERED not in here.crm.only.body
+
+
+async def test_a_second_change_takes_the_place_of_the_first(
+    database_url: str, connector: Callable[[Crm], Connector]
+) -> None:
+    async with runtime_fixture(database_url, connector) as here:
+        await here.send(body(sent(1, "first"), sent(2, "second")))
+        await here.send(body(failed(1, "first")))
+        await here.send(body(failed(1, "first", after=2 * LATER, deliveryErrorCode="SMS-CAR-413")))
+        text = here.crm.only.body
+        assert [text.count(each) for each in ("first", NOT_DELIVERED, "opted out")] == [1, 1, 1]
+        await here.send(body(sent(1, "first", status="Delivered", after=3 * LATER)))
+        text = here.crm.only.body
+        assert [text.count(each) for each in ("first", NOT_DELIVERED, "second")] == [1, 0, 1]
 
 
 async def test_what_is_no_fact_changes_nothing(database_url: str) -> None:
@@ -245,6 +266,42 @@ async def test_of_two_messages_that_read_alike_each_is_changed(
             assert [here.crm.only.body.count(each) for each in ("same", NOT_DELIVERED)] == [2, n]
 
 
+@pytest.mark.parametrize("reads", [Finding, ReadingBack, AppendingAndReading])
+@pytest.mark.parametrize("done", [False, True])
+async def test_a_lost_answer_does_not_double_the_change_of_one_that_reads_alike(
+    database_url: str, reads: Callable[[Crm], Connector], *, done: bool
+) -> None:
+    twins = [sent(1, "same", at=START), sent(2, "same", at=START)]
+    both = [failed(1, "same", at=START), failed(2, "same", at=START)]
+    async with runtime_fixture(database_url, reads) as here:
+        await here.send(body(*twins))
+        await here.send(body(both[0], twins[1]))
+        losing = once(lambda call: lost(call) if call.kind == "update" else None)
+        here.crm.before, here.crm.after = (None, losing) if done else (losing, None)
+        await here.send(body(*both))
+        await until_changes(here, 2, "logged")
+        assert [here.crm.only.body.count(each) for each in ("same", NOT_DELIVERED)] == [2, 2]
+
+
+async def test_a_mistake_that_keeps_a_change_back_is_tried_again(database_url: str) -> None:
+    """The change would not come again with its day, as a message that failed does."""
+    twins = [sent(1, "same", at=START), sent(2, "same", at=START)]
+    both = [failed(1, "same", at=START), failed(2, "same", at=START)]
+    async with runtime_fixture(database_url, ReadingBack) as here:
+        await here.send(body(*twins))
+        await here.send(body(both[0], twins[1]))
+        mistakes = itertools.count()
+
+        def breaks(call: Call) -> None:
+            if call.kind == "read" and next(mistakes) < 2:
+                raise RuntimeError("a mistake of the connector's")
+
+        here.crm.before = breaks
+        await here.send(body(*both))
+        await until_changes(here, 2, "logged")
+        assert here.crm.only.body.count(NOT_DELIVERED) == 2
+
+
 async def test_a_refused_change_leaves_the_message_logged_and_the_next_ones_pass(database_url: str) -> None:
     async with runtime_fixture(database_url) as here:
         await here.send(body(sent(1)))
@@ -345,10 +402,14 @@ async def test_rows_without_a_fingerprint_are_compared_once(database_url: str) -
         assert here.crm.only.body.count(NOT_DELIVERED) == 2
 
 
-async def until_changes(here: RuntimeFixture, count: int) -> None:
-    """Waits until so many changes are in the journal."""
+async def until_changes(here: RuntimeFixture, count: int, *states: str) -> None:
+    """Waits until so many changes are in the journal, in one of the states where these are given."""
+
+    async def found() -> int:
+        return sum(not states or state in states for state in (await changes_of(here)).values())
+
     async with asyncio.timeout(5.0):
-        while len(await changes_of(here)) < count:  # noqa: ASYNC110 - a journal announces nothing
+        while await found() < count:  # noqa: ASYNC110 - a journal announces nothing
             await asyncio.sleep(0.005)
 
 

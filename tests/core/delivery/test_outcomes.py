@@ -513,11 +513,11 @@ RECOVERED_CHANGE: Final = """
 | no_answer   | REPEATABLE   | 42    | 2        | parked no_answer now   | 0           | 2              |
 | no_answer   | NOBODY_KNOWS | 7     | 0        | parked no_answer now   | 0           | 0              |
 | interrupted | NOT_THERE    | 43    | 0        | failed interrupted now | 0           | 0              |
-| mistake     | NOT_THERE    | 1     | 2        | planned mistake now    | 2           | 2              |
-| mistake     | NOT_THERE    | 2     | 1        | failed mistake now     | 0           | 1              |
-| mistake     | REPEATABLE   | 2     | 1        | parked mistake now     | 0           | 1              |
-| fault       | NOT_THERE    | 1     | 2        | planned fault now      | 2           | 2              |
-| fault       | REPEATABLE   | 2     | 2        | parked fault now       | 0           | 2              |
+| mistake     | NOT_THERE    | 4     | 2        | planned mistake now    | 5           | 2              |
+| mistake     | NOT_THERE    | 5     | 1        | failed mistake now     | 0           | 1              |
+| mistake     | REPEATABLE   | 5     | 1        | parked mistake now     | 0           | 1              |
+| fault       | NOT_THERE    | 4     | 2        | planned fault now      | 5           | 2              |
+| fault       | REPEATABLE   | 5     | 2        | parked fault now       | 0           | 2              |
 | rejected    | REPEATABLE   | 0     | 0        | planned rejected now   | 1           | 0              |
 | rejected    | NOBODY_KNOWS | 0     | 0        | parked rejected now    | 0           | 0              |
 | rejected    | NOT_THERE    | 3     | 2        | failed rejected now    | 0           | 2              |

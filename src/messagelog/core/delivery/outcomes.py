@@ -302,7 +302,7 @@ def on_reconciled(
     over = attempt_count >= len(backoff.STEPS)
     if broke and log.call == "change":  # the refusals are those of the log's messages
         attempt_count = log.attempt_count + 1
-        over = attempt_count >= _MISTAKES
+        over = attempt_count >= 2 * _MISTAKES  # tries that ended otherwise, as lost answers, are among them
     elif broke:
         log = replace(log, rejection_count=log.rejection_count + 1)
         over = log.rejection_count >= _MISTAKES
