@@ -306,6 +306,7 @@ async def test_a_database_that_goes_away_after_the_crm_has_it_is_written_to_agai
     database_url: str, kind: type[Plain]
 ) -> None:
     async with place(database_url, kind) as here:
+        here.campaign.times = Times(answer=30.0, call=30.0, lease=90.0)  # it answers as soon as it is written
         runtime = here.process(Faults(AWAY, save_outcome__rows_in_state=4))
         answer = await here.send(runtime, body(ONE))
         assert answer.return_message.message == "Message logged"
