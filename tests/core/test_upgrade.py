@@ -21,7 +21,7 @@ from messagelog.core import Times
 from messagelog.core.delivery.calls import NOTHING_COUNTED
 from messagelog.core.delivery.next_step import next_step
 from messagelog.storage import LogRequestWork, transactions
-from messagelog.storage.rows import LeasePolicy, LogKey, NewRow, RowChange, RowState
+from messagelog.storage.records.journal import LeasePolicy, LogKey, NewRow, RowChange, RowState
 from support.memory_crm import Activity, Crm, Finding, Plain, ReadingBack, Upserting
 from support.requests import body, message
 from support.runtime_fixture import RuntimeFixture, runtime_fixture

@@ -32,7 +32,7 @@ from messagelog.core.delivery import backoff
 from messagelog.core.delivery.backoff import COUNTED, Retry
 from messagelog.core.delivery.faults import Interrupted, ServerFault
 from messagelog.core.errors import ConnectorBroke, NoLogId, NotPrepared
-from messagelog.storage.rows import (
+from messagelog.storage.records.journal import (
     LogRow,
     LogState,
     MessageRow,

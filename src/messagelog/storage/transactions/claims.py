@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
-from messagelog.storage.rows import (
+from messagelog.storage.records.journal import (
     AcceptResult,
     Claim,
     ClaimLost,
@@ -42,7 +42,7 @@ from messagelog.storage.transactions.mapping import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from messagelog.storage.rows import (
+    from messagelog.storage.records.journal import (
         Attempt,
         LeasePolicy,
         LogKey,
