@@ -27,9 +27,9 @@ from messagelog.connectors import (
     Unavailable,
     UserInfo,
 )
+from messagelog.connectors.limits import CountingGate
 from messagelog.core.errors import NotPrepared
 from messagelog.core.rate_limits import call_context
-from messagelog.core.rate_limits.limiter import CountingGate
 from messagelog.core.rate_limits.registry import LimiterRegistry
 from messagelog.core.users.oauth import OAuthClient, TokenEndpoint
 from messagelog.core.users.tenants import Tenants, host_that_answers, identity_of
