@@ -330,8 +330,8 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         (
             (
                 "core/delivery/outcomes.py",
-                '    if log.call == "change":\n        return Settled(replace(log, reason=None, tries',
-                "    if False:\n        return Settled(replace(log, reason=None, tries",
+                '    if log.call == "change":\n        return Outcome(replace(log, reason=None, attempt_count',
+                "    if False:\n        return Outcome(replace(log, reason=None, attempt_count",
             ),
         ),
         ("tests/core/delivery/test_changes.py", "-k", "parked_alone"),
@@ -341,8 +341,8 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         (
             (
                 "core/delivery/steps.py",
-                'if log.call == "create" or not job.able.reads_back',
-                'if log.call in {"create", "change"} or not job.able.reads_back',
+                'if log.call == "create" or not job.capabilities.reads_back',
+                'if log.call in {"create", "change"} or not job.capabilities.reads_back',
             ),
         ),
         ("tests/core/delivery/test_changes.py", "-k", "alike"),
@@ -363,8 +363,8 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         (
             (
                 "core/delivery/outcomes.py",
-                '    if log.call == "change":\n        return _change_broke(log, rows, Trouble.MISTAKE',
-                "    if False:\n        return _change_broke(log, rows, Trouble.MISTAKE",
+                '    if log.call == "change":\n        return _change_broke(log, rows, FailureReason.MISTAKE',
+                "    if False:\n        return _change_broke(log, rows, FailureReason.MISTAKE",
             ),
         ),
         ("tests/core/delivery/test_changes.py", "-k", "mistake"),
