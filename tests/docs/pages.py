@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 DOCS = ROOT / "docs"
-PAGES = [README, CONTRIBUTING, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+TESTS = ROOT / "tests" / "README.md"
+PAGES = [README, CONTRIBUTING, TESTS, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 
 _FENCED = re.compile(r"^```(?P<language>\w+)(?P<marks>[ \w-]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _ANY_FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
