@@ -317,11 +317,15 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         "facts only advance",
         (
             (
-                "storage/rows.py",
+                "storage/records/journal.py",
                 "self.told == known.told or self.at < known.at or ",
                 "self.told == known.told or ",
             ),
-            ("storage/rows.py", "return self.at > known.at or self.kinds > known.kinds", "return True"),
+            (
+                "storage/records/journal.py",
+                "return self.at > known.at or self.kinds > known.kinds",
+                "return True",
+            ),
         ),
         ("tests/core/delivery/test_changes.py", "-k", "older"),
     ),

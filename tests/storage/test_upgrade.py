@@ -24,7 +24,7 @@ from messagelog.core.delivery.calls import idempotency_key
 from messagelog.core.operators.accounts import local_operator
 from messagelog.storage import LogKey, Sealer, open_store, transactions
 from messagelog.storage.migrate import upgrade
-from messagelog.storage.rows import LogKind, LogState, RowState
+from messagelog.storage.records.journal import LogKind, LogState, RowState
 from messagelog.storage.transactions.mapping import key_params, row_from
 from messagelog.storage.urls import sqlite_path
 from storage.journal import run_sql

@@ -23,16 +23,10 @@ from messagelog.storage import (
     open_store,
     transactions,
 )
-from messagelog.storage.rows import (
-    Attempt,
-    Decision,
-    DecisionContext,
-    LimiterChange,
-    NewContactKey,
-    NewContactState,
-    RowChange,
-    WaitingChange,
-)
+from messagelog.storage.records.contacts import NewContactKey, NewContactState
+from messagelog.storage.records.inbox import Decision, DecisionContext
+from messagelog.storage.records.journal import Attempt, RowChange, WaitingChange
+from messagelog.storage.records.limits import LimiterChange
 from messagelog.storage.sealed_columns import SEALED
 from storage.journal import LEASE, SETTLE, Clock, Journal, became, logged, new, run_sql
 from tenancy.neighbours import (

@@ -49,7 +49,7 @@ from messagelog.core.users.settings import Locale, UserSettings
 from messagelog.messages import CREATE_NEW_CONTACT
 from messagelog.plugins import RequestContext
 from messagelog.storage import StoreUnavailable, is_transient, transactions
-from messagelog.storage.rows import LeasePolicy, LogKey, RowState, RowStatus
+from messagelog.storage.records.journal import LeasePolicy, LogKey, RowState, RowStatus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -61,7 +61,8 @@ if TYPE_CHECKING:
     from messagelog.core.users.directory import User, UserDirectory
     from messagelog.messages import LogRequest, MessageIds
     from messagelog.storage import AcceptResult, Claim, JournalLookup, Sealer, Store
-    from messagelog.storage.rows import ActivityLink, LimiterRow, Planner
+    from messagelog.storage.records.journal import ActivityLink, Planner
+    from messagelog.storage.records.limits import LimiterRow
 
 _BATCH: Final = 200
 _RUN: Final = 20

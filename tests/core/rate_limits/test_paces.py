@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from messagelog.connectors import MessageLog, RateLimit, Session
 from messagelog.core.rate_limits.budget import LimiterState
 from messagelog.storage import transactions
-from messagelog.storage.rows import LimiterChange
+from messagelog.storage.records.limits import LimiterChange
 from support.limited_crm import (
     DeclaringConnector,
     RateLimitedConnector,

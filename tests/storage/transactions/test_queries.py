@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from messagelog.storage import JournalLookup, LogKey, LogState, RowChange, RowState, UserRow, transactions
-from messagelog.storage.rows import LimiterChange, SignInPause
+from messagelog.storage.records.journal import SignInPause
+from messagelog.storage.records.limits import LimiterChange
 from storage.journal import KEY, LEASE, SETTLE, START, Journal, everything, logged, payloads, plan, run_sql
 from storage.outcomes import fail, ids_of, park, wait
 

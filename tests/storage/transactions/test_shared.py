@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from messagelog.storage import Claim, LogKey, NewRow, RowChange, RowState, UserRow, transactions
-from messagelog.storage.rows import SignInPause, WaitingChange
+from messagelog.storage.records.journal import SignInPause, WaitingChange
 from storage import journal as journals
 from storage.journal import (
     LEASE,

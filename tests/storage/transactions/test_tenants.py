@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from messagelog.storage import JournalLookup, LogKey, RowState, UserRow, transactions
-from messagelog.storage.rows import WaitingChange
+from messagelog.storage.records.journal import WaitingChange
 from storage.journal import KEY, LEASE, SETTLE, Journal, became, everything, new
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from messagelog.connectors import Connector
     from messagelog.core.rate_limits.limiter import LimiterKey
     from messagelog.storage import Store
-    from messagelog.storage.rows import LimiterRow
+    from messagelog.storage.records.limits import LimiterRow
 
 _MARGIN_SECONDS: Final = 10.0
 _PATIENCE_SECONDS: Final = 4.0

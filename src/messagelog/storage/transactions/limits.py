@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from messagelog.storage.rows import LimiterRow
+from messagelog.storage.records.limits import LimiterRow
 from messagelog.storage.transactions.commands import Batch, Execute, Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from messagelog.storage.rows import LimiterChange
+    from messagelog.storage.records.limits import LimiterChange
     from messagelog.storage.transactions.commands import Transaction
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from messagelog.storage.rows import (
+from messagelog.storage.records.journal import (
     ActivityLink,
     DayLog,
     Facts,
@@ -32,7 +32,7 @@ from messagelog.storage.transactions.mapping import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from messagelog.storage.rows import LogKey, LogRow, MessageRow, Window
+    from messagelog.storage.records.journal import LogKey, LogRow, MessageRow, Window
     from messagelog.storage.transactions.commands import Transaction
 
 
