@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from docs.pages import CONTRIBUTING, ROOT, code, table
+from docs.pages import CONTRIBUTING, PACKAGE, code, table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PACKAGE = ROOT / "src" / "messagelog"
 RULES = {code(row[0])[0]: row for row in table(CONTRIBUTING, "The rooms")}
 SUB_ROOMS = {code(row[0])[0]: set(code(row[2])) for row in table(CONTRIBUTING, "Sub-rooms")}
 """By `room/sub-room`: the sub-rooms of the same room that it may import."""

@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-import pytest
-
-from docs.pages import DOCS, ROOT, code, prose, table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from docs.pages import DOCS, PACKAGE, code, defined_names, prose, table
 
 PAGE: Final = DOCS / "explanation" / "glossary.md"
 HEADINGS: Final = re.findall(r"^## (.+)$", prose(PAGE), re.MULTILINE)
 ROWS: Final = [row for heading in HEADINGS for row in table(PAGE, heading)]
 WORDS: Final = [word for row in ROWS for word in row[0].split(", ")]
-
-
-def defined_in(tree: ast.AST) -> Iterator[str]:
-    """The classes, functions, parameters, fields and constants that a module defines."""
-    for node in ast.walk(tree):
-        match node:
-            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                yield name
-            case ast.AnnAssign(target=ast.Name(id=name)) | ast.arg(arg=name):
-                yield name
-            case ast.Assign(targets=targets):
-                yield from (target.id for target in targets if isinstance(target, ast.Name))
-
-
-@pytest.fixture(scope="module")
-def definitions() -> set[str]:
-    files = (ROOT / "src" / "messagelog").rglob("*.py")
-    return {name for path in files for name in defined_in(ast.parse(path.read_text("utf-8")))}
 
 
 def test_every_row_has_a_word_and_a_sentence() -> None:
@@ -51,9 +27,9 @@ def test_no_name_of_the_code_has_two_words() -> None:
     assert sorted(names) == sorted(set(names))
 
 
-def test_every_name_of_the_code_is_defined_there(definitions: set[str]) -> None:
+def test_every_name_of_the_code_is_defined_there() -> None:
     names = {name for row in ROWS for name in code(" ".join(row)) if name.isidentifier()}
-    assert names - definitions == set()
+    assert names - defined_names(PACKAGE) == set()
     assert {name for row in ROWS for name in code(row[2])} <= names
 
 
