@@ -18,7 +18,7 @@ PACKAGE = ROOT / "src" / "messagelog"
 RULES = {code(row[0])[0]: row for row in table(CONTRIBUTING, "The rooms")}
 LEAF = "errors"
 """The module at the top that every room may import, and that imports none."""
-TOP = {"__main__", "settings", "environment", "cli", "listing", "log_lines", "demo"}
+TOP = {"__main__", "settings", "environment", "cli", "log_lines", "demo"}
 PURE = ("messages", "compose")
 IMPURE = frozenset(
     {"asyncio", "os", "pathlib", "random", "secrets", "socket", "sqlite3", "subprocess", "threading", "time"}
