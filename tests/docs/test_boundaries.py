@@ -1,4 +1,4 @@
-"""The rooms of the package import what CONTRIBUTING.md allows, and nothing else."""
+"""The rooms of the package import what CONTRIBUTING.md allows, and nothing else; so do the pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from docs.pages import CONTRIBUTING, ROOT, code, table
+from docs.pages import CONTRIBUTING, PAGES, ROOT, blocks, code, table
+from messagelog import admin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,9 @@ PACKAGE = ROOT / "src" / "messagelog"
 RULES = {code(row[0])[0]: row for row in table(CONTRIBUTING, "The rooms")}
 LEAF = "errors"
 """The module at the top that every room may import, and that imports none."""
-TOP = {"__main__", "settings", "environment", "cli", "listing", "log_lines", "demo"}
+TOP = {"__main__", "admin", "settings", "environment", "cli", "listing", "log_lines", "demo"}
+FACES = {"admin", "compose", "connectors", "messages", "plugins", "testing"}
+"""What users of the package import."""
 PURE = ("messages", "compose")
 IMPURE = frozenset(
     {"asyncio", "os", "pathlib", "random", "secrets", "socket", "sqlite3", "subprocess", "threading", "time"}
@@ -27,7 +30,11 @@ IMPURE = frozenset(
 
 def imports_in(path: Path) -> Iterator[str]:
     """The dotted names that a file imports, for types too."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    yield from imports_in_text(path.read_text("utf-8"))
+
+
+def imports_in_text(text: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -60,6 +67,21 @@ def test_a_room_imports_only_the_rooms_that_it_may(room: str) -> None:
 
 def test_testing_imports_rooms_only() -> None:
     assert rooms_in(imports_of("testing")) & TOP == set()
+
+
+def test_pages_import_only_what_is_for_users() -> None:
+    names = {
+        name for page in PAGES for block in blocks(page, "python") for name in imports_in_text(block.text)
+    }
+    ours = {name.split(".")[1] for name in names if name.startswith("messagelog.")}
+    assert ours == FACES
+
+
+def test_what_is_for_operators_is_listed_once_and_is_there() -> None:
+    names = admin.__all__
+    assert [*names] == sorted(set(names), key=lambda name: (name[0].islower(), name))
+    imported = {name.rpartition(".")[2] for name in imports_in(PACKAGE / "admin.py")}
+    assert imported == set(names)
 
 
 @pytest.mark.parametrize("room", [room for room in RULES if room != "testing"])
