@@ -20,7 +20,7 @@ SUB_ROOMS = {code(row[0])[0]: set(code(row[2])) for row in table(CONTRIBUTING, "
 """By `room/sub-room`: the sub-rooms of the same room that it may import."""
 LEAF = "errors"
 """The module at the top that every room may import, and that imports none."""
-TOP = {"__main__", "settings", "environment", "cli", "listing", "log_lines", "demo"}
+TOP = {"__main__", "settings", "environment", "cli", "log_lines", "demo"}
 PURE = ("messages", "compose")
 IMPURE = frozenset(
     {"asyncio", "os", "pathlib", "random", "secrets", "socket", "sqlite3", "subprocess", "threading", "time"}

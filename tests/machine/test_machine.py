@@ -363,8 +363,13 @@ class Machine(RuleBasedStateMachine):
         return None if isinstance(error, Rejected) and self._has(call) else error
 
     def _has(self, call: Call) -> bool:
-        key = None if call.log is None else call.log.idempotency_key
-        return call.kind == "create" and any(each.key == key for each in self.crm.activities.values())
+        """Whether the CRM has what a create brings, or only a repeat of it can tell."""
+        if call.kind != "create" or call.log is None:
+            return False
+        key = call.log.idempotency_key
+        creates = [each.log.idempotency_key for each in self.crm.calls if each.kind == "create" and each.log]
+        repeats = self.kind.upserts and creates.count(key) > 1
+        return repeats or any(each.key == key for each in self.crm.activities.values())
 
     async def _linked(self, tenant: str, contact: str, other: str) -> bool:
         """Whether a group's log may go to another contact, and does; what had failed of it is tried there."""

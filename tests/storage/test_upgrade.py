@@ -132,7 +132,10 @@ async def test_each_row_is_known_by_its_kind_and_contact(dumped: tuple[str, Rele
             assert log.key.conversation_log_id == log.key.display_id(log.key.client_log_id)
             assert rows
             assert all(row.client_log_id == log.key.client_log_id for row in rows)
-            known = await store.read(partial(transactions.look_up, log.key, [row.id for row in rows]))
+            ids = [row.id for row in rows]
+            known = await store.read(
+                partial(transactions.look_up_everywhere, log.key, ids, "", None, with_facts=False)
+            )
             assert known.contact_id == log.contact_id, "looked up by the columns"
             assert known.unlogged == {row.id for row in rows if row.state is not RowState.LOGGED}
     kept = run_sql(url, 'SELECT "id", "messageId", "groupContactId" FROM "messageLogs"')

@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from messagelog.messages import LogRequest, MessageIds
     from messagelog.storage import AcceptResult, Claim, JournalLookup, Sealer, Store
     from messagelog.storage.records.journal import ActivityLink, Planner
-    from messagelog.storage.records.limits import LimiterRow
 
 _BATCH: Final = 200
 _RUN: Final = 20
@@ -633,10 +632,6 @@ class Runtime:
             await self.store.write(
                 lambda: transactions.redate_logs(keys, longest_ms=longest_ms, lease_ms=lease_ms)
             )
-
-    async def paces(self) -> list[LimiterRow]:
-        """How each tenant's CRM may be called now: its circuit, and until when it is left alone."""
-        return await self._limiters.paces()
 
 
 def _log_accept_failure(accepting: asyncio.Task[AcceptResult]) -> None:

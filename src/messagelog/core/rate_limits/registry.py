@@ -121,10 +121,6 @@ class LimiterRegistry:
             if place not in self._known or self._known[place].at < started:
                 self._known[place] = _to_snapshot(row, started)
 
-    async def paces(self, limit: int = 1000) -> list[LimiterRow]:
-        """The paces of all tenants as they are stored: circuits, and until when nobody is to call."""
-        return await self._store.read(lambda: transactions.list_limiters(limit))
-
     async def close(self) -> None:
         """Tells the rows what has ended. Nothing may be sent any more."""
         limiters, self._limiters = [*self._limiters.values()], {}

@@ -280,7 +280,6 @@ class Step(msgspec.Struct, frozen=True):
     user_id: str
     rows: tuple[MessageRow, ...]
     version: int = 0
-    before: str | None = None
 
     @property
     def ids(self) -> tuple[str, ...]:

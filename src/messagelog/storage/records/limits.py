@@ -33,4 +33,3 @@ class LimiterRow(msgspec.Struct, frozen=True):
     active_until: int | None
     open_since: int | None
     now: int
-    pace: str = "{}"

@@ -631,13 +631,6 @@ WHERE "activeUntil" > (SELECT {now})
 ORDER BY "activeUntil" DESC
 LIMIT :limit
 
--- name: list_paces
--- The paces of all tenants, for people.
-SELECT "tenant", "platform", "circuit", "notBefore", "catchUpAt", "activeUntil", "openSince", {now}, "pace"
-FROM "paces"
-ORDER BY "tenant", "platform"
-LIMIT :limit
-
 -- name: lock_waiting
 -- A tenant's logs whose next retry is still to come, in the order of everybody who locks more than one.
 SELECT "clientLogId"

@@ -52,9 +52,3 @@ def find_active_limiters(limit: int) -> Transaction[list[LimiterRow]]:
     """The tenants whose requests need a permit for now, the longest first."""
     rows = yield Query("active_paces", {"limit": limit})
     return [LimiterRow(*row) for row in rows]
-
-
-def list_limiters(limit: int) -> Transaction[list[LimiterRow]]:
-    """The paces of all tenants, with what is stored of them."""
-    rows = yield Query("list_paces", {"limit": limit})
-    return [LimiterRow(*row) for row in rows]
