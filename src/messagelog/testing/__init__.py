@@ -1,1 +1,1 @@
-"""Counterparts and suites for trying out a connector without a real RingCentral account or CRM."""
+"""Test tools for authors of connectors, without a real RingCentral account or CRM."""
