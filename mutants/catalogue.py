@@ -317,11 +317,15 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         "facts only advance",
         (
             (
-                "storage/rows.py",
+                "storage/records/journal.py",
                 "self.told == known.told or self.at < known.at or ",
                 "self.told == known.told or ",
             ),
-            ("storage/rows.py", "return self.at > known.at or self.kinds > known.kinds", "return True"),
+            (
+                "storage/records/journal.py",
+                "return self.at > known.at or self.kinds > known.kinds",
+                "return True",
+            ),
         ),
         ("tests/core/delivery/test_changes.py", "-k", "older"),
     ),
@@ -330,8 +334,8 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         (
             (
                 "core/delivery/outcomes.py",
-                '    if log.call == "change":\n        return Settled(replace(log, reason=None, tries',
-                "    if False:\n        return Settled(replace(log, reason=None, tries",
+                '    if log.call == "change":\n        return Outcome(replace(log, reason=None, attempt_count',
+                "    if False:\n        return Outcome(replace(log, reason=None, attempt_count",
             ),
         ),
         ("tests/core/delivery/test_changes.py", "-k", "parked_alone"),
@@ -341,8 +345,8 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         (
             (
                 "core/delivery/steps.py",
-                'if log.call == "create" or not job.able.reads_back',
-                'if log.call in {"create", "change"} or not job.able.reads_back',
+                'if log.call == "create" or not job.capabilities.reads_back',
+                'if log.call in {"create", "change"} or not job.capabilities.reads_back',
             ),
         ),
         ("tests/core/delivery/test_changes.py", "-k", "alike"),
@@ -363,8 +367,8 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         (
             (
                 "core/delivery/outcomes.py",
-                '    if log.call == "change":\n        return _change_broke(log, rows, Trouble.MISTAKE',
-                "    if False:\n        return _change_broke(log, rows, Trouble.MISTAKE",
+                '    if log.call == "change":\n        return _change_broke(log, rows, FailureReason.MISTAKE',
+                "    if False:\n        return _change_broke(log, rows, FailureReason.MISTAKE",
             ),
         ),
         ("tests/core/delivery/test_changes.py", "-k", "mistake"),

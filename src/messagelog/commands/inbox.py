@@ -15,7 +15,8 @@ from messagelog.commands.tables import print_json, print_table, printable_json, 
 from messagelog.core.admin.inbox import CAUSES, Inbox, NotThere, check_cause
 from messagelog.messages import BadRequest
 from messagelog.storage import transactions
-from messagelog.storage.rows import InboxFilter, LogKind
+from messagelog.storage.records.inbox import InboxFilter
+from messagelog.storage.records.journal import LogKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
