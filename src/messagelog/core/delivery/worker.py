@@ -181,6 +181,7 @@ class Worker:
                     pause=pause,
                     attempt=attempt,
                     entry=outcome.entry,
+                    unsaid=outcome.unsaid,
                 ),
                 locks=(key,) if pause is None else (),
                 seconds=job.policy.lease_ms / 1000,

@@ -90,6 +90,12 @@ UPDATE "messageLogs"
 SET "entryHash" = :entry_hash, "updatedAt" = {now}
 WHERE {this_row} AND "clientLogId" = :log AND "state" = 'logged'
 
+-- name: forget_facts
+-- A change came to nothing while its message is not logged: what the record says is news when it is sent again.
+UPDATE "messageLogs"
+SET "facts" = NULL, "factsAt" = NULL, "updatedAt" = {now}
+WHERE {this_row} AND "clientLogId" = :log AND "state" <> 'logged'
+
 -- name: replan_gone
 -- logged in an activity that is gone -> planned, with new text.
 UPDATE "messageLogs"
