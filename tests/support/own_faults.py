@@ -9,6 +9,8 @@ from msgspec.structs import replace
 from messagelog.connectors.log import ChangeForms
 from messagelog.core.delivery.calls import ConnectorCaller
 from messagelog.core.delivery.metrics import Metrics
+from messagelog.storage import StoreUnavailable
+from messagelog.storage.causes import DatabaseFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,6 +21,13 @@ if TYPE_CHECKING:
 
 class OwnFault(RuntimeError):
     """A mistake in our own code."""
+
+
+class DatabaseAway(StoreUnavailable):
+    """What a store raises while its database cannot be used, at a point of our code."""
+
+    def __init__(self, point: str) -> None:
+        super().__init__(DatabaseFault("08006", point))
 
 
 class FaultyCaller(ConnectorCaller):
