@@ -1,7 +1,7 @@
-"""Seals everything anew under the newest secret key, while servers run.
+"""Seals everything again under the newest secret key, while servers run.
 
-A value is only replaced when it is still what was read: whatever a server writes meanwhile stays. Each batch is a
-transaction of its own, so a rotation that was broken off is simply begun again.
+A value is replaced only if it has not changed since it was read: what a server writes meanwhile stays. Each batch is a
+transaction of its own, so a rotation that was interrupted is simply started again.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from messagelog.storage.transactions import SealedValue
 
 _BATCH: Final = 50
-"""Values that are changed in one transaction: few enough that nobody notices its locks."""
+"""Values that are changed in one transaction: few enough that its locks are short."""
 _MOST_PASSES: Final = 5
-"""How often a table is gone through. Only a server that still seals under an old key makes more than two."""
+"""How often a table is scanned. More than twice is needed only while a server still seals under an old key."""
 
 
 @dataclass(frozen=True, slots=True)
 class RotationResult:
-    """What became of a table: how many values were sealed anew, and how many nobody can open."""
+    """The result for a table: how many values were sealed again, and how many cannot be opened."""
 
     table: str
     resealed: int
@@ -38,7 +38,7 @@ class RotationResult:
 
 
 async def count_by_key(store: Store) -> dict[str, dict[bytes, int]]:
-    """How many sealed values each table has, by the id of the key that they are under. Reads every table whole."""
+    """Return how many sealed values each table has, by the id of their key. Reads every table whole."""
     counts = {}
     for column in SEALED:
         counts[column.table] = await store.read(partial(transactions.count_sealed, column))
@@ -52,7 +52,7 @@ async def rotate(
     progress: Callable[[int], None] = lambda _count: None,
     batch: int = _BATCH,
 ) -> list[RotationResult]:
-    """Seals everything anew that is under an old key; `progress` is told how many more were looked at.
+    """Seal again all that is under an old key; `progress` is called with the number of values of each batch.
 
     Values that cannot be opened are left as they are.
     """
@@ -61,7 +61,7 @@ async def rotate(
 
 @dataclass(slots=True)
 class _Pass:
-    """One column, gone through from its beginning to its end until nothing is left under an old key."""
+    """Scans one column until nothing is left under an old key."""
 
     store: Store
     sealer: Sealer
@@ -79,7 +79,7 @@ class _Pass:
         return RotationResult(self.column.table, resealed, unopened)
 
     async def _run_once(self) -> tuple[int, int]:
-        """How many values were sealed anew, and how many could not be opened."""
+        """Scan the column once; return how many values were sealed again, and how many could not be opened."""
         last: SealedValue | None = None
         resealed = unopened = 0
         while values := await self._read_batch(last):
