@@ -109,7 +109,7 @@ async def _save(we: Ours) -> Any:
         (
             replace(claim.log, third_party_log_id=None, generation=2),
             became(RowState.PLANNED, *ids),
-            {"anew": [new(id_) for id_ in IDS]},
+            {"recreated": [new(id_) for id_ in IDS]},
         ),
         (claim.log, became(RowState.PLANNED, *ids), {"wait_ms": 0}),
     ]

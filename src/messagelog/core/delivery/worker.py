@@ -176,7 +176,7 @@ class Worker:
                     planner or _no_plan,
                     job.policy,
                     waiting=outcome.waiting,
-                    anew=anew,
+                    recreated=anew,
                     wait_ms=outcome.wait_ms,
                     pause=pause,
                     attempt=attempt,

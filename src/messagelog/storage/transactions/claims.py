@@ -159,7 +159,7 @@ def save_outcome(
     policy: LeasePolicy,
     *,
     waiting: WaitingChange | None = None,
-    anew: Sequence[NewRow] | None = None,
+    recreated: Sequence[NewRow] | None = None,
     wait_ms: int | None = None,
     pause: SignInPause | None = None,
     attempt: Attempt | None = None,
@@ -168,7 +168,7 @@ def save_outcome(
 ) -> Transaction[Claim | None]:
     """Record the outcome of a claim's call, and begin the next step or release the claim.
 
-    `log` is the claimed row with its new values; its fencing number must still stand, else `ClaimLost`. `anew` are
+    `log` is the claimed row with its new values; its fencing number must still stand, else `ClaimLost`. `recreated` are
     rows to be planned again with new text, if they were logged in the activity that is gone; `waiting` is what
     becomes of the rows that were planned before. With `wait_ms` the claim is released, and the log is due after that
     time; the claim of a parked log is released for good. `pause` says whose credentials were refused: if the user has
@@ -196,14 +196,14 @@ def save_outcome(
         _waiting(log.key, policy),
     )
     held = _check_claim(log, locked)
-    if anew is not None:
+    if recreated is not None:
         user_id, gone = held.call_user or "", held.third_party_log_id
-        planned_anew = [
-            replan_params(log, row, user_id, gone) for row in sorted(anew, key=lambda row: row.id)
+        replanned = [
+            replan_params(log, row, user_id, gone) for row in sorted(recreated, key=lambda row: row.id)
         ]
         left = {**key_params(log.key), "gone": gone, "reason": _DELETED}
         (planned,) = yield Batch(
-            Execute("replan_gone", planned_anew), Execute("fail_gone", [left]), _waiting(log.key, policy)
+            Execute("replan_gone", replanned), Execute("fail_gone", [left]), _waiting(log.key, policy)
         )
     if log.state is LogState.PARKED:
         yield Execute("save_log", [log_params(_without_claim(log.without_call()))])
