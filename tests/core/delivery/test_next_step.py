@@ -133,7 +133,7 @@ def change_row(number: int = 1, **values: Any) -> MessageRow:
 
 @pytest.mark.parametrize("how", [ALONE, BATCHES, RUNS])
 @pytest.mark.parametrize(
-    "state", [NEW, OPEN, OPEN | {"refusals": 2}, {"earlier": '["a-0"]', "generation": 2}]
+    "state", [NEW, OPEN, OPEN | {"rejection_count": 2}, {"earlier": '["a-0"]', "generation": 2}]
 )
 def test_a_change_goes_alone(how: dict[str, bool], state: dict[str, Any]) -> None:
     """Whatever state the log is in: the activity is the message's own."""

@@ -211,7 +211,7 @@ def test_one_conversation_that_has_failed_for_hours_is_tried_when_somebody_sends
             crm.does = does
             await here.send("acme/ada", 1, conversation="c1")
             await asyncio.sleep(3 * 3_600)
-            assert await here.runtime.paces() == []
+            assert await here.users.pacer.paces() == []
             before = await tries(here)
             for number in range(2, 20):
                 await here.send("acme/ada", number, conversation="c1")
@@ -238,7 +238,7 @@ def begun_before(days: int) -> Callable[[str, int], tuple[LimiterChange, None]]:
 
 
 async def tries(here: ServerProcess) -> int:
-    (summary,) = await here.runtime.store.read(lambda: transactions.list_logs(10))
+    (summary,) = await here.runtime.context.store.read(lambda: transactions.list_logs(10))
     return summary.log.attempt_count
 
 
@@ -256,7 +256,7 @@ def test_what_had_failed_for_hours_goes_on_when_a_circuit_closes(database_url: s
             for number in range(2, 6):
                 await here.send("acme/ada", number, conversation=f"c{number}")
             await asyncio.sleep(60)
-            (row,) = await here.runtime.paces()
+            (row,) = await here.users.pacer.paces()
             assert row.circuit != "closed"
             crm.does = "answers"
             await until(lambda: len(crm.texts()) == 5, within=60)
@@ -277,7 +277,7 @@ def test_no_outage_of_days_gives_a_message_up_but_one_without_end_does(
             await here.send("acme/ada", 1, conversation="c1")
             await asyncio.sleep(180)
             before = await tries(here)
-            await here.runtime.store.write(
+            await here.runtime.context.store.write(
                 lambda: transactions.update_limiter("acme", "paced", begun_before(days))
             )
             await asyncio.sleep(600)
@@ -318,7 +318,7 @@ def test_a_refusal_slows_its_tenant_down_and_nobody_else(database_url: str) -> N
             assert took < 3
             assert crm.statuses("acme") == {200: 3, 429: 1}
             assert await timed(two, "otto/otto", 5, "c5") < 1
-            assert [row.tenant for row in await one.runtime.paces()] == ["acme"]
+            assert [row.tenant for row in await one.users.pacer.paces()] == ["acme"]
             await until(lambda: len(crm.texts()) == 5, within=1_200)
             assert set(crm.texts().values()) == {1}
 
@@ -347,7 +347,7 @@ def test_one_conversation_that_a_crm_cannot_digest_opens_no_circuit(database_url
             await here.send("acme/ada", 1, conversation="c1")
             await asyncio.sleep(6_000)
             assert crm.statuses("acme")[500] >= 5
-            assert await here.runtime.paces() == []
+            assert await here.users.pacer.paces() == []
             assert await timed(here, "acme/ada", 2, "c2") < 1
 
     run_in_virtual_time(main)
@@ -363,7 +363,7 @@ def test_nothing_is_stored_of_a_pace_that_nothing_limits(database_url: str) -> N
                 *(here.send("acme/ada", number, conversation=f"c{number}") for number in range(1, 30))
             )
             assert crm.statuses() == {200: 30}
-            assert await here.runtime.paces() == []
+            assert await here.users.pacer.paces() == []
 
     run_in_virtual_time(main)
 
