@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import ipaddress
 import math
 import os
@@ -13,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from messagelog.connectors import ClientAuth, Connector
-from messagelog.connectors.demo import DemoConnector
+from messagelog.connectors.loading import BadConnector, load_connector
 from messagelog.connectors.outbound import NamedHosts
 from messagelog.core import Times
 from messagelog.core.admin.retention import RetentionPolicy
@@ -22,7 +21,7 @@ from messagelog.core.intake.plugin_loading import BadPlugins, find_installed_plu
 from messagelog.core.users.oauth import OAuthClient
 from messagelog.core.users.settings import Locale, is_language, is_zone
 from messagelog.core.users.tenants import has_many_hosts
-from messagelog.errors import MessagelogError, error_location
+from messagelog.errors import MessagelogError
 from messagelog.server.asgi.cors import is_origin
 from messagelog.server.context import ANY_ORIGIN, REDIRECT_URI
 from messagelog.server.manifest_validation import manifest_problems
@@ -287,34 +286,6 @@ def plugins(settings: Settings) -> tuple[Plugin, ...]:
         raise BadSettings(*error.args) from error
 
 
-def load_connector(spec: str, *, demo_crm_url: str = "") -> Connector:
-    """The connector that a setting names: `demo`, or a class to be imported and made without arguments."""
-    if spec == "demo":
-        if not demo_crm_url.startswith(("http://", "https://")):
-            problem = "must be an http:// or https:// URL" if demo_crm_url else "is missing"
-            raise BadSettings(
-                f"MESSAGELOG_DEMO_CRM_URL {problem}: the connector demo has to know its CRM's URL."
-            )
-        return DemoConnector(demo_crm_url.rstrip("/"))
-    module_name, _, class_name = spec.partition(":")
-    if not module_name or not class_name:
-        raise BadSettings(
-            f"MESSAGELOG_CONNECTORS: {spec} is neither a built-in connector nor package.module:Class."
-        )
-    try:
-        connector: Any = getattr(importlib.import_module(module_name), class_name)()
-    except (ImportError, AttributeError) as error:
-        raise BadSettings(f"MESSAGELOG_CONNECTORS: {spec} cannot be loaded: {error}.") from error
-    except Exception as error:
-        # What a connector says when it cannot be made may quote its own settings.
-        raise BadSettings(
-            f"MESSAGELOG_CONNECTORS: {spec} cannot be made: {type(error).__name__} at {error_location(error)}."
-        ) from error
-    if not isinstance(connector, Connector) or not isinstance(getattr(connector, "name", None), str):
-        raise BadSettings(f"MESSAGELOG_CONNECTORS: {spec} is not a Connector with a name.")
-    return connector
-
-
 def _connectors(settings: Settings) -> tuple[dict[str, Connector], list[str]]:
     """The connectors by name, and what is wrong with the setting that names them."""
     connectors: dict[str, Connector] = {}
@@ -327,8 +298,8 @@ def _connectors(settings: Settings) -> tuple[dict[str, Connector], list[str]]:
     for spec in specs:
         try:
             connector = load_connector(spec, demo_crm_url=settings.demo_crm_url)
-        except BadSettings as error:
-            problems += error.sentences
+        except BadConnector as error:
+            problems.append(str(error))
         else:
             if connector.name in connectors:
                 problems.append(f"MESSAGELOG_CONNECTORS names two connectors called {connector.name}.")

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from messagelog.connectors import ClientAuth, Connector, OAuth
+from messagelog.connectors.loading import BadConnector, load_connector
 from messagelog.core.users.oauth import OAuthClient
 from messagelog.settings import (
     BadSettings,
     Settings,
-    load_connector,
     names,
     oauth_clients,
     plugins,
@@ -196,9 +196,9 @@ class Quoting(Connector):
 
 
 def test_a_connector_that_cannot_be_made_is_not_quoted() -> None:
-    with pytest.raises(BadSettings) as refused:
+    with pytest.raises(BadConnector) as refused:
         load_connector(f"{__name__}:Quoting")
-    (sentence,) = refused.value.sentences
+    sentence = str(refused.value)
     assert "ValueError at " in sentence
     assert "hidden" not in sentence
 

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from messagelog.connectors import CrmHttp, OutcomeUnknown, Unavailable
+from messagelog.connectors.limits import RequestEnd
 from messagelog.core import Times
 from messagelog.core.rate_limits import call_context
 from messagelog.core.users.directory import CALLS_OF_A_TENANT
@@ -158,24 +159,15 @@ class Watched:
         assert writes
         return self
 
-    def refused(self, retry_after: float | None) -> None:
+    def hold_back(self, retry_after: float | None) -> None:
         raise AssertionError(retry_after)
 
-    def report_answer(self, status: int, headers: Mapping[str, str]) -> None:
-        assert headers
-        self.ends.append(f"answered {status}")
-
-    def report_unsent(self) -> None:
-        self.ends.append("unsent")
-
-    def report_unused(self) -> None:
-        self.ends.append("unused")
-
-    def report_broken(self) -> None:
-        self.ends.append("broken")
-
-    def report_lost(self) -> None:
-        self.ends.append("lost")
+    def finish(
+        self, end: RequestEnd, status: int | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        answered = end is RequestEnd.ANSWERED
+        assert answered == bool(headers) == (status is not None)
+        self.ends.append(f"answered {status}" if answered else end.name.lower())
 
 
 @pytest.mark.parametrize("goes_on", [False, True])

@@ -9,7 +9,7 @@ import typer
 
 from messagelog.commands.common import database_url_of, run_in_store
 from messagelog.commands.options import DataOption, JsonOption
-from messagelog.listing import print_json, print_table, report_omitted
+from messagelog.commands.tables import print_json, print_table, report_omitted
 from messagelog.storage import transactions
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import typer
 
 from messagelog.commands.common import database_url_of, print_line, refuse, with_database
 from messagelog.commands.options import DataOption
-from messagelog.listing import time_text
+from messagelog.commands.tables import time_text
 from messagelog.storage.sqlite.copy import BadCopy, make_copy, restore_copy
 from messagelog.storage.store import UnusableFile
 from messagelog.storage.urls import SCHEMA_VERSION, is_sqlite, sqlite_path

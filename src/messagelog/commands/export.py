@@ -12,8 +12,8 @@ import typer
 from messagelog.commands.common import refuse, run_in_store
 from messagelog.commands.identity import current_operator, database_and_sealer
 from messagelog.commands.options import DataOption
+from messagelog.commands.tables import printable_json
 from messagelog.core.admin.export import Export, export_contact
-from messagelog.listing import printable_json
 from messagelog.messages import BadRequest
 from messagelog.storage.encryption.sealer import SealBroken
 

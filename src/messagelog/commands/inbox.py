@@ -11,11 +11,12 @@ import typer
 from messagelog.commands.common import database_url_of, refuse, run_in_store
 from messagelog.commands.identity import current_operator, database_and_sealer
 from messagelog.commands.options import DataOption, JsonOption
+from messagelog.commands.tables import print_json, print_table, printable_json, report_omitted, time_text
 from messagelog.core.admin.inbox import CAUSES, Inbox, NotThere, check_cause
-from messagelog.listing import print_json, print_table, printable_json, report_omitted, time_text
 from messagelog.messages import BadRequest
 from messagelog.storage import transactions
-from messagelog.storage.rows import InboxFilter, LogKind
+from messagelog.storage.records.inbox import InboxFilter
+from messagelog.storage.records.journal import LogKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -22,7 +22,8 @@ from messagelog.commands.inbox import (
 from messagelog.commands.options import DataOption
 from messagelog.core.admin.inbox import DecisionRefused, Inbox, NotThere
 from messagelog.messages import BadRequest
-from messagelog.storage.rows import InboxFilter, LogKind
+from messagelog.storage.records.inbox import InboxFilter
+from messagelog.storage.records.journal import LogKind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -12,7 +12,7 @@ from messagelog import settings as configuration
 from messagelog.commands.common import print_line, refuse, require_settings, run_in_store
 from messagelog.commands.options import JsonOption
 from messagelog.commands.secret_keys import run_with_keys, sealer_of
-from messagelog.listing import print_json, print_table
+from messagelog.commands.tables import print_json, print_table
 from messagelog.storage import Sealer, with_stored_keys
 from messagelog.storage.encryption.rotation import count_by_key, rotate
 

@@ -11,9 +11,9 @@ import typer
 from messagelog.commands.common import database_url_of, print_line, refuse, run_in_store
 from messagelog.commands.identity import current_operator
 from messagelog.commands.options import DataOption, JsonOption
+from messagelog.commands.tables import print_json, print_table, time_text
 from messagelog.core.operators.accounts import Operators, OperatorTaken, OperatorUnknown, Role, check_name
 from messagelog.core.operators.passwords import Passwords, check_password
-from messagelog.listing import print_json, print_table, time_text
 from messagelog.messages import BadRequest
 
 if TYPE_CHECKING:

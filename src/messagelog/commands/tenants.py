@@ -10,8 +10,9 @@ from messagelog import settings as configuration
 from messagelog.commands.common import database_url_of, print_line, refuse, require_settings, run_in_store
 from messagelog.commands.identity import current_operator
 from messagelog.commands.options import DataOption, JsonOption
+from messagelog.commands.tables import print_json, print_table, time_text
+from messagelog.connectors.loading import load_connector
 from messagelog.core.users.tenants import HostTaken, Tenants, TenantUnknown
-from messagelog.listing import print_json, print_table, time_text
 from messagelog.messages import BadRequest
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def move(
         _, (database_url, connectors) = require_settings(configuration.validate_for_moving)
     else:  # the demo's CRM is the demo itself, at whichever port it is served
         database_url = database_url_of(data)
-        connectors = {"demo": configuration.load_connector("demo", demo_crm_url="http://127.0.0.1")}
+        connectors = {"demo": load_connector("demo", demo_crm_url="http://127.0.0.1")}
     if platform not in connectors:
         refuse(f"There is no platform {platform}: this server has {', '.join(sorted(connectors))}.")
     if not yes:

@@ -9,7 +9,7 @@ import typer
 
 from messagelog.commands.common import database_url_of, print_line, refuse, run_in_store
 from messagelog.commands.options import DataOption, JsonOption
-from messagelog.listing import print_json, print_table, time_text
+from messagelog.commands.tables import print_json, print_table, time_text
 from messagelog.storage import transactions
 
 if TYPE_CHECKING:

@@ -28,6 +28,7 @@ from messagelog.connectors.errors import (
     SignInRenewed,
     Unavailable,
 )
+from messagelog.connectors.limits import CountingGate, RequestEnd
 from messagelog.connectors.outbound import find_refusal
 from messagelog.connectors.redaction import READ, redact
 
@@ -81,7 +82,7 @@ class CrmHttp:
         self._base_url = base_url.rstrip("/")
         self._headers = dict(headers or {})
         self._renewed = renewed
-        self._gate = gate or OpenGate()
+        self._gate = gate or CountingGate()
         self._places = places
         self._call_timeout = call_timeout
         self._has_deadline_within = has_deadline_within
@@ -154,7 +155,7 @@ class CrmHttp:
 
     def refused(self, retry_after: float | None) -> None:
         """Holds back the tenant's further requests: the CRM has asked for patience. A 429 does so by itself."""
-        self._gate.refused(retry_after)
+        self._gate.hold_back(retry_after)
 
     async def _send(
         self,
@@ -181,28 +182,28 @@ class CrmHttp:
                 allow_redirects=False,  # the credentials are for this host
             ) as answer:
                 body = await read_answer(answer, self._longest)
-                permit.report_answer(answer.status, answer.headers)
+                permit.finish(RequestEnd.ANSWERED, answer.status, answer.headers)
                 return _decode(answer, body, headers, reads=reads)
         except aiohttp.InvalidURL:
-            permit.report_unused()
+            permit.finish(RequestEnd.UNUSED)
             raise Rejected(
                 "the CRM's URL is none that can be asked"
             ) from None  # not chained: it holds the URL
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             if (refused := find_refusal(error)) is not None:
-                permit.report_unused()
+                permit.finish(RequestEnd.UNUSED)
                 raise Rejected(str(refused)) from None
-            permit.report_unsent()
+            permit.finish(RequestEnd.UNSENT)
             raise Unavailable(f"no connection ({type(error).__name__})") from error
         except AnswerTooLong as error:
-            permit.report_broken()
+            permit.finish(RequestEnd.BROKEN)
             raise _no_answer_error(str(error), reads=reads) from None
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            permit.report_lost() if isinstance(error, TimeoutError) else permit.report_broken()
+            permit.finish(RequestEnd.LOST if isinstance(error, TimeoutError) else RequestEnd.BROKEN)
             # Past this point the request may have left: only a read is known to have done nothing.
             raise _no_answer_error(f"no answer ({type(error).__name__})", reads=reads) from error
         except BaseException:
-            permit.report_lost()  # unless its end is known already
+            permit.finish(RequestEnd.LOST)  # unless its end is known already
             raise
         finally:
             if places is not None:
@@ -219,39 +220,11 @@ class CrmHttp:
             async with asyncio.timeout(None if permit.goes_on else self._call_timeout / 2):
                 await places.acquire()
         except TimeoutError as error:
-            permit.report_unused()
+            permit.finish(RequestEnd.UNUSED)
             raise Unavailable("too many calls are under way") from error
         except BaseException:
-            permit.report_unused()
+            permit.finish(RequestEnd.UNUSED)
             raise
-
-
-class OpenGate:
-    """A gate that lets everything pass, and a permit that says nothing to anybody."""
-
-    goes_on = False
-
-    async def permit(self, *, writes: bool) -> OpenGate:  # noqa: ARG002 - it lets all pass
-        """Let a request pass."""
-        return self
-
-    def refused(self, retry_after: float | None) -> None:
-        """Nobody is held back."""
-
-    def report_answer(self, status: int, headers: Mapping[str, str]) -> None:
-        """Nobody counts."""
-
-    def report_unsent(self) -> None:
-        """Nobody counts."""
-
-    def report_unused(self) -> None:
-        """Nobody counts."""
-
-    def report_broken(self) -> None:
-        """Nobody counts."""
-
-    def report_lost(self) -> None:
-        """Nobody counts."""
 
 
 def _no_answer_error(

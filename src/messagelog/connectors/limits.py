@@ -1,7 +1,8 @@
-"""How much a CRM allows: what a connector declares, what an answer's headers tell, and who lets requests pass."""
+"""How much a CRM allows: what a connector declares, what the headers of answers say, and the gate of requests."""
 
 from __future__ import annotations
 
+import enum
 import re
 import time
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ _EPOCH_MS: Final = 1_000_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """So many requests in any so many seconds, for all users of a tenant together. Raises `ValueError` for nonsense."""
+    """At most `requests` in any `seconds`, for all users of a tenant together. Raises `ValueError` for nonsense."""
 
     requests: int
     seconds: float
@@ -35,7 +36,7 @@ class RateLimit:
 
 
 def check_limits(limits: tuple[RateLimit, ...]) -> None:
-    """Raises `ValueError` unless there is at most one limit of up to a minute and one of up to a day."""
+    """Raise `ValueError` unless there is at most one limit of up to a minute and one of up to a day."""
     if len(limits) > 2 or len({limit.seconds <= MINUTE for limit in limits}) < len(limits):  # noqa: PLR2004 - seconds and day
         raise ValueError("rate_limits: at most one limit of up to a minute, and one of up to a day")
 
@@ -49,44 +50,73 @@ class Left:
     limit: int | None = None
 
 
+class RequestEnd(enum.Enum):
+    """How a request ended."""
+
+    ANSWERED = enum.auto()
+    UNSENT = enum.auto()  # there was no connection to send it over
+    UNUSED = enum.auto()  # it was not sent, for reasons of our own
+    BROKEN = enum.auto()  # the connection ended before there was an answer
+    LOST = enum.auto()  # unknown: it may still be under way
+
+
 class Permit(Protocol):
-    """The right to send one request. Of these the first that is called counts: it says how the request ended."""
+    """The right to send one request."""
 
     @property
     def goes_on(self) -> bool:
-        """Whether the request is of a call that has written before, so that it must not be turned away any more."""
+        """Whether the request belongs to a call that has written before, so that it must not be turned away."""
 
-    def report_answer(self, status: int, headers: Mapping[str, str]) -> None:
-        """The CRM has answered."""
-
-    def report_unsent(self) -> None:
-        """There was no connection to send it over."""
-
-    def report_unused(self) -> None:
-        """It was not sent after all, for reasons of our own."""
-
-    def report_broken(self) -> None:
-        """The connection ended before there was an answer."""
-
-    def report_lost(self) -> None:
-        """Nobody knows: it may be under way still."""
+    def finish(
+        self, end: RequestEnd, status: int | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Report how the request ended, with the status and headers of an answer. Only the first report counts."""
 
 
 class Gate(Protocol):
     """Lets the requests of a tenant pass, at the pace that the CRM allows."""
 
     async def permit(self, *, writes: bool) -> Permit:
-        """Waits until a request may be sent; raises `Paced` when that would take too long. Nothing is sent then."""
+        """Wait until a request may be sent. Raise `Throttled` if that would take too long; nothing is sent then."""
 
-    def refused(self, retry_after: float | None) -> None:
-        """The CRM asks for patience, in a way that only its connector understands."""
+    def hold_back(self, retry_after: float | None) -> None:
+        """Hold back further requests for `retry_after` seconds: the CRM has asked for patience in its own way."""
+
+
+class CountingGate:
+    """A gate and permit that let everything pass, and count it in `requests`.
+
+    It is for requests whose tenant is not known yet, and for a client of one tenant alone.
+    """
+
+    goes_on = False
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+    async def permit(self, *, writes: bool) -> CountingGate:  # noqa: ARG002 - a request is a request
+        """Let a request pass."""
+        self.requests += 1
+        return self
+
+    def hold_back(self, retry_after: float | None) -> None:
+        """Do nothing: there is no tenant yet that could wait."""
+
+    def finish(
+        self,
+        end: RequestEnd,
+        status: int | None = None,  # noqa: ARG002 - an answer is an answer
+        headers: Mapping[str, str] | None = None,  # noqa: ARG002 - as above
+    ) -> None:
+        """Take back a request that did not reach the CRM."""
+        self.requests -= end in {RequestEnd.UNSENT, RequestEnd.UNUSED}
 
 
 def read_left(headers: Mapping[str, str], *, now: float | None = None) -> Left | None:
-    """What the common headers say: `X-RateLimit-Limit`, `-Remaining` and `-Reset`, `RateLimit-*`, or `RateLimit`.
+    """Read the common headers: `X-RateLimit-Limit`, `-Remaining` and `-Reset`, `RateLimit-*`, or `RateLimit`.
 
-    A reset is a number of seconds, or a time (Unix, in seconds or milliseconds) that `now` is compared with. None
-    when they say nothing, or nothing that can be understood.
+    A reset is a number of seconds, or a time (Unix, in seconds or milliseconds) that is compared with `now`. Return
+    None if they say nothing, or nothing that can be understood.
     """
     for prefix in _PREFIXES:
         left = headers.get(f"{prefix}Remaining")
@@ -110,6 +140,6 @@ def _left(requests: int, reset: int, limit: int | None, now: float | None) -> Le
 
 
 def _number(text: str | None) -> int | None:
-    """The number that a header begins with; some go on with a policy (`100;w=60`)."""
+    """Return the number that a header begins with; some go on with a policy (`100;w=60`)."""
     found = None if text is None else _NUMBER.match(text)
     return None if found is None else int(found[1])

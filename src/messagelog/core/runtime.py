@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from messagelog.core.intake.plugins import Plugins
     from messagelog.core.users.directory import User
     from messagelog.messages import LogRequest, MessageIds
-    from messagelog.storage.rows import ActivityLink
+    from messagelog.storage.records.journal import ActivityLink
 
 
 class Runtime:

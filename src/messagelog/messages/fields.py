@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     Text = str
     Time = int
     Many = tuple[T, ...]
-    ManyOrNull = tuple[T | None, ...]
     OneOrMany = tuple[T | None, ...]
     One: TypeAlias = T | None
     Quantity = int | float
@@ -33,7 +32,7 @@ else:
     IdOrNull = str | int | None
     Text = str | int
     Time = int | float | str
-    Many = ManyOrNull = tuple[T | None, ...] | None
+    Many = tuple[T | None, ...] | None
     OneOrMany = One = T | tuple[T | None, ...] | None
     Quantity = int | float | str
 

@@ -32,6 +32,9 @@ US = "+14155550142"
         ("+493012345678", ["0** ********"], ["+493012345678", "030 12345678"]),
         ("+3531234567", ["0*******"], ["+3531234567", "01234567"]),
         ("+79161234567", ["8 *** *******"], ["+79161234567", "8 916 1234567"]),
+        ("+390612345678", ["** ********"], ["+390612345678", "06 12345678"]),
+        ("+44 (0)20 7946 0018", ["0** **** ****"], ["+44 (0)20 7946 0018", "020 7946 0018"]),
+        ("+999123456", ["******"], ["+999123456"]),
         ("+1 (415) 555-0142", ["***-***-****"], ["+1 (415) 555-0142", "415-555-0142"]),
         ("105", ["***"], ["105"]),
         ("anonymous", ["***"], ["anonymous"]),
@@ -117,8 +120,9 @@ def test_the_country_of_a_number() -> None:
 
 def test_numbers_with_their_country_code_need_no_library() -> None:
     code = (
-        "import sys; from messagelog.core.contacts.phone_numbers import alike, international; "
+        "import sys; from messagelog.core.contacts.phone_numbers import alike, format_variants, international; "
         "alike(['+1 (415) 555-0142'], ['+14155550142', '77777'], ''); international('77777', 'US'); "
+        "format_variants('+14155550142', []); "
         "sys.exit('phonenumbers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

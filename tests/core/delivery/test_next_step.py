@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from messagelog.core.delivery.next_step import next_step
-from messagelog.storage.rows import change_id
+from messagelog.storage.records.journal import change_id
 from support.journal import ACTIVITY, ADA, BEN, log_row, message_row, message_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from messagelog.storage.rows import LogRow, MessageRow
+    from messagelog.storage.records.journal import LogRow, MessageRow
 
 ALONE, BATCHES, RUNS = (
     {"takes_batches": False},

@@ -13,14 +13,14 @@ from messagelog.core.delivery.outcomes import Reconciliation
 from messagelog.core.delivery.prepare import PreparedCall
 from messagelog.core.delivery.steps import StepContext, StepProgress
 from messagelog.messages import Conversation
-from messagelog.storage.rows import LeasePolicy, LogState, RowState
+from messagelog.storage.records.journal import LeasePolicy, LogState, RowState
 from support.journal import ACTIVITY, ADA, BEN, abilities, log_row, message_row, message_rows
 from support.memory_crm import Crm, Plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from messagelog.storage.rows import LogRow, MessageRow
+    from messagelog.storage.records.journal import LogRow, MessageRow
 
 
 def step(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from messagelog.connectors.limits import RequestEnd
 from messagelog.core.rate_limits.budget import (
     FIRST_PAUSE_MS,
     FIRST_WAIT_MS,
@@ -23,7 +24,6 @@ from messagelog.core.rate_limits.budget import (
     LimiterState,
     PermitGrant,
     PermitRequest,
-    RequestEnd,
     RequestVerdict,
     Rules,
     Urgency,
@@ -59,7 +59,7 @@ class Row:
         self, permit: str | None, verdict: RequestVerdict = RequestVerdict.GOOD, **more: object
     ) -> PermitGrant:
         assert permit is not None
-        return self.ask(ended=(CompletedRequest(permit, RequestEnd.OVER, verdict, **more),))  # type: ignore[arg-type]
+        return self.ask(ended=(CompletedRequest(permit, RequestEnd.ANSWERED, verdict, **more),))  # type: ignore[arg-type]
 
 
 # ------------------------------------------------------------------------------------------------ budgets
@@ -97,7 +97,7 @@ def test_no_window_ever_holds_more_than_its_limit(
         if how != "never sent":
             seen.append(row.now + int(spent * part))
         if how != "crashed":
-            end = {"never sent": RequestEnd.UNSENT, "lost": RequestEnd.LOST}.get(how, RequestEnd.OVER)
+            end = {"never sent": RequestEnd.UNSENT, "lost": RequestEnd.LOST}.get(how, RequestEnd.ANSWERED)
             late = 3_000 if how == "told late" else 0
             telling.append((row.now + spent + late, CompletedRequest(permit, end, RequestVerdict.GOOD)))
     seen.sort()
@@ -253,7 +253,7 @@ def test_a_probe_that_was_never_sent_is_none() -> None:
     row.ask(tripped=True)
     row.now += 2 * FIRST_PAUSE_MS
     permit = row.one()
-    row.ask(ended=(CompletedRequest(str(permit), RequestEnd.UNSENT, RequestVerdict.NOTHING),))
+    row.ask(ended=(CompletedRequest(str(permit), RequestEnd.UNUSED, RequestVerdict.NOTHING),))
     assert row.one() is not None
 
 
@@ -264,7 +264,7 @@ def test_whatever_is_answered_closes_the_circuit() -> None:
     row.ask(tripped=True)
     assert row.end(before).closed
     row.ask(tripped=True)
-    assert row.ask(ended=(CompletedRequest("", RequestEnd.OVER, RequestVerdict.GOOD),)).closed
+    assert row.ask(ended=(CompletedRequest("", RequestEnd.ANSWERED, RequestVerdict.GOOD),)).closed
 
 
 def test_what_a_crm_never_answered_takes_no_part_in_its_return() -> None:
@@ -352,9 +352,9 @@ class History:
     def sent(self, permit: str) -> None:
         takes, end, verdict = {
             "refuses": (5, RequestEnd.UNSENT, RequestVerdict.FAILED),
-            "errs": (300, RequestEnd.OVER, RequestVerdict.FAILED),
+            "errs": (300, RequestEnd.ANSWERED, RequestVerdict.FAILED),
             "hangs": (20_000, RequestEnd.LOST, RequestVerdict.FAILED),
-            "answers": (300, RequestEnd.OVER, RequestVerdict.GOOD),
+            "answers": (300, RequestEnd.ANSWERED, RequestVerdict.GOOD),
         }.get(self.does(), (0, None, RequestVerdict.NOTHING))
         if end is not None:
             self.at(self.row.now + takes, CompletedRequest(permit, end, verdict))

@@ -10,6 +10,7 @@ import pytest
 
 from messagelog.connectors import Connector, Left, RateLimit
 from messagelog.connectors.errors import Throttled
+from messagelog.connectors.limits import RequestEnd
 from messagelog.core.rate_limits import call_context
 from messagelog.core.rate_limits.registry import LimiterRegistry
 from support.virtual_clock import VirtualTimeLoop, run_in_virtual_time
@@ -90,7 +91,7 @@ def test_a_call_that_has_written_outlasts_a_database_that_does_not_answer(troubl
         lane, store, _ = lane_of(loop)
         with call_context.for_work("c1", live_until=math.inf), call_context.single_call():
             first = await lane.permit(writes=True)
-            first.report_answer(200, {})
+            first.finish(RequestEnd.ANSWERED, 200, {})
             await asyncio.sleep(1)
             store.away, store.seconds = (3, 0.0) if trouble == "the database is away" else (0, 6.0)
             asking = asyncio.create_task(lane.permit(writes=True))
@@ -98,7 +99,7 @@ def test_a_call_that_has_written_outlasts_a_database_that_does_not_answer(troubl
             store.seconds = 0.0
             second = await asking
         assert (first.goes_on, second.goes_on) == (False, True)
-        second.report_answer(200, {})
+        second.finish(RequestEnd.ANSWERED, 200, {})
         await asyncio.sleep(60)
         assert "taken" not in store.text, "no permit is left behind"
 
@@ -123,9 +124,9 @@ def test_a_call_that_has_not_written_is_held_back_by_a_database_that_does_not_an
 def test_whatever_a_connector_takes_for_a_wait_is_one(asked_for: float) -> None:
     async def main(loop: VirtualTimeLoop) -> None:
         lane, store, _ = lane_of(loop)
-        lane.refused(asked_for)
+        lane.hold_back(asked_for)
         await asyncio.sleep(3_700)
-        (await lane.permit(writes=False)).report_answer(200, {})
+        (await lane.permit(writes=False)).finish(RequestEnd.ANSWERED, 200, {})
         await asyncio.sleep(1)
         assert store.circuit == "closed"
 
@@ -138,7 +139,7 @@ def test_a_connectors_mistake_in_reading_headers_loses_no_answer(left: Left) -> 
         lane, store, connector = lane_of(loop)
         permit = await lane.permit(writes=True)
         connector.left = left
-        permit.report_answer(200, {})
+        permit.finish(RequestEnd.ANSWERED, 200, {})
         await asyncio.sleep(60)
         assert "taken" not in store.text
 
@@ -147,7 +148,7 @@ def test_a_connectors_mistake_in_reading_headers_loses_no_answer(left: Left) -> 
 
 async def send(lane: RateLimiter, work: object, status: int) -> None:
     with call_context.for_work(work, live_until=math.inf), call_context.single_call():
-        (await lane.permit(writes=True)).report_answer(status, {})
+        (await lane.permit(writes=True)).finish(RequestEnd.ANSWERED, status, {})
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_whatever_is_answered_closes_a_circuit_and_wakes_what_waits(answer: str)
         if answer == "a sign-in":
             lane.count_requests(1)
         else:
-            slow.report_answer(200, {})
+            slow.finish(RequestEnd.ANSWERED, 200, {})
         await asyncio.sleep(1)
         assert (store.circuit, store.woken) == ("closed", 2)
 
@@ -204,7 +205,7 @@ def test_an_answer_that_tells_what_is_left_counts_as_any_other(last: tuple[int, 
         connector.left = Left(30, 60.0, 30)
         for number, status in enumerate([500, 500, 500, 500, *last]):
             with call_context.for_work(number, live_until=math.inf), call_context.single_call():
-                (await lane.permit(writes=True)).report_answer(status, {})
+                (await lane.permit(writes=True)).finish(RequestEnd.ANSWERED, status, {})
         await asyncio.sleep(1)
         assert store.circuit == circuit
 

@@ -15,7 +15,8 @@ from psycopg.errors import NotNullViolation
 from messagelog.storage import StoreUnavailable, transactions
 from messagelog.storage.postgres.group_commit import GroupCommitter, QueuedTransaction
 from messagelog.storage.postgres.store import PostgresStore
-from messagelog.storage.rows import LogKey, UserRow
+from messagelog.storage.records.journal import LogKey
+from messagelog.storage.records.users import UserRow
 from storage.journal import end_all_connections, run_sql
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 
 from messagelog.storage import StoreUnavailable, transactions
 from messagelog.storage.database import migrate
-from messagelog.storage.rows import UserRow
+from messagelog.storage.records.users import UserRow
 from messagelog.storage.sqlite.file import FileReplaced
 from messagelog.storage.sqlite.store import SqliteStore
 from messagelog.storage.sqlite.wal import ForeignLog

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
+from cachetools import TTLCache
 
 from messagelog.compose.clean import clean_line
 from messagelog.connectors import ConnectorError, Contact
@@ -47,19 +48,16 @@ class RecentContacts:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._known: dict[tuple[str, str, str], tuple[float, list[Contact]]] = {}
+        self._known: TTLCache[tuple[str, str, str], list[Contact]] = TTLCache(
+            _REMEMBERED_NUMBERS, _REMEMBERED_SECONDS, timer=clock
+        )
 
     async def find(self, connector: Connector, session: Session, number: str) -> list[Contact]:
         """The contacts that have the number, as the CRM said within the last minute. Raises its errors."""
         place = (connector.name, session.tenant, number)
-        until, contacts = self._known.get(place, (0.0, []))
-        now = self._clock()
-        if until <= now:
-            contacts = await connector.find_contact(session, number)
-            if len(self._known) >= _REMEMBERED_NUMBERS:
-                self._known.clear()
-            self._known[place] = (now + _REMEMBERED_SECONDS, contacts)
+        contacts = self._known.get(place)
+        if contacts is None:
+            contacts = self._known[place] = await connector.find_contact(session, number)
         return contacts
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from messagelog.core.delivery.prepare import PreparedCall
     from messagelog.storage import Sealer
-    from messagelog.storage.rows import LogRow
+    from messagelog.storage.records.journal import LogRow
 
 _log = structlog.get_logger(__name__)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from messagelog.compose import LogFormat
-from messagelog.connectors import Connector
 from messagelog.core.delivery import runs
+
+if TYPE_CHECKING:
+    from messagelog.connectors import Connector
 
 
 class Capabilities(msgspec.Struct, frozen=True):

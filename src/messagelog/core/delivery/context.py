@@ -11,7 +11,7 @@ from messagelog.core.delivery import runs
 from messagelog.core.delivery.capabilities import Capabilities
 from messagelog.core.delivery.next_step import next_step
 from messagelog.core.delivery.notifier import OutcomeNotifier
-from messagelog.storage.rows import LeasePolicy
+from messagelog.storage.records.journal import LeasePolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from messagelog.core.delivery.prepare import CallPreparer
     from messagelog.core.users.directory import UserDirectory
     from messagelog.storage import Sealer, Store
-    from messagelog.storage.rows import Planner
+    from messagelog.storage.records.journal import Planner
 
 SWEEP_SECONDS: Final = 10.0
 """A sweep that takes longer hangs: it is ended, and begins again."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from messagelog.connectors import Connector
     from messagelog.core.delivery.context import DeliveryContext
     from messagelog.storage import AcceptResult, Claim, NewRow
-    from messagelog.storage.rows import LogKey, Planner
+    from messagelog.storage.records.journal import LogKey, Planner
 
 _DUE_OF_EACH: Final = 16
 """How many due logs of one tenant a sweep reads."""

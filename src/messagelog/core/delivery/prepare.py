@@ -29,7 +29,7 @@ from messagelog.core.delivery.participants import (
 )
 from messagelog.core.errors import NothingToChange, NotPrepared
 from messagelog.storage import transactions
-from messagelog.storage.rows import MessageRow, RowState, is_change, message_id_of
+from messagelog.storage.records.journal import MessageRow, RowState, is_change, message_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from messagelog.core.delivery.media import MediaFetcher
     from messagelog.core.delivery.payload import Payload
     from messagelog.storage import Sealer, Store
-    from messagelog.storage.rows import LogRow
+    from messagelog.storage.records.journal import LogRow
 
 _BETWEEN: Final = 8
 """The characters between a body and what is added to it: line breaks or a tag, which are the connector's own."""

@@ -23,7 +23,7 @@ from messagelog.core.errors import NothingToChange
 from messagelog.core.users.directory import SignInRequired
 from messagelog.storage import ClaimLost
 from messagelog.storage.encryption.sealer import SealBroken
-from messagelog.storage.rows import RowState
+from messagelog.storage.records.journal import RowState
 
 if TYPE_CHECKING:
     from messagelog.core.delivery.context import DeliveryContext
@@ -63,22 +63,8 @@ class Reconciler:
 
     async def _reconcile_once(self, step: StepContext) -> Outcome:
         """Reconcile a call in one user's session; every error is an outcome, but for `ClaimLost`."""
-        runner = self._runner
         try:
-            if (done_in := step.done_in) is not None:
-                return runner.outcome_of_success(step, await runner.prepare(step), done_in)
-            # What is always journalled before such a call leaves.
-            may_have_left = (
-                step.log.call_before is not None
-                if step.log.shared
-                else runner.may_have_left(step, step.rows[0])
-            )
-            if not may_have_left:
-                return step.on_reconciled(Reconciliation.NOT_THERE)
-            if step.log.call == "create":
-                call = await runner.prepare(step, linked=step.capabilities.finds)
-                return await self._reconcile_create(step, call)
-            return await self._reconcile_update(step, await runs.prepare_lost_calls(runner, step))
+            return await self._find_out(step)
         except ClaimLost:
             raise
         except ConnectorError as error:
@@ -92,6 +78,23 @@ class Reconciler:
             return outcomes.on_nothing_to_change(step.log, step.rows)
         except Exception as error:  # noqa: BLE001 - whatever it is, the row says where
             return step.on_reconcile_error(fault_of(error))
+
+    async def _find_out(self, step: StepContext) -> Outcome:
+        """Find out what became of a call from what the journal says of it, and else from the CRM."""
+        runner = self._runner
+        if (done_in := step.done_in) is not None:
+            return runner.outcome_of_success(step, await runner.prepare(step), done_in)
+        # Something is always journalled before such a call leaves.
+        if step.log.shared:
+            may_have_left = step.log.call_before is not None
+        else:
+            may_have_left = runner.may_have_left(step, step.rows[0])
+        if not may_have_left:
+            return step.on_reconciled(Reconciliation.NOT_THERE)
+        if step.log.call == "create":
+            call = await runner.prepare(step, linked=step.capabilities.finds)
+            return await self._reconcile_create(step, call)
+        return await self._reconcile_update(step, await runs.prepare_lost_calls(runner, step))
 
     async def _reconcile_create(self, step: StepContext, call: PreparedCall) -> Outcome:
         """Search for the activity of a lost create, where the connector can; else see whether it may be repeated."""
@@ -115,20 +118,26 @@ class Reconciler:
     async def _retry_if_planned(
         self, step: StepContext, outcome: Outcome, call: PreparedCall, finding: Reconciliation
     ) -> Outcome:
-        """Make a call again, in the session in which it was reconciled, if `outcome` plans it again; else return that."""
+        """Retry a call, in the session in which it was reconciled, if `outcome` plans it again; else return that."""
         if any(change.state is not RowState.PLANNED for change in outcome.changes):
             return outcome
         step = step.with_asker_as_caller()
-        rejection_count = step.log.rejection_count  # those before the question: they stay while it is open
         log = replace(
             step.log,
             attempt_count=outcome.log.attempt_count,
             rejection_count=outcome.log.rejection_count,
             probe_count=0,
         )
-        step = step.with_log(log)
+        return await self._retry(step.with_log(log), call, finding, rejection_count=step.log.rejection_count)
+
+    async def _retry(
+        self, step: StepContext, call: PreparedCall, finding: Reconciliation, *, rejection_count: int
+    ) -> Outcome:
+        """Make a call once more. `rejection_count` is that of before: it stays while the outcome is unknown."""
         try:
-            if not step.log.shared:  # asking took its time: the lease is renewed before the call leaves again
+            if (
+                not step.log.shared
+            ):  # reconciling took its time: the lease is renewed before the call leaves again
                 await self._runner.record(step)
             step, calls = await self._runner.record_intent(step, [call])
             return await self._runner.call_crm(step, calls[0])

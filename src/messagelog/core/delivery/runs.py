@@ -27,7 +27,7 @@ from messagelog.core.delivery.faults import error_summary
 from messagelog.core.delivery.outcomes import LOST_ANSWER
 from messagelog.core.delivery.payload import TextErased
 from messagelog.storage.encryption.sealer import SealBroken
-from messagelog.storage.rows import RowChange, RowState
+from messagelog.storage.records.journal import RowChange, RowState
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from messagelog.core.delivery.outcomes import Outcome
     from messagelog.core.delivery.prepare import PreparedCall
     from messagelog.core.delivery.steps import StepContext, StepRunner
-    from messagelog.storage.rows import LogRow, MessageRow
+    from messagelog.storage.records.journal import LogRow, MessageRow
 
 MOST_ROWS: Final = 20
 

@@ -21,7 +21,7 @@ from messagelog.core.errors import ConnectorBroke, NothingToChange, NotPrepared
 from messagelog.core.users.directory import SignInRequired
 from messagelog.storage import ClaimLost, transactions
 from messagelog.storage.encryption.sealer import SealBroken
-from messagelog.storage.rows import LeasePolicy, LogRow, MessageRow, RowState
+from messagelog.storage.records.journal import LeasePolicy, LogRow, MessageRow, RowState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

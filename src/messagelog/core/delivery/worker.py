@@ -18,14 +18,14 @@ from messagelog.core.delivery.outcomes import FailureReason, Outcome, failure_re
 from messagelog.core.delivery.reconcile import Reconciler
 from messagelog.core.delivery.steps import StepContext, StepProgress, StepRunner
 from messagelog.storage import ClaimLost, StoreUnavailable, is_transient, transactions
-from messagelog.storage.rows import RowState, RowStatus, SignInPause, is_change, message_id_of
+from messagelog.storage.records.journal import RowState, RowStatus, SignInPause, is_change, message_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from messagelog.core.delivery.context import ConnectorPlan, DeliveryContext
     from messagelog.storage import Claim, NewRow
-    from messagelog.storage.rows import Attempt, LogKey, LogRow, MessageRow, Planner
+    from messagelog.storage.records.journal import Attempt, LogKey, LogRow, MessageRow, Planner
 
 _SHORTEST_PROBE_MS: Final = 1000
 
@@ -155,6 +155,7 @@ class Worker:
                     pause=pause,
                     attempt=attempt,
                     entry=outcome.entry,
+                    unsaid=outcome.unsaid,
                 ),
                 locks=(key,) if pause is None else (),
                 seconds=step.policy.lease_ms / 1000,

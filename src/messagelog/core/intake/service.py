@@ -28,7 +28,7 @@ from messagelog.core.intake.submission import Submission
 from messagelog.messages import CREATE_NEW_CONTACT
 from messagelog.plugins import RequestContext
 from messagelog.storage import is_transient, transactions
-from messagelog.storage.rows import LogKey, RowState, RowStatus
+from messagelog.storage.records.journal import LogKey, RowState, RowStatus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from messagelog.core.users.settings import UserSettings
     from messagelog.messages import LogRequest, MessageIds
     from messagelog.storage import AcceptResult, JournalLookup
-    from messagelog.storage.rows import ActivityLink
+    from messagelog.storage.records.journal import ActivityLink
 
 _SHORTEST_POLL: Final = 0.1
 _LONGEST_POLL: Final = 1.0

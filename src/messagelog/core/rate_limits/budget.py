@@ -15,6 +15,8 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from messagelog.connectors.limits import RequestEnd
+
 _SHARE: Final = 5
 """One in so many places of a window is for live requests alone."""
 _LAST_SHARE: Final = 50
@@ -61,14 +63,6 @@ class Circuit(enum.StrEnum):
     CLOSED = "closed"  # it is
     OPEN = "open"  # it does not answer -> half-open, when a request may probe
     HALF_OPEN = "half-open"  # a probe is under way -> closed, or open again
-
-
-class RequestEnd(enum.Enum):
-    """How a request ended, as far as its place in a window goes."""
-
-    OVER = enum.auto()  # it cannot arrive any more
-    UNSENT = enum.auto()  # it never left
-    LOST = enum.auto()  # nobody knows: its place is kept for as long as it may be under way
 
 
 class RequestVerdict(enum.Enum):
@@ -316,10 +310,11 @@ def _grant(  # noqa: PLR0917 - what it was asked, and when
 
 
 def _complete(pace: LimiterState, now: int, rules: Rules, ended: CompletedRequest) -> LimiterState:
-    """The pace after a request has ended."""
+    """Return the pace after a request has ended. A lost one keeps its place for as long as it may be under way."""
     if ended.permit in pace.taken and ended.end is not RequestEnd.LOST:
         taken = {permit: until for permit, until in pace.taken.items() if permit != ended.permit}
-        sent = _add_requests(pace.sent, rules, now, 1) if ended.end is RequestEnd.OVER else pace.sent
+        was_sent = ended.end in {RequestEnd.ANSWERED, RequestEnd.BROKEN}
+        sent = _add_requests(pace.sent, rules, now, 1) if was_sent else pace.sent
         pace = replace(pace, taken=taken, sent=sent)
     if ended.verdict is RequestVerdict.LIMITED:
         pace = _slow_down(pace, now, ended.retry_ms)

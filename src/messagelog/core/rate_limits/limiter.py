@@ -1,7 +1,7 @@
-"""The requests of one tenant to one CRM, in this process: who waits for a permit, and what those under way came to.
+"""The requests of one tenant to one CRM, in this process: which of them wait for a permit, and how they ended.
 
-One task asks the stored row for all who wait, and tells it of all that has ended since: the more there is to do, the
-more goes along with each exchange. It ends when there is nothing left to ask or to tell.
+One task asks the stored row for all permits that are wanted, and reports all requests that have ended since: the more
+there is to do, the more goes along with each exchange. The task ends when there is nothing left to ask or to report.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import structlog
 
 from messagelog.connectors.errors import Throttled
 from messagelog.connectors.http import retry_after_seconds
+from messagelog.connectors.limits import RequestEnd
 from messagelog.core.rate_limits import call_context
 from messagelog.core.rate_limits.budget import (
     FIRST_WAIT_MS,
@@ -26,14 +27,13 @@ from messagelog.core.rate_limits.budget import (
     LimiterState,
     PermitGrant,
     PermitRequest,
-    RequestEnd,
     RequestVerdict,
     Urgency,
     grant_permits,
     resume_at,
 )
 from messagelog.storage import transactions
-from messagelog.storage.rows import LimiterChange
+from messagelog.storage.records.limits import LimiterChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, MutableMapping
@@ -54,17 +54,17 @@ _DELIVERY_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0
 _SHORTEST_WAIT: Final = 0.02
 _STEADY: Final = 5
-"""So many requests in a row without a good answer are a CRM's failure, ..."""
+"""A CRM fails after this many requests in a row without a good answer, ..."""
 _DIFFERENT: Final = 2
-"""... if they were for so many pieces of work: one conversation may hold what its CRM cannot digest."""
+"""... if they were for this many pieces of work: one conversation may hold what its CRM cannot digest."""
 _NOT_THERE: Final = frozenset({502, 503, 504})
-"""What is answered in the place of a CRM that is not there: no piece of work is to blame."""
+"""Statuses of a gateway whose CRM is not there: no piece of work is to blame."""
 _SCARCE: Final = 32
-"""As many requests as may be under way at once: what is left is counted from here on."""
+"""What is left is counted once it is no more than may be under way at once."""
 _SCARCE_SHARE: Final = 5
 _SPENT_MS: Final = 60_000
 _TELL_SECONDS: Final = 3600.0
-"""How often a person is told that a day's budget is spent: it frees and is spent again all day long."""
+"""How often the log says that a day's budget is spent: it frees and is spent again all day long."""
 _TOO_MANY: Final = 429
 _SERVER_ERRORS: Final = 500
 
@@ -74,8 +74,10 @@ _decoder = msgspec.json.Decoder(LimiterState)
 
 @dataclass(frozen=True, slots=True)
 class LimiterSnapshot:
-    """What this process knows of a pace, by the event loop's clock: until when to wait (live, and catching up), until
-    when every request has to ask, since when the circuit is open, and when this was learned.
+    """What this process knows of a pace, by the event loop's clock (seconds).
+
+    Live requests wait until `live_at`, the backlog until `catch_up_at`; until `active_until` every request needs a
+    permit. The circuit is open since `down_since`, None if it is closed. This was learned `at`.
     """
 
     live_at: float
@@ -90,7 +92,7 @@ class LimiterSnapshot:
         return self.down_since is not None
 
     def resume_at(self, urgency: Urgency) -> float:
-        """When requests of this urgency make sense again; those that must go on ask for themselves."""
+        """Return when requests of this urgency make sense again; follow-ups always ask the row."""
         return {Urgency.LIVE: self.live_at, Urgency.BACKLOG: self.catch_up_at}.get(urgency, 0.0)
 
 
@@ -103,9 +105,9 @@ class _Waiter:
 
 
 class RateLimiter:
-    """Lets one tenant's requests to one CRM pass. `known` is shared by all lanes of the process.
+    """Lets one tenant's requests to one CRM pass. `known` is shared by all limiters of the process.
 
-    `patience` is how long (seconds) a live request waits for its permit; one that catches up waits half as long.
+    `patience` is how long (seconds) a live request waits for its permit; one of the backlog waits half as long.
     """
 
     def __init__(
@@ -141,7 +143,7 @@ class RateLimiter:
     # ---------------------------------------------------------------------------------------- requests
 
     async def permit(self, *, writes: bool) -> LimiterPermit:
-        """Waits until a request may be sent; raises `Paced` when that would take longer than its patience."""
+        """Wait until a request may be sent; raise `Throttled` if that would take longer than its patience."""
         context = call_context.current()
         id_ = await self._wait_for_permit(context) if self._needs_permit() else ""
         permit = LimiterPermit(self, id_, context.work, goes_on=context.wrote)
@@ -151,12 +153,12 @@ class RateLimiter:
         return permit
 
     def count_requests(self, requests: int) -> None:
-        """Counts requests that were answered before anybody could know whose they were: those of a sign-in."""
+        """Count requests that were answered before their tenant was known: those of a sign-in."""
         if requests and self._rules.limits:
             self._uncounted += requests
             self._wake()
         if requests and self._is_down():
-            self.end(CompletedRequest("", RequestEnd.OVER, RequestVerdict.GOOD))
+            self._report(CompletedRequest("", RequestEnd.ANSWERED, RequestVerdict.GOOD))
 
     def _is_down(self) -> bool:
         known = self._known.get(self._place)
@@ -201,7 +203,7 @@ class RateLimiter:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
         elif waiter.granted.exception() is None:
-            self.end(CompletedRequest(waiter.id, RequestEnd.UNSENT, RequestVerdict.NOTHING))
+            self._report(CompletedRequest(waiter.id, RequestEnd.UNUSED, RequestVerdict.NOTHING))
 
     def _refusal(self, urgency: Urgency) -> Throttled:
         known = self._known.get(self._place)
@@ -209,79 +211,68 @@ class RateLimiter:
         down = known is not None and known.down
         return Throttled(retry_after=max(wait, _RETRY_SECONDS), down=down)
 
-    # -------------------------------------------------------------------------- what requests came to
+    # ------------------------------------------------------------------------------- ends of requests
 
-    def record_result(
-        self,
-        permit: LimiterPermit,
-        end: RequestEnd,
-        verdict: RequestVerdict,
-        quota: Quota | None = None,
-        status: int | None = None,
+    def finish(
+        self, permit: LimiterPermit, end: RequestEnd, status: int | None, headers: Mapping[str, str]
     ) -> None:
-        """Notes how a request ended, what its answer told, and whether the CRM fails steadily."""
+        """Record how a request ended: what its answer says of the CRM's limits, and whether the CRM is failing."""
+        self._uncounted_now -= not permit.id
+        quota = None
+        verdict = RequestVerdict.NOTHING if end is RequestEnd.UNUSED else RequestVerdict.FAILED
+        if status is not None:
+            quota = self._quota_in(headers)
+            if status == _TOO_MANY:
+                self._record_refusal(permit.id, retry_after_seconds(headers.get("Retry-After")), quota)
+                return
+            if status < _SERVER_ERRORS:
+                verdict = RequestVerdict.GOOD
         if verdict is RequestVerdict.GOOD:
             self._failing.clear()
             self._tripped = False
         elif verdict is RequestVerdict.FAILED:
-            # What never arrived, and what belongs to no conversation, is nobody's content.
-            nobodys = end is RequestEnd.UNSENT or status in _NOT_THERE or permit.work is None
-            self._failing.append(object() if nobodys else permit.work)
+            # A request that never arrived, or belongs to no conversation, does not fail for what a conversation holds.
+            blameless = end is RequestEnd.UNSENT or status in _NOT_THERE or permit.work is None
+            self._failing.append(object() if blameless else permit.work)
             if len(self._failing) >= _STEADY and len({*self._failing}) >= _DIFFERENT:
                 self._failing.clear()
                 self._tripped = True
                 self._wake()
         if permit.id or quota is not None or (verdict is RequestVerdict.GOOD and self._is_down()):
-            self.end(CompletedRequest(permit.id, end, verdict, left=quota))
+            self._report(CompletedRequest(permit.id, end, verdict, left=quota))
 
-    def record_answer(self, permit: LimiterPermit, status: int, headers: Mapping[str, str]) -> None:
-        """Notes an answer: what it says of the CRM, and of its limits."""
-        quota = self._quota_in(headers)
-        if status == _TOO_MANY:
-            self._record_refusal(permit.id, retry_after_seconds(headers.get("Retry-After")), quota)
-        else:
-            verdict = RequestVerdict.FAILED if status >= _SERVER_ERRORS else RequestVerdict.GOOD
-            self.record_result(permit, RequestEnd.OVER, verdict, quota, status)
-
-    def over(self, permit: LimiterPermit) -> None:
-        """A request is not under way any more, however it ended."""
-        self._uncounted_now -= not permit.id
+    def hold_back(self, retry_after: float | None) -> None:
+        """Hold back requests for `retry_after` seconds, as a connector has understood an answer of any status."""
+        known = self._known.get(self._place)
+        if known is None or known.live_at <= asyncio.get_running_loop().time():
+            self._record_refusal("", retry_after, None)
 
     def _quota_in(self, headers: Mapping[str, str]) -> Quota | None:
-        """What an answer says is left, where that is little."""
+        """Return what an answer says is left, if that is little."""
         try:
             left = self._connector.rate_headers(headers)
             if left is None or left.requests > max(_SCARCE, (left.limit or 0) // _SCARCE_SHARE):
                 return None
-            # Those without a permit may not have been seen by the CRM yet, and nobody else counts them.
+            # The CRM may not have seen those without a permit yet, and the row does not count them.
             return max(0, left.requests - self._uncounted_now), int(left.seconds * 1000), left.limit
         except Exception as error:  # noqa: BLE001 - a connector's mistake in reading headers must not lose an answer
             _log.error("connector_failed", connector=self._connector.name, error=type(error).__name__)
             return None
 
-    def _hold_back(self, wait_ms: int) -> None:
-        """Holds back what comes from now on, without asking the row what it makes of the refusal."""
+    def _record_refusal(self, permit: str, retry_after: float | None, quota: Quota | None) -> None:
+        longest = LONGEST_WAIT_MS / 1000
+        asked = retry_after if retry_after is not None and retry_after > 0 else 0.0  # a NaN asks for nothing
+        retry_ms = None if retry_after is None else int(min(asked, longest) * 1000)
+        # What comes from now on waits already, before the row says what it makes of the refusal.
         now = asyncio.get_running_loop().time()
-        until = now + wait_ms / 1000
+        until = now + (FIRST_WAIT_MS if retry_ms is None else retry_ms) / 1000
         self._known[self._place] = LimiterSnapshot(
             until, until, until + _RETRY_SECONDS, down_since=None, at=now
         )
+        self._report(CompletedRequest(permit, RequestEnd.ANSWERED, RequestVerdict.LIMITED, retry_ms, quota))
 
-    def refused(self, retry_after: float | None) -> None:
-        """The connector has understood an answer as a request for patience, whatever its status was."""
-        known = self._known.get(self._place)
-        if known is None or known.live_at <= asyncio.get_running_loop().time():
-            self._record_refusal("", retry_after, None)
-
-    def _record_refusal(self, permit: str, retry_after: float | None, quota: Quota | None) -> None:
-        longest = LONGEST_WAIT_MS / 1000
-        asked = retry_after if retry_after is not None and retry_after > 0 else 0.0  # not a number is nothing
-        retry_ms = None if retry_after is None else int(min(asked, longest) * 1000)
-        self._hold_back(FIRST_WAIT_MS if retry_ms is None else retry_ms)
-        self.end(CompletedRequest(permit, RequestEnd.OVER, RequestVerdict.LIMITED, retry_ms, quota))
-
-    def end(self, ended: CompletedRequest) -> None:
-        """Has the row told of a request that has ended."""
+    def _report(self, ended: CompletedRequest) -> None:
+        """Have the row told of a request that has ended."""
         self._ended.append(ended)
         self._wake()
 
@@ -293,7 +284,7 @@ class RateLimiter:
             self._task = asyncio.create_task(self._run())
 
     async def close(self, seconds: float) -> None:
-        """Tells the row of what has ended; nobody may wait any more."""
+        """Report what has ended to the row, for at most `seconds`. No permit may be wanted any more."""
         if self._task is not None:
             await asyncio.wait([self._task], timeout=seconds)
             self._task.cancel()
@@ -308,7 +299,10 @@ class RateLimiter:
                 waking.cancel()
 
     async def _sync(self) -> float:
-        """Asks and tells the row once; the seconds after which to ask again, 0 when there is nothing to wait for."""
+        """Exchange what is wanted and what has ended with the row, once.
+
+        Return the seconds after which to ask again; 0 if there is nothing to wait for.
+        """
         loop = asyncio.get_running_loop()
         waiters = sorted(self._waiters, key=lambda waiter: waiter.urgency)[:_MOST_WAITERS]
         asked = PermitRequest(
@@ -321,7 +315,7 @@ class RateLimiter:
         self._ended, self._tripped, self._uncounted = [], False, 0
         started = loop.time()
         settle_ms = int(self._connector.settle_seconds * 1000)
-        # Where a circuit opens or closes, logs are locked as well: then it is alone in its transaction.
+        # A transaction that opens or closes a circuit locks logs as well, so it must not be grouped with others.
         alone = asked.tripped or self._is_down()
         try:
             answer = await self._store.write(
@@ -337,7 +331,7 @@ class RateLimiter:
         for waiter in waiters:
             if waiter.id in answer.granted:
                 if waiter.granted.done() or not in_time:
-                    self.end(CompletedRequest(waiter.id, RequestEnd.UNSENT, RequestVerdict.NOTHING))
+                    self._report(CompletedRequest(waiter.id, RequestEnd.UNUSED, RequestVerdict.NOTHING))
                 self._decide(waiter, None if in_time else self._refusal(waiter.urgency))
             elif started + answer.wait_ms[waiter.urgency] / 1000 > waiter.patience_ends:
                 self._decide(waiter, self._refusal(waiter.urgency))
@@ -346,9 +340,8 @@ class RateLimiter:
 
     def _decide(self, waiter: _Waiter, refusal: Throttled | None) -> None:
         if refusal is not None and waiter.urgency is Urgency.FOLLOW_UP and not waiter.granted.done():
-            waiter.id = next(
-                self._ids
-            )  # its call has written already: it is asked for again, while the call has time
+            # Its call has written already: it is asked for again, for as long as the call has time.
+            waiter.id = next(self._ids)
             return
         self._waiters = [each for each in self._waiters if each is not waiter]
         if waiter.granted.done():
@@ -359,7 +352,7 @@ class RateLimiter:
             waiter.granted.set_exception(refusal)
 
     def _on_store_failure(self, waiters: list[_Waiter], asked: PermitRequest, error: Exception) -> float:
-        """The row cannot be asked: nobody passes, and what was to be told is told later."""
+        """Turn away those who wait, and keep what was to be reported for later: the row cannot be asked."""
         _log.error("pace_failed", platform=self._place[1], error=type(error).__name__)
         self._ended[:0] = asked.ended
         self._tripped = self._tripped or asked.tripped
@@ -391,90 +384,33 @@ class RateLimiter:
 
 
 class LimiterPermit:
-    """The right to send one request; without an id nobody has counted it. `work` is what it is sent for.
+    """The right to send one request; one without an id was not counted. `work` is what it is sent for.
 
-    `goes_on` says that its call has written before. What is said of its end first counts.
+    `goes_on` says that its call has written before.
     """
 
-    __slots__ = ("_limiter", "_over", "goes_on", "id", "work")
+    __slots__ = ("_finished", "_limiter", "goes_on", "id", "work")
 
     def __init__(self, limiter: RateLimiter, id_: str, work: Hashable, *, goes_on: bool) -> None:
         self._limiter = limiter
-        self._over = False
+        self._finished = False
         self.id = id_
         self.goes_on = goes_on
         self.work = work
 
-    def report_answer(self, status: int, headers: Mapping[str, str]) -> None:
-        """The CRM has answered."""
-        if self._end_once():
-            self._limiter.record_answer(self, status, headers)
-
-    def report_unsent(self) -> None:
-        """There was no connection to send it over."""
-        if self._end_once():
-            self._limiter.record_result(self, RequestEnd.UNSENT, RequestVerdict.FAILED)
-
-    def report_unused(self) -> None:
-        """It was not sent after all, for reasons of our own."""
-        if self._end_once():
-            self._limiter.record_result(self, RequestEnd.UNSENT, RequestVerdict.NOTHING)
-
-    def report_broken(self) -> None:
-        """The connection ended before there was an answer."""
-        if self._end_once():
-            self._limiter.record_result(self, RequestEnd.OVER, RequestVerdict.FAILED)
-
-    def report_lost(self) -> None:
-        """Nobody knows: it may be under way still."""
-        if self._end_once():
-            self._limiter.record_result(self, RequestEnd.LOST, RequestVerdict.FAILED)
-
-    def _end_once(self) -> bool:
-        first, self._over = not self._over, True
-        if first:
-            self._limiter.over(self)
-        return first
-
-
-class CountingGate:
-    """A gate that lets everything pass and counts it: for requests of which nobody knows yet whose they are."""
-
-    goes_on = False
-
-    def __init__(self) -> None:
-        self.requests = 0
-
-    async def permit(self, *, writes: bool) -> CountingGate:  # noqa: ARG002 - a request is a request
-        """Lets a request pass."""
-        self.requests += 1
-        return self
-
-    def refused(self, retry_after: float | None) -> None:
-        """Nobody knows yet who is to wait."""
-
-    def report_answer(self, status: int, headers: Mapping[str, str]) -> None:
-        """It was counted when it was sent."""
-
-    def report_unsent(self) -> None:
-        """It did not reach the CRM."""
-        self.requests -= 1
-
-    def report_unused(self) -> None:
-        """It was not sent."""
-        self.requests -= 1
-
-    def report_broken(self) -> None:
-        """It was counted when it was sent."""
-
-    def report_lost(self) -> None:
-        """It was counted when it was sent."""
+    def finish(
+        self, end: RequestEnd, status: int | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Report how the request ended, with the status and headers of an answer. Only the first report counts."""
+        if not self._finished:
+            self._finished = True
+            self._limiter.finish(self, end, status, headers or {})
 
 
 def _update_state(
     rules: Rules, asked: PermitRequest, text: str, now: int
 ) -> tuple[LimiterChange, PermitGrant]:
-    """What is stored after a process has asked, and the answer to it."""
+    """Return what is stored after a process has asked, and the answer to it."""
     pace, answer = grant_permits(_decoder.decode(text), now, rules, asked)
     live, catch_up = (resume_at(pace, now, rules, each) for each in (Urgency.LIVE, Urgency.BACKLOG))
     active = max(pace.active_until(), catch_up or 0)

@@ -7,7 +7,6 @@ import datetime as dt
 import re
 import time
 import uuid
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -15,6 +14,7 @@ from weakref import WeakValueDictionary
 from zoneinfo import ZoneInfo
 
 import structlog
+from cachetools import LRUCache
 
 from messagelog.compose import pick_zone
 from messagelog.connectors import (
@@ -27,15 +27,15 @@ from messagelog.connectors import (
     Unavailable,
     UserInfo,
 )
+from messagelog.connectors.limits import CountingGate
 from messagelog.core.errors import NotPrepared
 from messagelog.core.rate_limits import call_context
-from messagelog.core.rate_limits.limiter import CountingGate
 from messagelog.core.rate_limits.registry import LimiterRegistry
 from messagelog.core.users.oauth import OAuthClient, TokenEndpoint
 from messagelog.core.users.tenants import Tenants, host_that_answers, identity_of
 from messagelog.core.users.token_refresh import CredentialStore, TokenRefresher
 from messagelog.storage import Sealer, Store, TenantPlace, UserRow, transactions
-from messagelog.storage.rows import TenantMoved
+from messagelog.storage.records.users import TenantMoved
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -158,7 +158,7 @@ class UserDirectory:
             store, self._credential_store, self._endpoint, self._clients, seconds=seconds
         )
         self._tenants = Tenants(store)
-        self._cache: OrderedDict[_Key, _CachedUser] = OrderedDict()
+        self._cache: LRUCache[_Key, _CachedUser] = LRUCache(_MOST_CACHED)
         # A tenant's places are there for as long as somebody has a session of it.
         self._places: WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = WeakValueDictionary()
         self._changes = 0
@@ -383,13 +383,10 @@ class UserDirectory:
         now = asyncio.get_running_loop().time()
         if changes != self._changes:
             return _CachedUser(row, now)
-        cached = self._cache.pop((tenant, platform, id_), None)
+        cached = self._cache.get((tenant, platform, id_))
         if cached is None or cached.row != row:
-            cached = _CachedUser(row, now)
+            cached = self._cache[tenant, platform, id_] = _CachedUser(row, now)
         cached.at = now
-        self._cache[tenant, platform, id_] = cached
-        if len(self._cache) > _MOST_CACHED:
-            self._cache.popitem(last=False)
         return cached
 
     async def _write(self, transaction: Callable[[], Transaction[T]], user: User) -> T:

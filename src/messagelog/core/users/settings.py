@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from cachetools import TTLCache
 
 from messagelog.compose import pick_language, pick_zone
 from messagelog.messages import BadRequest
@@ -137,7 +137,9 @@ class UserSettings:
     def __init__(self, store: Store, default: Locale) -> None:
         self._store = store
         self._default = default
-        self._locales: OrderedDict[tuple[str, str, str], tuple[Locale, float]] = OrderedDict()
+        self._locales: TTLCache[tuple[str, str, str], Locale] = TTLCache(
+            _MOST_LOCALES, _LOCALE_SECONDS, timer=lambda: asyncio.get_running_loop().time()
+        )
 
     async def effective(self, user: User) -> dict[str, Setting]:
         """The settings that are in force for a user."""
@@ -146,14 +148,9 @@ class UserSettings:
     async def locale(self, user: User) -> Locale:
         """The language and the zone that a user reads in. What another process changes is seen within ten seconds."""
         who = (user.tenant, user.platform, user.id)
-        now = asyncio.get_running_loop().time()
-        locale, until = self._locales.get(who, (self._default, 0.0))
-        if until <= now:
-            locale = locale_of(await self.effective(user), user, self._default)
-            self._locales[who] = (locale, now + _LOCALE_SECONDS)
-            self._locales.move_to_end(who)
-            if len(self._locales) > _MOST_LOCALES:
-                self._locales.popitem(last=False)
+        locale = self._locales.get(who)
+        if locale is None:
+            locale = self._locales[who] = locale_of(await self.effective(user), user, self._default)
         return locale
 
     async def change(self, user: User, changed: Mapping[str, Any], removed: Iterable[str]) -> SavedSettings:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
+from cachetools import TTLCache
 
 from messagelog.connectors import AuthExpired, ConnectorError, Credentials, Rejected, Unavailable
 from messagelog.storage import Sealer, Store, UserRow, transactions
@@ -97,7 +97,9 @@ class TokenRefresher:
         self._seconds = seconds
         self._sleep = sleep
         self._running: dict[tuple[_Key, bytes | None], asyncio.Task[UserRow]] = {}
-        self._paused: OrderedDict[_Key, float] = OrderedDict()
+        self._paused: TTLCache[_Key, bool] = TTLCache(
+            _MOST_REMEMBERED, _PAUSE_SECONDS, timer=lambda: asyncio.get_running_loop().time()
+        )
 
     async def refresh(self, connector: Connector, row: UserRow) -> UserRow:
         """The user's row with other credentials than `row` has, refreshed by us or by somebody else meanwhile.
@@ -106,8 +108,7 @@ class TokenRefresher:
         gives no answer.
         """
         key = _key(row)
-        now = asyncio.get_running_loop().time()
-        if (until := self._paused.get(key)) is not None and now < until:
+        if key in self._paused:
             raise Unavailable("the authorization server gave no answer a moment ago")
         task = self._running.get((key, row.credentials))
         if task is None:
@@ -125,10 +126,7 @@ class TokenRefresher:
     def _on_done(self, key: _Key, used: bytes | None, task: asyncio.Task[UserRow]) -> None:
         del self._running[key, used]
         if not task.cancelled() and isinstance(task.exception(), Unavailable):
-            self._paused.pop(key, None)
-            self._paused[key] = asyncio.get_running_loop().time() + _PAUSE_SECONDS
-            if len(self._paused) > _MOST_REMEMBERED:
-                self._paused.popitem(last=False)
+            self._paused[key] = True
 
     async def _refresh(self, connector: Connector, row: UserRow) -> UserRow:
         """Refreshes, or waits for whoever does."""

@@ -24,7 +24,7 @@ from messagelog.server.openapi.schemas import (
 from messagelog.server.requests import HttpRefusal, context_of, read_form
 from messagelog.server.routes.operators import authenticate_operator, private_response
 from messagelog.server.routing import Router
-from messagelog.storage.rows import InboxFilter
+from messagelog.storage.records.inbox import InboxFilter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -51,7 +51,7 @@ from messagelog.storage.transactions.inbox import (
     read_texts_audited,
 )
 from messagelog.storage.transactions.journal import NoJournalId, part_from_original, read_journal_id
-from messagelog.storage.transactions.limits import find_active_limiters, list_limiters, update_limiter
+from messagelog.storage.transactions.limits import find_active_limiters, update_limiter
 from messagelog.storage.transactions.operators import (
     add_operator,
     begin_session,
@@ -80,7 +80,6 @@ from messagelog.storage.transactions.queries import (
     find_message,
     find_next_due,
     list_logs,
-    look_up,
     look_up_everywhere,
     look_up_plain,
     report_rows,
@@ -191,12 +190,10 @@ __all__ = [
     "keep_tenant",
     "list_attempts",
     "list_inbox",
-    "list_limiters",
     "list_logs",
     "list_operators",
     "list_tenants",
     "list_users",
-    "look_up",
     "look_up_everywhere",
     "look_up_plain",
     "move_tenant",

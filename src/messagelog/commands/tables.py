@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from messagelog.storage import LogRow, MessageRow
-    from messagelog.storage.rows import LogSummary
+    from messagelog.storage.records.journal import LogSummary
 
 _LOG_HEADS = (
     "conversationLogId",
