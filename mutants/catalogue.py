@@ -263,13 +263,13 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         "the file is in its place",
         (
             (
-                "storage/sqlite/store.py",
-                "            self._file.check()\n            writer = self._begin()",
-                "            writer = self._begin()",
+                "storage/sqlite/writer.py",
+                "            self._check()\n            if self._connection is None:",
+                "            if self._connection is None:",
             ),
             (
-                "storage/sqlite/store.py",
-                "            self._file.check()  # what went",
+                "storage/sqlite/writer.py",
+                "            self._check()  # what went",
                 "            # what went",
             ),
         ),
@@ -317,11 +317,15 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         "facts only advance",
         (
             (
-                "storage/rows.py",
+                "storage/records/journal.py",
                 "self.told == known.told or self.at < known.at or ",
                 "self.told == known.told or ",
             ),
-            ("storage/rows.py", "return self.at > known.at or self.kinds > known.kinds", "return True"),
+            (
+                "storage/records/journal.py",
+                "return self.at > known.at or self.kinds > known.kinds",
+                "return True",
+            ),
         ),
         ("tests/core/delivery/test_changes.py", "-k", "older"),
     ),

@@ -26,7 +26,7 @@ from messagelog.storage import (
     open_store,
     with_stored_keys,
 )
-from messagelog.storage.rows import Cause, InboxFilter
+from messagelog.storage.records.inbox import Cause, InboxFilter
 
 __all__ = [
     "BadRequest",

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messagelog.listing import printable_json
+from messagelog.commands.tables import printable_json
 from messagelog.storage.database import migrate
 from support.cli_process import CommandResult, command, running
 from support.live_server import ADA, OTTO, SECRET, live_server, refusal

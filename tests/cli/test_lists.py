@@ -14,9 +14,9 @@ from typer.main import get_command
 import messagelog
 from docs.pages import DOCS, code, table
 from messagelog.cli import app
+from messagelog.commands.tables import report_omitted
 from messagelog.core.admin.inbox import CAUSES
 from messagelog.core.delivery.outcomes import FailureReason
-from messagelog.listing import report_omitted
 from messagelog.storage.database import migrate
 from support.cli_process import COMMAND, CommandResult, command
 from support.live_server import ADA, OTTO, SECRET, live_server, refusal

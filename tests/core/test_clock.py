@@ -11,7 +11,7 @@ from messagelog.core import Times
 from messagelog.core.rate_limits.budget import Urgency
 from messagelog.core.users.directory import _refresh_after
 from messagelog.storage import transactions
-from messagelog.storage.rows import LimiterChange
+from messagelog.storage.records.limits import LimiterChange
 from support.crash_campaign import Clock, kill_runtime
 from support.live_server import SQLITE_ONLY
 from support.memory_crm import Crm, Finding, Plain

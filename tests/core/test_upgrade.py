@@ -21,7 +21,7 @@ from messagelog.core import Times
 from messagelog.core.delivery.calls import NOTHING_COUNTED
 from messagelog.core.delivery.next_step import next_step
 from messagelog.storage import LogRequestWork, transactions
-from messagelog.storage.rows import LeasePolicy, LogKey, NewRow, RowChange, RowState
+from messagelog.storage.records.journal import LeasePolicy, LogKey, NewRow, RowChange, RowState
 from support.memory_crm import Activity, Crm, Finding, Plain, ReadingBack, Upserting
 from support.requests import body, message
 from support.runtime_fixture import RuntimeFixture, runtime_fixture
@@ -49,7 +49,7 @@ class Left:
     """What the release before left behind for one request."""
 
     name: str
-    text_settings: str
+    pins: str
     log: str
     conversation: str
     shared: bool
@@ -98,7 +98,7 @@ async def _claimed(here: RuntimeFixture, was: Left, place: int) -> Claim:
         contact_id=contact_id,
         contact_type=contact_type,
         contact_name=contact_name,
-        text_settings=was.text_settings,
+        text_settings=was.pins,
         user_id=(await here.user()).id,
         rows=(NewRow(was.of_client(row["id"]), row["sentAt"], row["version"], sealed),),
     )

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "messagelog"
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 DOCS = ROOT / "docs"
-PAGES = [README, CONTRIBUTING, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+TESTS = ROOT / "tests" / "README.md"
+PAGES = [README, CONTRIBUTING, TESTS, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 
 _FENCED = re.compile(r"^```(?P<language>\w+)(?P<marks>[ \w-]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _ANY_FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -73,8 +80,27 @@ def code(cell: str) -> list[str]:
     return _CODE.findall(cell)
 
 
+@cache
+def defined_names(folder: Path) -> frozenset[str]:
+    """The classes, functions, parameters, fields and constants that a folder's Python files define."""
+    return frozenset(
+        name for path in folder.rglob("*.py") for name in _defined_in(ast.parse(path.read_text("utf-8")))
+    )
+
+
+def _defined_in(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.AnnAssign(target=ast.Name(id=name)) | ast.arg(arg=name):
+                yield name
+            case ast.Assign(targets=targets):
+                yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
 def run_python(page: Path) -> dict[str, Any]:
-    """Runs the page's Python blocks one after the other, and gives the names that they made."""
+    """Run the page's Python blocks one after the other, and gives the names that they made."""
     names: dict[str, Any] = {"__name__": f"docs of {name_of(page)}"}
     for block in blocks(page, "python"):
         if "no-run" not in block.marks:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import ast
 import sys
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 import pytest
 
-from docs.pages import CONTRIBUTING, PAGES, ROOT, blocks, code, table
+from docs.pages import CONTRIBUTING, PACKAGE, PAGES, blocks, code, table
 from messagelog import admin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-PACKAGE = ROOT / "src" / "messagelog"
 RULES = {code(row[0])[0]: row for row in table(CONTRIBUTING, "The rooms")}
+SUB_ROOMS = {code(row[0])[0]: set(code(row[2])) for row in table(CONTRIBUTING, "Sub-rooms")}
+"""By `room/sub-room`: the sub-rooms of the same room that it may import."""
 LEAF = "errors"
 """The module at the top that every room may import, and that imports none."""
-TOP = {"__main__", "admin", "settings", "environment", "cli", "listing", "log_lines", "demo"}
+TOP = {"__main__", "admin", "settings", "environment", "cli", "log_lines", "demo"}
 FACES = {"admin", "compose", "connectors", "messages", "plugins", "testing"}
 """What users of the package import."""
 PURE = ("messages", "compose")
@@ -28,18 +30,22 @@ IMPURE = frozenset(
 )
 
 
-def imports_in(path: Path) -> Iterator[str]:
+@cache
+def imports_in(path: Path) -> tuple[str, ...]:
     """The dotted names that a file imports, for types too."""
-    yield from imports_in_text(path.read_text("utf-8"))
+    return imports_in_text(path.read_text("utf-8"))
 
 
-def imports_in_text(text: str) -> Iterator[str]:
+def imports_in_text(text: str) -> tuple[str, ...]:
+    """The same of a text."""
+    names: list[str] = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
+            names += (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.module, "relative imports are not used"
-            yield from (f"{node.module}.{name.name}" for name in node.names)
+            names += (f"{node.module}.{name.name}" for name in node.names)
+    return tuple(names)
 
 
 def imports_of(room: str) -> set[str]:
@@ -138,3 +144,62 @@ def test_the_core_knows_no_connector() -> None:
             name.split(".")[2] for name in imports_of(room) if name.startswith("messagelog.connectors.")
         }
         assert {module for module in modules if module.islower()} <= contract
+
+
+def parts_of(room: str) -> dict[str, list[Path]]:
+    """A room's sub-rooms and the files at its top, each with its files."""
+    parts = {path.stem: [path] for path in (PACKAGE / room).glob("*.py")}
+    return parts | {
+        path.name: sorted(path.rglob("*.py"))
+        for path in (PACKAGE / room).iterdir()
+        if (path / "__init__.py").exists()
+    }
+
+
+def arrows_in(room: str) -> dict[str, set[str]]:
+    """Which other parts of the room each of its parts imports; the room's own name stands for `__init__`."""
+    parts = parts_of(room)
+    arrows: dict[str, set[str]] = {}
+    for part, files in parts.items():
+        names = (name.split(".") for file in files for name in imports_in(file))
+        inner = (name[2] for name in names if name[:2] == ["messagelog", room] and len(name) > 2)
+        arrows[part] = {name if name in parts else "__init__" for name in inner} - {part}
+    return arrows
+
+
+def test_every_sub_room_has_a_rule() -> None:
+    rooms = {name.partition("/")[0] for name in SUB_ROOMS}
+    assert rooms == {"core", "storage", "server"}
+    assert {
+        f"{room}/{part}"
+        for room in rooms
+        for part in parts_of(room)
+        if (PACKAGE / room / part / "__init__.py").exists()
+    } == SUB_ROOMS.keys()
+
+
+@pytest.mark.parametrize("sub_room", SUB_ROOMS)
+def test_a_sub_room_imports_only_the_sub_rooms_that_it_may(sub_room: str) -> None:
+    room, _, part = sub_room.partition("/")
+    assert {name for name in arrows_in(room)[part] if f"{room}/{name}" in SUB_ROOMS} <= SUB_ROOMS[sub_room]
+
+
+def test_an_import_for_types_is_an_arrow_too() -> None:
+    assert "transactions" in arrows_in("storage")["store"]
+    assert "operators" in arrows_in("core")["admin"]
+
+
+@pytest.mark.parametrize("room", RULES)
+def test_the_parts_of_a_room_make_no_circle(room: str) -> None:
+    try:
+        TopologicalSorter(arrows_in(room)).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle in {room}: {' <- '.join(error.args[1])}")
+
+
+def test_the_rules_of_sub_rooms_make_no_circle() -> None:
+    inside = {
+        name: {f"{name.partition('/')[0]}/{other}" for other in others} for name, others in SUB_ROOMS.items()
+    }
+    assert {other for others in inside.values() for other in others} <= inside.keys()
+    TopologicalSorter(inside).prepare()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from docs.pages import CONTRIBUTING, DOCS, README, ROOT
+from docs.pages import CONTRIBUTING, DOCS, README, ROOT, TESTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ BANNED = {
 }
 """Regular expressions, not case-sensitive, each with what to write instead."""
 
-ROOTS = [README, CONTRIBUTING, DOCS]
+ROOTS = [README, CONTRIBUTING, TESTS, DOCS]
 """Files and folders whose prose is read: pages, and comments and docstrings of Python files."""
 
 FILES = sorted(

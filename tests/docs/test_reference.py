@@ -30,7 +30,7 @@ from messagelog.server import create_app
 from messagelog.server.context import ServerConfig
 from messagelog.settings import BadSettings, Settings, validate_for_serving
 from messagelog.storage import LogKey, LogRow, LogState, MessageRow, RowState
-from messagelog.storage.rows import LogKind
+from messagelog.storage.records.journal import LogKind
 from support.crash_campaign import AppendOnlyReadBack
 from support.memory_crm import Appending, Crm, Plain, ReadingBack, Upserting
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from messagelog.storage import LogKey, transactions
-from messagelog.storage.rows import LeasePolicy
+from messagelog.storage.records.journal import LeasePolicy
 from messagelog.storage.transactions import Execute, Query
 from messagelog.storage.transactions.mapping import new_log, new_log_params
 from storage.journal import ID, KEY, LEASE, SETTLE, plan, work

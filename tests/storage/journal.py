@@ -22,7 +22,7 @@ from messagelog.storage import (
     open_store,
     transactions,
 )
-from messagelog.storage.rows import LeasePolicy, LogState
+from messagelog.storage.records.journal import LeasePolicy, LogState
 from messagelog.storage.schema import metadata
 from messagelog.storage.urls import sqlite_path
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from messagelog.storage import LogState, RowState
-from messagelog.storage.rows import WaitingChange
+from messagelog.storage.records.journal import WaitingChange
 from storage.journal import became
 
 if TYPE_CHECKING:

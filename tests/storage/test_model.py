@@ -22,7 +22,7 @@ from messagelog.storage import (
     open_store,
     transactions,
 )
-from messagelog.storage.rows import LeasePolicy, WaitingChange
+from messagelog.storage.records.journal import LeasePolicy, WaitingChange
 from storage.journal import ID, LEASE, SETTLE, Clock, Journal, became, logged, new
 
 if TYPE_CHECKING:

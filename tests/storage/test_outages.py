@@ -16,7 +16,7 @@ from messagelog.storage import StoreUnavailable, transactions
 from messagelog.storage.breaker import CircuitBreaker
 from messagelog.storage.causes import DatabaseFault
 from messagelog.storage.postgres.store import PostgresStore
-from messagelog.storage.rows import UserRow
+from messagelog.storage.records.users import UserRow
 from messagelog.storage.sqlite.store import SqliteStore
 from messagelog.storage.urls import sqlite_path
 from storage.journal import available, run_sql

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 WALKS = {
     "next_due": "PostgreSQL reads the first entry of the index of those that wait",
-    "list_paces": "people see all of them, up to as many as are asked for",
     "list_logs": "the newest are read from the end of an index on their time, as many as are asked for",
 }
 """Statements that go through an index from an end, without looking anything up in it."""

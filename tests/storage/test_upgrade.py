@@ -1,6 +1,6 @@
 """A database of the release before is upgraded while calls are under way: rows keep their meaning, and work goes on.
 
-The dumps were written by that release: `support/releases.py` says how.
+The dumps were written by that release: `support/release_dumps.py` says how.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from messagelog.core.delivery.calls import idempotency_key
 from messagelog.core.operators.accounts import local_operator
 from messagelog.storage import LogKey, Sealer, open_store, transactions
 from messagelog.storage.migrate import upgrade
-from messagelog.storage.rows import LogKind, LogState, RowState
+from messagelog.storage.records.journal import LogKind, LogState, RowState
 from messagelog.storage.transactions.mapping import key_params, row_from
 from messagelog.storage.urls import sqlite_path
 from storage.journal import run_sql
@@ -132,7 +132,10 @@ async def test_each_row_is_known_by_its_kind_and_contact(dumped: tuple[str, Rele
             assert log.key.conversation_log_id == log.key.display_id(log.key.client_log_id)
             assert rows
             assert all(row.client_log_id == log.key.client_log_id for row in rows)
-            known = await store.read(partial(transactions.look_up, log.key, [row.id for row in rows]))
+            ids = [row.id for row in rows]
+            known = await store.read(
+                partial(transactions.look_up_everywhere, log.key, ids, "", None, with_facts=False)
+            )
             assert known.contact_id == log.contact_id, "looked up by the columns"
             assert known.unlogged == {row.id for row in rows if row.state is not RowState.LOGGED}
     kept = run_sql(url, 'SELECT "id", "messageId", "groupContactId" FROM "messageLogs"')

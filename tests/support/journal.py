@@ -6,7 +6,7 @@ from typing import Any
 
 from messagelog.compose import LogFormat, TextSettings, write_text_settings
 from messagelog.core.delivery.outcomes import Capabilities
-from messagelog.storage.rows import LogKey, LogRow, MessageRow, RowState
+from messagelog.storage.records.journal import LogKey, LogRow, MessageRow, RowState
 
 ADA, BEN = "ada", "ben"
 ACTIVITY = "a-1"

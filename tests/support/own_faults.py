@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from messagelog.core.delivery.calls import PreparedCall
-    from messagelog.storage.rows import RowChange
+    from messagelog.storage.records.journal import RowChange
 
 
 class OwnFault(RuntimeError):

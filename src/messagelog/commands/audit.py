@@ -9,7 +9,7 @@ import typer
 
 from messagelog.commands.common import database_url_of, run_in_store
 from messagelog.commands.options import DataOption, JsonOption
-from messagelog.listing import print_json, print_table, report_omitted
+from messagelog.commands.tables import print_json, print_table, report_omitted
 from messagelog.storage import transactions
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def audit(
     json_: JsonOption = False,
     data: DataOption = None,
 ) -> None:
-    """Lists what operators looked at and did, the newest first: in columns, or with tabs in a pipe."""
+    """List what operators looked at and did, the newest first: in columns, or with tabs in a pipe."""
     begin = dt.datetime.now(dt.UTC) - _MONTH if since is None else since.replace(tzinfo=dt.UTC)
     begin_ms = int(begin.timestamp() * 1000)
 

@@ -49,7 +49,7 @@ from messagelog.core.users.settings import Locale, UserSettings
 from messagelog.messages import CREATE_NEW_CONTACT
 from messagelog.plugins import RequestContext
 from messagelog.storage import StoreUnavailable, is_transient, transactions
-from messagelog.storage.rows import LeasePolicy, LogKey, RowState, RowStatus
+from messagelog.storage.records.journal import LeasePolicy, LogKey, RowState, RowStatus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from messagelog.core.users.directory import User, UserDirectory
     from messagelog.messages import LogRequest, MessageIds
     from messagelog.storage import AcceptResult, Claim, JournalLookup, Sealer, Store
-    from messagelog.storage.rows import ActivityLink, LimiterRow, Planner
+    from messagelog.storage.records.journal import ActivityLink, Planner
 
 _BATCH: Final = 200
 _RUN: Final = 20
@@ -632,10 +632,6 @@ class Runtime:
             await self.store.write(
                 lambda: transactions.redate_logs(keys, longest_ms=longest_ms, lease_ms=lease_ms)
             )
-
-    async def paces(self) -> list[LimiterRow]:
-        """How each tenant's CRM may be called now: its circuit, and until when it is left alone."""
-        return await self._limiters.paces()
 
 
 def _log_accept_failure(accepting: asyncio.Task[AcceptResult]) -> None:

@@ -4,10 +4,9 @@ from messagelog.storage.database import open_store
 from messagelog.storage.encryption.sealer import Sealer, SigningKeys
 from messagelog.storage.encryption.stored_keys import KeysDamaged, KeysLocked, with_stored_keys
 from messagelog.storage.passing import is_transient
-from messagelog.storage.rows import (
+from messagelog.storage.records.audit import AuditEntry, AuditRow, OperatorRow
+from messagelog.storage.records.journal import (
     AcceptResult,
-    AuditEntry,
-    AuditRow,
     Claim,
     ClaimLost,
     JournalLookup,
@@ -17,15 +16,11 @@ from messagelog.storage.rows import (
     LogState,
     MessageRow,
     NewRow,
-    OperatorRow,
     RowChange,
     RowState,
     Step,
-    TenantHost,
-    TenantPlace,
-    UserRow,
-    UserSummary,
 )
+from messagelog.storage.records.users import TenantHost, TenantPlace, UserRow, UserSummary
 from messagelog.storage.store import CheckedStore, Store, StoreClosed, StoreUnavailable
 
 __all__ = [

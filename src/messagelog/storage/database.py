@@ -77,11 +77,6 @@ def check_not_newer(version: str | None) -> None:
         raise NewerSchema(version)
 
 
-def is_current(url: str) -> bool:
-    """Whether the schema is at the newest version. A file that does not exist is not, and is not made."""
-    return schema_version(url) == SCHEMA_VERSION
-
-
 def schema_version(url: str) -> str | None:
     """The schema's version, None where there is none. A file that does not exist is not made."""
     if is_sqlite(url):

@@ -17,7 +17,7 @@ from messagelog.core.admin.retention import Retention, RetentionPolicy
 from messagelog.core.operators.accounts import Operator, Role, RoleMissing, local_operator
 from messagelog.messages import BadRequest, parse_log_request
 from messagelog.storage import LogKey, Sealer, transactions
-from messagelog.storage.rows import InboxFilter
+from messagelog.storage.records.inbox import InboxFilter
 from storage.journal import run_sql
 from support.crash_campaign import Clock
 from support.live_server import SQLITE_ONLY

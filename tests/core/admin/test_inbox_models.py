@@ -23,7 +23,7 @@ from messagelog.connectors import OutcomeUnknown, Rejected
 from messagelog.core import Times
 from messagelog.core.admin.inbox import DecisionRefused, Inbox, NotThere, key_of
 from messagelog.core.operators.accounts import local_operator
-from messagelog.storage.rows import InboxFilter
+from messagelog.storage.records.inbox import InboxFilter
 from support.crash_campaign import Clock
 from support.memory_crm import Appending, Call, Plain
 from support.requests import MAYA, OMAR, body, message

@@ -19,7 +19,7 @@ from messagelog.core.delivery.outcomes import (
     on_reconcile_error,
     on_reconciled,
 )
-from messagelog.storage.rows import LogKey, LogRow, MessageRow, RowState
+from messagelog.storage.records.journal import LogKey, LogRow, MessageRow, RowState
 
 LUCK = st.floats(min_value=0, max_value=1, exclude_max=True)
 ANYTHING = st.none() | st.floats(allow_nan=True, allow_infinity=True)

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from messagelog.compose import LogFormat
-from messagelog.connectors import Connector, ConnectorError, MessageLog, NotFound, Rejected, Session
+from messagelog.connectors import (
+    AuthExpired,
+    Connector,
+    ConnectorError,
+    MessageLog,
+    NotFound,
+    Rejected,
+    Session,
+)
 from messagelog.storage import transactions
 from messagelog.storage.transactions.commands import Execute
 from support.memory_crm import Appending, Call, Crm, Fault, Finding, Html, Plain, ReadingBack, lost
@@ -329,6 +337,47 @@ async def test_a_change_of_a_message_that_is_not_logged_yet_follows_it(database_
         await asyncio.gather(first, second)
         assert here.crm.only.body.count("text 1") == 1
         assert here.crm.only.body.count(NOT_DELIVERED) == 1
+
+
+@pytest.mark.parametrize("who", ["acme/ada", "acme/ben"])
+async def test_a_message_that_waits_for_a_sign_in_is_sent_with_what_is_news(
+    database_url: str, who: str
+) -> None:
+    async with runtime_fixture(database_url) as here:
+        here.crm.before = lambda _: AuthExpired("HTTP 401", status=401)
+        await here.send(body(sent(1)))
+        here.crm.before = None
+        await here.send(body(failed(1)), who)
+        del here.users["memory:acme/ada"]
+        await here.user()
+        await here.runtime.sweep()
+        await here.runtime.idle()
+        assert [here.crm.only.body.count(each) for each in ("text 1", NOT_DELIVERED)] == [1, 1]
+        assert set((await here.states()).values()) == {"logged"}
+
+
+async def test_a_change_that_comes_to_nothing_before_its_message_is_logged_comes_again(
+    database_url: str,
+) -> None:
+    """The message's own call ends in a sign-in that is asked for, while a colleague's change of it waits behind."""
+    async with runtime_fixture(database_url) as here:
+        here.crm.gate = asyncio.Event()
+        here.crm.after = once(lambda _: AuthExpired("HTTP 401", status=401))
+        await here.user(user="acme/ben")
+        first = asyncio.create_task(here.send(body(sent(1))))
+        await until(lambda: here.crm.calls)
+        second = asyncio.create_task(here.send(body(failed(1)), "acme/ben"))
+        await until_changes(here, 1)
+        here.crm.gate.set()
+        await asyncio.gather(first, second)
+        here.crm.activities.clear()  # the CRM did not take it, whatever this one does before it answers
+        del here.users["memory:acme/ada"]
+        await here.user()
+        await here.runtime.sweep()
+        await here.runtime.idle()
+        await here.send(body(failed(1)))
+        assert [here.crm.only.body.count(each) for each in ("text 1", NOT_DELIVERED)] == [1, 1]
+        assert set((await here.states()).values()) == {"logged"}
 
 
 async def test_a_message_in_another_log_of_the_contact_is_changed_there(database_url: str) -> None:

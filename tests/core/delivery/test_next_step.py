@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from messagelog.core.delivery.next_step import next_step
-from messagelog.storage.rows import change_id
+from messagelog.storage.records.journal import change_id
 from support.journal import ACTIVITY, ADA, BEN, log_row, message_row, message_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from messagelog.storage.rows import LogRow, MessageRow
+    from messagelog.storage.records.journal import LogRow, MessageRow
 
 ALONE, BATCHES, RUNS = (
     {"takes_batches": False},
@@ -133,7 +133,7 @@ def change_row(number: int = 1, **values: Any) -> MessageRow:
 
 @pytest.mark.parametrize("how", [ALONE, BATCHES, RUNS])
 @pytest.mark.parametrize(
-    "state", [NEW, OPEN, OPEN | {"refusals": 2}, {"earlier": '["a-0"]', "generation": 2}]
+    "state", [NEW, OPEN, OPEN | {"rejection_count": 2}, {"earlier": '["a-0"]', "generation": 2}]
 )
 def test_a_change_goes_alone(how: dict[str, bool], state: dict[str, Any]) -> None:
     """Whatever state the log is in: the activity is the message's own."""

@@ -56,13 +56,13 @@ from messagelog.core.delivery.outcomes import (
     with_missing,
 )
 from messagelog.core.errors import ConnectorBroke, NoLogId, NotPrepared
-from messagelog.storage.rows import LogRow, LogState, RowChange, RowState
+from messagelog.storage.records.journal import LogRow, LogState, RowChange, RowState
 from support.journal import ACTIVITY, ADA, BEN, SETTLE_MS, abilities, log_row, message_row, message_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from messagelog.storage.rows import MessageRow
+    from messagelog.storage.records.journal import MessageRow
 
 LUCK: Final = 0.5
 """So a try's wait is half of its step: 1 s after the first, 5 s after the second."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 AWAY = sqlite3.OperationalError
 ONE, TWO = (message(n, f"text-{n:02}.") for n in (1, 2))
-PLACE = r"\(Slip at [a-z_.]+:\d+\)"
+PLACE = r"\(OwnFault at [a-z_.]+:\d+\)"
 FAULT = re.compile(rf"fault: This server has a fault\. {PLACE}")
 
 
@@ -176,7 +176,7 @@ async def test_a_call_that_is_done_is_settled_again_and_not_made_again(
         assert row.third_party_log_id == here.crm.only.id, "the id is in the journal"
         assert row.reason is not None
         assert FAULT.fullmatch(row.reason)
-        assert "the server has a fault (Slip at" in answer.return_message.message
+        assert "the server has a fault (OwnFault at" in answer.return_message.message
         await here.sweep(runtime, 10)
         assert set((await here.states()).values()) == {"logged"}
         assert [call.kind for call in here.crm.calls] == ["create"], "not even a question"
@@ -201,7 +201,7 @@ async def test_a_call_that_can_never_be_settled_ends_before_a_person_with_its_id
         attempts = await here.campaign.store.read(lambda: transactions.list_attempts(log.key))
         assert {attempt.error for attempt in attempts} == {"ServerFault"}
         again = await here.send(runtime, body(ONE, TWO))
-        assert "kept for review, since the server has a fault (Slip at" in again.return_message.message
+        assert "kept for review, since the server has a fault (OwnFault at" in again.return_message.message
         # A person sees the activity there, and says so; a server without the mistake goes on with the rest.
         judge = lambda seen: decisions.mark_done(seen, None, everything=False)  # noqa: E731
         await here.campaign.store.write(
@@ -248,7 +248,7 @@ async def test_a_fault_before_the_call_is_tried_again_and_fails_with_its_place(d
     async with place(database_url) as here:
         runtime = here.process(Faults(ours__prepare=1000))
         answer = await here.send(runtime, body(ONE))
-        assert "accepted; the server has a fault (Slip at" in answer.return_message.message
+        assert "accepted; the server has a fault (OwnFault at" in answer.return_message.message
         for _ in range(5):
             await here.sweep(runtime, 60)
         assert not here.crm.calls
@@ -274,7 +274,9 @@ async def test_a_fault_of_the_question_ends_before_a_person(database_url: str) -
 
 
 @pytest.mark.parametrize("kind", [Plain, Upserting, Finding])
-@pytest.mark.parametrize("point", ["save__rows_in_state", "save__save_log", "save__commit", "ours__told"])
+@pytest.mark.parametrize(
+    "point", ["save_outcome__rows_in_state", "save_outcome__save_log", "save_outcome__commit", "ours__told"]
+)
 async def test_an_outcome_that_was_not_written_at_first_is_not_lost(
     database_url: str, kind: type[Plain], point: str
 ) -> None:
@@ -288,7 +290,7 @@ async def test_an_outcome_that_was_not_written_at_first_is_not_lost(
 
 async def test_an_outcome_that_can_never_be_written_makes_nothing_again(database_url: str) -> None:
     async with place(database_url) as here:
-        runtime = here.process(Faults(save__rows_in_state=10_000))
+        runtime = here.process(Faults(save_outcome__rows_in_state=10_000))
         await here.send(runtime, body(ONE))
         for _ in range(len(backoff.STEPS) + 5):
             await here.sweep(runtime, 70)
@@ -304,7 +306,8 @@ async def test_a_database_that_goes_away_after_the_crm_has_it_is_written_to_agai
     database_url: str, kind: type[Plain]
 ) -> None:
     async with place(database_url, kind) as here:
-        runtime = here.process(Faults(AWAY, save__rows_in_state=4))
+        here.campaign.times = Times(answer=30.0, call=30.0, lease=90.0)  # it answers as soon as it is written
+        runtime = here.process(Faults(AWAY, save_outcome__rows_in_state=4))
         answer = await here.send(runtime, body(ONE))
         assert answer.return_message.message == "Message logged"
         assert await here.states() == {"1": "logged"}
@@ -316,7 +319,7 @@ async def test_a_database_that_stays_away_is_told_as_ours(database_url: str) -> 
         here.campaign.times = Times(
             answer=0.2, call=0.2, lease=0.5
         )  # for as long as its lease it tries to write
-        runtime = here.process(Faults(AWAY, save__rows_in_state=1000))
+        runtime = here.process(Faults(AWAY, save_outcome__rows_in_state=1000))
         answer = await here.send(runtime, body(ONE))
         assert answer.log_ids == ["1"]
         assert "accepted; the server has not finished it yet" in answer.return_message.message

@@ -14,14 +14,14 @@ from messagelog.core.delivery.faults import ServerFault
 from messagelog.core.delivery.outcomes import Outcome, Reconciliation
 from messagelog.core.delivery.step_context import StepContext, StepProgress
 from messagelog.messages import Conversation
-from messagelog.storage.rows import LeasePolicy, LogState, RowChange, RowState
+from messagelog.storage.records.journal import LeasePolicy, LogState, RowChange, RowState
 from support.journal import ACTIVITY, ADA, BEN, abilities, log_row, message_row, message_rows
 from support.memory_crm import Crm, Plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from messagelog.storage.rows import LogRow, MessageRow
+    from messagelog.storage.records.journal import LogRow, MessageRow
 
 
 def job(*able: str, log: LogRow | None = None, rows: Sequence[MessageRow] = (), **values: Any) -> StepContext:

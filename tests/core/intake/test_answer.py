@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from messagelog.core.intake.answer import answer
-from messagelog.storage.rows import RowState, RowStatus
+from messagelog.storage.records.journal import RowState, RowStatus
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from messagelog.core.intake.plan import day_in, plan_request
 from messagelog.messages import MessageKind
-from messagelog.storage.rows import LogKind
+from messagelog.storage.records.journal import LogKind
 from support.requests import MAYA, OMAR, START, body, message, thread, to_log_request
 
 if TYPE_CHECKING:

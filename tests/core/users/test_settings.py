@@ -24,7 +24,7 @@ from messagelog.core.users.settings import (
 )
 from messagelog.messages import BadRequest
 from messagelog.storage import transactions
-from messagelog.storage.rows import UserRow
+from messagelog.storage.records.users import UserRow
 
 if TYPE_CHECKING:
     from messagelog.storage import Store

@@ -18,7 +18,7 @@ from messagelog.core.operators.accounts import Operator, Role, RoleMissing, loca
 from messagelog.core.users.tenants import HostTaken, Tenants, TenantUnknown, host_that_answers
 from messagelog.messages import BadRequest
 from messagelog.storage import TenantPlace, UserRow, transactions
-from messagelog.storage.rows import TenantMoved
+from messagelog.storage.records.users import TenantMoved
 from storage.journal import run_sql
 from support.live_server import SQLITE_ONLY
 from support.memory_crm import Crm, Plain

@@ -14,7 +14,8 @@ from psycopg.errors import DataError, DeadlockDetected, NotNullViolation, Undefi
 
 from messagelog.storage import StoreUnavailable, transactions
 from messagelog.storage.postgres.store import PostgresStore
-from messagelog.storage.rows import LogKey, UserRow
+from messagelog.storage.records.journal import LogKey
+from messagelog.storage.records.users import UserRow
 from storage.journal import KEY, Journal, available, end_all_connections, new, plan, run_sql, work
 from support.postgres import with_options
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from psycopg.conninfo import conninfo_to_dict
 
 from messagelog.storage import open_store
-from messagelog.storage.database import is_current
+from messagelog.storage.database import schema_version
 from messagelog.storage.migrate import alchemy_url, upgrade
 from messagelog.storage.postgres.tls import weak_mode, with_tls
 from messagelog.storage.urls import postgres_url
@@ -50,9 +50,9 @@ def url_of(port: int, more: str = "") -> str:
     return f"postgresql://ada:hid%3Fden@{HOST}:{port}/journal?hostaddr=127.0.0.1{more}"
 
 
-def asked_by_is_current(url: str) -> None:
+def asked_for_the_version(url: str) -> None:
     with pytest.raises(psycopg.OperationalError):
-        is_current(url)
+        schema_version(url)
 
 
 def asked_by_migrate(url: str) -> None:
@@ -60,7 +60,7 @@ def asked_by_migrate(url: str) -> None:
         upgrade(url)
 
 
-WAYS = [asked_by_is_current, asked_by_migrate]
+WAYS = [asked_for_the_version, asked_by_migrate]
 
 
 @pytest.mark.parametrize("ask", WAYS)
@@ -109,10 +109,10 @@ def test_an_authority_that_the_url_names_is_the_only_one(folder: Path, trusted: 
     other = authority(folder, "private.test")
     more = f"&sslrootcert={quote(str(other.file), safe='')}"
     with postgres_listener(other.issue(folder, HOST)) as listener:
-        asked_by_is_current(url_of(listener.port, more))
+        asked_for_the_version(url_of(listener.port, more))
         assert listener.passwords
     with postgres_listener(trusted.issue(folder, HOST)) as listener:
-        asked_by_is_current(url_of(listener.port, more))
+        asked_for_the_version(url_of(listener.port, more))
         assert listener.startups == []
 
 

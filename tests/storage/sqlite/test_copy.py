@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from messagelog.storage import UserRow, transactions
-from messagelog.storage.database import is_current
+from messagelog.storage.database import schema_version
 from messagelog.storage.sqlite.copy import BadCopy, Copy, make_copy, restore_copy
 from messagelog.storage.sqlite.file import FileInUse, RestoreUnfinished
 from messagelog.storage.sqlite.store import SqliteStore
@@ -160,7 +160,7 @@ def test_a_restore_puts_back_what_the_copy_holds(path: Path, copy: Path) -> None
     assert asked == [found]
     assert operators(path) == ["ada"]
     assert operators(copy) == ["ada"], "the copy is still there"
-    assert is_current(f"sqlite:///{path}")
+    assert schema_version(f"sqlite:///{path}") == SCHEMA_VERSION
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -192,7 +192,7 @@ async def test_a_copy_that_is_put_there_by_hand_is_not_opened_over_a_left_over_l
     path.with_name("journal.sqlite-journal").unlink()
     shutil.copy(copy, path)
     before = {each.name: each.read_bytes() for each in path.parent.iterdir() if "lock" not in each.name}
-    for opens in (lambda: SqliteStore(path), lambda: is_current(f"sqlite:///{path}")):
+    for opens in (lambda: SqliteStore(path), lambda: schema_version(f"sqlite:///{path}")):
         with pytest.raises(ForeignLog, match="run `messagelog restore`, which removes such a log"):
             opens()
     after = {each.name: each.read_bytes() for each in path.parent.iterdir() if "lock" not in each.name}
@@ -285,7 +285,7 @@ def test_what_is_no_good_copy_is_refused_and_the_database_stays(path: Path, copy
 def test_an_older_schema_is_restored_and_told(path: Path, copy: Path) -> None:
     edited(copy, "UPDATE alembic_version SET version_num = '0008'")
     assert restore_copy(path, copy, confirm=at_once).version == "0008"
-    assert not is_current(f"sqlite:///{path}")
+    assert schema_version(f"sqlite:///{path}") != SCHEMA_VERSION
 
 
 def test_a_restore_that_was_cut_off_is_done_again(path: Path, copy: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from messagelog.storage import ClaimLost, LogKey, LogState, RowChange, RowState, transactions
-from messagelog.storage.rows import LeasePolicy, WaitingChange
+from messagelog.storage.records.journal import LeasePolicy, WaitingChange
 from storage.journal import (
     ID,
     LEASE,

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from messagelog.storage import ClaimLost, LogKey, RowState
-from messagelog.storage.rows import WaitingChange
+from messagelog.storage.records.journal import WaitingChange
 from storage.journal import LEASE, SETTLE, Journal, became, everything, logged, new
 from storage.outcomes import fail, wait
 

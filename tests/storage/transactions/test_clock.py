@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from messagelog.storage import LogKey, UserRow, transactions
-from messagelog.storage.rows import LimiterChange, NewContactKey, NewContactState
+from messagelog.storage.records.contacts import NewContactKey, NewContactState
+from messagelog.storage.records.limits import LimiterChange
 from storage.journal import LEASE, Journal
 from storage.outcomes import wait
 

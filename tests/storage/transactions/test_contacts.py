@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from messagelog.storage import open_store, transactions
-from messagelog.storage.rows import FoundContacts, NewContactClaim, NewContactKey, NewContactState
+from messagelog.storage.records.contacts import FoundContacts, NewContactClaim, NewContactKey, NewContactState
 from storage.journal import Clock
 
 if TYPE_CHECKING:

@@ -11,20 +11,14 @@ import pytest
 from msgspec.structs import replace
 
 from messagelog.storage import ClaimLost, LogKey, RowChange, RowState, transactions
-from messagelog.storage.rows import (
-    Attempt,
-    AuditEntry,
-    Decision,
-    InboxFilter,
-    InboxPlace,
-    LogMove,
-    StaleDecision,
-)
+from messagelog.storage.records.audit import AuditEntry
+from messagelog.storage.records.inbox import Decision, InboxFilter, InboxPlace, LogMove, StaleDecision
+from messagelog.storage.records.journal import Attempt
 from messagelog.storage.transactions.inbox import KEPT_ATTEMPTS
 from storage.journal import KEY, Journal, became, opened, payloads, run_sql
 
 if TYPE_CHECKING:
-    from messagelog.storage.rows import DecisionContext
+    from messagelog.storage.records.inbox import DecisionContext
 
 EVERYTHING = InboxFilter()
 ENTRY = AuditEntry("grace", "retry", "act", KEY.tenant, KEY.platform, KEY.conversation_log_id)

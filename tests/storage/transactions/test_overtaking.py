@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from messagelog.storage import RowState, transactions
-from messagelog.storage.rows import LeasePolicy, LimiterChange, NewContactKey
+from messagelog.storage.records.contacts import NewContactKey
+from messagelog.storage.records.journal import LeasePolicy
+from messagelog.storage.records.limits import LimiterChange
 from storage.concurrency import log_key
 from storage.journal import ID, LEASE, SETTLE, Clock, Journal, became, opened, plan, run_sql, work
 

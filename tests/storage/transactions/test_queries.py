@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from messagelog.storage import JournalLookup, LogKey, LogState, RowChange, RowState, UserRow, transactions
-from messagelog.storage.rows import LimiterChange, SignInPause
+from messagelog.storage.records.journal import SignInPause
+from messagelog.storage.records.limits import LimiterChange
 from storage.journal import KEY, LEASE, SETTLE, START, Journal, everything, logged, payloads, plan, run_sql
 from storage.outcomes import fail, ids_of, park, wait
 
@@ -44,7 +45,7 @@ async def test_equal_ids_of_two_tenants_or_platforms_never_meet(journal: Journal
     assert await journal.rows() == before
     assert await journal.states(other) == {"1": "parked", "2": "parked"}
     assert (await journal.log()).state is LogState.OPEN
-    found = await journal.store.read(lambda: transactions.look_up(other, ["1", "2", "3"]))
+    found = await journal.store.read(lambda: transactions.look_up_plain(other, ["1", "2", "3"]))
     assert found == JournalLookup(frozenset("123"), "c-9", "name of c-9", 0, LogState.PARKED)
 
 
@@ -53,7 +54,7 @@ async def test_nothing_is_told_of_another_tenant_or_platform(
     journal: Journal, database_url: str, other: LogKey
 ) -> None:
     await journal.with_logged("1")
-    assert await journal.store.read(lambda: transactions.look_up(other, ["1"])) == JournalLookup(
+    assert await journal.store.read(lambda: transactions.look_up_plain(other, ["1"])) == JournalLookup(
         frozenset("1")
     )
     assert await journal.store.read(lambda: transactions.report_rows(other, ["1"])) == []
@@ -71,7 +72,11 @@ async def test_nothing_is_told_of_another_tenant_or_platform(
 
 async def test_look_up_tells_what_is_not_logged_and_whose_the_log_is(journal: Journal) -> None:
     async def found(*ids: str, key: LogKey = KEY) -> JournalLookup:
-        return await journal.store.read(lambda: transactions.look_up(key, ids))
+        known = await journal.store.read(
+            lambda: transactions.look_up_everywhere(key, ids, "c-1", None, with_facts=False)
+        )
+        assert await journal.store.read(lambda: transactions.look_up_plain(key, ids)) == known
+        return known
 
     assert await found("1") == JournalLookup(frozenset("1"))
     claim = await journal.claimed("1", "2")
@@ -90,7 +95,7 @@ async def test_many_ids_in_one_look_up(journal: Journal) -> None:
     ids = [str(number) for number in range(150)]
     await journal.done(await journal.in_batches().claimed(*ids))
     odd = "x'\"{},\\"
-    found = await journal.store.read(lambda: transactions.look_up(KEY, [*ids, odd, "NULL", ""]))
+    found = await journal.store.read(lambda: transactions.look_up_plain(KEY, [*ids, odd, "NULL", ""]))
     assert found.unlogged == {odd, "NULL", ""}
 
 

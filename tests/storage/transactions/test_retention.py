@@ -8,7 +8,7 @@ import pytest
 
 from messagelog.core.admin.retention import Retention, RetentionPolicy
 from messagelog.storage import LogKey, RowState, transactions
-from messagelog.storage.rows import Attempt
+from messagelog.storage.records.journal import Attempt
 from storage.journal import KEY, Journal, became, new, payloads, run_sql
 
 DAY = 24 * 3600 * 1000

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from messagelog.storage import Claim, LogKey, NewRow, RowChange, RowState, UserRow, transactions
-from messagelog.storage.rows import SignInPause, WaitingChange
+from messagelog.storage.records.journal import SignInPause, WaitingChange
 from storage import journal as journals
 from storage.journal import (
     LEASE,
@@ -228,7 +228,7 @@ async def test_who_waits_is_told_the_version_that_the_crm_has(journal: Journal) 
     await journal.done(claim)
     (report,) = await journal.store.read(lambda: transactions.report_rows(KEY, [NAME]))
     assert (report.id, report.state, report.version) == (NAME, RowState.CALLING, 4)
-    found = await journal.store.read(lambda: transactions.look_up(KEY, [NAME]))
+    found = await journal.store.read(lambda: transactions.look_up_plain(KEY, [NAME]))
     assert (found.unlogged, found.version, found.linked) == (frozenset([NAME]), 4, True)
 
 

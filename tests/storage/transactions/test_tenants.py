@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from messagelog.storage import JournalLookup, LogKey, RowState, UserRow, transactions
-from messagelog.storage.rows import WaitingChange
+from messagelog.storage.records.journal import WaitingChange
 from storage.journal import KEY, LEASE, SETTLE, Journal, became, everything, new
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ async def test_what_is_read_is_ones_own(journal: Journal) -> None:
         await _furnished(journal, key)
     stranger = KEY._replace(tenant="a stranger")
     read = journal.store.read
-    found = await read(lambda: transactions.look_up(stranger, ["1", "2", "3"]))
+    found = await read(lambda: transactions.look_up_plain(stranger, ["1", "2", "3"]))
     assert found == JournalLookup(frozenset({"1", "2", "3"}))
     assert await read(lambda: transactions.report_rows(stranger, ["1", "2", "3"])) == []
     assert await read(lambda: transactions.find_user(stranger.tenant, stranger.platform, "ada")) is None
@@ -161,6 +161,6 @@ async def test_parts_of_a_key_are_not_run_together(journal: Journal) -> None:
         LogKey("AB", "c", "d"),
         LogKey("ab", "c", "d "),
     ):
-        found = await journal.store.read(lambda key=key: transactions.look_up(key, ["1"]))  # type: ignore[misc] # the default binds the loop's value
+        found = await journal.store.read(lambda key=key: transactions.look_up_plain(key, ["1"]))  # type: ignore[misc] # the default binds the loop's value
         assert found.contact_id is None
         assert (found.unlogged == {"1"}) is (key[:2] != ("ab", "c"))

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from messagelog.storage import AcceptResult, LogKey, RowState, transactions
-from messagelog.storage.rows import LimiterChange
+from messagelog.storage.records.limits import LimiterChange
 from storage.journal import KEY, SETTLE, became
 
 if TYPE_CHECKING:

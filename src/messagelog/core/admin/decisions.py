@@ -12,11 +12,13 @@ from msgspec.structs import replace
 
 from messagelog.connectors.log import SentBlocks
 from messagelog.core.delivery.outcomes import FailureReason, failure_reason_of
-from messagelog.storage.rows import Decision, LogState, RowChange, RowState
+from messagelog.storage.records.inbox import Decision
+from messagelog.storage.records.journal import LogState, RowChange, RowState
 
 if TYPE_CHECKING:
     from messagelog.core.contacts.resolve import ChosenContact
-    from messagelog.storage.rows import Decide, DecisionContext, LogRow, MessageRow
+    from messagelog.storage.records.inbox import Decide, DecisionContext
+    from messagelog.storage.records.journal import LogRow, MessageRow
 
 EXPIRED: Final = "expired: its text is not here any more; sent again, it can be logged again"
 

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from messagelog.core.operators.accounts import Role
 from messagelog.storage import AuditEntry, LogKey, transactions
-from messagelog.storage.rows import ErasedAccounts, ErasedInLog, RowKey
+from messagelog.storage.records.journal import ErasedInLog, RowKey
+from messagelog.storage.records.users import ErasedAccounts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

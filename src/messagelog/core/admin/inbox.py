@@ -35,24 +35,17 @@ from messagelog.errors import MessagelogError
 from messagelog.messages import BadRequest
 from messagelog.storage import transactions
 from messagelog.storage.encryption.sealer import SealBroken
-from messagelog.storage.rows import (
-    AuditEntry,
-    InboxFilter,
-    InboxPlace,
-    LogKey,
-    LogKind,
-    LogMove,
-    LogState,
-    RowState,
-    StaleDecision,
-)
+from messagelog.storage.records.audit import AuditEntry
+from messagelog.storage.records.inbox import InboxFilter, InboxPlace, LogMove, StaleDecision
+from messagelog.storage.records.journal import LogKey, LogKind, LogState, RowState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from messagelog.core.operators.accounts import Operator
     from messagelog.storage import LogRow, MessageRow, Sealer, Store
-    from messagelog.storage.rows import Attempt, Cause, Decide, Decision, InboxCount
+    from messagelog.storage.records.inbox import Cause, Decide, Decision, InboxCount
+    from messagelog.storage.records.journal import Attempt
 
 STATES: Final = ("failed", "parked", "waiting")
 CAUSES: Final = tuple(sorted({*FailureReason, "expired"}))

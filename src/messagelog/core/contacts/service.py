@@ -18,14 +18,14 @@ from messagelog.core.rate_limits.deadline import call_with_timeout
 from messagelog.messages import CREATE_NEW_CONTACT
 from messagelog.storage import transactions
 from messagelog.storage.encryption.sealer import SealBroken
-from messagelog.storage.rows import NewContactKey, NewContactState
+from messagelog.storage.records.contacts import NewContactKey, NewContactState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from messagelog.connectors import Connector, NewContact, Session
     from messagelog.storage import Sealer, Store
-    from messagelog.storage.rows import NewContactClaim
+    from messagelog.storage.records.contacts import NewContactClaim
 
 _HELD_SECONDS: Final = 60.0
 """How long a form that is sent again is answered with the contact that was created."""

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from messagelog.connectors import ConnectorError
 from messagelog.connectors.errors import Throttled
 from messagelog.connectors.redaction import redact
-from messagelog.storage.rows import Attempt
+from messagelog.storage.records.journal import Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from messagelog.connectors import Credentials
     from messagelog.storage import RowChange, Sealer
-    from messagelog.storage.rows import LogKey, LogRow
+    from messagelog.storage.records.journal import LogKey, LogRow
 
 
 class annotate_errors:  # noqa: N801 - named as the context managers of the standard library are

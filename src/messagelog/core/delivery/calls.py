@@ -44,7 +44,7 @@ from messagelog.core.errors import ConnectorBroke, NoLogId, NothingToChange, Not
 from messagelog.core.rate_limits import call_context
 from messagelog.errors import error_location
 from messagelog.storage import is_transient, transactions
-from messagelog.storage.rows import MessageRow, RowState, is_change, message_id_of
+from messagelog.storage.records.journal import MessageRow, RowState, is_change, message_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from messagelog.core.delivery.media import MediaFetcher
     from messagelog.core.delivery.payload import Payload
     from messagelog.storage import Sealer, Store
-    from messagelog.storage.rows import LogRow
+    from messagelog.storage.records.journal import LogRow
 
 _BETWEEN: Final = 8  # line breaks or a tag between what stands there and what is added
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from messagelog.connectors import Connector, Session
     from messagelog.core.contacts.resolve import RecentContacts
     from messagelog.core.delivery.payload import Payload
-    from messagelog.storage.rows import LogRow
+    from messagelog.storage.records.journal import LogRow
 
 _MOST_ASKED: Final = 10
 _LOOK_UP_SECONDS: Final = 5.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from messagelog.storage.rows import LogKey
+    from messagelog.storage.records.journal import LogKey
 
 _MOST: Final = 64
 

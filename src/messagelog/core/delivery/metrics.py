@@ -15,13 +15,14 @@ from prometheus_client.core import GaugeMetricFamily
 
 from messagelog.connectors import ConnectorError
 from messagelog.core.rate_limits.budget import Circuit
-from messagelog.storage.rows import RowState, is_change
+from messagelog.storage.records.journal import RowState, is_change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from messagelog.storage.rows import LimiterRow, OpenCount, RowChange
+    from messagelog.storage.records.journal import OpenCount, RowChange
+    from messagelog.storage.records.limits import LimiterRow
 
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from messagelog.storage.rows import LogRow, MessageRow, Step
+from messagelog.storage.records.journal import LogRow, MessageRow, Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from messagelog.storage.rows import Planner
+    from messagelog.storage.records.journal import Planner
 
 
 def next_step(*, takes_batches: bool, in_runs: bool = False) -> Planner:

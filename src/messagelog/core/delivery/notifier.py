@@ -8,12 +8,12 @@ from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from messagelog.storage.rows import RowState, RowStatus
+from messagelog.storage.records.journal import RowState, RowStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from messagelog.storage.rows import LogKey
+    from messagelog.storage.records.journal import LogKey
 
 _FINAL = frozenset({RowState.LOGGED, RowState.FAILED, RowState.PARKED, RowState.WAITING})
 """States that nothing changes but a person, a sign-in, or the same message sent again."""

@@ -32,7 +32,7 @@ from messagelog.core.delivery import backoff
 from messagelog.core.delivery.backoff import COUNTED, Retry
 from messagelog.core.delivery.faults import Interrupted, ServerFault
 from messagelog.core.errors import ConnectorBroke, NoLogId, NotPrepared
-from messagelog.storage.rows import (
+from messagelog.storage.records.journal import (
     LogRow,
     LogState,
     MessageRow,
@@ -111,7 +111,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
     `anew` says that the activity is gone: all that the waiting requests hold of it is to be planned again.
     `signed_out` says that the CRM refused the credentials of the user who was called for. `error` is what the call
-    ended with. `entry` is a message's id, and the hash of the entry that a change has put in its place.
+    ended with. `entry` is a message's id, and the hash of the entry that a change has put in its place. `unsaid` are
+    the ids of messages whose change came to nothing.
     """
 
     log: LogRow
@@ -122,6 +123,7 @@ class Outcome(msgspec.Struct, frozen=True):
     signed_out: bool = False
     error: ConnectorError | None = None
     entry: tuple[str, bytes] | None = None
+    unsaid: tuple[str, ...] = ()
 
 
 def on_change_written(
@@ -143,7 +145,8 @@ def on_change_written(
 def on_nothing_to_change(log: LogRow, rows: Sequence[MessageRow]) -> Outcome:
     """A change has no place in the CRM, or none is needed: it is done, in no activity."""
     changes = tuple(RowChange(row.id, RowState.LOGGED, erase=True) for row in rows)
-    return Outcome(replace(log, reason=None, attempt_count=0, probe_count=0), changes)
+    unsaid = tuple(message_id_of(row.id) for row in rows)
+    return Outcome(replace(log, reason=None, attempt_count=0, probe_count=0), changes, unsaid=unsaid)
 
 
 def on_success(  # noqa: PLR0917 - all that a call brings about

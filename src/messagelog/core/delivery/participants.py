@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from messagelog.compose import TextSettings
     from messagelog.core.delivery.payload import Payload
     from messagelog.messages import Conversation, Message
-    from messagelog.storage.rows import LogRow
+    from messagelog.storage.records.journal import LogRow
 
 
 class Sides(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

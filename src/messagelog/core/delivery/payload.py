@@ -11,13 +11,13 @@ from messagelog.compose import facts_of
 from messagelog.core.delivery.participants import Sides, with_spelling, without_contact_numbers
 from messagelog.errors import MessagelogError
 from messagelog.messages import Conversation, LogRequest, Message, Thread
-from messagelog.storage.rows import NO_FACTS, Facts, NewRow
+from messagelog.storage.records.journal import NO_FACTS, Facts, NewRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from messagelog.storage.encryption.sealer import Sealer
-    from messagelog.storage.rows import LogKey, MessageRow
+    from messagelog.storage.records.journal import LogKey, MessageRow
 
 
 class Item(msgspec.Struct, frozen=True):

@@ -31,7 +31,7 @@ from messagelog.core.errors import NothingToChange
 from messagelog.core.users.directory import SignInRequired
 from messagelog.storage import ClaimLost
 from messagelog.storage.encryption.sealer import SealBroken
-from messagelog.storage.rows import RowState
+from messagelog.storage.records.journal import RowState
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from messagelog.core.delivery.outcomes import Outcome
     from messagelog.core.delivery.step_context import StepContext
     from messagelog.core.delivery.steps import StepRunner
-    from messagelog.storage.rows import MessageRow
+    from messagelog.storage.records.journal import MessageRow
 
 _REFUSALS: Final = frozenset({FailureReason.SIGN_IN, FailureReason.REJECTED})
 

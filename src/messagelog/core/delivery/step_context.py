@@ -27,7 +27,7 @@ from messagelog.core.delivery.outcomes import (
     on_success,
     to_unconfirmed,
 )
-from messagelog.storage.rows import LeasePolicy, LogRow, MessageRow, RowState
+from messagelog.storage.records.journal import LeasePolicy, LogRow, MessageRow, RowState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

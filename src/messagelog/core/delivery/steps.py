@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from messagelog.core.delivery.step_context import StepContext
     from messagelog.core.users.directory import StoredSession, UserDirectory
     from messagelog.storage import Store
-    from messagelog.storage.rows import MessageRow
+    from messagelog.storage.records.journal import MessageRow
 
 _log = structlog.get_logger(__name__)
 

@@ -18,7 +18,14 @@ from messagelog.core.delivery.outcomes import FailureReason, Outcome, failure_re
 from messagelog.core.delivery.reconcile import Reconciler
 from messagelog.core.delivery.step_context import StepContext, StepProgress
 from messagelog.storage import ClaimLost, StoreUnavailable, is_transient, transactions
-from messagelog.storage.rows import RowChange, RowState, RowStatus, SignInPause, is_change, message_id_of
+from messagelog.storage.records.journal import (
+    RowChange,
+    RowState,
+    RowStatus,
+    SignInPause,
+    is_change,
+    message_id_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
     from messagelog.core.delivery.steps import StepRunner
     from messagelog.core.users.directory import UserDirectory
     from messagelog.storage import Claim, NewRow, Sealer, Store
-    from messagelog.storage.rows import Attempt, LeasePolicy, LogKey, LogRow, MessageRow, Planner
+    from messagelog.storage.records.journal import Attempt, LeasePolicy, LogKey, LogRow, MessageRow, Planner
 
 _SHORTEST_PROBE_MS: Final = 1000
 
@@ -174,6 +181,7 @@ class Worker:
                     pause=pause,
                     attempt=attempt,
                     entry=outcome.entry,
+                    unsaid=outcome.unsaid,
                 ),
                 locks=(key,) if pause is None else (),
                 seconds=job.policy.lease_ms / 1000,

@@ -10,12 +10,12 @@ import msgspec
 from msgspec.structs import replace
 
 from messagelog.core.delivery.outcomes import FailureReason, failure_reason_of, first_reason
-from messagelog.storage.rows import RowState
+from messagelog.storage.records.journal import RowState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
 
-    from messagelog.storage.rows import RowStatus
+    from messagelog.storage.records.journal import RowStatus
 
 MessageType = Literal["success", "warning", "danger"]
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from messagelog.storage.rows import LogState
+from messagelog.storage.records.journal import LogState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from messagelog.core.intake.plan import RequestPlan
-    from messagelog.storage.rows import DayLog, JournalLookup, Window
+    from messagelog.storage.records.journal import DayLog, JournalLookup, Window
 
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 _A_YEAR: Final = 1_000

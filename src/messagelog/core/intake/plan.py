@@ -10,7 +10,7 @@ import msgspec
 
 from messagelog.core.delivery.payload import Item
 from messagelog.messages import LogRequest, Message, MessageKind, message_order
-from messagelog.storage.rows import LogKey
+from messagelog.storage.records.journal import LogKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

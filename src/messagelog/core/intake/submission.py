@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from messagelog.core.delivery.payload import Item
     from messagelog.storage import JournalLookup, NewRow
-    from messagelog.storage.rows import RowStatus
+    from messagelog.storage.records.journal import RowStatus
 
 
 class Submission(msgspec.Struct, frozen=True, eq=False):

@@ -33,7 +33,7 @@ from messagelog.core.rate_limits.budget import (
     resume_at,
 )
 from messagelog.storage import transactions
-from messagelog.storage.rows import LimiterChange
+from messagelog.storage.records.limits import LimiterChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, MutableMapping

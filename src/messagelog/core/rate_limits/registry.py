@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from messagelog.connectors import Connector
     from messagelog.core.rate_limits.limiter import LimiterKey
     from messagelog.storage import Store
-    from messagelog.storage.rows import LimiterRow
+    from messagelog.storage.records.limits import LimiterRow
 
 _MARGIN_SECONDS: Final = 10.0
 _PATIENCE_SECONDS: Final = 4.0
@@ -120,10 +120,6 @@ class LimiterRegistry:
         for place, row in found.items():
             if place not in self._known or self._known[place].at < started:
                 self._known[place] = _to_snapshot(row, started)
-
-    async def paces(self, limit: int = 1000) -> list[LimiterRow]:
-        """Return the paces of all tenants as they are stored: circuits, and until when to wait."""
-        return await self._store.read(lambda: transactions.list_limiters(limit))
 
     async def close(self) -> None:
         """Report what has ended to the rows. Nothing may be sent any more."""

@@ -35,7 +35,7 @@ from messagelog.core.users.oauth import OAuthClient, TokenEndpoint
 from messagelog.core.users.tenants import Tenants, host_that_answers, identity_of
 from messagelog.core.users.token_refresh import CredentialStore, TokenRefresher
 from messagelog.storage import Sealer, Store, TenantPlace, UserRow, transactions
-from messagelog.storage.rows import TenantMoved
+from messagelog.storage.records.users import TenantMoved
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

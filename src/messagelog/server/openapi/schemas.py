@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from messagelog.core.intake.answer import ReturnMessage
-from messagelog.storage.rows import Cause
+from messagelog.storage.records.inbox import Cause
 
 Name = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00]*$")]
 """An id or a name: whatever a database takes."""

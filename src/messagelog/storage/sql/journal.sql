@@ -90,6 +90,12 @@ UPDATE "messageLogs"
 SET "entryHash" = :entry_hash, "updatedAt" = {now}
 WHERE {this_row} AND "clientLogId" = :log AND "state" = 'logged'
 
+-- name: forget_facts
+-- A change came to nothing while its message is not logged: what the record says is news when it is sent again.
+UPDATE "messageLogs"
+SET "facts" = NULL, "factsAt" = NULL, "updatedAt" = {now}
+WHERE {this_row} AND "clientLogId" = :log AND "state" <> 'logged'
+
 -- name: replan_gone
 -- logged in an activity that is gone -> planned, with new text.
 UPDATE "messageLogs"
@@ -623,13 +629,6 @@ SELECT "tenant", "platform", "circuit", "notBefore", "catchUpAt", "activeUntil",
 FROM "paces"
 WHERE "activeUntil" > (SELECT {now})
 ORDER BY "activeUntil" DESC
-LIMIT :limit
-
--- name: list_paces
--- The paces of all tenants, for people.
-SELECT "tenant", "platform", "circuit", "notBefore", "catchUpAt", "activeUntil", "openSince", {now}, "pace"
-FROM "paces"
-ORDER BY "tenant", "platform"
 LIMIT :limit
 
 -- name: lock_waiting

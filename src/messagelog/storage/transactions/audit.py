@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from messagelog.storage.rows import AuditEntry, AuditRow
+from messagelog.storage.records.audit import AuditEntry, AuditRow
 from messagelog.storage.transactions.commands import Execute, Query
 from messagelog.storage.transactions.mapping import key_params, row_from, storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from messagelog.storage.rows import LogKey, MessageRow
+    from messagelog.storage.records.journal import LogKey, MessageRow
     from messagelog.storage.transactions.commands import Transaction
 
 T = TypeVar("T")

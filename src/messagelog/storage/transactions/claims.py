@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
-from messagelog.storage.rows import (
+from messagelog.storage.records.journal import (
     AcceptResult,
     Claim,
     ClaimLost,
@@ -42,7 +42,7 @@ from messagelog.storage.transactions.mapping import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from messagelog.storage.rows import (
+    from messagelog.storage.records.journal import (
         Attempt,
         LeasePolicy,
         LogKey,
@@ -164,6 +164,7 @@ def save_outcome(
     pause: SignInPause | None = None,
     attempt: Attempt | None = None,
     entry: tuple[str, bytes] | None = None,
+    unsaid: Sequence[str] = (),
 ) -> Transaction[Claim | None]:
     """Journals what a claim's call came to, and begins the next step or lets the claim go.
 
@@ -173,7 +174,8 @@ def save_outcome(
     time; a parked log is let go for good. `pause` says whose credentials were refused: if she has others by now,
     nothing waits for her. It locks the user, so such a `save` needs a transaction of its own. `attempt` is
     the call, when it came to nothing. `entry` is a logged message's id, and the hash of the entry that a change has put
-    in the place of its first one.
+    in the place of its first one. `unsaid` are messages whose change came to nothing: unless they are logged, what was
+    known of them is forgotten, so that it is told when it is sent again.
     """
     paused = pause is not None and (yield from _pause_user(log.key, pause))
     if pause is not None and not paused:
@@ -186,6 +188,11 @@ def save_outcome(
         *_change_waiting(log.key, waiting),
         *attempt_commands(log, attempt),
         *([] if entry is None else [_set_entry_hash(log.key, *entry)]),
+        *(
+            [Execute("forget_facts", [{**key_params(log.key), "id": id_} for id_ in unsaid])]
+            if unsaid
+            else []
+        ),
         _waiting(log.key, policy),
     )
     held = _check_claim(log, locked)
@@ -414,6 +421,8 @@ def _rows_to_write(
             again.append(_newer_snapshot(work, row, old, log))
         elif _starts_again(old, row, log, work.user_id):
             again.append(_message_row(work, row, state, reason))
+        elif _is_news_of_waiting(old, row, log):
+            again.append(replace(_message_row(work, row, old.state, old.reason), user_id=old.user_id))
     return fresh, again
 
 
@@ -429,7 +438,8 @@ def _rows_of_changes(
         old = known.get(row.id)
         if old is None or log.shared or old.client_log_id != log.key.client_log_id:
             continue
-        if old.state is RowState.FAILED or _starts_again(old, row, log, work.user_id):
+        # What is in no CRM is sent with its newest text.
+        if old.state in {RowState.FAILED, RowState.WAITING} or _starts_again(old, row, log, work.user_id):
             continue
         if row.facts.advance(old.known_facts):
             number = old.changes + 1
@@ -457,6 +467,12 @@ def _newer_snapshot(work: LogRequestWork, row: NewRow, old: MessageRow, log: Log
 def _replaces_pending(old: MessageRow, row: NewRow, log: LogRow) -> bool:
     """Whether a newer snapshot of a shared thread takes the place of one that is not done yet, in its state."""
     return _is_newer(row, log) and old.state in _PENDING and row.version > old.version
+
+
+def _is_news_of_waiting(old: MessageRow, row: NewRow, log: LogRow) -> bool:
+    """Whether a message that waits for its user to sign in, and is in no CRM, has newer facts: it is sent with them."""
+    ours = old.client_log_id == log.key.client_log_id and not log.shared
+    return ours and old.state is RowState.WAITING and row.facts.advance(old.known_facts)
 
 
 def _starts_again(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bool:

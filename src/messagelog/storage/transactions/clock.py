@@ -10,7 +10,7 @@ from messagelog.storage.transactions.mapping import key_from, key_params
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from messagelog.storage.rows import LogKey
+    from messagelog.storage.records.journal import LogKey
     from messagelog.storage.transactions.commands import Transaction
 
 SLACK_MS: Final = 60_000

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from messagelog.storage.rows import FoundContacts, NewContactClaim, NewContactState
+from messagelog.storage.records.contacts import FoundContacts, NewContactClaim, NewContactState
 from messagelog.storage.transactions.clock import is_held
 from messagelog.storage.transactions.commands import Batch, Execute, Query
 
 if TYPE_CHECKING:
-    from messagelog.storage.rows import NewContactKey
+    from messagelog.storage.records.contacts import NewContactKey
     from messagelog.storage.transactions.commands import Params, Transaction
 
 _DAY_MS = 24 * 3600 * 1000

@@ -10,19 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from messagelog.storage.rows import (
-    AuditEntry,
-    ErasedAccounts,
-    ErasedInLog,
-    LogState,
-    RowKey,
-)
+from messagelog.storage.records.journal import ErasedInLog, LogState, RowKey
+from messagelog.storage.records.users import ErasedAccounts
 from messagelog.storage.transactions.audit import record_audit
 from messagelog.storage.transactions.commands import Batch, Execute, Query
 from messagelog.storage.transactions.mapping import key_from, key_params, log_from, log_params
 
 if TYPE_CHECKING:
-    from messagelog.storage.rows import LogKey, LogRow
+    from messagelog.storage.records.audit import AuditEntry
+    from messagelog.storage.records.journal import LogKey, LogRow
     from messagelog.storage.transactions.commands import Params, Transaction
 
 _ERASED: Final = "no_answer: its user was erased before anybody knew whether the CRM has it"

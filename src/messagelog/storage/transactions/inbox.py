@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from messagelog.storage.rows import (
-    Attempt,
-    Cause,
-    DecisionContext,
-    InboxCount,
-    InboxPlace,
-    RowState,
-    StaleDecision,
-)
+from messagelog.storage.records.inbox import Cause, DecisionContext, InboxCount, InboxPlace, StaleDecision
+from messagelog.storage.records.journal import Attempt, RowState
 from messagelog.storage.transactions.audit import record_audit
 from messagelog.storage.transactions.commands import Batch, Execute, Query
 from messagelog.storage.transactions.mapping import (
@@ -28,17 +21,9 @@ from messagelog.storage.transactions.mapping import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from messagelog.storage.rows import (
-        AuditEntry,
-        Decide,
-        Decision,
-        InboxFilter,
-        LogKey,
-        LogMove,
-        LogRow,
-        MessageRow,
-        RowChange,
-    )
+    from messagelog.storage.records.audit import AuditEntry
+    from messagelog.storage.records.inbox import Decide, Decision, InboxFilter, LogMove
+    from messagelog.storage.records.journal import LogKey, LogRow, MessageRow, RowChange
     from messagelog.storage.transactions.commands import Params, Transaction
 
 KEPT_ATTEMPTS: Final = 20

@@ -9,7 +9,7 @@ from messagelog.storage.transactions.audit import record_audit
 from messagelog.storage.transactions.commands import Batch, Execute, Query
 
 if TYPE_CHECKING:
-    from messagelog.storage.rows import AuditEntry
+    from messagelog.storage.records.audit import AuditEntry
     from messagelog.storage.transactions.commands import Transaction
 
 COPIED: Final = "copied: the journal that this one is a copy of goes on with it"

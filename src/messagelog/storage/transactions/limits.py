@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from messagelog.storage.rows import LimiterRow
+from messagelog.storage.records.limits import LimiterRow
 from messagelog.storage.transactions.commands import Batch, Execute, Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from messagelog.storage.rows import LimiterChange
+    from messagelog.storage.records.limits import LimiterChange
     from messagelog.storage.transactions.commands import Transaction
 
 T = TypeVar("T")
@@ -51,10 +51,4 @@ def update_limiter(
 def find_active_limiters(limit: int) -> Transaction[list[LimiterRow]]:
     """The tenants whose requests need a permit for now, the longest first."""
     rows = yield Query("active_paces", {"limit": limit})
-    return [LimiterRow(*row) for row in rows]
-
-
-def list_limiters(limit: int) -> Transaction[list[LimiterRow]]:
-    """The paces of all tenants, with what is stored of them."""
-    rows = yield Query("list_paces", {"limit": limit})
     return [LimiterRow(*row) for row in rows]

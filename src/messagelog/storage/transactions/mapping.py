@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from messagelog.storage.rows import LogKey, LogRow, LogState, MessageRow, RowState
+from messagelog.storage.records.journal import LogKey, LogRow, LogState, MessageRow, RowState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from messagelog.storage.rows import Facts, LogRequestWork, NewRow, RowChange
+    from messagelog.storage.records.journal import Facts, LogRequestWork, NewRow, RowChange
     from messagelog.storage.transactions.commands import Params
 
 _DONE = frozenset({RowState.LOGGED, RowState.FAILED})

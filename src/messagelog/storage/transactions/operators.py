@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from messagelog.storage.rows import OperatorRow
+from messagelog.storage.records.audit import OperatorRow
 from messagelog.storage.transactions.clock import SLACK_MS
 from messagelog.storage.transactions.commands import Batch, Execute, Query
 

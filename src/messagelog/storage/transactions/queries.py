@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from messagelog.storage.rows import (
+from messagelog.storage.records.journal import (
     ActivityLink,
     DayLog,
     Facts,
@@ -32,24 +32,22 @@ from messagelog.storage.transactions.mapping import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from messagelog.storage.rows import LogKey, LogRow, MessageRow, Window
+    from messagelog.storage.records.journal import LogKey, LogRow, MessageRow, Window
     from messagelog.storage.transactions.commands import Transaction
 
 
-def look_up(key: LogKey, ids: Sequence[str]) -> Transaction[JournalLookup]:
-    """What the journal knows of these message ids and of their conversation log, with one query."""
-    return _look_up((yield Query("look_up", {**key_params(key), "ids": ids})))
-
-
 def look_up_plain(key: LogKey, ids: Sequence[str]) -> Transaction[JournalLookup]:
-    """The same of messages whose records say nothing that may change; what has facts counts as not logged."""
+    """Look up messages whose records say nothing that may change, and their conversation log, with one query.
+
+    What has facts counts as not logged.
+    """
     return _look_up((yield Query("look_at_plain", {**key_params(key), "ids": ids})))
 
 
 def look_up_everywhere(
     key: LogKey, ids: Sequence[str], contact_id: str, window: Window | None, *, with_facts: bool
 ) -> Transaction[JournalLookup]:
-    """The same, and what is logged elsewhere: for the same contact in its other kind of log, it is logged.
+    """Look up messages and their conversation log. What the contact's other kind of log has counts as logged.
 
     In the `window` the conversation's other logs are looked for, where this one is not there. `with_facts` says that
     some of the records have facts: what is known of the facts of all messages is looked up then.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from messagelog.storage.rows import LogState
+from messagelog.storage.records.journal import LogState
 from messagelog.storage.transactions.commands import Batch, Execute, Query
 from messagelog.storage.transactions.mapping import key_from, key_params, log_from
 
 if TYPE_CHECKING:
-    from messagelog.storage.rows import LogKey
+    from messagelog.storage.records.journal import LogKey
     from messagelog.storage.transactions.commands import Transaction
 
 

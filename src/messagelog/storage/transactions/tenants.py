@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from messagelog.storage.rows import TenantHost, TenantMoved, TenantMoveResult
+from messagelog.storage.records.users import TenantHost, TenantMoved, TenantMoveResult
 from messagelog.storage.transactions.audit import record_audit
 from messagelog.storage.transactions.commands import Batch, Execute, Query
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from messagelog.storage.rows import AuditEntry, TenantPlace
+    from messagelog.storage.records.audit import AuditEntry
+    from messagelog.storage.records.users import TenantPlace
     from messagelog.storage.transactions.commands import Params, Transaction
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from messagelog.storage.rows import UserRow, UserSummary
+from messagelog.storage.records.users import UserRow, UserSummary
 from messagelog.storage.transactions.clock import is_held
 from messagelog.storage.transactions.commands import Batch, Execute, Params, Query
 from messagelog.storage.transactions.mapping import key_from
@@ -14,7 +14,7 @@ from messagelog.storage.transactions.tenants import check_tenant
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from messagelog.storage.rows import TenantPlace
+    from messagelog.storage.records.users import TenantPlace
     from messagelog.storage.transactions.commands import Transaction
 
 

@@ -1,4 +1,4 @@
-"""The values that go in and out of the journal. Times are epoch milliseconds, UTC, on the database's clock."""
+"""The journal: conversation logs, their rows, and what a request, a claim and an outcome are made of."""
 
 from __future__ import annotations
 
@@ -280,7 +280,6 @@ class Step(msgspec.Struct, frozen=True):
     user_id: str
     rows: tuple[MessageRow, ...]
     version: int = 0
-    before: str | None = None
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -420,77 +419,6 @@ class RowStatus(msgspec.Struct, frozen=True):
     wait_ms: int | None = None
 
 
-class UserRow(msgspec.Struct):
-    """A user of a connector, with sealed credentials: None when she has signed out or the CRM has revoked them.
-
-    `session_id` is what her session tokens have to hold. A sign-out changes it; users of before the first one that
-    could be ended have none. `sign_in_since` is when the CRM refused the credentials, which wait to be replaced.
-    `crm_tenant` is what the CRM calls the tenant, None where nothing is recorded of it: then it is the tenant's name.
-    """
-
-    tenant: str
-    platform: str
-    id: str
-    name: str
-    hostname: str
-    timezone: str | None
-    timezone_offset: str | None
-    credentials: bytes | None
-    session_id: str | None = None
-    sign_in_since: int | None = None
-    created_at: int = 0
-    updated_at: int = 0
-    crm_tenant: str | None = None
-
-
-class TenantPlace(NamedTuple):
-    """Who says which name of a tenant: the CRM's name for it, the CRM, and the host that says it.
-
-    `host` is the scheme, name and port as one text, and empty where any host of the connector's is to be believed.
-    """
-
-    crm_tenant: str
-    platform: str
-    host: str
-
-
-class TenantHost(msgspec.Struct, frozen=True, rename="camel"):
-    """A host of a tenant, for lists. Without a scheme `host` is what users typed before hosts were recorded."""
-
-    tenant: str
-    platform: str
-    host: str
-    crm_tenant: str
-    created_at: int
-
-
-class TenantMoveResult(msgspec.Struct, frozen=True):
-    """What a move of a tenant came to: the hosts that it had, and how many users are called elsewhere from now on.
-
-    `taken_by` is the tenant that is at the new host already: nothing was changed then.
-    """
-
-    hosts: tuple[str, ...] = ()
-    users: int = 0
-    taken_by: str | None = None
-
-
-class TenantMoved(MessagelogError):
-    """A tenant was moved to another host while somebody signed in at the one that it had."""
-
-
-class UserSummary(msgspec.Struct, frozen=True, rename="camel"):
-    """A user, for lists; `connected` is whether there are credentials to call the CRM with."""
-
-    tenant: str
-    platform: str
-    id: str
-    name: str
-    connected: bool
-    updated_at: int
-    hostname: str = ""
-
-
 class ActivityLink(msgspec.Struct, frozen=True):
     """A logged message, the activity that holds it, and the contact that it is logged for.
 
@@ -522,209 +450,12 @@ class LogSummary(msgspec.Struct, frozen=True):
     counts: dict[str, int] = msgspec.field(default_factory=dict)
 
 
-class FoundContacts(msgspec.Struct, frozen=True):
-    """Who had a number when the CRM was asked, sealed, and how long ago that was; None when nothing is kept.
-
-    `now` is the time for whoever asks the CRM next.
-    """
-
-    contacts: bytes | None
-    age_ms: int
-    now: int
-
-
-class NewContactKey(NamedTuple):
-    """What makes two forms ask for the same new contact: the owner of the CRM data, the CRM, what the form holds."""
-
-    tenant: str
-    platform: str
-    key: str
-
-
-class NewContactState(enum.StrEnum):
-    """The state of a contact that somebody asked to be made."""
-
-    MAKING = "making"  # the call may be under way -> made, unknown, or forgotten where nothing was made
-    MADE = "made"  # the CRM has it
-    UNKNOWN = "unknown"  # the call ended without a trustworthy answer -> making, by the next one who asks
-
-
-class NewContactClaim(msgspec.Struct, frozen=True):
-    """The answer to who asks to make a contact.
-
-    `mine`: nobody else makes it; `ask_first`: somebody may have made it before. `contact` is the one that was made a
-    moment ago, sealed. With neither, somebody else is making it at this moment.
-    """
-
-    mine: bool = False
-    ask_first: bool = False
-    contact: bytes | None = None
-
-
-class InboxPlace(msgspec.Struct, frozen=True):
-    """Where a conversation log stands in the inbox: its newest row in trouble, by which pages are turned."""
-
-    key: LogKey
-    at: int
-    id: str
-    reason: str
-
-
-class InboxFilter(msgspec.Struct, frozen=True):
-    """What of the inbox is asked for; None: whatever it is. `state` is failed, parked or waiting."""
-
-    tenant: str | None = None
-    platform: str | None = None
-    state: str | None = None
-    cause: str | None = None
-
-
-class InboxCount(msgspec.Struct, frozen=True):
-    """How many rows of a conversation log are in a state, and how many of them have lost their text."""
-
-    state: str
-    rows: int
-    without_text: int
-    since: int
-    user_id: str
-
-
-class Cause(msgspec.Struct, frozen=True, rename="camel"):
-    """How many messages of how many conversation logs are in trouble for one cause, and between which times."""
-
-    tenant: str
-    platform: str
-    state: str
-    cause: str
-    messages: int
-    logs: int
-    first_at: int
-    last_at: int
-
-
-class Decision(msgspec.Struct, frozen=True):
-    """What a person's decision makes of a conversation log: its new values, and what becomes of its rows.
-
-    A log with another key is moved there, its rows too. `refused` says why nothing may be done. Without a `log` the log
-    itself is left to whoever works on it.
-    """
-
-    log: LogRow | None = None
-    changes: tuple[RowChange, ...] = ()
-    refused: str | None = None
-
-
-class StaleDecision(MessagelogError):
-    """Rows came in between, which whoever decided had not seen: look again."""
-
-
-class DecisionContext(msgspec.Struct, frozen=True):
-    """What a decision is made from: the log, its rows that are not logged, how many are, and the database's time.
-
-    `taken` says, where the log is to go to another contact with all that belongs to it, that this contact has it, or
-    messages of it.
-    """
-
-    log: LogRow
-    rows: tuple[MessageRow, ...]
-    logged: int
-    now: int
-    taken: bool = False
-
-
-class LogMove(msgspec.Struct, frozen=True):
-    """Where a log goes if a decision gives it another key. `resealed` seals the text of a row, by its id, for there."""
-
-    to: LogKey
-    reseal: Callable[[str, bytes], bytes]
-
-
-Decide = Callable[[DecisionContext], Decision]
-"""Decides about a conversation log. Pure."""
-
-
-class LimiterChange(msgspec.Struct, frozen=True):
-    """What is stored of a tenant's pace: `pace` is the core's own text, the times are what others go by.
-
-    `not_before` holds for all work, `catch_up_at` for what nobody waits for; until `active_until` every request has
-    to ask, even where the connector knows no limit. `open_since` is when the circuit opened. `wakes` says that it has
-    just opened or closed: what waits for the CRM is due then.
-    """
-
-    pace: str
-    circuit: str
-    not_before: int | None
-    catch_up_at: int | None
-    active_until: int | None
-    open_since: int | None = None
-    wakes: bool = False
-
-
-class LimiterRow(msgspec.Struct, frozen=True):
-    """A tenant's pace as it is stored, and what time it is for the database."""
-
-    tenant: str
-    platform: str
-    circuit: str
-    not_before: int | None
-    catch_up_at: int | None
-    active_until: int | None
-    open_since: int | None
-    now: int
-    pace: str = "{}"
-
-
-class OperatorRow(msgspec.Struct, frozen=True):
-    """An operator, for lists: `roles` are separated by blanks; `sessions` may still be used."""
-
-    name: str
-    roles: str
-    created_at: int
-    sessions: int
-
-
-class AuditEntry(msgspec.Struct, frozen=True):
-    """What an operator looked at or did: never text of a message. `role` is the one that allowed it.
-
-    `subject` is the id of what it was about: a message, a contact, another operator.
-    """
-
-    operator: str
-    act: str
-    role: str | None = None
-    tenant: str | None = None
-    platform: str | None = None
-    subject: str | None = None
-    id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
-
-
-class AuditRow(msgspec.Struct, frozen=True):
-    """An entry as it was recorded, at `at`."""
-
-    id: str
-    at: int
-    operator: str
-    act: str
-    role: str | None
-    tenant: str | None
-    platform: str | None
-    subject: str | None
-
-
 class RowKey(NamedTuple):
     """A message wherever it is: its id, its conversation log, and its user."""
 
     id: str
     log: LogKey
     user_id: str = ""
-
-
-class ErasedAccounts(msgspec.Struct, frozen=True):
-    """How many users were erased, and what hangs on them alone."""
-
-    users: int = 0
-    settings: int = 0
-    contacts: int = 0
 
 
 class ErasedInLog(msgspec.Struct, frozen=True):
