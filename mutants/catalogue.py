@@ -164,8 +164,8 @@ CATALOGUE = (
         (
             (
                 "core/users/settings.py",
-                "if admins_own.customizable and id_ in own else told",
-                "if id_ in own else told",
+                "if admins_own.customizable and id_ in own else shown",
+                "if id_ in own else shown",
             ),
         ),
         ("tests/core/users/test_settings.py",),
