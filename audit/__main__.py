@@ -19,7 +19,7 @@ _REQUIREMENTS: Final = _HERE.parent / "requirements"
 
 
 def main() -> int:
-    """Audits each file of requirements, and says what was found."""
+    """Audit each file of requirements, and says what was found."""
     exceptions = exceptions_in((_HERE / "exceptions.txt").read_text("utf-8"))
     verdict = Verdict()
     for file in sorted(_REQUIREMENTS.glob("*.txt")):

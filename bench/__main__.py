@@ -42,7 +42,7 @@ _WIDE: Final = 250
 
 
 def main() -> int:
-    """Runs the benchmark that the command line asks for; the exit code."""
+    """Run the benchmark that the command line asks for; the exit code."""
     options = read_options(sys.argv[1:])
     # In a file or a pipe no table is folded to fit a screen.
     console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False, markup=False)
@@ -64,12 +64,12 @@ def main() -> int:
 
 
 def _exit_on_signal(number: int, _frame: object) -> NoReturn:
-    """Ends by way of every `finally`, so that no process is left behind."""
+    """End by way of every `finally`, so that no process is left behind."""
     sys.exit(128 + number)
 
 
 def _compare(options: Options, console: Console, stack: ExitStack) -> list[str]:
-    """Measures all servers by turns; what was wrong."""
+    """Measure all servers by turns; what was wrong."""
     console.print(f"Load of this machine before: {_load()}, of {os.cpu_count()} processors.")
     peer = _peer(options, console)
     postgres = stack.enter_context(running_postgres())
@@ -126,7 +126,7 @@ def _sqlite(stack: ExitStack) -> SqliteJournal:
 
 
 def _profile(options: Options, console: Console, stack: ExitStack) -> list[str]:
-    """Samples our server during one scenario; what was wrong."""
+    """Sample our server during one scenario; what was wrong."""
     profile_file = CACHE / "profile.json"
     profile_file.unlink(missing_ok=True)
     postgres = stack.enter_context(running_postgres())

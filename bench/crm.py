@@ -36,7 +36,7 @@ class CrmRecord:
         self.created = self.updated = self.unknown = 0
 
     def create(self, body: bytes) -> bytes:
-        """Makes an activity; the answer."""
+        """Make an activity; the answer."""
         self.created += 1
         id_ = str(len(self.activities) + 1)
         self.activities[id_] = _numbers(body)
@@ -44,7 +44,7 @@ class CrmRecord:
         return _answer(201, b'{"id":"%s"}' % id_.encode())
 
     def update(self, id_: str, body: bytes) -> bytes:
-        """Adds to an activity; the answer. Those of rows that were filled in (`old-…`) are there, and empty."""
+        """Add to an activity; the answer. Those of rows that were filled in (`old-…`) are there, and empty."""
         if id_.startswith("old-"):
             self.activities.setdefault(id_, [])
         activity = self.activities.get(id_)
@@ -84,11 +84,11 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keeps the way back."""
+        """Keep the way back."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Answers every request that is whole, at once."""
+        """Answer every request that is whole, at once."""
         self._buffer += data
         while (message := take(self._buffer)) is not None and self._transport is not None:
             self._transport.write(self._handle(*message))

@@ -19,10 +19,10 @@ class Journal(Protocol):
     """What a server keeps."""
 
     def empty(self) -> None:
-        """Forgets all messages; users stay."""
+        """Forget all messages; users stay."""
 
     def fill(self, count: int) -> None:
-        """Adds so many logged messages."""
+        """Add so many logged messages."""
 
 
 class PeerJournal:

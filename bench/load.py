@@ -97,7 +97,7 @@ class SentMessages:
         return scenario.template.fill(conversation, first)
 
     def check(self, head: bytes, body: bytes, answered: int) -> None:
-        """Holds an answer to what it must say."""
+        """Hold an answer to what it must say."""
         try:
             answer = _ANSWER.decode(body)
             good = b" 200 " in head[:16] and answer.successful and len(answer.log_ids) == answered
@@ -107,7 +107,7 @@ class SentMessages:
             self.problem(f"{head[:16].decode('latin-1')} {body[:300].decode(errors='replace')}")
 
     def problem(self, text: str) -> None:
-        """Notes what went wrong."""
+        """Note what went wrong."""
         self.problems += 1
         if len(self.wrong) < _SAMPLES:
             self.wrong.append(text)
@@ -123,12 +123,12 @@ class Connection(asyncio.Protocol):
         self._began = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Sends the first request."""
+        """Send the first request."""
         self._transport = cast("asyncio.Transport", transport)
         self._next()
 
     def data_received(self, data: bytes) -> None:
-        """Takes the answer, and sends the next request."""
+        """Take the answer, and sends the next request."""
         self._buffer += data
         try:
             message = take(self._buffer)
@@ -152,7 +152,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
     def close(self) -> None:
-        """Hangs up."""
+        """Hang up."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -174,7 +174,7 @@ class Phase:
         self.began = self.last = 0.0
 
     async def run(self, port: int, connections: int) -> None:
-        """Keeps a request under way on each connection, until all are answered."""
+        """Keep a request under way on each connection, until all are answered."""
         loop = asyncio.get_running_loop()
         self._open = connections
         self.began = self.last = time.perf_counter()
@@ -230,7 +230,7 @@ class Run:
         )
 
     async def prepare(self) -> Iterator[bytes]:
-        """Makes the conversations that have to be there; the requests of the other phases."""
+        """Make the conversations that have to be there; the requests of the other phases."""
         scenario, sent_messages = self._scenario, self._sent_messages
         if scenario.target is Target.NEW:
             return self._requests(sent_messages.conversation() for _ in itertools.count())
@@ -259,7 +259,7 @@ class Run:
         return (self._request(self._sent_messages.fill(self._scenario, each)) for each in conversations)
 
     async def phase(self, requests: Iterator[bytes], seconds: float) -> Phase:
-        """Sends requests for so long."""
+        """Send requests for so long."""
         phase = Phase(self._sent_messages, requests, self._scenario.answered, seconds)
         if not self._sent_messages.problems:
             await phase.run(self._job.port, self._job.connections)
@@ -306,7 +306,7 @@ def _say(told: Any) -> None:
 
 
 def main() -> None:
-    """Carries out jobs until nobody sends any."""
+    """Carry out jobs until nobody sends any."""
     while line := sys.stdin.readline():
         _say(uvloop.run(_run_job(msgspec.json.decode(line, type=LoadJob))))
 

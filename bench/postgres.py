@@ -37,13 +37,13 @@ class Postgres:
         return self.url(database).replace("@/", "@localhost/")
 
     def run(self, database: str, *statements: str) -> None:
-        """Runs statements, each in a transaction of its own."""
+        """Run statements, each in a transaction of its own."""
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
 
     def empty(self, database: str) -> None:
-        """Forgets all messages of an implementation; its users stay."""
+        """Forget all messages of an implementation; its users stay."""
         self.run(database, f"TRUNCATE {_TABLES[database]}")
 
     @property

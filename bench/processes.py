@@ -53,7 +53,7 @@ class Child:
         return self._process.pid
 
     def say(self, text: bytes) -> None:
-        """Sends it a line."""
+        """Send it a line."""
         if self._process.stdin is None:
             raise Failed(f"{self.name} does not listen")
         self._process.stdin.write(text + b"\n")
@@ -87,11 +87,11 @@ class Child:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends it a signal."""
+        """Send it a signal."""
         self._process.send_signal(number)
 
     def end(self) -> None:
-        """Ends it: first politely, then for certain."""
+        """End it: first politely, then for certain."""
         if self._process.poll() is None:
             self._process.terminate()
         try:
@@ -106,7 +106,7 @@ class Child:
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Puts off signals that end us: what is half started by then could not be ended in order."""
+    """Put off signals that end us: what is half started by then could not be ended in order."""
     pending: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, lambda late, _: pending.append(late)) for number in numbers}

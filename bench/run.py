@@ -78,7 +78,7 @@ class Bench:
         self._number = 1
 
     def warm_up(self, servers: Sequence[Server]) -> None:
-        """Lets every server work for a while: compilers and pools take their time."""
+        """Let every server work for a while: compilers and pools take their time."""
         for server in servers:
             measure = self.measure(server, "new")
             if measure.faults:

@@ -35,7 +35,7 @@ class Sampler:
         self._counts: Counter[tuple[CodeType, ...]] = Counter()
 
     def install(self) -> None:
-        """Listens for the signals that begin and end it."""
+        """Listen for the signals that begin and end it."""
         signal.signal(signal.SIGPROF, self._note)
         signal.signal(signal.SIGUSR1, self._begin)
         signal.signal(signal.SIGUSR2, self._end)
@@ -63,7 +63,7 @@ class Sampler:
 
 
 def main() -> None:
-    """Runs the command."""
+    """Run the command."""
     from messagelog import __main__ as command  # noqa: PLC0415 - whoever only reads samples needs no server
 
     Sampler(Path(sys.argv[1])).install()

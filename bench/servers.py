@@ -91,18 +91,18 @@ def install_peer() -> Path:
 
 
 def start_crm(stack: ExitStack) -> Crm:
-    """Starts the stub CRM."""
+    """Start the stub CRM."""
     child = _start(stack, "crm", [sys.executable, "-m", "bench.crm"], {})
     return Crm(child, child.json_line(_START_SECONDS)["port"])
 
 
 def start_load(stack: ExitStack) -> Child:
-    """Starts the load generator."""
+    """Start the load generator."""
     return _start(stack, "load", [sys.executable, "-m", "bench.load"], {})
 
 
 def start_peer(stack: ExitStack, folder: Path, crm: Crm, postgres: Postgres, *, mended: bool) -> Server:
-    """Starts the peer, as published or with its token check mended."""
+    """Start the peer, as published or with its token check mended."""
     name = MENDED if mended else PEER
     env = {
         "NODE_ENV": "production",
@@ -121,7 +121,7 @@ def start_peer(stack: ExitStack, folder: Path, crm: Crm, postgres: Postgres, *, 
 
 def start_ours(stack: ExitStack, name: str, crm: Crm, journal: PostgresJournal | SqliteJournal,
                *, profile: Path | None = None) -> Server:  # fmt: skip
-    """Starts our server as it is shipped; with `profile` it can be told to sample itself into that file."""
+    """Start our server as it is shipped; with `profile` it can be told to sample itself into that file."""
     env = {
         "PYTHONPATH": str(ROOT),
         "MESSAGELOG_DATABASE_URL": journal.url,

@@ -13,7 +13,7 @@ class NoLength(ValueError):
 
 
 def take(buffer: bytearray) -> tuple[bytes, bytes] | None:
-    """Takes the first whole message out of what has arrived: head and body; None while it is not whole."""
+    """Take the first whole message out of what has arrived: head and body; None while it is not whole."""
     end = buffer.find(_END_OF_HEAD)
     if end < 0:
         return None

@@ -62,7 +62,7 @@ class Driver:
         self.keep_token(platform, reply)
 
     def keep_token(self, platform: str, reply: Reply) -> None:
-        """Keeps the session token of an answer; those of the client's usual platforms are searched for elsewhere."""
+        """Keep the session token of an answer; those of the client's usual platforms are searched for elsewhere."""
         self.locations.answer(SIGN_INS, reply)
         self.tokens[platform] = reply.body["jwtToken"]
         if platform not in TROUBLES:
@@ -103,7 +103,7 @@ class Driver:
                 attachment["link"] += f"%3Faccess_token%3D{self.canaries['link_token']}"
 
     async def ask(self, method: str, path: str, platform: str = "demo", json: Any = None) -> Reply:
-        """Asks with the user's token in the query, as the client does."""
+        """Ask with the user's token in the query, as the client does."""
         joined = f"{path}{'&' if '?' in path else '?'}jwtToken={self.tokens[platform]}"
         reply = await self.here.ask(method, joined, json=json)
         self.locations.answer(ANSWERS, reply)
@@ -113,7 +113,7 @@ class Driver:
         return await self.ask("POST", "/messageLog", platform, self.message(kind))
 
     async def match(self, platform: str = "demo") -> None:
-        """Looks for a contact by a number that nothing else has."""
+        """Look for a contact by a number that nothing else has."""
         number = f"{self.values['phone'].replace('+', '%2B')}&isForceRefreshAccountData=true"
         await self.ask("GET", f"/contact?phoneNumber={number}", platform)
 

@@ -145,7 +145,7 @@ async def ask_everything(driver: Driver) -> None:
 async def _ask(
     driver: Driver, route: str, case: Case, query: str = "", headers: dict[str, str] | None = None
 ) -> Reply:
-    """Asks with the case's form, or with one that no route takes."""
+    """Ask with the case's form, or with one that no route takes."""
     method, _, path = route.partition(" ")
     wrong = {"phoneNumber": [driver.canaries["form_field"]], "contactId": [driver.canaries["text"]]}
     form = None if method == "GET" else wrong if case.form is None else _fill(case.form, driver)

@@ -48,7 +48,7 @@ class CanaryRun:
     plugin: ScriptedPlugin = field(default_factory=lambda: ScriptedPlugin(lambda request: request))
 
     def __post_init__(self) -> None:
-        """Puts a password into the database's URL, which PostgreSQL on a socket does not ask for."""
+        """Put a password into the database's URL, which PostgreSQL on a socket does not ask for."""
         password = self.canaries["database_password"]
         self.database_url = self.database_url.replace("postgres:@", f"postgres:{password}@")
         number = f"415555{random.randint(2_000, 9_999)}"

@@ -34,7 +34,7 @@ class Canaries:
     learned: dict[str, set[str]] = field(default_factory=dict)
 
     def learn(self, name: str, value: str) -> str:
-        """Takes a value that somebody else has chosen for a canary of this name."""
+        """Take a value that somebody else has chosen for a canary of this name."""
         assert value, name
         self.learned.setdefault(name, set()).add(value)
         return value

@@ -30,7 +30,7 @@ def commands(text: str, name: str) -> list[list[str]]:
 
 
 async def ask(printed: list[str]) -> Any:
-    """Runs a printed `curl` command, and gives the JSON that it prints."""
+    """Run a printed `curl` command, and gives the JSON that it prints."""
     if shutil.which("curl"):
         done = await asyncio.to_thread(subprocess.run, printed, capture_output=True, check=True)
         return json.loads(done.stdout)

@@ -133,7 +133,7 @@ def serve(**changes: str) -> CommandResult:
         (
             "DATABASE_URL",
             "postgresql://u:hidden@db.test/db?sslmode=require",
-            "MESSAGELOG_DATABASE_URL is unsafe: with sslmode=require nobody checks which server gets the password.",
+            "MESSAGELOG_DATABASE_URL is unsafe: with sslmode=require the server that gets the password is not verified",
         ),
         ("PORT", "hidden", "MESSAGELOG_PORT: expected a whole number."),
         ("PORT", "70000", "MESSAGELOG_PORT must be a number from 0 to 65535."),

@@ -42,7 +42,7 @@ def handles(pid: int, number: signal.Signals) -> bool:
 
 
 def our_code_runs(process: RunningCommand) -> None:
-    """Waits until Python has started, which has a handler for Ctrl-C, and our code has begun, which has none."""
+    """Wait until Python has started, which has a handler for Ctrl-C, and our code has begun, which has none."""
     deadline = time.monotonic() + 20
     for wanted in (True, False):
         while handles(process.process.pid, signal.SIGINT) is not wanted:

@@ -74,7 +74,7 @@ _STARTS = {"make demo", "messagelog demo"}
 
 
 def replay(page: Path, demo: Demo) -> None:
-    """Runs the page's `sh` and `console` blocks in one shell, as a reader would."""
+    """Run the page's `sh` and `console` blocks in one shell, as a reader would."""
     ports = {_DEMO_PORT: demo.port, _OWN_PORT: _free_port()}
     for block in blocks(page, "python"):
         first = block.text.partition("\n")[0]

@@ -100,7 +100,7 @@ def _defined_in(tree: ast.AST) -> Iterator[str]:
 
 
 def run_python(page: Path) -> dict[str, Any]:
-    """Runs the page's Python blocks one after the other, and gives the names that they made."""
+    """Run the page's Python blocks one after the other, and gives the names that they made."""
     names: dict[str, Any] = {"__name__": f"docs of {name_of(page)}"}
     for block in blocks(page, "python"):
         if "no-run" not in block.marks:
