@@ -1,4 +1,4 @@
-"""Was every message logged exactly once, in its conversation's own activity? By what the CRM holds, after each run."""
+"""Check after each run that every message is in the CRM exactly once, in its conversation's own activity."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_TOLD: Final = 3  # examples of a problem that are named
+_TOLD: Final = 3  # examples of a problem that are printed
 
 
 class CrmContents(msgspec.Struct, frozen=True):
-    """What the CRM holds: the numbers of the messages in each activity, and how often it was called."""
+    """The contents of the CRM: the numbers of the messages in each activity, and the counts of calls."""
 
     activities: dict[str, list[int]]
     created: int
@@ -23,7 +23,7 @@ class CrmContents(msgspec.Struct, frozen=True):
 
 
 def faults(sent: Iterable[tuple[int, int, int]], contents: CrmContents) -> list[str]:
-    """What is wrong, in sentences; nothing when every message is there once. `sent` is as in `load.Outcome`."""
+    """Return what is wrong, in sentences; none when every message is there once. `sent` is as in `load.LoadResult`."""
     conversations = {
         number: conversation for conversation, first, count in sent for number in range(first, first + count)
     }
