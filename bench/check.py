@@ -39,7 +39,7 @@ def faults(sent: Iterable[tuple[int, int, int]], contents: CrmContents) -> list[
     problems = (
         ("messages were never logged", [number for number in conversations if number not in found]),
         ("messages were logged more than once", [number for number, times in found.items() if times > 1]),
-        ("messages are in the CRM that nobody sent", [n for n in found if n not in conversations]),
+        ("messages are in the CRM that were not sent", [n for n in found if n not in conversations]),
         ("conversations have more than one activity", [c for c, ids in owners.items() if len(ids) > 1]),
         ("activities are not of one conversation", mixed),
         ("additions were for no activity", range(contents.unknown)),

@@ -29,7 +29,7 @@ IMPURE = frozenset(
 
 @cache
 def imports_in(path: Path) -> tuple[str, ...]:
-    """The dotted names that a file imports, for types too."""
+    """Yield the dotted names that a file imports, for types too."""
     names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -45,7 +45,7 @@ def imports_of(room: str) -> set[str]:
 
 
 def rooms_in(names: set[str]) -> set[str]:
-    """The rooms and top modules among these names."""
+    """Return the rooms and top modules among these names."""
     ours = (name.split(".")[1] for name in names if name.startswith("messagelog."))
     return {name for name in ours if name in RULES or name in TOP}
 
