@@ -64,7 +64,7 @@ def conversation(messages: int) -> Template:
 
 
 def thread() -> Template:
-    """Return a snapshot of a shared thread: a hundred entries, of which the newest is new."""
+    """Return a snapshot of a shared thread: a hundred entries, only the newest of them new."""
     entries = [_entry(index) for index in range(THREAD_ENTRIES - 1)] + [_newest()]
     body = _body([_newest()], "@C@")
     body["logInfo"] |= {

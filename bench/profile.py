@@ -31,7 +31,7 @@ _AREAS: Final = (
     ("journal: transactions", re.compile(r"messagelog/storage/")),
     ("runtime: plan, claim, settle, answer", re.compile(r"messagelog/core/")),
     ("routes", re.compile(r"messagelog/server/(?!serving)")),
-    ("web framework", re.compile(r"/(fastapi|starlette)/")),
+    ("web framework", re.compile(r"/starlette/")),
     ("HTTP server", re.compile(r"/uvicorn/")),
 )
 _EVERYWHERE: Final = 0.98

@@ -263,13 +263,13 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         "the file is in its place",
         (
             (
-                "storage/sqlite/store.py",
-                "            self._file.check()\n            writer = self._begin()",
-                "            writer = self._begin()",
+                "storage/sqlite/writer.py",
+                "            self._check()\n            if self._connection is None:",
+                "            if self._connection is None:",
             ),
             (
-                "storage/sqlite/store.py",
-                "            self._file.check()  # what went",
+                "storage/sqlite/writer.py",
+                "            self._check()  # what went",
                 "            # what went",
             ),
         ),

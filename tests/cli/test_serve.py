@@ -141,7 +141,7 @@ OF_COMMANDS = {
     "messagelog.commands.tables",
     "messagelog.demo",
 }
-OF_DESCRIPTIONS = {"fastapi", "pydantic", "messagelog.server.openapi.document"}
+OF_DESCRIPTIONS = {"messagelog.server.openapi.document"}
 OF_NUMBERS = {"phonenumbers"}  # until one lacks its country code
 OF_MIGRATIONS = {"alembic", "sqlalchemy", "messagelog.storage.schema"}
 
