@@ -1,4 +1,4 @@
-"""The mutants: what is taken out, where, and which tests must notice."""
+"""The mutants: each with the text that it removes, its place, and the tests that must fail."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mutant:
-    """One safeguard less: in a file (below `src/messagelog`) a text that is there once becomes another.
+    """A removed safeguard: in a file (below `src/messagelog`) a text that is there once is replaced.
 
-    `edits` are such triples of file, old and new text: a safeguard that has a twin is taken out with it.
+    `edits` are triples of file, old and new text: a safeguard with a twin is removed together with it.
     """
 
     name: str

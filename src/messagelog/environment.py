@@ -40,7 +40,7 @@ class UnknownName(NamedTuple):
     meant: str | None
 
     def __str__(self) -> str:
-        """A sentence, without the value: it may be a secret."""
+        """Return a sentence, without the value: it may be a secret."""
         if self.name.upper().startswith(_OF_PLUGINS):
             return f"{self.name} is a setting of no plugin that MESSAGELOG_PLUGINS names."
         return f"{self.name} is not a setting{f': did you mean {self.meant}?' if self.meant else '.'}"
