@@ -1,4 +1,4 @@
-"""The mutants: what is taken out, where, and which tests must notice."""
+"""The mutants: each with the text that it removes, its place, and the tests that must fail."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mutant:
-    """One safeguard less: in a file (below `src/messagelog`) a text that is there once becomes another.
+    """A removed safeguard: in a file (below `src/messagelog`) a text that is there once is replaced.
 
-    `edits` are such triples of file, old and new text: a safeguard that has a twin is taken out with it.
+    `edits` are triples of file, old and new text: a safeguard with a twin is removed together with it.
     """
 
     name: str
@@ -164,8 +164,8 @@ CATALOGUE = (
         (
             (
                 "core/users/settings.py",
-                "if admins_own.customizable and id_ in own else told",
-                "if id_ in own else told",
+                "if admins_own.customizable and id_ in own else shown",
+                "if id_ in own else shown",
             ),
         ),
         ("tests/core/users/test_settings.py",),
@@ -263,13 +263,13 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         "the file is in its place",
         (
             (
-                "storage/sqlite/store.py",
-                "            self._file.check()\n            writer = self._begin()",
-                "            writer = self._begin()",
+                "storage/sqlite/writer.py",
+                "            self._check()\n            if self._connection is None:",
+                "            if self._connection is None:",
             ),
             (
-                "storage/sqlite/store.py",
-                "            self._file.check()  # what went",
+                "storage/sqlite/writer.py",
+                "            self._check()  # what went",
                 "            # what went",
             ),
         ),

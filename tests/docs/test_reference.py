@@ -1,4 +1,4 @@
-"""What the documentation lists is what the code has: settings, states, reasons, errors, routes, events."""
+"""The lists of the documentation are those of the code: settings, states, reasons, errors, routes, events."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ OAUTH = DOCS / "how-to" / "sign-in-with-oauth.md"
 
 
 def first_words(page: Path, heading: str) -> list[str]:
-    """The first word in code of each row of a table."""
+    """Return the first word in code of each row of a table."""
     return [code(row[0])[0] for row in table(page, heading)]
 
 
@@ -147,7 +147,7 @@ PEOPLE = {"creator": "u-1", "colleague": "u-2"}
 
 
 def outcomes(error: ConnectorError, call: str) -> set[str]:
-    """What a row of such a call can become, whatever the connector can do and however often it was tried."""
+    """Return the outcomes of a row of such a call, for all capabilities and numbers of attempts."""
     found = set()
     capabilities = [
         Capabilities.of(made(Crm()))

@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from messagelog.core.operators.accounts import Role
-from messagelog.server.openapi.document import ROUTES
+from messagelog.server.openapi.operations import Access
 from support.live_server import CLIENT_HEADERS, SQLITE_ONLY, live_server, payload
+from support.openapi_validation import ROUTES
 from support.requests import MAYA, body, message
 
 if TYPE_CHECKING:
@@ -276,7 +277,7 @@ async def test_no_route_reads_a_body_without_end(
 
     async with live_server(database_url, tmp_path, body_limit=100_000) as here:
         sent = b" " * 150_000 if told else chunks()
-        headers = await here.operator("grace", *Role) if ROUTES[route].operator else {}
+        headers = await here.operator("grace", *Role) if ROUTES[route].access is Access.OPERATOR else {}
         reply = await here.ask(method, f"{path}?jwtToken={await here.token()}", data=sent, headers=headers)
     if ROUTES[route].body is None:
         assert reply.status in {200, 403, 404}

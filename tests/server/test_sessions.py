@@ -12,11 +12,12 @@ import structlog
 from messagelog.connectors import Rejected
 from messagelog.core import User
 from messagelog.server.auth.session_tokens import SessionTokens
-from messagelog.server.openapi.document import ROUTES
+from messagelog.server.openapi.operations import Access
 from messagelog.server.requests import SIGN_IN
 from messagelog.storage import Sealer
 from storage.journal import run_sql
 from support.live_server import ADA, GRACE, SECRET, SQLITE_ONLY, FastDemoConnector, live_server, payload
+from support.openapi_validation import ROUTES
 from support.requests import body, message
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ async def test_signing_in_elsewhere_ends_no_session(here: LiveServer) -> None:
 
 @SQLITE_ONLY
 @pytest.mark.parametrize(
-    ("method", "path"), [route.split() for route, described in ROUTES.items() if described.token]
+    ("method", "path"),
+    [route.split() for route, described in ROUTES.items() if described.access is Access.USER],
 )
 async def test_every_route_that_wants_a_token_says_that_the_session_ended(
     here: LiveServer, method: str, path: str
@@ -207,7 +209,9 @@ async def test_a_token_is_renewed_in_its_last_week_on_every_route(database_url: 
             ("GET", "/hostname", None),
         )
         told = {f"{method} {path}" for method, path, _ in routes}
-        assert told == {route for route, each in ROUTES.items() if each.token and not each.ends}
+        assert told == {
+            route for route, each in ROUTES.items() if each.access is Access.USER and not each.ends_session
+        }
         clock.now += 7 * DAY - 10
         for route in routes:
             assert HEADER not in (await ask(*route)).headers

@@ -10,9 +10,9 @@ import pytest
 import structlog
 from uvicorn.logging import TRACE_LOG_LEVEL
 
-from messagelog.server.openapi.document import ROUTES
 from storage.journal import run_sql
 from support.live_server import SQLITE_ONLY, live_server
+from support.openapi_validation import ROUTES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,6 +1,6 @@
 """A database of the release before is upgraded while calls are under way: rows keep their meaning, and work goes on.
 
-The dumps were written by that release: `support/releases.py` says how.
+The dumps were written by that release: `support/release_dumps.py` says how.
 """
 
 from __future__ import annotations

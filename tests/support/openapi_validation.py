@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 
-from messagelog.server.openapi.document import ROUTES
+from messagelog.server import create_app
+from messagelog.server.context import ServerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from messagelog.server.routing import DescribedApp
+
+ROUTES = {
+    str(operation): operation
+    for operation in create_app(
+        ServerConfig(database_url="", secret_key="", connectors={}, public_url="")
+    ).operations
+}
+"""Every route of the server, by method and path."""
 
 RENEWED_TOKEN_HEADER = "x-refreshed-jwt-token"
 NEVER_DESCRIBED = {404, 405}

@@ -1,6 +1,6 @@
 """What a release leaves in a database: rows of every kind in every state, some of them with a call under way.
 
-`python -m support.releases`, run in `tests` with the release that is to be remembered, writes its dumps into
+`python -m support.release_dumps`, run in `tests` with the release that is to be remembered, writes its dumps into
 `tests/storage/releases`. The migrations that come after it are tried on them.
 """
 

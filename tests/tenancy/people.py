@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 from starlette.routing import Mount, Route
 
-from messagelog.server.openapi.document import ROUTES
+from messagelog.server.openapi.operations import Access
 from messagelog.server.openapi.pages import documentation_pages
 from messagelog.testing.demo_crm.serving import serve_demo_crm
 from support.live_server import FastDemoConnector, live_server
+from support.openapi_validation import ROUTES
 from support.requests import body, message, thread
 
 if TYPE_CHECKING:
@@ -184,7 +185,11 @@ OF_THE_SERVER: Final = {
         (f"GET {path}" for path in documentation_pages() if path != "/docs"), "files that that page loads"
     ),
     "POST /operators/session": "no user's name and password sign in there",
-    **{route: "no user's token is good there" for route, each in ROUTES.items() if each.operator},
+    **{
+        route: "no user's token is good there"
+        for route, each in ROUTES.items()
+        if each.access is Access.OPERATOR
+    },
 }
 """Routes that answer everybody alike and know no user, and what they answer."""
 

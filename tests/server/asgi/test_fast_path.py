@@ -14,7 +14,8 @@ from messagelog.server.asgi.fast_path import FastPathApp
 from messagelog.server.requests import RENEWED_TOKEN, RESTARTING, json_response
 
 if TYPE_CHECKING:
-    from fastapi import Request, Response
+    from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.types import Message
 
 

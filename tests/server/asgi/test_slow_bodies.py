@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import uvicorn
-from fastapi import Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 from uvicorn.server import ServerState
 
 from messagelog.server.asgi.protocol import LimitedHttpProtocol

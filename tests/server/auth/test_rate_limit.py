@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fastapi import Request
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
 from messagelog.server.auth.rate_limit import TokenBuckets
 from messagelog.server.requests import address_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,9 @@ from schemathesis.specs.openapi.checks import (
 from messagelog.core.operators.accounts import Role
 from messagelog.server import create_app
 from messagelog.server.context import ServerConfig
-from messagelog.server.openapi.document import ROUTES
+from messagelog.server.openapi.operations import Access
 from support.live_server import PAYLOADS, SQLITE_ONLY, payload
-from support.openapi_validation import OpenApiDescription
+from support.openapi_validation import ROUTES, OpenApiDescription
 
 if TYPE_CHECKING:
     from support.live_server import LiveServer
@@ -71,6 +72,20 @@ def test_every_route_is_described_and_nothing_else(description: OpenApiDescripti
     for path, methods in description.whole["paths"].items():
         for method, operation in methods.items():
             assert operation["description"], f"{method} {path}"
+
+
+def test_names_that_generated_clients_use_stay(description: OpenApiDescription) -> None:
+    """They are derived from functions and types, which may be renamed; the published names are kept."""
+    schemas = description.whole["components"]["schemas"]
+    assert {"Outcome", "Ended", "Answer", "ReturnMessage"} <= schemas.keys()
+    assert {name: schema["title"] for name, schema in schemas.items()} == {name: name for name in schemas}
+    references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(description.whole)))
+    assert references <= schemas.keys()
+    paths = description.whole["paths"]
+    assert paths["/messageLog"]["post"]["operationId"] == "log_messages_messageLog_post"
+    assert paths["/messageLog"]["post"]["summary"] == "Log Messages"
+    operation_ids = [operation["operationId"] for methods in paths.values() for operation in methods.values()]
+    assert len(operation_ids) == len(set(operation_ids)) == len(ROUTES)
 
 
 def test_every_example_is_what_its_schema_says(description: OpenApiDescription) -> None:
@@ -120,8 +135,8 @@ async def test_nothing_that_the_description_allows_or_forbids_breaks_a_route(
     schema.config.update(base_url=here.url)
     operation = schema[path][method]
     token = await here.token()
-    headers = {"authorization": f"Bearer {token}"} if ROUTES[route].token else {}
-    if ROUTES[route].operator:
+    headers = {"authorization": f"Bearer {token}"} if ROUTES[route].access is Access.USER else {}
+    if ROUTES[route].access is Access.OPERATOR:
         headers = await here.operator("grace", *Role)
     modes = [GenerationMode.POSITIVE]
     if ROUTES[route].query or ROUTES[route].body:  # otherwise there is nothing that could be wrong

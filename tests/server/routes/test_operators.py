@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from messagelog.core.operators.accounts import Role, check_name, local_operator
 from messagelog.core.operators.passwords import Passwords
 from messagelog.messages import BadRequest
-from messagelog.server.openapi.document import ROUTES
+from messagelog.server.openapi.operations import Access
 from messagelog.storage import transactions
 from messagelog.storage.transactions.operators import IDLE_MS, SESSION_MS
 from storage.journal import Clock, everything
 from support.live_server import CHEAP, SQLITE_ONLY, live_server
+from support.openapi_validation import ROUTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 PASSWORD = "correct horse battery"
 BY = local_operator("test")
 EVERY_SET = [set(roles) for count in range(4) for roles in itertools.combinations(Role, count)]
-OPERATORS_ROUTES = sorted(route for route, each in ROUTES.items() if each.operator)
+OPERATORS_ROUTES = sorted(route for route, each in ROUTES.items() if each.access is Access.OPERATOR)
 NEEDED: dict[str, set[Role]] = {
     "GET /operators/me": set(),
     "DELETE /operators/session": set(),

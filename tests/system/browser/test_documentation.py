@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from messagelog.server.openapi.document import ROUTES
 from support.browser import CHROMIUM, browser_page
 from support.live_server import SQLITE_ONLY, live_server
+from support.openapi_validation import ROUTES
 
 if TYPE_CHECKING:
     from pathlib import Path

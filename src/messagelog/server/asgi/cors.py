@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from cachetools import LRUCache
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
@@ -45,23 +46,17 @@ class CorsHeaders:
 
     def __init__(self, origins: Collection[str]) -> None:
         self._with = _middleware(Response(), origins)
-        self._cache: dict[str | None, list[tuple[bytes, bytes]]] = {}
+        self._cache: LRUCache[str | None, list[tuple[bytes, bytes]]] = LRUCache(_MOST_ORIGINS)
 
     async def headers_for(self, origin: str | None) -> list[tuple[bytes, bytes]]:
         """The headers of an answer to a page of this origin; None where the request names none."""
         headers = self._cache.get(origin)
         if headers is None:
-            headers = await self._compute_headers(origin)
-            if len(self._cache) >= _MOST_ORIGINS:
-                self._cache.clear()
-            self._cache[origin] = headers
+            answer: Message = {"type": "http.response.start", "headers": []}
+            request = Headers({} if origin is None else {"origin": origin})
+            await self._with.send(answer, _discard, request)
+            self._cache[origin] = headers = list(answer["headers"])
         return headers
-
-    async def _compute_headers(self, origin: str | None) -> list[tuple[bytes, bytes]]:
-        answer: Message = {"type": "http.response.start", "headers": []}
-        request = Headers({} if origin is None else {"origin": origin})
-        await self._with.send(answer, _discard, request)
-        return list(answer["headers"])
 
 
 async def _discard(_message: Message) -> None:

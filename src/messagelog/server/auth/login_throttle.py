@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from cachetools import TTLCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +25,7 @@ _LONGEST_NAME: Final = 64
 
 @dataclass(slots=True)
 class _Failures:
-    count: int
-    last: float
+    count: int = 0
     until: float = 0.0
 
 
@@ -47,7 +47,9 @@ class LoginThrottle:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._failures: OrderedDict[tuple[str, str, str], _Failures] = OrderedDict()
+        self._failures: TTLCache[tuple[str, str, str], _Failures] = TTLCache(
+            _MOST_KEPT, _FORGOTTEN, timer=clock
+        )
 
     def begin(self, name: str, address: str) -> int:
         """Counts an attempt as failed until it is `forgiven`, so that many at once are counted too.
@@ -60,7 +62,11 @@ class LoginThrottle:
         if wait > 0:
             return math.ceil(wait)
         for rule in rules:
-            self._count(rule, now)
+            failures = self._failures.get(rule.by) or _Failures()
+            failures.count += 1
+            if (over := failures.count - rule.free) >= 0:
+                failures.until = now + min(2.0 ** min(over, 30), _LONGEST_WAIT)
+            self._failures[rule.by] = failures  # its hour begins again
         return 0
 
     def forgive(self, name: str, address: str) -> None:
@@ -70,18 +76,6 @@ class LoginThrottle:
         for rule in (by_address, by_name):
             if (failures := self._failures.get(rule.by)) is not None:
                 failures.count, failures.until = failures.count - 1, 0.0
-
-    def _count(self, rule: _Rule, now: float) -> None:
-        failures = self._failures.pop(rule.by, None)
-        if failures is None or now - failures.last > _FORGOTTEN:
-            failures = _Failures(0, now)
-        failures.count, failures.last = failures.count + 1, now
-        over = failures.count - rule.free
-        if over >= 0:
-            failures.until = now + min(2.0 ** min(over, 30), _LONGEST_WAIT)
-        self._failures[rule.by] = failures
-        if len(self._failures) > _MOST_KEPT:
-            self._failures.popitem(last=False)
 
 
 def _rules(name: str, address: str) -> tuple[_Rule, _Rule, _Rule]:

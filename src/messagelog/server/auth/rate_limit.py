@@ -6,8 +6,9 @@ which is given before anything is accepted.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
+
+from cachetools import LRUCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -27,8 +28,7 @@ class TokenBuckets:
     def __init__(self, per_minute: int, *, clock: Callable[[], float], most: int = _MOST) -> None:
         self._size = float(per_minute)
         self._clock = clock
-        self._most = most
-        self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
+        self._buckets: LRUCache[Hashable, tuple[float, float]] = LRUCache(most)
 
     def take(self, key: Hashable) -> float:
         """Takes a token. 0, or the seconds until there is one: then none was taken."""
@@ -36,16 +36,16 @@ class TokenBuckets:
             return 0.0
         level, now = self._level_now(key)
         if level < 1:
-            self._store(key, level, now)
+            self._buckets[key] = (level, now)
             return (1 - level) * _MINUTE / self._size
-        self._store(key, level - 1, now)
+        self._buckets[key] = (level - 1, now)
         return 0.0
 
     def give_back(self, key: Hashable) -> None:
         """Puts back a token that was taken for nothing."""
         if key in self._buckets:
             level, now = self._level_now(key)
-            self._store(key, min(self._size, level + 1), now)
+            self._buckets[key] = (min(self._size, level + 1), now)
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -56,9 +56,3 @@ class TokenBuckets:
         level, at = self._buckets.get(key, (self._size, now))
         passed = max(0.0, now - at)  # a clock that was set back fills nothing
         return min(self._size, level + passed * self._size / _MINUTE), now
-
-    def _store(self, key: Hashable, level: float, now: float) -> None:
-        self._buckets[key] = (level, now)
-        self._buckets.move_to_end(key)
-        if len(self._buckets) > self._most:
-            self._buckets.popitem(last=False)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from cachetools import LRUCache
 
 from messagelog.server.auth.jwt import sign, verify
 
@@ -42,7 +43,7 @@ class SessionTokens:
     def __init__(self, keys: SigningKeys, *, clock: Callable[[], float] = time.time) -> None:
         self._keys = keys
         self._clock = clock
-        self._cache: OrderedDict[str, Claims] = OrderedDict()
+        self._cache: LRUCache[str, Claims] = LRUCache(_MOST_CACHED)
 
     def issue(self, user: User) -> str:
         """A token for the user, for two weeks from now."""
@@ -88,9 +89,6 @@ class SessionTokens:
             return None
         if not (isinstance(session_id, str) and isinstance(expires, int)):
             return None
-        self._cache[token] = verified_claims = Claims(
-            tenant, platform, id_, session_id, expires, signed.key_id
-        )
-        if len(self._cache) > _MOST_CACHED:
-            self._cache.popitem(last=False)
-        return verified_claims
+        verified = Claims(tenant, platform, id_, session_id, expires, signed.key_id)
+        self._cache[token] = verified
+        return verified

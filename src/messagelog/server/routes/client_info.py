@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 import messagelog
 from messagelog.messages import BadRequest
+from messagelog.server.openapi.operations import OBJECT, TEXT, Access, Content, Parameter
 from messagelog.server.openapi.schemas import (
     CallLogs,
     ManagedAuthState,
@@ -46,26 +47,35 @@ _NOT_SUPPORTED: Final = (
     *("refreshAppointment", "confirmAppointment", "cancelAppointment"),
 )
 
+_PLATFORM: Final = Parameter("platform", "The connector's name.", "demo")
 
-@router.get("/isAlive")
+
+@router.get("/isAlive", answer=Content(TEXT, "OK", "text/plain"))
 async def is_alive(_request: Request) -> Response:
     """`OK`, as text, while the server runs."""
     return Response("OK", media_type="text/plain")
 
 
-@router.get("/serverVersionInfo")
+@router.get("/serverVersionInfo", answer=Content(Version, {"version": "0.1.0"}))
 async def server_version(_request: Request) -> Response:
     """The server's version."""
     return json_response(Version(version=messagelog.__version__))
 
 
-@router.get("/releaseNotes")
+@router.get("/releaseNotes", answer=Content(OBJECT, {}))
 async def release_notes(_request: Request) -> Response:
     """What is new for users, by version: nothing that the client would have to tell them."""
     return json_response({})
 
 
-@router.get("/userInfoHash")
+@router.get(
+    "/userInfoHash",
+    query=(
+        Parameter("extensionId", "RingCentral's id of the user.", "178010005", required=True, longest=64),
+        Parameter("accountId", "RingCentral's id of her account.", "178009004", required=True, longest=64),
+    ),
+    answer=Content(UserInfoHash, {"extensionId": "8b8eae4d" * 8, "accountId": "0d6fa7a0" * 8}),
+)
 async def user_info_hash(request: Request) -> Response:
     """RingCentral's ids of a user and her account as hashes, which the client sends along from then on.
 
@@ -82,14 +92,21 @@ async def user_info_hash(request: Request) -> Response:
     return json_response(UserInfoHash(extension_id=hashes["extensionId"], account_id=hashes["accountId"]))
 
 
-@router.get("/hostname")
+@router.get("/hostname", access=Access.USER, answer=Content(TEXT, "crm.example.com", "text/plain"))
 async def hostname(request: Request) -> Response:
     """The host of the user's CRM, as text."""
     user = await authenticate(request)
     return Response(user.hostname, media_type="text/plain")
 
 
-@router.get("/implementedInterfaces")
+@router.get(
+    "/implementedInterfaces",
+    query=(Parameter("platform", "The connector's name.", "demo", required=True),),
+    answer=Content(
+        {"type": "object", "additionalProperties": {"type": "boolean"}},
+        {"findContact": True, "createMessageLog": True, "createCallLog": False},
+    ),
+)
 async def implemented_interfaces(request: Request) -> Response:
     """What a platform's connector can do, by the reference's names."""
     platform = query_values(request).get("platform", "")
@@ -101,26 +118,47 @@ async def implemented_interfaces(request: Request) -> Response:
     return json_response(_interfaces(connector))
 
 
-@router.get("/apiKeyManagedAuthState")
+@router.get(
+    "/apiKeyManagedAuthState",
+    query=(_PLATFORM,),
+    answer=Content(
+        ManagedAuthState,
+        {
+            "hasManagedAuth": False,
+            "allRequiredFieldsSatisfied": False,
+            "visibleFieldConsts": None,
+            "missingRequiredFieldConsts": [],
+            "fallbackToManualAuth": False,
+        },
+    ),
+)
 async def managed_auth_state(_request: Request) -> Response:
     """Whether an administrator has filled in the login page for everybody: never."""
     return json_response(ManagedAuthState())
 
 
-@router.get("/oauthManagedAuthState")
+@router.get(
+    "/oauthManagedAuthState",
+    query=(_PLATFORM,),
+    answer=Content(ManagedOAuthState, {"isAdmin": False, "hasAccountOAuth": False, "hasPendingOAuth": False}),
+)
 async def managed_oauth_state(_request: Request) -> Response:
     """Whether an administrator has connected the account for everybody: never."""
     return json_response(ManagedOAuthState())
 
 
-@router.get("/callLog")
+@router.get(
+    "/callLog",
+    query=(Parameter("sessionIds", "Not used.", "1,2"),),
+    answer=Content(CallLogs, {"successful": True, "logs": [], "returnMessage": None}),
+)
 async def call_logs(_request: Request) -> Response:
     """No call is logged. The client asks this for its list of calls, whoever is signed in."""
     return json_response(CallLogs())
 
 
-@router.post("/callLog")
-@router.patch("/callLog")
+@router.post("/callLog", errors=(404,))
+@router.patch("/callLog", errors=(404,))
 async def log_call(_request: Request) -> Response:
     """Calls are not logged: a 404, the one refusal that the client does not show after every call."""
     raise HttpRefusal(404, "Calls are not logged by this server.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from msgspec import UNSET
@@ -15,6 +15,7 @@ from messagelog.core.intake.answer import ReturnMessage, warning, with_warnings
 from messagelog.core.intake.plugins import LEFT_BY_PLUGINS, FilteredContact
 from messagelog.messages import CREATE_NEW_CONTACT, BadRequest
 from messagelog.plugins import RequestContext
+from messagelog.server.openapi.operations import Access, Content, Parameter, notice_example
 from messagelog.server.openapi.schemas import ContactRow, ContactsAnswer, NewContactAnswer, NewContactForm
 from messagelog.server.requests import (
     HttpRefusal,
@@ -42,8 +43,44 @@ router = Router()
 
 _log = structlog.get_logger(__name__)
 
+_NUMBER: Final = "+14155550142"
+_CONTACT: Final = {
+    "id": "c-1",
+    "name": "Maya Patel",
+    "type": "contact",
+    "phone": _NUMBER,
+    "additionalInfo": {"matter": [{"const": "m-1", "title": "Renewal 2026"}]},
+    "createdDate": "2026-01-01T00:00:00Z",
+}
+_OFFER: Final = {
+    "id": CREATE_NEW_CONTACT,
+    "name": "Create new contact...",
+    "isNewContact": True,
+    "defaultContactType": "contact",
+    "additionalInfo": {},
+}
 
-@router.get("/contact")
+
+@router.get(
+    "/contact",
+    access=Access.USER,
+    query=(
+        Parameter(
+            "phoneNumber", "The number; its plus need not be encoded.", _NUMBER, required=True, longest=64
+        ),
+        Parameter("overridingFormat", "Formats of the CRM, with commas.", "(***) ***-****"),
+        Parameter("isExtension", "Whether it is an extension: not needed.", "false"),
+        Parameter("isForceRefreshAccountData", "true asks the CRM anew.", "false"),
+    ),
+    answer=Content(
+        ContactsAnswer,
+        {
+            "successful": True,
+            "returnMessage": notice_example("Found 1 contact", ttl=3000),
+            "contact": [_CONTACT, _OFFER],
+        },
+    ),
+)
 async def find_contact(request: Request) -> Response:
     """The contacts that have a number, and the row that offers a new one where the CRM can make it.
 
@@ -74,7 +111,12 @@ async def find_contact(request: Request) -> Response:
     return json_response(ContactsAnswer(successful=True, return_message=notice, contact=rows + offer))
 
 
-@router.get("/custom/contact/search")
+@router.get(
+    "/custom/contact/search",
+    access=Access.USER,
+    query=(Parameter("name", "A part of a name.", "maya", required=True, longest=255),),
+    answer=Content(ContactsAnswer, {"successful": True, "returnMessage": None, "contact": [_CONTACT]}),
+)
 async def find_contact_with_name(request: Request) -> Response:
     """The contacts with a name. `returnMessage` is there whenever there are none: the client reads it then."""
     user = await authenticate(request)
@@ -95,7 +137,28 @@ async def find_contact_with_name(request: Request) -> Response:
     return json_response(ContactsAnswer(successful=True, return_message=notice, contact=rows))
 
 
-@router.post("/contact")
+@router.post(
+    "/contact",
+    access=Access.USER,
+    body=Content(
+        NewContactForm,
+        {
+            "phoneNumber": "+14155550188",
+            "newContactName": "Nina New",
+            "newContactType": "contact",
+            "additionalSubmission": {"topic": ""},
+        },
+    ),
+    answer=Content(
+        NewContactAnswer,
+        {
+            "successful": True,
+            "returnMessage": notice_example("Contact created", ttl=2000),
+            "contact": {"id": "c-5", "name": "Nina New", "type": "contact"},
+        },
+    ),
+    errors=(422, 502),
+)
 async def create_contact(request: Request) -> Response:
     """Makes a contact in the CRM, once, however often and wherever the same form arrives at the same time.
 

@@ -12,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
 from messagelog.core.delivery.metrics import JournalGauges
+from messagelog.server.openapi.operations import TEXT, Content
 from messagelog.server.openapi.schemas import Readiness
 from messagelog.server.requests import HttpRefusal, bearer_of, context_of, json_response
 from messagelog.server.routing import Router
@@ -42,13 +43,19 @@ _MOST_PACES: Final = 10_000
 _log = structlog.get_logger(__name__)
 
 
-@router.get("/healthz")
+@router.get("/healthz", answer=Content(TEXT, "OK", "text/plain"), plain_errors=True)
 async def health(_request: Request) -> Response:
     """`OK`, as text, while the process answers at all. It asks nobody, so that a lost database restarts no server."""
     return Response("OK", media_type="text/plain")
 
 
-@router.get("/readyz")
+@router.get(
+    "/readyz",
+    answer=Content(
+        Readiness, {"ready": True, "checks": {"database": "ok", "work": "ok"}, "secondsSinceSweep": 0.4}
+    ),
+    plain_errors=True,
+)
 async def readiness(request: Request) -> Response:
     """Whether requests can be taken now: the database takes a commit, and what is due is taken up. A 503 otherwise."""
     context = context_of(request)
@@ -63,7 +70,12 @@ async def readiness(request: Request) -> Response:
     return json_response(Readiness(ready=True, checks=checks, seconds_since_sweep=round(seconds, 3)))
 
 
-@router.get("/metrics")
+@router.get(
+    "/metrics",
+    answer=Content(TEXT, 'messagelog_messages_total{platform="demo",outcome="logged"} 1.0', "text/plain"),
+    errors=(403,),
+    plain_errors=True,
+)
 async def metrics(request: Request) -> Response:
     """Metrics for Prometheus. Where the operator has set a token, it has to come along as a bearer."""
     context = context_of(request)

@@ -6,10 +6,12 @@ proxies log URLs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from messagelog.core.admin.inbox import DecisionRefused, Inbox, NotThere, check_cause
+from messagelog.core.admin.inbox_models import Decided, InboxDetails, InboxExport, InboxPage, RetriedBatch
 from messagelog.core.operators.accounts import Role
+from messagelog.server.openapi.operations import Access, Content
 from messagelog.server.openapi.schemas import (
     CausesAnswer,
     CausesForm,
@@ -38,7 +40,71 @@ if TYPE_CHECKING:
 
 router = Router()
 
-_NOT_THERE = "There is no such conversation log."
+_NOT_THERE: Final = "There is no such conversation log."
+
+_KEY: Final = {"tenant": "acme", "platform": "demo", "conversationLogId": "8031152018338945839/7/13/2026"}
+_ENTRY: Final = {
+    **_KEY,
+    "kind": "conversation",
+    "groupContactId": None,
+    "contactId": "c-1",
+    "contactName": "Maya Patel",
+    "thirdPartyLogId": None,
+    "state": "failed",
+    "cause": "rejected",
+    "reason": "rejected: The CRM refused it. (HTTP 422)",
+    "states": {"failed": 2},
+    "withoutText": 0,
+    "users": ["u-ada"],
+    "attempts": 1,
+    "tries": 0,
+    "dueAt": None,
+    "since": 1_783_998_000_000,
+    "changedAt": 1_783_998_001_000,
+    "fence": 1,
+}
+_DETAILS: Final = {
+    "entry": _ENTRY,
+    "rows": [
+        {
+            "id": "6424569001",
+            "state": "failed",
+            "reason": "rejected: The CRM refused it. (HTTP 422)",
+            "userId": "u-ada",
+            "sentAt": 1_783_998_000_000,
+            "updatedAt": 1_783_998_001_000,
+            "hasText": True,
+            "text": None,
+        }
+    ],
+    "attempts": [
+        {
+            "at": 1_783_998_001_000,
+            "call": "create",
+            "error": "Rejected",
+            "status": 422,
+            "reason": "rejected",
+            "body": None,
+        }
+    ],
+}
+_CAUSE: Final = {
+    "tenant": "acme",
+    "platform": "demo",
+    "state": "failed",
+    "cause": "rejected",
+    "messages": 2,
+    "logs": 1,
+    "firstAt": 1_783_998_001_000,
+    "lastAt": 1_783_998_001_000,
+}
+_NONE: Final = {
+    "conversationLogId": _KEY["conversationLogId"],
+    "planned": 0,
+    "logged": 0,
+    "withoutText": 0,
+}
+_NOT_DECIDED: Final = (404, 409)
 
 
 async def inbox_of(request: Request, *roles: Role) -> Inbox:
@@ -48,7 +114,12 @@ async def inbox_of(request: Request, *roles: Role) -> Inbox:
     return Inbox(context.store, operator, context.sealer)
 
 
-@router.post("/operators/inbox")
+@router.post(
+    "/operators/inbox",
+    access=Access.OPERATOR,
+    body=Content(InboxForm, {"state": "failed", "limit": 50}),
+    answer=Content(InboxPage, {"entries": [_ENTRY], "next": None}),
+)
 async def entries(request: Request) -> Response:
     """Lists conversation logs that failed, are parked or wait, the last changed first, page by page."""
     inbox = await inbox_of(request)
@@ -56,7 +127,12 @@ async def entries(request: Request) -> Response:
     return private_response(await inbox.entries(_to_filter(form), after=form.after, limit=form.limit))
 
 
-@router.post("/operators/inbox/causes")
+@router.post(
+    "/operators/inbox/causes",
+    access=Access.OPERATOR,
+    body=Content(CausesForm, {"tenant": "acme"}),
+    answer=Content(CausesAnswer, {"causes": [_CAUSE]}),
+)
 async def causes(request: Request) -> Response:
     """Counts what failed, is parked or waits, by tenant, platform, state and cause."""
     inbox = await inbox_of(request)
@@ -64,7 +140,13 @@ async def causes(request: Request) -> Response:
     return private_response(CausesAnswer(causes=await inbox.causes(form.tenant, since=form.since)))
 
 
-@router.post("/operators/inbox/entry")
+@router.post(
+    "/operators/inbox/entry",
+    access=Access.OPERATOR,
+    body=Content(EntryForm, _KEY),
+    answer=Content(InboxDetails, _DETAILS),
+    errors=_NOT_DECIDED,
+)
 async def entry(request: Request) -> Response:
     """Shows a conversation log with its messages that are not logged, and the calls that came to nothing.
 
@@ -76,7 +158,12 @@ async def entry(request: Request) -> Response:
     return await _answer(inbox, form, lambda key: inbox.entry(key, text=form.text))
 
 
-@router.post("/operators/inbox/export")
+@router.post(
+    "/operators/inbox/export",
+    access=Access.OPERATOR,
+    body=Content(ExportInboxForm, {"state": "parked", "text": False}),
+    answer=Content(InboxExport, {"logs": [_DETAILS], "next": None}),
+)
 async def export(request: Request) -> Response:
     """Everything that is known of what failed, is parked or waits, page by page; with `text` as for an entry."""
     inbox = await inbox_of(request)
@@ -85,7 +172,13 @@ async def export(request: Request) -> Response:
     return private_response(await page)
 
 
-@router.post("/operators/inbox/retry")
+@router.post(
+    "/operators/inbox/retry",
+    access=Access.OPERATOR,
+    body=Content(RetryForm, {**_KEY, "fence": 1}),
+    answer=Content(Decided, {**_NONE, "planned": 2}),
+    errors=_NOT_DECIDED,
+)
 async def retry(request: Request) -> Response:
     """Tries again what failed of a conversation log, and now what waits. A parked one needs `notInCrm`."""
     inbox = await inbox_of(request, Role.ACT)
@@ -95,7 +188,12 @@ async def retry(request: Request) -> Response:
     )
 
 
-@router.post("/operators/inbox/retry-some")
+@router.post(
+    "/operators/inbox/retry-some",
+    access=Access.OPERATOR,
+    body=Content(RetrySomeForm, {"cause": "unavailable"}),
+    answer=Content(RetriedBatch, {"done": 1, "planned": 2, "withoutText": 0, "refused": 0, "next": None}),
+)
 async def retry_some(request: Request) -> Response:
     """Tries again some of what failed, is parked or waits. Ask again with `next` until there is none."""
     inbox = await inbox_of(request, Role.ACT)
@@ -107,7 +205,13 @@ async def retry_some(request: Request) -> Response:
     )
 
 
-@router.post("/operators/inbox/link")
+@router.post(
+    "/operators/inbox/link",
+    access=Access.OPERATOR,
+    body=Content(LinkForm, {**_KEY, "contactId": "c-2", "contactName": "Omar Reyes"}),
+    answer=Content(Decided, _NONE),
+    errors=_NOT_DECIDED,
+)
 async def link(request: Request) -> Response:
     """Gives a conversation log to another contact, when nothing of it is in the CRM. Nothing is sent."""
     inbox = await inbox_of(request, Role.ACT)
@@ -116,7 +220,13 @@ async def link(request: Request) -> Response:
     return await _answer(inbox, form, lambda key: inbox.link(key, *contact, fence=form.fence))
 
 
-@router.post("/operators/inbox/done")
+@router.post(
+    "/operators/inbox/done",
+    access=Access.OPERATOR,
+    body=Content(DoneForm, {**_KEY, "thirdPartyLogId": "a-1"}),
+    answer=Content(Decided, {**_NONE, "logged": 1, "planned": 1}),
+    errors=_NOT_DECIDED,
+)
 async def done(request: Request) -> Response:
     """Says that the CRM has it, in an activity if that is known. Without one, the next message makes a new one."""
     inbox = await inbox_of(request, Role.ACT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
 import msgspec
@@ -12,6 +12,7 @@ import structlog
 from messagelog.connectors import AuthExpired, ConnectorError, Credentials, NotFound, Rejected
 from messagelog.connectors.hostname import normal_hostname
 from messagelog.core.intake.answer import ReturnMessage, warning
+from messagelog.server.openapi.operations import NOTICE, TEXT, Access, Content, Parameter, notice_example
 from messagelog.server.requests import (
     RENEWED_TOKEN,
     HttpRefusal,
@@ -51,7 +52,54 @@ class _LoginForm(msgspec.Struct, rename="camel"):
         return f"_LoginForm(platform={self.platform!r})"
 
 
-@router.post("/apiKeyLogin")
+_MAYBE_TEXT: Final = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+_LOGIN_SCHEMA: Final = {
+    "type": "object",
+    "properties": {
+        "platform": _MAYBE_TEXT,
+        "apiKey": _MAYBE_TEXT,
+        "hostname": _MAYBE_TEXT,
+        "additionalInfo": {"anyOf": [{"type": "object"}, {"type": "null"}]},
+    },
+}
+CONNECTED_SCHEMA: Final = {
+    "type": "object",
+    "properties": {"jwtToken": TEXT, "name": TEXT, **NOTICE["properties"]},
+    "required": ["jwtToken", "name", "returnMessage"],
+}
+CONNECTED_EXAMPLE: Final = {
+    "jwtToken": "eyJhbGciOiJIUzI1NiJ9.e30.c2ln",
+    "name": "Ada Lovell",
+    "returnMessage": notice_example("Connected to Demo CRM."),
+}
+_LOGGED_OUT_SCHEMA: Final = {
+    "type": "object",
+    "properties": {
+        "message": TEXT,
+        "messageType": TEXT,
+        "ttl": {"type": "integer"},
+        **NOTICE["properties"],
+    },
+    "required": ["message", "messageType", "ttl", "returnMessage"],
+}
+_LOGGED_OUT: Final = notice_example("Successfully unauthorized.", ttl=3000)
+
+
+@router.post(
+    "/apiKeyLogin",
+    query=(Parameter("state", "The platform too: platform=NAME.", "platform=demo"),),
+    body=Content(
+        _LOGIN_SCHEMA,
+        {
+            "platform": "demo",
+            "apiKey": "demo-ada",
+            "hostname": "crm.example.com",
+            "additionalInfo": {"apiKey": "demo-ada"},
+        },
+    ),
+    answer=Content(CONNECTED_SCHEMA, CONNECTED_EXAMPLE),
+    errors=(429,),
+)
 async def log_in(request: Request) -> Response:
     """Asks the CRM whose key it is, and answers with a session token; a refusal is a 400, as the client expects."""
     form = await read_form(request, _LoginForm)
@@ -83,7 +131,12 @@ async def log_in(request: Request) -> Response:
     return sign_in_answer(context, connector, user)
 
 
-@router.post("/unAuthorize")
+@router.post(
+    "/unAuthorize",
+    access=Access.USER,
+    answer=Content(_LOGGED_OUT_SCHEMA, {**_LOGGED_OUT, "returnMessage": _LOGGED_OUT}),
+    ends_session=True,
+)
 async def log_out(request: Request) -> Response:
     """Ends the user's session at once, in every browser, and then her credentials at the CRM where that can be done.
 

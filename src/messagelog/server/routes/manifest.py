@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import messagelog
 from messagelog.core.users.settings import LANGUAGE, TIMEZONE
 from messagelog.server.context import REDIRECT_URI
+from messagelog.server.openapi.operations import OBJECT, TEXT, Content, Parameter
 from messagelog.server.requests import HttpRefusal, context_of, json_response, query_values
 from messagelog.server.routing import Router
 
@@ -41,8 +42,31 @@ _SETTINGS: Final[dict[str, Any]] = {
 }
 """The settings that every user has, whatever her CRM is."""
 
+_MANIFEST_SCHEMA: Final = {
+    "type": "object",
+    "properties": {
+        "serverUrl": TEXT,
+        "redirectUri": TEXT,
+        "version": TEXT,
+        "author": {"type": "object", "properties": {"name": TEXT}, "required": ["name"]},
+        "platforms": {"type": "object", "additionalProperties": OBJECT},
+    },
+    "required": ["serverUrl", "redirectUri", "version", "author", "platforms"],
+}
+_MANIFEST_EXAMPLE: Final = {
+    "serverUrl": "https://log.example.com",
+    "redirectUri": REDIRECT_URI,
+    "author": {"name": "messagelog"},
+    "version": "0.1.0",
+    "platforms": {"demo": {"name": "demo", "displayName": "Demo CRM"}},
+}
 
-@router.get("/crmManifest")
+
+@router.get(
+    "/crmManifest",
+    query=(Parameter("platformName", "One platform; all where it is left out.", "demo"),),
+    answer=Content(_MANIFEST_SCHEMA, _MANIFEST_EXAMPLE),
+)
 async def crm_manifest(request: Request) -> Response:
     """The client's manifest: one platform by `platformName`, or all that this server has."""
     config = context_of(request).config

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from messagelog.messages import BadRequest, parse_log_request, peek
+from messagelog.core.intake.answer import Answer, SelectedAnswer
+from messagelog.messages import BadRequest, LogRequest, parse_log_request, peek
+from messagelog.server.openapi.operations import Access, Content, notice_example
 from messagelog.server.openapi.schemas import MatchAnswer, MatchedMessage, MatchForm
 from messagelog.server.refusals import log_refusal_response
 from messagelog.server.requests import authenticate, context_of, json_response, read_body, read_form
@@ -18,8 +20,43 @@ router = Router()
 
 _MOST_MATCHED: Final = 100
 
+_LOG_REQUEST: Final = {
+    "logInfo": {
+        "conversationLogId": "8031152018338945839/7/13/2026",
+        "conversationId": "8031152018338945839",
+        "messages": [
+            {
+                "id": 6424569001,
+                "type": "SMS",
+                "direction": "Inbound",
+                "creationTime": 1783998000000,
+                "subject": "Can you send the renewal options?",
+                "from": {"phoneNumber": "+14155550142", "name": "Maya Patel"},
+                "to": [{"phoneNumber": "+14155550101", "name": "Jordan Lee"}],
+                "attachments": [],
+            }
+        ],
+        "self": {"phoneNumber": "+14155550101", "name": "Jordan Lee"},
+        "correspondents": [{"phoneNumber": "+14155550142", "name": "Maya Patel"}],
+    },
+    "additionalSubmission": {"matter": "m-1"},
+    "overridingFormat": [],
+    "contactId": "c-1",
+    "contactType": "contact",
+    "contactName": "Maya Patel",
+}
 
-@router.post("/messageLog")
+
+@router.post(
+    "/messageLog",
+    access=Access.USER,
+    body=Content(LogRequest, _LOG_REQUEST),
+    answer=Content(
+        (Answer, SelectedAnswer),
+        {"successful": True, "logIds": ["6424569001"], "returnMessage": notice_example("Message logged")},
+    ),
+    errors=(422,),
+)
 async def log_messages(request: Request) -> Response:
     """Logs the messages of a conversation into the CRM.
 
@@ -37,7 +74,25 @@ async def log_messages(request: Request) -> Response:
     return json_response(answer) if answer.successful else log_refusal_response(request, answer)
 
 
-@router.post("/messageLog/match")
+@router.post(
+    "/messageLog/match",
+    access=Access.USER,
+    body=Content(
+        MatchForm,
+        {"conversationId": "8031152018338945839", "messageIds": ["6424569001", "6424569002"]},
+    ),
+    answer=Content(
+        MatchAnswer,
+        {
+            "successful": True,
+            "logs": [
+                {"messageId": "6424569001", "matched": True, "logId": "a-1", "contactId": "c-1"},
+                {"messageId": "6424569002", "matched": False},
+            ],
+            "messageLogs": {"6424569001": "a-1"},
+        },
+    ),
+)
 async def match_messages(request: Request) -> Response:
     """Say which messages are logged, and in which records of the CRM.
 

@@ -15,6 +15,8 @@ from starlette.responses import Response
 
 from messagelog.connectors import AuthExpired, ConnectorError, NotFound, Rejected
 from messagelog.server.auth.oauth_state import BadState, SignInRefused
+from messagelog.server.context import REDIRECT_URI
+from messagelog.server.openapi.operations import NOTICE, Content, Parameter
 from messagelog.server.requests import (
     HEAD_ONLY,
     HttpRefusal,
@@ -25,6 +27,8 @@ from messagelog.server.requests import (
 )
 from messagelog.server.routes.hashed_ids import user_at_end, user_at_start
 from messagelog.server.routes.login import (
+    CONNECTED_EXAMPLE,
+    CONNECTED_SCHEMA,
     notice,
     platform_of_state,
     record_login_failure,
@@ -56,7 +60,11 @@ _ERRORS: Final = frozenset(
 _PRIVATE: Final = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 
-@router.get("/oauth/start")
+@router.get(
+    "/oauth/start",
+    query=(Parameter("state", "The platform: platform=NAME.", "platform=demo", required=True),),
+    redirects=True,
+)
 async def start(request: Request) -> Response:
     """Leads to the CRM's authorization server, with a state that only we can have made.
 
@@ -84,7 +92,24 @@ async def start(request: Request) -> Response:
     return Response(status_code=HTTPStatus.FOUND, headers={"Location": location, **_PRIVATE})
 
 
-@router.get("/oauth-callback")
+@router.get(
+    "/oauth-callback",
+    query=(
+        Parameter(
+            "callbackUri",
+            "The page that the CRM has sent the user back to, with code and state in its query, encoded or not.",
+            f"{REDIRECT_URI}?code=1&state=1",
+            required=True,
+        ),
+        Parameter("code", "The code, where callbackUri is not encoded.", "1"),
+        Parameter("state", "The state, where callbackUri is not encoded.", "1"),
+        Parameter("error", "The CRM's refusal, where callbackUri is not encoded.", "access_denied"),
+        Parameter("hostname", "The CRM's host as the client sees it.", "crm.example.com", longest=255),
+        Parameter("rcAccountId", "Not used.", "0d6fa7a0"),
+    ),
+    answer=Content((CONNECTED_SCHEMA, NOTICE), CONNECTED_EXAMPLE),
+    errors=(429,),
+)
 async def callback(request: Request) -> Response:
     """Signs the user in with the code that the CRM has sent the client's window back with.
 

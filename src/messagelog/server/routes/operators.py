@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.exceptions import HTTPException
 
 from messagelog.core.operators.passwords import TooBusy
+from messagelog.server.openapi.operations import Access, Content
 from messagelog.server.openapi.schemas import Me, OperatorToken, SessionsEnded, SignInForm
 from messagelog.server.requests import (
     HttpRefusal,
@@ -56,7 +57,15 @@ def private_response(value: Any, status: int = 200) -> Response:
     return answer
 
 
-@router.post("/operators/session")
+@router.post(
+    "/operators/session",
+    body=Content(SignInForm, {"name": "grace", "password": "correct horse battery"}),
+    answer=Content(
+        OperatorToken, {"token": "kXw0", "expiresAt": 1_784_041_200_000, "roles": ["act", "text"]}
+    ),
+    errors=(401, 403, 429),
+    plain_errors=True,
+)
 async def sign_in(request: Request) -> Response:
     """Begins a session: a token for at most twelve hours, and for one hour without being used.
 
@@ -80,7 +89,7 @@ async def sign_in(request: Request) -> Response:
     return private_response(OperatorToken(token=session.token, expires_at=session.expires_at, roles=roles))
 
 
-@router.delete("/operators/session")
+@router.delete("/operators/session", access=Access.OPERATOR, answer=Content(SessionsEnded, {"ended": 1}))
 async def sign_out(request: Request) -> Response:
     """Ends the session of the token that comes along, at once."""
     await authenticate_operator(request)
@@ -88,7 +97,7 @@ async def sign_out(request: Request) -> Response:
     return private_response(SessionsEnded(ended=1))
 
 
-@router.delete("/operators/sessions")
+@router.delete("/operators/sessions", access=Access.OPERATOR, answer=Content(SessionsEnded, {"ended": 2}))
 async def end_sessions(request: Request) -> Response:
     """Ends all sessions of the operator, in every browser and every process, at once."""
     operator = await authenticate_operator(request)
@@ -97,7 +106,7 @@ async def end_sessions(request: Request) -> Response:
     )
 
 
-@router.get("/operators/me")
+@router.get("/operators/me", access=Access.OPERATOR, answer=Content(Me, {"name": "grace", "roles": ["text"]}))
 async def me(request: Request) -> Response:
     """Who the operator is, and her roles as they are now."""
     operator = await authenticate_operator(request)

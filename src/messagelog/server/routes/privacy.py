@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
 
-from messagelog.core.admin.erasure import Eraser
-from messagelog.core.admin.export import export_contact
+from messagelog.core.admin.erasure import Erased, Eraser
+from messagelog.core.admin.export import Export, export_contact
 from messagelog.core.operators.accounts import Role
+from messagelog.server.openapi.operations import Access, Content
 from messagelog.server.openapi.schemas import EraseTenantForm, EraseUserForm, ExportForm
 from messagelog.server.requests import context_of, read_form
 from messagelog.server.routes.operators import authenticate_operator, private_response
@@ -26,8 +27,17 @@ router = Router()
 
 _SEALED: Final = "The contacts of this number are sealed with another secret key."
 
+_NOTHING: Final = dict.fromkeys(
+    ("users", "settings", "contacts", "messages", "kept", "parked", "underWay"), 0
+)
 
-@router.post("/operators/erase/user")
+
+@router.post(
+    "/operators/erase/user",
+    access=Access.OPERATOR,
+    body=Content(EraseUserForm, {"tenant": "acme", "platform": "demo", "id": "u-ada"}),
+    answer=Content(Erased, {**_NOTHING, "users": 1, "settings": 2, "messages": 1, "kept": 40}),
+)
 async def erase_user(request: Request) -> Response:
     """Erases a user of a connector: credentials, session, settings, and what waits for her.
 
@@ -40,7 +50,12 @@ async def erase_user(request: Request) -> Response:
     return private_response(await eraser.user(operator, form.tenant, form.platform, form.id))
 
 
-@router.post("/operators/erase/tenant")
+@router.post(
+    "/operators/erase/tenant",
+    access=Access.OPERATOR,
+    body=Content(EraseTenantForm, {"tenant": "acme"}),
+    answer=Content(Erased, {**_NOTHING, "users": 12, "contacts": 30, "messages": 4_000}),
+)
 async def erase_tenant(request: Request) -> Response:
     """Erases a tenant, at one platform or at all: every row of every table that is theirs."""
     operator = await authenticate_operator(request, Role.ADMINISTER)
@@ -50,7 +65,23 @@ async def erase_tenant(request: Request) -> Response:
     return private_response(await eraser.tenant(operator, form.tenant, form.platform))
 
 
-@router.post("/operators/export")
+@router.post(
+    "/operators/export",
+    access=Access.OPERATOR,
+    body=Content(ExportForm, {"tenant": "acme", "platform": "demo", "id": "c-1"}),
+    answer=Content(
+        Export,
+        {
+            "tenant": "acme",
+            "platform": "demo",
+            "contacts": [
+                {"id": "c-1", "name": "Maya Patel", "type": "contact", "phone_number": "+14155550142"}
+            ],
+            "conversationLogs": [],
+        },
+    ),
+    errors=(409,),
+)
 async def export(request: Request) -> Response:
     """Everything that is held about a contact, by her id in the CRM or by a phone number, waiting text included."""
     operator = await authenticate_operator(request, Role.ADMINISTER, Role.TEXT)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from messagelog.core.operators.accounts import Role
-from messagelog.core.users.tenants import HostTaken, Tenants, TenantUnknown
+from messagelog.core.users.tenants import HostTaken, TenantMove, TenantPage, Tenants, TenantUnknown
 from messagelog.messages import BadRequest
+from messagelog.server.openapi.operations import Access, Content
 from messagelog.server.openapi.schemas import MoveTenantForm, TenantsForm
 from messagelog.server.requests import HttpRefusal, context_of, read_form
 from messagelog.server.routes.operators import authenticate_operator, private_response
@@ -19,7 +20,26 @@ if TYPE_CHECKING:
 router = Router()
 
 
-@router.post("/operators/tenants")
+@router.post(
+    "/operators/tenants",
+    access=Access.OPERATOR,
+    body=Content(TenantsForm, {"platform": "ticket-crm"}),
+    answer=Content(
+        TenantPage,
+        {
+            "tenants": [
+                {
+                    "tenant": "acme@crm.example.com",
+                    "platform": "ticket-crm",
+                    "host": "https://crm.example.com",
+                    "crmTenant": "acme",
+                    "createdAt": 1_783_998_001_000,
+                }
+            ],
+            "next": None,
+        },
+    ),
+)
 async def tenants(request: Request) -> Response:
     """Lists tenants with their hosts, in the order of the tenants' names, page by page."""
     await authenticate_operator(request)
@@ -30,7 +50,19 @@ async def tenants(request: Request) -> Response:
     )
 
 
-@router.post("/operators/tenants/move")
+@router.post(
+    "/operators/tenants/move",
+    access=Access.OPERATOR,
+    body=Content(
+        MoveTenantForm,
+        {"tenant": "acme@crm.example.com", "platform": "ticket-crm", "hostname": "crm.example.org"},
+    ),
+    answer=Content(
+        TenantMove,
+        {"before": ["https://crm.example.com"], "host": "https://crm.example.org", "users": 12},
+    ),
+    errors=(404, 409),
+)
 async def move(request: Request) -> Response:
     """Says that a tenant's CRM is at another host now, and at no other: nothing is logged again for it.
 

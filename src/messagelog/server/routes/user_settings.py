@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from messagelog.connectors import ConnectorError
 from messagelog.core.intake.answer import ReturnMessage
+from messagelog.server.openapi.operations import OBJECT, Access, Content, Parameter, notice_example
 from messagelog.server.openapi.schemas import NoticeAnswer, SettingsAnswer, SettingsForm
 from messagelog.server.requests import (
     HttpRefusal,
@@ -30,15 +31,28 @@ _NO_ADMIN: Final = "Admin validation failed"
 _MOST_NAMED: Final = 5
 """How many of the settings that were left out a warning names."""
 
+_RC_ACCOUNT: Final = Parameter("rcAccountId", "Not used.", "0d6fa7a0")
+_AUTO_LOG: Final = {"autoLogSMS": {"value": True}}
 
-@router.get("/user/settings")
+
+@router.get(
+    "/user/settings",
+    access=Access.USER,
+    query=(_RC_ACCOUNT,),
+    answer=Content({"type": "object", "additionalProperties": OBJECT}, _AUTO_LOG),
+)
 async def read_settings(request: Request) -> Response:
     """The settings that are in force for the user: a bare object, by id."""
     user = await authenticate(request, connected=False)  # the client asks this before it logs out
     return json_response(await context_of(request).settings.effective(user))
 
 
-@router.post("/user/settings")
+@router.post(
+    "/user/settings",
+    access=Access.USER,
+    body=Content(SettingsForm, {"userSettings": _AUTO_LOG}),
+    answer=Content(SettingsAnswer, {"userSettings": _AUTO_LOG}),
+)
 async def change_settings(request: Request) -> Response:
     """Change the settings that the body names, leave others alone, and answer with those in force then.
 
@@ -57,13 +71,20 @@ async def change_settings(request: Request) -> Response:
     return json_response(SettingsAnswer(user_settings=saved.settings, return_message=notice))
 
 
-@router.get("/user/preloadSettings")
+@router.get("/user/preloadSettings", query=(_RC_ACCOUNT,), answer=Content(OBJECT, {}))
 async def preload_settings(_request: Request) -> Response:
     """What is known of an account before anybody has signed in: nothing. Whoever knows a hash may ask this."""
     return json_response({})
 
 
-@router.post("/user/refreshInfo")
+@router.post(
+    "/user/refreshInfo",
+    access=Access.USER,
+    answer=Content(
+        NoticeAnswer,
+        {"successful": True, "returnMessage": notice_example("User information refreshed", ttl=2000)},
+    ),
+)
 async def refresh_info(request: Request) -> Response:
     """Asks the CRM anew for the user's name and time zone."""
     user = await authenticate(request)
@@ -82,8 +103,8 @@ async def refresh_info(request: Request) -> Response:
     return json_response(_notice_answer("User information refreshed", "success"))
 
 
-@router.get("/admin/settings")
-@router.post("/admin/settings")
+@router.get("/admin/settings", errors=(403,))
+@router.post("/admin/settings", errors=(403,))
 async def admin_settings(_request: Request) -> Response:
     """Nobody is an administrator here: what holds for all users is said by the operator, at the server.
 
