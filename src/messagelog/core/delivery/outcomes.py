@@ -78,17 +78,17 @@ LOST_ANSWER: Final = f"{FailureReason.NO_ANSWER}: the answer was lost"
 class Outcome(msgspec.Struct, frozen=True):
     """What is to be journalled: the log's new values, its rows' changes, and when to go on (None: at once).
 
-    `anew`: the activity is gone, and all that the waiting requests hold of it is to be planned again. `signed_out`: the
-    CRM refused the credentials of the user for whom it was called. `error` is what the call ended with. `entry` is a
-    message's id, and the hash of the entry that a change has put in its place. `unsaid` are the ids of messages whose
-    change needed no call.
+    `recreate`: the activity is gone, and all that the waiting requests hold of it is to be planned again.
+    `signed_out`: the CRM refused the credentials of the user for whom it was called. `error` is what the call ended
+    with. `entry` is a message's id, and the hash of the entry that a change has put in its place. `unsaid` are the ids
+    of messages whose change needed no call.
     """
 
     log: LogRow
     changes: tuple[RowChange, ...]
     waiting: WaitingChange | None = None
     wait_ms: int | None = None
-    anew: bool = False
+    recreate: bool = False
     signed_out: bool = False
     error: ConnectorError | None = None
     entry: tuple[str, bytes] | None = None
@@ -623,7 +623,7 @@ def _on_gone(log: LogRow, rows: Sequence[MessageRow]) -> Outcome:
         body_size=0,
         attempt_count=0,
     )
-    return Outcome(after, tuple(RowChange(row.id, RowState.PLANNED) for row in rows), anew=True)
+    return Outcome(after, tuple(RowChange(row.id, RowState.PLANNED) for row in rows), recreate=True)
 
 
 def _fail(log: LogRow, rows: Sequence[MessageRow], reason: str, *, behind: bool) -> Outcome:
