@@ -33,7 +33,7 @@ BANNED = {
 }
 """Regular expressions, not case-sensitive, each with what to write instead."""
 
-ROOTS = [README, CONTRIBUTING, TESTS, DOCS]
+ROOTS = [README, CONTRIBUTING, TESTS, DOCS, ROOT / "src" / "messagelog" / "server"]
 """Files and folders whose prose is read: pages, and comments and docstrings of Python files."""
 
 FILES = sorted(
