@@ -1,4 +1,4 @@
-"""How long composing takes: `python -m bench.compose` prints processor time in milliseconds, the least of some runs."""
+"""The time of composing: `python -m bench.compose` prints processor time in milliseconds, the least of several runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _TALK: Final = Conversation(conversation_id="1", self_party=_JORDAN, corresponde
 
 
 def main() -> None:
-    """Prints a line for each format."""
+    """Print a line for each format."""
     table = Table(box=box.SIMPLE, title="Composing, ms of processor time")
     table.add_column("format")
     for what in (f"{_FEW} entries", f"thread of {_FEW}", f"the same again, +1 to {_FEW}", f"+1 to {_MANY:,}"):

@@ -10,7 +10,7 @@ _HIGHEST_PORT: Final = 65_535
 
 
 def main() -> None:
-    """The entry point of the command. What it loads besides is what the process needs that it becomes."""
+    """Run the command. Imports are within functions, so that each process loads only what it needs."""
     # Until there is something to bring to an end, Ctrl-C ends the process at once, as SIGTERM does.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from messagelog.log_lines import configure_log  # noqa: PLC0415 - behind the signal
@@ -18,7 +18,7 @@ def main() -> None:
     configure_log()
     options = _serve_options(sys.argv[1:])
     if options is None:
-        from messagelog.cli import app  # noqa: PLC0415 - all commands and their libraries: a server keeps them not
+        from messagelog.cli import app  # noqa: PLC0415 - all commands and their libraries: a server does not keep them
 
         signal.signal(signal.SIGINT, signal.default_int_handler)
         app()
@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def _serve_options(arguments: list[str]) -> dict[str, str] | None:
-    """The options of `serve`, where it is plainly that; None leaves everything else to the command line's library."""
+    """Return the options of a plain `serve` command; None for everything else, which Typer reads."""
     if arguments[:1] != ["serve"]:
         return None
     options: dict[str, str] = {}
@@ -41,7 +41,7 @@ def _serve_options(arguments: list[str]) -> dict[str, str] | None:
 
 
 def _serve(port: str | None, env_file: str | None) -> None:
-    """Serves until a signal ends it."""
+    """Serve until a signal ends it."""
     from messagelog.commands.serve import serve  # noqa: PLC0415 - the server, which most commands do without
     from messagelog.log_lines import report_crashes  # noqa: PLC0415 - as above
 

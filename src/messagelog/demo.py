@@ -44,7 +44,7 @@ class UnusableFolder(MessagelogError):
 
 
 def serve_demo(host: str, port: int, data: Path) -> None:
-    """Serves the demo until it is stopped; its data stays in `data`.
+    """Serve the demo until it is stopped; its data stays in `data`.
 
     Raises `UnusableFolder`, `CannotListen`, and `UnusableFile` while another demo serves from this folder.
     """
@@ -76,7 +76,7 @@ def serve_demo(host: str, port: int, data: Path) -> None:
 
 
 def serve_demo_crm(host: str, port: int, data: Path) -> None:
-    """Serves the demo CRM alone at `/demo-crm`, until it is stopped. Raises `UnusableFolder` and `CannotListen`."""
+    """Serve the demo CRM alone at `/demo-crm`, until it is stopped. Raises `UnusableFolder` and `CannotListen`."""
     _make_folder(data)
     listener = bind_socket(host, port)
     crm = create_demo_crm(data / "demo-crm.sqlite")
@@ -113,16 +113,16 @@ async def _check_secret(database_url: str, secret: str, data: Path) -> None:
 
 
 def _url(host: str, listener: socket.socket) -> str:
-    """The URL at which this machine reaches a server that listens at `host`."""
+    """Return the URL at which this machine reaches a server that listens at `host`."""
     reachable = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound here
     return f"http://{url_host(reachable)}:{listener.getsockname()[1]}"
 
 
 def _load_or_create_secret(path: Path) -> str:
-    """The demo's own secret key: made at the first start, readable by its owner only, and kept from then on."""
+    """Return the demo's own secret key, which is made at the first start and readable by its owner only."""
     if not path.exists():
         made = path.with_suffix(".new")
-        made.unlink(missing_ok=True)  # of a start that was cut short
+        made.unlink(missing_ok=True)  # left by a start that was cut short
         with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
             file.flush()
@@ -133,9 +133,9 @@ def _load_or_create_secret(path: Path) -> str:
 
 
 async def _session_tokens(context: AppContext, connector: DemoConnector) -> dict[str, str]:
-    """What to show for each of the demo's users: the session token, or why there is none.
+    """Return what to show for each of the demo's users: the session token, or why there is none.
 
-    Those who signed in at an earlier start are not asked again: the CRM may have been told to fail.
+    Users who signed in at an earlier start do not sign in again: the CRM may have been set to fail.
     """
     shown = {}
     for key, person in API_KEYS.items():
@@ -174,9 +174,9 @@ Session tokens of the demo's users:
 
 
 def command_name(started: str, path: str | None = None) -> str:
-    """How a command is started again in a shell: by its name where the `path` leads to it, else as it was started.
+    """Return how to start a command again in a shell: by its name if `path` leads to it, else as it was started.
 
-    `path` is that of the environment unless it is given.
+    `path` is the environment's unless it is given.
     """
     if Path(started).name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m messagelog"

@@ -1,4 +1,4 @@
-"""The environment of a process: a file of settings that adds to it, and names in it that belong to no setting."""
+"""The environment of a process: a file of settings that adds to it, and names that belong to no setting."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _PREFIX: Final = "MESSAGELOG_"
 _OF_PLUGINS: Final = "MESSAGELOG_PLUGIN_"
 _OF_CONNECTORS: Final = "MESSAGELOG_OAUTH_"
 _LIKENESS: Final = 0.75
-"""Of 1, from where on a name may be meant: one or two letters are wrong, or a word is left out."""
+"""The similarity (0 to 1) from which a name may be meant: one or two wrong letters, or a word left out."""
 
 _log = structlog.get_logger(__name__)
 
 
 class UnknownName(NamedTuple):
-    """A name that belongs to no setting, and the one that it is most like, if there is any."""
+    """A name that belongs to no setting, and the most similar setting's name, if there is one."""
 
     name: str
     meant: str | None
 
     def __str__(self) -> str:
-        """A sentence, without the value: it may be a secret."""
+        """Return a sentence, without the value: it may be a secret."""
         if self.name.upper().startswith(_OF_PLUGINS):
             return f"{self.name} is a setting of no plugin that MESSAGELOG_PLUGINS names."
         return f"{self.name} is not a setting{f': did you mean {self.meant}?' if self.meant else '.'}"
@@ -76,7 +76,7 @@ def _is_no_value(binding: Binding) -> bool:
 
 
 def unknown_names(settings: Settings, connectors: Mapping[str, Connector]) -> list[UnknownName]:
-    """The names in the environment that begin as settings do, and are none; `connectors` are those that were loaded."""
+    """Return the names in the environment that begin like settings and are none; `connectors` are the loaded ones."""
     prefixes = [oauth_prefix(name) for name, each in connectors.items() if each.oauth is not None]
     known = {
         *(f"{_PREFIX}{field.name.upper()}" for field in msgspec.structs.fields(Settings)),
@@ -85,7 +85,7 @@ def unknown_names(settings: Settings, connectors: Mapping[str, Connector]) -> li
     }
     of_others = [settings_prefix(name) for name in names(settings.plugins)]
     if len(connectors) < len(names(settings.connectors)):
-        of_others.append(_OF_CONNECTORS)  # one that cannot be loaded does not tell which are its own
+        of_others.append(_OF_CONNECTORS)  # a connector that cannot be loaded does not say which are its own
     given = sorted(name for name in os.environ if name.upper().startswith(_PREFIX))
     return [
         UnknownName(name, _closest(name.upper(), known))
@@ -95,7 +95,7 @@ def unknown_names(settings: Settings, connectors: Mapping[str, Connector]) -> li
 
 
 def _closest(name: str, known: Collection[str]) -> str | None:
-    """The name that another one is most like; None when it is like none. What all begin with counts for nothing."""
+    """Return the known name that is most similar; None when none is. The common prefix is not compared."""
     rests = [each.removeprefix(_PREFIX) for each in known]
     found = difflib.get_close_matches(name.removeprefix(_PREFIX), rests, 1, _LIKENESS)
     return f"{_PREFIX}{found[0]}" if found else None

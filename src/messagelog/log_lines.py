@@ -1,8 +1,7 @@
 """Log lines: one JSON object a line on standard error, of this package and of the libraries that it uses.
 
-A library's text may quote what it was given: a connection string, a request, an exception's words. Of its records only
-the part that stands in its source is written (the message without its arguments, its first line), and of exceptions
-the type and the place.
+A library's text may quote its input: a connection string, a request, an exception's words. So only the constant part
+of its records is written (the first line of the message, without its arguments), and the type and place of exceptions.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _LONGEST_MESSAGE: Final = 200
 
 def configure_log() -> None:
     """Write log lines as JSON on standard error; libraries speak from warnings on."""
-    # structlog loads Rich where it is there, for tracebacks in colour that no line of ours has. None is not there.
+    # structlog imports Rich, if it is installed, for coloured tracebacks, which our lines do not have. None hides it.
     sys.modules["rich"] = None  # type: ignore[assignment]
     import structlog  # noqa: PLC0415 - without Rich
 
@@ -43,7 +42,7 @@ def configure_log() -> None:
 
 
 def report_crashes() -> None:
-    """Have an error that ends the process be one line too: its type and place, not its words."""
+    """Write an error that ends the process as one line too: its type and place, not its text."""
     sys.excepthook = _report_crash
 
 
@@ -55,7 +54,7 @@ class _LibraryFormatter(logging.Formatter):
         self._logger = logger
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of a record: its logger, its message as the library's source has it, an exception's type."""
+        """Return the line of a record: its logger, its message as the library's source has it, an exception's type."""
         message = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
         event: dict[str, Any] = {
             "event": "library",

@@ -1,4 +1,4 @@
-"""The settings of a server: `MESSAGELOG_*` in the environment. What is missing or unsafe is said in a sentence."""
+"""The settings of a server: `MESSAGELOG_*` in the environment. Each problem is one sentence."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class BadSettings(MessagelogError):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What `messagelog serve` is configured by; each name in upper case after `MESSAGELOG_`.
+    """The settings of `messagelog serve`; each name in upper case after `MESSAGELOG_`.
 
     Times are in seconds. `connectors` are names of built-in connectors or `package.module:Class`, with commas. Client
     ids and secrets of OAuth have names with the connector's in them: see `oauth_clients`.
@@ -97,12 +97,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     required_plugins: str = ""
 
     def __repr__(self) -> str:
-        """No value: some are secrets, and one may stand in the wrong place."""
+        """Show no value: some are secrets, and one may be in the wrong place."""
         return "Settings(…)"
 
     @property
     def old_secrets(self) -> tuple[str, ...]:
-        """The secret keys of before the present one."""
+        """The former secret keys."""
         keys = self.old_secret_keys.split(",")
         return tuple(secret.strip() for secret in keys if secret.strip())
 
@@ -119,23 +119,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def retention(self) -> RetentionPolicy:
-        """How long what is not logged, and what is done, is kept."""
+        """How long texts of messages that are not logged, and rows of finished ones, are kept."""
         return RetentionPolicy(text_days=self.text_days, row_days=self.row_days)
 
     @property
     def reached_hosts(self) -> frozenset[str]:
-        """The hosts that may be reached although they are private: those that are named, and the demo's CRM."""
+        """The private hosts that may be reached: those that are named, and the demo's CRM."""
         demo = _split_url(self.demo_crm_url)
         return names(self.private_hosts) | ({demo.hostname} if demo and demo.hostname else frozenset())
 
     @property
     def locale(self) -> Locale:
-        """The language, the zone and the country of users of whom nothing else is known."""
+        """The language, the zone and the country of users without any of their own."""
         return Locale(self.language, self.timezone, self.country)
 
 
 def read_settings() -> Settings:
-    """The settings of the environment; `BadSettings` when a value is of the wrong type."""
+    """Return the settings of the environment; `BadSettings` when a value has the wrong type."""
     settings, problems = readable_settings()
     if problems:
         raise BadSettings(*problems)
@@ -143,7 +143,7 @@ def read_settings() -> Settings:
 
 
 def readable_settings() -> tuple[Settings, list[str]]:
-    """The settings of the environment without those of the wrong type, and a sentence for each of these."""
+    """Return the settings of the environment that have the right type, and a sentence for each other one."""
     given = {name.upper(): value for name, value in os.environ.items()}
     values: dict[str, Any] = {}
     problems = []
@@ -160,7 +160,7 @@ def readable_settings() -> tuple[Settings, list[str]]:
 
 
 def _convert(text: str, type_: type) -> str | int | float | bool:
-    """A text as a value of this type, in any spelling that Python reads; `ValueError` when it is none."""
+    """Return a text as a value of this type, in any spelling that Python reads; `ValueError` when it is not one."""
     if type_ is str:
         return text
     text = text.strip()
@@ -172,7 +172,7 @@ def _convert(text: str, type_: type) -> str | int | float | bool:
 
 
 def validate_for_database(settings: Settings) -> str:
-    """The database URL; `BadSettings` when there is none that we know."""
+    """Return the database URL; `BadSettings` when there is none, or of an unknown kind."""
     problems = _database_problems(settings)
     if problems:
         raise BadSettings(*problems)
@@ -180,7 +180,7 @@ def validate_for_database(settings: Settings) -> str:
 
 
 def validate_for_keys(settings: Settings) -> str:
-    """The database URL of settings whose secret keys are given and safe too; `BadSettings` otherwise."""
+    """Return the database URL, with safe secret keys beside it; `BadSettings` with every problem otherwise."""
     problems = [*_database_problems(settings), *_secret_problems(settings)]
     if problems:
         raise BadSettings(*problems)
@@ -188,7 +188,7 @@ def validate_for_keys(settings: Settings) -> str:
 
 
 def validate_for_serving(settings: Settings) -> dict[str, Connector]:
-    """The connectors of settings that are complete and safe; `BadSettings` with every problem otherwise."""
+    """Return the connectors if the settings are complete and safe; `BadSettings` with every problem otherwise."""
     connectors, problems = examine_for_serving(settings)
     if problems:
         raise BadSettings(*problems)
@@ -196,7 +196,7 @@ def validate_for_serving(settings: Settings) -> dict[str, Connector]:
 
 
 def examine_for_serving(settings: Settings) -> tuple[dict[str, Connector], list[str]]:
-    """The connectors that can be loaded, by name, and a sentence for each thing that keeps a server from starting."""
+    """Return the loaded connectors by name, and a sentence for each problem that keeps a server from starting."""
     connectors, connector_problems = _connectors(settings)
     try:
         oauth_clients(connectors)
@@ -234,7 +234,7 @@ def validate_for_moving(settings: Settings) -> tuple[str, dict[str, Connector]]:
 
 
 def validate_for_manifest(settings: Settings) -> dict[str, Connector]:
-    """The connectors of settings that a manifest can be made of; `BadSettings` with every problem otherwise."""
+    """Return the connectors if a manifest can be made of the settings; `BadSettings` with every problem otherwise."""
     connectors, connector_problems = _connectors(settings)
     problems = [
         *_url_problems(settings.public_url),
@@ -248,9 +248,9 @@ def validate_for_manifest(settings: Settings) -> dict[str, Connector]:
 
 
 def oauth_clients(connectors: Mapping[str, Connector]) -> dict[str, OAuthClient]:
-    """Who we are at the authorization servers of these connectors, from the environment; `BadSettings` otherwise.
+    """Return our OAuth clients for these connectors, from the environment; `BadSettings` when one is missing.
 
-    Of a connector `ticket-crm` it is `MESSAGELOG_OAUTH_TICKET_CRM_CLIENT_ID`, and `…_CLIENT_SECRET` likewise.
+    For a connector `ticket-crm`: `MESSAGELOG_OAUTH_TICKET_CRM_CLIENT_ID` and `…_CLIENT_SECRET`.
     """
     clients: dict[str, OAuthClient] = {}
     owners: dict[str, str] = {}
@@ -273,12 +273,12 @@ def oauth_clients(connectors: Mapping[str, Connector]) -> dict[str, OAuthClient]
 
 
 def oauth_prefix(connector: str) -> str:
-    """How the names begin of the settings that say who we are at a connector's authorization server."""
+    """Return the prefix of the settings of a connector's OAuth client."""
     return f"MESSAGELOG_OAUTH_{_NOT_IN_NAMES.sub('_', connector).upper()}_CLIENT_"
 
 
 def plugins(settings: Settings) -> tuple[Plugin, ...]:
-    """The plugins that are named, made with their settings from the environment; `BadSettings` otherwise."""
+    """Return the named plugins, with their settings from the environment; `BadSettings` when one cannot be made."""
     wanted = [name.strip() for name in settings.plugins.split(",") if name.strip()]
     try:
         return load_plugins(wanted, names(settings.required_plugins), os.environ, find_installed_plugins())
@@ -287,7 +287,7 @@ def plugins(settings: Settings) -> tuple[Plugin, ...]:
 
 
 def _connectors(settings: Settings) -> tuple[dict[str, Connector], list[str]]:
-    """The connectors by name, and what is wrong with the setting that names them."""
+    """Return the connectors by name, and the problems of the setting that names them."""
     connectors: dict[str, Connector] = {}
     problems: list[str] = []
     specs = [spec.strip() for spec in settings.connectors.split(",") if spec.strip()]
@@ -323,7 +323,7 @@ def _database_problems(settings: Settings) -> list[str]:
     if url in {"sqlite:///", "sqlite:///:memory:"}:
         return ["MESSAGELOG_DATABASE_URL must name a file: what is in memory is lost with the process."]
     if not settings.database_insecure and (mode := weak_mode(url)) is not None:
-        unsafe = f"with sslmode={mode} nobody checks which server gets the password"
+        unsafe = f"with sslmode={mode} the server that gets the password is not verified"
         remedy = "Leave sslmode out, or set MESSAGELOG_DATABASE_INSECURE=true where the network is trusted."
         return [f"MESSAGELOG_DATABASE_URL is unsafe: {unsafe}. {remedy}"]
     return []
@@ -385,10 +385,10 @@ def _redirect_problems(url: str) -> list[str]:
 
 
 def _split_url(url: str) -> SplitResult | None:
-    """The parts of a URL; None when it is no URL."""
+    """Return the parts of a URL; None when it is not one."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # checked when it is asked for
+        _ = parts.port  # urlsplit checks the port when it is read
     except ValueError:
         return None
     return parts
@@ -437,7 +437,7 @@ def _number_problems(settings: Settings) -> list[str]:
 
 
 def _edge_problems(settings: Settings) -> list[str]:
-    """What is wrong with the settings that say who may ask, and who may be asked."""
+    """Return the problems of the settings of origins, private hosts and proxies."""
     problems = []
     origins = names(settings.cors_origins)
     if not origins or not all(map(is_origin, origins)):
@@ -474,5 +474,5 @@ def _locale_problems(settings: Settings) -> list[str]:
 
 
 def names(text: str) -> frozenset[str]:
-    """The names in a text with commas."""
+    """Return the comma-separated names in a text."""
     return frozenset(name.strip() for name in text.split(",") if name.strip())

@@ -24,7 +24,7 @@ OLD_ID, NEW_ID, OTHER_ID = (Sealer(secret).key_id.hex() for secret in (SECRET, N
 
 @pytest.fixture
 def database_in_use(tmp_path: Path) -> str:
-    """A database that was used with a secret, in which a message waits."""
+    """Return a database that was used with a secret, and in which a message waits."""
     url = f"sqlite:///{tmp_path / 'messagelog.sqlite'}"
     migrate(url)
 
@@ -69,18 +69,18 @@ def test_a_rotation_from_beginning_to_end(database_in_use: str) -> None:
     rotated = run(database_in_use, "keys", "rotate")
     assert rotated.code == 0, rotated.err
     assert rotated.out.splitlines()[:6] == [
-        "users: 1 sealed anew",
-        "messageLogs: 0 sealed anew",
-        "contacts: 0 sealed anew",
-        "newContacts: 0 sealed anew",
-        "attempts: 0 sealed anew",
-        "keys: 2 sealed anew",
+        "users: 1 sealed again",
+        "messageLogs: 0 sealed again",
+        "contacts: 0 sealed again",
+        "newContacts: 0 sealed again",
+        "attempts: 0 sealed again",
+        "keys: 2 sealed again",
     ]
     assert list_keys(rotated) == {
         NEW_ID: ["newest", "yes", "1", "0", "0", "0", "0", "2"],
         OLD_ID: ["old", "no", "0", "0", "0", "0", "0", "0"],
     }
-    assert "users: 0 sealed anew" in run(database_in_use, "keys", "rotate").out
+    assert "users: 0 sealed again" in run(database_in_use, "keys", "rotate").out
     assert list_keys(run(database_in_use, "keys", "list", secrets=(NEW,))).keys() == {NEW_ID}
 
 

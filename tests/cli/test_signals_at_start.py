@@ -1,4 +1,4 @@
-"""A signal that comes while a command starts ends it, and nothing is said."""
+"""A signal that comes while a command starts ends it, without any output."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def env(tmp_path: Path) -> dict[str, str]:
 
 
 def handles(pid: int, number: signal.Signals) -> bool:
-    """Whether a process has a handler of its own for a signal."""
+    """Return whether a process has a handler of its own for a signal."""
     status = Path(f"/proc/{pid}/status").read_text()
     (caught,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")]
     return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 def our_code_runs(process: RunningCommand) -> None:
-    """Waits until Python has started, which has a handler for Ctrl-C, and our code has begun, which has none."""
+    """Wait until Python has started, which has a handler for Ctrl-C, and our code has begun, which has none."""
     deadline = time.monotonic() + 20
     for wanted in (True, False):
         while handles(process.process.pid, signal.SIGINT) is not wanted:

@@ -1,4 +1,4 @@
-"""The rooms of the package import what CONTRIBUTING.md allows, and nothing else."""
+"""The rooms of the package import what CONTRIBUTING.md allows, and nothing else; so do the pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from docs.pages import CONTRIBUTING, PACKAGE, code, table
+from docs.pages import CONTRIBUTING, PACKAGE, PAGES, blocks, code, table
+from messagelog import admin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,9 @@ SUB_ROOMS = {code(row[0])[0]: set(code(row[2])) for row in table(CONTRIBUTING, "
 """By `room/sub-room`: the sub-rooms of the same room that it may import."""
 LEAF = "errors"
 """The module at the top that every room may import, and that imports none."""
-TOP = {"__main__", "settings", "environment", "cli", "log_lines", "demo"}
+TOP = {"__main__", "admin", "settings", "environment", "cli", "log_lines", "demo"}
+FACES = {"admin", "compose", "connectors", "messages", "plugins", "testing"}
+"""What users of the package import."""
 PURE = ("messages", "compose")
 IMPURE = frozenset(
     {"asyncio", "os", "pathlib", "random", "secrets", "socket", "sqlite3", "subprocess", "threading", "time"}
@@ -29,9 +32,14 @@ IMPURE = frozenset(
 
 @cache
 def imports_in(path: Path) -> tuple[str, ...]:
-    """The dotted names that a file imports, for types too."""
+    """Return the dotted names that a file imports, for types too."""
+    return imports_in_text(path.read_text("utf-8"))
+
+
+def imports_in_text(text: str) -> tuple[str, ...]:
+    """Return the same of a text."""
     names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             names += (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -45,7 +53,7 @@ def imports_of(room: str) -> set[str]:
 
 
 def rooms_in(names: set[str]) -> set[str]:
-    """The rooms and top modules among these names."""
+    """Return the rooms and top modules among these names."""
     ours = (name.split(".")[1] for name in names if name.startswith("messagelog."))
     return {name for name in ours if name in RULES or name in TOP}
 
@@ -65,6 +73,21 @@ def test_a_room_imports_only_the_rooms_that_it_may(room: str) -> None:
 
 def test_testing_imports_rooms_only() -> None:
     assert rooms_in(imports_of("testing")) & TOP == set()
+
+
+def test_pages_import_only_what_is_for_users() -> None:
+    names = {
+        name for page in PAGES for block in blocks(page, "python") for name in imports_in_text(block.text)
+    }
+    ours = {name.split(".")[1] for name in names if name.startswith("messagelog.")}
+    assert ours == FACES
+
+
+def test_what_is_for_operators_is_listed_once_and_is_there() -> None:
+    names = admin.__all__
+    assert [*names] == sorted(set(names), key=lambda name: (name[0].islower(), name))
+    imported = {name.rpartition(".")[2] for name in imports_in(PACKAGE / "admin.py")}
+    assert imported == set(names)
 
 
 @pytest.mark.parametrize("room", [room for room in RULES if room != "testing"])

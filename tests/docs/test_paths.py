@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import builtins
 import re
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import pytest
 
 from docs.pages import CONTRIBUTING, DOCS, PACKAGE, PAGES, ROOT, TESTS, code, defined_names, name_of, prose
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FOLDERS: Final = {
     path.name
@@ -27,6 +25,12 @@ FOR_DEVELOPERS: Final = [
 ]
 """The pages whose names in capitals are classes of ours."""
 
+OF_TESTS: Final = sorted(
+    path for path in TESTS.parent.iterdir() if path.is_dir() and path.name[0] not in "._"
+)
+HERE: Final = Path(__file__)
+"""This file names files that are not there."""
+
 _ANYWHERE = re.compile(r"\b(?:src|tests|docs)/[\w/.-]+\.\w+\b")
 _CLASS = re.compile(r"(?:[A-Z][a-z]+)+(?:\.\w+)*(?:\(\))?")
 _OF_PYTHON: Final = frozenset({*dir(builtins), "Any"})
@@ -38,15 +42,19 @@ def is_path(word: str) -> bool:
 
 
 def paths_in(text: str) -> set[str]:
-    """Return what the text names between backquotes, and in a command, without the name of a test."""
+    """Return what the page names between backquotes, and in a command, without the name of a test."""
+    return quoted_paths(text) | set(_ANYWHERE.findall(text))
+
+
+def quoted_paths(text: str) -> set[str]:
     words = {word for part in code(text) for word in part.split()}
-    return {word.partition("::")[0] for word in words if is_path(word)} | set(_ANYWHERE.findall(text))
+    return {word.partition("::")[0] for word in words if is_path(word)}
 
 
 def exists(path: str, page: Path) -> bool:
-    """Whether it is at the root or in the package, or below `tests` for the page of the tests; `<name>` is any name."""
+    """Whether it is at the root, in the package, or beside or above a file that names it; `<name>` is any name."""
     pattern = re.sub(r"<\w+>", "*", path).rstrip("/")
-    bases = [ROOT, PACKAGE, *([TESTS.parent] if page == TESTS else [])]
+    bases = {ROOT, PACKAGE, *(folder for folder in page.parents if folder.is_relative_to(ROOT))}
     return any(has_files(found) for base in bases for found in base.glob(pattern))
 
 
@@ -66,6 +74,19 @@ def files_of_users(page: Path) -> set[str]:
 def test_every_path_is_there(page: Path) -> None:
     named = paths_in(prose(page)) - files_of_users(page)
     assert sorted(path for path in named if not exists(path, page)) == []
+
+
+@pytest.mark.parametrize("folder", [PACKAGE, *OF_TESTS], ids=name_of)
+def test_every_path_that_our_code_names_is_there(folder: Path) -> None:
+    wrong = {
+        f"{name_of(path)}: {named}"
+        for path in folder.rglob("*.py")
+        if path != HERE
+        for line in path.read_text("utf-8").splitlines()
+        for named in quoted_paths(line)
+        if not exists(named, path)
+    }
+    assert wrong == set()
 
 
 @pytest.mark.parametrize("page", FOR_DEVELOPERS, ids=name_of)

@@ -11,11 +11,8 @@ from aiohttp import web
 
 from docs.pages import DOCS, PAGES, README, blocks, name_of, run_python
 from messagelog.connectors import Credentials
-from messagelog.server.context import ServerConfig
-from messagelog.server.lifespan import open_context
-from messagelog.storage.database import migrate
+from messagelog.testing import open_test_context
 from messagelog.testing.demo_crm import serve_demo_crm
-from support.live_server import LOOPBACK
 from support.requests import body, message, thread, to_log_request
 
 if TYPE_CHECKING:
@@ -62,19 +59,9 @@ class Office:
 async def office(
     connector: Connector, folder: Path, media_hosts: frozenset[str] = frozenset()
 ) -> AsyncIterator[Office]:
-    database_url = f"sqlite:///{folder / 'journal.sqlite'}"
-    migrate(database_url)
     async with serve_demo_crm(folder / "crm.sqlite") as crm, crm.api_client() as api_client:
         connector.base_url = f"{crm.url}/api"
-        config = ServerConfig(
-            database_url=database_url,
-            secret_key="a-secret-for-tests-0123456789-abcdef",
-            connectors={connector.name: connector},
-            public_url="http://127.0.0.1",
-            media_hosts=media_hosts,
-            private_hosts=LOOPBACK,
-        )
-        async with open_context(config) as context:
+        async with open_test_context(connector, folder, media_hosts=media_hosts) as context:
             user = await context.users.sign_in(connector, Credentials(api_key="demo-ada"), "")
             yield Office(context, connector, api_client, user)
 

@@ -34,7 +34,7 @@ _PATIENCE: Final = 600.0 if PROVE else 30.0
 @pytest.fixture
 async def shaken(database_url: str, tmp_path: Path) -> AsyncIterator[LiveServer]:
     """A server that answers soon and, unless there is time for more, repeats soon."""
-    times = Times(answer=0.1, call=2.0, lease=60.0, sweep=0.05)
+    times = Times(answer=0.1, call=5.0, lease=60.0, sweep=0.05)
     jitter = random.random if PROVE else lambda: 0.02
     async with live_server(database_url, tmp_path, times=times, jitter=jitter) as running:
         yield running

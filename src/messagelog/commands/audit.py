@@ -31,7 +31,7 @@ def audit(
     json_: JsonOption = False,
     data: DataOption = None,
 ) -> None:
-    """Lists what operators looked at and did, the newest first: in columns, or with tabs in a pipe."""
+    """List what operators looked at and did, the newest first: in columns, or with tabs in a pipe."""
     begin = dt.datetime.now(dt.UTC) - _MONTH if since is None else since.replace(tzinfo=dt.UTC)
     begin_ms = int(begin.timestamp() * 1000)
 

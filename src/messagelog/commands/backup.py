@@ -1,4 +1,4 @@
-"""`messagelog backup` and `messagelog restore`: a copy of the journal, and its way back."""
+"""`messagelog backup` and `messagelog restore`: a copy of the journal, and its restoration."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy, which must not exist yet.")],
     data: DataOption = None,
 ) -> None:
-    """Copies the database into a file, while servers run. On PostgreSQL it says what to run."""
+    """Copy the database into a file, while servers run. For PostgreSQL, print the command to run."""
     database_url = database_url_of(data)
     if not is_sqlite(database_url):
         _refuse_dump(database_url, file)
@@ -39,10 +39,10 @@ def backup(
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A copy, as `messagelog backup` makes it.")],
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Does not ask whether it is meant.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     data: DataOption = None,
 ) -> None:
-    """Puts a copy in the place of the database. No server may run. On PostgreSQL it says what to run."""
+    """Replace the database by a copy. No server may run. For PostgreSQL, print the command to run."""
     database_url = database_url_of(data)
     if not is_sqlite(database_url):
         _refuse_restore(database_url, file)
@@ -60,7 +60,7 @@ def restore(
 
 
 def _refuse_on_error(work: Callable[[], T]) -> T:
-    """What `work` comes to; refused where a file cannot be used, read or written."""
+    """Return the result of `work`, or end the command if a file cannot be used, read or written."""
     try:
         return work()
     except (UnusableFile, BadCopy) as error:

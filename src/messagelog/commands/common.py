@@ -1,6 +1,6 @@
-"""What commands have in common: settings that are checked, a database that is up to date, refusals as sentences.
+"""What commands share: checked settings, a database that is up to date, refusals as sentences.
 
-`serve` has it in common too, and does without the command line's libraries: nothing here imports them.
+`serve` uses it too, and does not load the command line's libraries: nothing here imports them.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _ANSWER_SECONDS = 60.0  # a person waits, and may ask for much at once
 
 
 def refuse(*sentences: str) -> NoReturn:
-    """Ends the command with the reasons on standard error."""
+    """End the command with the reasons on standard error."""
     for sentence in sentences:
         print(sentence, file=sys.stderr)  # noqa: T201 - the command's answer
     raise SystemExit(2)
 
 
 def load_settings_file(path: Path | str | None) -> None:
-    """Add a file's settings to the environment: this one's, or the one that MESSAGELOG_ENV_FILE names, or none."""
+    """Add the settings of a file to the environment: this file, or the one that MESSAGELOG_ENV_FILE names, or none."""
     named = path or os.environ.get(environment.ENV_FILE)
     if not named:
         return
@@ -51,7 +51,7 @@ def load_settings_file(path: Path | str | None) -> None:
 def require_settings(
     check: Callable[[configuration.Settings], T],
 ) -> tuple[configuration.Settings, T]:
-    """The settings of the environment, and what `check` makes of them; refused with every problem."""
+    """Return the settings and the result of `check`, or end the command with every problem."""
     settings, problems = configuration.readable_settings()
     try:
         value = check(settings)
@@ -63,14 +63,14 @@ def require_settings(
 
 
 def database_url_of(data: Path | None) -> str:
-    """Where the database is: in the demo's folder, or where the environment says."""
+    """Return the URL of the database in the demo's folder `data`, else that of the settings."""
     if data is not None:
         return f"sqlite:///{data / 'messagelog.sqlite'}"
     return require_settings(configuration.validate_for_database)[1]
 
 
 def check_schema(database_url: str) -> None:
-    """Refuses a database that is not there, or whose schema is not the one of this messagelog."""
+    """Refuse a database that does not exist, or that has another schema than this version needs."""
     if database_url.startswith("sqlite:///") and not Path(database_url.removeprefix("sqlite:///")).exists():
         refuse("The database does not exist yet: run `messagelog migrate`.")
     version = with_database(schema_version, database_url)
@@ -85,7 +85,7 @@ def check_schema(database_url: str) -> None:
 
 
 def with_database(work: Callable[[str], T], database_url: str) -> T:
-    """What `work` comes to with a database; refused where it cannot be used, with the cause."""
+    """Return the result of `work`, or end the command with the reason why the database cannot be used."""
     try:
         return work(database_url)
     except UnusableFile as error:
@@ -93,9 +93,9 @@ def with_database(work: Callable[[str], T], database_url: str) -> T:
     except NewerSchema as error:
         refuse(
             f"The database's schema has version {error.version}, and this messagelog knows none after"
-            f" {SCHEMA_VERSION}: a newer one has migrated it. Run that one, or restore a backup of before."
+            f" {SCHEMA_VERSION}: a newer one has migrated it. Run that one, or restore an earlier backup."
         )
-    except Exception as error:  # noqa: BLE001 - of either driver, or of SQLAlchemy, which wraps them
+    except Exception as error:  # noqa: BLE001 - from either driver, or from SQLAlchemy, which wraps them
         _refuse_cause(cause_of(error))
 
 
@@ -106,7 +106,7 @@ def _refuse_cause(cause: DatabaseFault) -> NoReturn:
 def run_in_store(
     database_url: str, work: Callable[[Store], Awaitable[T]], *, answer_seconds: float = _ANSWER_SECONDS
 ) -> T:
-    """What `work` comes to with the opened journal of a database that is up to date; refused where it is away."""
+    """Return the result of `work` with the opened store, or end the command if the database is old or unavailable."""
     check_schema(database_url)
 
     async def run() -> T:
@@ -125,5 +125,5 @@ def run_in_store(
 
 
 def print_line(*values: Any) -> None:
-    """Prints a line: the command's output."""
+    """Print a line of the command's output."""
     print(*values, flush=True)  # noqa: T201 - the command's output

@@ -11,12 +11,12 @@ from messagelog import settings as configuration
 from messagelog.commands.common import print_line, refuse
 from messagelog.commands.secret_keys import check_database
 
-config_app = typer.Typer(help="Checks the settings.", no_args_is_help=True)
+config_app = typer.Typer(help="Check the settings.", no_args_is_help=True)
 
 
 @config_app.callback()
 def config() -> None:
-    """Checks the settings."""
+    """Check the settings."""
 
 
 @config_app.command()
@@ -26,11 +26,11 @@ def check(
         bool,
         typer.Option(
             "--database",
-            help="Asks the database too: its schema, whose keys it was used with, and whether it can be written.",
+            help="Check the database too: its schema, its secret keys, and whether it can be written.",
         ),
     ] = False,
 ) -> None:
-    """Says all that keeps a server from starting, and which names in the environment are no settings."""
+    """Print every problem that keeps a server from starting, and names in the environment that are not settings."""
     settings, problems = configuration.readable_settings()
     connectors, others = configuration.examine_for_serving(settings)
     problems += others

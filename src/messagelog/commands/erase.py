@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from messagelog.storage import Store
 
-erase_app = typer.Typer(help="Erases a user or a tenant, while servers run.", no_args_is_help=True)
+erase_app = typer.Typer(help="Erase a user or a tenant, while servers run.", no_args_is_help=True)
 
 _MOST_TRIES: Final = 30
 _SECONDS: Final = 5.0
 
-YesOption = Annotated[bool, typer.Option("--yes", help="Does not ask whether it is meant.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 
 @erase_app.command("user")
@@ -37,12 +37,14 @@ def erase_user(
     yes: YesOption = False,
     data: DataOption = None,
 ) -> None:
-    """Erases a user: credentials, session, settings, and what waits for her. What is in the CRM stays there."""
+    """Erase a user: credentials, session, settings, and what waits for them. What is in the CRM stays there."""
     _confirm(f"Erase the user {id_} of {tenant} at {platform}?", yes=yes)
     by = current_operator()
     erased = _erase(data, lambda eraser: eraser.user(by, tenant, platform, id_))
     if erased.under_way:
-        refuse(f"{erased.under_way} calls in her name have not ended yet. Please erase her again later.")
+        refuse(
+            f"{erased.under_way} calls in the user's name have not ended yet. Please erase the user again later."
+        )
 
 
 @erase_app.command("tenant")
@@ -55,7 +57,7 @@ def erase_tenant(
     yes: YesOption = False,
     data: DataOption = None,
 ) -> None:
-    """Erases a tenant: every row of every table. What is in the CRM stays there."""
+    """Erase a tenant: every row of every table. What is in the CRM stays there."""
     _confirm(f"Erase everything of {tenant}{f' at {platform}' if platform else ''}?", yes=yes)
     by = current_operator()
     _erase(data, lambda eraser: eraser.tenant(by, tenant, platform))
@@ -67,7 +69,7 @@ def _confirm(question: str, *, yes: bool) -> None:
 
 
 def _erase(data: Path | None, erase: Callable[[Eraser], Awaitable[Erased]]) -> Erased:
-    """Erases until no call is under way, prints what was erased, and has the database forget the bytes."""
+    """Erase until no call is under way, print what was erased, and purge the bytes from the database."""
     database_url, sealer = database_and_sealer(data)
 
     async def erase_all(store: Store) -> Erased:
@@ -86,7 +88,7 @@ def _erase(data: Path | None, erase: Callable[[Eraser], Awaitable[Erased]]) -> E
 async def erase_until_done(
     erase: Callable[[], Awaitable[Erased]], sleep: Callable[[float], Awaitable[None]]
 ) -> Erased:
-    """Erases again while a call is under way; what was erased in all."""
+    """Erase again while a call is under way; return the total of what was erased."""
     found = await erase()
     for _ in range(_MOST_TRIES):
         if not found.under_way:

@@ -20,12 +20,12 @@ from messagelog.storage.encryption.sealer import SealBroken
 if TYPE_CHECKING:
     from messagelog.storage import Store
 
-export_app = typer.Typer(help="Exports what is held about a person.", no_args_is_help=True)
+export_app = typer.Typer(help="Export what is held about a person.", no_args_is_help=True)
 
 
 @export_app.callback()
 def export() -> None:
-    """Exports what is held about a person."""
+    """Export what is held about a person."""
 
 
 @export_app.command("contact")
@@ -40,7 +40,7 @@ def contact(
     ] = None,
     data: DataOption = None,
 ) -> None:
-    """Prints everything that is held about a contact as JSON, text that waits included. It is recorded."""
+    """Print everything that is held about a contact as JSON, with texts that wait. The audit record notes it."""
     database_url, sealer = database_and_sealer(data)
 
     async def read(store: Store) -> Export:

@@ -1,4 +1,4 @@
-"""Who runs the command, and what opens the texts that she asks for."""
+"""The operator who runs the command, and the sealer that opens sealed texts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def current_operator() -> Operator:
-    """The user of the operating system, as the record calls her."""
+    """Return the operator for the operating system's user, as the audit record names them."""
     try:
         return local_operator(getpass.getuser())
     except (KeyError, OSError):  # the user id has no name, as in some containers
@@ -24,7 +24,7 @@ def current_operator() -> Operator:
 
 
 def database_and_sealer(data: Path | None) -> tuple[str, Sealer]:
-    """A database and what opens its sealed values: the demo's, or that of the environment."""
+    """Return the URL and the sealer of the demo's database in `data`, else of the settings' database."""
     if data is None:
         settings, database_url = require_settings(configuration.validate_for_keys)
         return database_url, open_sealer(database_url, sealer_of(settings))

@@ -1,4 +1,4 @@
-"""`messagelog logs …`: what failed, is parked or waits, why, and everything that is known of it."""
+"""`messagelog logs …`: conversation logs that failed, are parked or wait, with their reasons and details."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class InboxState(StrEnum):
 
 
 class LogSelector(NamedTuple):
-    """The conversation log that somebody means: its id or a message's, and what she says to tell it from others."""
+    """The user's choice of a conversation log: its id or a message's, and options that tell it from others."""
 
     id: str
     tenant: str | None = None
@@ -51,7 +51,7 @@ class LogSelector(NamedTuple):
     group_contact: str | None = None
 
     def matches(self, key: LogKey) -> bool:
-        """Whether this may be the one."""
+        """Whether this log fits the choice."""
         selected = (self.tenant, self.platform, self.kind, self.group_contact)
         found = (key.tenant, key.platform, key.kind, key.group_contact_id)
         return all(each in {None, of_key} for each, of_key in zip(selected, found, strict=True))
@@ -86,18 +86,20 @@ GroupContactOption = Annotated[
 ]
 StateOption = Annotated[InboxState | None, typer.Option(help="In this state alone.")]
 LimitOption = Annotated[int, typer.Option(min=1, help="How many, the last changed first.")]
-TextOption = Annotated[bool, typer.Option("--text", help="Shows text too. It is recorded who looked at it.")]
+TextOption = Annotated[
+    bool, typer.Option("--text", help="Show text too. The audit record notes who looked at it.")
+]
 
 
 STATES: Final = {
-    InboxState.FAILED: "Lists what is known not to be in the CRM, and will not be tried again by itself.",
-    InboxState.PARKED: "Lists what nobody but a person can tell of whether the CRM has it.",
-    InboxState.WAITING: "Lists what goes on by itself: at its next try, or when its user has signed in.",
+    InboxState.FAILED: "List what is known not to be in the CRM, and is not tried again by itself.",
+    InboxState.PARKED: "List what only a person can tell: whether the CRM has it.",
+    InboxState.WAITING: "List what goes on by itself: at its next try, or when its user has signed in.",
 }
 
 
 def list_command(state: InboxState) -> Callable[..., None]:
-    """The command that lists what is in a state."""
+    """Return the command that lists the logs in a state."""
 
     def list_logs(  # noqa: PLR0917 - the options of a command
         context: typer.Context,
@@ -133,7 +135,7 @@ def causes(
     *,
     json_: JsonOption = False,
 ) -> None:
-    """Counts what failed, is parked or waits, by its cause."""
+    """Count what failed, is parked or waits, by its cause."""
     found = run_in_store(
         database_url_of(data or context.obj), lambda store: Inbox(store, current_operator()).causes(tenant)
     )
@@ -164,7 +166,7 @@ def why(
     json_: JsonOption = False,
     data: DataOption = None,
 ) -> None:
-    """Shows what of a conversation log is not logged, and the calls that came to nothing."""
+    """Show which messages of a conversation log are not logged, and the calls that failed."""
     data = data or context.obj
     database_url, sealer = database_and_sealer(data) if text else (database_url_of(data), None)
 
@@ -194,7 +196,7 @@ def export(
     text: TextOption = False,
     data: DataOption = None,
 ) -> None:
-    """Prints all that failed, is parked or waits: a line of JSON for each conversation log."""
+    """Print all that failed, is parked or waits: a line of JSON for each conversation log."""
     from messagelog.commands.progress import progress  # noqa: PLC0415 - Rich takes its time to load
 
     data = data or context.obj
@@ -214,7 +216,7 @@ def export(
 
 
 async def find_log(store: Store, which: LogSelector) -> LogKey:
-    """The conversation log that is meant: by its own id or a message's, and by what else is said of it."""
+    """Return the key of the selected conversation log, or end the command if there is none or more than one."""
     keys = [
         log.key
         for log, _ in await store.read(lambda: transactions.show_logs(which.id))
@@ -230,7 +232,7 @@ async def find_log(store: Store, which: LogSelector) -> LogKey:
 
 
 def _distinguishing_options(keys: Sequence[LogKey]) -> dict[str, set[str]]:
-    """What each option may be, for one of these."""
+    """Return the possible values of each option for these logs."""
     return {
         "--tenant": {key.tenant for key in keys},
         "--platform": {key.platform for key in keys},

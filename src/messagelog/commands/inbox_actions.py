@@ -1,4 +1,4 @@
-"""`messagelog logs …`: what a person decides about conversation logs that failed, are parked or wait."""
+"""`messagelog logs …`: an operator's decisions about conversation logs that failed, are parked or wait."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NOT_IN_CRM = "--not-in-crm"
 
 NotInCrmOption = Annotated[
     bool,
-    typer.Option(_NOT_IN_CRM, help="Says of what is parked that somebody has looked, and it is not there."),
+    typer.Option(_NOT_IN_CRM, help="Confirm for what is parked that you have looked, and it is not there."),
 ]
 
 
@@ -55,7 +55,7 @@ def retry(
     not_in_crm: NotInCrmOption = False,
     data: DataOption = None,
 ) -> None:
-    """Tries again what failed, and now what waits: one conversation log, or all of a cause or state."""
+    """Try again what failed, and at once what waits: one conversation log, or all of a cause or state."""
     data = data or context.obj
     if id_ is not None:
         which = LogSelector(id_, tenant, platform, kind, group_contact)
@@ -84,9 +84,9 @@ def link(
     group_contact: GroupContactOption = None,
     data: DataOption = None,
 ) -> None:
-    """Gives a conversation log to another contact, when nothing of it is in the CRM. Nothing is sent: see retry.
+    """Link a conversation log to another contact, when nothing of it is in the CRM. Nothing is sent: see retry.
 
-    A group's log has another id then. Its texts are sealed for its contact, so that this needs the secret key.
+    A group's log gets another id. Its texts are sealed for its contact, so this needs the secret key.
     """
     outcome = _decide(
         data or context.obj,
@@ -113,7 +113,7 @@ def done(
     group_contact: GroupContactOption = None,
     data: DataOption = None,
 ) -> None:
-    """Says that the CRM has it. Without an activity, the next message makes a new one."""
+    """Mark it as done: the CRM has it. Without an activity, the next message makes a new one."""
     outcome = _decide(
         data or context.obj,
         LogSelector(id_, tenant, platform, kind, group_contact),
@@ -129,7 +129,7 @@ def _decide(
     *,
     moves: bool = False,
 ) -> Decided:
-    """What is decided about a log. What `moves` one needs to seal its texts anew, where it is a group's."""
+    """Return the outcome of a decision about a log. If it `moves` a group's log, its texts must be sealed again."""
     database_url = database_url_of(data)
     key = run_in_store(database_url, lambda store: find_log(store, which))
     sealer = database_and_sealer(data)[1] if moves and key.kind is LogKind.GROUP else None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from messagelog.storage import Store
 
 journal_app = typer.Typer(
-    help="Shows the journal's id, and makes a copy of a database a journal of its own.", no_args_is_help=True
+    help="Show the journal's id, and make a copy of a database a journal of its own.", no_args_is_help=True
 )
 
 _MEANT = (
@@ -27,19 +27,19 @@ _MEANT = (
 
 @journal_app.command("show")
 def show(data: DataOption = None) -> None:
-    """Shows the id that this journal's external ids carry."""
+    """Show the id that this journal's external ids carry."""
     print_line(run_in_store(database_url_of(data), lambda store: store.read(transactions.read_journal_id)))
 
 
 @journal_app.command("new-id")
 def new_id(
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Does not ask whether it is meant.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     data: DataOption = None,
 ) -> None:
-    """Makes a copy of a database a journal of its own, while no server runs on it.
+    """Make a copy of a database a journal of its own, while no server runs on it.
 
-    From then on it takes nothing in the CRM that is the original's: it adds nothing to the original's activities, and
+    From then on it leaves alone what is the original's in the CRM: it adds nothing to the original's activities, and
     does not go on with what the original has not logged yet. That has failed here, and can be tried again.
     """
     if not yes:

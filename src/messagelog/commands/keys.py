@@ -1,4 +1,4 @@
-"""`messagelog keys`: what is sealed under which secret key, and sealing it anew under the newest."""
+"""`messagelog keys`: what is sealed under which secret key, and its rotation to the newest key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from messagelog.storage.encryption.rotation import RotationResult
 
 keys_app = typer.Typer(
-    help="Shows what is sealed under which secret key, and seals it anew.", no_args_is_help=True
+    help="Show what is sealed under which secret key, and rotate it.", no_args_is_help=True
 )
 
 Counts = dict[str, dict[bytes, int]]
@@ -31,7 +31,7 @@ Counts = dict[str, dict[bytes, int]]
 
 @keys_app.command("list")
 def list_keys(*, json_: JsonOption = False) -> None:
-    """Lists the keys by their ids, and how many values of each table are sealed under each."""
+    """List the keys by their ids, and how many values of each table are sealed under each."""
     database_url, sealer = _settings()
     counts = run_in_store(database_url, count_by_key)
     if json_:
@@ -42,18 +42,18 @@ def list_keys(*, json_: JsonOption = False) -> None:
 
 @keys_app.command("rotate")
 def rotate_keys() -> None:
-    """Seals everything anew that is under an old key. Servers may run; it may be broken off, and repeated."""
+    """Seal again what is under an old key, with the newest. Servers may run; it may be stopped, and repeated."""
     database_url, sealer = _settings()
     rotated, counts = run_with_keys(lambda: run_in_store(database_url, lambda store: _rotate(store, sealer)))
     for each in rotated:
-        print_line(f"{each.table}: {each.resealed} sealed anew")
+        print_line(f"{each.table}: {each.resealed} sealed again")
     _print_keys(sealer, counts)
     if left := _remaining(sealer, counts):
         refuse(*left)
 
 
 async def _rotate(store: Store, sealer: Sealer) -> tuple[list[RotationResult], Counts]:
-    """Rotates, with a bar where there is a terminal. Stored keys of hashes are made first where there are none."""
+    """Rotate, with a progress bar on a terminal. Make the stored keys of hashes first if there are none."""
     await with_stored_keys(store, sealer)
     before = await count_by_key(store)
     total = sum(
@@ -61,7 +61,7 @@ async def _rotate(store: Store, sealer: Sealer) -> tuple[list[RotationResult], C
     )
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("Sealing anew", total=total)
+        task = bar.add_task("Sealing again", total=total)
         rotated = await rotate(store, sealer, progress=lambda count: bar.advance(task, count))
     return rotated, await count_by_key(store)
 
@@ -87,7 +87,7 @@ def _print_keys(sealer: Sealer, counts: Counts) -> None:
 
 
 def _key_ids(sealer: Sealer, counts: Counts) -> list[bytes]:
-    """Those of the given secrets, the newest first, and then those that something is sealed under besides."""
+    """Return the ids of the given secrets, the newest first, then others that something is sealed under."""
     unknown = {key_id for each in counts.values() for key_id in each} - set(sealer.key_ids)
     return [*sealer.key_ids, *sorted(unknown)]
 
@@ -108,7 +108,7 @@ def _key_age(sealer: Sealer, key_id: bytes) -> str:
 
 
 def _remaining(sealer: Sealer, counts: Mapping[str, Mapping[bytes, int]]) -> list[str]:
-    """What is not under the newest key after a rotation, in sentences."""
+    """Return sentences about what is not under the newest key after a rotation."""
     sentences = []
     for table, of_table in counts.items():
         for key_id, count in sorted(of_table.items()):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from messagelog.storage import OperatorRow, Store
 
 operators_app = typer.Typer(
-    help="Keeps the accounts of the people who run the server, their roles and sessions.",
+    help="Manage the accounts of the people who run the server, their roles and sessions.",
     no_args_is_help=True,
 )
 
@@ -31,13 +31,13 @@ _HEADS: Final = ("name", "roles", "sessions", "createdAt")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The operator's name.")]
 RoleOption = Annotated[
-    list[Role] | None, typer.Option("--role", help="What she may do; once for each role, none: see states.")
+    list[Role] | None, typer.Option("--role", help="What they may do; once for each role, none: see states.")
 ]
 
 
 @operators_app.command("list")
 def list_operators(*, json_: JsonOption = False, data: DataOption = None) -> None:
-    """Lists the accounts, with their roles and the number of their sessions."""
+    """List the accounts, with their roles and the number of their sessions."""
     rows: list[OperatorRow] = _with_operators(data, Operators.all)
     if json_:
         print_json(
@@ -57,7 +57,7 @@ def list_operators(*, json_: JsonOption = False, data: DataOption = None) -> Non
 
 @operators_app.command("add")
 def add(name: NameArgument, role: RoleOption = None, data: DataOption = None) -> None:
-    """Adds an account. The password is asked for, or read from a pipe."""
+    """Add an account. The password is asked for, or read from a pipe."""
     password = _ask_password(name)
     _with_operators(data, lambda operators: operators.add(current_operator(), name, password, role or ()))
     print_line(f"{name.lower()} can sign in.")
@@ -65,7 +65,7 @@ def add(name: NameArgument, role: RoleOption = None, data: DataOption = None) ->
 
 @operators_app.command("password")
 def change_password(name: NameArgument, data: DataOption = None) -> None:
-    """Changes a password, and ends all sessions of the account. The new one is asked for, or read from a pipe."""
+    """Change a password, and end all sessions of the account. The new one is asked for, or read from a pipe."""
     password = _ask_password(name)
     _with_operators(data, lambda operators: operators.change_password(current_operator(), name, password))
     print_line(f"{name.lower()} has a new password, and has to sign in again.")
@@ -73,28 +73,29 @@ def change_password(name: NameArgument, data: DataOption = None) -> None:
 
 @operators_app.command("roles")
 def change_roles(name: NameArgument, role: RoleOption = None, data: DataOption = None) -> None:
-    """Gives an account these roles and no others, at once."""
+    """Give an account these roles and no others, at once."""
     _with_operators(data, lambda operators: operators.change_roles(current_operator(), name, role or ()))
     print_line(f"{name.lower()} has the roles: {' '.join(sorted(set(role or ()))) or 'none'}.")
 
 
 @operators_app.command("remove")
 def remove(name: NameArgument, data: DataOption = None) -> None:
-    """Removes an account and ends its sessions. What was recorded of it stays."""
+    """Remove an account and end its sessions. Its audit records stay."""
     _with_operators(data, lambda operators: operators.remove(current_operator(), name))
     print_line(f"{name.lower()} is removed.")
 
 
 @operators_app.command("end-sessions")
 def end_sessions(name: NameArgument, data: DataOption = None) -> None:
-    """Ends all sessions of an account, at once."""
+    """End all sessions of an account, at once."""
     count = _with_operators(data, lambda operators: operators.end_sessions(current_operator(), name))
     print_line(f"{count} sessions of {name.lower()} have ended.")
 
 
 def _ask_password(name: str) -> str:
-    """A new password: twice from the terminal without an echo, or the first line of a pipe. It is never an argument,
-    which others on the machine could read.
+    """Read a new password: twice from the terminal without an echo, or the first line of a pipe.
+
+    It is never an argument, which others on the machine could read.
     """
     try:
         lower = check_name(name)

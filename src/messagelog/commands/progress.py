@@ -1,4 +1,4 @@
-"""How far a long command has come: a bar on a terminal, nothing in a pipe, which gets the result alone."""
+"""The progress of a long command: a bar on a terminal, nothing in a pipe, which gets the result alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Shows a bar on standard error, where that is a terminal, and gives what moves it: to how many are done."""
+    """Show a bar on standard error if that is a terminal; yield a function that takes how many are done."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:

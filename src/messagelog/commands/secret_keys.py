@@ -1,4 +1,4 @@
-"""The secret keys of the settings, held against those that the database was used with."""
+"""The secret keys of the settings, compared with those that the database was used with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def check_database(database_url: str, settings: Settings) -> None:
-    """Refuses a database that a server cannot work with: used with other secret keys, or not to be written."""
+    """Refuse a database that a server cannot work with: it has other secret keys, or cannot be written."""
     sealer = sealer_of(settings)
 
     async def check(store: Store) -> None:
@@ -30,12 +30,12 @@ def check_database(database_url: str, settings: Settings) -> None:
 
 
 def open_sealer(database_url: str, sealer: Sealer) -> Sealer:
-    """A sealer with the keys that a database keeps; refused when it was used with other secret keys."""
+    """Return a sealer with the database's stored keys, or end the command if it was used with other secret keys."""
     return run_with_keys(lambda: run_in_store(database_url, lambda store: with_stored_keys(store, sealer)))
 
 
 def run_with_keys(work: Callable[[], T]) -> T:
-    """What `work` comes to; refused with what to do where the stored keys do not open."""
+    """Return the result of `work`, or end the command with a remedy if the stored keys do not open."""
     try:
         return work()
     except KeysLocked as error:
@@ -49,7 +49,7 @@ def run_with_keys(work: Callable[[], T]) -> T:
 
 
 def sealer_of(settings: Settings) -> Sealer:
-    """What the secret keys of the settings open; refused when two of them cannot be told apart."""
+    """Return a sealer with the settings' secret keys, or end the command if two of them have the same id."""
     try:
         return Sealer(settings.secret_key, settings.old_secrets)
     except ValueError as error:

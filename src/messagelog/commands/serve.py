@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def serve(port: int | None = None, env_file: Path | str | None = None) -> None:
-    """Serve for real use, configured by MESSAGELOG_* settings; these two come before the environment's."""
+    """Serve for real use, configured by MESSAGELOG_* settings; these two override the environment's."""
     load_settings_file(env_file)
     settings, connectors = require_settings(configuration.validate_for_serving)
     environment.report_unknown_names(settings, connectors)

@@ -1,4 +1,4 @@
-"""What lists of `messagelog` look like: columns on a terminal, lines with tabs in a pipe, JSON. Ids are never cut."""
+"""Lists of `messagelog`: columns on a terminal, lines with tabs in a pipe, JSON. Ids are never cut."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ROW_HEADS = ("id", "state", "thirdPartyLogId", "userId", "updatedAt", "reason")
 
 
 def print_logs(summaries: Sequence[LogSummary], *, as_json: bool) -> None:
-    """Prints a line for each conversation log, or an array of them."""
+    """Print a line for each conversation log, or an array of them."""
     if as_json:
         print_json([_log_json(each.log, each.counts) for each in summaries])
     else:
@@ -38,7 +38,7 @@ def print_logs(summaries: Sequence[LogSummary], *, as_json: bool) -> None:
 
 
 def print_whole_logs(found: Sequence[tuple[LogRow, Sequence[MessageRow]]], *, as_json: bool) -> None:
-    """Prints conversation logs, each with a line for each of its `messageLogs` rows; or an array of them."""
+    """Print conversation logs, each with a line for each of its `messageLogs` rows; or an array of them."""
     counted = [(log, rows, Counter(str(row.state) for row in rows)) for log, rows in found]
     if as_json:
         print_json(
@@ -54,12 +54,12 @@ def print_whole_logs(found: Sequence[tuple[LogRow, Sequence[MessageRow]]], *, as
 
 
 def print_json(value: Any) -> None:
-    """Prints a value as JSON that a person can read too."""
+    """Print a value as indented JSON."""
     print(printable_json(value, indent=2))  # noqa: T201 - the command's output
 
 
 def report_omitted(listed: int, total: int) -> None:
-    """Says on standard error how much of a list is left out, if something is."""
+    """Print on standard error how much of a list is left out, if anything is."""
     if listed < total:
         print(f"{listed:,} of {total:,} are listed: --limit lists more.", file=sys.stderr)  # noqa: T201 - for a person
 
@@ -122,12 +122,12 @@ def _row_values(log: LogRow, row: MessageRow) -> tuple[str, ...]:
 
 
 def time_text(at: int) -> str:
-    """A time (epoch ms) as `2026-07-13T09:30:00+00:00`."""
+    """Return a time (epoch ms) as `2026-07-13T09:30:00+00:00`."""
     return dt.datetime.fromtimestamp(at / 1000, tz=dt.UTC).isoformat(timespec="seconds")
 
 
 def print_table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
-    """Prints columns under their heads: side by side on a terminal, with tabs between them in a pipe."""
+    """Print columns under their heads: side by side on a terminal, with tabs between them in a pipe."""
     table = [tuple(map(_printable, values)) for values in (heads, *lines)]
     if not sys.stdout.isatty():
         for values in table:
@@ -135,7 +135,7 @@ def print_table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
         return
     widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
     for values in table:
-        # A line that is too long is wrapped by the terminal, and an id that is copied from it is whole.
+        # The terminal wraps a line that is too long, so an id that is copied from it is whole.
         padded = (
             value + " " * (width - cell_len(value)) for value, width in zip(values, widths, strict=True)
         )
@@ -143,16 +143,16 @@ def print_table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
 
 
 def printable_json(value: Any, *, indent: int | None = None) -> str:
-    """A value as JSON, in one line unless it is to be indented.
+    """Return a value as JSON, in one line unless `indent` is given.
 
-    What drives a terminal or reorders what it shows (controls beyond those that JSON escapes, direction overrides, line
-    separators) is escaped: the JSON says the same.
+    Characters that control a terminal or reorder its text (controls beyond those that JSON escapes, direction
+    overrides, line separators) are escaped; the JSON's value is the same.
     """
     encoded = msgspec.json.encode(value)
     text = (encoded if indent is None else msgspec.json.format(encoded, indent=indent)).decode()
     if text.isprintable():
         return text
-    # Such a character only stands within a text of the value; line ends of the indented JSON stay.
+    # Such characters are only in texts of the value; the line ends of indented JSON stay.
     return "".join(char if char.isprintable() or char == "\n" else _escape(char) for char in text)
 
 
@@ -162,7 +162,7 @@ def _escape(char: str) -> str:
 
 
 def _printable(value: str) -> str:
-    """A value on one line: names come from outside, and may hold what moves a terminal's cursor."""
+    """Return a value on one line: names come from outside, and may hold characters that move a terminal's cursor."""
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in value
     )

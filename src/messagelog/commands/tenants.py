@@ -1,4 +1,4 @@
-"""`messagelog tenants`: which tenants there are, which hosts are theirs, and a CRM that has moved to another host."""
+"""`messagelog tenants`: the tenants with their hosts, and a CRM's move to another host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from messagelog.messages import BadRequest
 if TYPE_CHECKING:
     from messagelog.storage import Store, TenantHost
 
-tenants_app = typer.Typer(help="Lists tenants with their hosts, and moves them.", no_args_is_help=True)
+tenants_app = typer.Typer(help="List tenants with their hosts, and move them.", no_args_is_help=True)
 
 _HEADS: Final = ("tenant", "platform", "host", "crmTenant", "createdAt")
 
@@ -31,7 +31,7 @@ def list_tenants(
     json_: JsonOption = False,
     data: DataOption = None,
 ) -> None:
-    """Lists tenants in the order of their names, a line for each host that is theirs."""
+    """List tenants in the order of their names, a line for each host that is theirs."""
 
     async def fetch(store: Store) -> list[TenantHost]:
         page = await Tenants(store).page(tenant, platform)
@@ -56,13 +56,13 @@ def move(
         str, typer.Argument(metavar="HOST", help="The host where its CRM is now, as users say it.")
     ],
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Does not ask whether it is meant.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     data: DataOption = None,
 ) -> None:
-    """Says that a tenant's CRM is at another host now, and at no other: nothing is logged again for it."""
+    """Move a tenant to another host, the only one where its CRM is from now on. Nothing is logged again."""
     if data is None:
         _, (database_url, connectors) = require_settings(configuration.validate_for_moving)
-    else:  # the demo's CRM is the demo itself, at whichever port it is served
+    else:  # the demo serves its own CRM, at any port
         database_url = database_url_of(data)
         connectors = {"demo": load_connector("demo", demo_crm_url="http://127.0.0.1")}
     if platform not in connectors:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from messagelog.storage import Store, UserSummary
 
-users_app = typer.Typer(help="Lists users, and ends their sessions.", no_args_is_help=True)
+users_app = typer.Typer(help="List users, and end their sessions.", no_args_is_help=True)
 
 _BATCH: Final = 200
 _HEADS: Final = ("tenant", "platform", "id", "name", "connected", "updatedAt", "hostname")
@@ -32,7 +32,7 @@ def list_users(
     json_: JsonOption = False,
     data: DataOption = None,
 ) -> None:
-    """Lists users in the order of their ids; those who are not connected have to sign in again."""
+    """List users in the order of their ids; those who are not connected have to sign in again."""
 
     async def fetch(store: Store) -> list[UserSummary]:
         return [user async for users in _batches(store, tenant) for user in users]
@@ -48,15 +48,15 @@ def list_users(
 def sign_out(
     whose: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TENANT PLATFORM ID]", help="One user, as `list` shows her."),
+        typer.Argument(metavar="[TENANT PLATFORM ID]", help="One user, as `list` shows them."),
     ] = None,
     *,
     tenant: Annotated[str | None, typer.Option(help="All users of a tenant.")] = None,
     everybody: Annotated[bool, typer.Option("--all", help="All users of all tenants.")] = False,
-    forget: Annotated[bool, typer.Option(help="Their credentials are dropped as well.")] = False,
+    forget: Annotated[bool, typer.Option(help="Delete their credentials as well.")] = False,
     data: DataOption = None,
 ) -> None:
-    """Ends sessions: no session token of before is good any more, in any browser."""
+    """End sessions: no earlier session token is valid any more, in any browser."""
     if [bool(whose), tenant is not None, everybody].count(True) != 1:
         refuse("Name one user by TENANT PLATFORM ID, or else --tenant TENANT, or else --all.")
     session_id = uuid.uuid4().hex
@@ -84,7 +84,7 @@ def _parse_key(whose: list[str]) -> _Key:
 
 
 async def _batches(store: Store, tenant: str | None) -> AsyncIterator[list[UserSummary]]:
-    """All users of one tenant, or of all, a batch at a time."""
+    """Yield all users of one tenant, or of all, a batch at a time."""
     last: UserSummary | None = None
     while users := await _fetch_batch(store, tenant, last):
         yield users

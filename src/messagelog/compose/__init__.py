@@ -1,4 +1,4 @@
-"""What a person reads in the CRM: a conversation as plain text, HTML or Markdown. Pure: no I/O, no clock."""
+"""The text that a person reads in the CRM: a conversation as plain text, HTML or Markdown. Pure: no I/O, no clock."""
 
 from messagelog.compose.amend import amend, append_text
 from messagelog.compose.catalog import DEFAULT_LANGUAGE, LANGUAGES, pick_language

@@ -1,4 +1,4 @@
-"""Adding entries to a body that is already in the CRM, without touching what people wrote there."""
+"""Amend a body in the CRM: add entries, and leave people's own text as it is."""
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -10,10 +10,10 @@ from messagelog.compose.heading import Edit, heading_edits, lost_heading
 from messagelog.compose.model import LINE_MARK, Entry, KnownEntry, TextSettings
 
 Order = tuple[int, int, str]
-"""What entries are sorted by: time, and in the same millisecond the id, those of digits by their number."""
+"""The sort key of entries: time, then id (ids of digits by their number)."""
 
 
-def amend(  # noqa: PLR0917 - a text, and all that is known about it
+def amend(  # noqa: PLR0917 - a text, and what is known about it
     body: str,
     text_settings: TextSettings,
     new: Sequence[Entry],
@@ -21,14 +21,14 @@ def amend(  # noqa: PLR0917 - a text, and all that is known about it
     key: bytes,
     before: Mapping[bytes, int] | None = None,
 ) -> str:
-    """The body with each new entry in its place by time; a second call changes nothing.
+    """Return the body with each new entry in its place by time; a second call changes nothing.
 
-    `known` are the entries that were logged earlier, without the new ones. `before` tells how often each hash
-    stood in the body before the first attempt: with it, two equal entries in one minute are told from one that
-    is there already, even if people have deleted the older.
+    `known` are the entries that were logged earlier, without the new ones. `before` is how often each hash was in the
+    body before the first attempt: it tells two equal entries in one minute from one that is there already, even if
+    people have deleted the older one.
 
-    The counts and the days in our heading follow. Where none of our entries can be recognised any more, the
-    new ones go to the end, under a heading of their own if ours is gone too.
+    The counts and the days in our heading are updated. If none of our entries is recognised any more, the new ones go
+    to the end, under a heading of their own if ours is gone too.
     """
     found = find(body, text_settings, {entry.hash for entry in new} | {each[1] for each in known}, key)
     missing = _missing(new, known, Counter(block.hash for block in found), before)
@@ -50,12 +50,12 @@ def amend(  # noqa: PLR0917 - a text, and all that is known about it
 
 
 def append_text(text_settings: TextSettings, new: Sequence[Entry]) -> str:
-    """Only the new entries, oldest first, for CRMs that append."""
+    """Return only the new entries, oldest first, for append-only CRMs."""
     return syntax_of(text_settings).separator.join([entry.text for entry in in_order(new)])
 
 
 def add_at_end(body: str, text_settings: TextSettings, texts: Iterable[str]) -> str:
-    """The body with rendered blocks after everything else in it."""
+    """Return the body with rendered blocks after everything else."""
     syntax = syntax_of(text_settings)
     end = syntax.append_position(body)
     text = syntax.separator_after(body[:end]) + syntax.separator.join(texts)
@@ -63,17 +63,17 @@ def add_at_end(body: str, text_settings: TextSettings, texts: Iterable[str]) -> 
 
 
 def in_order(entries: Iterable[Entry]) -> list[Entry]:
-    """Oldest first."""
+    """Return the entries, oldest first."""
     return sorted(entries, key=order_of)
 
 
 def order_of(entry: Entry) -> Order:
-    """What the entry is sorted by."""
+    """Return an entry's sort key."""
     return (entry.sent_at, len(entry.id or ""), entry.id or "")
 
 
 def order_of_known(known: KnownEntry) -> Order:
-    """What a text that was logged earlier is sorted by; a status line stands where its message does."""
+    """Return the sort key of a text that was logged earlier; a status line's is that of its message."""
     id_ = known[2].removesuffix(LINE_MARK) if len(known) > 2 else ""  # noqa: PLR2004 - time, hash, id
     return (known[0], len(id_), id_)
 
@@ -84,7 +84,7 @@ def _missing(
     in_body: Mapping[bytes, int],
     before: Mapping[bytes, int] | None,
 ) -> list[Entry]:
-    """The new entries that are not in the body yet, oldest first."""
+    """Return the new entries that are not in the body yet, oldest first."""
     stood = Counter([each[1] for each in known]) if before is None else before
     alike: dict[bytes, list[Entry]] = defaultdict(list)
     for entry in in_order(new):
@@ -99,7 +99,7 @@ def _missing(
 def blocks_with_order(
     found: Sequence[FoundBlock], new: Sequence[Entry], known: Sequence[KnownEntry]
 ) -> list[tuple[Order, FoundBlock]]:
-    """Each of our blocks in the body with its order. Blocks that look alike take theirs one after the other."""
+    """Return each of our blocks in the body with its sort key. Equal blocks take theirs one after the other."""
     orders: dict[bytes, list[Order]] = defaultdict(list)
     for each in known:
         orders[each[1]].append(order_of_known(each))
@@ -119,9 +119,9 @@ def insertions(
     missing: Sequence[Entry],
     placed: Sequence[tuple[Order, FoundBlock]],
 ) -> list[Edit]:
-    """Each entry after the last of ours that is not younger, or before the first of all."""
+    """Return an insertion for each entry: after our last block that is not younger, or before our first."""
     syntax = syntax_of(text_settings)
-    # The youngest that could still be followed: from the back, the least order so far. It never falls.
+    # From the back, the least sort key so far: an entry may follow no block after it. It never falls.
     least = list(accumulate((order for order, _ in reversed(placed)), min))[::-1]
     after: dict[int, list[Entry]] = defaultdict(list)
     for entry in missing:
@@ -140,7 +140,7 @@ def insertions(
 
 
 def apply_edits(body: str, edits: Iterable[Edit]) -> str:
-    """The body with every edit made. They do not overlap."""
+    """Return the body with every edit made; edits do not overlap."""
     pieces = []
     position = 0
     for edit in sorted(edits):

@@ -1,4 +1,4 @@
-"""A text is a row of blocks: headings and entries. Here: what a block says, and what a format does with it.
+"""A text is a sequence of blocks, headings and entries: their contents, and what each format does with them.
 
 A message's own text never leaves its block: every format lays it out so that no line of it can begin a block.
 """
@@ -10,7 +10,7 @@ from messagelog.messages import MessageKind
 
 
 class Link(NamedTuple):
-    """A line that leads somewhere: `label` says to what, `url` is https and holds nothing secret."""
+    """A line that is a link: `label` is its text, `url` is https and holds no secret."""
 
     label: str
     url: str
@@ -28,9 +28,9 @@ class Block(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A place in a body that may be a block of ours: it begins at `start` and may end at each of `ends`.
+    """A part of a body that may be our block: it begins at `start` and may end at each of `ends`.
 
-    `pieces` are as many as `ends`: the visible text that came with each. `tag` is the HTML element, or empty.
+    `pieces` has the visible text up to each of `ends`, from the end before. `tag` is the HTML element, or empty.
     """
 
     start: int
@@ -40,7 +40,7 @@ class Candidate(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One line of a body: what people see of it, and where it stands, from `start` to before `end`."""
+    """One line of a body: its visible text, and its place from `start` to before `end`."""
 
     start: int
     end: int
@@ -48,37 +48,37 @@ class Line(NamedTuple):
 
 
 class Syntax(Protocol):
-    """What tells the formats apart."""
+    """What differs between the formats."""
 
     separator: str
-    """Stands between two blocks."""
+    """The separator of two blocks."""
 
     def render(self, block: Block) -> str:
-        """The block's text, escaped."""
+        """Return the block's text, escaped."""
 
     def visible_text(self, block: Block) -> str:
-        """What `scan` finds as visible text where this block was rendered, but for white space."""
+        """Return the visible text that `scan` finds for this block when it is rendered, apart from white space."""
 
     def scan(self, body: str) -> Iterator[Candidate]:
-        """Every place that may be a block, in order and apart from each other by their starts."""
+        """Every part that may be a block, in order; no two have the same start."""
 
     def lines(self, body: str, start: int, end: int) -> Iterator[Line]:
-        """The lines of a stretch of the body, each so that it can be replaced by itself."""
+        """Return the lines of a part of the body, each with its own place, so that it can be replaced."""
 
     def line(self, text: str) -> str:
-        """A line of text, escaped."""
+        """Return a line of text, escaped."""
 
     def visible(self, body: str) -> str:
-        """All that a person reads in a body, roughly: for looking whether something is mentioned."""
+        """Return roughly all that a person reads in a body: to see whether something is mentioned."""
 
     def adapt(self, text: str, body: str, tag: str) -> str:
-        """Rendered blocks, as they look in this body: its line ends, or the element of their neighbour."""
+        """Adapt rendered blocks to this body: to its line ends, or to the element of their neighbour."""
 
     def holds_more(self, block: str) -> bool:
-        """Whether something stands in a stretch of a body, recognised by what it says, that its hash does not tell."""
+        """Whether a part of a body, recognised by its text, holds something that its hash does not cover."""
 
     def append_position(self, body: str) -> int:
-        """Where something can be added at the end of a body."""
+        """Return the place at the end of a body where something can be added."""
 
     def separator_after(self, body: str) -> str:
-        """What has to stand between the end of this text and a block after it."""
+        """Return the separator between the end of this text and a block after it."""

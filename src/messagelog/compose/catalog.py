@@ -1,4 +1,4 @@
-"""The languages that we write in: message catalogs, as translators edit them, and which one a user gets."""
+"""The languages of our texts: message catalogs, as translators edit them, and which one a user gets."""
 
 import gettext
 import io
@@ -15,9 +15,9 @@ LANGUAGES: Final = ("en", "es", "ja")
 
 
 def pick_language(*wishes: str | None) -> str:
-    """The first wish that we have a language for, else English: the user's, then the operator's default.
+    """Return the language of the first wish that there is a catalog for, else English.
 
-    A wish is a language tag in any spelling: `es`, `es-MX`, `ja_JP.UTF-8`.
+    Wishes are the user's, then the operator's default: language tags in any spelling: `es`, `es-MX`, `ja_JP.UTF-8`.
     """
     for wish in wishes:
         language = (wish or "").strip().replace("_", "-").partition("-")[0].partition(".")[0].casefold()
@@ -28,7 +28,7 @@ def pick_language(*wishes: str | None) -> str:
 
 @lru_cache(maxsize=len(LANGUAGES))
 def catalog_of(language: str) -> gettext.NullTranslations:
-    """The catalog of one of `LANGUAGES`; the source's own words for English."""
+    """Return the catalog of one of `LANGUAGES`; for English, the source's own texts."""
     if language == DEFAULT_LANGUAGE:
         return gettext.NullTranslations()
     path = resources.files("messagelog.compose") / "locale" / language / "LC_MESSAGES" / "messagelog.po"

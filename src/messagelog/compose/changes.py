@@ -1,7 +1,7 @@
-"""What RingCentral says about a message after it was logged: that it did not arrive, or what a voicemail says.
+"""Changes of a message after it was logged: it was not delivered, or its voicemail was transcribed.
 
-The message's entry in the activity is replaced in place. Where people have edited it or taken it away, a status line
-stands for it, once.
+The message's entry in the activity is replaced in place. If people have edited or removed it, one status line
+is added in its place.
 """
 
 from collections import Counter, defaultdict, deque
@@ -23,9 +23,9 @@ from messagelog.messages import Conversation, Message
 class Change(NamedTuple):
     """A changed message's texts.
 
-    `entry` is its whole entry. `short` is the same with the message's own text shortened, so that it takes no more room
-    than the entry took without the facts, as far as that can be; it is `entry` where nothing would be won. `line` is
-    the status line: time, speaker and what the facts say. It is None where they say nothing.
+    `entry` is the whole entry. `short` is the same with the message's own text shortened, so that it is no longer than
+    the entry without the facts, if possible; it is `entry` if that would save nothing. `line` is the status line: time,
+    sender and the facts. It is None if there are none.
     """
 
     entry: Entry
@@ -34,7 +34,7 @@ class Change(NamedTuple):
 
 
 class _Text(NamedTuple):
-    """A text of a message that stands in a body, and whether it is its status line."""
+    """A message's text in a body, and whether it is the status line."""
 
     order: Order
     block: FoundBlock
@@ -48,12 +48,12 @@ def compose_change(
     conversation: Conversation,
     key: bytes,
 ) -> Change:
-    """The texts of a message as it is now, in the wording that is pinned. `key` is that of the hashes."""
+    """Return the texts of a message as it is now, in the pinned wording. `key` is the hashes' key."""
     block = block_of(text_settings, participants, message, conversation)
     bare = msgspec.structs.replace(without_failure(message), transcript=None)
     without = block_of(text_settings, participants, bare, conversation)
     said = len(without.lines)
-    # "No text" is all that an empty message says, until there is a transcript.
+    # An empty message's entry is only "No text", until there is a transcript.
     told = block.lines[said:] if block.lines[:said] == without.lines else block.lines
     (entry,) = entries(text_settings, participants, [message], conversation, key)
     if text_settings.limit is None:
@@ -72,23 +72,23 @@ def compose_change(
 
 
 def change_hashes(change: Change) -> tuple[bytes, ...]:
-    """The hashes of the texts, each once."""
+    """Return the hashes of the texts, each once."""
     return tuple(dict.fromkeys([text.hash for text in change if text is not None]))
 
 
 def count_change(
     body: str, text_settings: TextSettings, change: Change, known: Sequence[KnownEntry], key: bytes
 ) -> dict[bytes, int]:
-    """How often each of the change's texts stands in the body, by hash; those that do not are missing."""
+    """Return how often each of the change's texts is in the body, by hash, without those that are not."""
     return count_entries(body, text_settings, change_hashes(change), key, {each[1] for each in known})
 
 
 def append_change(text_settings: TextSettings, change: Change) -> str:  # noqa: ARG001 - as `append_text`
-    """Only the status line, for CRMs that append; empty where the facts say nothing."""
+    """Return only the status line, for append-only CRMs; empty if there are no facts."""
     return change.line.text if change.line else ""
 
 
-def amend_change(  # noqa: PLR0917 - a text, and all that is known about it, as for `amend`
+def amend_change(  # noqa: PLR0917 - a text, and what is known about it, as for `amend`
     body: str,
     text_settings: TextSettings,
     change: Change,
@@ -96,14 +96,14 @@ def amend_change(  # noqa: PLR0917 - a text, and all that is known about it, as 
     key: bytes,
     before: Mapping[bytes, int] | None = None,
 ) -> str | None:
-    """The body with the change made; None where there is no room for it. A second call changes nothing.
+    """Return the body with the change made; None if there is no room for it. A second call changes nothing.
 
     `known` are all texts that were logged in this activity, those of one message oldest first. A status line has
-    `LINE_MARK` behind its message's id. `before` tells how often each of the change's hashes stood in the body before
-    the first attempt.
+    `LINE_MARK` behind its message's id. `before` is how often each of the change's hashes was in the body before the
+    first attempt.
 
-    The newest text of the message that is there is replaced: its entry by the entry, its status line by the new one.
-    Where people have edited all of them, the status line is put in its place by time, or at the end.
+    The newest text of the message in the body is replaced: its entry by the entry, its status line by the new one. If
+    people have edited all of them, the status line is put in its place by time, or at the end.
     """
     hashes = change_hashes(change)
     found = find(body, text_settings, {*hashes, *(each[1] for each in known)}, key)
@@ -124,9 +124,9 @@ def amend_change(  # noqa: PLR0917 - a text, and all that is known about it, as 
 def _texts_in(
     found: Sequence[FoundBlock], known: Sequence[KnownEntry]
 ) -> tuple[dict[str, _Text], Counter[bytes]]:
-    """The newest text of each message that stands in the body, by the message's id; and what is nobody's, by hash.
+    """Return each message's newest text in the body, by the message's id, and the counts of other blocks, by hash.
 
-    Blocks that look alike belong to their messages in the order of these.
+    Equal blocks belong to their messages in the order of the messages.
     """
     logged: dict[str, list[KnownEntry]] = defaultdict(list)
     for index, each in enumerate(known):
@@ -135,7 +135,7 @@ def _texts_in(
     ordered = sorted(logged.items(), key=lambda item: order_of_known(item[1][0]))
     unclaimed = Counter(block.hash for block in found)
     claims: dict[str, KnownEntry] = {}
-    # The newest texts of all first: what one message read earlier may be what another reads now.
+    # All newest texts first: an earlier text of one message may equal the present text of another.
     for age in range(max(map(len, logged.values()), default=0)):
         for id_, own in ordered:
             if id_ not in claims and age < len(own) and unclaimed[own[-1 - age][1]]:
@@ -154,7 +154,7 @@ def _texts_in(
 
 
 def _replace_block(body: str, text_settings: TextSettings, block: FoundBlock, text: Entry) -> str:
-    """The body with another text in the place of a block. White space at its end is not ours."""
+    """Return the body with a block replaced. White space at the block's end is not ours, and stays."""
     end = block.start + len(body[block.start : block.end].rstrip())
     return apply_edits(
         body, [Edit(block.start, end, syntax_of(text_settings).adapt(text.text, body, block.tag))]
@@ -162,7 +162,7 @@ def _replace_block(body: str, text_settings: TextSettings, block: FoundBlock, te
 
 
 def _with_line(body: str, text_settings: TextSettings, line: Entry, texts: Mapping[str, _Text]) -> str:
-    """The body with a status line behind the last of our texts that is not younger, or at the end."""
+    """Return the body with a status line after our last text that is not younger, or at the end."""
     placed = sorted(((text.order, text.block) for text in texts.values()), key=lambda each: each[1].start)
     if not placed:
         return add_at_end(body, text_settings, [line.text])

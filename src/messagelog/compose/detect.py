@@ -1,4 +1,4 @@
-"""Finding our own blocks again in a body that a CRM has stored and people have edited."""
+"""Find our own blocks in a body that a CRM has stored and people have edited."""
 
 import hmac
 import re
@@ -17,7 +17,7 @@ from messagelog.compose.plain import Plain
 
 HASH_BYTES = 16
 
-# A CRM that wraps lines, or makes a paragraph of each, leaves an entry in several places that look like blocks.
+# If a CRM wraps lines, or makes a paragraph of each, one entry is several parts that look like blocks.
 _LIKE_A_TIME = re.compile(r"\W*\d{1,4}\b")
 _MOST_PIECES = 60
 _MOST_ATTEMPTS = 100
@@ -32,7 +32,7 @@ _SYNTAXES: dict[LogFormat, Syntax] = {
 
 
 class FoundBlock(NamedTuple):
-    """A block of ours in a body: from `start` to before `end`, in the element `tag` (HTML)."""
+    """One of our blocks in a body: from `start` to before `end`, in the element `tag` (HTML)."""
 
     start: int
     end: int
@@ -41,7 +41,7 @@ class FoundBlock(NamedTuple):
 
 
 def syntax_of(text_settings: TextSettings) -> Syntax:
-    """How the pinned format is written and read. ValueError for `custom`: its connector writes the text."""
+    """Return the syntax of the pinned format. ValueError for `custom`: its connector writes the text."""
     try:
         return _SYNTAXES[text_settings.format]
     except KeyError:
@@ -49,17 +49,17 @@ def syntax_of(text_settings: TextSettings) -> Syntax:
 
 
 def entry_of(block: Block, text_settings: TextSettings, key: bytes) -> Entry:
-    """The block, written out and with the hash by which it is found again."""
+    """Return the rendered block, with the hash by which it is found again."""
     syntax = syntax_of(text_settings)
     digest = _digest(normalise(syntax.visible_text(block)), _mac(text_settings.template, key))
     return Entry(digest, block.sent_at, syntax.render(block), block.id, block.kind)
 
 
 def find(body: str, text_settings: TextSettings, hashes: Collection[bytes], key: bytes) -> list[FoundBlock]:
-    """Every block with one of the hashes, in the order of the body, as far down as it fits."""
+    """Return every block with one of the hashes, in the order of the body, each as long as possible."""
     found = _find(body, text_settings, hashes, key)
     ends = [*[block.start for block in found[1:]], len(body)][: len(found)]
-    # An entry may begin with the very text of another, and go on in lines that a CRM has wrapped to the margin.
+    # An entry may begin with another entry's text, and continue in lines that a CRM has wrapped to the margin.
     for index, end in enumerate(ends):
         while body[found[index].end : end].strip():
             block = found[index]
@@ -90,7 +90,7 @@ def _find(body: str, text_settings: TextSettings, hashes: Collection[bytes], key
 
 
 def _block_in(candidate: Candidate, hashes: Collection[bytes], empty: Mac) -> FoundBlock | None:
-    """The block that a candidate is or begins with."""
+    """Return the block that a candidate is or begins with."""
     whole = _digest(normalise(" ".join(candidate.pieces)), empty)
     if whole in hashes:
         return FoundBlock(candidate.start, candidate.ends[-1], whole, candidate.tag)
@@ -100,7 +100,7 @@ def _block_in(candidate: Candidate, hashes: Collection[bytes], empty: Mac) -> Fo
 def _block_across(
     candidates: Sequence[Candidate], hashes: Collection[bytes], empty: Mac
 ) -> FoundBlock | None:
-    """The longest block that begins where the first candidate does, however its lines were wrapped since."""
+    """Return the longest block that begins at the first candidate, also if its lines have been wrapped."""
     mac = empty.copy()
     space = b""
     fits = None
@@ -124,10 +124,10 @@ def count_entries(
     key: bytes,
     others: Collection[bytes] = (),
 ) -> dict[bytes, int]:
-    """How often each of the hashes stands in the body; those that do not are missing.
+    """Return how often each of the hashes is in the body, without those that are not.
 
-    `others` are the hashes of what else may be there: one of those may begin with the very text of one that is
-    looked for, and has to be told from it.
+    `others` are the hashes of other texts that may be there: one of them may begin with a text that is counted, and
+    is not counted as that text.
     """
     found = Counter(block.hash for block in find(body, text_settings, frozenset({*hashes, *others}), key))
     return {digest: count for digest, count in found.items() if digest in hashes}
@@ -135,12 +135,12 @@ def count_entries(
 
 @lru_cache(maxsize=32)
 def _mac(template: int, key: bytes) -> Mac:
-    """A keyed hash with nothing in it yet. Activities of the first template were written with a slower one."""
+    """Return a keyed hash with no input yet. Activities of the first template have a slower one."""
     return hmac.new(key, digestmod="sha256") if template == 1 else blake2b(key=key, digest_size=HASH_BYTES)
 
 
 def _digest(text: str, empty: Mac) -> bytes:
-    """The first 16 bytes of the keyed hash."""
+    """Return the first 16 bytes of the keyed hash."""
     mac = empty.copy()
     mac.update(text.encode("utf-8", "surrogatepass"))
     return mac.digest()[:HASH_BYTES]

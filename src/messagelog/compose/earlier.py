@@ -1,6 +1,6 @@
-"""The wording of templates 1 and 2: activities that were created with it keep it, and so do calls under way.
+"""The wording of templates 1 and 2, for activities that were created with it and for calls under way.
 
-Nothing here may change: an entry is known again by its text. What is composed today is in the other modules.
+No text here may change, since an entry is recognised by its text. The other modules compose today's texts.
 """
 
 import re
@@ -26,12 +26,12 @@ from messagelog.messages import (
 
 _A_NUMBER = re.compile(r"\+?[\d\s().-]+")
 _VOICE_MESSAGE = "voice message"
-_LONGEST_RECORDING = 100 * 60 * 60  # seconds: what is longer is a slip of the sender
+_LONGEST_RECORDING = 100 * 60 * 60  # seconds: a longer length is an error in the record
 _SPOKEN_OR_SENT = frozenset({MessageKind.VOICEMAIL, MessageKind.FAX})
 
 
 def message_lines(message: Message, words: Words, *, outbound: bool) -> list[str | Link]:
-    """Text, media, transcript, and whether it did not arrive; never empty."""
+    """Return text, media, transcript, and a failed delivery, as lines; there is at least one."""
     kind = message.kind
     lines: list[str | Link] = [*text_lines(_own_text(message, kind))]
     parts = message.media.parts if message.attachments else ()
@@ -47,7 +47,7 @@ def message_lines(message: Message, words: Words, *, outbound: bool) -> list[str
 
 
 def text_lines(text: str) -> list[str]:
-    """Text of a stranger as clean lines."""
+    """Return text from outside as clean lines."""
     cleaned = clean(text)
     return cleaned.split("\n") if cleaned and not cleaned.isspace() else []
 
@@ -55,13 +55,13 @@ def text_lines(text: str) -> list[str]:
 def media_lines(
     parts: Iterable[MediaAttachment], words: Words, message: Message | None = None
 ) -> list[str | Link]:
-    """Each file with what is known about it, as a link if there is one."""
+    """Return a line for each file with its details, as a link if there is one."""
     labelled = [(_label(attachment, words, message), attachment.view_link) for attachment in parts]
     return [Link(label, url) if url and url.startswith("https://") else label for label, url in labelled]
 
 
 def _own_text(message: Message, kind: MessageKind) -> str:
-    """What a person wrote. RingCentral fills the subject of a voicemail or fax by itself."""
+    """Return what a person wrote. RingCentral itself fills the subject of a voicemail or fax."""
     text = message.body_text
     if kind in _SPOKEN_OR_SENT:
         line = text.strip()
@@ -87,7 +87,7 @@ def _label(attachment: MediaAttachment | None, words: Words, message: Message | 
 
 
 def _failures(message: Message, words: Words) -> list[str]:
-    """A failed delivery in words: why if it is known; to whom, if it is known and others are there too."""
+    """Return a failed delivery in words: why if it is known; to whom, if it is known and there are other recipients."""
     to = [someone for someone in message.to if someone is not None]
     if len(to) > 1:
         each = [
@@ -125,7 +125,7 @@ _REASONS: Final[dict[str, Reason]] = {
 
 
 def failure(words: Words, status: str | None, code: str | None = None, name: str | None = None) -> str | None:
-    """A failed delivery in words: why if it is known, to whom if several; None for any other status."""
+    """Return a failed delivery in words: why if it is known, to whom if several; None for any other status."""
     status = (status or "").casefold()
     if status not in _FAILED and status != "sendingfailed":
         return None
@@ -133,13 +133,13 @@ def failure(words: Words, status: str | None, code: str | None = None, name: str
     return words.failure("deliveryfailed" if reason else status, reason, name)
 
 
-# -- who said it
+# -- senders
 
 
 def speaker(
     message: Message, participants: Participants, conversation: Conversation, words: Words, *, outbound: bool
 ) -> str:
-    """The sender's name; on the other side else the contact's, or the number; on ours else the user's."""
+    """Return the sender's name; without one, on the other side the contact's, or the number; on our side the user's."""
     named = message.from_.name if message.from_ else None
     if outbound:
         author = message.author.name if message.author else None
@@ -152,12 +152,12 @@ def speaker(
 
 
 def agent(participants: Participants, conversation: Conversation) -> str:
-    """Our side's name, else number; empty where nothing is known."""
+    """Return our side's name, else number; empty if neither is known."""
     return first_of(participants.agent_name, conversation.agent_name)
 
 
 def others(participants: Participants, conversation: Conversation) -> list[str]:
-    """Those of a group who are not the contact, by number or name."""
+    """Return the participants of a group who are not the contact, by number or name."""
     if len(conversation.correspondents) <= 1:
         return []
     listed = [party(each) for each in conversation.correspondents if not _is_contact(each, participants)]
@@ -185,7 +185,7 @@ _DELETED = frozenset({"DeletedMessage", "DeletedNote"})
 
 
 def thread_parts(text_settings: TextSettings, participants: Participants, thread: Thread) -> list[Block]:
-    """The summary, and a block per entity that is shown."""
+    """Return the summary, and a block for each entity that is shown."""
     words = words_of(text_settings)
     alive = [entity for entity in thread.entities if _is_alive(entity)]
     shown = [_summary(text_settings, participants, thread, alive)]
@@ -201,7 +201,7 @@ def thread_parts(text_settings: TextSettings, participants: Participants, thread
 
 
 class _EntityRenderer:
-    """Says what happened, one entity after the other: who is assigned is known from those before."""
+    """Renders entities one after the other, and remembers the assignee."""
 
     def __init__(self, words: Words, customer: str, owner: str) -> None:
         self._words = words
@@ -210,7 +210,7 @@ class _EntityRenderer:
         self._assigned: Party | None = None
 
     def render(self, entity: Entity) -> TitleAndLines | None:
-        """Title and lines; None for what is not shown: hints that tell nothing new."""
+        """Return title and lines; None for hints with no news, which are not shown."""
         words = self._words
         if entity.record_type in _MESSAGES:
             return self._message(entity)
@@ -252,14 +252,14 @@ def _is_alive(entity: Entity) -> bool:
 
 
 def _is_outbound(entity: Entity) -> bool:
-    """Without a direction, an author tells: only our side has one."""
+    """Return whether our side sent it. Without a direction: whether there is an author, which only our side has."""
     return entity.direction.casefold() == "outbound" if entity.direction else entity.author is not None
 
 
 def _summary(
     text_settings: TextSettings, participants: Participants, thread: Thread, alive: Sequence[Entity]
 ) -> Block:
-    """What stands above the entries: who, how it stands, from when to when, how much."""
+    """Return the heading: who takes part, the status, the times, the counts."""
     words = words_of(text_settings)
     customer = contact_with_number(participants, words)
     number = clean_line(thread.owner_party.phone_number) if thread.owner_party else ""
@@ -280,7 +280,7 @@ def _summary(
 
 
 def _course(text_settings: TextSettings, thread: Thread, alive: Sequence[Entity]) -> list[str]:
-    """How it stands, when it began and ended or was last heard of, and how long it took."""
+    """Return the status, the first and last times, and the duration."""
     words = words_of(text_settings)
     status, resolved = _status(thread, alive)
     lines = [words.status(status, clean_line(thread.status_reason))]
@@ -300,7 +300,7 @@ def _course(text_settings: TextSettings, thread: Thread, alive: Sequence[Entity]
 
 
 def _status(thread: Thread, alive: Sequence[Entity]) -> tuple[str, bool]:
-    """RingCentral's word for how it stands, and whether that is resolved; without one the hints tell."""
+    """Return RingCentral's word for the status, and whether that is resolved; without one, the hints decide."""
     status = clean_line(thread.status)
     if not status:
         changes = [entity.record_type for entity in alive if entity.record_type in {_RESOLVED, _REOPENED}]
@@ -322,7 +322,7 @@ def _agent(someone: Party | None) -> str:
 
 
 def _agents(participants: Participants, thread: Thread, alive: Sequence[Entity]) -> list[str]:
-    """Everybody of our side who took part, each once; never the customer."""
+    """Return all who took part on our side, each once; never the customer."""
     seen: set[str | None] = {clean_line(participants.contact_name).casefold(), participants.contact_phone}
     if thread.guest_party:
         seen |= {thread.guest_party.phone_number, clean_line(thread.guest_party.name).casefold()}

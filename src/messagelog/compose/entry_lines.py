@@ -1,4 +1,4 @@
-"""What was said: the lines of an entry, from a message's text and media."""
+"""The lines of an entry, from a message's text and media."""
 
 import re
 import unicodedata
@@ -14,7 +14,7 @@ from messagelog.compose.wording import Words
 from messagelog.messages import Media, MediaAttachment, Message, MessageKind
 
 _A_NUMBER = re.compile(r"\+?[\d\s().-]+")
-_LONGEST_RECORDING: Final = 100 * 60 * 60  # seconds: what is longer is a slip of the sender
+_LONGEST_RECORDING: Final = 100 * 60 * 60  # seconds: a longer length is an error in the record
 _SPOKEN_OR_SENT: Final = frozenset({MessageKind.VOICEMAIL, MessageKind.FAX})
 _FAXED: Final = frozenset({"sourcedocument", "rendereddocument"})
 
@@ -23,16 +23,16 @@ _PLACEHOLDER = re.compile(
     r"(?:(?:transcription )?in progress|fetching transcription|failed to fetch transcription)[\s.\u2026]*",
     re.IGNORECASE,
 )
-"""What the widget shows, and sends, in place of a transcript that it does not have."""
+"""The text that the widget shows, and sends, when it has no transcript."""
 
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Mn", "Me", "Zl", "Zp", "Zs"})
-_BLANK: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and symbols that show nothing
+_BLANK: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # invisible letters and symbols
 
 
 def message_lines(
     message: Message, participants: Participants, words: Words, *, outbound: bool
 ) -> list[str | Link]:
-    """Text, media, cover page, transcript, and whether it did not arrive; never empty."""
+    """Return text, media, cover page, transcript, and a failed delivery, as lines; there is at least one."""
     kind = message.kind
     lines: list[str | Link] = [*text_lines(_own_text(message, kind))]
     media = message.media if message.attachments else None
@@ -50,7 +50,7 @@ def message_lines(
 
 
 def transcript_of(message: Message) -> str:
-    """What the caller said, where it has been written down; empty for what stands in its place until then."""
+    """Return the transcript; empty for the widget's text that stands in for a missing one."""
     if not message.transcript:
         return ""
     if (message.vm_transcription_status or "").casefold() in _NO_TRANSCRIPT_YET:
@@ -60,13 +60,13 @@ def transcript_of(message: Message) -> str:
 
 
 def text_lines(text: str) -> list[str]:
-    """Text of a stranger as clean lines; none where it shows nothing."""
+    """Return text from outside as clean lines; none if nothing of it is visible."""
     said = _says(text)
     return said.split("\n") if said else []
 
 
 def media_lines(media: Media, words: Words, message: Message | None = None) -> list[str | Link]:
-    """Each file with what is known about it, as a link if there is one."""
+    """Return a line for each file with its details, as a link if there is one."""
     labelled = [
         (_label(attachment, words, message), attachment.view_link) for attachment in media.attachments
     ]
@@ -74,7 +74,7 @@ def media_lines(media: Media, words: Words, message: Message | None = None) -> l
 
 
 def _says(text: str) -> str:
-    """The clean text; empty where nobody could see any of it."""
+    """Return the clean text; empty if nothing of it is visible."""
     cleaned = clean(text.replace(PLACEHOLDER, ""))
     if cleaned.isascii():
         return "" if cleaned.isspace() else cleaned
@@ -83,9 +83,9 @@ def _says(text: str) -> str:
 
 
 def _own_text(message: Message, kind: MessageKind) -> str:
-    """What a person wrote. RingCentral fills the subject of a voicemail or fax by itself, with whatever it knows.
+    """Return what a person wrote. RingCentral itself fills the subject of a voicemail or fax.
 
-    Of a fax of ours it may be the user's, unless it says whom it went to.
+    The subject of a sent fax may be the user's, unless it only names the recipient.
     """
     if kind is MessageKind.VOICEMAIL:
         return ""
@@ -115,7 +115,7 @@ def _label(attachment: MediaAttachment | None, words: Words, message: Message | 
 
 
 def _kind(attachment: MediaAttachment | None, message: Message | None) -> str:
-    """The kind of a file for `Words.media`."""
+    """Return the kind of a file for `Words.media`."""
     fax = message is not None and message.kind is MessageKind.FAX
     if attachment is None:
         return "fax" if fax else "recording"

@@ -1,4 +1,4 @@
-"""What a message's record says that may be different later, so that its entry has to be written again."""
+"""The facts of a message: parts of its record that may change later, so that its entry must be written again."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def facts_of(message: Message, key: bytes) -> str | None:
     """Return whether and why a message did not arrive, and its transcript: their kinds, and a keyed hash of them.
 
-    None where there is neither. Names, wording and what else a record holds are no facts: `failed:1f0a…` is the same
-    for as long as statuses and codes are the same.
+    None if there is neither. Names and wording are not facts: `failed:1f0a…` stays the same as long as statuses and
+    codes do.
     """
     kinds, told = [], []
     parties = [

@@ -1,4 +1,4 @@
-"""Why a message did not arrive, in words that its sender understands. A code itself is never shown."""
+"""Why a message was not delivered, in words that its sender understands. A code itself is never shown."""
 
 import re
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ _TEXT_REASONS: Final[dict[str, Reason]] = {
     "503": "sender not set up",
     "504": "sender not set up",
 }
-"""By the number of a code such as `SMS-CAR-411`, whoever reports it."""
+"""Reasons by the number of a code such as `SMS-CAR-411`, for every reporter."""
 
 _TEXT_REASONS_BY_SOURCE: Final[dict[tuple[str, str], Reason]] = {
     ("CAR", "104"): "no report",
@@ -84,7 +84,7 @@ _FAX_REASONS: Final[dict[str, Reason]] = {
 
 
 def reason_of(code: str | None) -> Reason | None:
-    """Why it failed, by RingCentral's code for a text or a fax; None for no code, and for one that we do not know."""
+    """Return why it failed, by RingCentral's code for a text or a fax; None without a code, or for an unknown one."""
     if not code:
         return None
     sms = _CODE.fullmatch(code.strip())
@@ -98,7 +98,7 @@ def reason_of(code: str | None) -> Reason | None:
 
 
 def failure_lines(message: Message, participants: Participants, words: Words) -> list[str]:
-    """Whether it did not arrive, and why if it is known; to whom, if others are there too. An opt-out comes first."""
+    """Return lines for failed deliveries: why if it is known; to whom, if there are others. An opt-out comes first."""
     to = [someone for someone in message.to if someone is not None]
     if len(to) <= 1:
         codes = [message.delivery_error_code, *_codes(to)]
@@ -124,7 +124,7 @@ def failure_lines(message: Message, participants: Participants, words: Words) ->
 
 
 def failure_line(statuses: Iterable[str | None], codes: Iterable[str | None], words: Words) -> str | None:
-    """Whether something did not arrive, by these statuses, and the foremost reason that these codes tell."""
+    """Return a line if one of these statuses is a failure, with the most important reason of these codes."""
     statuses, codes = list(statuses), list(codes)
     status = next((each for each in statuses if has_failed(each, [])), None)
     if status is None and (any(statuses) or not has_failed(None, codes)):
@@ -133,7 +133,7 @@ def failure_line(statuses: Iterable[str | None], codes: Iterable[str | None], wo
 
 
 def has_failed(status: str | None, codes: Iterable[str | None]) -> bool:
-    """Whether a status says so; where there is none, whether a code does."""
+    """Return whether the status is a failure; without a status, whether there is an error code."""
     if status:
         return status.casefold() in _FAILED
     return any(reason_of(code) not in {None, "no report"} for code in codes)

@@ -1,4 +1,4 @@
-"""What a file is, in a word: by its content type, else by the end of its name. The type itself is never shown."""
+"""A word for a file: by its content type, else by its extension. The type itself is never shown."""
 
 from typing import Final
 
@@ -55,7 +55,7 @@ _BY_NAME: Final = {
 
 
 def word_of(file: MediaAttachment) -> str:
-    """The kind of a file for `Words.media`; `file` where neither its type nor its name tells."""
+    """Return the kind of a file for `Words.media`; `file` if neither its type nor its name is known."""
     type_ = (file.content_type or "").partition(";")[0].strip().casefold()
     named = (file.file_name or "").strip().rpartition(".")[2].casefold()
     return _BY_TYPE.get(type_) or _FAMILIES.get(type_.partition("/")[0]) or _BY_NAME.get(named, "file")

@@ -1,4 +1,4 @@
-"""The heading of a conversation log: who, when, and how many messages; and bringing it up to date in a body."""
+"""The heading of a conversation log: who, when, and how many messages; and its update in a body."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -15,12 +15,12 @@ from messagelog.compose.times import day
 from messagelog.compose.wording import MOST_NAMED, days_of, words_of
 from messagelog.messages import Conversation, Message, MessageKind
 
-_LONGEST_TITLE = 200  # characters that are looked at: more than the fixed words have
-_LONGEST_HEADING = 20_000  # characters: with everybody's longest name, and what a CRM makes of it
+_LONGEST_TITLE = 200  # characters that are read: more than the fixed words have
+_LONGEST_HEADING = 20_000  # characters: with the longest names, and a CRM's markup
 
 
 class Edit(NamedTuple):
-    """A stretch of a body, from `start` to before `end`, is to read `text`."""
+    """The replacement of a part of a body, from `start` to before `end`, by `text`."""
 
     start: int
     end: int
@@ -35,7 +35,7 @@ def heading_text(
     *,
     continued: bool = False,
 ) -> str:
-    """The heading, rendered. Where it would take half of the limit, it is a small one without names."""
+    """Return the rendered heading; a small one without names if it would take half of the limit."""
     syntax = syntax_of(text_settings)
     text = syntax.render(_heading(text_settings, participants, messages, conversation, continued=continued))
     if text_settings.limit is None or text_settings.measure.of(text) <= text_settings.limit // 2:
@@ -54,7 +54,7 @@ def _heading(
     *,
     continued: bool = False,
 ) -> Block:
-    """The heading of an activity with these messages. Its title does not depend on them."""
+    """Return the heading of an activity with these messages. Its title does not depend on them."""
     words = words_of(text_settings)
     title = words.title(contact_with_number(participants, words))
     if text_settings.is_earlier:
@@ -70,7 +70,7 @@ def _heading(
 
 
 def lost_heading(text_settings: TextSettings, entries: Sequence[Entry]) -> Block:
-    """A small heading for entries in a body where nothing of ours is left."""
+    """Return a small heading for entries in a body where nothing of ours is left."""
     times = [entry.sent_at for entry in entries if entry.sent_at]
     return Block(
         words_of(text_settings).lost_title(),
@@ -90,7 +90,7 @@ def _tail(
 
 
 class _Lines(NamedTuple):
-    """Of a heading in a body: the line with the counts, and that with the days unless people took it away."""
+    """Two lines of a heading in a body: the counts, and the days unless people have removed them."""
 
     counts_line: Line
     counts: dict[MessageKind, int]
@@ -104,9 +104,9 @@ def heading_edits(
     added: Sequence[Entry],
     known: Sequence[KnownEntry],
 ) -> list[Edit] | None:
-    """What brings the heading up to date when entries are added; None where there is no heading of ours.
+    """Return the edits that update the heading when entries are added; None if there is no heading of ours.
 
-    Only the lines that still read as we wrote them are touched.
+    Only lines that people have not edited are changed.
     """
     heading = _find(body, text_settings, found)
     if heading is None:
@@ -119,7 +119,7 @@ def heading_edits(
     if heading.days_line:
         times = sorted({at[0] for at in known if at[0]} | {entry.sent_at for entry in added if entry.sent_at})
         first, *last = words.read_days(normalise(heading.days_line.text)) or [""]
-        # What people put there is none of these days, and stays.
+        # Text that people have put there is not one of these days, and stays.
         if _is_day(first, times, text_settings) and (
             not last or _is_day(last[0], reversed(times), text_settings)
         ):
@@ -136,9 +136,9 @@ def _edit(line: Line, text: str) -> Edit:
 
 
 def _find(body: str, text_settings: TextSettings, found: Sequence[FoundBlock]) -> _Lines | None:
-    """The lines of the first block that begins as a heading of ours does, in front of any entry of ours.
+    """Return the lines of the first block that begins like our heading, before any entry of ours.
 
-    A message can look like none: its entry begins with the time.
+    No message can look like a heading: its entry begins with the time.
     """
     words = words_of(text_settings)
     syntax = syntax_of(text_settings)
@@ -154,7 +154,7 @@ def _find(body: str, text_settings: TextSettings, found: Sequence[FoundBlock]) -
 
 
 def _read_lines(lines: Iterator[Line], text_settings: TextSettings) -> _Lines | None:
-    """The lines of a heading, down to that with the zone, which is the last."""
+    """Return the lines of a heading; the line with the zone is the last."""
     words = words_of(text_settings)
     zone = normalise(words.zone(text_settings.zone))
     days_line = counts_line = counts = None

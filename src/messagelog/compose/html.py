@@ -25,7 +25,7 @@ _SHOWN = frozenset(
         *("select", "svg", "textarea", "video"),
     }
 )
-"""What people see without its being text."""
+"""Elements that are visible without text."""
 
 _TAG = (
     r"<!--.*?(?:-->|\Z)"
@@ -33,7 +33,7 @@ _TAG = (
     r"|<(?P<close>/?)(?P<tag>[a-zA-Z][a-zA-Z0-9-]*)(?:[^<>\"']|\"[^\"]*\"|'[^']*')*+>"
     r"|<[!?][^>]*>"
 )
-# A block with nothing in it but text, breaks, emphasis and links: as we write them, and as most come back.
+# A block of text, breaks, emphasis and links only: as we write them, and as most come back.
 _ATTRIBUTES = r"(?:\s[^<>\"']*(?:\"[^\"<>]*\"[^<>\"']*)*+)?"
 _LEAF = (
     rf"<(?P<block>p|div|li){_ATTRIBUTES}>"
@@ -54,8 +54,8 @@ _ZERO_WIDTH_SPACE = "\u200b"
 class Html:
     """A paragraph per block: the title bold, behind the time if there is one; the other lines after line breaks.
 
-    No classes, ids or comments, since sanitisers take them away; a block is recognised by what it shows.
-    Escaped as serialisers do it, so that a sanitiser leaves every character as it is.
+    There are no classes, ids or comments, since sanitisers remove them; a block is recognised by its visible text.
+    Text is escaped as serialisers do it, so that a sanitiser leaves every character as it is.
     """
 
     separator = ""
@@ -67,20 +67,20 @@ class Html:
         return f"<p>{'<br>'.join([head, *[_line(line) for line in block.lines]])}</p>"
 
     def visible_text(self, block: Block) -> str:
-        """The lines; of a link the label."""
+        """Return the lines; for a link, its label."""
         lines = [line.label if isinstance(line, Link) else line for line in block.lines]
         return " ".join([_head(block), *lines])
 
     def line(self, text: str) -> str:
-        """Escaped, and kept from looking like a quotation."""
+        """Return the line escaped, and guarded against looking like a quotation."""
         return _line(text)
 
     def scan(self, body: str) -> Iterator[Candidate]:
-        """Every element that holds text and no other block, whatever it is called."""
+        """Return every element of any name that holds text and no other block."""
         return _Scanner().scan(body)
 
     def lines(self, body: str, start: int, end: int) -> Iterator[Line]:
-        """Every run of text between two tags."""
+        """Yield every run of text between two tags."""
         position = start
         for tag in _ANY_TAG.finditer(body, start, end):
             yield from _run(body, position, tag.start())
@@ -88,15 +88,15 @@ class Html:
         yield from _run(body, position, end)
 
     def visible(self, body: str) -> str:
-        """The text without elements."""
+        """Return the text without elements."""
         return html.unescape(_ANY_TAG.sub(" ", body))
 
     def adapt(self, text: str, body: str, tag: str) -> str:  # noqa: ARG002 - plain text needs the body
-        """Inside a list, as items of it."""
+        """Inside a list, make the blocks its items."""
         return _OUR_PARAGRAPH.sub(r"<li>\1</li>", text) if tag == "li" else text
 
     def holds_more(self, block: str) -> bool:
-        """Pictures and the like, text between its elements, or one end of an element of which the other is outside."""
+        """Return whether there are pictures and the like, text between elements, or an element with one end outside."""
         if any((tag["tag"] or "").lower() in _SHOWN for tag in _ANY_TAG.finditer(block)):
             return True
         candidates = list(self.scan(block))
@@ -111,12 +111,12 @@ class Html:
         return any(depth.values())
 
     def append_position(self, body: str) -> int:
-        """After everything, but inside the document's own elements."""
+        """Return the place after everything, but inside the document's own elements."""
         end = _DOCUMENT_END.search(body, max(0, len(body) - _LONGEST_DOCUMENT_END))
         return end.start() if end else len(body)
 
-    def separator_after(self, body: str) -> str:  # noqa: ARG002 - elements need nothing between them
-        """Nothing: an element ends by itself."""
+    def separator_after(self, body: str) -> str:  # noqa: ARG002 - elements need no separator
+        """Return nothing: an element ends by itself."""
         return ""
 
 
@@ -141,7 +141,7 @@ def _run(body: str, start: int, end: int) -> Iterator[Line]:
 
 
 def _text(leaf: str) -> str:
-    """What a paragraph shows: breaks are white space, other elements nothing."""
+    """Return a paragraph's visible text: breaks are white space, other elements are nothing."""
     text = leaf.replace("<br>", " ").replace("<b>", "").replace("</b>", "")
     if "<" in text:
         text = _INLINE.sub("", _BREAK.sub(" ", text))
@@ -149,7 +149,7 @@ def _text(leaf: str) -> str:
 
 
 class _Open:
-    """An element that has begun."""
+    """An open element."""
 
     __slots__ = ("has_blocks", "start", "tag", "text")
 
@@ -212,7 +212,7 @@ class _Scanner:
             self._stack[-1].has_blocks = True
 
     def _ends_at(self, tag: str) -> bool:
-        """Whether this start ends the element before it, which was left open."""
+        """Return whether this start tag ends the element before it, which was left open."""
         last = self._stack[-1].tag
         return last in _ENDED_BY_A_BLOCK or (last == tag and tag in _ENDED_BY_THEIR_LIKE)
 

@@ -1,4 +1,4 @@
-"""What plain text and Markdown share: a block is a line at the margin and the indented lines below it."""
+"""The common part of plain text and Markdown: a block is a line at the margin and the indented lines below it."""
 
 from collections.abc import Iterator
 
@@ -8,20 +8,20 @@ from messagelog.compose.blocks import Candidate, Line
 class IndentedLines:
     """Blocks of lines, with an empty line between two of them.
 
-    A message's lines are always indented, its empty ones too. Where a CRM has stripped those, an empty line
-    belongs to the block if an indented one follows. People may have indented a line of theirs below a block,
-    so that each line is a possible end: what is recognised decides.
+    A message's lines are always indented, its empty ones too. If a CRM has stripped those, an empty line belongs to
+    the block when an indented one follows. People may have indented a line of their own below a block, so each line
+    is a possible end: the hash decides.
     """
 
     separator = "\n\n"
     indent = "  "
 
     def line_text(self, line: str) -> str:
-        """A line without its markup."""
+        """Return a line without its markup."""
         return line
 
     def scan(self, body: str) -> Iterator[Candidate]:
-        """Every line at the margin, with the indented lines below it."""
+        """Yield every line at the margin, with the indented lines below it."""
         position = start = 0
         ends: list[int] = []
         pieces: list[str] = []
@@ -41,7 +41,7 @@ class IndentedLines:
             yield Candidate(start, ends, pieces)
 
     def lines(self, body: str, start: int, end: int) -> Iterator[Line]:
-        """Every line, without the white space around it."""
+        """Yield every line, without the white space around it."""
         for line in body[start:end].splitlines(keepends=True):
             text = line.strip()
             at = start + len(line) - len(line.lstrip())
@@ -49,23 +49,23 @@ class IndentedLines:
             start += len(line)
 
     def visible(self, body: str) -> str:
-        """The text without markup."""
+        """Return the text without markup."""
         return "\n".join(map(self.line_text, body.splitlines()))
 
     def adapt(self, text: str, body: str, tag: str) -> str:  # noqa: ARG002 - HTML needs the tag
-        """With the line ends of the body."""
+        """Return the blocks with the line ends of the body."""
         return text.replace("\n", "\r\n") if "\r\n" in body else text
 
-    def holds_more(self, block: str) -> bool:  # noqa: ARG002 - HTML has what is no text
-        """Nothing but lines, and each is told."""
+    def holds_more(self, block: str) -> bool:  # noqa: ARG002 - HTML also has parts that are not text
+        """Return False: there are only lines, and the hash covers each."""
         return False
 
     def append_position(self, body: str) -> int:
-        """After everything."""
+        """Return the place after everything."""
         return len(body)
 
     def separator_after(self, body: str) -> str:
-        """As many line ends as are missing to an empty line."""
+        """Return as many line ends as are missing for an empty line."""
         if not body:
             return ""
         tail = body[-4:].replace("\r\n", "\n")[-2:]

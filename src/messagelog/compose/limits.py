@@ -1,6 +1,6 @@
-"""How much fits into a new activity whose body is limited. Nothing is dropped: what does not fit goes into another.
+"""How much fits into a new activity whose body is limited. Nothing is dropped: the rest goes into another activity.
 
-The limit is pinned (`TextSettings.limit`), so that an entry that had to be shortened keeps its text, and its hash.
+The limit is pinned (`TextSettings.limit`), so that a shortened entry keeps its text and its hash.
 """
 
 from bisect import bisect_right
@@ -22,7 +22,7 @@ def fit_log(
     *,
     continued: bool = False,
 ) -> int:
-    """How many of the messages, oldest first, a new activity has room for; at least one, if there is any."""
+    """Return how many of the messages, oldest first, fit into a new activity; at least one, if there are any."""
     ordered = sorted(messages, key=message_order)
     written = entries(text_settings, participants, ordered, conversation, key)
 
@@ -36,7 +36,7 @@ def fit_log(
 
 
 def fit_blocks(text_settings: TextSettings, blocks: Sequence[Entry]) -> int:
-    """How many blocks of a shared thread a new activity has room for: the first of them, the heading, at least."""
+    """Return how many blocks of a shared thread fit into a new activity; at least the first, the heading."""
     if text_settings.limit is None:
         return len(blocks)
     separator = text_settings.measure.of(syntax_of(text_settings).separator)
@@ -45,5 +45,5 @@ def fit_blocks(text_settings: TextSettings, blocks: Sequence[Entry]) -> int:
 
 
 def _most(count: int, overflows: Callable[[int], bool]) -> int:
-    """The greatest number up to `count` that does not overflow; 0 where even one does."""
+    """Return the greatest number up to `count` that does not overflow; 0 if even one does."""
     return bisect_right(range(1, count + 1), 0, key=lambda n: int(overflows(n)))

@@ -27,9 +27,9 @@ def compose_log(  # noqa: PLR0917 - what `entries` takes
     *,
     continued: bool = False,
 ) -> Content:
-    """The text of a new activity. `key` is that of the hashes, as for `entries`.
+    """Return the text of a new activity. `key` is the hashes' key, as for `entries`.
 
-    `written` are the entries of these messages where they are there already. `continued` says so in subject and title.
+    `written` are the entries of these messages, if they exist already. If `continued`, subject and title say so.
     """
     written = (
         entries(text_settings, participants, messages, conversation, key) if written is None else written
@@ -50,7 +50,7 @@ def subject_of(
     *,
     continued: bool = False,
 ) -> str:
-    """The subject of an activity with these messages: their kind, the contact, and the day of the first."""
+    """Return the subject of an activity with these messages: their kind, the contact, and the day of the first."""
     words = words_of(text_settings)
     directions = {"outbound" if is_outbound(message, conversation) else "inbound" for message in messages}
     subject = words.subject({message.kind for message in messages}, directions, contact(participants, words))
@@ -70,9 +70,9 @@ def entries(
     conversation: Conversation,
     key: bytes,
 ) -> list[Entry]:
-    """An entry per message, oldest first: when, who, what was said, and the media.
+    """Return an entry for each message, oldest first: time, sender, text and media.
 
-    One that would not fit into an activity of its own is shortened; that it did not arrive is said all the same.
+    An entry that would not fit into an activity of its own is shortened; a failed delivery is never cut.
     """
     written = []
     for message in sorted(messages, key=message_order):
@@ -100,7 +100,7 @@ def _shortened(  # noqa: PLR0917 - what `entries` takes, and how much room there
     block: Block,
     room: int,
 ) -> Block:
-    """The message's block within `room`: cut from its end, but for the lines that say that it did not arrive."""
+    """Return the message's block within `room`: cut at its end, but for the lines about a failed delivery."""
     said = block_of(text_settings, participants, without_failure(message), conversation).lines
     failure = block.lines[len(said) :] if block.lines[: len(said)] == said else []
     if failure:
@@ -111,7 +111,7 @@ def _shortened(  # noqa: PLR0917 - what `entries` takes, and how much room there
 
 
 def without_failure(message: Message) -> Message:
-    """The record as it was when nothing was known of whether it arrived."""
+    """Return the record without statuses and error codes, as before the delivery was known."""
     to = tuple(
         someone
         and msgspec.structs.replace(someone, message_status=None, fax_error_code=None, error_code=None)
@@ -123,7 +123,7 @@ def without_failure(message: Message) -> Message:
 def room_for(
     text_settings: TextSettings, participants: Participants, message: Message, conversation: Conversation
 ) -> int:
-    """What an activity with this message alone leaves for it."""
+    """Return the room for the entry in an activity with this message alone."""
     heading = heading_text(text_settings, participants, [message], conversation, continued=True)
     return (text_settings.limit or 0) - text_settings.measure.of(heading + syntax_of(text_settings).separator)
 
@@ -131,7 +131,7 @@ def room_for(
 def block_of(
     text_settings: TextSettings, participants: Participants, message: Message, conversation: Conversation
 ) -> Block:
-    """What an entry says, at its whole length, in the pinned wording."""
+    """Return an entry's block at its full length, in the pinned wording."""
     words = words_of(text_settings)
     sent_at = message.sent_at
     outbound = is_outbound(message, conversation)

@@ -15,27 +15,27 @@ _URL_ESCAPES = {ord(char): f"%{ord(char):02X}" for char in "()*'\\ <>[]`"}
 
 
 class Markdown(IndentedLines):
-    """A list item per entry: `- time **who**`, and below it, indented, what was said."""
+    """A list item per entry: `- time **sender**`, with the text indented below it."""
 
     def render(self, block: Block) -> str:
-        """The block's lines, with hard breaks between them."""
+        """Return the block's lines, with hard breaks between them."""
         title = f"**{_escape(block.title)}**"
         head = f"- {_escape(block.stamp)} {title}" if block.stamp else title
         lines = [head, *[f"{self.indent}{_line(line)}".rstrip() for line in block.lines]]
         return _HARD_BREAK.join(lines)
 
     def visible_text(self, block: Block) -> str:
-        """The lines without escapes; a link with its brackets."""
+        """Return the lines without escapes; a link with its brackets."""
         head = f"{block.stamp} {block.title}" if block.stamp else block.title
         lines = [f"[{at.label}]({_bare_url(at.url)})" if isinstance(at, Link) else at for at in block.lines]
         return " ".join([head, *lines])
 
     def line(self, text: str) -> str:
-        """With every character escaped that means something."""
+        """Return the line with every special character escaped."""
         return _escape(text)
 
     def line_text(self, line: str) -> str:
-        """Without bullet, bold and escapes. A CRM may have changed the first two."""
+        """Return the line without bullet, bold and escapes. A CRM may have changed the first two."""
         if "\\" in line:
             return _MARKUP.sub(lambda markup: markup[1] or "", line)
         text = line.lstrip()
@@ -49,7 +49,7 @@ def _line(line: str | Link) -> str:
 
 
 def _escape(text: str) -> str:
-    """Says the same in Markdown. White space at the front would make code of it."""
+    """Escape a text for Markdown. White space at the front would make it code."""
     text = text.strip()
     first = text[:1]
     if _SPECIAL.search(text):
@@ -62,5 +62,5 @@ def _escape(text: str) -> str:
 
 
 def _bare_url(url: str) -> str:
-    """An address that cannot end the link early."""
+    """Return an address that cannot end the link early."""
     return url.translate(_URL_ESCAPES)

@@ -1,4 +1,4 @@
-"""What goes into writing and what comes out."""
+"""The inputs and outputs of composing."""
 
 import dataclasses
 import functools
@@ -12,11 +12,11 @@ from messagelog.messages import MessageKind
 _TODAYS_WORDING: Final = 3
 
 LINE_MARK: Final = "\x1fline"
-"""Stands behind a message's id where what is known is its status line (see `compose.changes`), not its entry."""
+"""The mark behind a message's id if the known text is its status line (see `compose.changes`), not its entry."""
 
 
 class LogFormat(StrEnum):
-    """How a CRM wants its text. `CUSTOM` means that the connector writes its own, so nothing is composed."""
+    """The form of a CRM's texts. `CUSTOM` means that the connector writes its own, so nothing is composed."""
 
     PLAIN = "text/plain"
     HTML = "text/html"
@@ -25,14 +25,14 @@ class LogFormat(StrEnum):
 
 
 class Measure(StrEnum):
-    """What a CRM counts when it limits a body."""
+    """The unit in which a CRM limits a body."""
 
     CHARACTERS = "characters"
     UTF16 = "utf-16"
     BYTES = "bytes"
 
     def of(self, text: str) -> int:
-        """How much of its limit a text takes: code points, UTF-16 units (an emoji is two), or UTF-8 bytes."""
+        """Return how much of the limit a text takes: code points, UTF-16 units (an emoji is two), or UTF-8 bytes."""
         if self is Measure.CHARACTERS or text.isascii():
             return len(text)
         return len(text.encode()) if self is Measure.BYTES else len(text.encode("utf-16-le")) // 2
@@ -40,14 +40,14 @@ class Measure(StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TextSettings:
-    """What an activity keeps for ever, so that its text can be recognised and amended.
+    """Settings that an activity keeps for ever, so that its text can be recognised and amended.
 
     `zone` is an IANA name, `UTC` or an offset like `UTC-07:00` (see `pick_zone`); `language` is one of
     `LANGUAGES` (see `pick_language`); `template` is the version of the wording: in 1 the heading had no counts, and
     1 and 2 are in `compose.earlier`.
-    `limit` is how long a body may be, as `measure` counts; None where the CRM sets none. `appends` says that the CRM
-    only takes additions: then the heading holds nothing that a later message makes wrong. `selected` says that the user
-    picked the messages: then the subject names the time of the first one beside its day.
+    `limit` is the greatest length of a body, as `measure` counts; None if the CRM sets none. `appends`: the CRM is
+    append-only, so the heading holds nothing that a later message makes wrong. `selected`: the user picked the
+    messages, so the subject has the time of the first one beside its day.
     """
 
     format: LogFormat
@@ -65,18 +65,18 @@ class TextSettings:
         return self.template < _TODAYS_WORDING
 
     def fits(self, body: str) -> bool:
-        """Whether a body is within the limit."""
+        """Return whether a body is within the limit."""
         return self.limit is None or self.measure.of(body) <= self.limit
 
 
 @functools.lru_cache(maxsize=1024)
 def read_text_settings(text: str) -> TextSettings:
-    """The pins of an activity, from the journal."""
+    """Return the text settings of an activity, from the journal."""
     return msgspec.json.decode(text, type=TextSettings)
 
 
 def write_text_settings(text_settings: TextSettings) -> str:
-    """The pins as the journal keeps them."""
+    """Return the text settings as the journal keeps them."""
     return msgspec.json.encode(text_settings).decode()
 
 
@@ -105,9 +105,9 @@ class Content:
 class Entry(NamedTuple):
     """One block of an activity's text, ready to stand in it.
 
-    `hash` (16 bytes) recognises it by its visible text, `sent_at` (milliseconds since 1970, 0 where unknown)
-    places it, `text` is the block in the pinned format. `id` is that of the message or entity it is about;
-    headings have none. `kind` is what the heading counts it as.
+    `hash` (16 bytes) is that of its visible text, by which it is recognised. `sent_at` (milliseconds since 1970, 0 if
+    unknown) gives its place. `text` is the block in the pinned format. `id` is its message's or entity's; headings
+    have none. `kind` is the kind that the heading counts.
     """
 
     hash: bytes
@@ -118,5 +118,5 @@ class Entry(NamedTuple):
 
 
 KnownEntry = tuple[int, bytes] | tuple[int, bytes, str]
-"""Time and hash of an entry that was logged earlier, as of `Entry`. Where its id comes along, entries of one
-millisecond stand in the order of their ids; else the later ones stand behind."""
+"""Time, hash and perhaps id of an entry that was logged earlier, as in `Entry`. With ids, entries of one
+millisecond are in the order of their ids; without, later ones come after."""

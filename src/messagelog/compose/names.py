@@ -1,4 +1,4 @@
-"""Who took part in a shared thread: names for its people, by what any of its records tells of them."""
+"""The names of a shared thread's participants, gathered from all of its records."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -9,7 +9,7 @@ from messagelog.messages import Entity, Party, Thread
 
 
 class Names:
-    """The names of a thread's people. Records name a person by an extension's id alone, where another has the name."""
+    """The names of a thread's participants. Some records have only an extension's id, and others its name."""
 
     def __init__(self, thread: Thread, participants: Participants) -> None:
         self._people = participants
@@ -26,27 +26,27 @@ class Names:
         self.owner = self.of(parties[0]) if owner else ""
 
     def of(self, someone: Party | None) -> str:
-        """A person's name, else extension or number; empty where nothing is known."""
+        """Return a person's name, else extension or number; empty if none is known."""
         if someone is None:
             return ""
         named = self._name(someone)
         return named or clean_line(someone.extension_number or someone.phone_number)
 
     def first(self, *parties: Party | None) -> str:
-        """The first name that is known of these, who are one person, else an extension; a number is the inbox's."""
+        """Return the first known name of one person's parties, else an extension; a number is the inbox's."""
         known = [someone for someone in parties if someone is not None]
         names = [self._name(someone) for someone in known]
         return next(filter(None, (*names, *(clean_line(each.extension_number) for each in known))), "")
 
     def is_outbound(self, entity: Entity) -> bool:
-        """Whether our side sent it. Without a direction the sender tells, and only our side has authors."""
+        """Return whether our side sent it. Without a direction, the sender decides, and only our side has authors."""
         if entity.direction:
             return entity.direction.casefold() == "outbound"
         sender = entity.author or entity.from_
         return sender is not None and not self._is_customer(sender)
 
     def agents(self, thread: Thread, alive: Sequence[Entity]) -> list[str]:
-        """Everybody of our side who took part, each once; never the customer."""
+        """Return all who took part on our side, each once; never the customer."""
         seen: set[str | None] = set()
         names = []
         for someone in dict.fromkeys(self._our_side(thread, alive)):
@@ -63,7 +63,7 @@ class Names:
         return clean_line(someone.name) or self._by_extension.get(someone.extension_id or "", "")
 
     def _is_customer(self, someone: Party) -> bool:
-        """Whether it is the customer: by number; by name only where nothing else is known."""
+        """Return whether a party is the customer: by number; by name only if nothing else is known."""
         if is_contact(someone, self._people):
             return True
         if self._guest and same_number(someone.phone_number, self._guest.phone_number):
@@ -84,7 +84,7 @@ class Names:
 
 
 def _parties(thread: Thread) -> Iterator[Party]:
-    """Everybody whom the thread's records mention."""
+    """Yield every party in the thread's records."""
     if thread.assignee:
         yield thread.assignee
     for entity in thread.entities:

@@ -5,18 +5,18 @@ from messagelog.compose.indented import IndentedLines
 
 
 class Plain(IndentedLines):
-    """`[time] who`, and below it, indented, what was said."""
+    """`[time] sender`, with the text indented below it."""
 
     def render(self, block: Block) -> str:
-        """The block's lines."""
+        """Return the block's lines."""
         return f"\n{self.indent}".join(_lines(block))
 
     def visible_text(self, block: Block) -> str:
-        """The lines themselves."""
+        """Return the lines themselves."""
         return " ".join(_lines(block))
 
     def line(self, text: str) -> str:
-        """Plain text needs no escaping."""
+        """Return the line as it is: plain text needs no escaping."""
         return text
 
 

@@ -1,4 +1,4 @@
-"""A shared thread is written anew each time: our part of the body is replaced, people's own text stays."""
+"""The body of a shared thread: our part is replaced as a whole, people's own text stays."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -13,9 +13,9 @@ _EMPTY_LINE = re.compile(r"(?:\r\n|\r|\n){1,2}")
 def replace_thread(
     body: str, text_settings: TextSettings, blocks: Sequence[Entry], ours: Collection[bytes], key: bytes
 ) -> str:
-    """The body with all blocks of ours replaced by the new ones, which stand where the first of ours stood.
+    """Return the body with all our blocks replaced by the new ones, at the place of our first block.
 
-    `ours` are the hashes of what was sent before. A second call changes nothing.
+    `ours` are the hashes of the blocks that were sent earlier. A second call changes nothing.
     """
     found = find(body, text_settings, {*ours, *(block.hash for block in blocks)}, key)
     if not found:
@@ -29,12 +29,12 @@ def replace_thread(
 
 
 def append_thread_text(text_settings: TextSettings, blocks: Sequence[Entry]) -> str:
-    """Only these blocks, in their order, for CRMs that append."""
+    """Return only these blocks, in their order, for append-only CRMs."""
     return syntax_of(text_settings).separator.join(block.text for block in blocks)
 
 
 def _runs(body: str, found: Sequence[FoundBlock]) -> list[tuple[int, int]]:
-    """Where our blocks stand; those with nothing but white space between them are one stretch."""
+    """Return the places of our blocks; those with only white space between them are one."""
     runs: list[tuple[int, int]] = []
     for block in found:
         if runs and not body[runs[-1][1] : block.start].strip():
@@ -45,7 +45,7 @@ def _runs(body: str, found: Sequence[FoundBlock]) -> list[tuple[int, int]]:
 
 
 def _cut(body: str, start: int, end: int) -> str:
-    """Without this stretch, and without the empty line that we had put behind it."""
+    """Return the body without this part, and without the empty line that we had put after it."""
     separator = _EMPTY_LINE.match(body, end)
     return (
         body[:start] + body[separator.end() if separator and body[:start].endswith(("\n", "\r")) else end :]

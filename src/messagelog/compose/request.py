@@ -1,4 +1,4 @@
-"""What a whole request of the client becomes, as if nothing had been logged before."""
+"""The text of a whole request, as if nothing had been logged earlier."""
 
 from messagelog.compose.log import compose_log
 from messagelog.compose.model import Content, Participants, TextSettings
@@ -11,9 +11,9 @@ _NO_KEY = b"what is only shown is not looked for again"
 def participants_of(
     text_settings: TextSettings, contact_name: str | None, conversation: Conversation
 ) -> Participants:
-    """The two sides as far as a request tells: nobody is signed in here, and no CRM is asked whose a number is.
+    """Return the two sides from the request alone, without a signed-in user and without the CRM's contact.
 
-    So in a group the contact is the one correspondent who has its name, if there is one.
+    So in a group the contact is the one correspondent with the contact's name, if there is one.
     """
     parties = conversation.correspondents
     alike = [party for party in parties if len(parties) == 1 or party.name == contact_name]
@@ -25,7 +25,7 @@ def participants_of(
 
 
 def compose_request(text_settings: TextSettings, request: LogRequest) -> Content:
-    """Subject and body of the activity for all that a request holds."""
+    """Return subject and body of the activity for everything in a request."""
     info = request.info
     participants = participants_of(text_settings, request.contact_name, info.conversation)
     if request.is_shared:

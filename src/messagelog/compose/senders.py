@@ -1,4 +1,4 @@
-"""Who said it: names for the parties of a message."""
+"""Names for the parties of a message."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _NOT_A_DIGIT = re.compile(r"\D")
 
 
 def is_outbound(message: Message, conversation: Conversation) -> bool:
-    """Whether our side sent it. Without a direction, the sender's number tells."""
+    """Return whether our side sent it. Without a direction, the sender's number decides."""
     if message.direction:
         return message.direction.casefold() == "outbound"
     ours = conversation.self_party.phone_number if conversation.self_party else None
@@ -22,11 +22,10 @@ def is_outbound(message: Message, conversation: Conversation) -> bool:
 def speaker(
     message: Message, participants: Participants, conversation: Conversation, words: Words, *, outbound: bool
 ) -> str:
-    """Who wrote a message.
+    """Return the name of a message's sender.
 
-    On our side the name in the record, else the signed-in user's. On the other side the contact by the name that the
-    CRM has, whatever the telephone network calls that number; in a group, and where the number is another one, whoever
-    it is.
+    On our side it is the name in the record, else the signed-in user's. On the other side the contact has the CRM's
+    name, also if the telephone network has another for the number; others have the name in the record.
     """
     sender = message.from_
     if outbound:
@@ -41,7 +40,7 @@ def speaker(
 
 
 def _is_from_contact(sender: Party | None, participants: Participants, conversation: Conversation) -> bool:
-    """Whether the other side's message is the contact's: by its number; where one side has none, if it is alone."""
+    """Return whether a received message is the contact's: by number; outside groups also if a number is missing."""
     if sender is not None and is_contact(sender, participants):
         return True
     if conversation.is_group:
@@ -50,13 +49,13 @@ def _is_from_contact(sender: Party | None, participants: Participants, conversat
 
 
 def same_number(one: str | None, other: str | None) -> bool:
-    """Whether two phone numbers have the same digits, however they are written."""
+    """Return whether two spellings of phone numbers have the same digits."""
     digits = _NOT_A_DIGIT.sub("", one or "")
     return bool(digits) and digits == _NOT_A_DIGIT.sub("", other or "")
 
 
 def is_contact(someone: Party, participants: Participants) -> bool:
-    """Whether a party is the contact, by number. Two people may have one name, so a name says nothing."""
+    """Return whether a party is the contact, by number. Two people may have the same name, so names do not count."""
     number = someone.phone_number
     return same_number(number, participants.contact_phone) or any(
         same_number(number, each) for each in participants.contact_numbers
@@ -64,25 +63,25 @@ def is_contact(someone: Party, participants: Participants) -> bool:
 
 
 def contact(participants: Participants, words: Words) -> str:
-    """The contact's name, else number."""
+    """Return the contact's name, else number."""
     return first_of(participants.contact_name, participants.contact_phone) or words.unknown_contact
 
 
 def contact_with_number(participants: Participants, words: Words) -> str:
-    """The contact's name, and the number behind it."""
+    """Return the contact's name with the number."""
     name, number = contact(participants, words), clean_line(participants.contact_phone)
     return f"{name} ({number})" if number and number != name else name
 
 
 def agent(participants: Participants, conversation: Conversation, messages: Sequence[Message]) -> str:
-    """Our side: the name in the records, else the signed-in user's, else the number; empty where nothing is known."""
+    """Return our side's name in the records, else the signed-in user's, else the number; empty if none is known."""
     sent = (message.from_ for message in messages if is_outbound(message, conversation))
     names = map(_name, (conversation.self_party, *sent))
     return first_of(*names, participants.agent_name, conversation.agent_name)
 
 
 def others(participants: Participants, conversation: Conversation) -> list[str]:
-    """Those of a group who are not the contact, by name and number."""
+    """Return the participants of a group who are not the contact, by name and number."""
     if not conversation.is_group:
         return []
     named = [
@@ -92,14 +91,14 @@ def others(participants: Participants, conversation: Conversation) -> list[str]:
 
 
 def party(someone: Party) -> str:
-    """A party's name, and the number behind it."""
+    """Return a party's name with the number."""
     number = clean_line(someone.phone_number or someone.extension_number)
     name = clean_line(someone.name)
     return f"{name} ({number})" if name and number else name or number
 
 
 def first_of(*names: str | None) -> str:
-    """The first that is not blank, else nothing."""
+    """Return the first value that is not blank, else an empty text."""
     for name in names:
         if name and (line := clean_line(name)):
             return line

@@ -1,4 +1,4 @@
-"""An entry that is too long for a CRM by itself: its text is cut, and it says so."""
+"""Shorten an entry that alone is too long for a CRM: its text is cut, and a note says so."""
 
 import unicodedata
 from bisect import bisect_right
@@ -16,10 +16,10 @@ _FLAG_LETTERS = ("\U0001f1e6", "\U0001f1ff")
 
 
 def shorten(block: Block, text_settings: TextSettings, room: int, facts: Sequence[str | Link] = ()) -> Block:
-    """The block, if it is rendered within `room`, as the pinned measure counts; else as much of it as is.
+    """Return the block, cut so that its rendered text is within `room`, as the pinned measure counts.
 
-    Links are kept for as long as any text can be cut instead. A last line says how much is left out. `facts` are
-    lines that stand behind everything else and are never cut, so that the block may still be too long.
+    Links are kept as long as any text can be cut instead. A last line says how much is left out. `facts` are lines
+    after everything else that are never cut, so the block may still be too long.
     """
     whole_block = block._replace(lines=[*block.lines, *facts])
     if size_of(whole_block, text_settings) <= room:
@@ -40,7 +40,7 @@ def shorten(block: Block, text_settings: TextSettings, room: int, facts: Sequenc
 
 
 def size_of(block: Block, text_settings: TextSettings) -> int:
-    """How much of the limit the block takes, rendered."""
+    """Return how much of the limit the rendered block takes."""
     return text_settings.measure.of(syntax_of(text_settings).render(block))
 
 
@@ -49,7 +49,7 @@ def _length(line: str | Link) -> int:
 
 
 def _cut_lines(block: Block, characters: int, links: int) -> Iterator[str | Link]:
-    """The first characters of the text and the first links, where they stand."""
+    """Yield the first characters of the text and the first links, in their places."""
     for line in block.lines:
         if isinstance(line, Link):
             if links:
@@ -61,7 +61,7 @@ def _cut_lines(block: Block, characters: int, links: int) -> Iterator[str | Link
 
 
 def whole(text: str, end: int) -> int:
-    """The place at or before `end` where a text can be cut without cutting what people see as one character."""
+    """Return the last place up to `end` where a text can be cut without cutting a visible character."""
     while 0 < end < len(text) and _is_inside(text, end):
         end -= 1
     return end

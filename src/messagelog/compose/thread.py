@@ -36,7 +36,7 @@ def compose_thread(
     *,
     continued: bool = False,
 ) -> Content:
-    """The text of a new activity for a shared thread. `written` are its blocks where they are there already."""
+    """Return the text of a new activity for a shared thread. `written` are its blocks, if they exist already."""
     blocks = thread_blocks(text_settings, participants, thread, key) if written is None else written
     return Content(
         subject=thread_subject(text_settings, participants, thread, continued=continued),
@@ -47,7 +47,7 @@ def compose_thread(
 def thread_subject(
     text_settings: TextSettings, participants: Participants, thread: Thread, *, continued: bool = False
 ) -> str:
-    """The subject of an activity for a shared thread: the contact, and the day on which the thread began."""
+    """Return the subject of an activity for a shared thread: the contact, and the day on which the thread began."""
     words = words_of(text_settings)
     subject = words.thread_title(contact(participants, words))
     times = _times(thread, [entity for entity in thread.entities if _is_alive(entity)])
@@ -59,7 +59,7 @@ def thread_subject(
 def thread_blocks(
     text_settings: TextSettings, participants: Participants, thread: Thread, key: bytes
 ) -> list[Entry]:
-    """All that is our part of the text: the summary (without id) and an entry per entity that is shown."""
+    """Return our part of the text: the summary (without id) and an entry for each entity that is shown."""
     parts = earlier.thread_parts if text_settings.is_earlier else _parts
     shown = parts(text_settings, participants, thread)
     if text_settings.limit is None:
@@ -71,14 +71,14 @@ def thread_blocks(
 
 
 def continued_heading(text_settings: TextSettings, participants: Participants, key: bytes) -> Entry:
-    """What stands above the entries in an activity that goes on with a thread."""
+    """Return the heading of an activity that continues a thread."""
     words = words_of(text_settings)
     title = words.continuation(words.thread_title(contact_with_number(participants, words)))
     return entry_of(Block(title, [words.zone(text_settings.zone)]), text_settings, key)
 
 
 def _parts(text_settings: TextSettings, participants: Participants, thread: Thread) -> list[Block]:
-    """The summary, and a block per entity that is shown."""
+    """Return the summary, and a block for each entity that is shown."""
     words = words_of(text_settings)
     alive = [entity for entity in thread.entities if _is_alive(entity)]
     names = Names(thread, participants)
@@ -95,7 +95,7 @@ def _parts(text_settings: TextSettings, participants: Participants, thread: Thre
 
 
 class _EntityRenderer:
-    """Says what happened, one entity after the other: who is assigned is known from those before."""
+    """Renders entities one after the other, and remembers the assignee."""
 
     def __init__(self, words: Words, participants: Participants, names: Names) -> None:
         self._words = words
@@ -104,7 +104,7 @@ class _EntityRenderer:
         self._assigned: Party | None = None
 
     def render(self, entity: Entity) -> TitleAndLines | None:
-        """Title and lines; None for what is not shown: hints that tell nothing new."""
+        """Return title and lines; None for hints with no news, which are not shown."""
         words, name = self._words, self._names.of
         if entity.record_type in _MESSAGES:
             return self._message(entity)
@@ -140,7 +140,7 @@ class _EntityRenderer:
 
 
 def _is_alive(entity: Entity) -> bool:
-    """Whether an entity is there, and says something."""
+    """Return whether an entity exists, and has something to show."""
     if entity.record_type in _MESSAGES or entity.record_type == _NOTE:
         return entity.is_there
     return (entity.availability or _ALIVE) == _ALIVE and entity.record_type not in _DELETED
@@ -153,7 +153,7 @@ def _summary(
     alive: Sequence[Entity],
     names: Names,
 ) -> Block:
-    """What stands above the entries: who, how it stands, from when to when, how much."""
+    """Return the heading: who takes part, the status, the times, the counts."""
     words = words_of(text_settings)
     number = clean_line(thread.owner_party.phone_number) if thread.owner_party else ""
     assignee = names.of(thread.assignee)
@@ -172,7 +172,7 @@ def _summary(
 
 
 def _is_queue(owner: Owner | None) -> bool:
-    """Whether an inbox is a call queue's: by its type, else by its name."""
+    """Return whether an inbox is a call queue's: by its type, else by its name."""
     if owner is None:
         return False
     return (
@@ -183,7 +183,7 @@ def _is_queue(owner: Owner | None) -> bool:
 
 
 def _course(text_settings: TextSettings, thread: Thread, alive: Sequence[Entity]) -> list[str]:
-    """How it stands, when it began and ended or was last heard of, and how long it took."""
+    """Return the status, the first and last times, and the duration."""
     words = words_of(text_settings)
     status, resolved = _status(thread, alive)
     reason = words.status_reason(clean_line(thread.status_reason)) if resolved else ""
@@ -204,13 +204,13 @@ def _course(text_settings: TextSettings, thread: Thread, alive: Sequence[Entity]
 
 
 def _times(thread: Thread, alive: Sequence[Entity]) -> list[int]:
-    """When the thread began, and when something happened in it."""
+    """Return when the thread began, and when something happened in it."""
     times = [thread.creation_time, *(entity.happened_at for entity in alive)]
     return [time for time in times if time is not None]
 
 
 def _status(thread: Thread, alive: Sequence[Entity]) -> tuple[str, bool]:
-    """RingCentral's word for how it stands, and whether that is resolved; without one the hints tell."""
+    """Return RingCentral's word for the status, and whether that is resolved; without one, the hints decide."""
     status = clean_line(thread.status)
     if not status:
         changes = [entity.record_type for entity in alive if entity.record_type in {_RESOLVED, _REOPENED}]

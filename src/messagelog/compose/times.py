@@ -1,4 +1,4 @@
-"""When: in the user's zone, with daylight saving as it was at that moment, and the zone named."""
+"""Times in the user's zone, with the daylight saving of that moment, and the zone's name."""
 
 import math
 import re
@@ -23,9 +23,9 @@ _DIGITS_WITH_MINUTES = 4
 
 
 def pick_zone(name: str | None, offset: str | float | None) -> str:
-    """The zone to show times in: the IANA name if it is one, else the offset, else UTC.
+    """Return the zone to show times in: the IANA name if it is one, else the offset, else UTC.
 
-    Offsets come as CRMs have them: `-7`, `"-07:00"`, `"+5.5"`, `"0530"`, or minutes where the number is
+    Offsets are as CRMs have them: `-7`, `"-07:00"`, `"+5.5"`, `"0530"`, or minutes where the number is
     above 26. The result is an IANA name, `UTC` or like `UTC-07:00`, and `zone_of` understands it.
     """
     if name and _place(name) is not None:
@@ -39,7 +39,7 @@ def pick_zone(name: str | None, offset: str | float | None) -> str:
 
 @lru_cache(maxsize=256)
 def zone_of(name: str) -> tzinfo:
-    """The zone that `pick_zone` picked. One that this machine no longer knows is UTC, and shown as that."""
+    """Return the zone that `pick_zone` picked. A zone that this machine no longer knows is UTC, and is shown as UTC."""
     place = _place(name)
     if place is not None:
         return place
@@ -48,7 +48,7 @@ def zone_of(name: str) -> tzinfo:
 
 
 def local(sent_at: int, zone: str) -> datetime:
-    """Milliseconds since 1970 as a time in the zone."""
+    """Return milliseconds since 1970 as a time in the zone."""
     return (_EPOCH + timedelta(milliseconds=sent_at)).astimezone(zone_of(zone))
 
 
@@ -82,12 +82,12 @@ def _day(that: date, language: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    # CLDR puts narrow and unbreakable spaces into times, which CRMs show as boxes or take away.
+    # CLDR puts narrow and unbreakable spaces into times, which CRMs show as boxes or remove.
     return " ".join(text.split())
 
 
 def parts_of(milliseconds: int) -> tuple[int, int, int]:
-    """Days, hours and minutes of a length of time: each is what the one before leaves over."""
+    """Return days, hours and minutes of a length of time: each is the rest of the one before."""
     minutes = max(0, milliseconds) // _MINUTE
     days, rest = divmod(minutes, 24 * 60)
     return (days, *divmod(rest, 60))
@@ -112,12 +112,12 @@ def _place(name: str) -> ZoneInfo | None:
         return None
     try:
         return ZoneInfo(name)
-    except (ValueError, KeyError, OSError):  # unknown, or the name of a folder: the caller has other choices
+    except (ValueError, KeyError, OSError):  # unknown, or the name of a folder: the caller tries others
         return None
 
 
 def _offset_minutes(offset: str | float | None) -> int | None:
-    """Minutes east of Greenwich, or None where it says nothing sensible."""
+    """Return minutes east of Greenwich, or None if the value makes no sense."""
     if offset is None or isinstance(offset, bool):
         return None
     minutes = _read_text(offset.strip()) if isinstance(offset, str) else _read_number(float(offset))

@@ -1,4 +1,4 @@
-"""What RingCentral sends: messages, threads of shared inboxes, parties and media. Pure: no I/O, no clock."""
+"""RingCentral's records: messages, threads of shared inboxes, parties and media. Pure: no I/O, no clock."""
 
 from messagelog.messages.errors import BadRequest, MediaUnavailable
 from messagelog.messages.media import DownloadLink, Media, MediaAttachment, Opener

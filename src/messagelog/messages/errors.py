@@ -1,13 +1,13 @@
-"""What can be wrong with a request, told so that the sender can find it."""
+"""Errors of requests, with the place that is wrong."""
 
 from messagelog.errors import MessagelogError
 
 
 class BadRequest(MessagelogError, ValueError):
-    """The sender's fault: the body of a request cannot be used.
+    """The body of a request cannot be used: the sender's fault.
 
-    `path` is where, in the client's spelling with indices (`logInfo.messages[3].id`); `body` is the whole.
-    `problem` says what was expected. Neither ever holds the offending value: it may be a customer's words.
+    `path` is the place, in the client's spelling with indices (`logInfo.messages[3].id`); `body` is the whole.
+    `problem` says what was expected. Neither ever holds the wrong value: it may be a customer's words.
     """
 
     def __init__(self, path: str, problem: str) -> None:
@@ -17,4 +17,4 @@ class BadRequest(MessagelogError, ValueError):
 
 
 class MediaUnavailable(MessagelogError):
-    """A media file cannot be opened: nobody who may fetch it is signed in, or it has no address."""
+    """A media file cannot be opened: no user who may fetch it is signed in, or it has no address."""

@@ -1,9 +1,9 @@
-"""The kinds of field that RingCentral's records are made of, and the checks that they pass.
+"""The kinds of field in RingCentral's records, with their checks.
 
-What arrives is looser than what the rest of the program sees: an id may be a number, a time may be ISO text,
-and null is as good as absent. So an alias here has two faces: the type checker sees the tidy type, msgspec
-sees what may arrive, and each record's `__post_init__` turns the second into the first. Both faces accept
-their own output, so that a record can be stored as JSON and read again.
+Input is looser than what the rest of the program sees: an id may be a number, a time may be ISO text, and null means
+absent. So each alias here has two types: the type checker sees the tidy one, msgspec sees the one of the input, and
+each record's `__post_init__` turns the second into the first. Both accept their own output, so that a record can be
+stored as JSON and read again.
 
 The checks raise `ValueError("<field>: <problem>")`; `messages.parse` puts the path of the record before it.
 """
@@ -39,11 +39,11 @@ else:
 Number = int | float
 
 LONGEST_ID = 255
-"""Characters: what a column of the database holds, and far above what RingCentral sends."""
+"""Characters: a database column's length, and far more than RingCentral sends."""
 
 EARLIEST = 631_152_000_000
 LATEST = 7_258_118_400_000
-"""Epoch milliseconds of the years 1990 and 2200: seconds taken for milliseconds, or nonsense, lie outside."""
+"""Epoch milliseconds of the years 1990 and 2200: seconds taken for milliseconds, and nonsense, are outside."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -52,21 +52,20 @@ _UNFIT_FOR_IDS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _MOST_BITS = 847  # of a number with 255 digits
 
 assign = msgspec.structs.force_setattr
-"""Records are frozen; `__post_init__` is the one place that still shapes them."""
+"""Records are frozen; only `__post_init__` may set their fields."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """A JSON object of RingCentral: camelCase outside, unknown fields are welcome and left out.
+    """A JSON object of RingCentral: its names are in camelCase, and unknown fields are ignored.
 
-    Each subclass says `frozen` and `kw_only` again: msgspec does not hand `kw_only` down, and type checkers
-    want to see both.
+    Each subclass repeats `frozen` and `kw_only`: msgspec does not inherit `kw_only`, and type checkers need both.
     """
 
 
 def identifier(value: object, field: str) -> str:
-    """An id as text: compared as text everywhere, since it may be above 2^53.
+    """Return an id as text: it is compared as text everywhere, since it may be above 2^53.
 
-    A number is taken exactly. Refused: nothing, more than 255 characters, control characters, half emoji.
+    A number is converted exactly. Refused: an empty id, more than 255 characters, control characters, half emoji.
     """
     if type(value) is int:
         if value.bit_length() > _MOST_BITS:
@@ -86,17 +85,17 @@ def identifier(value: object, field: str) -> str:
 
 
 def optional_identifier(value: object, field: str) -> str | None:
-    """An id that may be missing; null and empty text are as good as missing."""
+    """Return an id, or None for null and empty text."""
     return None if value is None or value == "" else identifier(value, field)
 
 
 def plain_text(value: object) -> str | None:
-    """Text that may have arrived as a number: an extension's id or number, which is shown and never a key."""
+    """Return text that may be a number in the input: an extension's id or number, which is shown and never a key."""
     return str(value) if type(value) is int else value  # type: ignore[return-value] # msgspec let in no other type
 
 
 def quantity(value: object) -> int | float | None:
-    """A size or a length that may have arrived as text; None for text that is no number."""
+    """Return a size or a length that may be text in the input; None for text that is not a number."""
     if not isinstance(value, str):
         return value  # type: ignore[return-value] # msgspec let in numbers and text only
     text = value.strip()
@@ -106,7 +105,7 @@ def quantity(value: object) -> int | float | None:
 
 
 def epoch_ms(value: object, field: str) -> int | None:
-    """A time as milliseconds since 1970, from such a number or ISO 8601 text (UTC where it names no zone)."""
+    """Return a time in milliseconds since 1970, from such a number or ISO 8601 text (UTC if it names no zone)."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -123,7 +122,7 @@ def epoch_ms(value: object, field: str) -> int | None:
 
 
 def is_epoch_ms(value: object) -> bool:
-    """Whether a time is tidy already: absent, or a whole number of milliseconds between 1990 and 2200."""
+    """Return whether a time is tidy already: absent, or a whole number of milliseconds between 1990 and 2200."""
     return value is None or (type(value) is int and EARLIEST <= value < LATEST)
 
 
@@ -133,31 +132,31 @@ def _read_text(text: str, field: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        # The cause quotes the text, which is the sender's: it stays out of logs.
+        # The cause would quote the sender's text, which must not reach a log.
         raise ValueError(f"{field}: expected a time in milliseconds or ISO 8601") from None
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
 
 
 def as_tuple(value: T | tuple[T | None, ...] | None) -> tuple[T | None, ...]:
-    """A list, where the one thing in it may have arrived by itself."""
+    """Return a tuple; in the input, its only element may be without a list."""
     if value is None:
         return ()
     return value if isinstance(value, tuple) else (value,)
 
 
 def first(value: T | tuple[T | None, ...] | None) -> T | None:
-    """The one thing, which may have arrived in a list."""
+    """Return the only element, which may be in a list in the input."""
     return next((each for each in value if each is not None), None) if isinstance(value, tuple) else value
 
 
 def compact(items: Iterable[T | None] | None) -> tuple[T, ...]:
-    """A list without its nulls; null for a whole list is an empty one."""
+    """Return a list without its nulls; null for the whole list is an empty one."""
     kept = () if items is None else tuple(items)
     return tuple(item for item in kept if item is not None) if None in kept else cast("tuple[T, ...]", kept)
 
 
 def distinct(records: tuple[T, ...], ids: Iterable[str]) -> tuple[T, ...]:
-    """The records without those whose id came before: the first of an id is kept."""
+    """Return the first record of each id."""
     keys = list(ids)
     if len(set(keys)) == len(records):
         return records

@@ -1,8 +1,8 @@
 """The media of a message: links that a person can follow, and files that a connector can open.
 
-A link never carries a token, and of a query only what is known to be harmless. What is shown to people goes through
-RingCentral's media reader, which asks for a sign-in; what a connector downloads is opened by the runtime, with
-credentials of its own.
+A link never has a token, and only those parts of a query that are known to be harmless. Links for people lead to
+RingCentral's media reader, which asks for a sign-in; the runtime opens what a connector downloads, with credentials
+of its own.
 """
 
 import dataclasses
@@ -19,11 +19,11 @@ from messagelog.messages.parts import Attachment, MessageKind
 READER = "https://ringcentral.github.io/ringcentral-media-reader/"
 
 Opener = Callable[["MediaAttachment"], AbstractAsyncContextManager[Any]]
-"""Opens a file as a stream. What it yields is the business of the runtime that gives it."""
+"""Opens a file as a stream. The runtime that gives it decides what it yields."""
 
 _HARMLESS = {"contentDisposition": frozenset({"Inline", "Attachment"})}
-"""What RingCentral's addresses of files may say in their query, beside secrets and people's own words. By name, the
-values: any other parameter, and any other value, may be a token or a signature."""
+"""The harmless query parameters of RingCentral's addresses of files, with their values. Any other parameter, and any
+other value, may be a token, a signature or people's own words."""
 
 _TOKEN_ANYWHERE = re.compile(r"access_?token|jwttoken|[?&#;]token=", re.IGNORECASE)
 _DEEPEST_QUOTING = 8
@@ -31,22 +31,22 @@ _SMIL = frozenset({"application/smil", "application/smil+xml"})
 
 
 class Source(Protocol):
-    """What has attachments: a message, or an entity of a shared thread."""
+    """The owner of attachments: a message, or an entity of a shared thread."""
 
     @property
     def attachments(self) -> Sequence[Attachment]:
-        """All that RingCentral lists."""
+        """All attachments that RingCentral lists."""
 
     @property
     def kind(self) -> MessageKind:
-        """What kind of message they hang on."""
+        """The kind of the message."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class MediaAttachment:
-    """One file of a message: what is known about it. `str()` is its address without any token.
+    """One file of a message. `str()` is its address without any token.
 
-    `kind` is recording, fax, image, video or file; `type` is RingCentral's own word for what it is to the message,
+    `kind` is recording, fax, image, video or file; `type` is RingCentral's own word for its role in the message,
     such as `RenderedDocument`. `size` is in bytes, `duration` in seconds.
     `view_link` is a page for people; `uri` answers only to those with RingCentral's credentials.
     """
@@ -64,7 +64,7 @@ class MediaAttachment:
 
     def open(self) -> AbstractAsyncContextManager[Any]:
         """Open the file as a stream (`async with media.open() as stream`).
-        Raises MediaUnavailable where nobody can fetch it, or RingCentral gave no address.
+        Raises MediaUnavailable if no user can fetch it, or RingCentral gave no address.
         """
         if self.opener is None:
             raise MediaUnavailable("media cannot be downloaded here: no RingCentral access is set up")
@@ -77,14 +77,14 @@ class MediaAttachment:
 
 
 DownloadLink = MediaAttachment
-"""What `fax_download_link` and `image_download_link` are: an address without secrets, to be opened."""
+"""The type of `fax_download_link` and `image_download_link`: an address without secrets, to be opened."""
 
 
 class Media:
     """All media of one message: every attachment, and the first of each kind by the reference's names.
 
-    `attachments` are the files that somebody sent. `parts` has also what is no file of its own: the layout of an MMS,
-    the file with a voicemail's transcript, the document that a fax was rendered from.
+    `attachments` are the files that a person sent. `parts` also has technical ones: the layout of an MMS, the file with
+    a voicemail's transcript, the document that a fax was rendered from.
     """
 
     def __init__(self, source: Source, opener: Opener | None = None) -> None:
@@ -99,7 +99,7 @@ class Media:
         return bool(self.attachments)
 
     def first(self, kind: str) -> MediaAttachment | None:
-        """The first attachment of a kind."""
+        """Return the first attachment of a kind."""
         return next((attachment for attachment in self.attachments if attachment.kind == kind), None)
 
     @property
@@ -114,7 +114,7 @@ class Media:
 
     @property
     def fax_download_link(self) -> DownloadLink | None:
-        """The fax's document, to be opened; None where nothing can be downloaded."""
+        """The fax's document, to be opened; None if it cannot be downloaded."""
         return _download_link(self.first("fax"))
 
     @property
@@ -124,7 +124,7 @@ class Media:
 
     @property
     def image_download_link(self) -> DownloadLink | None:
-        """The first picture, to be opened; None where nothing can be downloaded."""
+        """The first picture, to be opened; None if it cannot be downloaded."""
         return _download_link(self.first("image"))
 
     @property
@@ -148,7 +148,7 @@ def _download_link(attachment: MediaAttachment | None) -> DownloadLink | None:
 
 
 def _is_technical(part: MediaAttachment, *, rendered: bool) -> bool:
-    """Whether a part is no file of its own; `rendered`: the message has a document as it was faxed."""
+    """Return whether a part is technical; `rendered`: the message has a document as it was faxed."""
     type_ = (part.type or "").casefold()
     if type_ == "audiotranscription" or (type_ == "sourcedocument" and rendered):
         return True
@@ -183,15 +183,15 @@ def _kind(attachment: Attachment, message: MessageKind) -> str:
 
 
 def reader_link(uri: str) -> str:
-    """The page of RingCentral's media reader for a media address."""
+    """Return the page of RingCentral's media reader for a media address."""
     place = "sandbox" if (urlsplit(uri).hostname or "").startswith("media.devtest") else ""
-    # What JavaScript's encodeURIComponent leaves alone.
+    # The characters that JavaScript's encodeURIComponent does not escape.
     media = quote(uri, safe="!*'()")
     return f"{READER}{place}?media={media}"
 
 
 def clean_uri(uri: str | None) -> str | None:
-    """A web address with nothing in its query but what is harmless; None where it is none, or has a token elsewhere."""
+    """Return a web address with only the harmless parts of its query; None if it is not one, or has other tokens."""
     parts = _split_web_address(uri)
     if parts is None or "@" in parts.netloc:
         return None
@@ -201,7 +201,7 @@ def clean_uri(uri: str | None) -> str | None:
 
 
 def clients_link(link: str | None) -> str | None:
-    """The client's own page for a file, cleaned as the address of the file within it is; None where it cannot be."""
+    """Return the client's own page for a file, with the file's address in it cleaned too; None if it cannot be."""
     parts = _split_web_address(link)
     if parts is None or parts.scheme != "https" or "@" in parts.netloc:
         return None
@@ -221,12 +221,12 @@ def clients_link(link: str | None) -> str | None:
 
 
 def _split_web_address(uri: str | None) -> SplitResult | None:
-    """An address on the web in its parts, unless it has white space or unprintable characters in it."""
+    """Return the parts of a web address, unless it has white space or unprintable characters in it."""
     if not uri or not uri.isprintable() or " " in uri:
         return None
     try:
         parts = urlsplit(uri)
-    except ValueError:  # such as a bracket in the host: it is no address, so there is no link
+    except ValueError:  # such as a bracket in the host: it is not an address, so there is no link
         return None
     return parts if parts.scheme in {"http", "https"} and parts.hostname else None
 
@@ -237,7 +237,7 @@ def _is_harmless(parameter: str) -> bool:
 
 
 def _holds_token(uri: str) -> bool:
-    """Whether a token's name is anywhere in it, however often the address was quoted."""
+    """Return whether a token's name is anywhere in it, also if the address was quoted several times."""
     for _ in range(_DEEPEST_QUOTING):
         if _TOKEN_ANYWHERE.search(uri):
             return True

@@ -1,4 +1,4 @@
-"""From the raw body of `POST /messageLog` to a typed request, or to what is wrong with it and where."""
+"""Parse the raw body of `POST /messageLog` into a typed request, or say what is wrong with it and where."""
 
 import re
 
@@ -13,9 +13,9 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _HALF_OF_A_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 _ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a whole pair stays
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # keep a whole pair
     rb"|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})"
-    rb"|.)",  # any other escape stays, an escaped backslash before all
+    rb"|.)",  # keep any other escape, above all an escaped backslash
     re.DOTALL,
 )
 
@@ -39,11 +39,11 @@ def parse_log_request(body: bytes) -> LogRequest:
     """Decode and check the body of `POST /messageLog`.
 
     An emoji cut in half (a lone surrogate escape) becomes U+FFFD, so that its message can be logged.
-    Raises BadRequest, whatever is wrong, with the path of the field in the client's spelling.
+    Raises BadRequest for every fault, with the path of the field in the client's spelling.
     """
     body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
-        # msgspec looks only at what it keeps, and bad UTF-8 anywhere is the sender's error.
+        # msgspec checks only what it keeps, and bad UTF-8 anywhere is the sender's error.
         body.decode()
         return _decode(body)
     except UnicodeDecodeError:
@@ -72,7 +72,7 @@ def _mend(escape: re.Match[bytes]) -> bytes:
 
 
 def _to_bad_request(message: str) -> BadRequest:
-    """The message of msgspec, or that of a record's own check, as path and problem."""
+    """Return msgspec's message, or that of a record's own check, as path and problem."""
     told = _TOLD_BY_MSGSPEC.fullmatch(message)
     path, problem = (told["path"] or "", told["problem"]) if told else ("", message)
     field, problem = _in_words(problem)
@@ -80,7 +80,7 @@ def _to_bad_request(message: str) -> BadRequest:
 
 
 def _in_words(problem: str) -> tuple[str, str]:
-    """The field below the path, if any, and the problem."""
+    """Return the field below the path, if any, and the problem."""
     if missing := _MISSING.fullmatch(problem):
         return missing["field"], "is missing"
     if wrong := _WRONG_TYPE.fullmatch(problem):

@@ -1,4 +1,4 @@
-"""The parts of a message: who takes part in it, and what hangs on it."""
+"""The parts of a message: its parties and its attachments."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from messagelog.messages.fields import Quantity, Record, Text, assign, plain_tex
 
 
 class MessageKind(StrEnum):
-    """What a message is. MMS is an SMS with attachments; `OTHER` is what we do not know, such as Pager."""
+    """The kind of a message. An MMS is an SMS with attachments; `OTHER` is an unknown kind, such as Pager."""
 
     SMS = "SMS"
     VOICEMAIL = "VoiceMail"
@@ -16,7 +16,7 @@ class MessageKind(StrEnum):
 
     @classmethod
     def of(cls, type_: str | None) -> "MessageKind":
-        """The kind that RingCentral's `type` names, in any case. No type means SMS, as in short records."""
+        """Return the kind for RingCentral's `type`, in upper or lower case. No type means SMS, as in short records."""
         if type_ is None:
             return cls.SMS
         kind = _KINDS.get(type_)
@@ -24,7 +24,7 @@ class MessageKind(StrEnum):
 
 
 _KINDS: dict[str, MessageKind] = {
-    **{kind.value: kind for kind in MessageKind if kind is not MessageKind.OTHER},  # as it is mostly spelt
+    **{kind.value: kind for kind in MessageKind if kind is not MessageKind.OTHER},  # the usual spelling
     "sms": MessageKind.SMS,
     "mms": MessageKind.SMS,
     "voicemail": MessageKind.VOICEMAIL,
@@ -34,9 +34,9 @@ _KINDS: dict[str, MessageKind] = {
 
 
 class Party(Record, frozen=True, kw_only=True):
-    """Someone who takes part: a phone number, an extension, or only a name. Everything may be missing.
+    """A participant: a phone number, an extension, or only a name. Everything may be missing.
 
-    `target` marks the addressee of ours among several; `message_status` is the delivery to this one,
+    `target` marks our addressee among several; `message_status` is the delivery to this one,
     `fax_error_code` why a fax was not delivered, and `error_code` why a text was not.
     """
 

@@ -1,7 +1,7 @@
-"""A first look at a request's body: which messages it brings, without reading what they say.
+"""A quick look at a request's body: the ids of its messages, without their contents.
 
-The client sends the whole day of a conversation again and again, and mostly all of it is logged. To find that out
-takes the ids alone, which is a fraction of the work of reading it all.
+The client sends the whole day of a conversation again and again, and mostly all of it is logged. The ids alone show
+that, for a fraction of the work of reading everything.
 """
 
 from typing import Final
@@ -12,7 +12,7 @@ from messagelog.messages.fields import identifier
 from messagelog.messages.records import is_gone
 from messagelog.messages.request import MOST_MESSAGES
 
-_LEAST_MESSAGES = 8  # below that, looking twice costs as much as it saves
+_LEAST_MESSAGES = 8  # below that, a second look costs as much as it saves
 
 
 class MessageIds(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +34,7 @@ class _Party(msgspec.Struct, frozen=True):
 
 class _Message(msgspec.Struct, frozen=True):
     id: str | int
-    type: str  # what has none may be an id without anything
+    type: str  # required, since a record without it may be only an id
     availability: str | None = None
     status: str | None = msgspec.field(name="messageStatus", default=None)
     error_code: str | None = msgspec.field(name="deliveryErrorCode", default=None)
@@ -43,7 +43,7 @@ class _Message(msgspec.Struct, frozen=True):
 
     @property
     def may_have_facts(self) -> bool:
-        """Whether it may say something that is otherwise later: why it did not arrive, what the caller said."""
+        """Whether the message may have facts: a failed delivery, a transcript."""
         if self.status not in _SAYS_NOTHING or self.transcript or (self.status is None and self.error_code):
             return True
         to = bytes(self.to)
@@ -72,10 +72,10 @@ _decoder = msgspec.json.Decoder(_Body)
 
 
 def peek(body: bytes) -> MessageIds | None:
-    """What a body brings, where it is an ordinary conversation of several messages; None for whatever else it is.
+    """Return the ids in a body that is an ordinary conversation of several messages; None for any other body.
 
-    Groups, shared threads, selected messages, messages whose records may have changed, and anything odd are left to
-    `parse_log_request`, which tells what is wrong with them.
+    Groups, shared threads, selected messages, messages whose records may have changed, and odd bodies are left to
+    `parse_log_request`, which says what is wrong with them.
     """
     try:
         seen = _decoder.decode(body)

@@ -1,4 +1,4 @@
-"""One message as RingCentral records it."""
+"""RingCentral's record of one message."""
 
 import msgspec
 
@@ -27,7 +27,7 @@ _GONE = frozenset({"deleted", "purged"})
 
 
 class ConversationRef(Record, frozen=True, kw_only=True):
-    """A message's `conversation` in raw records: its id is exact where `conversationId`, a number, may be rounded."""
+    """A message's `conversation` in raw records: its id is exact, and `conversationId`, a number, may be rounded."""
 
     id: Id | None = None
 
@@ -36,7 +36,7 @@ class Message(Record, frozen=True, kw_only=True):
     """An SMS (MMS is one with attachments), voicemail or fax.
 
     Times are milliseconds since 1970. `subject` holds the text of an SMS; messages of shared threads have it
-    in `text` too. `cover_page_text` is what the sender of a fax wrote, `delivery_error_code` why a text failed.
+    in `text` too. `cover_page_text` is the text of a fax's sender, `delivery_error_code` says why a text failed.
     `typing_duration_ms` is how long the user wrote, where the manifest asks for it (`trackSmsTypingDuration`).
     Whatever RingCentral left out is None or empty.
     """
@@ -67,7 +67,7 @@ class Message(Record, frozen=True, kw_only=True):
     typing_duration_ms: Quantity | None = None
 
     def __post_init__(self) -> None:
-        # A request may hold a thousand of these: what is tidy already is left as it is.
+        # A request may hold a thousand of these: tidy fields are not set again.
         assign(self, "id", identifier(self.id, "id"))
         if not is_epoch_ms(self.creation_time):
             assign(self, "creation_time", epoch_ms(self.creation_time, "creationTime"))
@@ -88,7 +88,7 @@ class Message(Record, frozen=True, kw_only=True):
             assign(self, "conversation_id", optional_identifier(self.conversation_id, "conversationId"))
 
     def _find_conversation_id(self) -> str | None:
-        """The conversation's own id before the number beside it, which may be rounded; text before a number."""
+        """Return the conversation's own id; else that beside it, which may be rounded if it is a number."""
         given: object = self.conversation_id
         named: object = self.conversation.id if self.conversation is not None else None
         given_id = optional_identifier(given, "conversationId")
@@ -106,7 +106,7 @@ class Message(Record, frozen=True, kw_only=True):
 
     @property
     def kind(self) -> MessageKind:
-        """What it is; without a type, its attachments tell."""
+        """The message's kind; without a type, that of its attachments."""
         if self.type is None:
             types = {(attachment.type or "").casefold() for attachment in self.attachments}
             if "audiorecording" in types:
@@ -117,12 +117,12 @@ class Message(Record, frozen=True, kw_only=True):
 
     @property
     def body_text(self) -> str:
-        """What was written, as it was written."""
+        """The text, as it was written."""
         return self.subject or self.text or ""
 
     @property
     def is_stub(self) -> bool:
-        """Whether there is nothing to log: it was deleted or purged, or is an id without anything."""
+        """Whether there is nothing to log: it was deleted or purged, or has only an id."""
         if is_gone(self.availability):
             return True
         if self.type or self.direction or self.from_ or self.to or self.attachments or self.author:
@@ -131,9 +131,9 @@ class Message(Record, frozen=True, kw_only=True):
 
     @property
     def correspondents(self) -> tuple[Party, ...]:
-        """The parties at the other end, as the client finds them: whom it went to, or who sent it.
+        """The parties at the other end, as the client determines them: the recipients, or the sender.
 
-        Of a text to several of which one is marked as ours, the others too.
+        For a text to several recipients, one of them marked as ours, also the others.
         """
         to = tuple(party for party in self.to if party is not None)
         if (self.direction or "").casefold() == "outbound":
@@ -143,15 +143,15 @@ class Message(Record, frozen=True, kw_only=True):
 
     @property
     def media(self) -> Media:
-        """Its voicemail, fax, pictures and other files, with links for people. Nothing in it opens."""
+        """Its voicemail, fax, pictures and other files, with links for people. None can be opened."""
         return Media(self)
 
 
 def is_gone(availability: str | None) -> bool:
-    """Whether RingCentral says that a message is not there any more."""
+    """Return whether RingCentral says that a message no longer exists."""
     return availability is not None and availability != "Alive" and availability.casefold() in _GONE
 
 
 def message_order(message: Message) -> tuple[int, int, str]:
-    """A sort key, oldest first. In the same millisecond ids decide, those of digits by their number."""
+    """Return a sort key, oldest first. In the same millisecond ids decide, those of digits by their number."""
     return (message.sent_at or 0, len(message.id), message.id)

@@ -1,4 +1,4 @@
-"""What `POST /messageLog` says: messages of one conversation, to be logged for one contact."""
+"""The body of `POST /messageLog`: messages of one conversation, to be logged for one contact."""
 
 from typing import Any
 
@@ -30,11 +30,11 @@ DEEPEST_SUBMISSION = 32
 _EXACT = 2**53  # whole numbers above it are rounded by JavaScript
 _ANONYMOUS = frozenset({MessageKind.VOICEMAIL, MessageKind.FAX})
 CREATE_NEW_CONTACT = "createNewContact"
-"""What the client sends for a contact's id while the contact is still being made. Never passed to a CRM."""
+"""The client's word for a contact's id while the contact is still being made. It is never passed to a CRM."""
 
 
 class Conversation(Record, frozen=True, kw_only=True):
-    """What writing about messages needs besides them: who speaks with whom."""
+    """The two sides of a conversation, which composing needs besides the messages."""
 
     conversation_id: Id
     self_party: Party | None = None
@@ -59,7 +59,7 @@ class LogInfo(Record, frozen=True, kw_only=True):
     """A conversation's messages of a day, or a whole shared thread, as the client sends them.
 
     `date` and the day inside `conversation_log_id` are text in the browser's locale: opaque, never parsed.
-    `conversation_id` is empty only where there are no messages either: where the client gave none, they told it.
+    `conversation_id` is empty only without messages: if the client gave none, it is taken from them.
     """
 
     conversation_id: IdOrNull = ""
@@ -104,7 +104,7 @@ class LogInfo(Record, frozen=True, kw_only=True):
         return (self.guest_party,) if self.is_shared and self.guest_party else ()
 
     def _correspondents_of_messages(self) -> tuple[Party, ...]:
-        """The correspondents of the newest message that has any, where the client took them from a stub."""
+        """Return the newest message's correspondents, for requests with those of a stub."""
         loggable = self.loggable
         if len(loggable) == len(self.messages):
             return ()
@@ -115,7 +115,7 @@ class LogInfo(Record, frozen=True, kw_only=True):
 
     @property
     def _is_anonymous(self) -> bool:
-        """Whether all of it is of a kind whose sender may not be known: a fax machine may tell none, a caller hide."""
+        """Whether all messages are voicemails or faxes, whose sender may be hidden or missing."""
         return bool(self.loggable) and all(message.kind in _ANONYMOUS for message in self.loggable)
 
     def _find_conversation_id(self) -> str:
@@ -123,7 +123,7 @@ class LogInfo(Record, frozen=True, kw_only=True):
         given = optional_identifier(self.conversation_id or None, "conversationId")
         if given is not None:
             return told if told is not None and _rounds_to(told, self.conversation_id) else given
-        # Voicemails and faxes belong to no conversation: there it is the message's own id.
+        # Voicemails and faxes belong to no conversation: their id is the message's own.
         own = (message.id for message in self.messages if message.kind in _ANONYMOUS)
         found = told or next(own, None) or ("" if self.is_empty else None)
         if found is None:
@@ -132,12 +132,12 @@ class LogInfo(Record, frozen=True, kw_only=True):
 
     @property
     def is_empty(self) -> bool:
-        """Whether it holds nothing that could be logged."""
+        """Whether there is nothing to log."""
         return not self.loggable and not (self.is_shared and self.entities)
 
     @property
     def loggable(self) -> tuple[Message, ...]:
-        """The messages that are there; the others were deleted or purged, and hold nothing."""
+        """The messages that exist; others were deleted or purged, and are empty."""
         if not any(message.is_stub for message in self.messages):
             return self.messages
         return tuple(message for message in self.messages if not message.is_stub)
@@ -169,7 +169,7 @@ class LogInfo(Record, frozen=True, kw_only=True):
 
     @property
     def conversation(self) -> Conversation:
-        """Who speaks with whom, for whoever writes the text."""
+        """The two sides, for composing."""
         return Conversation(
             conversation_id=self.conversation_id,
             self_party=self.self_party or self.owner_party,
@@ -177,7 +177,7 @@ class LogInfo(Record, frozen=True, kw_only=True):
         )
 
     def __repr__(self) -> str:
-        # Neither words of customers nor the access token belong into a log line or a traceback.
+        # Neither customers' words nor the access token may be in a log line or a traceback.
         return f"LogInfo(conversation_id={self.conversation_id!r}, {len(self.messages)} messages)"
 
 
@@ -185,7 +185,7 @@ class LogRequest(Record, frozen=True, kw_only=True):
     """The body of `POST /messageLog`.
 
     `contact_id` may be the client's word `createNewContact`. `additional_submission` holds the answers to the
-    manifest's own form fields. `overriding_format` are the user's `formats`, as they arrived. `selected_message_ids`,
+    manifest's own form fields. `overriding_format` are the user's `formats`, as in the input. `selected_message_ids`,
     here or in `info`, are messages that the user picked.
     """
 
@@ -213,7 +213,7 @@ class LogRequest(Record, frozen=True, kw_only=True):
 
     @property
     def selected_ids(self) -> frozenset[str]:
-        """The ids of the messages that alone are to be logged, in a record of their own; empty: all of them are."""
+        """The ids of the messages to be logged in a record of their own; empty: all messages."""
         return frozenset(self.selected_message_ids or self.info.selected_message_ids)
 
     @property
@@ -236,14 +236,14 @@ class LogRequest(Record, frozen=True, kw_only=True):
 
 
 def _rounds_to(exact: str, given: object) -> bool:
-    """Whether an id is what was given as a number too large to be exact."""
+    """Return whether an id is the exact form of a number that was too large, and so rounded."""
     if type(given) is not int or abs(given) < _EXACT or not exact.isascii() or not exact.isdigit():
         return False
     return len(exact) == len(str(given)) and float(exact) == float(given)
 
 
 def _ids(ids: Many[Id]) -> tuple[str, ...]:
-    """Ids as text, each once."""
+    """Return ids as text, each once."""
     _within(ids, MOST_MESSAGES, "selectedMessageIds")
     return tuple(dict.fromkeys(identifier(id_, "selectedMessageIds") for id_ in compact(ids)))
 

@@ -1,4 +1,4 @@
-"""All that people wrote in a request, to be changed in one go, and a request without its secrets."""
+"""Change all that people wrote in a request, and make a request without its secrets."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -26,12 +26,12 @@ _WITH_TEXTS: dict[type[Record], tuple[str, ...]] = {
 def change_texts(
     request: LogRequest, change: Change, in_form: Change | None = None, in_line: Change | None = None
 ) -> LogRequest:
-    """The request with each text that people wrote changed: messages, notes, transcripts, names of files.
+    """Return the request with each text that people wrote changed: messages, notes, transcripts, names of files.
 
     `in_form` changes the texts in the answers of the form (`additionalSubmission`), at any depth, and `in_line` those
-    that are shown in one line: names of files, and why a thread has its status. Without them `change` does. Names of
-    people, numbers, ids, links and times stay as they are. Records in which nothing changes are the same objects
-    afterwards; so is the request.
+    that are shown in one line: names of files, and reasons of a thread's status. Without them `change` does. Names of
+    people, numbers, ids, links and times stay as they are. Records without a change are the same objects as before;
+    so is the request.
     """
     info, changes = request.info, (change, in_line or change)
     changed = _replace_fields(
@@ -45,13 +45,13 @@ def change_texts(
 
 
 def change_names(request: LogRequest, change: Change) -> LogRequest:
-    """The request with each name of a person, a queue or the chosen contact changed. Subjects are made of these."""
+    """Return the request with all names of people, queues and the chosen contact changed. Subjects have these names."""
     changed = _with_names(request, change)
     return _replace_fields(changed, contact_name=_maybe(request.contact_name, change))
 
 
 def change_form(value: Any, change: Change) -> Any:
-    """A form's answers, or another JSON value, with its texts changed; the names of its fields stay."""
+    """Return a form's answers, or another JSON value, with its texts changed; the names of its fields stay."""
     match value:
         case str():
             return change(value)
@@ -64,9 +64,9 @@ def change_form(value: Any, change: Change) -> Any:
 
 
 def without_secrets(request: LogRequest) -> LogRequest:
-    """The request without RingCentral's token, and with addresses of media that hold none.
+    """Return the request without RingCentral's token, also in addresses of media.
 
-    The form's answers are a copy: nothing that is done to it is done to the request.
+    The form's answers are a copy: changing them does not change the given request.
     """
     info = request.info
     shown = _replace_fields(
@@ -80,7 +80,7 @@ def without_secrets(request: LogRequest) -> LogRequest:
 
 
 def _with_changed_texts(record: M, change: Change, in_line: Change) -> M:
-    """A record with its texts changed, and the names of its files."""
+    """Return a record with its texts and the names of its files changed."""
     new: dict[str, Any] = {
         name: change(text) for name in _WITH_TEXTS[type(record)] if (text := getattr(record, name))
     }
@@ -116,7 +116,7 @@ def _tokenless(attachment: Attachment) -> Attachment:
 
 
 def _replace_fields(record: R, **fields: Any) -> R:
-    """A copy of a record with these fields; the same record where nothing is new."""
+    """Return a copy of a record with these fields, or the same record if no field changes."""
     new = {name: value for name, value in fields.items() if getattr(record, name) != value}
     return msgspec.structs.replace(record, **new) if new else record
 

@@ -1,4 +1,4 @@
-"""A thread of a shared inbox: messages, notes, and who took care of it."""
+"""A thread of a shared inbox: messages, notes and assignments."""
 
 from collections.abc import Iterable
 
@@ -23,7 +23,7 @@ from messagelog.messages.parts import Attachment, MessageKind, Party
 from messagelog.messages.records import Message, is_gone
 
 ENTITIES_IN_VERSION = 1_000_000
-"""The version leaves so much room for the number of entities, below the milliseconds."""
+"""The factor of the milliseconds in a version: the number of entities is below it."""
 
 
 _ALIVE = frozenset({"AliveMessage", "AliveNote", None})
@@ -41,10 +41,10 @@ class Owner(Record, frozen=True, kw_only=True):
 
 
 class Entity(Record, frozen=True, kw_only=True):
-    """One thing that happened in a shared thread: `record_type` says what (AliveMessage, AliveNote, …Hint).
+    """One event in a shared thread; `record_type` is its kind (AliveMessage, AliveNote, …Hint).
 
     Times are milliseconds since 1970; hints often have only a `last_modified_time`, or none. A note's text may be in
-    `body`, and who sent or wrote something only in `from_` or `initiator`.
+    `body`, and the sender or author only in `from_` or `initiator`.
     """
 
     id: Id | None = None
@@ -75,7 +75,7 @@ class Entity(Record, frozen=True, kw_only=True):
 
     @classmethod
     def from_message(cls, message: Message) -> "Entity":
-        """A message as an entity, for threads that come without a list of entities."""
+        """Return a message as an entity, for threads without a list of entities."""
         return cls(
             id=message.id,
             record_type=message.record_type or "AliveMessage",
@@ -93,12 +93,12 @@ class Entity(Record, frozen=True, kw_only=True):
 
     @property
     def happened_at(self) -> int | None:
-        """When it happened, in milliseconds since 1970."""
+        """The time of the event, in milliseconds since 1970."""
         return self.last_modified_time if self.creation_time is None else self.creation_time
 
     @property
     def body_text(self) -> str:
-        """What was written, as it was written."""
+        """The text, as it was written."""
         return self.text or self.subject or self.body or ""
 
     @property
@@ -111,7 +111,7 @@ class Entity(Record, frozen=True, kw_only=True):
 
     @property
     def kind(self) -> MessageKind:
-        """Always a part of a thread."""
+        """The kind of every entity: part of a thread."""
         return MessageKind.THREAD
 
     @property
@@ -143,14 +143,14 @@ class Thread(Record, frozen=True, kw_only=True):
 
     @property
     def is_empty(self) -> bool:
-        """Whether no message and no note of it is there any more."""
+        """Whether all its messages and notes are deleted."""
         return not any(entity.is_there for entity in self.entities)
 
     @property
     def version(self) -> int:
         """A number that grows with every change: the newest time of change, then the number of entities.
 
-        It fits 63 bits. Without any time it is the number of entities.
+        It fits into 63 bits. Without any time it is the number of entities.
         """
         times = [self.last_modified_time, *(_change_time(entity) for entity in self.entities)]
         newest = max((time for time in times if time is not None), default=0)
@@ -171,7 +171,7 @@ def _newest_of_each(entities: Iterable[Entity]) -> list[Entity]:
 
 
 def _in_order(entities: list[Entity]) -> tuple[Entity, ...]:
-    """Oldest first; what has no time stays behind what it arrived behind."""
+    """Return the entities, oldest first; those without a time stay after the one before them."""
     if not entities:
         return ()
     ranked: list[tuple[int, Entity]] = []

@@ -1,8 +1,8 @@
 """Numbers of payment cards in a text: found by their issuer, their length and their check digit, and masked. Pure.
 
-Numbers of other kinds are long too. A card's is told from them in this order: the issuers' ranges with their lengths,
-Luhn's check, and then what is written like a phone number, an amount, an IBAN, a UUID or a parcel's number. They are
-looked for in what is visible of the text, and masked where that stands.
+Numbers of other kinds are long too. These tests tell a card's number from them, in this order: the issuers' ranges with
+their lengths, Luhn's check, and then the forms of phone numbers, amounts, IBANs, UUIDs and parcels' numbers. The search
+is in the visible text, and the mask goes to the same place in the text itself.
 """
 
 from __future__ import annotations
@@ -34,33 +34,33 @@ _FEWEST: Final = 13
 _MOST: Final = 19
 _LONGEST_PHONE_NUMBER: Final = 15
 _OLD_VISA: Final = ([4, 3, 3, 3], [4, 4, 4, 1])
-"""How the thirteen digits of old cards are written in groups; numbers of other kinds have as many."""
+"""The groups of old cards' thirteen digits; numbers of other kinds have as many."""
 
 _PHONE_NUMBERS: Final = (10, 11)
 _SIDES_OF_A_DECIMAL: Final = 2
 _THOUSANDS: Final = 3
 
 _PRINTED: Final = ([4, 4, 4, 4], [4, 6, 5], [4, 6, 4], [4, 4, 4, 4, 3])
-"""The groups in which numbers stand on cards."""
+"""The groups of digits on cards."""
 
 _USUAL: Final = frozenset({BLANK, DASH, DOT})
 _UNUSUAL: Final = frozenset({SIGN, NEW_LINE})
-"""What separates a card's digits only where they are grouped as on the card."""
+"""Separators of a card's digits only if they are grouped as on the card."""
 
 GAP: Final = f"(?> ?(?:[{re.escape(DASH + DOT + SLASH + UNDERSCORE + BRACKET + SIGN + MASK)}] ?){{0,3}})"
-"""What may stand between two digits of one number in a line: a blank, and up to three signs with blanks around them."""
+"""What may be between two digits of one number in a line: a blank, and up to three signs with blanks around them."""
 
 _GAP: Final = rf"(?>{GAP}(?:\n ?)?)"
 _RUN: Final = re.compile(rf"[0-9](?:{_GAP}[0-9]){{{_FEWEST - 1},}}")
 _GROUP: Final = re.compile(r"[0-9]+")
 _NO_NUMBER: Final = "\0"
-"""Stands in place of numbers that are none of a card. Nothing that is visible is read as one."""
+"""The character in place of other numbers. No visible character is read as one."""
 
 _IBAN: Final = re.compile(
     r"(?<![^\W_])[A-Z]{2}\d{2}(?:[ ]?[A-Z0-9]{4}){2,7}(?:[ ]?[A-Z0-9]{1,3})?(?![^\W_])", re.ASCII
 )
 _OTHER_NUMBERS: Final = re.compile(
-    # Cards that are masked already. From the first bullet and without a way back: a row of bullets is read once.
+    # Cards that are masked already. From the first bullet and without backtracking: a row of bullets is read once.
     rf"(?<!{MASK}){MASK}{{{_FEWEST - _SHOWN},}}+\d{{{_SHOWN}}}(?!\d)"
     r"|(?<![^\W_])[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}(?![^\W_])"  # UUIDs
     r"|(?<!\d)9[1-5][0-9]{2}(?:[ ]?[0-9]{4}){4}[ ]?[0-9]{2}(?!\d)"  # parcels of the American post
@@ -68,7 +68,7 @@ _OTHER_NUMBERS: Final = re.compile(
 )
 
 _ISSUERS: Final = (
-    # From and to in the first digits, and the lengths of such numbers.
+    # The range of the first digits, and the lengths of such numbers.
     ("4", "4", {13, 16, 19}),  # Visa
     ("51", "55", {16}),  # Mastercard
     ("2221", "2720", {16}),
@@ -110,7 +110,7 @@ _BY_FIRST_DIGIT: Final = {
 
 
 class _Group(NamedTuple):
-    """Digits without a gap: where they stand, and what kind of character separates them from those before."""
+    """Digits without a gap: their place, and the kind of character between them and the group before."""
 
     start: int
     end: int
@@ -123,9 +123,9 @@ def _size(group: _Group) -> int:
 
 
 def mask_cards(text: str, *, in_line: bool = False) -> str:
-    """The text with the digits of card numbers masked, but for the last four. Doing it twice changes nothing more.
+    """Return the text with the digits of card numbers masked, but for the last four. A second call changes nothing.
 
-    `in_line` says that it is shown in one line, whatever line ends it has.
+    `in_line`: the text is shown in one line, also if it has line ends.
     """
     if not may_have(_FEWEST, text):
         return text
@@ -158,7 +158,7 @@ def _groups(text: str, run: re.Match[str]) -> list[_Group]:
 
 
 def _kind(gap: str) -> str:
-    """What separates two groups: one kind of character, if there is one kind, blanks around it or not."""
+    """Return the separator of two groups: its kind of character, if there is only one, with or without blanks."""
     if NEW_LINE in gap:
         return NEW_LINE
     kinds = set(gap.replace(MASK, DOT)) - {BLANK}
@@ -168,7 +168,7 @@ def _kind(gap: str) -> str:
 
 
 def _find_cards(groups: Sequence[_Group], *, after_plus: bool) -> Iterator[tuple[int, int]]:
-    """First and last group of each card. What overlaps is one: part of it would be left otherwise."""
+    """Yield the first and last group of each card. Overlapping ones are one, or part of them would be left."""
     begin = first = 0
     while first < len(groups):
         last = _last(groups, first, begin, after_plus=after_plus)
@@ -180,7 +180,7 @@ def _find_cards(groups: Sequence[_Group], *, after_plus: bool) -> Iterator[tuple
             further = _last(groups, inner, begin, after_plus=after_plus)
             last = last if further is None else max(last, further)
             inner += 1
-        # What is left before it ends here now, as it does when the text is read again.
+        # The groups before the card now end here, as in a second reading of the masked text.
         while (before := _first(groups[:first], begin, after_plus=after_plus)) is not None:
             first = before
         yield first, last
@@ -188,7 +188,7 @@ def _find_cards(groups: Sequence[_Group], *, after_plus: bool) -> Iterator[tuple
 
 
 def _last(groups: Sequence[_Group], first: int, begin: int, *, after_plus: bool) -> int | None:
-    """The last group of the longest card that begins with this one."""
+    """Return the last group of the longest card that begins with this one."""
     best, length = None, 0
     for last in range(first, len(groups)):
         length += _size(groups[last])
@@ -200,7 +200,7 @@ def _last(groups: Sequence[_Group], first: int, begin: int, *, after_plus: bool)
 
 
 def _is_hopeless(groups: Sequence[_Group], first: int, last: int, begin: int) -> bool:
-    """Whether no card goes from the first group so far: a quick look, which spares us long lists of numbers."""
+    """Return whether no card can go from the first group to the last: a quick check, for long lists of numbers."""
     here, behind, newest = groups[first], groups[first + 1], groups[last]
     if _size(here) >= _SHOWN:
         return False
@@ -212,7 +212,7 @@ def _is_hopeless(groups: Sequence[_Group], first: int, last: int, begin: int) ->
 
 
 def _first(groups: Sequence[_Group], begin: int, *, after_plus: bool) -> int | None:
-    """The first group of a card that ends with the last of these."""
+    """Return the first group of a card that ends with the last of these."""
     last = len(groups) - 1
     for first in range(last, max(begin, last - _MOST) - 1, -1):
         if _FEWEST <= sum(map(_size, groups[first:])) <= _MOST and _is_card(
@@ -223,7 +223,7 @@ def _first(groups: Sequence[_Group], begin: int, *, after_plus: bool) -> int | N
 
 
 def _is_card(groups: Sequence[_Group], first: int, last: int, begin: int, *, after_plus: bool) -> bool:
-    """Whether the groups from first to last are a card's number; their run begins at `begin`."""
+    """Return whether the groups from first to last are a card's number; their run begins at `begin`."""
     chosen = groups[first : last + 1]
     digits = "".join([group.digits for group in chosen])
     if not _has_issuer(digits) or not passes_luhn(digits):
@@ -253,7 +253,7 @@ def _is_written_like_a_card(chosen: Sequence[_Group], before: _Group | None, beh
     phone_numbers = any(sizes[at : at + 3] == [3, 3, 4] for at in range(len(sizes)))
     if thousands or phone_numbers:
         return False
-    # Short groups are found in any list of numbers: these have to stand out from what is beside them.
+    # Any list of numbers has short groups: a card's must differ from the groups beside them.
     even = len(set(sizes)) == 1
     out_before = before is None or {chosen[0].separator} != separators or (even and _size(before) != sizes[0])
     out_behind = behind is None or {behind.separator} != separators or (even and _size(behind) != sizes[0])
@@ -268,15 +268,15 @@ def _has_issuer(digits: str) -> bool:
 
 
 def passes_luhn(digits: str) -> bool:
-    """Whether the last of these ASCII digits is the check digit of the others."""
+    """Return whether the last of these ASCII digits is the check digit of the others."""
     total = sum(map(int, digits[-1::-2]))
     return (total + sum(sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])) % 10 == 0
 
 
 def _is_barcode_or_phone(digits: str) -> bool:
-    """Whether thirteen digits are more likely a product's number, or a German, Austrian or Swedish phone number.
+    """Return whether thirteen digits are more likely a product's number, or a German, Austrian or Swedish phone number.
 
-    Visa has given out no numbers of thirteen digits for decades, but they still serve in tests.
+    Visa has issued no numbers of thirteen digits for decades, but tests still use them.
     """
     ean = (sum(map(int, digits[0::2])) + 3 * sum(map(int, digits[1::2]))) % 10 == 0
     return ean or digits.startswith(("43", "46", "49"))
@@ -288,7 +288,7 @@ def _is_iban(text: str) -> bool:
 
 
 def _mask(text: str, seen: Visible, start: int, end: int) -> str:
-    """Bullets and the last four digits. Without gaps, so that what is left is known for what it is."""
+    """Return bullets and the last four digits, without gaps, so that a masked number is recognised as one."""
     digits = [at for at in range(start, end) if seen.text[at].isdecimal()]
     last = [(text[seen.starts[at]], seen.text[at]) for at in digits[-_SHOWN:]]
     shown = [written if written.isdecimal() else digit for written, digit in last]

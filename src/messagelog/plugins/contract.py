@@ -1,4 +1,4 @@
-"""The contract of plugins: what one is given, what it may answer, and how it says no."""
+"""The contract of plugins: their arguments, their answers, and their refusals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Refused(MessagelogError):
     """A plugin does not want the request to be logged.
 
-    The sentence is shown to the user as it is, so it must quote nothing that she or a customer has written.
+    The sentence is shown to the user as it is, so it must quote nothing that a user or a customer has written.
     """
 
     def __init__(self, sentence: str) -> None:
@@ -31,7 +31,7 @@ class BadPluginSetting(MessagelogError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """Whose request it is. `platform` is the connector's name, `crm` the CRM's name for people."""
+    """The user of a request. `platform` is the connector's name, `crm` the CRM's name for people."""
 
     tenant: str
     platform: str
@@ -41,13 +41,13 @@ class RequestContext:
 
 @dataclass(frozen=True, slots=True)
 class ContactForm:
-    """What a user has typed of a contact that is to be made: the name, and the answers to the manifest's own fields."""
+    """A user's input for a new contact: the name, and the answers to the manifest's own fields."""
 
     name: str
     additional_submission: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
-        # Neither belongs into a log line or a traceback.
+        # Neither may be in a log line or a traceback.
         return "ContactForm(…)"
 
 
@@ -55,8 +55,8 @@ class Plugin(ABC):
     """Sees each request before it is planned, and may change or refuse it.
 
     One instance serves all requests of a process, many at a time. `seconds` is how long it may take for one request.
-    Without a `required` one that does not do its work, nothing is logged; without another one, it is logged all the
-    same and the user is warned.
+    If a `required` plugin fails, nothing is logged; if another one fails, the request is logged without it, and the
+    user is warned.
     """
 
     name: ClassVar[str]
@@ -64,22 +64,22 @@ class Plugin(ABC):
     seconds: ClassVar[float] = 2.0
 
     def __init__(self, settings: Mapping[str, str]) -> None:
-        """`settings` are the variables `MESSAGELOG_PLUGIN_<NAME>_<KEY>` of the environment, by key in lower case.
+        """Take `settings`: the environment's variables `MESSAGELOG_PLUGIN_<NAME>_<KEY>`, by key in lower case.
 
-        Raises `BadPluginSetting` when it cannot work with them, those that it does not know included.
+        Raises `BadPluginSetting` when it cannot work with them, also for unknown ones.
         """
         if settings:
             raise BadPluginSetting(f"it has no setting {min(settings)}.")
 
     @abstractmethod
     async def on_request(self, context: RequestContext, request: LogRequest) -> LogRequest:
-        """The request as it is to be logged: the same one, or a copy with changes. Raises `HttpRefusal`.
+        """Return the request to be logged: the same one, or a copy with changes. Raises `Refused`.
 
-        It is asked again when the client sends the messages again, so its answer should depend on the request alone.
-        Texts, names, the form's fields and attachments may change, and entities of a shared thread may go (not all
-        of them). Ids, times, kinds, numbers and directions may not.
+        It is called again when the client sends the messages again, so its answer should depend on the request alone.
+        Texts, names, the form's fields and attachments may change, and entities of a shared thread may be removed
+        (not all of them). Ids, times, kinds, numbers and directions may not.
         """
 
     async def on_contact(self, context: RequestContext, form: ContactForm) -> ContactForm:  # noqa: ARG002 - as it is
-        """The form of a new contact as it is to be sent to the CRM: the same one, or another. Raises `HttpRefusal`."""
+        """Return the form of a new contact to be sent to the CRM: the same one, or another. Raises `Refused`."""
         return form

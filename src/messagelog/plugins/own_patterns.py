@@ -1,4 +1,4 @@
-"""The operator's own patterns: read from a file, and matched in a time that a text cannot stretch.
+"""The operator's own patterns: read from a file, and matched in linear time.
 
 RE2 matches in a time that grows with the text alone, whatever the pattern is. It has no lookaround and no
 backreferences; Python's own `re` has both, and can be kept busy for years by thirty characters.
@@ -23,7 +23,7 @@ _LARGEST: Final = 8 << 20
 
 
 class OwnPattern(NamedTuple):
-    """What it finds is replaced by its name, in brackets."""
+    """A pattern; its matches are replaced by its name, in brackets."""
 
     name: str
     regex: Any
@@ -38,11 +38,11 @@ class _Find(NamedTuple):
 def mask_patterns(
     text: str, patterns: Sequence[OwnPattern], check_time: Callable[[], None], *, in_line: bool = False
 ) -> str:
-    """The text with all that the patterns find replaced; of what overlaps, by the name of what begins first.
+    """Return the text with all matches replaced; of overlapping ones, the name of the first is used.
 
-    They are tried on the text without what nobody sees, and on the same in plain characters: full-width digits as
-    ASCII, a line below a letter left out. `check_time` is called between any two finds, and may raise. `in_line` says
-    that it is shown in one line.
+    They are tried on the visible text, and on the same in plain characters: full-width digits as ASCII, a line below a
+    letter left out. `check_time` is called between any two matches, and may raise. `in_line`: the text is shown in one
+    line.
     """
     written, read = as_written(text, in_line=in_line), as_read(text, in_line=in_line)
     finds: list[_Find] = []
@@ -67,9 +67,9 @@ def _merge(finds: Iterable[_Find]) -> list[_Find]:
 
 
 def read_patterns(text: str) -> Sequence[OwnPattern]:
-    """The patterns of a file: `name = regular expression` on each line; those with `#` in front are comments.
+    """Return the patterns of a file: `name = regular expression` on each line; lines that begin with `#` are comments.
 
-    Raises `BadPluginSetting`, which names the line.
+    Raises `BadPluginSetting` with the line.
     """
     patterns: dict[str, OwnPattern] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -86,7 +86,7 @@ def read_patterns(text: str) -> Sequence[OwnPattern]:
 
 def _compile(regex: str, number: int) -> Any:
     options = re2.Options()
-    options.log_errors = False  # they are ours to tell
+    options.log_errors = False  # our own errors report them
     options.max_mem = _LARGEST
     try:
         compiled = re2.compile(regex, options)

@@ -1,4 +1,4 @@
-"""The plugin `redaction`: takes card numbers, social-security numbers and what the operator names out of all texts."""
+"""The plugin `redaction`: masks card numbers, social-security numbers and the operator's own patterns in all texts."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 _LENGTHS_OF_CARDS: Final = range(14, 17)
 _LONGEST_ID: Final = 40
-"""Characters of an answer that are looked at, to tell a card's number from an id."""
+"""The most characters of an answer that are read to tell a card's number from an id."""
 
 LONGEST_TEXT: Final = 50_000
-"""Characters of one text, which is looked through without a pause: a tenth of a second, where all of them are digits.
-No message is a hundredth of it."""
+"""The most characters of one text, which is searched without a pause: a tenth of a second if all are digits. Messages
+are less than a hundredth of it."""
 
 AT_ONCE: Final = 10_000
-"""Characters after which the event loop has its turn. Nearly every request has fewer, and never waits."""
+"""The characters after which the event loop gets a turn. Nearly every request has fewer, and never waits."""
 
 _TOO_LONG: Final = (
     f"Nothing was logged: a text has more than {LONGEST_TEXT:,} characters, too many to redact."
@@ -40,14 +40,14 @@ _TOO_LONG: Final = (
 
 
 class TooSlow(MessagelogError):
-    """A request took longer than redaction may: so many finds, or so many texts."""
+    """A request took longer than redaction may: it has too many matches or texts."""
 
 
 class Rule(Protocol):
-    """Masks what it knows in a text. Doing it twice changes nothing more."""
+    """Masks numbers of one kind in a text. A second call changes nothing."""
 
     def __call__(self, text: str, *, in_line: bool) -> str:
-        """The text, masked. `in_line` says that it is shown in one line."""
+        """Return the masked text. `in_line`: the text is shown in one line."""
 
 
 _Text = tuple[str, bool]
@@ -55,10 +55,10 @@ _Text = tuple[str, bool]
 
 
 class Redaction(Plugin):
-    """Masks what must not get into a CRM. The answer depends on the text alone.
+    """Masks what must not reach a CRM. The result depends on the text alone.
 
-    A text is masked without a pause, so its length is limited; between texts the event loop has its turn (`pause`),
-    and time is watched. `rules` are what masks every text, before the operator's patterns do.
+    A text is masked without a pause, so its length is limited; between texts the event loop gets a turn (`pause`), and
+    the time limit is checked. `rules` mask every text before the operator's patterns do.
     """
 
     name: ClassVar[str] = "redaction"
@@ -84,10 +84,10 @@ class Redaction(Plugin):
 
     async def on_request(
         self,
-        context: RequestContext,  # noqa: ARG002 - whoever writes, a card's number is one
+        context: RequestContext,  # noqa: ARG002 - a card's number is one in every user's request
         request: LogRequest,
     ) -> LogRequest:
-        """The request with all its texts masked. Raises `TooSlow`, and `HttpRefusal` for a text that is too long."""
+        """Return the request with all its texts masked. Raises `TooSlow`, and `Refused` for a text that is too long."""
         texts = _Texts()
         self._map_texts(request, texts.collect)
         masked = await self._mask(texts)
@@ -98,7 +98,7 @@ class Redaction(Plugin):
         context: RequestContext,  # noqa: ARG002 - as above
         form: ContactForm,
     ) -> ContactForm:
-        """The form of a new contact with its answers masked, as those of a request are; the name by the setting."""
+        """Return the form of a new contact with its answers masked like a request's; its name only by the setting."""
         texts = _Texts()
         self._map_form(form, texts.collect)
         masked = await self._mask(texts)
@@ -141,13 +141,13 @@ class Redaction(Plugin):
 
 
 class _Texts:
-    """The texts that are to be masked, each once."""
+    """The texts to be masked, each once."""
 
     def __init__(self) -> None:
         self.all: dict[_Text, None] = {}
 
     def collect(self, text: _Text) -> str:
-        """Takes a text down, and leaves it as it is. Raises `HttpRefusal` when it is too long."""
+        """Collect a text, and return it unchanged. Raises `Refused` when it is too long."""
         if len(text[0]) > LONGEST_TEXT:
             raise Refused(_TOO_LONG)
         self.all[text] = None
@@ -155,14 +155,14 @@ class _Texts:
 
 
 def _in_form(change: Callable[[_Text], str]) -> Callable[[str], str]:
-    """What changes a form's answer, unless it is an id."""
+    """Return the change of a form's answer, which leaves ids as they are."""
     return lambda answer: answer if _is_id(answer) else change((answer, False))
 
 
 def _is_id(answer: str) -> bool:
-    """Whether an answer of the form is more likely what stands for a choice in the CRM than what somebody typed.
+    """Return whether an answer of the form is more likely a choice's id in the CRM than typed text.
 
-    Ids of CRMs are digits alone as well, some with as many as a rare card: to change one would be to lose the choice.
+    Ids of CRMs are often only digits, some with as many as a rare card's: to change one would lose the choice.
     """
     if not answer.isalnum():
         return False

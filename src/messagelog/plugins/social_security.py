@@ -1,6 +1,6 @@
 """Social-security numbers of the United States in a text: found and masked. Pure.
 
-Written with separators (`123-45-6789`) such a number is known by itself; nine bare digits only beside a word for it.
+With separators (`123-45-6789`) such a number is recognised by itself; nine bare digits only beside a word for it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from messagelog.plugins.cards import GAP
 from messagelog.plugins.visible import MASK, as_number, may_have, overwrite
 
 MASKED: Final = "XXX-XX-XXXX"
-"""All of it: its last four digits are what banks ask for."""
+"""All digits are masked: banks ask for the last four."""
 
 _DIGITS: Final = 9
 
-# No area 000, 666 or 9xx was ever given out, nor a group 00, nor a serial 0000.
+# There is no area 000, 666 or 9xx, no group 00, and no serial 0000.
 _AREA: Final = r"(?!000|666|9)[0-9]{3}"
 _GROUP: Final = r"(?!00)[0-9]{2}"
 _SERIAL: Final = r"(?!0000)[0-9]{4}"
@@ -34,7 +34,7 @@ _WORD: Final = (
 )
 _NINE: Final = rf"(?<!{_DIGIT})(?!9)(?!000|666)(?:[0-9]{GAP}){{8}}[0-9](?!{_DIGIT})"
 _NAMED: Final = re.compile(
-    # The number may stand at the front of the next line.
+    # The number may be at the start of the next line.
     rf"{_WORD}[^0-9{MASK}\n]{{0,40}}(?:\n ?)?(?P<number>{_NINE})",
     re.IGNORECASE,
 )
@@ -42,9 +42,9 @@ _NAMED_AFTER: Final = re.compile(rf"(?P<number>{_NINE})(?=[^0-9{MASK}\n]{{1,20}}
 
 
 def mask_social_security(text: str, *, in_line: bool = False) -> str:
-    """The text with social-security numbers masked. Doing it twice changes nothing more.
+    """Return the text with social-security numbers masked. A second call changes nothing.
 
-    `in_line` says that it is shown in one line, whatever line ends it has.
+    `in_line`: the text is shown in one line, also if it has line ends.
     """
     if not may_have(_DIGITS, text):
         return text

@@ -1,8 +1,8 @@
-"""A text as a person sees it in the CRM, and where each character of that stands in the text itself. Pure.
+"""The visible text of a message in the CRM, and the place of each of its characters in the text itself. Pure.
 
-A rule that looks for a number in a text as it was written misses the number that a person reads in it: between its
-digits may stand characters that `compose` leaves out, that no font shows, or that decorate the digit before them. So a
-rule looks at what is visible, and masks the text where that stands.
+A rule that searches the text as it was written would miss numbers that a person reads in it: between their digits may
+be characters that `compose` leaves out, that no font shows, or that decorate the digit before them. So a rule searches
+the visible text, and masks the same place in the text itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 MASK: Final = "\N{BULLET}"
-"""What digits are masked with. It stays what it is, so that what is masked is known for it."""
+"""The mask of a digit. Nothing changes it, so that masked text is recognised."""
 
 BLANK: Final = " "
 NEW_LINE: Final = "\n"
@@ -29,7 +29,7 @@ SLASH: Final = "/"
 UNDERSCORE: Final = "_"
 BRACKET: Final = "("
 SIGN: Final = ":"
-"""What `as_number` makes of each character that may separate the digits of one number."""
+"""The form in `as_number` of each character that may separate the digits of one number."""
 
 _IGNORABLE: Final = re.compile(
     # Unicode's Default_Ignorable_Code_Point, which `unicodedata` does not know. No font shows them.
@@ -39,10 +39,10 @@ _IGNORABLE: Final = re.compile(
 _DECORATING: Final = frozenset({"Mn", "Me", "Mc", "Cf"})
 _BLANKS: Final = frozenset(
     "\t\u2800"
-)  # besides those that Unicode calls spaces; Braille's blank looks like one
+)  # besides the characters that Unicode calls spaces; Braille's blank looks like one
 _DASHES: Final = frozenset(
     "\u02d7\u2043\u207b\u208b\u2212\u2500\u2501\u2796"
-    "\u30fc\uff70"  # what a Japanese keyboard types for a long vowel
+    "\u30fc\uff70"  # the mark of a long vowel on Japanese keyboards, which looks like a dash
 )
 _DOTS: Final = frozenset(
     ".\u00b7\u0387\u06d4\u2024\u2027\u2219\u22c5\u2e31\u2e33\u3002\u30fb\ufe52\uff0e\uff61\uff65"
@@ -50,7 +50,7 @@ _DOTS: Final = frozenset(
 _SLASHES: Final = frozenset("/\\|\u00a6\u2044\u2215\u29f8\u29f9\ufe68\uff0f\uff3c\uff5c")
 _COMMA: Final = ","
 _OF_LISTS: Final = frozenset(",;+&#@%\u060c\u061b\u066c\u3001")
-"""What stands between numbers, or in front of each, when they are several."""
+"""The separators of several numbers, or marks in front of each."""
 
 _KINDS: Final = {
     "Zs": BLANK,
@@ -65,31 +65,31 @@ _MOST_REMEMBERED: Final = 8192  # characters
 
 
 class Visible(NamedTuple):
-    """What is visible of a text: `text[n]` was made of what stands from `starts[n]` to before `ends[n]`."""
+    """The visible text: `text[n]` was made of the characters from `starts[n]` to before `ends[n]`."""
 
     text: str
     starts: Sequence[int]
     ends: Sequence[int]
 
     def place(self, start: int, end: int) -> tuple[int, int]:
-        """Where in the text itself that stands which is visible from `start` to before `end`."""
+        """Return the place in the text itself of the visible characters from `start` to before `end`."""
         return self.starts[start], self.ends[end - 1]
 
 
 def may_have(digits: int, text: str) -> bool:
-    """Whether a text may show so many digits: a quick look, since nearly every message shows fewer."""
+    """Return whether a text may show so many digits: a quick check, since nearly every message has fewer."""
     if text.isascii():
         return len(_ASCII_DIGIT.findall(text)) >= digits
     return _MOST_DIGITS * sum(map(str.isnumeric, text)) >= digits
 
 
 def as_number(text: str, *, in_line: bool = False) -> Visible:
-    """The text as one who looks for numbers reads it.
+    """Return the visible text in the form in which numbers are searched.
 
     Digits of every script and shape are ASCII digits, each kind of separator is one character, and a row of blanks is
-    one. What nobody sees is not there, nor are marks. Letters and other signs stay. `in_line` says that it is shown in
-    one line, its line ends as blanks. Usual digits and those in another shape, such as a raised one behind a number,
-    are not one number: a comma stands between them.
+    one. Invisible characters and marks are left out. Letters and other signs stay. `in_line`: the text is shown in one
+    line, with its line ends as blanks. Usual digits and those in another shape, such as a raised one after a number,
+    are not one number: a comma is put between them.
     """
     seen = _to_visible(text, _as_number, in_line=in_line)
     shaped = [char.isnumeric() and not char.isdecimal() for char in text]
@@ -97,14 +97,14 @@ def as_number(text: str, *, in_line: bool = False) -> Visible:
 
 
 def as_written(text: str, *, in_line: bool = False) -> Visible:
-    """The text without what nobody sees, its characters composed with their marks (NFC)."""
+    """Return the visible text, its characters composed with their marks (NFC)."""
     return _compose_nfc(_to_visible(text, _as_written, in_line=in_line, one_blank=False))
 
 
 def as_read(text: str, *, in_line: bool = False) -> Visible:
-    """The text in plain characters: letters, digits, blanks and dashes of every kind are the usual ones.
+    """Return the visible text in plain characters: the usual letters, digits, blanks and dashes for all kinds of them.
 
-    Accents stay. Marks that belong to no letter, such as a line below or through it, do not.
+    Accents stay. Marks that are not part of a letter, such as a line below or through it, are left out.
     """
     seen = _compose_nfc(_to_visible(text, _as_read, in_line=in_line))
     kept = [at for at, char in enumerate(seen.text) if not _is_mark(char)]
@@ -115,7 +115,7 @@ def as_read(text: str, *, in_line: bool = False) -> Visible:
 
 
 def overwrite(text: str, replacements: Iterable[tuple[tuple[int, int], str]]) -> str:
-    """The text with other words at some places, which come in order and do not overlap."""
+    """Return the text with some places replaced; they are in order and do not overlap."""
     pieces, at = [], 0
     for (start, end), words in replacements:
         pieces += [text[at:start], words]
@@ -132,7 +132,7 @@ def _to_visible(text: str, of: Callable[[str], str], *, in_line: bool, one_blank
         visible = of(char)
         if visible == NEW_LINE and in_line:
             visible = BLANK
-        # A row of blanks is one on a page, and CR LF is one end of a line.
+        # A row of blanks is one blank on a page, and CR LF is one line end.
         if (one_blank and visible == BLANK == before) or (char == "\n" and text[at - 1 : at] == "\r"):
             continue
         for each in visible:
@@ -144,7 +144,7 @@ def _to_visible(text: str, of: Callable[[str], str], *, in_line: bool, one_blank
 
 
 def _separate_shapes(seen: Visible, shaped: Sequence[bool]) -> Visible:
-    """The same with a comma in front of each digit whose shape is not that of the digit before it."""
+    """Return the same with a comma before each digit whose shape differs from that of the digit before it."""
     text: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -163,7 +163,7 @@ def _separate_shapes(seen: Visible, shaped: Sequence[bool]) -> Visible:
 
 
 def _compose_nfc(seen: Visible) -> Visible:
-    """The same with each character and its marks as one, where there is such a one."""
+    """Return the same with each character and its marks as one character, if there is one."""
     if unicodedata.is_normalized("NFC", seen.text):
         return seen
     text: list[str] = []
@@ -217,7 +217,7 @@ def _as_read(char: str) -> str:
 
 
 def _common(char: str) -> str | None:
-    """What every reader makes of line ends, blanks and digits; None for other characters."""
+    """Return the plain form of a line end, blank or digit; None for other characters."""
     if NEW_LINES.match(char):
         return NEW_LINE
     if char in _BLANKS or unicodedata.category(char) == "Zs":
@@ -226,7 +226,7 @@ def _common(char: str) -> str | None:
 
 
 def _digits(char: str) -> str | None:
-    """The digits that a character shows: 4 for a four in any script, raised or in a circle, 11 for an eleven in one."""
+    """Return the digits of a character: 4 for a four in any script, raised or in a circle, 11 for an eleven in one."""
     digit = unicodedata.digit(char, None)
     if digit is not None:
         return str(digit)
@@ -235,7 +235,7 @@ def _digits(char: str) -> str | None:
 
 
 def _is_unseen(char: str) -> bool:
-    """Whether nobody sees it: `compose` leaves it out, or no font shows it."""
+    """Return whether a character is invisible: `compose` leaves it out, or no font shows it."""
     if char == PLACEHOLDER:
         return True
     return not NEW_LINES.match(char) and bool(DROPPED.match(char) or _IGNORABLE.match(char))
@@ -246,5 +246,5 @@ def _is_mark(char: str) -> bool:
 
 
 def _whole(char: str) -> str:
-    """Half of an emoji is none, and is shown as what stands for an unknown character."""
+    """Replace half of an emoji by the character that is shown for it."""
     return "\N{REPLACEMENT CHARACTER}" if unicodedata.category(char) == "Cs" else char

@@ -29,7 +29,7 @@ class SealedColumn:
 
     @property
     def names(self) -> dict[str, str]:
-        """What stands in braces in `statements/sealed.sql`."""
+        """What stands in braces in `sql/sealed.sql`."""
         return {
             "{table}": self.table,
             "{column}": self.column,

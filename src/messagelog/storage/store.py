@@ -1,4 +1,4 @@
-"""The port: what the core asks of a database. The transactions are in `scripts`; an adapter only runs them."""
+"""The port: what the core asks of a database. The transactions are in `transactions`; an adapter only runs them."""
 
 from __future__ import annotations
 

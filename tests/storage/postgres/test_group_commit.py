@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from psycopg.errors import NotNullViolation
 
 from messagelog.storage import StoreUnavailable, transactions
-from messagelog.storage.postgres.group_commit import GroupCommitter, QueuedTransaction
+from messagelog.storage.postgres.group_commit import GroupCommitter
 from messagelog.storage.postgres.store import PostgresStore
 from messagelog.storage.records.journal import LogKey
 from messagelog.storage.records.users import UserRow
@@ -22,6 +22,7 @@ from storage.journal import end_all_connections, run_sql
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from messagelog.storage.queued import QueuedWork
     from messagelog.storage.store import Lock
     from messagelog.storage.transactions import Transaction
 
@@ -41,11 +42,11 @@ class Runs:
     """Ends jobs with the number of their group when it is let go; sees to it that no lock is held twice."""
 
     def __init__(self) -> None:
-        self.groups: list[list[QueuedTransaction]] = []
+        self.groups: list[list[QueuedWork]] = []
         self.held: Counter[Lock] = Counter()
         self.gate = asyncio.Event()
 
-    async def __call__(self, jobs: list[QueuedTransaction]) -> None:
+    async def __call__(self, jobs: list[QueuedWork]) -> None:
         number = len(self.groups)
         self.groups.append(jobs)
         self.held.update(lock for job in jobs for lock in job.locks)
@@ -93,7 +94,7 @@ async def test_a_group_that_takes_long_holds_up_nobody_but_who_needs_its_locks()
 
 
 async def test_an_error_that_nobody_caught_is_every_jobs() -> None:
-    async def broken(_jobs: list[QueuedTransaction]) -> None:
+    async def broken(_jobs: list[QueuedWork]) -> None:
         raise RuntimeError("no database")
 
     gathering = GroupCommitter(broken, groups=1)

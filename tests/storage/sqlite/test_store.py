@@ -127,9 +127,9 @@ async def test_a_script_that_cannot_begin_hangs_nobody(store: SqliteStore, url: 
 
 async def test_when_the_disk_is_full_all_are_told_and_the_next_may_work(store: SqliteStore, url: str) -> None:
     await store.write(_saved("first"))
-    assert store._writer is not None
-    pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
-    store._writer.execute(f"PRAGMA max_page_count={pages}")
+    assert store._writer._connection is not None
+    pages = store._writer._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._writer._connection.execute(f"PRAGMA max_page_count={pages}")
 
     def large() -> Transaction[None]:
         yield transactions.Execute("save_user", [{**_params("large"), "credentials": bytes(100_000)}])
@@ -230,7 +230,7 @@ async def test_the_log_of_writes_does_not_grow_for_ever(store: SqliteStore, url:
 
 async def test_a_commit_waits_for_the_disk(store: SqliteStore) -> None:
     await store.write(_saved("a"))
-    assert store._writer is not None
-    for connection in (store._writer, store._reader):
+    assert store._writer._connection is not None
+    for connection in (store._writer._connection, store._reader):
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"

@@ -7,8 +7,9 @@ the less each costs.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from messagelog.storage.queued import QueuedWork
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -21,33 +22,6 @@ _STALLED_SECONDS: Final = 0.05
 _LONGEST_SECONDS: Final = 20.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class QueuedTransaction:
-    """A script to be run, what it locks, and where its value goes."""
-
-    transaction: Callable[[], Transaction[Any]]
-    locks: Sequence[Lock]
-    done: asyncio.Future[Any]
-
-    @property
-    def given_up(self) -> bool:
-        """Whether whoever waited for it was told that it took too long."""
-        return self.done.done() and not self.done.cancelled()
-
-    def resolve(self, value: Any) -> None:
-        """Hands over the value, unless nobody waits any more."""
-        if not self.done.done():
-            self.done.set_result(value)
-
-    def reject(self, error: BaseException) -> None:
-        """Hands over an error."""
-        if self.done.done():
-            return
-        if isinstance(error, StopIteration):  # a future takes any error but this
-            error = RuntimeError("a script ended before it began")
-        self.done.set_exception(error)
-
-
 class GroupCommitter:
     """Gives jobs to `run`, as many at a time as there are. Two that lock the same are never under way together.
 
@@ -58,7 +32,7 @@ class GroupCommitter:
 
     def __init__(
         self,
-        run: Callable[[list[QueuedTransaction]], Awaitable[None]],
+        run: Callable[[list[QueuedWork]], Awaitable[None]],
         *,
         groups: int,
         longest: float = _LONGEST_SECONDS,
@@ -66,7 +40,7 @@ class GroupCommitter:
         self._run = run
         self._most_groups = groups
         self._longest = longest
-        self._waiting: list[QueuedTransaction] = []
+        self._waiting: list[QueuedWork] = []
         self._locked: set[Lock] = set()
         self._unstalled: set[asyncio.Task[None]] = set()
         self._under_way: set[asyncio.Task[None]] = set()
@@ -78,7 +52,7 @@ class GroupCommitter:
         Raises `TimeoutError` after `longest` seconds; the script may be run later, or be under way.
         """
         loop = asyncio.get_running_loop()
-        job = QueuedTransaction(transaction, locks, loop.create_future())
+        job = QueuedWork(transaction, loop.create_future(), locks)
         self._waiting.append(job)
         if not self._scheduled:  # a turn of the loop later: whoever comes in this turn goes along
             self._scheduled = True
@@ -107,7 +81,7 @@ class GroupCommitter:
         stalling = loop.call_later(_STALLED_SECONDS, self._release_slot, task)
         task.add_done_callback(lambda _: self._finish_group(task, group, stalling))
 
-    async def _run_group(self, group: list[QueuedTransaction]) -> None:
+    async def _run_group(self, group: list[QueuedWork]) -> None:
         try:
             await self._run(group)
         except BaseException as error:
@@ -115,10 +89,10 @@ class GroupCommitter:
                 job.reject(error)
             raise
 
-    def _take_group(self) -> list[QueuedTransaction]:
+    def _take_group(self) -> list[QueuedWork]:
         """Takes the jobs that wait, but for those whose locks are in use, or wanted by one that came before."""
-        group: list[QueuedTransaction] = []
-        left: list[QueuedTransaction] = []
+        group: list[QueuedWork] = []
+        left: list[QueuedWork] = []
         wanted = set(self._locked)
         for job in self._waiting:
             if job.given_up:
@@ -138,7 +112,7 @@ class GroupCommitter:
         self._start_group()
 
     def _finish_group(
-        self, task: asyncio.Task[None], group: Sequence[QueuedTransaction], stalling: asyncio.TimerHandle
+        self, task: asyncio.Task[None], group: Sequence[QueuedWork], stalling: asyncio.TimerHandle
     ) -> None:
         stalling.cancel()
         self._under_way.discard(task)

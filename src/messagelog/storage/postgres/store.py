@@ -22,7 +22,7 @@ from messagelog.storage import transactions
 from messagelog.storage.breaker import CircuitBreaker
 from messagelog.storage.causes import Impact, cause_of, impact_of, timeout_fault
 from messagelog.storage.postgres.connections import Connections, missing_options
-from messagelog.storage.postgres.group_commit import GroupCommitter, QueuedTransaction
+from messagelog.storage.postgres.group_commit import GroupCommitter
 from messagelog.storage.postgres.pipeline import (
     LOOK_SECONDS,
     Connection,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from psycopg import abc
 
+    from messagelog.storage.queued import QueuedWork
     from messagelog.storage.store import Lock
     from messagelog.storage.transactions.commands import Command, Params, Transaction
 
@@ -168,17 +169,17 @@ class PostgresStore:
 
     # ------------------------------------------------------------------------------ scripts side by side
 
-    async def _read_group(self, jobs: list[QueuedTransaction]) -> None:
-        await self._run_group(jobs, self._query_group, lambda job: self._read(job.transaction))
+    async def _read_group(self, jobs: list[QueuedWork]) -> None:
+        await self._run_group(jobs, self._query_group, lambda job: self._read(job.work))
 
-    async def _write_group(self, jobs: list[QueuedTransaction]) -> None:
-        await self._run_group(jobs, self._commit_group, lambda job: self._write(job.transaction))
+    async def _write_group(self, jobs: list[QueuedWork]) -> None:
+        await self._run_group(jobs, self._commit_group, lambda job: self._write(job.work))
 
     async def _run_group(
         self,
-        jobs: list[QueuedTransaction],
-        run: Callable[[Connection, list[QueuedTransaction]], Awaitable[list[Any]]],
-        alone: Callable[[QueuedTransaction], Awaitable[Any]],
+        jobs: list[QueuedWork],
+        run: Callable[[Connection, list[QueuedWork]], Awaitable[list[Any]]],
+        alone: Callable[[QueuedWork], Awaitable[Any]],
     ) -> None:
         """Ends the jobs: in one go, or each by itself when there is one, or when they came to nothing."""
         if len(jobs) == 1:  # without a task of its own, which costs as much as a statement
@@ -193,7 +194,7 @@ class PostgresStore:
             for job, value in zip(jobs, values, strict=True):
                 job.resolve(value)
 
-    async def _query_group(self, connection: Connection, jobs: list[QueuedTransaction]) -> list[Any]:
+    async def _query_group(self, connection: Connection, jobs: list[QueuedWork]) -> list[Any]:
         try:
             return await self._side_by_side(PipelineBatch(connection), jobs)
         except NoAnswer:  # to ask once more would be to wait once more
@@ -201,7 +202,7 @@ class PostgresStore:
         except Exception as error:
             raise _GroupFailed from error
 
-    async def _commit_group(self, connection: Connection, jobs: list[QueuedTransaction]) -> list[Any]:
+    async def _commit_group(self, connection: Connection, jobs: list[QueuedWork]) -> list[Any]:
         pipeline = PipelineBatch(connection)
         pipeline.add(_BEGIN, {})
         committing = False
@@ -224,11 +225,11 @@ class PostgresStore:
                 await _rollback(connection)
         return values
 
-    async def _side_by_side(self, pipeline: PipelineBatch, jobs: list[QueuedTransaction]) -> list[Any]:
+    async def _side_by_side(self, pipeline: PipelineBatch, jobs: list[QueuedWork]) -> list[Any]:
         """Runs all scripts, a question of each at a time; their values."""
         values: list[Any] = [None] * len(jobs)
         running: list[tuple[int, Transaction[Any], Any]] = [
-            (place, job.transaction(), None) for place, job in enumerate(jobs)
+            (place, job.work(), None) for place, job in enumerate(jobs)
         ]
         while running:
             asked = []
@@ -345,7 +346,7 @@ def _result_of(command: Command, places: Sequence[int], answers: Sequence[Rows])
     return answers[places[0]] if places else None
 
 
-async def _run_alone(job: QueuedTransaction, alone: Callable[[QueuedTransaction], Awaitable[Any]]) -> None:
+async def _run_alone(job: QueuedWork, alone: Callable[[QueuedWork], Awaitable[Any]]) -> None:
     try:
         value = await alone(job)
     except Exception as error:  # noqa: BLE001 - whoever waits for the job is told

@@ -1,8 +1,6 @@
-"""SQLite behind the port: one writer thread that groups commits, one reading connection.
+"""SQLite behind the port: a thread that writes and groups commits, and one connection that reads.
 
-WAL lets reading go on while the writer waits for the disk. `synchronous=FULL` makes every commit wait for the disk,
-so transactions that arrive while one is being synced are committed together: each in a savepoint of its own, so
-that one that fails takes no other with it.
+WAL lets reading go on while the writer waits for the disk.
 """
 
 from __future__ import annotations
@@ -10,13 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import queue
 import sqlite3
-import threading
 import time
-from collections import defaultdict
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -27,18 +21,18 @@ from messagelog.storage.causes import Impact, cause_of, impact_of, timeout_fault
 from messagelog.storage.sql import load
 from messagelog.storage.sqlite.file import hold, holding
 from messagelog.storage.sqlite.wal import count_transaction
+from messagelog.storage.sqlite.writer import SqliteWriter
 from messagelog.storage.store import ANSWER_SECONDS, StoreClosed, StoreUnavailable
 from messagelog.storage.transactions.commands import Batch, Query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from messagelog.storage.store import Lock
     from messagelog.storage.transactions.commands import Command, Params, Transaction
 
 T = TypeVar("T")
 
-_GROUP: Final = 64  # transactions that share a commit, at most
 _BUSY_SHARE: Final = 0.8  # of that time: what waits for another program's lock says so itself
 _READER_BUSY_SECONDS: Final = 1  # it waits on the event loop's thread, and only for the repair after a crash
 _STEPS: Final = 100_000  # of SQLite's machine, between two looks at the clock
@@ -46,27 +40,6 @@ _VERSION_SECONDS: Final = 10
 _WAL_BYTES: Final = 64 * 1024 * 1024
 _CACHED_STATEMENTS: Final = 512
 """All of ours, and room for those that differ from one transaction to the next."""
-
-
-@dataclass(frozen=True, slots=True)
-class _QueuedTransaction:
-    """A script for the writer thread; none is the end of the queue."""
-
-    transaction: Callable[[], Transaction[Any]] | None
-    done: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
-
-    @property
-    def given_up(self) -> bool:
-        """Whether whoever waited for it was told that it took too long."""
-        return self.done.done() and not self.done.cancelled()
-
-
-@dataclass(frozen=True, slots=True)
-class _TransactionResult:
-    job: _QueuedTransaction
-    value: Any = None
-    error: BaseException | None = None
 
 
 class _Connection(sqlite3.Connection):
@@ -108,13 +81,16 @@ class SqliteStore:
             if isinstance(error, sqlite3.Error):
                 raise StoreUnavailable(cause_of(error)) from error
             raise
-        self._writer: _Connection | None = None
-        self._jobs: queue.SimpleQueue[_QueuedTransaction] = queue.SimpleQueue()
         self._breaker = CircuitBreaker(self._probe)
-        self._closing: asyncio.Future[None] | None = None
-        self._queueing = threading.Lock()  # nothing is queued behind the end of the queue
-        self._thread = threading.Thread(target=self._run_writer, name="messagelog-writer", daemon=True)
-        self._thread.start()
+        self._closing = False
+        self._writer = SqliteWriter(
+            "messagelog-writer",
+            lambda: self._connect(answer_seconds * _BUSY_SHARE),
+            begun=count_transaction,
+            check=self._file.check,
+            missed=self._open_breaker,
+            longest=2 * answer_seconds,
+        )
 
     async def read(self, transaction: Callable[[], Transaction[T]]) -> T:
         """Run a script on the event loop's thread: a look-up takes microseconds, less than a change of threads."""
@@ -141,12 +117,8 @@ class SqliteStore:
     async def close(self) -> None:
         """Write what is queued, then close the file."""
         await self._breaker.close()
-        with self._queueing:
-            if self._closing is None:
-                loop = asyncio.get_running_loop()
-                self._closing = loop.create_future()
-                self._jobs.put(_QueuedTransaction(None, self._closing, loop))
-        await self._closing
+        self._closing = True
+        await asyncio.shield(asyncio.wrap_future(self._writer.close()))
         self._reader.close()
         self._file.release()
 
@@ -166,26 +138,16 @@ class SqliteStore:
         return connection
 
     async def _write(self, transaction: Callable[[], Transaction[T]]) -> T:
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-        with self._queueing:
-            if self._closing:
-                raise StoreClosed("the store is closed")
-            self._jobs.put(_QueuedTransaction(transaction, done, loop))
-        longest = 2 * self._answer_seconds
-        too_late = loop.call_later(longest, _time_out, done)
         try:
-            return await done
-        except TimeoutError as error:  # the writer hangs: nobody else need wait to find that out
-            cause = timeout_fault(longest)
+            return await self._writer.submit(lambda connection: self._run(connection, transaction()))
+        except TimeoutError as error:  # the writer hangs: no other transaction need wait to find that out
+            cause = timeout_fault(2 * self._answer_seconds)
             self._breaker.open(cause, reads=False)
             raise StoreUnavailable(cause) from error
         except sqlite3.Error as error:
             if (unavailable := self._outage_of(error, reads=False)) is None:
                 raise
             raise unavailable from error
-        finally:
-            too_late.cancel()
 
     def _outage_of(self, error: sqlite3.Error, *, reads: bool) -> StoreUnavailable | None:
         """What an error says of the database; None for a script's own, such as writing where it may only read."""
@@ -202,112 +164,10 @@ class SqliteStore:
         if recovering:
             self._run(self._reader, transactions.find_keys())
 
-    # ------------------------------------------------------------------------------ the writer thread
-
-    def _run_writer(self) -> None:
-        end: _QueuedTransaction | None = None
-        while end is None:
-            group, end = self._take_group()
-            self._deliver(self._commit_group(group))
-        if self._writer is not None:
-            self._writer.close()
-        self._deliver([_TransactionResult(end)])
-
-    def _take_group(self) -> tuple[list[_QueuedTransaction], _QueuedTransaction | None]:
-        """Waits for a job; gives it and those that queued up behind it, and the end of the queue if it was there."""
-        group: list[_QueuedTransaction] = []
-        job = self._jobs.get()
-        while job.transaction is not None:
-            if not job.given_up:
-                group.append(job)
-            if len(group) == _GROUP:
-                return group, None
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                return group, None
-        return group, job
-
-    def _commit_group(self, group: list[_QueuedTransaction]) -> list[_TransactionResult]:
-        """Runs the jobs in one transaction. When it fails as a whole nobody's work was kept, and all are told so."""
-        if not group:
-            return []
-        begun = False
-        try:
-            self._file.check()
-            writer = self._begin()
-            begun = True
-            count_transaction(writer)
-            outcomes = [
-                self._run_in_savepoint(writer, job, job.transaction) for job in group if job.transaction
-            ]
-            writer.execute("COMMIT")
-            self._file.check()  # what went into a file that is gone is not in the journal
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the callers are told, and the thread goes on
-            self._abandon()
-            # What another program holds, those behind would wait for as long.
-            behind = [] if begun else self._take_queued()
-            return [_TransactionResult(job, error=error) for job in (*group, *behind)]
-        return outcomes
-
-    def _begin(self) -> _Connection:
-        """Begins a transaction; the writer's connection."""
-        if self._writer is None:
-            self._writer = self._connect(self._answer_seconds * _BUSY_SHARE)
-        self._writer.execute("BEGIN IMMEDIATE")
-        return self._writer
-
-    def _take_queued(self) -> list[_QueuedTransaction]:
-        """Takes all jobs that have queued up, but for the end of the queue."""
-        jobs = []
-        with suppress(queue.Empty):
-            while (job := self._jobs.get_nowait()).transaction is not None:
-                jobs.append(job)
-            self._jobs.put(job)
-        return jobs
-
-    def _abandon(self) -> None:
-        """Lets go of a connection that cannot be trusted any more; closing it undoes what it had not committed."""
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
-
-    def _run_in_savepoint(
-        self, writer: _Connection, job: _QueuedTransaction, transaction: Callable[[], Transaction[Any]]
-    ) -> _TransactionResult:
-        writer.execute("SAVEPOINT job")
-        try:
-            value = self._run(writer, transaction())
-        except BaseException as error:
-            if not writer.in_transaction:
-                raise  # SQLite has undone everything: the disk is full, the file is gone
-            writer.execute("ROLLBACK TO job")
-            writer.execute("RELEASE job")
-            return _TransactionResult(job, error=error)
-        writer.execute("RELEASE job")
-        return _TransactionResult(job, value)
-
-    def _deliver(self, outcomes: Iterable[_TransactionResult]) -> None:
-        """Tells the waiting coroutines, with one call into each event loop."""
-        by_loop = defaultdict(list)
-        for outcome in outcomes:
-            by_loop[outcome.job.loop].append(outcome)
-        for loop, those in by_loop.items():
-            with suppress(RuntimeError):  # the loop was closed, and with it ended all who waited there
-                loop.call_soon_threadsafe(self._set_results, those)
-
-    def _set_results(self, outcomes: Iterable[_TransactionResult]) -> None:
-        for outcome in outcomes:
-            done, error = outcome.job.done, outcome.error
-            if done.done():
-                if isinstance(error, sqlite3.Error):  # nobody waits for it any more, and all want to know
-                    self._outage_of(error, reads=False)
-            elif error is None:
-                done.set_result(outcome.value)
-            elif isinstance(error, StopIteration):  # a future takes any error but this
-                done.set_exception(RuntimeError("a script ended before it began"))
-            else:
-                done.set_exception(error)
+    def _open_breaker(self, error: BaseException) -> None:
+        """Open the circuit breaker for an error whose transaction has been given up."""
+        if isinstance(error, sqlite3.Error):
+            self._outage_of(error, reads=False)
 
     # ---------------------------------------------------------------------------------------- scripts
 
@@ -336,11 +196,6 @@ class SqliteStore:
         if "ids" in params:
             params = {**params, "ids": json.dumps(list(params["ids"]))}
         return params if self._clock is None else {**params, "now": self._clock()}
-
-
-def _time_out(done: asyncio.Future[Any]) -> None:
-    if not done.done():
-        done.set_exception(TimeoutError())
 
 
 def version_of(path: Path) -> str | None:

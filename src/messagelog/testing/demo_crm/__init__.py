@@ -1,10 +1,10 @@
-"""A CRM to try connectors against: small, durable, and hostile when asked to be.
+"""A CRM for tests of connectors: small, durable, and hostile when its switch says so.
 
-`create_demo_crm(path)` makes an ASGI app with a REST API for contacts, activities and files. What it has
-answered is on the disk. A switch per tenant (`/api/chaos`) makes it slow, failing, forgetful of answers, or
-short of features that other CRMs lack too. `serve_demo_crm(path)` serves it on a loopback port for a test.
+`create_demo_crm(path)` makes an ASGI app with a REST API for contacts, activities and files. It commits
+to the disk before it answers. A switch for each tenant (`/api/chaos`) makes it slow, makes it fail or lose answers,
+or takes away features that other CRMs lack too. `serve_demo_crm(path)` serves it on a loopback port for a test.
 
-Whom the API knows is data: `API_KEYS` (key -> user) and `TENANTS` (tenant -> its name and first contacts).
+Its users are data: `API_KEYS` (key -> user) and `TENANTS` (tenant -> its name and first contacts).
 """
 
 from messagelog.testing.demo_crm.app import create_demo_crm

@@ -1,4 +1,4 @@
-"""What happened with a contact: a subject, a body in a format, custom fields, and files."""
+"""Activities of a contact: a subject, a body in a format, custom fields, and files."""
 
 import sqlite3
 from typing import Annotated, Literal, TypeVar
@@ -16,7 +16,7 @@ Format = Literal["text/plain", "text/html", "text/markdown"]
 
 
 class ActivityDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An activity as callers send it."""
+    """A new activity, as callers send it."""
 
     contact_id: str
     subject: str
@@ -27,7 +27,7 @@ class ActivityDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ActivityChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What callers want changed; what they leave out stays. `fields` are added to those that are there."""
+    """A change of an activity; what callers leave out stays. `fields` are added to the present ones."""
 
     contact_id: str | UnsetType = UNSET
     subject: str | UnsetType = UNSET
@@ -37,12 +37,12 @@ class ActivityChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A text to add to an activity's body."""
+    """A text to be added to an activity's body."""
 
     text: str
 
 
-# `creates` is counted once the row is in: a creation that meets its external id spends no number.
+# `creates` is counted after the insert: a creation whose external id exists uses no number.
 _INSERT = """
   INSERT INTO activity (
     tenant, n,
@@ -76,9 +76,9 @@ _OF_TENANT = """
 
 
 def create_activity(view: View, draft: ActivityDraft) -> tuple[bool, JsonObject]:
-    """Stores an activity: True and it; or False and, unchanged, the one that has its external id.
+    """Store an activity, and return True and it; or False and, unchanged, the one that has its external id.
 
-    RefusedError: 413 (too long), 422 (no such contact).
+    Raises RefusedError: 413 (too long), 422 (no such contact).
     """
     external_id = draft.external_id if view.switch.external_ids else None
     _check_length(view, draft.subject, draft.body)
@@ -104,7 +104,7 @@ def create_activity(view: View, draft: ActivityDraft) -> tuple[bool, JsonObject]
 def find_activities(
     view: View, *, activity_id: str | None, contact_id: str | None, external_id: str | None
 ) -> list[JsonObject]:
-    """The activities that meet all that is given, newest last. RefusedError (400) without external ids."""
+    """Return the activities that match all arguments, newest last. RefusedError (400) without external ids."""
     if external_id is not None and not view.switch.external_ids:
         raise RefusedError(400, "external ids are not supported")
     conditions, values = where(
@@ -120,12 +120,12 @@ def find_activities(
 
 
 def get_activity(view: View, activity_id: str) -> JsonObject:
-    """One activity; RefusedError (404) when the tenant has no such activity."""
+    """Return an activity; RefusedError (404) when the tenant has no such activity."""
     return _to_json(row_of_activity(view, activity_id))
 
 
 def change_activity(view: View, activity_id: str, change: ActivityChange) -> JsonObject:
-    """Changes what is given and returns the activity. RefusedError: 404, 409 (append only), 413, 422."""
+    """Change the given parts and return the activity. RefusedError: 404, 409 (append only), 413, 422."""
     row = row_of_activity(view, activity_id)
     if change == ActivityChange():
         return _to_json(row)
@@ -146,9 +146,9 @@ def change_activity(view: View, activity_id: str, change: ActivityChange) -> Jso
 
 
 def append_entry(view: View, activity_id: str, entry: Entry) -> JsonObject:
-    """Adds a text to the body, on a new line or in HTML right behind the rest, and returns the activity.
+    """Add a text to the body, on a new line or in HTML directly after the rest, and return the activity.
 
-    RefusedError: 404, 413.
+    Raises RefusedError: 404, 413.
     """
     row = row_of_activity(view, activity_id)
     between = "\n" if row["body"] and row["format"] != "text/html" else ""
@@ -159,14 +159,14 @@ def append_entry(view: View, activity_id: str, entry: Entry) -> JsonObject:
 
 
 def delete_activity(view: View, activity_id: str) -> None:
-    """Removes an activity and its files. RefusedError (404) when there is none."""
+    """Remove an activity and its files. RefusedError (404) when there is none."""
     row = row_of_activity(view, activity_id)
     view.connection.execute("DELETE FROM activity WHERE tenant = ? AND n = ?", (view.tenant, row["n"]))
     count(view.connection, view.tenant, "deletes")
 
 
 def row_of_activity(view: View, activity_id: str) -> sqlite3.Row:
-    """The activity's row; RefusedError (404) when the tenant has no such activity."""
+    """Return the activity's row; RefusedError (404) when the tenant has no such activity."""
     return _fetch_one(view, "n = ?", number_in(activity_id, "a"))
 
 

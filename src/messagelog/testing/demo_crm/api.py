@@ -1,4 +1,4 @@
-"""The calls of the REST API: each reads its request, has the work done in the store, and answers."""
+"""The calls of the REST API: each reads its request, runs its work in the store, and answers."""
 
 import sqlite3
 from collections.abc import Callable
@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request whose key was right, and what is needed to answer it."""
+    """A request with a valid key, and what is needed to answer it."""
 
     request: Request
     user: User
@@ -43,7 +43,7 @@ class Call:
     clock: Callable[[], float]
 
     async def do(self, work: Callable[Concatenate[View, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Does `work` on what the user may see, and returns its result once that is on the disk."""
+        """Run `work` on the rows that the user may see, and return its result once that is on the disk."""
         now = self.clock()
 
         def within(connection: sqlite3.Connection) -> _T:
@@ -52,7 +52,7 @@ class Call:
         return await self.store.run(within)
 
     def query(self, name: str) -> str | None:
-        """A parameter of the URL, or None."""
+        """Return a parameter of the URL, or None."""
         return self.request.query_params.get(name)
 
     @property
@@ -62,29 +62,29 @@ class Call:
 
 
 async def me(call: Call) -> Response:
-    """Who asks, and what the CRM can do for them as its switch is now."""
+    """Answer with the user, and the features of the CRM by its switch."""
     features = {key: getattr(call.switch, key) for key in ("external_ids", "append_only", "body_limit")}
     return json_answer(asdict(call.user) | {"features": features})
 
 
 async def list_contacts(call: Call) -> Response:
-    """Contacts by `phone` or part of a `name`, or all."""
+    """Answer with contacts by `phone` or part of a `name`, or all."""
     return json_answer(await call.do(find_contacts, call.query("phone"), call.query("name")))
 
 
 async def show_contact(call: Call) -> Response:
-    """One contact."""
+    """Answer with a contact."""
     return json_answer(await call.do(get_contact, call.id))
 
 
 async def add_contact(call: Call) -> Response:
-    """Creates a contact."""
+    """Create a contact."""
     draft = await read_json(call.request, ContactDraft)
     return json_answer(await call.do(create_contact, draft), 201)
 
 
 async def list_activities(call: Call) -> Response:
-    """Activities by `id`, `contact_id` and `external_id`, newest last."""
+    """Answer with activities by `id`, `contact_id` and `external_id`, newest last."""
     found = await call.do(
         find_activities,
         activity_id=call.query("id"),
@@ -95,37 +95,37 @@ async def list_activities(call: Call) -> Response:
 
 
 async def show_activity(call: Call) -> Response:
-    """One activity."""
+    """Answer with an activity."""
     return json_answer(await call.do(get_activity, call.id))
 
 
 async def add_activity(call: Call) -> Response:
-    """Creates an activity (201), or answers with the one that has its external id already (200)."""
+    """Create an activity (201), or answer with the one that has its external id already (200)."""
     draft = await read_json(call.request, ActivityDraft)
     created, activity = await call.do(create_activity, draft)
     return json_answer(activity, 201 if created else 200)
 
 
 async def edit_activity(call: Call) -> Response:
-    """Changes an activity."""
+    """Change an activity."""
     change = await read_json(call.request, ActivityChange)
     return json_answer(await call.do(change_activity, call.id, change))
 
 
 async def remove_activity(call: Call) -> Response:
-    """Deletes an activity and its files."""
+    """Delete an activity and its files."""
     await call.do(delete_activity, call.id)
     return Response(status_code=204)
 
 
 async def add_entry(call: Call) -> Response:
-    """Appends a text to an activity's body."""
+    """Append a text to an activity's body."""
     entry = await read_json(call.request, Entry)
     return json_answer(await call.do(append_entry, call.id, entry), 201)
 
 
 async def add_attachment(call: Call) -> Response:
-    """Stores the request's body as a file of an activity."""
+    """Store the request's body as a file of an activity."""
     file_name = call.query("file_name")
     if not file_name:
         raise RefusedError(422, "file_name: the URL has to name the file")
@@ -135,7 +135,7 @@ async def add_attachment(call: Call) -> Response:
 
 
 async def send_attachment(call: Call) -> Response:
-    """A file's bytes, as a download: what users uploaded is never shown as a page of this server."""
+    """Answer with a file's bytes, as a download: an uploaded file is never shown as a page of this server."""
     attachment = await call.do(get_attachment, call.id)
     headers = {
         "Content-Type": attachment.content_type,

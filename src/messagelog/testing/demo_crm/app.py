@@ -1,4 +1,4 @@
-"""Puts the demo CRM together: its file, its routes, and how errors are answered."""
+"""The demo CRM's app: its file, its routes, and its answers to errors."""
 
 import asyncio
 import logging
@@ -40,12 +40,12 @@ def create_demo_crm(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     random: Random | None = None,
 ) -> Starlette:
-    """Makes a CRM whose data lives in the SQLite file at `path`, with routes below `/api`.
+    """Make a CRM whose data lives in the SQLite file at `path`, with routes below `/api`.
 
-    The file (and its folder) is made by the first call, with the contacts of `TENANTS`; one process at a time
-    may use it. `app.state.store.close()` lets go of it, which happens by itself when the app is served alone;
-    the next call opens it again. `clock` tells the time in seconds since 1970, `sleep` waits for seconds (the
-    switch's `delay_ms`), and `random` draws for its rates.
+    The first call makes the file (and its folder), with the contacts of `TENANTS`; one process at a time may use it.
+    `app.state.store.close()` closes it, as the end of an app does that is served alone; the next call opens it again.
+    `clock` returns the time in seconds since 1970, `sleep` waits for seconds (the switch's `delay_ms`), and `random`
+    draws for its rates.
     """
     store = DemoCrmStore(Path(path), lambda connection: _prepare(connection, clock()))
     generator = random or Random()  # noqa: S311 - chances of failure, not secrets
@@ -64,7 +64,7 @@ def create_demo_crm(
 
 
 class _DemoCrm:
-    """Lets those who have a key call the API, under the chaos of their tenant."""
+    """Answers callers who have a key, under the chaos of their tenant."""
 
     def __init__(self, store: DemoCrmStore, chaos: Chaos, clock: Callable[[], float]) -> None:
         self._store = store
@@ -73,7 +73,7 @@ class _DemoCrm:
         self._calls: Counter[str] = Counter()
 
     def routes(self) -> list[Route]:
-        """The whole API."""
+        """Return the routes of the whole API."""
         activity = "/api/activities/{id}"
         return [
             self._route("GET", "/api/me", api.me),
@@ -110,7 +110,7 @@ class _DemoCrm:
         return await self._chaos.apply(user.tenant, work, writes=writes)
 
     async def _show_stats(self, request: Request) -> Response:
-        """What was done for the tenant since the file was made, and its calls since this app was."""
+        """Answer with the tenant's counts since the file was made, and its calls since this app was."""
         user = _authenticate(request)
 
         async def answer(call: api.Call) -> Response:
@@ -136,7 +136,7 @@ def _authenticate(request: Request) -> User:
 
 
 def _prepare(connection: sqlite3.Connection, now: float) -> None:
-    """Makes the tables that are missing, and the first contacts of tenants that the file does not know."""
+    """Make missing tables, and the first contacts of tenants that are new to the file."""
     schema = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
     connection.executescript(f"BEGIN; {schema}")
     for tenant in TENANTS.values():
@@ -158,7 +158,7 @@ async def _answer_error(_: Request, error: Exception) -> Response:
             _log.error("%s", error)
             return json_answer({"error": "the demo CRM cannot use its file"}, 503)
         case _:
-            return Response(status_code=400)  # the client left amid its request, so nobody reads this
+            return Response(status_code=400)  # the client left during its request, and does not read this
 
 
 _ERRORS = dict.fromkeys((RefusedError, HTTPException, StoreUnavailableError, ClientDisconnect), _answer_error)

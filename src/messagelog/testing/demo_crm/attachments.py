@@ -9,7 +9,7 @@ from messagelog.testing.demo_crm.wire import JsonObject, RefusedError
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file's bytes and what is known about them."""
+    """A file's bytes, name and content type."""
 
     file_name: str
     content_type: str
@@ -17,7 +17,7 @@ class Attachment:
 
 
 def attach(view: View, activity_id: str, attachment: Attachment) -> JsonObject:
-    """Stores a file with an activity and returns what the API shows of it. RefusedError: 404."""
+    """Store a file with an activity and return it as the API shows it. RefusedError: 404."""
     activity = row_of_activity(view, activity_id)
     number = count(view.connection, view.tenant, "attachments")
     size = len(attachment.content)
@@ -43,7 +43,7 @@ def attach(view: View, activity_id: str, attachment: Attachment) -> JsonObject:
 
 
 def get_attachment(view: View, attachment_id: str) -> Attachment:
-    """A file with its bytes; RefusedError (404) when the tenant has no such file."""
+    """Return a file with its bytes; RefusedError (404) when the tenant has no such file."""
     row = view.connection.execute(
         "SELECT file_name, content_type, content FROM file WHERE tenant = ? AND n = ?",
         (view.tenant, number_in(attachment_id, "f")),

@@ -1,4 +1,4 @@
-"""Carries out what the switch says: around the work of a call, and around its answer."""
+"""The effects of the switch: on the work of a call, and on its answer."""
 
 import asyncio
 import math
@@ -20,13 +20,12 @@ from messagelog.testing.demo_crm.wire import DroppedConnection, json_answer
 class Chaos:
     """The switches of all tenants, as the file has them, and their effects.
 
-    A call goes by its tenant's switch as it was when the call came in; only `hold` is looked at once the work
-    is done. Calls that are refused for a reason of their own (404, 422, ...) did no work: their answers are
-    not lost, replaced or held.
+    A call has its tenant's switch of the time when it came in; only `hold` is read when the work is done. Calls that
+    are refused for a reason of their own (404, 422, ...) did no work: their answers are not lost, replaced or held.
     """
 
     hold_limit_s = 120.0
-    """How long an answer is held at most, in seconds."""
+    """The longest time that an answer is held, in seconds."""
 
     def __init__(
         self,
@@ -45,14 +44,14 @@ class Chaos:
         self._held: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
     async def switch(self, tenant: str) -> Switch:
-        """The tenant's switch as it is now."""
+        """Return the tenant's present switch."""
         if tenant not in self._switches:
             stored = await self._store.run(lambda connection: _read_switch(connection, tenant))
             self._switches.setdefault(tenant, stored)
         return self._switches[tenant]
 
     async def change(self, tenant: str, changes: dict[str, Any]) -> Switch:
-        """Changes the tenant's switch, in the file first. Raises RefusedError (422) for what does not fit."""
+        """Change the tenant's switch, in the file first. Raises RefusedError (422) for invalid changes."""
         switch = await self._store.run(lambda connection: _change_switch(connection, tenant, changes))
         self._switches[tenant] = switch
         if not switch.hold:
@@ -63,7 +62,7 @@ class Chaos:
     async def apply(
         self, tenant: str, work: Callable[[Switch], Awaitable[Response]], *, writes: bool
     ) -> Response:
-        """Does `work`, or not, and returns its answer, or another one, as the tenant's switch says."""
+        """Do `work`, or not, and return its answer, or another one, as the tenant's switch says."""
         switch = await self.switch(tenant)
         allowed, limit_headers = self._count_call(tenant, switch)
         if not allowed:
@@ -73,7 +72,7 @@ class Chaos:
         return answer
 
     def _count_call(self, tenant: str, switch: Switch) -> tuple[bool, dict[str, str]]:
-        """Whether a call is within the limit, in which case it counts; and the headers that tell what is left."""
+        """Count a call if it is within the limit; return whether it is, and headers with what is left."""
         if switch.rate_limit is None:
             return True, {}
         times, now = self._times[tenant], self._clock()
@@ -112,7 +111,7 @@ class Chaos:
         return rate > 0 and self._random.random() < rate
 
     async def _wait_for_release(self, tenant: str, receive: Receive) -> bool:
-        """Waits while the tenant's answers are held, and tells whether the client is still there."""
+        """Wait while the tenant's answers are held, and return whether the client is still connected."""
         if not (await self.switch(tenant)).hold:
             return True
         released = asyncio.Event()
@@ -130,12 +129,12 @@ class Chaos:
 
 
 class _HeldResponse(Response):
-    """An answer that is given once `released` returns True, and never when it returns False."""
+    """An answer that is sent when `released` returns True, and never when it returns False."""
 
     def __init__(self, answer: Response, released: Callable[[Receive], Awaitable[bool]]) -> None:
         super().__init__(status_code=answer.status_code)
         self._answer = answer
-        self.raw_headers = answer.raw_headers  # what is added to them is added to the answer's
+        self.raw_headers = answer.raw_headers  # shared, so that additions reach the answer too
         self._wait_for_release = released
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

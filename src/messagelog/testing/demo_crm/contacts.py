@@ -1,4 +1,4 @@
-"""The people that conversations are logged for."""
+"""The contacts of the CRM."""
 
 import sqlite3
 from typing import Annotated, Literal
@@ -10,7 +10,7 @@ from messagelog.testing.demo_crm.wire import JsonObject, RefusedError
 
 
 class ContactDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A contact as callers send it. `fields` holds its custom fields, such as its options for `matter`."""
+    """A new contact, as callers send it. `fields` holds its custom fields, such as its options for `matter`."""
 
     name: Annotated[str, msgspec.Meta(min_length=1)]
     phone: str | None = None
@@ -27,14 +27,14 @@ _OF_TENANT = "SELECT * FROM contact WHERE tenant = ?"
 
 
 def digits_of(phone: str) -> str:
-    """What two notations of one phone number have in common."""
+    """Return a phone number's digits, which all its spellings have in common."""
     return "".join(character for character in phone if character.isascii() and character.isdigit())
 
 
 def insert_contact(
     connection: sqlite3.Connection, tenant: str, draft: ContactDraft, created_at: float
 ) -> JsonObject:
-    """Stores a contact under the tenant's next number and returns it as the API shows it."""
+    """Store a contact under the tenant's next number and return it as the API shows it."""
     phone = draft.phone or ""
     row = connection.execute(
         _INSERT,
@@ -54,15 +54,15 @@ def insert_contact(
 
 
 def create_contact(view: View, draft: ContactDraft) -> JsonObject:
-    """Stores a contact for the caller's tenant."""
+    """Store a contact for the caller's tenant."""
     return insert_contact(view.connection, view.tenant, draft, view.now)
 
 
 def find_contacts(view: View, phone: str | None, name: str | None) -> list[JsonObject]:
-    """The contacts with this phone number and this part of a name, oldest first; all of them without either.
+    """Return the contacts with this phone number and this part of a name, oldest first; all without either.
 
-    Numbers are compared by their digits, so that a `+` which became a blank on its way does no harm; a number
-    without digits is nobody's.
+    Numbers are compared by their digits, so that a `+` which became a blank on its way does no harm; no contact has a
+    number without digits.
     """
     digits = None if phone is None else digits_of(phone)
     if digits == "":
@@ -80,7 +80,7 @@ def find_contacts(view: View, phone: str | None, name: str | None) -> list[JsonO
 
 
 def get_contact(view: View, contact_id: str) -> JsonObject:
-    """One contact by its id; RefusedError (404) when the tenant has no such contact."""
+    """Return a contact by its id; RefusedError (404) when the tenant has no such contact."""
     found = view.connection.execute(f"{_OF_TENANT} AND n = ?", (view.tenant, number_in(contact_id, "c")))
     row = found.fetchone()
     if row is None:
@@ -89,7 +89,7 @@ def get_contact(view: View, contact_id: str) -> JsonObject:
 
 
 def number_of_contact(view: View, contact_id: str) -> int:
-    """The number of a contact that an activity names; RefusedError (422) when there is no such contact."""
+    """Return the number of an activity's contact; RefusedError (422) when there is no such contact."""
     number = number_in(contact_id, "c")
     if view.connection.execute(f"{_OF_TENANT} AND n = ?", (view.tenant, number)).fetchone() is None:
         raise RefusedError(422, f"contact_id: there is no contact {contact_id!r}")

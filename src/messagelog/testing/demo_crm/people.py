@@ -1,4 +1,4 @@
-"""The invented people of the demo CRM: who may call it, and whom they know on the first day."""
+"""The invented people of the demo CRM: its users, and their first contacts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Someone who calls the API with a key, and sees the rows of one tenant."""
+    """A user of the API, who has a key and sees the rows of one tenant."""
 
     id: str
     name: str
@@ -60,7 +60,7 @@ _CONTACTS = (
     ContactSeed("Lena Förster", "+493023125042", fields={"billable": True}),
 )
 
-# Both tenants know the same people under the same ids: a look-up that forgets the tenant is found out.
+# Both tenants have the same people under the same ids: a look-up without the tenant would show.
 TENANTS: Mapping[str, Tenant] = MappingProxyType(
     {
         "acme": Tenant("acme", "Acme Legal", _CONTACTS),

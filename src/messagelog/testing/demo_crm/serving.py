@@ -1,4 +1,4 @@
-"""The demo CRM on a real socket, and visitors who call it, for tests of connectors and of the CRM itself."""
+"""The demo CRM on a real socket, and clients for it, for tests of connectors and of the CRM itself."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ MOUNT_PATH = "/demo-crm"
 
 @dataclass(frozen=True, slots=True)
 class ApiReply:
-    """What came back; `body` is the decoded JSON, the bytes of anything else, or None when there is none."""
+    """An answer; `body` is the decoded JSON, the bytes of anything else, or None when there is none."""
 
     status: int
     body: Any
@@ -38,7 +38,7 @@ class ApiReply:
 
 
 class DemoCrmClient:
-    """Someone with an API key and a connection pool of their own."""
+    """A client with an API key and a connection pool of its own."""
 
     def __init__(self, url: str, api_key: str) -> None:
         self._url = url
@@ -57,7 +57,7 @@ class DemoCrmClient:
         data: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> ApiReply:
-        """Sends a request to `path`, which may hold a query.
+        """Send a request to `path`, which may have a query.
 
         Raises aiohttp.ClientError when there is no whole answer.
         """
@@ -75,7 +75,7 @@ class DemoCrmClient:
             return ApiReply(response.status, content or None, response.headers)
 
     async def chaos(self, **changes: object) -> dict[str, Any]:
-        """Changes the tenant's switch and returns the whole of it."""
+        """Change the tenant's switch and return the whole of it."""
         answer = await self.ask("POST", "/api/chaos", json=changes)
         if answer.status != HTTPStatus.OK:
             raise ValueError(answer.body["error"])
@@ -93,13 +93,13 @@ class DemoCrmClient:
 
 @dataclass(frozen=True, slots=True)
 class DemoCrmServer:
-    """A demo CRM that is being served: its `url` (mount path included, no slash behind) and its app."""
+    """A demo CRM that is being served: its `url` (with the mount path, without a slash at the end) and its app."""
 
     url: str
     app: Starlette
 
     def api_client(self, api_key: str = "demo-ada") -> DemoCrmClient:
-        """Someone who can call it, to be used with `async with`."""
+        """Return a client for it, to be used with `async with`."""
         return DemoCrmClient(self.url, api_key)
 
 
@@ -111,7 +111,7 @@ async def serve_demo_crm(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     random: Random | None = None,
 ) -> AsyncIterator[DemoCrmServer]:
-    """Serves the demo CRM of the file at `path` on a free loopback port, in the running event loop."""
+    """Serve the demo CRM of the file at `path` on a free loopback port, in the running event loop."""
     app = create_demo_crm(path, clock=clock, sleep=sleep, random=random)
     try:
         async with _serve_app(Starlette(routes=[Mount(MOUNT_PATH, app=app)])) as origin:
@@ -122,7 +122,7 @@ async def serve_demo_crm(
 
 @contextlib.asynccontextmanager
 async def _serve_app(app: ASGIApp) -> AsyncIterator[str]:
-    # asyncio sends small packets at once only on sockets that say they are TCP, as `create_server`'s do not.
+    # asyncio sends small packets at once only on sockets that are marked as TCP, and `create_server`'s are not.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen()
@@ -137,7 +137,7 @@ async def _serve_app(app: ASGIApp) -> AsyncIterator[str]:
 
 
 class _LoopbackServer(uvicorn.Server):
-    """uvicorn inside a test: it leaves the process's signals alone and ends as soon as it is told to."""
+    """uvicorn inside a test: it does not handle the process's signals, and ends as soon as it should."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -148,7 +148,7 @@ class _LoopbackServer(uvicorn.Server):
         await self.leave.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Ends as uvicorn does, but at once when nobody is being answered, and within a second."""
+        """Shut down as uvicorn does, but at once when no answer is under way, and within a second."""
         for server in self.servers:
             server.close()
         for listener in sockets or ():
@@ -160,7 +160,7 @@ class _LoopbackServer(uvicorn.Server):
             for task in late:
                 _log.error("A call was still under way when the demo CRM ended: %s", task)
                 task.cancel()
-        await asyncio.sleep(0)  # closed transports tell their protocols in the loop's next round
+        await asyncio.sleep(0)  # closed transports notify their protocols in the loop's next iteration
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The chaos switch: how a tenant's CRM misbehaves, and which features it has."""
+"""The chaos switch: the faults of a tenant's CRM, and its features."""
 
 from typing import Annotated, Any
 
@@ -15,49 +15,49 @@ Characters = Annotated[int, msgspec.Meta(ge=0, le=JSON_LIMIT)]
 
 
 class Switch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One tenant's switch; the defaults are a CRM that behaves.
+    """One tenant's switch; with the defaults the CRM has no faults.
 
-    The first group concerns every call, the second the answers to writes whose work is done, the third what
-    the CRM can do at all.
+    The first group is about every call, the second about the answers to writes whose work is done, the third about
+    the features of the CRM.
     """
 
     delay_ms: Milliseconds = 0
     """The pause before the work."""
     drop_request_rate: Rate = 0.0
-    """How likely the work is not done and the connection closes without an answer."""
+    """The probability that the work is not done and the connection closes without an answer."""
     failure_rate: Rate = 0.0
-    """How likely the work is not done and `status` is the answer."""
+    """The probability that the work is not done and `status` is the answer."""
     status: ErrorStatus = 503
     """The answer of `failure_rate`."""
     retry_after_s: Seconds | None = None
-    """The Retry-After header of answers that `failure_rate` and `apply_then_status` give."""
+    """The Retry-After header of the answers of `failure_rate` and `apply_then_status`."""
 
     rate_limit: Requests | None = None
-    """How many calls there may be within `rate_window_s`, by when they came in; 429 for those beyond."""
+    """The most calls that may come in within `rate_window_s`; 429 for more."""
     rate_window_s: Seconds = 1.0
-    """The span of `rate_limit`."""
+    """The window of `rate_limit`."""
 
     lose_response_rate: Rate = 0.0
-    """How likely the work is done and the connection closes without an answer."""
+    """The probability that the work is done and the connection closes without an answer."""
     apply_then_status: ErrorStatus | None = None
     """The work is done, and this error (or redirect) is the answer."""
     hold: bool = False
-    """The work is done, and the answer waits until this is off, at most two minutes."""
+    """The work is done, and the answer waits until this is off, for two minutes at most."""
 
     search_lag_ms: Milliseconds = 0
     """Searches by phone, name or external id do not see rows younger than this."""
     body_limit: Characters | None = None
-    """How long subject and body may be together."""
+    """The greatest length of subject and body together."""
     append_only: bool = False
-    """Subject and body cannot be changed, entries can be added."""
+    """Append-only: subject and body cannot be changed, but entries can be added."""
     external_ids: bool = True
-    """Activities take an external id, which is unique; without, it is ignored."""
+    """Activities may have an external id, which is unique; else it is ignored."""
 
 
 def apply_changes(switch: Switch, changes: dict[str, Any]) -> Switch:
-    """The switch after `changes`: null resets a key to its default, `reset: true` resets all keys first.
+    """Return the switch after `changes`: null resets a key to its default, `reset: true` resets all keys first.
 
-    Raises RefusedError (422) naming a key that is unknown, or whose value has the wrong type or range.
+    Raises RefusedError (422) with the key that is unknown, or whose value has the wrong type or range.
     """
     changes = dict(changes)
     reset = changes.pop("reset", False)

@@ -1,4 +1,4 @@
-"""What goes over the wire: JSON in and out, refusals, and the answer that never comes."""
+"""The HTTP of the demo CRM: JSON in and out, refusals, and connections that close without an answer."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -14,16 +14,16 @@ JSON_LIMIT = 4 * 1024 * 1024
 """The longest JSON body that is read, in bytes."""
 
 FILE_LIMIT = 32 * 1024 * 1024
-"""The largest file that is kept, in bytes."""
+"""The largest file that is stored, in bytes."""
 
 _T = TypeVar("_T")
 
-# nginx's word for a connection closed without an answer; it is seen in an access log only.
+# nginx's status of a connection closed without an answer; it is only seen in an access log.
 _NO_RESPONSE = 444
 
 
 class RefusedError(Exception):
-    """The API answers with an error: `status`, and a JSON object of `error` and what else `details` tells."""
+    """The API answers with an error: `status`, and a JSON object of `error` and the fields of `details`."""
 
     def __init__(
         self, status: int, error: str, *, headers: Mapping[str, str] | None = None, **details: object
@@ -39,14 +39,14 @@ class ConnectionDroppedError(ConnectionResetError):
 
 
 def json_answer(payload: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Answers with `payload` as JSON."""
+    """Answer with `payload` as JSON."""
     return Response(
         msgspec.json.encode(payload), status, headers=dict(headers or {}), media_type="application/json"
     )
 
 
 async def read_bytes(request: Request, limit: int) -> bytes:
-    """Reads the request's body; refuses one of more than `limit` bytes with 413 as soon as that shows."""
+    """Read the request's body; refuse one of more than `limit` bytes with 413 as soon as that is known."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -56,7 +56,7 @@ async def read_bytes(request: Request, limit: int) -> bytes:
 
 
 async def read_json(request: Request, shape: type[_T]) -> _T:
-    """Reads the request's JSON as `shape`: 400 when it is no JSON, 422 naming the field that does not fit."""
+    """Read the request's JSON as `shape`; refuse bad JSON with 400, and an invalid field with 422 and its name."""
     body = await read_bytes(request, JSON_LIMIT)
     try:
         return msgspec.json.decode(body, type=shape)
@@ -71,18 +71,17 @@ async def read_json(request: Request, shape: type[_T]) -> _T:
 class DroppedConnection(Response):
     """No answer at all: the server closes the connection before a byte of a response was written.
 
-    ASGI has no message for this. A response's head that no server may send comes closest: uvicorn notes that
-    the connection is to be closed, refuses the head (RuntimeError) before it writes, and closes once the body
-    follows. A server or a test transport that takes the head gets `ConnectionDroppedError` raised instead.
-    Middleware around the app has to pass messages on as they come for this to work; where one holds back the
-    head (as gzip does), the client would see a 500.
+    ASGI has no message for this. A response's head that no server may send is the nearest to it: uvicorn marks the
+    connection to be closed, refuses the head (RuntimeError) before it writes, and closes once the body follows. If a
+    server or a test transport accepts the head, `ConnectionDroppedError` is raised instead. Middleware around the app
+    must pass messages on as they come; with one that holds back the head (as gzip does), the client gets a 500.
     """
 
     def __init__(self) -> None:
         super().__init__(status_code=_NO_RESPONSE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Drops the connection of the request in `scope`."""
+        """Drop the connection of the request in `scope`."""
         headers = [(b"connection", b"close"), (b"content-length", b"0"), (b"not a name", b"")]
         head = {"type": "http.response.start", "status": _NO_RESPONSE, "headers": headers}
         try:
@@ -90,6 +89,6 @@ class DroppedConnection(Response):
         except RuntimeError:
             await send({"type": "http.response.body", "body": b""})
         else:
-            # Nothing is refused either when the client is gone already, and then there is nothing left to do.
+            # The head is also accepted when the client is gone already; then there is nothing left to do.
             if not await Request(scope, receive).is_disconnected():
                 raise ConnectionDroppedError("the demo CRM dropped the connection without an answer")
