@@ -187,7 +187,11 @@ _DELETED = frozenset({"DeletedMessage", "DeletedNote"})
 def thread_parts(text_settings: TextSettings, participants: Participants, thread: Thread) -> list[Block]:
     """Return the summary, and a block for each entity that is shown."""
     words = words_of(text_settings)
-    alive = [entity for entity in thread.entities if _is_alive(entity)]
+    alive = [
+        entity
+        for entity in thread.entities
+        if (entity.availability or _ALIVE) == _ALIVE and entity.record_type not in _DELETED
+    ]
     shown = [_summary(text_settings, participants, thread, alive)]
     renderer = _EntityRenderer(words, contact(participants, words), _owner_name(thread.owner))
     for entity in alive:
@@ -247,10 +251,6 @@ def _entity_text(entity: Entity) -> str:
     return entity.text or entity.subject or ""
 
 
-def _is_alive(entity: Entity) -> bool:
-    return (entity.availability or _ALIVE) == _ALIVE and entity.record_type not in _DELETED
-
-
 def _is_outbound(entity: Entity) -> bool:
     """Return whether our side sent it. Without a direction: whether there is an author, which only our side has."""
     return entity.direction.casefold() == "outbound" if entity.direction else entity.author is not None
@@ -264,7 +264,9 @@ def _summary(
     customer = contact_with_number(participants, words)
     number = clean_line(thread.owner_party.phone_number) if thread.owner_party else ""
     assignee = _agent(thread.assignee)
-    lines = [_owner_line(thread.owner, words)]
+    owner, owner_name = thread.owner, _owner_name(thread.owner)
+    is_queue = owner is not None and owner.extension_type == "Department"
+    lines = [words.owner(owner_name, queue=is_queue) if owner_name else ""]
     lines.append(words.number(number) if number else "")
     lines.append(
         words.participants_line(
@@ -306,11 +308,6 @@ def _status(thread: Thread, alive: Sequence[Entity]) -> tuple[str, bool]:
         changes = [entity.record_type for entity in alive if entity.record_type in {_RESOLVED, _REOPENED}]
         status = "Resolved" if changes[-1:] == [_RESOLVED] else "Open"
     return status, status.casefold() == "resolved"
-
-
-def _owner_line(owner: Owner | None, words: Words) -> str:
-    name = _owner_name(owner)
-    return words.owner(name, queue=owner.extension_type == "Department") if owner and name else ""
 
 
 def _owner_name(owner: Owner | None) -> str:
