@@ -223,7 +223,9 @@ class _EntityRenderer:
             return words.note(author), text_lines(_entity_text(entity)) or [words.no_text]
         by = _agent(entity.initiator or entity.author)
         if entity.record_type == _ASSIGNED:
-            return self._assignment(entity, by), ()
+            before, now = _agent(entity.previous_assignee or self._assigned), _agent(entity.assignee)
+            self._assigned = entity.assignee
+            return words.assignment("" if before == now else before, now, by), ()
         if entity.record_type == _RESOLVED:
             return words.resolution_line(by), ()
         return (words.reopening_line(by), ()) if entity.record_type == _REOPENED else None
@@ -240,11 +242,6 @@ class _EntityRenderer:
         failed = failure(words, entity.message_status)
         who = _agent(entity.author) or self._owner or words.unknown_agent
         return who, [*lines, failed] if failed else lines
-
-    def _assignment(self, entity: Entity, by: str) -> str:
-        before, now = _agent(entity.previous_assignee or self._assigned), _agent(entity.assignee)
-        self._assigned = entity.assignee
-        return self._words.assignment("" if before == now else before, now, by)
 
 
 def _entity_text(entity: Entity) -> str:

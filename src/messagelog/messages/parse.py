@@ -51,7 +51,11 @@ def parse_log_request(body: bytes) -> LogRequest:
     except RecursionError:
         raise BadRequest("body", "is nested too deep") from None
     except msgspec.ValidationError as error:
-        raise _to_bad_request(str(error)) from None
+        message = str(error)  # msgspec's, or that of a record's own check
+        told = _TOLD_BY_MSGSPEC.fullmatch(message)
+        path, problem = (told["path"] or "", told["problem"]) if told else ("", message)
+        field, problem = _in_words(problem)
+        raise BadRequest(".".join(part for part in (path, field) if part) or "body", problem) from None
     except msgspec.DecodeError:
         raise BadRequest("body", "is not JSON") from None
 
@@ -65,14 +69,6 @@ def _decode(body: bytes) -> LogRequest:
         if not _HALF_OF_A_PAIR.search(body):
             raise
     return _decoder.decode(_ESCAPE.sub(lambda escape: rb"\ufffd" if escape["half"] else escape[0], body))
-
-
-def _to_bad_request(message: str) -> BadRequest:
-    """Return msgspec's message, or that of a record's own check, as path and problem."""
-    told = _TOLD_BY_MSGSPEC.fullmatch(message)
-    path, problem = (told["path"] or "", told["problem"]) if told else ("", message)
-    field, problem = _in_words(problem)
-    return BadRequest(".".join(part for part in (path, field) if part) or "body", problem)
 
 
 def _in_words(problem: str) -> tuple[str, str]:
