@@ -42,7 +42,7 @@ def test_a_newer_schema_is_told_with_both_versions(database_url: str, name: str)
     try:
         assert refusal_of(name, database_url) == (
             f"The database's schema has version 9001, and this messagelog knows none after {SCHEMA_VERSION}: "
-            "a newer one has migrated it. Run that one, or restore a backup of before.\n"
+            "a newer one has migrated it. Run that one, or restore an earlier backup.\n"
         )
     finally:
         run_sql(database_url, f"UPDATE alembic_version SET version_num = '{SCHEMA_VERSION}'")  # noqa: S608 - our own

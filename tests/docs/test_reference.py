@@ -25,7 +25,8 @@ from messagelog.connectors import (
     OutcomeUnknown,
 )
 from messagelog.core.delivery.backoff import STEPS
-from messagelog.core.delivery.outcomes import Capabilities, FailureReason, on_error
+from messagelog.core.delivery.capabilities import Capabilities
+from messagelog.core.delivery.outcomes import FailureReason, on_error
 from messagelog.server import create_app
 from messagelog.server.context import ServerConfig
 from messagelog.settings import BadSettings, Settings, validate_for_serving

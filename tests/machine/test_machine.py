@@ -301,10 +301,10 @@ class Machine(RuleBasedStateMachine):
                 raise outcome
 
     async def _signed_in(self, user: str) -> None:
-        connector = self.runtime.connectors["memory"]
+        connector = self.runtime.connector("memory")
         try:
             credentials = Credentials(api_key=user)
-            self.users[user] = await self.runtime.users.sign_in(connector, credentials, "")
+            self.users[user] = await self.runtime.context.users.sign_in(connector, credentials, "")
         except Crashed:
             await self._restarted()
         except MISHAPS:  # the user tries again
@@ -313,9 +313,9 @@ class Machine(RuleBasedStateMachine):
     async def _submitted(self, user: str, request: dict[str, Any]) -> None:
         """Somebody who has signed in once sends a request; whether she has to sign in again by now is not asked."""
         if user not in self.users:
-            connector = self.runtime.connectors["memory"]
+            connector = self.runtime.connector("memory")
             credentials = Credentials(api_key=user)
-            self.users[user] = await self.runtime.users.sign_in(connector, credentials, "")
+            self.users[user] = await self.runtime.context.users.sign_in(connector, credentials, "")
         await self.runtime.submit(self.users[user], to_log_request(request))
 
     async def _passed(self, seconds: int) -> None:

@@ -23,7 +23,7 @@ from messagelog.connectors import (
     Unavailable,
 )
 from messagelog.connectors.http import error_for_status
-from messagelog.core import Runtime, Times, UserDirectory
+from messagelog.core import DeliveryContext, Runtime, Times, UserDirectory
 from messagelog.core.admin.inbox import DecisionRefused, Inbox
 from messagelog.core.delivery.media import MediaFetcher
 from messagelog.core.operators.accounts import local_operator
@@ -32,7 +32,7 @@ from messagelog.storage.transactions import Batch, Query, Transaction
 from messagelog.storage.transactions.mapping import key_params, row_from
 from support.crash_points import CrashingStore, Fault, Fuse, Mishap, inject_faults
 from support.memory_crm import Appending, Crm, Finding, Plain, ReadingBack, Upserting
-from support.own_faults import FaultyCaller, OwnFault
+from support.own_faults import FaultyCaller, FaultyPreparer, OwnFault
 from support.requests import (
     LATER,
     MAYA,
@@ -585,9 +585,9 @@ class Campaign:
     async def _sign_in(self, runtime: Runtime, tenant: str) -> User:
         credentials = Credentials(api_key=f"{tenant}/ada")
         try:
-            return await runtime.users.sign_in(runtime.connectors["memory"], credentials, "")
+            return await runtime.context.users.sign_in(runtime.connector("memory"), credentials, "")
         except MISHAPS:  # the user tries again
-            return await runtime.users.sign_in(runtime.connectors["memory"], credentials, "")
+            return await runtime.context.users.sign_in(runtime.connector("memory"), credentials, "")
 
     def _operator(self, tenant: str, scenario: Scenario) -> Operating:
         """What the client and an operator do in one process: it is sent, linked to another contact, and tried again.
@@ -601,7 +601,7 @@ class Campaign:
         async def operate(runtime: Runtime, request: dict[str, Any]) -> None:
             user = await self._sign_in(runtime, tenant)
             await self._run_until_idle(runtime)
-            inbox = Inbox(runtime.store, local_operator("grace"), Sealer(SECRET))
+            inbox = Inbox(runtime.context.store, local_operator("grace"), Sealer(SECRET))
             moved = {key for key in await self._keys(contact, tenant) if key == after}
             if not moved:
                 await runtime.submit(user, to_log_request(request))
@@ -630,17 +630,16 @@ class Campaign:
         store = CrashingStore(self.store, fuse)
         sealer = Sealer(SECRET)
         users = UserDirectory(store, sealer, self.client, call_timeout=2)
-        return Runtime(
+        context = DeliveryContext(
             store=store,
             sealer=sealer,
-            connectors={connector.name: connector},
             users=users,
-            caller=FaultyCaller(fuse.point, store, sealer, MediaFetcher(self.client), call_timeout=2),
-            journal="5eed0002",
+            preparer=FaultyPreparer(fuse.point, store, sealer, MediaFetcher(self.client), call_timeout=2),
+            caller=FaultyCaller(fuse.point, sealer, call_timeout=2),
             times=self.times,
-            sleep=_moment,
             jitter=lambda: 1.0,  # the first wait is longer than a request's, which is answered at once
         )
+        return Runtime(context, {connector.name: connector}, journal="5eed0002", sleep=_moment)
 
 
 async def _moment(_seconds: float) -> None:
@@ -773,9 +772,10 @@ def _batching(kind: type[Plain], scenario: Scenario) -> type[Plain]:
 async def kill_runtime(runtime: Runtime) -> None:
     """Ends what a dead process had under way, as kill -9 does."""
     # A transaction that was sent ends in the database, dead or not: no time passes meanwhile.
-    await asyncio.gather(*runtime._accepting, return_exceptions=True)
-    tasks = list(runtime._working.values())
-    for timer in runtime._timers.values():
+    dispatcher = runtime._dispatcher
+    await asyncio.gather(*dispatcher._accepting, return_exceptions=True)
+    tasks = list(dispatcher._working.values())
+    for timer in dispatcher._timers.values():
         timer.cancel()
     for task in tasks:
         task.cancel()

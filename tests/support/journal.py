@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from messagelog.compose import LogFormat, TextSettings, write_text_settings
-from messagelog.core.delivery.outcomes import Capabilities
+from messagelog.core.delivery.capabilities import Capabilities
 from messagelog.storage.records.journal import LogKey, LogRow, MessageRow, RowState
 
 ADA, BEN = "ada", "ben"

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import aiohttp
 
 from messagelog.connectors import Connector, Contact, Credentials, MessageLog, RateLimit, Session, UserInfo
-from messagelog.core import Runtime, Times, UserDirectory
+from messagelog.core import DeliveryContext, Runtime, Times, UserDirectory
 from messagelog.core.delivery.calls import ConnectorCaller
 from messagelog.core.delivery.media import MediaFetcher
+from messagelog.core.delivery.prepare import CallPreparer
 from messagelog.core.rate_limits.registry import LimiterRegistry
 from messagelog.storage import Sealer, open_store
 from support.requests import body, message, to_log_request
@@ -271,18 +272,16 @@ async def server_process(
         )
         await asyncio.sleep(seconds * 60 if held else seconds)
 
-    caller = ConnectorCaller(store, sealer, MediaFetcher(client), call_timeout=times.call)
-    runtime = Runtime(
+    context = DeliveryContext(
         store=store,
         sealer=sealer,
-        connectors={connector.name: connector},
         users=users,
-        caller=caller,
-        journal="5eed0003",
+        preparer=CallPreparer(store, sealer, MediaFetcher(client), call_timeout=times.call),
+        caller=ConnectorCaller(sealer, call_timeout=times.call),
         times=times,
-        sleep=sleep,
         jitter=Random(5).random,
     )
+    runtime = Runtime(context, {connector.name: connector}, journal="5eed0003", sleep=sleep)
     await runtime.start()
     try:
         yield ServerProcess(runtime, users, connector, loop)

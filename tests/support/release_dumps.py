@@ -212,7 +212,7 @@ async def fill_and_dump(database_url: str, dump: Callable[[], str]) -> tuple[str
         dumped = dump()
         keys = {text_of(call): call.log.idempotency_key for call in crm.calls if call.log is not None}
         activities = [asdict(each) for each in crm.activities.values()]
-        for task in here.runtime._working.values():
+        for task in here.runtime._dispatcher._working.values():
             task.cancel()
     return dumped, Release(clock.now, sent, activities, keys)
 
@@ -228,7 +228,7 @@ async def _send_scene(here: RuntimeFixture, scene: Scene) -> None:
     if scene.link == "linked and retried":
         await inbox.retry(key)
         await here.runtime.sweep()
-        await here.runtime._working[key]
+        await here.runtime._dispatcher._working[key]
 
 
 def _dump_sqlite(url: str) -> str:

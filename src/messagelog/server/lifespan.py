@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from messagelog.connectors.outbound import NamedHosts, Outbound
-from messagelog.core import Runtime, UserDirectory
+from messagelog.core import DeliveryContext, Runtime, UserDirectory
 from messagelog.core.admin.retention import Retention
 from messagelog.core.contacts.service import ContactService
 from messagelog.core.delivery.calls import ConnectorCaller
 from messagelog.core.delivery.media import MediaFetcher
 from messagelog.core.delivery.metrics import Metrics
+from messagelog.core.delivery.prepare import CallPreparer
 from messagelog.core.intake.plugins import Plugins
 from messagelog.core.operators.accounts import Operators
 from messagelog.core.rate_limits.registry import LimiterRegistry
@@ -69,18 +70,16 @@ async def open_context(config: ServerConfig) -> AsyncIterator[AppContext]:
     metrics = Metrics()
     passwords = config.passwords()
     plugins = Plugins(config.plugins, config.required_plugins) if config.plugins else None
-    runtime = Runtime(
+    delivery = DeliveryContext(
         store=store,
         sealer=sealer,
-        connectors=config.connectors,
         users=users,
-        caller=ConnectorCaller(store, sealer, media, call_timeout=config.times.call, metrics=metrics),
-        journal=journal,
-        settings=settings,
+        preparer=CallPreparer(store, sealer, media, call_timeout=config.times.call),
+        caller=ConnectorCaller(sealer, call_timeout=config.times.call, metrics=metrics),
         times=config.times,
         jitter=config.jitter,
-        plugins=plugins,
     )
+    runtime = Runtime(delivery, config.connectors, journal=journal, settings=settings, plugins=plugins)
     retention = Retention(store, config.retention)
     retention.start()
     try:

@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec.structs import replace
 
-from messagelog.compose import LogFormat
 from messagelog.connectors import (
     AuthExpired,
     BodyFull,
-    Connector,
     ConnectorError,
     NotFound,
     RateLimited,
@@ -44,6 +42,8 @@ from messagelog.storage.records.journal import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from messagelog.core.delivery.capabilities import Capabilities
 
 _MISTAKES: Final = 3
 """How often a connector, or this server, may fail at the same call: a mistake in a program does not pass."""
@@ -71,39 +71,7 @@ class FailureReason(enum.StrEnum):
 
 
 _WORDS: Final = frozenset(FailureReason)
-_LOST: Final = f"{FailureReason.NO_ANSWER}: the answer was lost"
-
-
-class Capabilities(msgspec.Struct, frozen=True):
-    """What a connector can do about a call whose answer was lost."""
-
-    name: str
-    upserts: bool
-    finds: bool
-    reads_back: bool
-    amends: bool
-    settle_ms: int
-    not_found_means_gone: bool
-    in_runs: bool
-    """Whether several updates are journalled as one step: where each of them can be found out about, and no limit makes
-    their CRM slower than the journal is."""
-
-    @classmethod
-    def of(cls, connector: Connector) -> Capabilities:
-        """The abilities that a connector declares, or shows by the methods it has."""
-        known_by_text = connector.log_format is not LogFormat.CUSTOM
-        reads_back = connector.can("read_message_log") and known_by_text
-        amends = not connector.append_only and known_by_text
-        return cls(
-            name=connector.display_name or connector.name,
-            upserts=connector.upserts,
-            finds=connector.can("find_message_log"),
-            reads_back=reads_back,
-            amends=amends,
-            settle_ms=int(connector.settle_seconds * 1000),
-            not_found_means_gone=connector.not_found_means_gone,
-            in_runs=(reads_back or amends) and not connector.takes_batches and not connector.rate_limits,
-        )
+LOST_ANSWER: Final = f"{FailureReason.NO_ANSWER}: the answer was lost"
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -232,23 +200,6 @@ def on_error(  # noqa: C901, PLR0911 - a case for each type of error
             return _mark_unknown(log, rows, error, capabilities, jitter, retry)
 
 
-def and_then(before: Outcome, after: Outcome) -> Outcome:
-    """What two calls of one step came to, one after the other.
-
-    What the first had brought into an activity that the second found gone is planned again.
-    """
-    changes = before.changes
-    if after.anew:
-        changes = tuple(RowChange(change.id, RowState.PLANNED) for change in changes)
-    return replace(after, changes=changes + after.changes)
-
-
-def with_missing(outcome: Outcome, missing: Sequence[MessageRow]) -> Outcome:
-    """Of a step whose answers were lost some rows are there: the others were not sent, or are sent again."""
-    changes = tuple(RowChange(row.id, RowState.PLANNED, _LOST) for row in missing)
-    return replace(outcome, changes=outcome.changes + changes)
-
-
 def _can_be_asked(log: LogRow, capabilities: Capabilities) -> bool:
     """Whether the CRM can be asked what became of the call, if only by the very same create with its key."""
     return capabilities.finds or capabilities.upserts if log.call == "create" else capabilities.reads_back
@@ -292,7 +243,7 @@ def on_reconciled(
     retry: Retry = COUNTED,
 ) -> Outcome:
     """What becomes of a call whose answer was lost, when it is not known to have been done."""
-    reason = log.reason or _LOST
+    reason = log.reason or LOST_ANSWER
     failure = failure_reason_of(reason)
     if finding is Reconciliation.NOBODY_KNOWS:
         return _park(log, rows, reason)
@@ -351,7 +302,7 @@ def on_reconcile_error(
     # at the next question either.
     least_ms = capabilities.settle_ms if refused else 0
     if isinstance(error, Throttled):  # it was not even asked
-        reason = log.reason or _LOST
+        reason = log.reason or LOST_ANSWER
         # The rows go on saying what the last question came to.
         held = tuple(RowChange(row.id, RowState.UNKNOWN, row.reason or reason) for row in rows)
         wait_ms = max(_throttle_ms(error), least_ms)
@@ -408,7 +359,7 @@ def _ended_in_fault(rows: Sequence[MessageRow]) -> bool:
 
 def on_too_many_interruptions(log: LogRow, rows: Sequence[MessageRow]) -> Outcome:
     """Work on this call was interrupted more often than the table has waits: a person decides."""
-    return _park(log, rows, log.reason or _LOST)
+    return _park(log, rows, log.reason or LOST_ANSWER)
 
 
 def on_fault_after_success(
@@ -428,9 +379,10 @@ def on_fault_after_success(
     if after.probe_count >= _MISTAKES:
         if after.call == "create":
             after = replace(after, third_party_log_id=id_, created_by=after.call_user)
-        return _park(after, rows, reason, id_)
+        return replace(_park(after, rows, reason, id_), error=fault)
     changes = tuple(RowChange(row.id, RowState.UNKNOWN, reason, id_) for row in rows)
-    return Outcome(after, changes, wait_ms=backoff.for_ever(after.probe_count, jitter))
+    wait_ms = backoff.for_ever(after.probe_count, jitter)
+    return Outcome(after, changes, wait_ms=wait_ms, error=fault)
 
 
 def on_save_failure(  # noqa: PLR0917 - what was to be written down, and of what

@@ -125,6 +125,15 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
 
     # ---------------------------------------------------------------------------------------- answers
 
+    @property
+    def refusal(self) -> Answer | None:
+        """The answer to selected messages that cannot be logged; None for any other request."""
+        if not self.request.selected_ids:
+            return None
+        if self.request.is_shared:
+            return refusal_answer("Messages of a shared conversation are logged together, not one by one.")
+        return None if self.plan.items or self.plan.refused else nothing_to_log()
+
     def conflict_answer(self, contact: tuple[str, str]) -> Answer:
         """Another contact holds the conversation log: nothing was written."""
         id_, name = contact
