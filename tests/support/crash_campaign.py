@@ -135,7 +135,7 @@ class Scenario:
     activity where it `is_deleted`.
 
     With `links` the CRM refuses the contact that it was sent for, and an operator gives the log to this one (id, name)
-    and tries it again; she dies with the process, and does what is left in the next one.
+    and tries it again; the operator's session ends with the process, and the rest is done in the next one.
     """
 
     name: str
@@ -517,7 +517,7 @@ class Campaign:
             passed = passed or fuse.passed
             met_at += [fuse.met_at] if fuse.met_at else []
         last = scenario.later or scenario.then or scenario.requests[-1]
-        if linking:  # what she had begun she ends, before the client sends it for the other contact
+        if linking:  # the operator finishes the decision before the client sends it for the other contact
             operator = self._operator(tenant, scenario)
             await self._live(tenant, connector, Fuse(), scenario.requests[-1], operator=operator)
         await self._live(tenant, connector, Fuse(), last, faults=faults, settle=True, signs_in=again)
@@ -604,7 +604,7 @@ class Campaign:
                 await self._run_until_idle(runtime)
                 for _ in range(2):  # the mishap may leave it in doubt at either
                     with suppress(DecisionRefused):  # nothing is in doubt
-                        # She has looked: a contact that is refused has nothing.
+                        # The operator has looked: a contact that is refused has nothing.
                         await inbox.retry(before, not_in_crm=True)
                         await self._run_until_idle(runtime)
                 await inbox.link(before, contact, name)
@@ -738,7 +738,7 @@ def _rows(tenant: str, scenario: Scenario) -> Transaction[list[MessageRow]]:
 async def _operate(operator: Operating, runtime: Runtime, request: dict[str, Any]) -> None:
     try:
         await operator(runtime, request)
-    except MISHAPS:  # she is told that the server failed, and does it again
+    except MISHAPS:  # the operator gets an error of the server, and does it again
         await operator(runtime, request)
 
 

@@ -93,7 +93,7 @@ class FaultyHashes(dict[str, bytes]):
 
 
 class SlippingForms(ChangeForms):
-    """The texts of a change, of which it is asked when it is settled which one the activity was given."""
+    """The texts of a change, which are read when it is settled which one the activity has."""
 
     def __init__(self, point: Callable[[str], None], forms: ChangeForms) -> None:
         self._point = point
@@ -107,7 +107,7 @@ class SlippingForms(ChangeForms):
 
 
 class FaultyMetrics(Metrics):
-    """Counts what calls came to, when it is written down."""
+    """Counts the outcomes of calls, when they are stored."""
 
     def __init__(self, point: Callable[[str], None]) -> None:
         super().__init__()
