@@ -72,8 +72,8 @@ class Place:
 
     async def send(self, runtime: Runtime, request: dict[str, Any]) -> Answer:
         if self.user is None:  # a sign-in hurries what waits
-            connector, credentials = runtime.connectors["memory"], Credentials(api_key="acme/ada")
-            self.user = await runtime.users.sign_in(connector, credentials, "")
+            connector, credentials = runtime.connector("memory"), Credentials(api_key="acme/ada")
+            self.user = await runtime.context.users.sign_in(connector, credentials, "")
         answer = await runtime.submit(self.user, to_log_request(request))
         await runtime.idle()
         return answer

@@ -1,4 +1,4 @@
-"""What operators see of messages: never without the role, and never without a record that is on disk before."""
+"""Reads message texts for operators: never without the role, and never before a record of it is on disk."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ READ_TEXT = "read_text"
 
 
 class AuditedRow(msgspec.Struct, frozen=True):
-    """A row as an operator sees it: `payload` is None where its text was erased, or cannot be opened any more.
+    """A row as an operator sees it: `payload` is None if its text was erased, or cannot be opened.
 
-    `sealed` tells the latter: the secret key is another one than that of then.
+    `sealed` says that it cannot be opened, since the secret key has changed.
     """
 
     row: MessageRow
@@ -35,10 +35,10 @@ class AuditedRow(msgspec.Struct, frozen=True):
 async def read_text_audited(
     store: Store, sealer: Sealer, operator: Operator, key: LogKey, ids: Sequence[str], *, act: str = READ_TEXT
 ) -> list[AuditedRow]:
-    """Rows of a conversation log with their text, oldest first; ids that it does not have are left out.
+    """Return rows of a conversation log with their text, oldest first; ids that it does not have are left out.
 
-    Each text that is given was recorded: the record is on disk when this returns, and when it cannot be written its
-    error is raised and nothing is given. Raises `RoleMissing` without the role `text`.
+    Each text that is returned was recorded: the record is on disk when this returns. If it cannot be written, its error
+    is raised and no text is returned. Raises `RoleMissing` without the role `text`.
     """
     operator.needs(Role.TEXT)
 

@@ -1,7 +1,7 @@
-"""What a person decides about a conversation log that is in trouble, as changes of the journal. Pure.
+"""What a person decides about a conversation log in trouble, as changes of the journal. Pure.
 
-Nothing here overtakes work that is under way: a log that somebody holds is left to its holder, and only rows that
-nobody is calling are changed.
+No decision overtakes work that is under way: a claimed log is left to its holder, and only rows without a call under
+way are changed.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ _NOTHING = "Nothing of it is left to be decided."
 
 
 def if_unchanged(seen: DecisionContext, judge: Decide, fence: int | None) -> Decision:
-    """What `judge` decides, if the log is still as it was when a person looked at it; None: whatever it is now."""
+    """Return what `judge` decides if the log still has the `fence` that the person saw; None: any fence."""
     return Decision(refused=_CHANGED) if fence not in {None, seen.log.fence} else judge(seen)
 
 
 def retry(seen: DecisionContext, *, not_in_crm: bool) -> Decision:
-    """What failed is tried again, and what waits is tried now.
+    """Plan failed rows again, and make waiting rows due now.
 
-    For a parked log somebody has to have looked, and say that the CRM does not have it. The log then gets a new
-    `idempotency_key`: the old one may be answered with an activity that holds only the message that was lost.
+    For a parked log the person must have looked and say that the CRM does not have it. The log then gets a new
+    `idempotency_key`: the CRM may answer the old one with an activity that holds only the lost message.
     """
     log, rows, now = seen.log, seen.rows, seen.now
     in_doubt = log.state is LogState.PARKED or any(row.state is RowState.PARKED for row in rows)
@@ -62,10 +62,10 @@ def retry(seen: DecisionContext, *, not_in_crm: bool) -> Decision:
     waits = any(row.state in {RowState.PLANNED, RowState.UNKNOWN} for row in rows)
     if not changes and not waits:
         return Decision(refused=_NOTHING)
-    if log.owner is not None:  # whoever holds it goes on with these rows
+    if log.owner is not None:  # its holder goes on with these rows
         return Decision(changes=changes)
     if log.call is not None:
-        # Before it was asked once, the CRM is being given the time that its search needs; of a refusal, twice.
+        # Until the first probe the CRM gets the time that its search needs; after a refusal, until the second.
         asked = log.probe_count > 0 and failure_reason_of(log.reason) is not FailureReason.REJECTED
         return Decision(replace(log, due_at=now) if asked else None, changes)
     after = _open(log) if log.state is LogState.PARKED else log
@@ -82,9 +82,9 @@ def retry(seen: DecisionContext, *, not_in_crm: bool) -> Decision:
 
 
 def link(seen: DecisionContext, contact: ChosenContact) -> Decision:
-    """The log goes to another contact, if nothing of it is or may be in the CRM.
+    """Give the log to another contact, if nothing of it is or may be in the CRM.
 
-    A group's gets another key with that, for there is one for each contact.
+    A group's log gets another key with that, since a group has a log for each contact.
     """
     refused = _why_not_to_move(seen)
     if refused is not None:
@@ -94,7 +94,7 @@ def link(seen: DecisionContext, contact: ChosenContact) -> Decision:
         if seen.taken:
             return Decision(refused=_TAKEN.format(name=contact.name, id=contact.id))
         log = _move(log, contact.id)
-    # A key of its own: the CRM may know the old one from a call that it refused for the contact.
+    # It gets a new key: the CRM may know the old one from a call that it refused for the contact.
     return Decision(
         replace(
             log,
@@ -107,14 +107,14 @@ def link(seen: DecisionContext, contact: ChosenContact) -> Decision:
 
 
 def _move(log: LogRow, contact_id: str) -> LogRow:
-    """A group's log as that of another contact."""
+    """Return a group's log as that of another contact."""
     conversation_id = log.conversation_id.removesuffix(f"-{log.key.group_contact_id}")
     key = log.key._replace(group_contact_id=contact_id)
     return replace(log, key=key, conversation_id=key.display_id(conversation_id))
 
 
 def _why_not_to_move(seen: DecisionContext) -> str | None:
-    """Why a log cannot go to another contact."""
+    """Return why a log cannot go to another contact; None if it can."""
     log = seen.log
     if log.third_party_log_id is not None:
         return _IN_CRM.format(id=log.third_party_log_id)
@@ -130,11 +130,11 @@ def _why_not_to_move(seen: DecisionContext) -> str | None:
 
 
 def mark_done(seen: DecisionContext, activity: str | None, *, everything: bool) -> Decision:
-    """The CRM has it: what is in question is logged, and its text is erased.
+    """Record that the CRM has it: the rows in question are logged, and their texts are erased.
 
-    What was only held back by it was never sent, and is not in question: of a parked log it goes on now. `everything`
-    says that the CRM has that too. `activity` is the CRM's id of it: without one, the next message makes a new
-    activity. A shared thread needs one; it is brought up to date there.
+    Rows that were only held back were never sent, and are not in question: those of a parked log go on now.
+    `everything` says that the CRM has them too. `activity` is the CRM's id of it: without one, the next message makes a
+    new activity. A shared thread needs one; it is brought up to date there.
     """
     log, rows, now = seen.log, seen.rows, seen.now
     if log.owner is not None:
@@ -173,7 +173,7 @@ def mark_done(seen: DecisionContext, activity: str | None, *, everything: bool) 
 
 
 def _plan_again(row: MessageRow) -> RowChange:
-    """Planned again, if there is still something to send."""
+    """Return the change that plans a row again, if it still has a text to send."""
     if row.payload is not None:
         return RowChange(row.id, RowState.PLANNED)
     reason = row.reason if (row.reason or "").startswith("expired:") else EXPIRED
@@ -187,9 +187,9 @@ def _mark_row_done(log: LogRow, row: MessageRow, activity: str | None) -> RowCha
 
 
 def _in_question(row: MessageRow, *, parked: bool) -> bool:
-    """Whether a row was sent, or tried to be: not only held back by another one.
+    """Return whether a row was sent, or was tried: not only held back by another one.
 
-    What had failed before its log was parked is known not to be in the CRM.
+    A row that had failed before its log was parked is known not to be in the CRM.
     """
     if parked and row.state is not RowState.PARKED:
         return False
@@ -200,7 +200,7 @@ def _in_question(row: MessageRow, *, parked: bool) -> bool:
 
 
 def _open(log: LogRow) -> LogRow:
-    """A parked log that may be worked on again. A create is made under another key."""
+    """Return a parked log that may be worked on again. A create gets another key."""
     log = replace(log.without_call(), state=LogState.OPEN, probe_count=0)
     if log.third_party_log_id is not None:
         return log

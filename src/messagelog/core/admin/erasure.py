@@ -1,7 +1,7 @@
-"""Erases a user, or a tenant, with everything that is theirs, while servers go on working.
+"""Erases a user or a tenant with everything that is theirs, while servers go on working.
 
-What stands in the CRM is the tenant's, and stays there. That a message of an erased user is in the CRM stays known, so
-that a colleague does not log it again; not who logged it.
+Activities in the CRM belong to the tenant and stay. That a message of an erased user is in the CRM stays known, so that
+a colleague does not log it again; who logged it does not.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=msgspec.Struct)
 
 _PAGE: Final = 500
-_MOST_PASSES: Final = 10  # each but the last one erased what had come in behind the one before
+_MOST_PASSES: Final = 10  # each one after the first erases what came in meanwhile
 
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What was erased.
 
-    `users`, `settings` and `contacts` (found by their numbers) are gone, and `messages` that were not in the CRM, or
-    all of a tenant. `kept` messages are in the CRM: the journal knows it still, and not from whom. `parked` ones may
-    be there: a person decides. `pending` are conversation logs with a call that has to end first: erase again then.
+    `users`, `settings` and `contacts` (found by their numbers) are gone, and so are `messages` that were not in the
+    CRM, or all messages of a tenant. `kept` messages are in the CRM: the journal still knows them, but not whose they
+    were. `parked` ones may be there: a person decides. `under_way` are conversation logs with a call that has to end
+    first: erase again then.
     """
 
     users: int = 0
@@ -47,19 +48,19 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     under_way: int = 0
 
     def and_then(self, later: Erased) -> Erased:
-        """What was erased by two attempts; under way is what the later one says."""
+        """Return what two attempts erased; `under_way` is the later one's."""
         return replace(_sum(self, later), under_way=later.under_way)
 
 
 class Eraser:
-    """Erases, for an operator with the role `administer`; a record of it is on disk before it is done."""
+    """Erases, for an operator with the role `administer`. A record is on disk before anything is erased."""
 
     def __init__(self, store: Store, sealer: Sealer) -> None:
         self._store = store
         self._key = sealer.audit_key
 
     async def user(self, by: Operator, tenant: str, platform: str, id_: str) -> Erased:
-        """Erases a user: her credentials, session, settings, and the messages that wait for her.
+        """Erase a user: credentials, session, settings, and the messages that wait for the user.
 
         Raises `RoleMissing`.
         """
@@ -76,7 +77,7 @@ class Eraser:
         return _total(erased, found, under_way)
 
     async def tenant(self, by: Operator, tenant: str, platform: str | None = None) -> Erased:
-        """Erases a tenant, at one platform or at all: every row of every table. Raises `RoleMissing`."""
+        """Erase a tenant, at one platform or all: every row of every table. Raise `RoleMissing`."""
         by.needs(Role.ADMINISTER)
         entry: AuditEntry | None = AuditEntry(by.name, "erase_tenant", Role.ADMINISTER, tenant, platform)
         erased, found = ErasedAccounts(), ErasedInLog()
@@ -89,12 +90,12 @@ class Eraser:
         return _total(erased, found)
 
     def pseudonym(self, *who: str) -> str:
-        """What the record calls an erased user: whoever has the secret key and her id can find it, and nobody else."""
+        """Return the audit record's name for an erased user; only the secret key and the user's id lead to it."""
         text = "\0".join(who).encode("utf-8", "surrogatepass")
         return hashlib.blake2b(text, key=self._key, digest_size=12).hexdigest()
 
     async def _erase_user_once(self, tenant: str, platform: str, id_: str) -> ErasedInLog:
-        """Erases in each conversation log that has something of hers."""
+        """Erase what is the user's in each conversation log."""
         found = ErasedInLog()
         async for page in self._rows():
             keys = {
@@ -108,7 +109,7 @@ class Eraser:
         return found
 
     async def _erase_tenant_once(self, tenant: str, platform: str | None) -> ErasedInLog:
-        """Drops each conversation log of a tenant, with its messages; then messages that are in none."""
+        """Drop each conversation log of a tenant with its messages; then messages without a log."""
         found = ErasedInLog()
         async for keys in self._logs():
             theirs = [key for key in keys if key.tenant == tenant and platform in {None, key.platform}]
@@ -139,7 +140,7 @@ class Eraser:
 
 
 def _sum(one: T, other: T) -> T:
-    """Counts of one kind, added up field by field."""
+    """Return counts of one kind, added up field by field."""
     names = one.__struct_fields__
     return type(one)(**{name: getattr(one, name) + getattr(other, name) for name in names})
 

@@ -1,4 +1,4 @@
-"""What is held about a contact, as one value: for a person who asks what is known of her."""
+"""Exports all data about a contact as one value, for people who ask what is stored about them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CONTACTS = msgspec.json.Decoder(list[Contact])
 
 
 class ExportedMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A message. `text` is what waits to be logged: None once the CRM has it. `sealed` says that it cannot be opened.
+    """A message. `text` is what waits to be logged: None once the CRM has it. `sealed`: the text cannot be opened.
 
     Times are epoch milliseconds.
     """
@@ -59,7 +59,7 @@ class ExportedLog(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Export(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Everything that is held about a contact. `contacts` are those that the CRM named for the number, as kept."""
+    """All data about a contact. `contacts` are the cached ones that the CRM named for the number."""
 
     tenant: str
     platform: str
@@ -77,10 +77,10 @@ async def export_contact(
     contact_id: str | None = None,
     phone_number: str | None = None,
 ) -> Export:
-    """What is held about a contact, by her id in the CRM or by a number that contacts were found with.
+    """Return all data about a contact, by its id in the CRM or by a number that contacts were found with.
 
-    It is recorded before anything is read, and each text as `read_text_audited` does. Raises `RoleMissing` without the
-    roles `administer` and `text`, `BadRequest` unless there is one of id and number.
+    The export is recorded before anything is read, and each text as `read_text_audited` does it. Raises `RoleMissing`
+    without the roles `administer` and `text`, `BadRequest` unless exactly one of id and number is given.
     """
     operator.needs(Role.ADMINISTER)
     operator.needs(Role.TEXT)
@@ -89,7 +89,7 @@ async def export_contact(
     number = normalize_number(phone_number or "")
     if phone_number and not number:
         raise BadRequest("phone", "expected a number with digits")
-    # The number itself is a person's: the record says that there was one.
+    # The number is personal data: the record only says that there was one.
     entry = AuditEntry(operator.name, EXPORT, Role.ADMINISTER, tenant, platform, contact_id or "by number")
     await store.write(lambda: transactions.record_audit([entry]))
     contacts = await _read_contacts(store, sealer, tenant, platform, number) if number else []
@@ -109,7 +109,7 @@ async def export_contact(
 async def _read_contacts(
     store: Store, sealer: Sealer, tenant: str, platform: str, number: str
 ) -> list[Contact]:
-    """Who the CRM said has the number, when it was asked; nobody when that is not kept any more."""
+    """Return the contacts that the CRM named for the number; none if they are not cached any more."""
     found = await store.read(lambda: transactions.find_contacts(tenant, platform, number))
     if not found.contacts:
         return []

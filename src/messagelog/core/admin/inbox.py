@@ -1,6 +1,6 @@
-"""The inbox of the person who runs the server: what failed, is parked or waits, why, and what is to be done about it.
+"""The inbox of the person who runs the server: what failed, is parked or waits, why, and what can be done about it.
 
-Decisions change the journal and call no CRM: whatever is due after them is taken up by any server's next sweep.
+Decisions change the journal and call no CRM: any server's next sweep takes up what is due after them.
 """
 
 from __future__ import annotations
@@ -66,22 +66,22 @@ class NotThere(MessagelogError, LookupError):
 
 
 class DecisionRefused(MessagelogError):
-    """What was asked for may not be done; its text is a sentence that says why."""
+    """The decision may not be carried out; the text is a sentence that says why."""
 
 
 def check_cause(cause: str | None) -> str | None:
-    """The same cause; `BadRequest` for one that no reason begins with."""
+    """Return the same cause; raise `BadRequest` for one that no reason begins with."""
     if cause not in {None, *CAUSES}:
         raise BadRequest("cause", f"expected one of {', '.join(CAUSES)}")
     return cause
 
 
 class Inbox:
-    """What is in trouble in a journal, as an operator sees it. To show text it needs a `sealer`.
+    """What is in trouble in a journal, for an operator. To show text it needs a `sealer`.
 
-    What she does, and each text that she looks at, is recorded in the same transaction; `RoleMissing` is raised where
-    she may not. A decision about one log may name the `fence` of the entry that it was made about: it is refused when
-    the server has worked on the log since, so that nobody decides about a call of which she has not seen the outcome.
+    Each decision, and each text that the operator looks at, is recorded in the same transaction; `RoleMissing` is
+    raised without the role. A decision about one log may name the `fence` of the entry that it is about: it is refused
+    if the server has worked on the log since, so that it is never about a call whose outcome the operator has not seen.
     """
 
     def __init__(self, store: Store, operator: Operator, sealer: Sealer | None = None) -> None:
@@ -99,9 +99,9 @@ class Inbox:
         kind: str | None = None,
         group_contact_id: str | None = None,
     ) -> LogKey:
-        """The conversation log that is shown with this id; of several the one of a kind, and of a group's contact.
+        """Return the log that is shown with this id; of several, the one of this kind and this contact of a group.
 
-        Raises `NotThere`, and `DecisionRefused` where there are several still.
+        Raises `NotThere`, and `DecisionRefused` if there are still several.
         """
         keys = [
             key
@@ -119,7 +119,7 @@ class Inbox:
     async def entries(
         self, wanted: InboxFilter | None = None, *, after: str | None = None, limit: int = _BATCH
     ) -> InboxPage:
-        """Conversation logs in trouble, the last changed first; `after` is the `next` of the page before.
+        """Return conversation logs in trouble, the last changed first; `after` is the previous page's `next`.
 
         Raises `BadRequest` for an `after` that no page has had.
         """
@@ -129,9 +129,9 @@ class Inbox:
         return InboxPage(entries=entries, next=_next(places, limit))
 
     async def entry(self, key: LogKey, *, text: bool = False) -> InboxDetails:
-        """One conversation log, with its messages that are not logged, and the calls that failed.
+        """Return one conversation log, with its messages that are not logged, and its failed calls.
 
-        `text` adds what is kept of messages and of the CRM's answers, and is recorded. Raises `NotThere`.
+        `text` adds the stored texts of messages and of the CRM's answers, and is recorded. Raises `NotThere`.
         """
         if text:
             self._operator.needs(Role.TEXT)
@@ -150,17 +150,17 @@ class Inbox:
         )
 
     async def causes(self, tenant: str | None = None, *, since: int = 0) -> list[Cause]:
-        """How much is in trouble for what, since a time (epoch milliseconds)."""
+        """Return how much is in trouble for each cause, since a time (epoch milliseconds)."""
         return await self._store.read(lambda: transactions.count_causes(tenant, since))
 
     async def count(self, wanted: InboxFilter) -> int:
-        """How many logs are wanted."""
+        """Return how many logs match the filter."""
         return await self._store.read(lambda: transactions.count_inbox(wanted))
 
     async def export(
         self, wanted: InboxFilter | None = None, *, text: bool = False
     ) -> AsyncIterator[InboxDetails]:
-        """All that `entries` lists, each with its details, as `entry` gives them."""
+        """Yield everything that `entries` lists, each with its details as `entry` returns them."""
         after = None
         while True:
             page = await self.export_some(wanted, after=after, text=text)
@@ -178,7 +178,7 @@ class Inbox:
         limit: int = _BATCH,
         text: bool = False,
     ) -> InboxExport:
-        """Some of it, from behind the `next` of the page before."""
+        """Return a page of the export; `after` is the previous page's `next`."""
         if text:
             self._operator.needs(Role.TEXT)
         page = await self.entries(wanted, after=after, limit=limit)
@@ -191,15 +191,15 @@ class Inbox:
     # ---------------------------------------------------------------------------------------- to do
 
     async def retry(self, key: LogKey, *, not_in_crm: bool = False, fence: int | None = None) -> Decided:
-        """Tries again what failed, and tries now what waits.
+        """Retry what failed, and make due now what waits.
 
-        A parked log is tried again when somebody has looked and says that it is `not_in_crm`. Raises `NotThere`, and
+        A parked log is retried only if a person has looked and says that it is `not_in_crm`. Raises `NotThere`, and
         `DecisionRefused` with the reason.
         """
         return await self._decide(key, "retry", partial(decisions.retry, not_in_crm=not_in_crm), fence)
 
     async def retry_all(self, wanted: InboxFilter, *, not_in_crm: bool = False) -> AsyncIterator[Progress]:
-        """Tries again all that is wanted, and tells after each batch how far it has come."""
+        """Retry everything that matches the filter, and yield the progress after each batch."""
         seen = Progress(done=0, total=await self.count(wanted))
         after: str | None = None
         while True:
@@ -221,7 +221,7 @@ class Inbox:
     async def retry_some(
         self, wanted: InboxFilter, *, after: str | None = None, limit: int = _BATCH, not_in_crm: bool = False
     ) -> RetriedBatch:
-        """Tries again some of what is wanted, from behind the `next` of the batch before."""
+        """Retry a batch of what matches the filter; `after` is the previous batch's `next`."""
         self._operator.needs(Role.ACT)
         behind = _place(after)
         places = await self._store.read(lambda: transactions.list_inbox(wanted, behind, limit))
@@ -246,8 +246,8 @@ class Inbox:
     ) -> Decided:
         """Give a log to another contact, if nothing of it is in the CRM. Nothing is sent: `retry` does that.
 
-        A group's is moved, since each contact has one: it has another id then. That needs the inbox's sealer. Raises
-        `BadRequest` for a contact that cannot be one of a CRM.
+        A group's log is moved, since it has one for each contact: it gets another id. That needs the inbox's sealer.
+        Raises `BadRequest` for a contact that cannot be one of a CRM.
         """
         contact = existing_contact(contact_id, name, type_)
         judge = partial(decisions.link, contact=contact)
@@ -268,10 +268,10 @@ class Inbox:
         everything: bool = False,
         fence: int | None = None,
     ) -> Decided:
-        """Says that the CRM has it, in the activity `third_party_log_id`; without one the next message makes another.
+        """Record that the CRM has it in the activity `third_party_log_id`; without one the next message makes another.
 
-        Only what is in question counts as logged, not what was held back by it, unless it is `everything`. Raises
-        `BadRequest` for an id that is empty or holds a control character.
+        Only what is in question counts as logged, not what was held back by it, unless `everything` is said to be
+        there. Raises `BadRequest` for an id that is empty or holds a control character.
         """
         id_ = third_party_log_id
         if id_ is not None and (not id_.strip() or not id_.isprintable()):
@@ -309,7 +309,7 @@ class Inbox:
     async def _apply(
         self, key: LogKey, judge: Decide, entry: AuditEntry, move: LogMove | None
     ) -> Decision | None:
-        """Locks the log and its rows by their names, as a request does that brings them again."""
+        """Carry out a decision. It locks the log and its rows by their names, as requests that bring them do."""
         keys = (key,) if move is None else (key, move.to)
         for _ in range(_LOOKS):
             rows = await self._store.read(lambda: transactions.find_unlogged_rows(key))
@@ -329,9 +329,9 @@ class Inbox:
         return [_entry(place, *seen) for place, seen in zip(places, found, strict=True) if seen is not None]
 
     async def _read_texts(self, key: LogKey) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-        """What is kept of each message and of the CRM's answers; the look at each is on disk when this returns.
+        """Return the stored texts of messages and of the CRM's answers; each look is on disk when this returns.
 
-        What was sealed with another secret key is left out.
+        Texts that were sealed with another secret key are left out.
         """
         sealer = self._unsealing
         look = partial(self._entry, READ_TEXT, Role.TEXT, key)
@@ -356,7 +356,7 @@ class Inbox:
 
 
 def key_of(entry: InboxEntry) -> LogKey:
-    """The conversation log that an entry is about."""
+    """Return the conversation log that an entry is about."""
     contact = entry.group_contact_id or ""
     id_ = entry.conversation_log_id.removesuffix(f"-{contact}") if contact else entry.conversation_log_id
     return LogKey(entry.tenant, entry.platform, id_, entry.kind == LogKind.THREAD, contact)

@@ -1,4 +1,4 @@
-"""What the inbox shows: conversation logs in trouble, what is known of each, and what a decision came to.
+"""The inbox's models: conversation logs in trouble, their messages and failed calls, and results of decisions.
 
 Names are spelled as in the journal. Times are epoch milliseconds, UTC.
 """
@@ -15,9 +15,9 @@ class InboxEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     `state` is parked (a person has to decide), failed, or waiting (the server goes on by itself, or when `users` have
     signed in). `states` counts its messages. `without_text` of them can only be logged when they are sent again.
-    `due_at` is the next try, None when there will be none. `since` is when the oldest of what is not logged was
-    accepted, `changed_at` when something happened last. `fence` grows whenever somebody works on it: a decision that
-    names it is refused when that has happened since.
+    `due_at` is the next try, None if there will be none. `since` is when the oldest message that is not logged was
+    accepted, `changed_at` the last change. `fence` grows with each claim: a decision that names an older one is
+    refused.
     """
 
     tenant: str
@@ -43,14 +43,14 @@ class InboxEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class InboxPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Some entries, the last changed first. `next` asks for those behind them; None when these are the last."""
+    """Some entries, the last changed first. `next` asks for the next page; None after the last one."""
 
     entries: list[InboxEntry]
     next: str | None = None
 
 
 class InboxRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A message that is not logged. `text` is what is kept of it, where it was asked for and there is some."""
+    """A message that is not logged. `text` is its stored text, if it was asked for and there is one."""
 
     id: str
     state: str
@@ -63,10 +63,10 @@ class InboxRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class FailedCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that came to nothing. `body` is what the CRM answered, without credentials, where it was asked for.
+    """A failed call. `body` is the CRM's answer without credentials, if it was asked for.
 
-    `call` is create, update, find (the activity of a lost create), read (the activity) or prepare (whatever is needed
-    before a call: the user's credentials, for one). `error` is the type of the connector's error.
+    `call` is create, update, find (the activity of a lost create), read (the activity) or prepare (what is needed
+    before a call, such as the user's credentials). `error` is the type of the connector's error.
     """
 
     at: int
@@ -86,16 +86,16 @@ class InboxDetails(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InboxExport(msgspec.Struct, frozen=True, kw_only=True):
-    """Some logs with everything that is known of them. `next` goes on behind them; None when these are the last."""
+    """Some logs with all their details. `next` asks for the next page; None after the last one."""
 
     logs: list[InboxDetails]
     next: str | None = None
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a decision made of a log's messages: how many are to be sent, how many count as logged.
+    """The result of a decision about a log's messages: how many are to be sent, how many count as logged.
 
-    `without_text` of them stay failed: there is nothing to send, until the client sends them again.
+    `without_text` of them stay failed: there is nothing to send until the client sends them again.
     `conversation_log_id` is the log's from now on.
     """
 
@@ -106,7 +106,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """How far a long act has come: `done` of about `total` logs; `refused` of them were left as they are."""
+    """The progress of a long act: `done` of about `total` logs; `refused` of them were left as they are."""
 
     done: int
     total: int
@@ -116,7 +116,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class RetriedBatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What became of some logs; `next` goes on behind them, None when these were the last."""
+    """The results for some logs; `next` asks for the next batch, None after the last one."""
 
     done: int
     planned: int

@@ -1,7 +1,7 @@
-"""Forgets in time: the text of what was not logged, the calls that failed, and, where it is wanted, what is done.
+"""Deletes data whose retention has ended: texts that were not logged, failed calls and, if set, what is logged.
 
-Every process does it, a small batch at a time, each conversation log in a transaction of its own that looks again
-whether the time has come: two that meet do no harm, and no request waits for more than one of them.
+Every process does it, a small batch at a time. Each conversation log has a transaction of its own that checks again
+whether its time has come: two processes do no harm, and no request waits for more than one transaction.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _DAY_MS: Final = 24 * 3600 * 1000
 _BATCH: Final = 50
-_PAUSE_SECONDS: Final = 600.0  # nobody waits for it, and a few minutes more are nothing against days
+_PAUSE_SECONDS: Final = 600.0  # no request waits for it, and minutes are nothing against days
 _NEXT_SECONDS: Final = 1.0
 
 _log = structlog.get_logger(__name__)
@@ -31,11 +31,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """For how many days what is kept; 0 for ever.
+    """For how many days data is kept; 0 for ever.
 
-    `text_days` is for the sealed text of messages that failed, are parked or wait for a sign-in, and for what is known
-    of failed calls. `row_days` is for conversation logs of which all is logged: what is forgotten is logged once more
-    when it is sent once more.
+    `text_days` is for the sealed texts of messages that failed, are parked or wait for a sign-in, and for records of
+    failed calls. `row_days` is for conversation logs that are fully logged: a deleted one is logged again if it is sent
+    again.
     """
 
     text_days: float = 30.0
@@ -43,7 +43,7 @@ class RetentionPolicy:
 
 
 class Retention:
-    """Keeps to `RetentionPolicy` while a server runs. `luck` (from 0 to 1) spreads the processes, so that few meet."""
+    """Applies `RetentionPolicy` while a server runs. `jitter` (0 to 1) spreads the processes, so that few meet."""
 
     def __init__(
         self,
@@ -61,11 +61,11 @@ class Retention:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begins, after a pause: a start has more urgent things to do."""
+        """Start, after a pause: a starting server has more urgent work."""
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Ends it. What was begun is done or not; the next start goes on."""
+        """Stop. An unfinished batch is finished after the next start."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -82,25 +82,17 @@ class Retention:
                 _log.error("retention_failed", error=type(error).__name__)
 
     async def purge_batch(self) -> bool:
-        """Forgets one batch of each kind; whether there may be more."""
+        """Delete one batch of each kind; return whether there may be more."""
         counts = []
         if self._text_ms:
-            counts += [await self._erase_texts(), await self._drop_attempts()]
+            keys = await self._store.read(lambda: transactions.find_logs_to_erase(self._text_ms, _BATCH))
+            for key in sorted(set(keys)):
+                await self._store.write(partial(transactions.erase_texts, key, self._text_ms), locks=(key,))
+            dropped = await self._store.write(lambda: transactions.drop_old_attempts(self._text_ms, _BATCH))
+            counts += [len(keys), dropped]
         if self._row_ms:
-            counts.append(await self._drop_logs())
+            keys = await self._store.read(lambda: transactions.find_logs_to_drop(self._row_ms, _BATCH))
+            for key in keys:
+                await self._store.write(partial(transactions.drop_log, key, self._row_ms), locks=(key,))
+            counts.append(len(keys))
         return any(count >= _BATCH for count in counts)
-
-    async def _erase_texts(self) -> int:
-        keys = await self._store.read(lambda: transactions.find_logs_to_erase(self._text_ms, _BATCH))
-        for key in sorted(set(keys)):
-            await self._store.write(partial(transactions.erase_texts, key, self._text_ms), locks=(key,))
-        return len(keys)
-
-    async def _drop_attempts(self) -> int:
-        return await self._store.write(lambda: transactions.drop_old_attempts(self._text_ms, _BATCH))
-
-    async def _drop_logs(self) -> int:
-        keys = await self._store.read(lambda: transactions.find_logs_to_drop(self._row_ms, _BATCH))
-        for key in keys:
-            await self._store.write(partial(transactions.drop_log, key, self._row_ms), locks=(key,))
-        return len(keys)

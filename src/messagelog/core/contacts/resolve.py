@@ -1,4 +1,4 @@
-"""Which contact a request is about: the chosen one, or the one that is being made at this moment."""
+"""Resolves the contact of a request: the chosen one, or one that the client is creating at this moment."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class ChosenContact(msgspec.Struct, frozen=True):
 
 
 class RecentContacts:
-    """Remembers for a minute whom a number belongs to: each message of a group asks for the same numbers.
+    """Remembers the contacts of a number for a minute: each message of a group asks for the same numbers.
 
-    A contact that is being made is never looked up here, but at the CRM.
+    A contact that the client is creating is always looked up at the CRM, and never here.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -53,7 +53,7 @@ class RecentContacts:
         )
 
     async def find(self, connector: Connector, session: Session, number: str) -> list[Contact]:
-        """The contacts that have the number, as the CRM said within the last minute. Raises its errors."""
+        """Return the contacts with the number, as the CRM said within the last minute. Raise its errors."""
         place = (connector.name, session.tenant, number)
         contacts = self._known.get(place)
         if contacts is None:
@@ -62,7 +62,7 @@ class RecentContacts:
 
 
 def clean_contact(new: NewContact) -> NewContact:
-    """A contact that is to be made, with a name as `compose` writes it: in one line, without what nobody sees.
+    """Return a new contact with a name as `compose` writes it: in one line, without invisible characters.
 
     Raises `BadRequest`, in the client's spelling, for a name, number or type that cannot be one.
     """
@@ -81,7 +81,7 @@ def clean_contact(new: NewContact) -> NewContact:
 
 
 def contact_from_request(request: LogRequest) -> ChosenContact | None:
-    """The contact that the request names; None when it is still to be made."""
+    """Return the contact that the request names; None if the client is still creating it."""
     if request.contact_id == CREATE_NEW_CONTACT:
         return None
     return ChosenContact(
@@ -90,7 +90,7 @@ def contact_from_request(request: LogRequest) -> ChosenContact | None:
 
 
 def existing_contact(id_: str, name: str, type_: str) -> ChosenContact:
-    """A contact that a person names by its id in the CRM. The id is checked as those in requests are.
+    """Return a contact that an operator names by its id in the CRM. The id is checked as in requests.
 
     Raises `BadRequest`, in the spelling of requests, for an id, name or type that no contact of a CRM has.
     """
@@ -118,9 +118,9 @@ async def resolve_contact(
     seconds_left: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]],
 ) -> ChosenContact:
-    """The one contact that has the number now; asked again while the client may still be making it.
+    """Return the one contact that has the number now; ask again while the client may still be creating it.
 
-    Raises `NoContact` when there is none in time, or more than one.
+    Raises `NoContact` if there is none in time, or more than one.
     """
     numbers = [party.phone_number for party in request.info.correspondents if party.phone_number]
     if not numbers:
@@ -145,7 +145,7 @@ async def resolve_contact(
 async def _find_matches(
     connector: Connector, session: Session, numbers: list[str], seconds: float
 ) -> list[Contact]:
-    """The contacts that have one of the numbers, each once; none while the CRM does not answer."""
+    """Return the contacts that have one of the numbers, each once; none if the CRM does not answer in time."""
     found: dict[str, Contact] = {}
     try:
         async with asyncio.timeout(seconds):
@@ -163,5 +163,5 @@ async def _find_matches(
 
 
 def _clean(text: str | None) -> str:
-    """A name without characters that a database cannot keep."""
+    """Return a name without characters that a database cannot keep."""
     return (text or "").replace("\0", "\N{REPLACEMENT CHARACTER}")

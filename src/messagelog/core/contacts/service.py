@@ -1,4 +1,4 @@
-"""Who has a number, as the CRM said not long ago; and contacts that are made once, however often a form is sent."""
+"""Finds the contacts of a number, and creates a contact once, however often a form is sent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from messagelog.storage.records.contacts import NewContactClaim
 
 _HELD_SECONDS: Final = 60.0
-"""How long a form that is sent again is answered with the contact that was made."""
+"""How long a form that is sent again is answered with the contact that was created."""
 
 _FORBIDDEN: Final = 403
 _SHORTEST_POLL: Final = 0.05
@@ -40,7 +40,7 @@ _CONTACT = msgspec.json.Decoder(Contact)
 
 @dataclass(frozen=True, slots=True)
 class _Creation:
-    """One request to make a contact. `until` is when its time is over, by the event loop's clock."""
+    """One request to create a contact. Its time is over `until`, by the event loop's clock."""
 
     connector: Connector
     session: Session
@@ -57,8 +57,8 @@ class _Creation:
 class ContactService:
     """The contacts of each tenant and platform, shared by all processes through the database.
 
-    What was found is kept for `age` seconds (0: not at all). That nobody has a number is never kept: it is what the
-    user is about to change. `lease` outlasts any call that makes a contact.
+    Contacts that were found are kept for `age` seconds (0: not at all). That no contact has a number is never kept,
+    since the user is about to change it. `lease` outlasts any call that creates a contact.
     """
 
     def __init__(
@@ -88,9 +88,9 @@ class ContactService:
         fresh: bool = False,
         seconds: float,
     ) -> list[Contact]:
-        """The contacts that have a number, in any of the spellings. Raises the connector's errors.
+        """Return the contacts that have a number, in any of the spellings. Raises the connector's errors.
 
-        `fresh` asks the CRM even where it was asked a moment ago; `seconds` is the time that there is for it.
+        `fresh` asks the CRM even if it was asked a moment ago; `seconds` is the time for the answer.
         """
         place = (session.tenant, connector.name, normalize_number(number))
         numbers = format_variants(number, formats)
@@ -98,14 +98,14 @@ class ContactService:
             return await call_with_timeout(connector, _search(connector, session, numbers), seconds)
         kept = await self._store.read(lambda: transactions.find_contacts(*place))
         if kept.contacts is not None and 0 <= kept.age_ms < self._age_ms and not fresh:
-            with suppress(SealBroken):  # under a secret key that is not ours any more: it is asked anew
+            with suppress(SealBroken):  # sealed with a secret key that is gone: the CRM is asked again
                 return _CONTACTS.decode(self._sealer.open(kept.contacts, "contacts", *place))
         found = await call_with_timeout(connector, _search(connector, session, numbers), seconds)
         await self._keep(place, found, asked_at=kept.now)
         return found
 
     async def _keep(self, place: tuple[str, str, str], found: list[Contact], *, asked_at: int) -> None:
-        """Keeps what the CRM said, unless a contact with this number was made since it was asked."""
+        """Store the CRM's answer, unless a contact with this number was created since it was asked."""
         if not found:
             await self._store.write(lambda: transactions.drop_contacts(*place, asked_at=asked_at))
             return
@@ -120,11 +120,11 @@ class ContactService:
     async def make(
         self, connector: Connector, session: Session, new: NewContact, *, seconds: float
     ) -> Contact:
-        """Makes a contact, once for all who ask for the same one at the same time. Raises the connector's errors.
+        """Create a contact, once for all requests for the same one at the same time. Raises the connector's errors.
 
-        The same one is one of the same tenant, platform, number, name and type. Whoever comes second waits for the
-        first one's outcome. `OutcomeUnknown` says that there may be such a contact now; the next one who asks has
-        the CRM searched for it first.
+        Requests are for the same contact if tenant, platform, number, name and type are equal. The later ones wait for
+        the first one's outcome. After `OutcomeUnknown` there may be such a contact; the next request has the CRM
+        searched for it first.
         """
         until = asyncio.get_running_loop().time() + seconds
         key = self._key(session.tenant, connector.name, new)
@@ -134,26 +134,34 @@ class ContactService:
             try:
                 return _CONTACT.decode(self._sealer.open(claim.contact, "newContacts", *key))
             except SealBroken:
-                raise OutcomeUnknown("who was made a moment ago cannot be opened any more") from None
+                raise OutcomeUnknown("the contact of a moment ago cannot be opened any more") from None
         if not claim.mine:
-            raise OutcomeUnknown("somebody else is making it")
+            raise OutcomeUnknown("another request is creating it")
         made = await self._find_existing(attempt) if claim.ask_first else None
         if made is None:
             try:
                 made = await self._create(attempt)
             except SignInRenewed as error:
-                return await self._create_after_renewal(error, attempt)
-        await self._record(attempt, made)
+                # It may have been created with the old sign-in: the next attempt searches for it first.
+                if connector.settle_seconds >= attempt.seconds_left:
+                    raise OutcomeUnknown(error.detail, status=error.status) from error
+                await self._sleep(connector.settle_seconds)
+                return await self.make(connector, session, new, seconds=attempt.seconds_left)
+        # The contacts that the number had until now are forgotten, before the new one is recorded.
+        place = (key.tenant, key.platform, normalize_number(new.phone_number))
+        await self._store.write(lambda: transactions.forget_contacts(*place))
+        sealed = self._sealer.seal(msgspec.json.encode(made), "newContacts", *key)
+        await self._release(attempt, NewContactState.MADE, _HELD_SECONDS, sealed)
         return made
 
     def _key(self, tenant: str, platform: str, new: NewContact) -> NewContactKey:
-        """The same for forms that only differ in blanks and in upper and lower case; it tells nobody a name."""
+        """Return the same key for forms that only differ in blanks and upper or lower case; it tells no name."""
         text = "\0".join((normalize_number(new.phone_number), _comparable_name(new.name), new.type))
         hashed = hashlib.blake2b(text.encode(), key=self._sealer.entry_key, digest_size=16)
         return NewContactKey(tenant, platform, hashed.hexdigest())
 
     async def _claim(self, attempt: _Creation) -> NewContactClaim:
-        """The right to make it, or what somebody else made; neither when the time is over."""
+        """Claim the creation, or return what another request created; neither if the time is over."""
         key, owner = attempt.key, attempt.owner
         poll = _SHORTEST_POLL
         while True:
@@ -167,7 +175,7 @@ class ContactService:
             poll = min(poll * 2, _LONGEST_POLL)
 
     async def _find_existing(self, attempt: _Creation) -> Contact | None:
-        """The contact that an earlier attempt made, by its number, name and type."""
+        """Return the contact that an earlier attempt created, by its number, name and type."""
         new = attempt.new
         try:
             found = await call_with_timeout(
@@ -176,7 +184,7 @@ class ContactService:
                 attempt.seconds_left,
             )
         except ConnectorError:
-            # Nothing was made now; of the earlier attempt as little is known as before.
+            # Nothing was created now; the earlier attempt's outcome is still unknown.
             await self._release(attempt, NewContactState.UNKNOWN, 0.0)
             raise
         name = _comparable_name(new.name)
@@ -195,22 +203,6 @@ class ContactService:
             raise
         return made
 
-    async def _create_after_renewal(self, error: SignInRenewed, attempt: _Creation) -> Contact:
-        """Makes it with the sign-in that was renewed, unless it was made with the one of before."""
-        wait = attempt.connector.settle_seconds
-        if wait >= attempt.seconds_left:
-            raise OutcomeUnknown(error.detail, status=error.status) from error
-        await self._sleep(wait)
-        return await self.make(attempt.connector, attempt.session, attempt.new, seconds=attempt.seconds_left)
-
-    async def _record(self, attempt: _Creation, made: Contact) -> None:
-        """Writes down who was made, and forgets who had the number before."""
-        key = attempt.key
-        place = (key.tenant, key.platform, normalize_number(attempt.new.phone_number))
-        await self._store.write(lambda: transactions.forget_contacts(*place))
-        sealed = self._sealer.seal(msgspec.json.encode(made), "newContacts", *key)
-        await self._release(attempt, NewContactState.MADE, _HELD_SECONDS, sealed)
-
     async def _release(
         self, attempt: _Creation, state: NewContactState, seconds: float, contact: bytes | None = None
     ) -> None:
@@ -219,7 +211,7 @@ class ContactService:
 
 
 def _may_have_made(error: ConnectorError) -> bool:
-    """Whether there may be a contact all the same: a gateway may refuse what the CRM has done."""
+    """Return whether there may be a contact despite the error: a gateway may refuse what the CRM has done."""
     refused = isinstance(error, AuthExpired) or error.status == _FORBIDDEN
     return isinstance(error, OutcomeUnknown) or (refused and error.wrote)
 
@@ -232,12 +224,12 @@ async def _call_create_contact(attempt: _Creation) -> Contact:
 
 
 def _comparable_name(name: str) -> str:
-    """A name without what does not tell two people apart."""
+    """Return a name without differences that do not tell two people apart."""
     return " ".join(name.split()).casefold()
 
 
 async def _search(connector: Connector, session: Session, numbers: Sequence[str]) -> list[Contact]:
-    """The contacts that have one of the numbers, each once. The client's word for a new one is nobody's id."""
+    """Return the contacts that have one of the numbers, each once. The client's word for a new one is no id."""
     found: dict[str, Contact] = {}
     for number in numbers:
         for contact in await connector.find_contact(session, number):

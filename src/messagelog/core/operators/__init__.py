@@ -1,1 +1,1 @@
-"""Who runs the server, and what they may do."""
+"""The people who run the server, and what they may do."""

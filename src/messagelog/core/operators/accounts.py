@@ -1,6 +1,6 @@
-"""The people who run the server: their accounts, what they may do, and their sessions.
+"""The people who run the server: their accounts, roles and sessions.
 
-An operator belongs to the server and not to a tenant. What she may do is the set of her roles, and none holds another.
+An operator belongs to the server and not to a tenant. Roles decide what the operator may do; none includes another.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ class Role(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Who asks, and with which roles."""
+    """A person who runs the server, with the roles that allow what is asked for."""
 
     name: str
     roles: frozenset[Role]
 
     def needs(self, role: Role) -> None:
-        """Raises `RoleMissing` when the operator does not have this role."""
+        """Raise `RoleMissing` if the operator does not have this role."""
         if role not in self.roles:
             raise RoleMissing(role)
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorSession:
-    """A session that has begun: the token is known to its operator alone. `expires_at` is epoch milliseconds."""
+    """A new session: only its operator knows the token. `expires_at` is epoch milliseconds."""
 
     operator: Operator
     token: str = field(repr=False)
@@ -70,7 +70,7 @@ class RoleMissing(MessagelogError):
 
 
 class OperatorTaken(MessagelogError):
-    """There is an operator of that name."""
+    """There is already an operator of that name."""
 
 
 class OperatorUnknown(MessagelogError):
@@ -78,15 +78,15 @@ class OperatorUnknown(MessagelogError):
 
 
 def local_operator(user: str) -> Operator:
-    """Whoever runs the command on the server's machine: she has the database and the key, so she may do everything.
+    """Return the operator for a person who runs a command on the server's machine, with all roles.
 
-    No account can have such a name.
+    That person has the database and the key anyway. No account can have such a name.
     """
     return Operator(f"local:{user}", frozenset(Role))
 
 
 def check_name(name: str) -> str:
-    """An operator's name, in lower case; `BadRequest` for one that cannot be."""
+    """Return an operator's name in lower case; raise `BadRequest` if it cannot be one."""
     lower = name.lower()
     if not name.isascii() or _NAME.fullmatch(lower) is None:
         raise BadRequest("name", "expected 1 to 64 letters, digits, and . _ @ - behind the first")
@@ -94,7 +94,7 @@ def check_name(name: str) -> str:
 
 
 class Operators:
-    """Keeps accounts and sessions. Changes count at once, in every process: each request reads them anew."""
+    """Keeps accounts and sessions. Changes count at once, in every process: each request reads them."""
 
     def __init__(self, store: Store, passwords: Passwords) -> None:
         self._store = store
@@ -103,7 +103,7 @@ class Operators:
     # ------------------------------------------------------------------------------------------ accounts
 
     async def add(self, by: Operator, name: str, password: str, roles: Iterable[Role]) -> None:
-        """Adds an account. Raises `BadRequest` for a name or password that cannot be, `OperatorTaken`."""
+        """Add an account. Raise `BadRequest` for a bad name or password, `OperatorTaken`."""
         name = check_name(name)
         check_password(name, password)
         hashed, kept = await self._passwords.hash(password), _encode_roles(roles)
@@ -113,7 +113,7 @@ class Operators:
             raise OperatorTaken(name)
 
     async def change_password(self, by: Operator, name: str, password: str) -> None:
-        """Gives an operator another password and ends all her sessions. Raises as `add` does, `OperatorUnknown`."""
+        """Set an operator's password and end all sessions. Raise as `add` does, and `OperatorUnknown`."""
         name = check_name(name)
         check_password(name, password)
         hashed = await self._passwords.hash(password)
@@ -123,26 +123,26 @@ class Operators:
         _require_known(changed, name)
 
     async def change_roles(self, by: Operator, name: str, roles: Iterable[Role]) -> None:
-        """Gives an operator these roles and no others. Raises `OperatorUnknown`."""
+        """Give an operator these roles and no others. Raise `OperatorUnknown`."""
         name, kept = check_name(name), _encode_roles(roles)
         _require_known(
             await self._change(by, "change_roles", name, lambda: transactions.change_roles(name, kept)), name
         )
 
     async def remove(self, by: Operator, name: str) -> None:
-        """Removes an account with its sessions. Raises `OperatorUnknown`."""
+        """Remove an account with its sessions. Raise `OperatorUnknown`."""
         name = check_name(name)
         _require_known(
             await self._change(by, "remove_operator", name, lambda: transactions.remove_operator(name)), name
         )
 
     async def end_sessions(self, by: Operator, name: str) -> int:
-        """Ends all sessions of an operator, everywhere, at once; how many there were."""
+        """End all sessions of an operator, everywhere, at once; return how many there were."""
         name = check_name(name)
         return await self._change(by, "end_sessions", name, lambda: transactions.end_operator_sessions(name))
 
     async def all(self) -> list[OperatorRow]:
-        """All accounts, in the order of their names."""
+        """Return all accounts, in the order of their names."""
         found: list[OperatorRow] = []
         while True:
             after = found[-1].name if found else ""
@@ -154,22 +154,22 @@ class Operators:
     async def _change(
         self, by: Operator, act: str, name: str, transaction: Callable[[], Transaction[T]]
     ) -> T:
-        """Runs a script that changes an account; what it does is recorded with it, unless it does nothing."""
-        own = by.name == name  # she needs no role for her own sessions
+        """Run a transaction that changes an account, and record the act with it, unless it changes nothing."""
+        own = by.name == name  # operators need no role for their own sessions
         entry = AuditEntry(by.name, act, None if own else Role.ADMINISTER, subject=name)
         return await self._store.write(lambda: transactions.run_audited(entry, transaction()))
 
     # ------------------------------------------------------------------------------------------ sessions
 
     async def sign_in(self, name: str, password: str) -> OperatorSession | None:
-        """Begins a session; None when the name or the password is wrong, which takes equally long.
+        """Begin a session; None if the name or the password is wrong, which takes equally long.
 
-        Raises `TooBusy` when many others sign in at this moment.
+        Raises `TooBusy` if many others are signing in at this moment.
         """
         try:
             name = check_name(name)
         except BadRequest:
-            name = ""  # nobody's: it takes as long as any other
+            name = ""  # no account has it, and it takes as long as any other
         kept = await self._store.read(lambda: transactions.find_operator(name))
         checked = await self._passwords.verify(kept and kept[0], password)
         if kept is None or not checked.right:
@@ -188,7 +188,7 @@ class Operators:
         return None if ends is None else OperatorSession(Operator(name, _roles(kept[1])), token, ends)
 
     async def find(self, token: str) -> Operator | None:
-        """Whose token it is, with her roles of this moment; None when its session has ended, or never was."""
+        """Return a token's operator with the roles of this moment; None if its session has ended or never was."""
         session = _hash_token(token)
         found = await self._store.read(lambda: transactions.find_session(session))
         if found is None:
@@ -199,7 +199,7 @@ class Operators:
         return Operator(name, _roles(roles))
 
     async def sign_out(self, token: str) -> None:
-        """Ends the token's session."""
+        """End the token's session."""
         session = _hash_token(token)
         await self._store.write(lambda: transactions.end_session(session))
 
@@ -214,10 +214,10 @@ def _encode_roles(roles: Iterable[Role]) -> str:
 
 
 def _roles(kept: str) -> frozenset[Role]:
-    """The roles as they are kept; one that a newer version knows is none here."""
+    """Return the stored roles, without those that only a newer version knows."""
     return frozenset(role for role in Role if role in kept.split())
 
 
 def _hash_token(token: str) -> str:
-    """What is kept of a token. It is random and long, so that a plain hash tells nobody what it was."""
+    """Return the stored hash of a token, which is random and long: a plain hash does not give it away."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,7 +1,7 @@
-"""The passwords of operators: how they have to be, and their hashes (Argon2id).
+"""The passwords of operators: what is a good one, and their hashes (Argon2id).
 
-A hash is slow and takes 64 MB by intent. So it is made in threads of their own, few at a time, and whoever comes when
-many wait already is sent away: a flood of sign-ins takes neither the memory nor the event loop.
+A hash is slow and takes 64 MB on purpose. So hashes are made in threads of their own, a few at a time, and requests are
+refused while many wait: a flood of sign-ins takes neither the memory nor the event loop.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class TooBusy(MessagelogError):
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Whether a password is the right one; `stale` when its hash has older parameters than those of today."""
+    """Whether a password is right; `stale` if its hash has older parameters than today's."""
 
     right: bool
     stale: bool = False
 
 
 def check_password(name: str, password: str) -> None:
-    """Whether a password may be an operator's; `BadRequest` otherwise, which never quotes it."""
+    """Raise `BadRequest` if a password may not be an operator's; the error never quotes it."""
     plain = _normal(password)
     if not SHORTEST <= len(plain) <= LONGEST:
         raise BadRequest("password", f"expected {SHORTEST} to {LONGEST:,} characters")
@@ -57,7 +57,7 @@ def check_password(name: str, password: str) -> None:
 
 
 class Passwords:
-    """Makes and checks hashes. `hasher` has the parameters; the tests' are cheap."""
+    """Makes and checks hashes. `hasher` has the parameters; tests pass cheap ones."""
 
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
@@ -66,24 +66,24 @@ class Passwords:
         self._decoy: str | None = None
 
     async def hash(self, password: str) -> str:
-        """The hash of a password, with its salt and parameters in it."""
+        """Return the hash of a password, with its salt and parameters in it."""
         return await self._in_thread(lambda: self._hasher.hash(_to_bytes(password)))
 
     async def verify(self, hashed: str | None, password: str) -> Verification:
-        """Whether this is the password that was hashed. Where there is none it takes as long, and is not right.
+        """Return whether this is the password that was hashed. Without a hash it takes as long, and is not right.
 
-        Raises `TooBusy` when many others wait.
+        Raises `TooBusy` if many others wait.
         """
         return await self._in_thread(lambda: self._check(hashed, password))
 
     def close(self) -> None:
-        """Lets go of the threads; a hash under way comes to its end by itself."""
+        """Release the threads; a hash under way ends by itself."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _check(self, hashed: str | None, password: str) -> Verification:
         if self._decoy is None:  # before the very first check, so that no name tells itself apart by it
             self._decoy = self._hasher.hash(secrets.token_bytes(16))
-        given = _to_bytes(password, LONGEST + 1)  # what is longer is nobody's
+        given = _to_bytes(password, LONGEST + 1)  # no password is longer
         try:
             self._hasher.verify(self._decoy if hashed is None else hashed, given)
         except (VerificationError, InvalidHashError):
@@ -97,17 +97,17 @@ class Passwords:
             raise TooBusy
         self._waiting += 1
         done = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        done.add_done_callback(self._left)  # when the work ends, not when the one who asked for it goes away
+        done.add_done_callback(self._on_done)  # when the work ends, not when its request goes away
         return await asyncio.shield(done)
 
-    def _left(self, done: asyncio.Future[T]) -> None:
+    def _on_done(self, done: asyncio.Future[T]) -> None:
         self._waiting -= 1
         if not done.cancelled():
-            done.exception()  # somebody has asked for it: an error of work that nobody waits for is not printed
+            done.exception()  # fetched, so that an error is not printed if no request waits for it
 
 
 def _normal(password: str) -> str:
-    """The same text for the ways in which keyboards write it (Unicode's NFC, as RFC 8265 wants passwords)."""
+    """Return one text for the ways in which keyboards write it (Unicode's NFC, as RFC 8265 wants for passwords)."""
     return unicodedata.normalize("NFC", password)
 
 

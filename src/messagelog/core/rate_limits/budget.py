@@ -1,8 +1,8 @@
 """The arithmetic of a tenant's pace at one CRM: budgets, waits, circuit. Pure; times are the database's, epoch ms.
 
-A request takes a permit before it is sent. The permit's place in a window is taken from its granting until one window
-after the request's end. Whenever the CRM itself sees the request, that is in between; so of all requests that it sees
-within a window, the last one was granted while the others had their places, and there are never more than the limit.
+A request takes a permit before it is sent. The permit keeps its place in a window from when it is granted until one
+window after the request's end. The CRM sees the request at some moment in between. So of all requests that the CRM sees
+within a window, the last one was granted while the others had their places: there are never more than the limit.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _POLL_MS: Final = 250
 _MOMENT_MS: Final = 1_000
 
 FIRST_WAIT_MS: Final = 5_000
-"""How long a tenant is left alone after a 429 that does not say; twice as long when it comes again."""
+"""How long a tenant waits after a 429 that says nothing; twice as long when it comes again."""
 LONGEST_GUESS_MS: Final = 60_000
 """The longest of these waits. It is a guess of ours, and the CRM may be ready for work long before an hour is over."""
 LONGEST_WAIT_MS: Final = 60 * 60_000
 """The longest wait that a CRM may ask for; after it, it is asked again."""
 LIVE_PAUSE_MS: Final = 5_000
-"""How long after a probe the next request that somebody waits for is a probe, whatever the backlog's pause is."""
+"""How long after a probe the next live request is a probe, whatever the backlog's pause is."""
 FIRST_PAUSE_MS: Final = 5_000
 """How long after a circuit has opened the backlog may probe; twice as long after each probe, give or take a fifth."""
 LONGEST_PAUSE_MS: Final = 40_000
@@ -46,14 +46,14 @@ _RAMP_MS: Final = 15_000
 _RAMP_DOUBLES_MS: Final = 3_000
 _RAMP_BEGINS: Final = 2
 _FORGOTTEN_MS: Final = 60 * 60_000
-"""A circuit that nobody has asked of for so long after its probe was due is nobody's concern any more."""
+"""A circuit is forgotten if no request has asked for so long after its probe was due."""
 
 
 class Urgency(enum.IntEnum):
-    """Who goes first."""
+    """Which request goes first."""
 
-    FOLLOW_UP = 0  # a call that has written already: it cannot be begun anew
-    LIVE = 1  # somebody waits for it
+    FOLLOW_UP = 0  # of a call that has written already: it cannot start again
+    LIVE = 1  # a request waits for it
     BACKLOG = 2
 
 
@@ -66,7 +66,7 @@ class Circuit(enum.StrEnum):
 
 
 class RequestVerdict(enum.Enum):
-    """What the end of a request says of the CRM."""
+    """What the end of a request says about the CRM."""
 
     GOOD = enum.auto()
     FAILED = enum.auto()
@@ -75,7 +75,7 @@ class RequestVerdict(enum.Enum):
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """The limits (requests, window in ms), and how long after its granting a request may be under way at most."""
+    """The limits (requests, window in ms), and how long a request may be under way after it got its permit."""
 
     limits: tuple[tuple[int, int], ...]
     longest_ms: int
@@ -95,10 +95,10 @@ class CompletedRequest(msgspec.Struct, frozen=True):
 
 
 class PermitRequest(msgspec.Struct, frozen=True):
-    """A process's question: who wants a permit, most urgent first, and what has ended since it asked before.
+    """A process's question: which permits are wanted, most urgent first, and what has ended since the last question.
 
-    `tripped` says that the CRM has failed it steadily. `uncounted` requests were sent without a permit. `spread` is
-    between 0 and 1, by chance.
+    `tripped` says that the CRM keeps failing. `uncounted` requests were sent without a permit. `jitter` is a random
+    number in [0, 1).
     """
 
     wants: Sequence[tuple[str, Urgency]] = ()
@@ -111,11 +111,10 @@ class PermitRequest(msgspec.Struct, frozen=True):
 class LimiterState(msgspec.Struct, frozen=True, omit_defaults=True):
     """A tenant's pace at one CRM, as it is stored.
 
-    `taken` are the permits of requests under way, each with the time from which it cannot be under way any more.
-    `sent` are the ends of those that are over, for each window (ms), as (time, how many). Of `left` requests that a
-    CRM told of, none has been used yet until `left_until`; `left_of` is how many there were, by what it said. A
-    circuit that is not closed was opened `since`; `probe` is its latest one, sent at `probed_at`; the backlog's next
-    one may be sent at `probe_at`.
+    `taken` are the permits of requests under way, each with the time after which its request cannot be under way.
+    `sent` are the ends of finished requests, for each window (ms), as (time, count). The CRM has said that `left`
+    requests of `left_of` remain until `left_until`. A circuit that is not closed was opened `since`; `probe` is its
+    latest probe, sent at `probed_at`; the backlog may send the next one at `probe_at`.
     """
 
     taken: dict[str, int] = {}
@@ -134,16 +133,17 @@ class LimiterState(msgspec.Struct, frozen=True, omit_defaults=True):
     ramp_from: int = 0
 
     def active_until(self) -> int:
-        """Until when every process has to ask before it sends, whatever its connector says of limits."""
+        """Return until when every process needs permits, whatever limits its connector declares."""
         trying = self.probe_at + _FORGOTTEN_MS if self.circuit is not Circuit.CLOSED else 0
         ramp = self.ramp_from + _RAMP_MS if self.ramp_from else 0
         return max(self.not_before, self.left_until, trying, ramp)
 
 
 class PermitGrant(msgspec.Struct, frozen=True):
-    """The answer to a process: the permits that are granted, and for each urgency the ms until it makes sense to ask
-    again (0: now). `down_ms` says for how long the circuit has kept them waiting, None when it does not; `slowed` that
-    the CRM has just said stop.
+    """The answer to a process: the permits that are granted, and per urgency the ms until it makes sense to ask again.
+
+    `down_ms` is for how long the circuit has been open, None if it is closed. `slowed` says that the CRM has just asked
+    for patience.
     """
 
     granted: frozenset[str]
@@ -158,7 +158,7 @@ class PermitGrant(msgspec.Struct, frozen=True):
 def grant_permits(
     pace: LimiterState, now: int, rules: Rules, asked: PermitRequest
 ) -> tuple[LimiterState, PermitGrant]:
-    """The pace after a process has asked, and the answer to it."""
+    """Return the pace after a process has asked, and the answer to it."""
     before = pace = _advance(pace, now, rules)
     for ended in asked.ended:
         pace = _complete(pace, now, rules, ended)
@@ -184,9 +184,9 @@ def grant_permits(
 
 
 def wait_ms(pace: LimiterState, now: int, rules: Rules, urgency: Urgency) -> int:
-    """How long until it makes sense to ask (again) for a permit; 0 when one can be granted now.
+    """Return how long until it makes sense to ask (again) for a permit; 0 if one can be granted now.
 
-    An estimate where it hangs on requests that are under way: these may end sooner.
+    It is an estimate if requests under way have the places: these may end sooner.
     """
     waits = [pace.not_before - now, _quota_wait(pace, now, urgency)]
     if urgency is not Urgency.FOLLOW_UP:
@@ -196,7 +196,7 @@ def wait_ms(pace: LimiterState, now: int, rules: Rules, urgency: Urgency) -> int
 
 
 def resume_at(pace: LimiterState, now: int, rules: Rules, urgency: Urgency) -> int | None:
-    """Until when work of this urgency need not be begun at all, for everybody to see; None when it may be."""
+    """Return until when no process need begin work of this urgency; None if it may begin now."""
     until = now + wait_ms(pace, now, rules, urgency)
     return until if until > now + _MOMENT_MS else None
 
@@ -205,7 +205,7 @@ def resume_at(pace: LimiterState, now: int, rules: Rules, urgency: Urgency) -> i
 
 
 def ceiling(requests: int, window: int, urgency: Urgency) -> int:
-    """How many places of a window may be taken by those who are no more urgent than this."""
+    """Return how many places of a window requests of this urgency, and less urgent ones, may take."""
     if urgency is Urgency.BACKLOG:
         return requests - max(1, requests // _SHARE) if requests > 1 else 1
     if urgency is Urgency.LIVE and window > _LONG_MS:
@@ -226,9 +226,9 @@ def _window_wait(pace: LimiterState, now: int, requests: int, window: int, urgen
 
 
 def _advance(pace: LimiterState, now: int, rules: Rules) -> LimiterState:
-    """The pace as time has made it: places that are free again, permits whose requests are over by now.
+    """Return the pace at this time: without places that have become free, and permits whose requests are over by now.
 
-    No wait is longer than it may ever be, even when the clock was put back.
+    No wait is longer than the longest one, even if the clock was put back.
     """
     late = sorted(until for until in pace.taken.values() if until <= now)
     latest = now + rules.longest_ms
@@ -255,7 +255,7 @@ def _advance(pace: LimiterState, now: int, rules: Rules) -> LimiterState:
 
 
 def _within(entries: list[tuple[int, int]], window: int, now: int) -> list[tuple[int, int]]:
-    """The requests that have their places in a window still."""
+    """Return the requests that still have their places in a window."""
     entries = [entry for entry in entries if entry[0] + window > now]
     latest = now + _grain(window)
     if not entries or entries[-1][0] <= latest:
@@ -273,7 +273,7 @@ def _grain(window: int) -> int:
 def _add_requests(
     sent: dict[int, list[tuple[int, int]]], rules: Rules, at: int, count: int
 ) -> dict[int, list[tuple[int, int]]]:
-    """Notes requests that ended. Those of a short span are one entry, at its end: a little later than they were."""
+    """Add requests that ended. Those of a short span become one entry at its end, a little later than they were."""
     noted = dict(sent)
     for _, window in rules.limits:
         grain = _grain(window)
@@ -294,7 +294,7 @@ def _grant(  # noqa: PLR0917 - what it was asked, and when
     )
     if pace.circuit is Circuit.CLOSED or urgency is Urgency.FOLLOW_UP:
         return pace
-    # Whether it is answered or not, and whoever sent it lives or not: the next one is not waited for longer than this.
+    # The next probe comes after this pause, whether this one is answered or not, and if its sender has died.
     pause = min(2 * pace.pause_ms, _longest_pause(rules))
     return replace(
         pace,
@@ -328,7 +328,7 @@ def _complete(pace: LimiterState, now: int, rules: Rules, ended: CompletedReques
 
 
 def _slow_down(pace: LimiterState, now: int, retry_ms: int | None) -> LimiterState:
-    """The CRM has said stop. Of several that were told so at the same time the longest counts."""
+    """Return the pace after the CRM has asked for patience; the longest of several waits counts."""
     wait = pace.wait_ms
     if pace.not_before <= now:  # not one of those that were under way when it was said before
         again = now < pace.not_before + max(_RAMP_MS, 2 * pace.wait_ms)
@@ -341,7 +341,7 @@ def _slow_down(pace: LimiterState, now: int, retry_ms: int | None) -> LimiterSta
 def _apply_quota(
     pace: LimiterState, now: int, requests: int, span_ms: int, limit: int | None
 ) -> LimiterState:
-    """Takes what the CRM says is left. An answer may be older than another one: of one window the least counts."""
+    """Take over what the CRM says is left. Answers may arrive out of order: the least of one window counts."""
     until = now + span_ms
     left = max(0, requests - len(pace.taken))  # those may not have been seen by the CRM yet
     if now < pace.left_until and until < pace.left_until + 2_000:
@@ -360,7 +360,7 @@ def _quota_wait(pace: LimiterState, now: int, urgency: Urgency) -> int:
 
 
 def _open_circuit(pace: LimiterState, now: int, rules: Rules, jitter: float) -> LimiterState:
-    """Opens the circuit; for longer when it was closed only a moment ago."""
+    """Open the circuit; for longer if it was closed only a moment ago."""
     soon = pace.pause_ms and now < pace.since + _SOON_MS
     pause = min(2 * pace.pause_ms, _longest_pause(rules)) if soon else FIRST_PAUSE_MS
     return replace(
@@ -376,16 +376,16 @@ def _open_circuit(pace: LimiterState, now: int, rules: Rules, jitter: float) -> 
 
 
 def _end_probe(pace: LimiterState, now: int, verdict: RequestVerdict) -> LimiterState:
-    """The latest probe has ended without an answer. When the next may be sent was settled when this one was."""
+    """End the latest probe, which had no answer. When the next may be sent was settled when this one was sent."""
     pace = replace(pace, circuit=Circuit.OPEN, probe="")
     never_sent = verdict is RequestVerdict.NOTHING
     return replace(pace, probed_at=0, probe_at=now) if never_sent else pace
 
 
 def _circuit_wait(pace: LimiterState, now: int, rules: Rules, urgency: Urgency) -> int:
-    """How long until a request may probe. One that somebody waits for goes first, and waits for no probe's end.
+    """Return how long until a request may probe. A live request goes first, and waits for no other probe's end.
 
-    What a CRM that hangs has not answered keeps its places in a window: probes leave one of them free.
+    Requests that a hanging CRM has not answered keep their places in a window: probes leave one of them free.
     """
     if pace.circuit is Circuit.CLOSED:
         return 0
@@ -397,16 +397,15 @@ def _circuit_wait(pace: LimiterState, now: int, rules: Rules, urgency: Urgency) 
 
 
 def _longest_pause(rules: Rules) -> int:
-    """How long the backlog may wait for its next probe. A CRM that allows few requests a day is not probed with all."""
+    """Return the backlog's longest wait for its next probe, so that probes use few of a CRM's requests a day."""
     shares = (_PROBES_SHARE * window // requests for requests, window in rules.limits)
     return min(max([LONGEST_PAUSE_MS, *shares]), LONGEST_WAIT_MS)
 
 
 def _ramp_wait(pace: LimiterState, now: int, rules: Rules, urgency: Urgency) -> int:
-    """A CRM that has just come back, or has just said stop, is called by a few at a time, then by more.
+    """Return the wait of a ramp: a CRM that is back, or asked for patience, gets few requests at a time, then more.
 
-    As many again of those that somebody waits for. What was sent before and lost is not under way to it any more, as
-    far as this goes.
+    Live requests may be twice as many. Requests that were sent before and lost do not count.
     """
     since = now - pace.ramp_from
     if not pace.ramp_from or not 0 <= since < _RAMP_MS:
@@ -417,5 +416,5 @@ def _ramp_wait(pace: LimiterState, now: int, rules: Rules, urgency: Urgency) -> 
 
 
 def _with_jitter(wait: int, jitter: float) -> int:
-    """A fifth more or less, so that tenants of one CRM do not try at the same moment."""
+    """Return a wait up to a fifth longer or shorter, so that tenants of one CRM do not try at the same moment."""
     return int(wait * (0.8 + 0.4 * jitter))

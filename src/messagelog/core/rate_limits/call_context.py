@@ -1,6 +1,6 @@
-"""What the requests of a task are for: whether somebody waits for them, and for which conversation log.
+"""What the requests of a task are for: whether a request waits for them, and which conversation log they belong to.
 
-A session is shared by all that is done for its user at the same time, so this goes along with the task.
+A session is shared by all work for its user at the same time, so this belongs to the task.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class CallContext:
-    """What requests are sent for. `work` tells one piece of work from another; None where it has no name.
+    """What requests are sent for. `work` tells pieces of work apart; None if it has no name.
 
-    Somebody waits for it until `live_until`, by the event loop's clock. `asked` says that this call of the connector
-    has sent a request of `session.http`, `wrote` that one of them was a write. Then it has to go on: to be held back
+    It is live until `live_until`, by the event loop's clock. `asked` says that this call of the connector has sent a
+    request with `session.http`, and `wrote` that one of them was a write. Then the call must go on: holding it back
     would leave half of it done. `task` is cut off after `seconds`; a task that it starts may outlive it.
     """
 
@@ -34,7 +34,7 @@ class CallContext:
 
     @property
     def may_have_written(self) -> bool:
-        """Whether the call may have changed something at the CRM; of a client of the connector's own nobody knows."""
+        """Whether the call may have changed the CRM. Requests of a connector's own client are not known."""
         return self.wrote or not self.asked
 
 
@@ -42,21 +42,21 @@ _context: ContextVar[CallContext | None] = ContextVar("messagelog_errand", defau
 
 
 def current() -> CallContext:
-    """The errand of this task; a live one where nobody has said anything."""
+    """Return the context of this task; a live one if none was set."""
     return _context.get() or CallContext()
 
 
 def has_deadline_within(seconds: float) -> bool:
-    """Whether this task ends within so many seconds, whatever it waits for: its requests need no clock of their own.
+    """Return whether this task ends within so many seconds, so that its requests need no timeout of their own.
 
-    What was cut off already is not cut off again, whatever it does in the end.
+    A task that was cut off once already is not cut off again.
     """
     context, task = current(), asyncio.current_task()
     return context.seconds <= seconds and task is not None and context.task is task and not task.cancelling()
 
 
 class _ContextScope:
-    """All requests within are for this errand. A class, as each call enters two: a generator takes thrice as long."""
+    """All requests within have this context. A class, since each call enters two: a generator is three times slower."""
 
     __slots__ = ("_before", "_context")
 
@@ -72,14 +72,14 @@ class _ContextScope:
 
 
 def for_work(work: Hashable, *, live_until: float) -> AbstractContextManager[CallContext]:
-    """All requests within are for this work."""
+    """Set what the requests within are for."""
     return _ContextScope(CallContext(live_until, work))
 
 
 def single_call(seconds: float = math.inf) -> AbstractContextManager[CallContext]:
-    """The requests within are those of one call of a connector, which succeeds or fails as a whole.
+    """Set that the requests within belong to one call of a connector, which succeeds or fails as a whole.
 
-    Whoever says `seconds` cuts this task off after them.
+    A caller that gives `seconds` cuts this task off after them.
     """
     context, task = current(), asyncio.current_task()
     return _ContextScope(CallContext(context.live_until, context.work, seconds=seconds, task=task))

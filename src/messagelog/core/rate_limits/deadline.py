@@ -1,4 +1,4 @@
-"""Asks a CRM something that somebody waits for, within the time that she waits."""
+"""Calls a connector for a request that waits, within its time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 async def call_with_timeout(connector: Connector, call: Awaitable[T], seconds: float) -> T:
-    """What the CRM answers within `seconds`. Raises `ConnectorError` for everything else."""
+    """Return what the CRM answers within `seconds`. Raise `ConnectorError` for everything else."""
     with call_context.single_call(seconds) as context:
         try:
             async with asyncio.timeout(seconds):

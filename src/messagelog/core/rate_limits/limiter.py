@@ -145,7 +145,9 @@ class RateLimiter:
     async def permit(self, *, writes: bool) -> LimiterPermit:
         """Wait until a request may be sent; raise `Throttled` if that would take longer than its patience."""
         context = call_context.current()
-        id_ = await self._wait_for_permit(context) if self._needs_permit() else ""
+        known = self._known.get(self._place)
+        active = known is not None and known.active_until > asyncio.get_running_loop().time()
+        id_ = await self._wait_for_permit(context) if active or self._rules.limits else ""
         permit = LimiterPermit(self, id_, context.work, goes_on=context.wrote)
         self._uncounted_now += not permit.id
         context.asked = True
@@ -164,21 +166,11 @@ class RateLimiter:
         known = self._known.get(self._place)
         return known is not None and known.down
 
-    def _needs_permit(self) -> bool:
-        if self._rules.limits:
-            return True
-        known = self._known.get(self._place)
-        return known is not None and known.active_until > asyncio.get_running_loop().time()
-
     async def _wait_for_permit(self, context: CallContext) -> str:
         loop = asyncio.get_running_loop()
-        urgency = (
-            Urgency.FOLLOW_UP
-            if context.wrote
-            else Urgency.LIVE
-            if loop.time() < context.live_until
-            else Urgency.BACKLOG
-        )
+        urgency = Urgency.LIVE if loop.time() < context.live_until else Urgency.BACKLOG
+        if context.wrote:
+            urgency = Urgency.FOLLOW_UP
         patience = self._patience.get(urgency)
         ends = loop.time() + patience if patience is not None else float("inf")
         known = self._known.get(self._place)

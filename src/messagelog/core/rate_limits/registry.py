@@ -1,7 +1,8 @@
 """The paces of all tenants, as one process keeps to them: the stored rows count, this knows when to ask them.
 
-While a connector declares no limit and nobody has said stop, a request costs a look into a dictionary, and nothing is
-stored. What another process has learned is known here after the next `refresh`, which the sweep does once a second.
+While a connector declares no limit and no CRM has asked for patience, a request costs one look-up in a dictionary, and
+nothing is stored. What another process has learned is known here after the next `refresh`, which the sweep does once a
+second.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ _MOST_ACTIVE: Final = 10_000
 _MOST_AT_ONCE: Final = 16
 _HELD_SECONDS: Final = 1.0
 _OUTAGE_SECONDS: Final = 3 * DAY
-"""After so long, a failed probe counts as a try of its conversation log again, so that it is given up some day."""
+"""After so long, a failed probe counts as a try of its conversation log again, so that the log fails in the end."""
 
 
 class LimiterRegistry:
-    """The gates of one process. `call_seconds` is the longest that a request takes; `chance` gives numbers below 1."""
+    """The rate limiters of one process. `call_seconds` is the longest a request takes; `jitter` is in [0, 1)."""
 
     def __init__(
         self, store: Store, *, call_seconds: float = 20.0, jitter: Callable[[], float] = random.random
@@ -50,15 +51,19 @@ class LimiterRegistry:
         self._known: dict[LimiterKey, LimiterSnapshot] = {}
 
     def gate(self, connector: Connector, tenant: str) -> RateLimiter:
-        """What the requests of a tenant have to pass. Raises `ValueError` for limits that make no sense."""
+        """Return the gate of a tenant's requests. Raise `ValueError` for limits that make no sense."""
         place = (tenant, connector.name)
         limiter = self._limiters.get(place)
         if limiter is None:
+            check_limits(connector.rate_limits)
+            limits = tuple(
+                (limit.requests, math.ceil(limit.seconds * 1000)) for limit in connector.rate_limits
+            )
             limiter = self._limiters[place] = RateLimiter(
                 place,
                 connector,
                 self._store,
-                rules=self._rules(connector),
+                rules=Rules(limits, self._longest_ms),
                 known=self._known,
                 patience=self._patience,
                 owner=self._owner,
@@ -66,15 +71,10 @@ class LimiterRegistry:
             )
         return limiter
 
-    def _rules(self, connector: Connector) -> Rules:
-        check_limits(connector.rate_limits)
-        limits = tuple((limit.requests, math.ceil(limit.seconds * 1000)) for limit in connector.rate_limits)
-        return Rules(limits, self._longest_ms)
-
     def seconds_held(self, tenant: str, platform: str) -> float:
-        """For how many seconds this tenant's CRM is not called, as far as this process knows; 0 when it may be.
+        """Return for how many seconds a tenant's CRM must not be called, as this process knows; 0 if it may be.
 
-        While the CRM does not answer nobody can tell: that is endless.
+        It is infinite while the CRM does not answer.
         """
         known = self._known.get((tenant, platform))
         if known is None:
@@ -83,9 +83,9 @@ class LimiterRegistry:
         return math.inf if known.down and known.active_until > now else max(0.0, known.live_at - now)
 
     def next_probe(self, tenant: str, platform: str) -> float | None:
-        """In how many seconds the backlog of this tenant may probe its CRM, which is away; None when it is not.
+        """Return in how many seconds the backlog of this tenant may probe its CRM, which is down; None if it is not.
 
-        None too when it has been away for longer than an outage lasts.
+        It is also None if the CRM has been down for longer than an outage lasts.
         """
         known = self._known.get((tenant, platform))
         now = asyncio.get_running_loop().time()
@@ -96,9 +96,9 @@ class LimiterRegistry:
         return max(0.0, known.catch_up_at - now)
 
     def backlog_share(self, connector: Connector, tenant: str) -> int:
-        """How many logs of a tenant may be caught up with at a time: none while its CRM is not to be called.
+        """Return how many logs of a tenant's backlog may run at a time: none while its CRM must not be called.
 
-        No more than may be sent for them at once, so that few are claimed and let go again.
+        They are no more than may be sent at once, so that few are claimed and released again.
         """
         known = self._known.get((tenant, connector.name))
         if known is not None:
@@ -110,7 +110,7 @@ class LimiterRegistry:
         return min([_MOST_AT_ONCE, *(ceiling(requests, 0, Urgency.BACKLOG) for requests in short)])
 
     async def refresh(self) -> None:
-        """Learns what other processes know; what was learned here meanwhile is newer, and stays."""
+        """Learn what other processes know; newer knowledge of this process stays."""
         started = asyncio.get_running_loop().time()
         rows = await self._store.read(lambda: transactions.find_active_limiters(_MOST_ACTIVE))
         found = {(row.tenant, row.platform): row for row in rows}
@@ -122,13 +122,13 @@ class LimiterRegistry:
                 self._known[place] = _to_snapshot(row, started)
 
     async def close(self) -> None:
-        """Tells the rows what has ended. Nothing may be sent any more."""
+        """Report what has ended to the rows. Nothing may be sent any more."""
         limiters, self._limiters = [*self._limiters.values()], {}
         await asyncio.gather(*(limiter.close(_MARGIN_SECONDS / 4) for limiter in limiters))
 
 
 def _to_snapshot(row: LimiterRow, at: float) -> LimiterSnapshot:
-    """What a stored pace says. A time that lies too far away was written by a wrong clock: then the row is asked."""
+    """Return what a stored pace says. A time that is too far away is a wrong clock's: then the row is asked."""
 
     def when(time: int | None) -> float:
         return at + _ms_until(time, row.now) / 1000
@@ -141,6 +141,6 @@ def _to_snapshot(row: LimiterRow, at: float) -> LimiterSnapshot:
 
 
 def _ms_until(time: int | None, now: int) -> int:
-    """How long (ms) to wait until a stored time; not at all, where nothing waits for so long."""
+    """Return how long (ms) to wait until a stored time; 0 if that is longer than any wait."""
     ahead = 0 if time is None else time - now
     return ahead if ahead <= transactions.LONGEST_DELAY_MS else 0

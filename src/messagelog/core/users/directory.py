@@ -58,16 +58,16 @@ _MOST_MOVES: Final = 3
 _Key = tuple[str, str, str]
 
 CALLS_OF_A_TENANT: Final = 32
-"""How many requests of one tenant to its CRM are under way at once, in one process. A CRM that hangs holds no more
-than these, and no other tenant waits for them."""
+"""How many requests of one tenant to its CRM are under way at once, in one process. A CRM that hangs holds up no more
+than these, and no other tenant."""
 
 
 @dataclass(frozen=True)
 class User:
-    """A user who is signed in: what a session token stands for.
+    """A signed-in user: what a session token stands for.
 
-    `session_id` is the session of hers that may be used; `connected` is False when there are no credentials to use it
-    with, since the CRM has taken them back. `crm_tenant` is what the CRM calls the tenant.
+    `session_id` is the user's valid session. `connected` is False if there are no credentials, since the CRM has taken
+    them back. `crm_tenant` is the CRM's name for the tenant.
     """
 
     tenant: str
@@ -83,7 +83,7 @@ class User:
 
     @cached_property
     def zone(self) -> str:
-        """Her IANA zone, else the CRM's offset as `UTC-07:00`, else `UTC`."""
+        """The user's IANA zone, else the CRM's offset as `UTC-07:00`, else `UTC`."""
         return pick_zone(self.timezone, self.timezone_offset)
 
     @cached_property
@@ -97,7 +97,7 @@ class User:
 
 
 class SignInRequired(AuthExpired):
-    """The user has no credentials that the CRM takes; `refused` are those that she has, sealed."""
+    """The user has no credentials that the CRM accepts; `refused` are the stored ones, sealed."""
 
     def __init__(self, detail: str, refused: bytes | None) -> None:
         super().__init__(detail)
@@ -107,16 +107,16 @@ class SignInRequired(AuthExpired):
 
 @dataclass(frozen=True, slots=True)
 class StoredSession(Session):
-    """A session with credentials of the journal: `sealed`, as they stood there when it was opened."""
+    """A session with credentials of the journal: `sealed`, as they were stored when it was opened."""
 
     sealed: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
 class _CachedUser:
-    """A user's row as it was read, when (by the event loop's clock), and the user and the session that it makes.
+    """A user's row as it was read `at` (by the event loop's clock), with its user and session.
 
-    `refresh_after` (epoch ms) is when the session's credentials are to be refreshed, None when they are not.
+    `refresh_after` (epoch ms) is when the session's credentials are to be refreshed, None if never.
     """
 
     row: UserRow | None
@@ -127,10 +127,10 @@ class _CachedUser:
 
 
 class UserDirectory:
-    """Finds users and opens their sessions at the CRM; credentials are stored sealed, and refreshed ahead of their end.
+    """Finds users and opens their sessions at the CRM. Credentials are stored sealed, and refreshed before they end.
 
-    A request reads the user anew. The calls that it leads to take her as she was a moment ago, at most two seconds;
-    what this process itself changes counts at once. `clock` gives epoch seconds.
+    A request reads the user's row. The calls that it leads to use a row that was read at most two seconds ago; changes
+    by this process are seen at once. `clock` gives epoch seconds.
     """
 
     def __init__(
@@ -159,12 +159,12 @@ class UserDirectory:
         )
         self._tenants = Tenants(store)
         self._cache: LRUCache[_Key, _CachedUser] = LRUCache(_MOST_CACHED)
-        # A tenant's places are there for as long as somebody has a session of it.
+        # A tenant's semaphore lives for as long as a session of the tenant does.
         self._places: WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = WeakValueDictionary()
         self._changes = 0
 
     async def find(self, tenant: str, platform: str, id_: str) -> User | None:
-        """The user, or None when nobody of that name has ever signed in."""
+        """Return the user, or None if no such user has ever signed in."""
         cached = await self._read(tenant, platform, id_)
         if cached.user is None and cached.row is not None:
             cached.user = _user(cached.row)
@@ -173,20 +173,30 @@ class UserDirectory:
     # ----------------------------------------------------------------------------------- sign in and out
 
     async def sign_in(self, connector: Connector, credentials: Credentials, hostname: str) -> User:
-        """Asks the CRM who has these credentials, and keeps them. Raises the connector's errors."""
+        """Ask the CRM whose credentials these are, and store them. Raise the connector's errors."""
         host = host_that_answers(connector, hostname)
-        counter = CountingGate()  # whose requests these are is known only when they are answered
+        counter = CountingGate()  # their tenant is known only from the answer
         candidate = Session(self._http(connector, credentials, hostname, counter), credentials, hostname)
         info = await connector.get_user_info(candidate)
         who = identity_of(connector, info)
         place = TenantPlace(who.crm_tenant, connector.name, host)
         for _ in range(_MOST_MOVES):
             tenant = await self._tenants.tenant_of(connector, place)
-            row = self._new_row((tenant, connector.name, who.user_id), credentials, hostname, info)
+            row = UserRow(
+                tenant,
+                connector.name,
+                who.user_id,
+                info.name,
+                hostname,
+                info.timezone,
+                _offset(info),
+                self._credential_store.seal((tenant, connector.name, who.user_id), credentials),
+                session_id=uuid.uuid4().hex,  # a session that is there already goes on
+            )
             try:
                 written = await self._write(partial(transactions.sign_in, row, place), _user(row))
             except TenantMoved:
-                continue  # whoever signs in at this host belongs to another tenant now
+                continue  # users who sign in at this host belong to another tenant now
             self.pacer.gate(connector, tenant).count_requests(counter.requests)
             return _user(written)
         raise Unavailable("the tenant is being moved")
@@ -194,7 +204,7 @@ class UserDirectory:
     async def sign_in_with_code(
         self, connector: Connector, code: str, hostname: str, *, redirect_uri: str, verifier: str | None
     ) -> User:
-        """Gets the credentials that a code of the CRM's authorization server stands for, and signs in with them."""
+        """Exchange a code of the CRM's authorization server for credentials, and sign in with them."""
         if connector.oauth is None:
             raise LookupError(f"the connector {connector.name} has no OAuth")
         credentials = await self._endpoint.exchange(
@@ -207,9 +217,9 @@ class UserDirectory:
         return await self.sign_in(connector, credentials, hostname)
 
     async def sign_out(self, connector: Connector, user: User) -> Session | None:
-        """Ends the user's session, in every browser, at once. The one that she had at the CRM, to be revoked there.
+        """End the user's session in every browser at once; return the session at the CRM, to be revoked there.
 
-        Raises `AuthExpired`, when that is done, where nobody can open what she had.
+        Raises `AuthExpired`, with the session ended, if the stored credentials cannot be opened.
         """
         before = await self._write(
             partial(transactions.sign_out, user.tenant, user.platform, user.id, session_id=uuid.uuid4().hex),
@@ -225,14 +235,15 @@ class UserDirectory:
         )
 
     async def revoke(self, connector: Connector, session: Session) -> None:
-        """Ends a session's credentials at the CRM, as far as that can be done. Raises the connector's errors."""
+        """End a session's credentials at the CRM, if it can do that. Raise the connector's errors."""
         await self._refresher.revoke(connector, session.credentials)
         await connector.unauthorize(session)
 
     async def refresh_profile(self, connector: Connector, user: User, info: UserInfo) -> bool:
-        """Keeps the name and the time zone that the CRM says now; False, and nothing kept, when it means somebody else.
+        """Store the name and time zone that the CRM says now; False, and nothing stored, if it names another user.
 
-        Credentials stay as they are: somebody may be refreshing them. Raises `Rejected` for an answer that says nobody.
+        Credentials stay as they are, since they may be being refreshed. Raises `Rejected` for an answer that names no
+        user.
         """
         who = identity_of(connector, info)
         if (who.crm_tenant, who.user_id) != (user.crm_tenant, user.id):
@@ -244,16 +255,16 @@ class UserDirectory:
         return True
 
     async def close(self) -> None:
-        """Lets the refreshes under way come to their end: what the CRM gives is not lost."""
+        """Wait for the refreshes under way, so that no new credentials are lost."""
         await self._refresher.close()
 
     # ------------------------------------------------------------------------------------------ sessions
 
     async def session(self, connector: Connector, tenant: str, user_id: str) -> StoredSession:
-        """A user's session at her CRM, with credentials that are good for a while.
+        """Return a user's session at the CRM, with credentials that are good for a while.
 
-        Raises `AuthExpired` when she has signed out or has to sign in again, `Unavailable` when her credentials have
-        ended and cannot be refreshed now, `NotPrepared` when the connector fails.
+        Raises `AuthExpired` if the user has signed out or has to sign in again, `Unavailable` if the credentials have
+        ended and cannot be refreshed now, `NotPrepared` if the connector fails.
         """
         cached = self._cache.get((tenant, connector.name, user_id))
         if cached is None or asyncio.get_running_loop().time() - cached.at > _MOMENT_SECONDS:
@@ -267,14 +278,14 @@ class UserDirectory:
             ends = session.credentials.expires_at
             if ends is None or ends <= self._clock() * 1000:
                 raise
-            return session  # refreshed ahead of its end, so it can still be used
+            return session  # it was to be refreshed before its end, so it is still good
 
     def invalidate(self, tenant: str, platform: str, user_id: str) -> None:
-        """Reads the user anew the next time, whoever asks: she may have signed in elsewhere."""
+        """Have the user's row read again the next time: the user may have signed in elsewhere."""
         self._drop(tenant, platform, user_id)
 
     def _open_session(self, connector: Connector, cached: _CachedUser) -> StoredSession:
-        """The session of a row as it was read, opened once for as long as the row stays as it is."""
+        """Return the session of a row, opened once for as long as the row stays the same."""
         if cached.session is None:
             row = cached.row
             if row is None or row.credentials is None:
@@ -290,7 +301,7 @@ class UserDirectory:
         return cached.session
 
     async def _refresh(self, connector: Connector, row: UserRow) -> _CachedUser:
-        """The user with refreshed credentials. What was seen of her before counts no more, unless nothing changed."""
+        """Return the user with refreshed credentials. What was cached is dropped, unless nothing changed."""
         try:
             refreshed = await self._refresher.refresh(connector, row)
         except AuthExpired:
@@ -302,10 +313,10 @@ class UserDirectory:
     async def _renew_headers(
         self, connector: Connector, row: UserRow, credentials: Credentials
     ) -> Mapping[str, str]:
-        """Other headers, after the CRM has refused these credentials; `AuthExpired` when there are none.
+        """Return other headers after the CRM has refused these credentials; raise `AuthExpired` if there are none.
 
-        What cannot be refreshed is kept, as far as we know that it is good. What is new is believed to be refused: a
-        CRM that takes nothing would be asked for new credentials at every call.
+        Credentials that cannot be refreshed stay, unless they have ended. New ones are not refreshed again: a CRM that
+        accepts none would be asked for more at every call.
         """
         now = self._clock() * 1000
         ended = credentials.expires_at is not None and credentials.expires_at <= now
@@ -314,7 +325,7 @@ class UserDirectory:
             raise AuthExpired("HTTP 401", status=401)
         cached = await self._refresh(connector, row)
         if cached.row is not None and cached.row.hostname != row.hostname:
-            # Whose credentials the host of this session must not see.
+            # The host of this session must not see credentials for another host.
             raise Unavailable("the user's CRM is at another host now")
         return connector.auth_headers(self._open_session(connector, cached).credentials)
 
@@ -324,7 +335,9 @@ class UserDirectory:
         )
         try:
             gate = self.pacer.gate(connector, row.tenant)
-            places = self._places_of(row.tenant, row.platform)
+            places = self._places.get((row.tenant, row.platform))
+            if places is None:
+                self._places[row.tenant, row.platform] = places = asyncio.Semaphore(CALLS_OF_A_TENANT)
             http = self._http(connector, credentials, row.hostname, gate, renewed, places=places)
         except AuthExpired as error:
             raise SignInRequired(error.detail, row.credentials) from error
@@ -365,18 +378,13 @@ class UserDirectory:
             has_deadline_within=call_context.has_deadline_within,
         )
 
-    def _places_of(self, tenant: str, platform: str) -> asyncio.Semaphore:
-        places = self._places.get((tenant, platform))
-        if places is None:
-            self._places[tenant, platform] = places = asyncio.Semaphore(CALLS_OF_A_TENANT)
-        return places
-
     # ---------------------------------------------------------------------------------------------- rows
 
     async def _read(self, tenant: str, platform: str, id_: str) -> _CachedUser:
-        """Reads a user. A session that was opened with the very same row is kept.
+        """Read a user's row. A session that was opened with the very same row is kept.
 
-        What was read while this process changed a user may be from before: it is given, and not remembered.
+        A row that was read while this process changed a user may be older than the change: it is returned, and not
+        cached.
         """
         changes = self._changes
         row = await self._store.read(lambda: transactions.find_user(tenant, platform, id_))
@@ -390,7 +398,7 @@ class UserDirectory:
         return cached
 
     async def _write(self, transaction: Callable[[], Transaction[T]], user: User) -> T:
-        """Writes a change of a user; from then on nothing that was read before counts."""
+        """Write a change of a user, and drop what was read before."""
         try:
             return await self._store.write(transaction)
         finally:
@@ -399,21 +407,6 @@ class UserDirectory:
     def _drop(self, tenant: str, platform: str, id_: str) -> None:
         self._changes += 1
         self._cache.pop((tenant, platform, id_), None)
-
-    def _new_row(self, key: _Key, credentials: Credentials, hostname: str, info: UserInfo) -> UserRow:
-        """The row of a user who signs in, with a new session: one that there is already goes on."""
-        tenant, platform, id_ = key
-        return UserRow(
-            tenant=tenant,
-            platform=platform,
-            id=id_,
-            name=info.name,
-            hostname=hostname,
-            timezone=info.timezone,
-            timezone_offset=_offset(info),
-            credentials=self._credential_store.seal(key, credentials),
-            session_id=uuid.uuid4().hex,
-        )
 
 
 def _offset(info: UserInfo) -> str | None:
@@ -436,15 +429,15 @@ def _user(row: UserRow) -> User:
 
 
 def _crm_tenant(row: UserRow) -> str:
-    """What the CRM calls a user's tenant: its name here, where nothing else is recorded."""
+    """Return the CRM's name for a user's tenant: our own name, if nothing else is recorded."""
     return row.tenant if row.crm_tenant is None else row.crm_tenant
 
 
 def _refresh_after(connector: Connector, credentials: Credentials, now: float) -> float | None:
-    """When (epoch ms) credentials are to be refreshed: ahead of their end, or at it where that is all there is.
+    """Return when (epoch ms) to refresh credentials: before their end, or at it without a refresh token.
 
-    A token that lives shorter than twice `refresh_ahead` is refreshed in the middle of its life. One that was issued
-    in what is the future `now` has been dated by a clock that was wrong: its end is not known, so it is refreshed.
+    A token that lives shorter than twice `refresh_ahead` is refreshed in the middle of its life. One that was issued in
+    the future was dated by a wrong clock: its end is not known, so it is refreshed now.
     """
     if connector.oauth is None or credentials.expires_at is None:
         return None

@@ -1,6 +1,6 @@
-"""The client's half of OAuth 2: a code or a refresh token for credentials, and their end. Three small form posts.
+"""The client's half of OAuth 2: exchange a code or a refresh token for credentials, and revoke them.
 
-No answer, code, token or secret is quoted in an error: only a status, and an error code that the standard knows.
+No answer, code, token or secret is quoted in an error: only a status, and an error code of the standard.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _KNOWN: Final = frozenset({"access_token", "expires_in", "refresh_token", "token
 
 @dataclass(frozen=True, slots=True)
 class OAuthClient:
-    """Who we are at a CRM's authorization server, as the operator has registered it."""
+    """Our client id and secret at a CRM's authorization server, as the operator has registered it."""
 
     client_id: str
     client_secret: str = field(default="", repr=False)
 
 
 class _Answer(msgspec.Struct):
-    """A token endpoint's answer as the standard has it; `expires_in` (seconds) comes as text from some CRMs."""
+    """A token endpoint's answer by the standard; some CRMs send `expires_in` (seconds) as text."""
 
     access_token: str
     refresh_token: str | None = None
@@ -56,8 +56,8 @@ class _Answer(msgspec.Struct):
 class TokenEndpoint:
     """Asks a connector's token endpoint. `clock` gives epoch seconds, `seconds` is the limit of one request.
 
-    Raises `AuthExpired` when the code or the refresh token is not taken (any more), `Rejected` for another refusal
-    (the operator's registration, mostly), and `Unavailable` when there is no usable answer.
+    Raises `AuthExpired` if the code or refresh token is not (or no longer) accepted, `Rejected` for another refusal
+    (mostly of the operator's registration), and `Unavailable` if there is no usable answer.
     """
 
     def __init__(self, client: aiohttp.ClientSession, *, seconds: float, clock: Callable[[], float]) -> None:
@@ -68,7 +68,7 @@ class TokenEndpoint:
     async def exchange(
         self, oauth: OAuth, registered: OAuthClient, *, code: str, redirect_uri: str, verifier: str | None
     ) -> Credentials:
-        """The credentials that a code stands for. `verifier` is PKCE's, None where no challenge was sent."""
+        """Exchange a code for credentials. `verifier` is PKCE's, None if no challenge was sent."""
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
         if verifier is not None:
             form["code_verifier"] = verifier
@@ -77,12 +77,12 @@ class TokenEndpoint:
         )
 
     async def refresh(self, oauth: OAuth, registered: OAuthClient, before: Credentials) -> Credentials:
-        """New credentials in place of those of before. A CRM that rotates refresh tokens gives a new one as well."""
+        """Exchange a refresh token for new credentials. A CRM that rotates them returns a new refresh token."""
         form = {"grant_type": "refresh_token", "refresh_token": before.refresh_token}
         return self._credentials(await self._post_form(oauth, registered, oauth.token_url, form), before)
 
     async def revoke(self, oauth: OAuth, registered: OAuthClient, credentials: Credentials) -> None:
-        """Ends the grant at the CRM, where it has a URL for that: by the refresh token, else by the access token."""
+        """End the grant at the CRM, if it has a URL for that: by the refresh token, else by the access token."""
         token = credentials.refresh_token or credentials.access_token
         if oauth.revocation_url and token:
             hint = "refresh_token" if credentials.refresh_token else "access_token"
@@ -92,12 +92,12 @@ class TokenEndpoint:
     async def _post_form(
         self, oauth: OAuth, registered: OAuthClient, url: str, form: Mapping[str, str]
     ) -> bytes:
-        """Posts a form as our client; the body of a good answer."""
+        """Post a form as our client, and return the body of a good answer."""
         headers = {"Accept": "application/json"}
         sent = dict(form)
         match oauth.client_auth:
             case ClientAuth.BASIC:
-                # A blank as %20, which those read too who do not know a form's plus.
+                # A blank is sent as %20, which servers that know no plus of forms read too.
                 pair = ":".join(
                     quote(each, safe="") for each in (registered.client_id, registered.client_secret)
                 )
@@ -117,7 +117,7 @@ class TokenEndpoint:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if (refused := find_refusal(error)) is not None:
                 raise Rejected(str(refused)) from None
-            # Not chained: what aiohttp says may hold the URL.
+            # Not chained: aiohttp's text may hold the URL.
             raise Unavailable(f"no answer of the authorization server ({type(error).__name__})") from None
         if answer.status != HTTPStatus.OK:
             raise _refusal(answer.status, body)
@@ -146,7 +146,7 @@ class TokenEndpoint:
 
 
 def _end(expires_in: float | str | None, now: float) -> int | None:
-    """The end of an access token (epoch ms); None when the CRM does not say one that can be used."""
+    """Return the end of an access token (epoch ms); None if the CRM gives none that can be used."""
     try:
         seconds = float(expires_in) if expires_in is not None else 0.0
         return int((now + seconds) * 1000) if seconds > 0 else None
@@ -155,7 +155,7 @@ def _end(expires_in: float | str | None, now: float) -> int | None:
 
 
 def _refusal(status: int, body: bytes) -> AuthExpired | Rejected | Unavailable:
-    """What an answer without a token means. Some CRMs say with 200 or 401 what the standard says with 400."""
+    """Return the error of an answer without a token. Some CRMs send with 200 or 401 what belongs with 400."""
     try:
         said = msgspec.json.decode(body, type=dict[str, Any]).get("error")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

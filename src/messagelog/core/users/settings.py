@@ -1,4 +1,4 @@
-"""Settings: what a user chose in the client, over or under what the operator says for all users of a tenant."""
+"""Settings: what users chose in the client, and what the operator sets for all users of a tenant."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 LANGUAGE: Final = "messagelogLanguage"
 TIMEZONE: Final = "messagelogTimezone"
-"""Ids of our own: the client has a setting `language` itself, for its menus, and sends all of its settings together."""
+"""Ids of our own: the client has a setting `language` for its menus, and sends all of its settings together."""
 
 _LOCALE_SECONDS: Final = 10.0
 _MOST_LOCALES: Final = 10_000
 
 MOST_SETTINGS: Final = 1_000
 LARGEST_SETTINGS: Final = 100_000
-"""Characters of all of a user's settings together, as JSON with their ids. The client's are a hundredth of it."""
+"""Characters of all settings of a user together, as JSON with their ids. The client's are a hundredth of it."""
 
 LONGEST_ID: Final = 255
 
@@ -42,9 +42,9 @@ Setting = dict[str, Any]
 class AdminSetting(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True
 ):
-    """What the operator says of a setting.
+    """A setting as the operator sets it.
 
-    Users may change it when it is `customizable`. One that `is_removed` is not there for them, whatever they chose.
+    Users may change it if it is `customizable`. One that `is_removed` does not exist for them, whatever they chose.
     """
 
     value: Any = None
@@ -56,7 +56,7 @@ class AdminSetting(
 
 @dataclass(frozen=True, slots=True)
 class SavedSettings:
-    """The settings in force after a change, and what is wrong with those that were left out."""
+    """The settings in force after a change, and the problems of those that were left out."""
 
     settings: dict[str, Setting]
     problems: tuple[BadRequest, ...]
@@ -64,10 +64,10 @@ class SavedSettings:
 
 @dataclass(frozen=True, slots=True)
 class Locale:
-    """In which language (one that there are words for) and time zone (as `TextSettings.zone` has it) a user reads.
+    """A user's language (one that we have words for) and time zone (as in `TextSettings.zone`).
 
-    `country` (ISO 3166, such as `US`) is the one that phone numbers without a country code belong to; empty where our
-    own number tells it.
+    `country` (ISO 3166, such as `US`) is the country of phone numbers without a country code; empty if our own number
+    tells it.
     """
 
     language: str = "en"
@@ -76,20 +76,19 @@ class Locale:
 
 
 def is_language(text: str) -> bool:
-    """Whether a text is a language tag, such as `en` or `pt-BR`."""
+    """Return whether a text is a language tag, such as `en` or `pt-BR`."""
     return _LANGUAGE.fullmatch(text) is not None
 
 
 def is_zone(text: str) -> bool:
-    """Whether a text is an IANA time zone that this machine knows, such as `Europe/Berlin`."""
+    """Return whether a text is an IANA time zone that this machine knows, such as `Europe/Berlin`."""
     return pick_zone(text, None) == text
 
 
 def merge(own: Mapping[str, Setting], admins: Mapping[str, AdminSetting]) -> dict[str, Setting]:
-    """The settings as they are in force for a user.
+    """Return the settings that are in force for a user.
 
-    The operator's win, but for those that users may customize and this one has. What the operator does not mention
-    is the user's own.
+    The operator's settings win over the user's own, except those that are customizable and that the user has set.
     """
     found: dict[str, Setting] = {}
     for id_ in sorted({*own, *admins}):
@@ -97,25 +96,29 @@ def merge(own: Mapping[str, Setting], admins: Mapping[str, AdminSetting]) -> dic
         if admins_own is None:
             found[id_] = own[id_]
         elif not admins_own.is_removed:
-            told: Setting = {"customizable": admins_own.customizable, **_to_client(admins_own)}
-            found[id_] = {**told, **own[id_]} if admins_own.customizable and id_ in own else told
+            shown: Setting = {"customizable": admins_own.customizable, "value": admins_own.value}
+            if admins_own.default_value is not None:
+                shown["defaultValue"] = admins_own.default_value
+            if admins_own.options is not None:
+                shown["options"] = admins_own.options
+            found[id_] = {**shown, **own[id_]} if admins_own.customizable and id_ in own else shown
     return found
 
 
 def locale_of(settings: Mapping[str, Setting], user: User, default: Locale) -> Locale:
-    """Language and zone of a user: her setting, else what the CRM says of her, else the operator's default.
+    """Return a user's language and zone: the user's setting, else the CRM's, else the operator's default.
 
-    A language that we have no words for is passed over, and what is no zone (any more).
+    A language that we have no words for is ignored, and so is a zone that does not (or no longer) exist.
     """
     language, zone = _value(settings, LANGUAGE), _value(settings, TIMEZONE)
     if not zone or not is_zone(zone):
-        told = (user.timezone, user.timezone_offset)
-        zone = default.zone if told == (None, None) else pick_zone(*told)
+        of_crm = (user.timezone, user.timezone_offset)
+        zone = default.zone if of_crm == (None, None) else pick_zone(*of_crm)
     return Locale(pick_language(language, default.language), zone, default.country)
 
 
 def read_admin_settings(text: bytes) -> dict[str, AdminSetting]:
-    """The operator's settings from JSON, by id; `BadRequest` naming the setting otherwise."""
+    """Read the operator's settings from JSON, by id; raise `BadRequest` naming a bad setting."""
     try:
         settings = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -132,7 +135,7 @@ def read_admin_settings(text: bytes) -> dict[str, AdminSetting]:
 
 
 class UserSettings:
-    """Reads and changes the settings of users. `default` is the operator's language and zone for everybody."""
+    """Reads and changes the settings of users. `default` is the operator's language and zone for all users."""
 
     def __init__(self, store: Store, default: Locale) -> None:
         self._store = store
@@ -142,11 +145,11 @@ class UserSettings:
         )
 
     async def effective(self, user: User) -> dict[str, Setting]:
-        """The settings that are in force for a user."""
+        """Return the settings that are in force for a user."""
         return merge(*await self._read(user))
 
     async def locale(self, user: User) -> Locale:
-        """The language and the zone that a user reads in. What another process changes is seen within ten seconds."""
+        """Return a user's language and zone. Changes by another process are seen after ten seconds."""
         who = (user.tenant, user.platform, user.id)
         locale = self._locales.get(who)
         if locale is None:
@@ -156,23 +159,27 @@ class UserSettings:
     async def change(self, user: User, changed: Mapping[str, Any], removed: Iterable[str]) -> SavedSettings:
         """Change and remove some of a user's own settings.
 
-        The client sends all that it was told, so what the operator decides is not taken for the user's choice. A
-        null is no choice either. A setting that cannot be understood is left out, and what was stored for it stays:
-        the client saves all settings together, so one bad value must not lose the others. Raises `BadRequest` when
-        there would be too many settings, or too much in them.
+        The client sends all settings that it was given, so one that the operator decides is not taken as the user's
+        choice, and neither is a null. A setting that cannot be used is left out and its stored value stays: since the
+        client saves all settings together, one bad value must not lose the others. Raises `BadRequest` if there would
+        be too many settings, or if they would be too long.
         """
         problems: list[BadRequest] = []
         kept: dict[str, Setting] = {}
         _, admins = await self._read(user)
         for id_, setting in changed.items():
-            if setting is None or not _may_choose(admins.get(id_)):
+            by_admin = admins.get(id_)
+            if setting is None or (
+                by_admin is not None and (by_admin.is_removed or not by_admin.customizable)
+            ):
                 continue
             if not isinstance(setting, dict):
                 problems.append(BadRequest(_path_of(id_), "expected an object with a value"))
             elif (problem := _problem(id_, setting.get("value"))) is not None:
                 problems.append(problem)
             else:
-                kept[id_] = _own(setting)
+                only_admins = {"customizable", "isRemoved"}
+                kept[id_] = {name: each for name, each in setting.items() if name not in only_admins}
         removed = [id_ for id_ in removed if _problem(id_, None) is None]
         texts = {id_: msgspec.json.encode(setting).decode() for id_, setting in kept.items()}
         who = (user.tenant, user.platform, user.id)
@@ -183,13 +190,13 @@ class UserSettings:
         return SavedSettings(await self.effective(user), tuple(problems))
 
     async def admins(self, tenant: str, platform: str) -> dict[str, AdminSetting]:
-        """The operator's settings for all users of a tenant."""
+        """Return the operator's settings for all users of a tenant."""
         return _admins(await self._store.read(lambda: transactions.find_admin_settings(tenant, platform)))
 
     async def change_admins(
         self, tenant: str, platform: str, changed: Mapping[str, AdminSetting], removed: Iterable[str] = ()
     ) -> None:
-        """Changes and removes some of the operator's settings. Raises `BadRequest` as `change` does."""
+        """Change and remove some of the operator's settings. Raise `BadRequest` as `change` does."""
         removed = list(removed)
         _check(_values(changed))
         texts = {id_: msgspec.json.encode(setting).decode() for id_, setting in changed.items()}
@@ -203,7 +210,7 @@ class UserSettings:
 
 
 def _check_size(before: Mapping[str, str], after: Mapping[str, str]) -> None:
-    """Raise `BadRequest` when there would be too many settings, or too much in them. To make them fewer is allowed."""
+    """Raise `BadRequest` if there would be too many settings, or too long ones. Fewer are always allowed."""
     if len(after) > max(MOST_SETTINGS, len(before)):
         raise BadRequest("userSettings", f"expected at most {MOST_SETTINGS:,} settings")
     size = _size(after)
@@ -222,25 +229,6 @@ def _admins(texts: Mapping[str, str]) -> dict[str, AdminSetting]:
     return {id_: msgspec.json.decode(text, type=AdminSetting) for id_, text in texts.items()}
 
 
-def _to_client(setting: AdminSetting) -> Setting:
-    """What the client is told of an operator's setting."""
-    shown: Setting = {"value": setting.value}
-    if setting.default_value is not None:
-        shown["defaultValue"] = setting.default_value
-    if setting.options is not None:
-        shown["options"] = setting.options
-    return shown
-
-
-def _own(setting: Setting) -> Setting:
-    """A user's choice, without what only an operator says."""
-    return {name: value for name, value in setting.items() if name not in {"customizable", "isRemoved"}}
-
-
-def _may_choose(admins: AdminSetting | None) -> bool:
-    return admins is None or (admins.customizable and not admins.is_removed)
-
-
 def _values(settings: Mapping[str, AdminSetting]) -> dict[str, Any]:
     return {id_: setting.value for id_, setting in settings.items()}
 
@@ -251,14 +239,14 @@ def _value(settings: Mapping[str, Setting], id_: str) -> str:
 
 
 def _check(values: Mapping[str, Any]) -> None:
-    """Raise `BadRequest` for an id that cannot be kept or a value that cannot be used."""
+    """Raise `BadRequest` for an id that cannot be stored or a value that cannot be used."""
     for id_, value in values.items():
         if (problem := _problem(id_, value)) is not None:
             raise problem
 
 
 def _problem(id_: str, value: Any) -> BadRequest | None:
-    """What is wrong with a setting's id or value, naming it; None when it can be kept."""
+    """Return the problem of a setting's id or value, naming it; None if it can be stored."""
     if not id_ or len(id_) > LONGEST_ID or not id_.isprintable():
         return BadRequest(
             "userSettings", f"expected ids of settings with 1 to {LONGEST_ID} printable characters"
@@ -273,6 +261,6 @@ def _problem(id_: str, value: Any) -> BadRequest | None:
 
 
 def _path_of(id_: str) -> str:
-    """The path of a setting. A long or odd id is not repeated."""
+    """Return the path of a setting. A long or odd id is not repeated."""
     plain = len(id_) <= LONGEST_ID and id_.isprintable()
     return f"userSettings.{id_}" if plain else "userSettings"

@@ -1,8 +1,8 @@
-"""Which tenant a user belongs to: what the CRM calls it, and the host that says so.
+"""Which tenant a user belongs to: the CRM's name for it, and the host that says so.
 
-Where users say which host their CRM is at, anybody can bring a host that says "tenant acme". So the host that was asked
-is part of who the tenant is, unless the connector answers for it. A tenant's name in the journal never changes: moving
-its CRM to another host changes this record and nothing else.
+Where users name the host of their CRM, anybody can run a host that says "tenant acme". So the host is part of who the
+tenant is, unless the connector vouches for it. A tenant's name in the journal never changes: moving its CRM to another
+host changes this record and nothing else.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class HostTaken(MessagelogError):
 
 
 class TenantMove(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What became of a move: the hosts of before, the host now, and how many users are called elsewhere from now on."""
+    """The result of a move: the hosts before it, the host now, and the number of users who are called there."""
 
     before: tuple[str, ...]
     host: str
@@ -53,21 +53,21 @@ class TenantMove(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class TenantPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Hosts of tenants, in the order of the tenants' names. `next` asks for those behind; None when there are none."""
+    """Hosts of tenants, in the order of the tenants' names. `next` asks for the next page; None after the last one."""
 
     tenants: list[TenantHost]
     next: str | None
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """What a CRM said of a user: the tenant's name and the user's id there."""
+    """The tenant's name and the user's id at the CRM."""
 
     crm_tenant: str
     user_id: str
 
 
 def identity_of(connector: Connector, info: UserInfo) -> Identity:
-    """Return who a user is by a connector's answer; `Rejected`, and a line in the log, when it cannot be used."""
+    """Return a user's identity by a connector's answer; log and raise `Rejected` if it cannot be used."""
     if not isinstance(info, UserInfo):
         raise _unusable(connector, f"expected a UserInfo of get_user_info, not {type(info).__name__}")
     if not isinstance(info.name, str):
@@ -76,14 +76,14 @@ def identity_of(connector: Connector, info: UserInfo) -> Identity:
 
 
 def has_many_hosts(connector: Connector) -> bool:
-    """Whether users say which host of the CRM is asked."""
+    """Return whether users say which host of the CRM is asked."""
     return type(connector).base_url_for is not Connector.base_url_for
 
 
 def host_that_answers(connector: Connector, hostname: str) -> str:
-    """Return the host that a user of `hostname` is signed in at, as it tells tenants apart; empty where it does not.
+    """Return the host at which a user of `hostname` signs in, as it tells tenants apart; empty if it does not.
 
-    Raises the connector's errors, and `Rejected` when it names no host at all.
+    Raises the connector's errors, and `Rejected` if it names no host at all.
     """
     try:
         return _host(connector, hostname)
@@ -102,7 +102,7 @@ class Tenants:
         self._random_text = random_text
 
     async def tenant_of(self, connector: Connector, place: TenantPlace) -> str:
-        """Return the tenant of a place, and record it when it is the first time that somebody signs in there."""
+        """Return the tenant of a place, and record the place at its first sign-in."""
         known = await self._store.read(lambda: transactions.find_tenant(place))
         if known is not None:
             return known
@@ -110,18 +110,18 @@ class Tenants:
             known = await self._store.write(lambda: transactions.join_tenant(place, before))
             if known is not None:
                 return known
-        # Nobody else can have such a name, neither now nor later: a name at a CRM says nothing of its host.
+        # No other tenant can get such a name later: a name at a CRM says nothing of its host.
         shown = place.host.removeprefix("https://")
         tenant = f"{place.crm_tenant}@{shown}" if shown else place.crm_tenant
         spare = f"{tenant}~{self._random_text()}"
         return await self._store.write(lambda: transactions.keep_tenant(place, tenant, spare=spare))
 
     async def _hostnames_before(self, connector: Connector, place: TenantPlace) -> list[tuple[str, str]]:
-        """The names of this host that users had typed before hosts were recorded, each with their tenant."""
+        """Return the names of this host that users typed before hosts were recorded, each with its tenant."""
         found = []
         for hostname, tenant in await self._store.read(lambda: transactions.find_hostnames(place)):
             if place.host and hostname and normal_hostname(hostname) is None:
-                continue  # that of a tenant without users, of whom nobody knows the host
+                continue  # a tenant without users, whose host is not known
             with suppress(Exception):  # the connector takes this host no longer
                 if _host(connector, hostname) == place.host:
                     found.append((hostname, tenant))
@@ -135,7 +135,7 @@ class Tenants:
         after: str | None = None,
         limit: int = _BATCH,
     ) -> TenantPage:
-        """Return hosts of tenants, of one tenant or platform or of all; `after` is the `next` of the page before.
+        """Return hosts of tenants, of one tenant or platform or of all; `after` is the previous page's `next`.
 
         Raises `BadRequest` for an `after` that no page has had.
         """
@@ -147,11 +147,11 @@ class Tenants:
         return TenantPage(tenants=found, next=following)
 
     async def move(self, by: Operator, connector: Connector, tenant: str, hostname: str) -> TenantMove:
-        """Record that a tenant's CRM is at this host, and at no other; its users are called there from now on.
+        """Record that a tenant's CRM is at this host and at no other; its users are called there from now on.
 
-        Credentials and all that waits go there too. The act is recorded with it. Raises `RoleMissing`, `BadRequest`
-        for what is no host's name or none of the connector's, `TenantUnknown`, and `HostTaken` when another tenant
-        has the same name at that host.
+        Credentials and waiting work go there too. The act is recorded. Raises `RoleMissing`, `BadRequest` for a text
+        that is no host name or that the connector does not take, `TenantUnknown`, and `HostTaken` if another tenant has
+        the same name at that host.
         """
         by.needs(Role.ADMINISTER)
         name = normal_hostname(hostname)
@@ -205,29 +205,21 @@ def _place(cursor: str | None) -> TenantHost | None:
 
 
 def _id(connector: Connector, field: str, value: object) -> str:
-    """An id as text; a number is one in another spelling."""
+    """Return an id as text; a number is an id too."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value) if abs(value) < _NO_ID else ""
     if not isinstance(value, str):
         detail = f"expected a text or a whole number, not {type(value).__name__}"
     elif not 0 < len(value) <= _LONGEST_ID:
         detail = f"expected 1 to {_LONGEST_ID} characters"
-    elif not _CONTROL.isdisjoint(value) or not _is_unicode(value):
-        detail = "expected no control characters"
+    elif not _CONTROL.isdisjoint(value) or any("\ud800" <= char <= "\udfff" for char in value):
+        detail = "expected no control characters"  # nor half a character, which no database keeps
     else:
         return value
     raise _unusable(connector, f"UserInfo.{field}: {detail}")
 
 
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _unusable(connector: Connector, detail: str) -> Rejected:
-    """The error of a connector whose answer says nothing that can be used; the operator reads why."""
+    """Log why a connector's answer cannot be used, and return its error."""
     _log.error("connector_unusable", connector=connector.name, detail=detail)
     return Rejected(detail)

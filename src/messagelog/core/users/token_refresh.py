@@ -1,7 +1,7 @@
 """Refreshes credentials: one refresh at a time for a user, in this process and in all others.
 
-A refresh token may be good for once only, so two refreshes with one are never sent. The claim of a refresh is in the
-user's row, with a lease that outlasts the request; whoever does not get it waits for what the holder writes.
+Since a refresh token may be good for one use only, two refreshes never send the same one. The claim of a refresh is in
+the user's row, with a lease that outlasts the request; a process that does not get it waits for the holder's result.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LEASE_PER_REQUEST: Final = 3
 _SHORTEST_POLL: Final = 0.05
 _LONGEST_POLL: Final = 0.5
 _PAUSE_SECONDS: Final = 5.0
-"""How long nobody asks again after a refresh that had no answer."""
+"""How long no refresh is tried after one that had no answer."""
 _MOST_REMEMBERED: Final = 10_000
 
 _Key = tuple[str, str, str]
@@ -40,41 +40,39 @@ _log = structlog.get_logger(__name__)
 class CredentialStore:
     """Seals the credentials of users, each bound to its row.
 
-    What cannot be opened is lost to its user, who signs in again, and is told to the operator once for each key id.
+    Users whose credentials cannot be opened sign in again; the log says so once for each key id.
     """
 
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
-        self._told: set[bytes] = set()
+        self._logged: set[bytes] = set()
 
     def seal(self, key: _Key, credentials: Credentials) -> bytes:
-        """Credentials as the row of this user (tenant, platform, id) keeps them."""
+        """Seal credentials for the row of this user (tenant, platform, id)."""
         return self._sealer.seal(msgspec.json.encode(credentials), "users", *key)
 
     def open(self, row: UserRow) -> Credentials:
-        """The credentials of a row; `AuthExpired` when it has none, or none that our secret keys open."""
+        """Open the credentials of a row; raise `AuthExpired` if it has none, or none that our secret keys open."""
         if row.credentials is None:
             raise AuthExpired("signed out")
         try:
             text = self._sealer.open(row.credentials, "users", row.tenant, row.platform, row.id)
         except SealBroken as error:
-            self._log_unopened(key_id_of(row.credentials))
+            key_id = key_id_of(row.credentials)
+            if key_id not in self._logged:
+                self._logged.add(key_id)
+                _log.error("credentials_sealed", key_id=key_id.hex())
             raise AuthExpired("the stored sign-in cannot be opened any more") from error
         return msgspec.json.decode(text, type=Credentials)
 
     def same(self, one: UserRow, other: UserRow) -> bool:
-        """Whether two rows of a user hold the same credentials, however they were sealed, as far as we can tell."""
+        """Return whether two rows are known to hold the same credentials, however they were sealed."""
         if one.credentials == other.credentials:
             return True
         try:
             return self.open(one) == self.open(other)
         except AuthExpired:
             return False
-
-    def _log_unopened(self, key_id: bytes) -> None:
-        if key_id not in self._told:
-            self._told.add(key_id)
-            _log.error("credentials_sealed", key_id=key_id.hex())
 
 
 class TokenRefresher:
@@ -102,24 +100,24 @@ class TokenRefresher:
         )
 
     async def refresh(self, connector: Connector, row: UserRow) -> UserRow:
-        """The user's row with other credentials than `row` has, refreshed by us or by somebody else meanwhile.
+        """Return the user's row with other credentials than `row` has, refreshed by this process or another one.
 
-        Raises `AuthExpired` when the user has to sign in again, and `Unavailable` when the CRM's authorization server
-        gives no answer.
+        Raises `AuthExpired` if the user has to sign in again, and `Unavailable` if the CRM's authorization server gives
+        no answer.
         """
         key = _key(row)
         if key in self._paused:
             raise Unavailable("the authorization server gave no answer a moment ago")
         task = self._running.get((key, row.credentials))
         if task is None:
-            # The refresh is nobody's own: a CRM may have changed the refresh token, and its answer is kept then.
+            # No caller's cancellation ends it: the CRM may have rotated the token, and the new one must be stored.
             task = asyncio.create_task(self._refresh(connector, row))
             self._running[key, row.credentials] = task
             task.add_done_callback(lambda done: self._on_done(key, row.credentials, done))
         return await asyncio.shield(task)
 
     async def close(self) -> None:
-        """Lets the refreshes under way come to their end."""
+        """Wait for the refreshes under way."""
         if self._running:
             await asyncio.wait(list(self._running.values()))
 
@@ -129,7 +127,7 @@ class TokenRefresher:
             self._paused[key] = True
 
     async def _refresh(self, connector: Connector, row: UserRow) -> UserRow:
-        """Refreshes, or waits for whoever does."""
+        """Refresh the credentials, or wait for the process that does."""
         owner = uuid.uuid4().hex
         lease_ms = int(self._seconds * _LEASE_PER_REQUEST * 1000)
         loop = asyncio.get_running_loop()
@@ -142,7 +140,7 @@ class TokenRefresher:
                 raise AuthExpired("signed out")
             if not self._credential_store.same(found, row):
                 return found
-            row = found  # the same credentials, perhaps sealed anew: these bytes are what is claimed
+            row = found  # the same credentials, perhaps sealed again: these bytes are what is claimed
             if loop.time() > until:
                 raise Unavailable("another process has not refreshed the credentials in time")
             await self._sleep(poll)
@@ -161,26 +159,30 @@ class TokenRefresher:
         try:
             return await self._save(row, sealed, owner, AuthExpired("signed out"))
         except AuthExpired:
-            await self._revoke_unused(connector, renewed)  # she has signed out while we asked
+            # The user has signed out while we asked.
+            try:
+                await self.revoke(connector, renewed)
+            except ConnectorError as error:
+                _log.warning("revocation_failed", connector=connector.name, detail=error.detail)
             raise
 
     async def _request_token(self, connector: Connector, credentials: Credentials) -> Credentials:
-        """What the CRM gives for the refresh token."""
+        """Exchange the refresh token for new credentials."""
         if connector.oauth is None or not credentials.refresh_token:
             raise AuthExpired("there is nothing to refresh the sign-in with")
         client = self._clients[connector.name]
         try:
             return await self._endpoint.refresh(connector.oauth, client, credentials)
         except Rejected as error:
-            # No user can mend this by signing in again: it is for the operator.
+            # Signing in again does not help: the operator has to mend it.
             _log.error("refresh_refused", connector=connector.name, detail=error.detail)
             raise Unavailable(error.detail, status=error.status) from error
 
     async def _save(self, row: UserRow, credentials: bytes | None, owner: str, error: AuthExpired) -> UserRow:
-        """The row after the refresh, with what another process wrote where it was faster; `error` if that is nothing.
+        """Store the result of a refresh and return the row, perhaps another process's; raise `error` if it has none.
 
-        The write asks for our claim and reads the row again: a grant that the CRM took back is only dropped when
-        nobody has put another one in its place.
+        The write checks our claim and reads the row again: a grant that the CRM has taken back is dropped only if no
+        other one has taken its place.
         """
         found = await self._store.write(lambda: transactions.save_credentials(row, credentials, owner=owner))
         if found is None or found.credentials is None:
@@ -190,15 +192,9 @@ class TokenRefresher:
         return found
 
     async def revoke(self, connector: Connector, credentials: Credentials) -> None:
-        """Ends a grant at the CRM, where there is one and it can be ended. Raises as `TokenEndpoint` does."""
+        """End a grant at the CRM, if there is one and it can be ended. Raise as `TokenEndpoint` does."""
         if connector.oauth is not None:
             await self._endpoint.revoke(connector.oauth, self._clients[connector.name], credentials)
-
-    async def _revoke_unused(self, connector: Connector, credentials: Credentials) -> None:
-        try:
-            await self.revoke(connector, credentials)
-        except ConnectorError as error:
-            _log.warning("revocation_failed", connector=connector.name, detail=error.detail)
 
 
 def _key(row: UserRow) -> _Key:
