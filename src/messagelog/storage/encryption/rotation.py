@@ -56,11 +56,11 @@ async def rotate(
 
     Values that cannot be opened are left as they are.
     """
-    return [await _Pass(store, sealer, column, progress, batch).run() for column in SEALED]
+    return [await _ColumnRotation(store, sealer, column, progress, batch).run() for column in SEALED]
 
 
 @dataclass(slots=True)
-class _Pass:
+class _ColumnRotation:
     """Scans one column until nothing is left under an old key."""
 
     store: Store
@@ -72,39 +72,33 @@ class _Pass:
     async def run(self) -> RotationResult:
         resealed = unopened = 0
         for _ in range(_MOST_PASSES):
-            found, unopened = await self._run_once()
+            found, unopened = await self._scan()
             resealed += found
             if not found:
                 break
         return RotationResult(self.column.table, resealed, unopened)
 
-    async def _run_once(self) -> tuple[int, int]:
+    async def _scan(self) -> tuple[int, int]:
         """Scan the column once; return how many values were sealed again, and how many could not be opened."""
         last: SealedValue | None = None
         resealed = unopened = 0
-        while values := await self._read_batch(last):
+        while values := await self.store.read(
+            partial(
+                transactions.find_sealed, self.column, last, not_under=self.sealer.key_id, limit=self.batch
+            )
+        ):
             changes = []
             for value in values:
+                context = self.column.context(*value.key)
                 try:
-                    changes.append((value, self._reseal(value)))
+                    text = self.sealer.open(value.sealed, *context)
                 except SealBroken:
                     unopened += 1
+                else:
+                    changes.append((value, self.sealer.seal(text, *context)))
             if changes:
-                await self._store(changes)
+                await self.store.write(partial(transactions.reseal, self.column, changes))
             resealed += len(changes)
             last = values[-1]
             self.progress(len(values))
         return resealed, unopened
-
-    async def _read_batch(self, after: SealedValue | None) -> list[SealedValue]:
-        newest = self.sealer.key_id
-        return await self.store.read(
-            lambda: transactions.find_sealed(self.column, after, not_under=newest, limit=self.batch)
-        )
-
-    async def _store(self, changes: list[tuple[SealedValue, bytes]]) -> None:
-        await self.store.write(lambda: transactions.reseal(self.column, changes))
-
-    def _reseal(self, value: SealedValue) -> bytes:
-        context = self.column.context(*value.key)
-        return self.sealer.seal(self.sealer.open(value.sealed, *context), *context)

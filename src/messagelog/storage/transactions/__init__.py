@@ -22,7 +22,7 @@ from messagelog.storage.transactions.contacts import (
     find_contacts,
     forget_contacts,
     keep_contacts,
-    settle_new_contact,
+    save_new_contact,
 )
 from messagelog.storage.transactions.encryption import (
     SealedValue,

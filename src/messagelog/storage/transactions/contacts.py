@@ -66,7 +66,7 @@ def claim_new_contact(key: NewContactKey, owner: str, lease_ms: int) -> Transact
     return NewContactClaim(mine=True, ask_first=True)
 
 
-def settle_new_contact(
+def save_new_contact(
     key: NewContactKey, owner: str, state: NewContactState, hold_ms: int, contact: bytes | None = None
 ) -> Transaction[None]:
     """Record the outcome of an attempt: others who ask within `hold_ms` get it, or have to wait."""

@@ -140,7 +140,7 @@ def read_texts_audited(
 
 
 def apply_decision(
-    key: LogKey, ids: Collection[str], judge: Decide, entry: AuditEntry, move: LogMove | None = None
+    key: LogKey, ids: Collection[str], decide: Decide, entry: AuditEntry, move: LogMove | None = None
 ) -> Transaction[Decision | None]:
     """Carry out a person's decision about a conversation log, and record it; return None if there is no such log.
 
@@ -157,7 +157,7 @@ def apply_decision(
         raise StaleDecision
     logged = dict(counts).get(RowState.LOGGED, 0)
     taken = move is not None and (yield from _is_taken(move.to, rows))
-    decision = judge(DecisionContext(log_from(key, locked[0][:-1]), rows, logged, locked[0][-1], taken))
+    decision = decide(DecisionContext(log_from(key, locked[0][:-1]), rows, logged, locked[0][-1], taken))
     if decision.refused is not None:
         return decision
     if move is not None and decision.log is not None and decision.log.key == move.to:
