@@ -197,14 +197,7 @@ def save_outcome(
     )
     held = _check_claim(log, locked)
     if recreated is not None:
-        user_id, gone = held.call_user or "", held.third_party_log_id
-        replanned = [
-            replan_params(log, row, user_id, gone) for row in sorted(recreated, key=lambda row: row.id)
-        ]
-        left = {**key_params(log.key), "gone": gone, "reason": _DELETED}
-        (planned,) = yield Batch(
-            Execute("replan_gone", replanned), Execute("fail_gone", [left]), _waiting(log.key, policy)
-        )
+        planned = yield from _replan_rows(log, held, recreated, policy)
     if log.state is LogState.PARKED:
         yield Execute("save_log", [log_params(_without_claim(log.without_call()))])
         return None
@@ -215,6 +208,20 @@ def save_outcome(
         yield Execute("save_log", [log_params(replace(log, owner=None, due_at=due_at))])
         return None
     return (yield from _begin_next_step(log.without_call(), held.now, planned, planner, policy))
+
+
+def _replan_rows(
+    log: LogRow, held: _ClaimedLog, rows: Sequence[NewRow], policy: LeasePolicy
+) -> Transaction[Sequence[Sequence[Any]]]:
+    """Plan rows of a deleted activity again, fail its others, and return the planned rows of the log."""
+    user_id, gone = held.call_user or "", held.third_party_log_id
+    replanned = [replan_params(log, row, user_id, gone) for row in sorted(rows, key=lambda row: row.id)]
+    left = {**key_params(log.key), "gone": gone, "reason": _DELETED}
+    planned: Sequence[Sequence[Any]]
+    (planned,) = yield Batch(
+        Execute("replan_gone", replanned), Execute("fail_gone", [left]), _waiting(log.key, policy)
+    )
+    return planned
 
 
 def record_intent(
