@@ -1,4 +1,4 @@
-"""The migrations make what the code expects, once, whoever asks for it."""
+"""The migrations make what the code expects, once, even if several processes ask for it."""
 
 from __future__ import annotations
 

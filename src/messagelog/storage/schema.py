@@ -4,7 +4,7 @@ Times are epoch milliseconds (UTC) in both databases, so that they compare and s
 in PostgreSQL too, whatever its locale; an index that follows a locale breaks when the operating system's changes.
 Keys begin with the id, which tells rows apart best.
 
-`id`, `conversationLogId` and `conversationId` are what people see, as the reference has them: a group's end in
+People see `id`, `conversationLogId` and `conversationId`, as the reference has them: a group's end in
 `-<contactId>`. What is unique, and looked up, is made of `messageId` and `clientLogId` (the ids without that), of
 `shared` (whether it is a thread), and of `groupContactId`, which is empty where it is no group.
 """
@@ -143,7 +143,7 @@ users = sa.Table(
 )
 
 # Which tenant a name at a CRM stands for, by the host that says it: its scheme, name and port; empty where any host of
-# the connector's is to be believed; without a scheme where it is what users typed before hosts were recorded.
+# the connector's is to be believed; without a scheme if users typed it before hosts were recorded.
 tenants = sa.Table(
     "tenants",
     metadata,

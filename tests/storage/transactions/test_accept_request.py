@@ -1,4 +1,4 @@
-"""What a request wants logged is journalled once, and claimed when nobody works on its conversation log."""
+"""What a request wants logged is accepted once, and claimed if its conversation log is not claimed."""
 
 from __future__ import annotations
 

@@ -103,8 +103,8 @@ class LogRow(msgspec.Struct):
     the time of the next retry while it waits. `fence` is the fencing token, which grows with every claim.
     `attempt_count` counts the calls that have failed since the last good one, and the leases that ran out during one;
     `probe_count` how often the CRM was asked in vain about the present one, `rejection_count` the calls in a row that
-    were refused for their content, or at which a program failed. `body_size` is what was written into an append-only
-    activity, as its CRM counts; `earlier` the ids (a JSON list) of the full activities that this one follows.
+    were refused for their content, or at which a program failed. `body_size` counts the text that was written into an
+    append-only activity, as its CRM counts; `earlier` has the ids (a JSON list) of the full activities before this one.
     `journal` is the id of the journal that its external ids carry; empty if the log is older than these ids.
     """
 
@@ -191,8 +191,8 @@ class NewRow(msgspec.Struct, frozen=True):
 class MessageRow(msgspec.Struct, frozen=True):
     """One `messageLogs` row: a message and the activity that holds it; or a change of a message.
 
-    `facts` and `facts_at` are what was last known of the message's facts, None if it was logged before they were kept;
-    `changes` is how often they have changed. The number of a change is its `version`.
+    `facts` and `facts_at` are the last known facts of the message, None if it was logged before they were kept;
+    `changes` counts how often they have changed. The number of a change is its `version`.
     """
 
     id: str

@@ -12,9 +12,9 @@ from messagelog.errors import MessagelogError
 class UserRow(msgspec.Struct):
     """A user of a connector, with sealed credentials: None after a sign-out, or when the CRM has revoked them.
 
-    `session_id` is what the user's session tokens have to hold. A sign-out changes it; users from before sessions could
+    The user's session tokens have to hold `session_id`. A sign-out changes it; users from before sessions could
     be ended have none. `sign_in_since` is when the CRM refused the credentials, which wait to be replaced.
-    `crm_tenant` is what the CRM calls the tenant, None if that is not recorded: then it is the tenant's name.
+    `crm_tenant` is the CRM's name for the tenant, None if that is not recorded: then it is the tenant's name.
     """
 
     tenant: str
@@ -44,7 +44,7 @@ class TenantPlace(NamedTuple):
 
 
 class TenantHost(msgspec.Struct, frozen=True, rename="camel"):
-    """A host of a tenant, for lists. Without a scheme `host` is what users typed before hosts were recorded."""
+    """A host of a tenant, for lists. Without a scheme, users typed `host` before hosts were recorded."""
 
     tenant: str
     platform: str

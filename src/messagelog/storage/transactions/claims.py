@@ -169,8 +169,8 @@ def save_outcome(
     """Record the outcome of a claim's call, and begin the next step or release the claim.
 
     `log` is the claimed row with its new values; its fencing number must still stand, else `ClaimLost`. `recreated` are
-    rows to be planned again with new text, if they were logged in the activity that is gone; `waiting` is what
-    becomes of the rows that were planned before. With `wait_ms` the claim is released, and the log is due after that
+    rows to be planned again with new text, if they were logged in the activity that is gone; `waiting` is the
+    new state of the rows that were planned before. With `wait_ms` the claim is released, and the log is due after that
     time; the claim of a parked log is released for good. `pause` says whose credentials were refused: if the user has
     others by now, nothing waits for them. It locks the user, so this needs a transaction of its own. `attempt` is the
     call, if it has failed. `entry` is a logged message's id, and the hash of the entry that a change has put
@@ -361,7 +361,7 @@ def _without_claim(log: LogRow) -> LogRow:
 
 
 def _with_contact(log: LogRow, work: LogRequestWork) -> LogRow:
-    """Return a log of which nothing has reached the CRM, with the request's contact and an external id of its own."""
+    """Return a log that has not reached the CRM, with the request's contact and an external id of its own."""
     return replace(
         log,
         generation=log.generation + 1,

@@ -23,7 +23,7 @@ def find_tenant(place: TenantPlace) -> Transaction[str | None]:
 
 
 def find_hostnames(place: TenantPlace) -> Transaction[list[tuple[str, str]]]:
-    """Return what users typed as the host of a CRM of this name before hosts were recorded, and of which tenant."""
+    """Return what users typed as the host of a CRM of this name before hosts were recorded, and their tenants."""
     named = {"crm_tenant": place.crm_tenant, "platform": place.platform}
     return [(hostname, tenant) for hostname, tenant in (yield Query("hostnames_of_tenant", named))]
 

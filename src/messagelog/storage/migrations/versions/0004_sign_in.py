@@ -14,7 +14,7 @@ _id = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Users of before keep an empty session, which is that of the tokens they hold: nobody is signed out."""
+    """Existing users keep an empty session, which is that of the tokens they hold: no user is signed out."""
     op.add_column("users", sa.Column("sessionId", sa.Text))
     op.add_column("users", sa.Column("refreshOwner", sa.Text))
     op.add_column("users", sa.Column("refreshUntil", sa.BigInteger))

@@ -14,7 +14,7 @@ _WAITING_FOR_USER = sa.text("\"state\" = 'waiting' OR \"state\" = 'unknown'")
 
 
 def upgrade() -> None:
-    """Nobody has to sign in again because of what happened before, and nothing waits for it."""
+    """No user has to sign in again because of earlier errors, and nothing waits for it."""
     op.add_column("conversationLogs", sa.Column("refusals", sa.Integer, nullable=False, server_default="0"))
     op.add_column("users", sa.Column("signInSince", sa.BigInteger))
     op.create_index(

@@ -14,7 +14,7 @@ _id = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Nobody's pace is known at first: nothing has been counted."""
+    """No tenant's pace is known at first: nothing has been counted."""
     op.create_table(
         "paces",
         sa.Column("tenant", _id, nullable=False),

@@ -1,4 +1,4 @@
-"""Keys of hashes are stored, so that secret keys can change and entries of before are known all the same."""
+"""Keys of hashes are stored, so that secret keys can change and existing entries are still recognised."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _BEHIND = """
 
 
 def upgrade() -> None:
-    """Nothing is known of calls of before."""
+    """Nothing is known of earlier calls."""
     op.create_table(
         "attempts",
         sa.Column("tenant", _id, nullable=False),

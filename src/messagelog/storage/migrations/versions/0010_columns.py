@@ -81,10 +81,10 @@ _LINKED = """
 
 
 def _find_groups() -> None:
-    """Notes which logs are a group's, and of which contact.
+    """Record which logs are a group's, and their contact.
 
     The ids of such a log, of its conversation and of all its messages end in the contact's. One that was given to
-    another contact has kept the ids that it had: there the contact is what all of them end in.
+    another contact has kept the ids that it had: there all of them end in the contact.
     """
     op.create_table(
         "groups",
@@ -141,11 +141,11 @@ def _without_contact(text: str) -> str:
 
 
 Columns = list[tuple[sa.Column[Any], str]]
-"""Columns, each with the value that it gets; nothing where it keeps the one of before."""
+"""Columns, each with the value that it gets; nothing if it keeps its old one."""
 
 
 def _copy(name: str, columns: Columns, key: tuple[str, ...], alias: str, joined: str) -> None:
-    """Makes a table anew, and fills it from the one of before."""
+    """Make a new table, and fill it from the old one."""
     made = f"{name}New"
     op.create_table(made, *(column for column, _ in columns), sa.PrimaryKeyConstraint(*key))
     names = ", ".join(f'"{column.name}"' for column, _ in columns)
@@ -215,7 +215,7 @@ def _logs() -> Columns:
         (
             sa.Column("journal", sa.Text, nullable=False),
             "''",
-        ),  # their keys are those of before there was an id
+        ),  # their keys are from the time before journals had an id
         _id_column("contactId"),
         _column("contactType", sa.Text),
         _column("contactName", sa.Text),

@@ -1,4 +1,4 @@
-"""Which host says of which tenant that somebody belongs to it."""
+"""Which host says that a user belongs to a tenant."""
 
 from __future__ import annotations
 
