@@ -283,7 +283,7 @@ class CallPreparer:
             journal=journal,
             fitting=fitting,
             lookup=lookup,
-            new_payloads=self._seal_all(log, new_payloads),
+            new_payloads=self._seal_all(log, new_payloads) if new_payloads else {},
         )
 
     def _compose_change(
