@@ -181,7 +181,7 @@ class World:
         held = self.model.holders.get(log, (0, 0))[0] == claim.log.fence
         try:
             following = await self.journals[claim.log.owner or ""].save(
-                after, changes, waiting=waiting, anew=anew, wait_ms=wait_ms
+                after, changes, waiting=waiting, recreated=anew, wait_ms=wait_ms
             )
         except ClaimLost:
             assert not held, "a claim was lost that nobody had taken"

@@ -124,7 +124,7 @@ async def test_a_contact_that_was_being_made_may_be_made(journal: Journal) -> No
     assert second.mine
     assert second.ask_first
     await journal.store.write(
-        lambda: transactions.settle_new_contact(NINA, "me", NewContactState.MADE, 60_000, b"nina")
+        lambda: transactions.save_new_contact(NINA, "me", NewContactState.MADE, 60_000, b"nina")
     )
     with Ahead(journal, -1_000):
         third = await journal.store.write(lambda: transactions.claim_new_contact(NINA, "another", LEASE))

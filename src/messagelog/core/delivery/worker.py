@@ -161,7 +161,7 @@ class Worker:
                     planner or _plan_nothing,
                     step.policy,
                     waiting=outcome.waiting,
-                    anew=new_rows,
+                    recreated=new_rows,
                     wait_ms=outcome.wait_ms,
                     pause=pause,
                     attempt=attempt,
