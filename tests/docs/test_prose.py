@@ -46,11 +46,9 @@ LATER = [
     for name in (
         "src/messagelog/connectors",
         "src/messagelog/core",
-        "src/messagelog/server",
         "src/messagelog/storage",
         "tests/connectors",
         "tests/core",
-        "tests/server",
         "tests/storage",
     )
 ]
