@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import sqlite3
 from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ from messagelog.storage.transactions import Batch, Query, Transaction
 from messagelog.storage.transactions.mapping import key_params, row_from
 from support.crash_points import CrashingStore, Fault, Fuse, Mishap, inject_faults
 from support.memory_crm import Appending, Crm, Finding, Plain, ReadingBack, Upserting
-from support.own_faults import FaultyCaller, FaultyPreparer, OwnFault
+from support.own_faults import DatabaseAway, FaultyCaller, FaultyPreparer, OwnFault
 from support.requests import (
     LATER,
     MAYA,
@@ -60,10 +59,7 @@ if TYPE_CHECKING:
     from messagelog.storage import MessageRow
     from support.virtual_clock import VirtualClock
 
-AWAY_ERROR = sqlite3.OperationalError
-"""What a database says that cannot be used now, whichever it is."""
-
-MISHAPS = (OwnFault, AWAY_ERROR)
+MISHAPS = (OwnFault, DatabaseAway)
 """Errors of our own that a process may meet."""
 
 TIMES = Times(answer=0.2, call=2.0, lease=60.0)
