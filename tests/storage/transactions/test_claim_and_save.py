@@ -1,4 +1,4 @@
-"""Taking a conversation log up, and journalling what its call came to."""
+"""Claiming a conversation log, and journalling the outcome of its call."""
 
 from __future__ import annotations
 

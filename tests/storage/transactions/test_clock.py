@@ -60,7 +60,7 @@ async def test_what_waits_until_far_away_is_due(journal: Journal) -> None:
 
 
 async def test_what_somebody_may_be_working_on_is_due_when_a_lease_is_over(journal: Journal) -> None:
-    """Whoever holds it has the time of a call left, by a clock of their own."""
+    """Its holder has the time of a call left, by a clock of its own."""
     with Ahead(journal):
         await journal.claimed("1", key=log_key(1))
     await redated(journal)

@@ -177,6 +177,6 @@ def rows_found(
 
 
 def with_missing(outcome: Outcome, missing: Sequence[MessageRow]) -> Outcome:
-    """Return the outcome of a run of which these rows are not in the CRM: they are sent, or sent again."""
+    """Return the outcome of a run whose rows here are not in the CRM: they are sent, or sent again."""
     changes = tuple(RowChange(row.id, RowState.PLANNED, LOST_ANSWER) for row in missing)
     return replace(outcome, changes=outcome.changes + changes)

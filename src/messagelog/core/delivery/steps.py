@@ -276,8 +276,8 @@ class StepRunner:
     ) -> tuple[StepContext, list[PreparedCall]]:
         """Journal, before a call leaves, what is known only now and is needed if its answer is lost.
 
-        That is what the CRM said of a group's numbers, and which of the rows the call does not bring after all: they
-        wait. For a shared thread: the blocks that may be in the activity from now on. For an update whose text is
+        This covers what the CRM said of a group's numbers, and which of the rows the call does not bring after all:
+        they wait. For a shared thread: the blocks that may be in the activity from now on. For an update whose text is
         there already (two equal messages in one minute): how often.
         """
         if new_payloads := {id_: payload for each in calls for id_, payload in each.new_payloads.items()}:
