@@ -16,7 +16,7 @@ from messagelog.compose import (
     TextSettings,
     amend,
     compose_log,
-    continued_heading,
+    continuation_heading,
     count_entries,
     entries,
     fit_blocks,
@@ -238,7 +238,7 @@ def pages_of(text_settings: TextSettings, threaded: Thread) -> list[list[Entry]]
     while left:
         count = fit_blocks(text_settings, left)
         pages.append(left[:count])
-        left = [continued_heading(text_settings, PEOPLE, KEY), *left[count:]] if left[count:] else []
+        left = [continuation_heading(text_settings, PEOPLE, KEY), *left[count:]] if left[count:] else []
     return pages
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import sqlite3
 from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ from messagelog.storage.transactions import Batch, Query, Transaction
 from messagelog.storage.transactions.mapping import key_params, row_from
 from support.crash_points import CrashingStore, Fault, Fuse, Mishap, inject_faults
 from support.memory_crm import Appending, Crm, Finding, Plain, ReadingBack, Upserting
-from support.own_faults import FaultyCaller, FaultyPreparer, OwnFault
+from support.own_faults import DatabaseAway, FaultyCaller, FaultyPreparer, OwnFault
 from support.requests import (
     LATER,
     MAYA,
@@ -60,10 +59,7 @@ if TYPE_CHECKING:
     from messagelog.storage import MessageRow
     from support.virtual_clock import VirtualClock
 
-AWAY_ERROR = sqlite3.OperationalError
-"""What a database says that cannot be used now, whichever it is."""
-
-MISHAPS = (OwnFault, AWAY_ERROR)
+MISHAPS = (OwnFault, DatabaseAway)
 """Errors of our own that a process may meet."""
 
 TIMES = Times(answer=0.2, call=2.0, lease=60.0)
@@ -139,7 +135,7 @@ class Scenario:
     activity where it `is_deleted`.
 
     With `links` the CRM refuses the contact that it was sent for, and an operator gives the log to this one (id, name)
-    and tries it again; she dies with the process, and does what is left in the next one.
+    and tries it again; the operator's session ends with the process, and the rest is done in the next one.
     """
 
     name: str
@@ -521,7 +517,7 @@ class Campaign:
             passed = passed or fuse.passed
             met_at += [fuse.met_at] if fuse.met_at else []
         last = scenario.later or scenario.then or scenario.requests[-1]
-        if linking:  # what she had begun she ends, before the client sends it for the other contact
+        if linking:  # the operator finishes the decision before the client sends it for the other contact
             operator = self._operator(tenant, scenario)
             await self._live(tenant, connector, Fuse(), scenario.requests[-1], operator=operator)
         await self._live(tenant, connector, Fuse(), last, faults=faults, settle=True, signs_in=again)
@@ -608,7 +604,7 @@ class Campaign:
                 await self._run_until_idle(runtime)
                 for _ in range(2):  # the mishap may leave it in doubt at either
                     with suppress(DecisionRefused):  # nothing is in doubt
-                        # She has looked: a contact that is refused has nothing.
+                        # The operator has looked: a contact that is refused has nothing.
                         await inbox.retry(before, not_in_crm=True)
                         await self._run_until_idle(runtime)
                 await inbox.link(before, contact, name)
@@ -742,7 +738,7 @@ def _rows(tenant: str, scenario: Scenario) -> Transaction[list[MessageRow]]:
 async def _operate(operator: Operating, runtime: Runtime, request: dict[str, Any]) -> None:
     try:
         await operator(runtime, request)
-    except MISHAPS:  # she is told that the server failed, and does it again
+    except MISHAPS:  # the operator gets an error of the server, and does it again
         await operator(runtime, request)
 
 

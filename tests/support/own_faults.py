@@ -10,6 +10,8 @@ from messagelog.connectors.log import ChangeForms
 from messagelog.core.delivery.calls import ConnectorCaller
 from messagelog.core.delivery.metrics import Metrics
 from messagelog.core.delivery.prepare import CallPreparer
+from messagelog.storage import StoreUnavailable
+from messagelog.storage.causes import DatabaseFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,6 +22,13 @@ if TYPE_CHECKING:
 
 class OwnFault(RuntimeError):
     """A mistake in our own code."""
+
+
+class DatabaseAway(StoreUnavailable):
+    """What a store raises while its database cannot be used, at a point of our code."""
+
+    def __init__(self, point: str) -> None:
+        super().__init__(DatabaseFault("08006", point))
 
 
 class FaultyPreparer(CallPreparer):
@@ -84,7 +93,7 @@ class FaultyHashes(dict[str, bytes]):
 
 
 class SlippingForms(ChangeForms):
-    """The texts of a change, of which it is asked when it is settled which one the activity was given."""
+    """The texts of a change, which are read when it is settled which one the activity has."""
 
     def __init__(self, point: Callable[[str], None], forms: ChangeForms) -> None:
         self._point = point
@@ -98,7 +107,7 @@ class SlippingForms(ChangeForms):
 
 
 class FaultyMetrics(Metrics):
-    """Counts what calls came to, when it is written down."""
+    """Counts the outcomes of calls, when they are stored."""
 
     def __init__(self, point: Callable[[str], None]) -> None:
         super().__init__()

@@ -101,7 +101,7 @@ class Unique(Upserting):
 
 
 class Nothing(Plain):
-    """Nothing can be found out about a lost create: it is parked."""
+    """A lost create cannot be reconciled: it is parked."""
 
     name = "plain"
 
@@ -118,7 +118,7 @@ class ScriptedCrm(Crm):
         self.calls.append(call)
         text = text_of(call)
         happens = text.partition(":")[0]
-        if call.log is not None and call.log.contact.id == "c-2":  # whoever it is linked to takes it
+        if call.log is not None and call.log.contact.id == "c-2":  # the contact that it is linked to takes it
             happens = "logged"
         result = None if happens in NOT_DONE else do()
         if happens in HANGING:

@@ -1,4 +1,4 @@
-"""What another server answers, read up to a limit: whoever names a CRM's host also says how much it answers."""
+"""Reads what another server answers, up to a limit: a user who names a CRM's host also decides how much it answers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ LONGEST: Final = 20_000_000
 
 
 class AnswerTooLong(MessagelogError):
-    """An answer went on behind its limit, and was not read on."""
+    """An answer was longer than its limit, and was not read on."""
 
 
 async def read_answer(answer: aiohttp.ClientResponse, limit: int = LONGEST) -> bytes:
-    """The body of an answer. Raises `AnswerTooLong`, and what `answer.read()` raises."""
+    """Read the body of an answer. Raise `AnswerTooLong`, and what `answer.read()` raises."""
     content = answer.content
     if content.is_eof() and content.total_bytes <= limit:  # most answers come in one piece, with their head
         return content.read_nowait()

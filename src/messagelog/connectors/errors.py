@@ -3,7 +3,7 @@
     ConnectorError
     ├── Unavailable      did not arrive or was turned away: nothing was done, safe to repeat
     ├── RateLimited      nothing was done; repeat after `retry_after` seconds
-    │   └── Paced        we held it back ourselves, so that the CRM's limits are kept: nothing was sent
+    │   └── Throttled    we held it back ourselves, so that the CRM's limits are kept: nothing was sent
     ├── AuthExpired      the user has to sign in again; of what was written, the CRM is asked first where it can be
     │   └── SignInRenewed   there are other credentials by now: no sign-in is needed
     ├── NotFound         what the call named is not there, or the user may not see it
@@ -23,8 +23,8 @@ from messagelog.errors import MessagelogError
 class ConnectorError(MessagelogError):
     """A call to a CRM that did not succeed. Raise one of the subclasses.
 
-    `detail` is a short text for people, such as "HTTP 503"; it must hold no message text and no secret. `body` is what
-    the CRM answered, for an operator who may see text: it is kept sealed, and neither `str` nor `repr` shows it.
+    `detail` is a short text for people, such as "HTTP 503"; it must hold no message text and no secret. `body` is the
+    CRM's answer, for operators who may see text: it is stored sealed, and neither `str` nor `repr` shows it.
     """
 
     meaning = "The CRM did not do it."
@@ -33,8 +33,8 @@ class ConnectorError(MessagelogError):
         self.detail = detail
         self.status = status
         self.body = body
-        self.call: str | None = None  # which question it is the answer to; the core says so
-        self.wrote = True  # whether its call may have written something; the core says where it has not
+        self.call: str | None = None  # the question that it answers; the core sets it
+        self.wrote = True  # whether its call may have written something; the core says if it has not
         super().__init__(detail or self.meaning)
 
 
@@ -45,7 +45,7 @@ class Unavailable(ConnectorError):
 
 
 class RateLimited(ConnectorError):
-    """The CRM asks for patience; nothing was done. `retry_after` in seconds, None when it did not say."""
+    """The CRM asks for patience; nothing was done. `retry_after` in seconds, None if the CRM did not say."""
 
     meaning = "The CRM asks us to slow down."
 
@@ -64,7 +64,7 @@ class RateLimited(ConnectorError):
 class Throttled(RateLimited):
     """The request was held back on our side: nothing was sent, and it makes sense again after `retry_after` seconds.
 
-    `down` says that it is for a CRM that does not answer, rather than for the limits of one that does.
+    `down` says that the CRM does not answer; otherwise it is for the CRM's limits.
     """
 
     meaning = "We hold back, so that the CRM's limits are kept."
@@ -77,17 +77,17 @@ class Throttled(RateLimited):
 
 
 class AuthExpired(ConnectorError):
-    """The user's credentials are not accepted any more: the user has to sign in again.
+    """The CRM no longer accepts the user's credentials: the user has to sign in again.
 
-    A gateway may say so after the CRM has done its work. So where a write was sent, the core asks the CRM before
-    it repeats the call, if the connector can find or read.
+    A gateway may say so after the CRM has done its work. So if a write was sent, the core asks the CRM before it
+    repeats the call, if the connector can find or read.
     """
 
     meaning = "The CRM asks the user to sign in again."
 
 
 class SignInRenewed(AuthExpired):
-    """The CRM refused the credentials of a write, and there are others by now: the user need not sign in.
+    """The CRM refused the credentials of a write, and they were renewed: the user need not sign in.
 
     `session.http` raises it instead of sending the write again, since the CRM may have done it.
     """
@@ -96,10 +96,10 @@ class SignInRenewed(AuthExpired):
 
 
 class NotFound(ConnectorError):
-    """What the call named is not there, or this user may not see it.
+    """The record that the call named is not there, or the user may not see it.
 
-    `gone=True` says that it was deleted for everyone. Left at None, the core takes a missing activity as deleted
-    only for the user who created it, since CRMs also answer 404 to hide a record from those without a right to it.
+    `gone=True` says that it was deleted for everyone. If it is None, the core takes a missing activity as deleted only
+    for the user who created it, since CRMs also answer 404 to hide a record from users without a right to it.
     """
 
     meaning = "The CRM has no such record, or hides it from this user."
@@ -117,9 +117,9 @@ class NotFound(ConnectorError):
 
 
 class Rejected(ConnectorError):
-    """The CRM refused this call for what it holds (a validation, a permission); it would refuse it again.
+    """The CRM refused this call for its content (a validation, a permission); it would refuse it again.
 
-    With the status 403 the core asks the CRM once whether a write was done all the same, if the connector can find or
+    With the status 403 the core asks the CRM once whether it did the write, if the connector can find or
     read: gateways say 403 too.
     """
 
@@ -129,7 +129,7 @@ class Rejected(ConnectorError):
 class BodyFull(ConnectorError):
     """The activity has no room for the new text; nothing was done. The log goes on in a "(continued)" activity.
 
-    `log.amend` and `log.text` raise it by themselves where the connector says its `body_limit`.
+    `log.amend` and `log.text` raise it by themselves if the connector declares its `body_limit`.
     """
 
     meaning = "The activity has no room for more text."

@@ -1,6 +1,6 @@
 """What a host's name is, and when two are the same.
 
-Connectors put a name into URLs, so that anything more would change whom they speak to; tenants are told apart by hosts.
+Connectors put a name into URLs, so anything more than a name could change whom they speak to; hosts tell tenants apart.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 def is_hostname(text: str) -> bool:
-    """Whether a text is the name of a host, or an IPv4 address, as URLs have it: no port, no path, no user."""
+    """Return whether a text is a host name or an IPv4 address, as in URLs: no port, no path, no user."""
     return len(text) <= _LONGEST and _NAME.fullmatch(text) is not None
 
 
 def normal_hostname(text: str) -> str | None:
-    """Return the name of a host in the one spelling that it is compared in; None when it is anything more.
+    """Return a host name in the one spelling that is compared; None if it is anything more.
 
-    Upper case, the dot behind a whole name and letters that are not ASCII (IDNA) make no other name.
+    Upper case, a dot at the end and letters that are not ASCII (IDNA) make no other name.
     """
     name = text
     if not text.isascii():
@@ -40,8 +40,8 @@ def normal_hostname(text: str) -> str | None:
 def host_of(url: str) -> str:
     """Return a URL's scheme, host and port as one text, such as `https://crm.example.com` or `http://10.0.0.1:8069`.
 
-    It is the same for every spelling of the URL; a port that the scheme has anyway is left out. Raises `ValueError`
-    when it is no http:// or https:// URL with a host.
+    It is the same for every spelling of the URL; the scheme's usual port is left out. Raises `ValueError` unless it is
+    an http:// or https:// URL with a host.
     """
     parts = yarl.URL(url)
     host = (parts.raw_host or "").lower().removesuffix(".")

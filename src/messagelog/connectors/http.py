@@ -1,8 +1,8 @@
 """`session.http`: JSON over a pooled client, with a CRM's base URL, credentials, timeouts and error rules in it.
 
-A status becomes an error whose type says what to do next. Reading can always be repeated, so a read never leaves
-an unknown outcome; a write that got no trustworthy answer does. A read is a GET, or whatever the connector says
-is one: many CRMs answer searches to a POST.
+A status becomes an error whose type says what to do next. A read can always be repeated, so it never leaves an unknown
+outcome; a write without a trustworthy answer does. A read is a GET, or what the connector says is one: many CRMs answer
+searches to a POST.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ _TO_BE_SENT_ELSEWHERE = frozenset({HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PER
 class CrmHttp:
     """Speaks JSON to one CRM for one user.
 
-    `renewed` is asked once for other headers when the CRM answers 401, and a read is sent again with them. A write is
-    not: a gateway may have refused what the CRM had done. It raises `SignInRenewed`, and what is sent next goes out
-    with the new headers. Without `renewed`, or when it raises `AuthExpired`, the 401 stands. Each request passes
-    the `gate`, where there is one, before it is sent. `places` bound how many requests are under way at once; one that
-    gets none for half the time of a call is `Unavailable`, unless its call has written before: then it waits.
-    `has_deadline_within` says whether its task ends in time by itself; a request that does needs no clock of its own.
+    If the CRM answers 401, `renewed` is asked once for other headers, and a read is sent again with them. A write is
+    not: a gateway may have refused what the CRM had done. It raises `SignInRenewed`, and the next request goes out with
+    the new headers. Without `renewed`, or if it raises `AuthExpired`, the 401 stands. Each request passes the `gate`
+    before it is sent. `places` bound how many requests are under way at once; a request that gets no place for half the
+    time of a call is `Unavailable`, unless its call has written before: then it waits. `has_deadline_within` says
+    whether its task ends in time by itself; then the request needs no timeout of its own.
 
-    Every method answers the decoded JSON body (None when there is none) and raises a `ConnectorError` otherwise:
-    401 `AuthExpired`, 404 and 410 `NotFound`, 429 `RateLimited`, other 4xx `Rejected`, a refused connection
-    `Unavailable`. A 5xx, a 408, a timeout or a broken connection is `OutcomeUnknown` for a write and `Unavailable` for
-    a read, and so is an answer of more than `longest` bytes. A redirect of a write is `OutcomeUnknown`, since many
-    servers redirect when the work is done, but for 307 and 308, which ask for the same request elsewhere: these and
-    the redirects of a read are `Rejected`. So is a host that this server does not connect to.
+    Every method returns the decoded JSON body (None if there is none) and raises a `ConnectorError` otherwise: 401
+    `AuthExpired`, 404 and 410 `NotFound`, 429 `RateLimited`, other 4xx `Rejected`, a refused connection `Unavailable`.
+    A 5xx, a 408, a timeout or a broken connection is `OutcomeUnknown` for a write and `Unavailable` for a read, and so
+    is an answer of more than `longest` bytes. A redirect of a write is `OutcomeUnknown`, since many servers redirect
+    when the work is done, except 307 and 308, which ask for the same request elsewhere: these and redirects of a read
+    are `Rejected`. So is a host that this server does not connect to.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class CrmHttp:
         self._timeout = aiohttp.ClientTimeout(total=call_timeout)
 
     async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Any:
-        """Reads `path` (below the base URL); `params` are the query's names and values, not encoded."""
+        """Read `path` (below the base URL); `params` are the query's names and values, not encoded."""
         return await self.request("GET", path, params=params)
 
     async def post(
@@ -100,19 +100,19 @@ class CrmHttp:
         params: Mapping[str, str] | None = None,
         reads: bool = False,
     ) -> Any:
-        """Posts `json` to `path`. `reads` says that it changes nothing at the CRM: a search, a query."""
+        """Post `json` to `path`. `reads` says that it changes nothing at the CRM: a search, a query."""
         return await self.request("POST", path, json=json, params=params, reads=reads)
 
     async def put(self, path: str, *, json: Any = None, reads: bool = False) -> Any:
-        """Puts `json` to `path`; `reads` as for `post`."""
+        """Put `json` to `path`; `reads` as for `post`."""
         return await self.request("PUT", path, json=json, reads=reads)
 
     async def patch(self, path: str, *, json: Any = None) -> Any:
-        """Patches `path` with `json`."""
+        """Patch `path` with `json`."""
         return await self.request("PATCH", path, json=json)
 
     async def delete(self, path: str) -> Any:
-        """Deletes `path`."""
+        """Delete `path`."""
         return await self.request("DELETE", path)
 
     async def request(
@@ -126,7 +126,7 @@ class CrmHttp:
         headers: Mapping[str, str] | None = None,
         reads: bool | None = None,
     ) -> Any:
-        """Sends one request; `json` is encoded, or `data` (bytes, a stream) goes out as it is.
+        """Send one request; `json` is encoded, or `data` (bytes, a stream) is sent as it is.
 
         `reads` says whether it changes nothing at the CRM; None: a GET, HEAD or OPTIONS does not.
         """
@@ -154,7 +154,7 @@ class CrmHttp:
         return await self._send(method, url, data, params, {**self._headers, **more}, reads=reads)
 
     def refused(self, retry_after: float | None) -> None:
-        """Holds back the tenant's further requests: the CRM has asked for patience. A 429 does so by itself."""
+        """Hold back the tenant's further requests: the CRM has asked for patience. A 429 does so by itself."""
         self._gate.hold_back(retry_after)
 
     async def _send(
@@ -186,9 +186,8 @@ class CrmHttp:
                 return _decode(answer, body, headers, reads=reads)
         except aiohttp.InvalidURL:
             permit.finish(RequestEnd.UNUSED)
-            raise Rejected(
-                "the CRM's URL is none that can be asked"
-            ) from None  # not chained: it holds the URL
+            # Not chained: it holds the URL.
+            raise Rejected("the CRM's URL is none that can be asked") from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             if (refused := find_refusal(error)) is not None:
                 permit.finish(RequestEnd.UNUSED)
@@ -210,13 +209,13 @@ class CrmHttp:
                 places.release()
 
     async def _acquire_place(self, permit: Permit, places: asyncio.Semaphore) -> None:
-        """Waits for one of the places of the requests under way.
+        """Wait for one of the places of the requests under way.
 
-        Whoever waits for it has a permit already: otherwise work that is caught up with would hold the places of live
-        requests, waiting for permits that these are granted first.
+        The permit comes first: otherwise the backlog would hold the places of live requests while it waits for permits,
+        which live requests get first.
         """
         try:
-            # To be turned away would leave a call half done, and have it made again.
+            # A call that has written is not turned away: it would be left half done, and repeated.
             async with asyncio.timeout(None if permit.goes_on else self._call_timeout / 2):
                 await places.acquire()
         except TimeoutError as error:
@@ -230,19 +229,19 @@ class CrmHttp:
 def _no_answer_error(
     detail: str, *, reads: bool, status: int | None = None, body: str | None = None
 ) -> ConnectorError:
-    """What a missing or broken answer means: a read did nothing, a write may have done its work."""
+    """Return the error of a missing or broken answer: a read did nothing, a write may have done its work."""
     if reads:
         return Unavailable(detail, status=status, body=body)
     return OutcomeUnknown(detail, status=status, body=body)
 
 
 def _redacted_body(body: bytes, headers: Mapping[str, str]) -> str:
-    """What the CRM answered, as it may be kept: without what was shown to it."""
+    """Return the CRM's answer as it may be stored: without the credentials that were sent."""
     return redact(body[: 4 * READ].decode("utf-8", "replace"), headers.values())
 
 
 def _decode(answer: aiohttp.ClientResponse, body: bytes, headers: Mapping[str, str], *, reads: bool) -> Any:
-    """The JSON of a good answer; the error that a status stands for otherwise."""
+    """Return the JSON of a good answer; raise the error of another status."""
     status = answer.status
     if status not in _GOOD:
         retry_after = retry_after_seconds(answer.headers.get("Retry-After"))
@@ -263,7 +262,7 @@ def _decode(answer: aiohttp.ClientResponse, body: bytes, headers: Mapping[str, s
 def error_for_status(
     status: int, *, reads: bool, retry_after: float | None = None, body: str | None = None
 ) -> ConnectorError:
-    """The error that a status other than 2xx stands for, as the answer to a read or to a write."""
+    """Return the error of a status other than 2xx, as the answer to a read or to a write."""
     detail = f"HTTP {status}"
     if status == HTTPStatus.UNAUTHORIZED:
         return AuthExpired(detail, status=status, body=body)
@@ -279,9 +278,9 @@ def error_for_status(
 
 
 def retry_after_seconds(header: str | None, *, now: dt.datetime | None = None) -> float | None:
-    """The seconds that a `Retry-After` header asks for, given as a number or as a date; None when it is neither.
+    """Return the seconds that a `Retry-After` header asks for, as a number or a date; None if it is neither.
 
-    Whatever the header holds, they are a number from 0 up to a day: what nobody can mean is taken for a long time.
+    They are between 0 and a day, whatever the header holds.
     """
     text = (header or "").strip()
     if _SECONDS.fullmatch(text):

@@ -1,4 +1,4 @@
-"""What `create_message_log` and `update_message_log` are given: one typed object with everything about the log."""
+"""The argument of `create_message_log` and `update_message_log`: one typed object with everything about the log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ExistingLog:
 
 
 class LoggedMessage:
-    """One message to be logged: RingCentral's `record` with what a connector mostly asks for beside it."""
+    """One message to be logged: RingCentral's `record`, and the fields that connectors mostly need."""
 
     def __init__(self, record: Message, opener: Opener | None = None) -> None:
         self.record = record
@@ -48,7 +48,7 @@ class LoggedMessage:
 
     @property
     def text(self) -> str:
-        """What was written; empty for media alone."""
+        """The text; empty for media alone."""
         return self.record.body_text
 
     @property
@@ -63,7 +63,7 @@ class LoggedMessage:
 
     @property
     def typing_duration_ms(self) -> float | None:
-        """How long the user wrote it, in milliseconds; None where the client does not say."""
+        """How long the user wrote it, in milliseconds; None if the client does not say."""
         return self.record.typing_duration_ms
 
     @cached_property
@@ -75,9 +75,9 @@ class LoggedMessage:
 class SentBlocks:
     """The blocks of a shared thread that were, or may have been, written into its activity.
 
-    Kept packed in the journal: of each block the hash of its text, a short hash of its entity's id, and how sure it
-    is. A block is noted before the call that brings it leaves, and confirmed when that call is known to be done. It is
-    closed when its activity has become full: the thread goes on in another one, without it.
+    The journal keeps them packed: of each block the hash of its text, a short hash of its entity's id, and its state. A
+    block is noted before its call leaves, and confirmed when the call is known to be done. It is closed when its
+    activity is full: the thread goes on in another one, without it.
     """
 
     _HASH, _ID = 16, 8
@@ -95,20 +95,20 @@ class SentBlocks:
 
     @property
     def hashes(self) -> frozenset[bytes]:
-        """The texts' hashes of all blocks that may stand in the activity."""
+        """The text hashes of all blocks that may be in the activity."""
         return self._hashes(self._MAYBE)
 
     @property
     def pending(self) -> frozenset[bytes]:
-        """The texts' hashes of what the last call brought, and of what was confirmed before it."""
+        """The text hashes of the last call's blocks, and of those confirmed before it."""
         return self._hashes(self._PENDING)
 
     def has_text(self, entry: Entry) -> bool:
-        """Whether this very text is confirmed."""
+        """Return whether this very text is confirmed."""
         return entry.hash in self._texts
 
     def has_entity(self, entry: Entry) -> bool:
-        """Whether this entity is confirmed, whatever its text was then; of a heading, whether this text is."""
+        """Return whether this entity is confirmed with any text; of a heading, whether this text is."""
         return self.has_text(entry) if entry.id is None else self._short(entry.id) in self._entities
 
     @cached_property
@@ -122,7 +122,7 @@ class SentBlocks:
         )
 
     def with_pending(self, entries: Sequence[Entry]) -> SentBlocks:
-        """These blocks, and the given ones as being under way."""
+        """Return these blocks, and the given entries as under way."""
         made = SentBlocks()
         made._blocks = {
             block: self._MAYBE if sure == self._PENDING else sure for block, sure in self._blocks.items()
@@ -133,7 +133,7 @@ class SentBlocks:
         return made
 
     def with_confirmed(self) -> SentBlocks:
-        """These blocks, with those that were under way confirmed."""
+        """Return these blocks, with those that were under way confirmed."""
         made = SentBlocks()
         made._blocks = {
             block: self._CONFIRMED if sure == self._PENDING else sure for block, sure in self._blocks.items()
@@ -141,7 +141,7 @@ class SentBlocks:
         return made
 
     def with_closed(self) -> SentBlocks:
-        """The confirmed blocks, as those of an activity that is full. What may or may not stand there is forgotten."""
+        """Return the confirmed blocks, as those of a full activity. Blocks that may not be there are dropped."""
         made = SentBlocks()
         made._blocks = {
             block: self._CLOSED for block, sure in self._blocks.items() if sure >= self._CONFIRMED
@@ -149,13 +149,13 @@ class SentBlocks:
         return made
 
     def closed_only(self) -> SentBlocks:
-        """What stands in activities that are full, for the case that the present one is gone."""
+        """Return the blocks of full activities, for the case that the present activity is gone."""
         made = SentBlocks()
         made._blocks = {block: sure for block, sure in self._blocks.items() if sure == self._CLOSED}
         return made
 
     def is_closed(self, entry: Entry) -> bool:
-        """Whether this entity stands in an activity that is full."""
+        """Return whether this entity is in a full activity."""
         return entry.id is not None and self._short(entry.id) in self._closed_entities
 
     @cached_property
@@ -179,10 +179,10 @@ NONE_SENT = SentBlocks()
 class JournalView(msgspec.Struct, frozen=True):
     """What the journal knows of the activity's text, so that adding to it is idempotent.
 
-    `known`: time, hash and id of each entry logged before; `before`: how often the new entries' hashes stood in the
-    body before the call, where that was read; `sent`: the blocks of a shared thread; `appends`: whether the CRM only
-    takes additions; `linked`: the contact's activities that belong to other conversation logs; `continued`: whether it
-    goes on from one that is full; `size`: how much was written into one that can only be added to, where it is known.
+    `known`: time, hash and id of each entry logged before; `before`: how often the new entries' hashes were in the body
+    before the call, if it was read; `sent`: the blocks of a shared thread; `appends`: whether the CRM only takes
+    additions; `linked`: the contact's activities of other conversation logs; `continued`: whether it goes on from a
+    full activity; `size`: how much was written into one that can only be added to, if that is known.
     """
 
     known: Sequence[KnownEntry] = ()
@@ -199,25 +199,25 @@ class JournalView(msgspec.Struct, frozen=True):
         return {each[1] for each in self.known}
 
     def is_ambiguous(self, hashes: Iterable[bytes]) -> bool:
-        """Whether one of these reads like an entry of before, and nobody has counted how often that stands."""
+        """Return whether one of these reads like an earlier entry, and how often that one stands is not known."""
         return self.before is None and not self.known_hashes.isdisjoint(hashes)
 
     def new_counts(self, found: Mapping[bytes, int]) -> Counter[bytes]:
-        """How often entries stand in a body that `found` counts, by hash, beyond those that stood in it before."""
+        """Return how often entries are in a body, which `found` counts by hash, beyond those that were there before."""
         before = Counter(each[1] for each in self.known) if self.before is None else self.before
         return Counter({hash_: count - before.get(hash_, 0) for hash_, count in found.items()})
 
 
 class ChangeForms:
-    """The texts of a message's change, and which of them the activity was given last."""
+    """The texts of a message's change, and the one that the activity was given last."""
 
     def __init__(self, texts: Change, *, appends: bool) -> None:
         self.texts = texts
         self.given: Entry | None = texts.line if appends else texts.entry
-        """None where the activity took none: the message's entry was edited, and nothing can be said in a line."""
+        """None if the activity took none: the message's entry was edited, and a line cannot say it."""
 
     def find_given(self, counts: Mapping[bytes, int]) -> bool:
-        """Return whether one of the texts is in the activity, by how often each stands there beyond before."""
+        """Return whether one of the texts is in the activity, by how often each is there beyond before."""
         forms = (self.texts.entry, self.texts.short, self.texts.line)
         self.given = next((form for form in forms if form is not None and counts.get(form.hash, 0) > 0), None)
         return self.given is not None
@@ -231,14 +231,14 @@ class ChangeForms:
 class MessageLog:
     """One conversation log on its way to a CRM.
 
-    `contact` is the chosen contact, `correspondents` are the other matched contacts of a group SMS, `messages` the
-    new messages oldest first (one, unless the connector takes batches), `thread` the shared SMS thread (then
-    `messages` is empty). `existing` is set for an update. `additional_submission` holds the manifest's custom fields.
-    `idempotency_key` is stable over retries: the CRM's external id, where it has one. It shows the journal's id.
+    `contact` is the chosen contact, `correspondents` are the other matched contacts of a group SMS, `messages` the new
+    messages oldest first (one, unless the connector takes batches), `thread` the shared SMS thread (then `messages` is
+    empty). `existing` is set for an update. `additional_submission` holds the manifest's custom fields.
+    `idempotency_key` is stable over retries: the CRM's external id, if it has one. It contains the journal's id.
 
     `changes` are messages that are in the activity already, and whose records say something new: a text was not
-    delivered, a voicemail has its transcript. Then `messages` is empty, there is no form, and it is an update;
-    `amend` and `text` have what is to be written.
+    delivered, a voicemail has its transcript. Then `messages` is empty, there is no form, and it is an update; `amend`
+    and `text` contain what is to be written.
     """
 
     def __init__(
@@ -300,33 +300,33 @@ class MessageLog:
             return [self._change.texts.entry]
         if self.thread is not None:
             blocks = self._blocks
-            if self.existing is not None:  # whether they fit shows in the body that is there
+            if self.existing is not None:  # `amend` sees in the body whether they fit
                 return blocks
             return blocks[: compose.fit_blocks(self._pins, blocks)]
         return compose.entries(self._pins, self._people, self._records, self.conversation, self._key)
 
     @cached_property
     def _blocks(self) -> list[Entry]:
-        """A thread's blocks, without those that stand in an activity that is full; none for `custom`."""
+        """A thread's blocks, without those in a full activity; none for `custom`."""
         if self.thread is None or self._pins.format is compose.LogFormat.CUSTOM:
             return []
         blocks = compose.thread_blocks(self._pins, self._people, self.thread, self._key)
         if not self._journal.continued:
             return blocks
-        heading = compose.continued_heading(self._pins, self._people, self._key)
+        heading = compose.continuation_heading(self._pins, self._people, self._key)
         sent = self._journal.sent
         return [heading, *(each for each in blocks if each.id is not None and not sent.is_closed(each))]
 
     @property
     def has_more(self) -> bool:
-        """Whether a shared thread has more than this activity can hold: then it goes on in another one."""
+        """Whether a shared thread has more than this activity can hold, and so goes on in another one."""
         return self.thread is not None and len(self.entries) < len(self._blocks)
 
     @cached_property
     def text(self) -> str:
         """Only the new entries, for CRMs whose activities can be added to but not changed.
 
-        Raises `BodyFull` when the activity has no room for them.
+        Raises `BodyFull` if the activity has no room for them.
         """
         if self._change is not None:
             text = compose.append_change(self._pins, self._change.texts)
@@ -344,10 +344,10 @@ class MessageLog:
         return text
 
     def amend(self, body: str) -> str:
-        """The activity's `body` with the new entries in place, in time order; people's own text stays as it is.
+        """Return the activity's `body` with the new entries in time order; people's own text stays as it is.
 
         An entry that is there already is not added again, so writing the result twice changes nothing. Raises
-        `BodyFull` when the body has no room for them: let it pass, and the log goes on in another activity.
+        `BodyFull` if the body has no room for them: let it pass, and the log goes on in another activity.
         """
         journal = self._journal
         if self._change is not None:
@@ -370,7 +370,7 @@ class MessageLog:
         return amended
 
     def holds(self, body: str) -> bool:
-        """Whether `body` has all new entries, counted beyond those that stood in it before."""
+        """Return whether `body` has all new entries, beyond those that were in it before."""
         if self._change is not None:
             counts = compose.count_change(
                 body, self._pins, self._change.texts, self._journal.known, self._key
@@ -384,10 +384,10 @@ class MessageLog:
         return bool(new) and new <= self._journal.new_counts(found)
 
     def recognises(self, third_party_log_id: str, body: str, external_id: str | None = None) -> bool:
-        """Whether this activity of the contact is one that an earlier create of this log made.
+        """Return whether an earlier create of this log made this activity of the contact.
 
-        `external_id` is the one that the CRM keeps with the activity, None where there is none. It decides: an activity
-        that carries another log's, or another journal's, is never taken for ours, whatever its text is.
+        `external_id` is the one that the CRM keeps with the activity, None if there is none. It decides: an activity
+        with another log's or journal's id is never taken for ours, whatever its text is.
         """
         if external_id:
             return external_id == self.idempotency_key
@@ -395,7 +395,7 @@ class MessageLog:
             return False
         if self.thread is None:
             return self.holds(body)
-        # The create may have brought an older snapshot than the one at hand: what it brought was noted.
+        # The create may have sent an older snapshot than this one: its blocks were noted.
         brought = self._journal.sent.pending
         return bool(brought) and len(compose.count_entries(body, self._pins, brought, self._key)) == len(
             brought
@@ -403,7 +403,7 @@ class MessageLog:
 
     @property
     def _unsent(self) -> list[Entry]:
-        """What of a shared thread the CRM does not have yet: new entities where it appends, else every new text."""
+        """The entries of a shared thread that the CRM lacks: new entities if it appends, else every new text."""
         sent = self._journal.sent
         known = sent.has_entity if self._journal.appends else sent.has_text
         return [entry for entry in self.entries if not known(entry)]

@@ -11,8 +11,8 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """What the user typed or granted at login. Stored sealed; its `repr` shows no secret.
 
     `api_key` is the key itself, and `fields` are the other values of the manifest's login page. With OAuth there are
-    `access_token`, `refresh_token` (empty when the CRM gave none), `issued_at` and `expires_at` (epoch ms, the latter
-    None when the CRM did not say), and `fields` are the other values of the CRM's token answer.
+    `access_token`, `refresh_token` (empty if the CRM gave none), `issued_at` and `expires_at` (epoch ms, the latter
+    None if the CRM did not say), and `fields` are the other values of the CRM's token answer.
     """
 
     api_key: str = ""
@@ -27,13 +27,13 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UserInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Who the CRM says has logged in.
+    """The user who has logged in, as the CRM says.
 
-    `id` is the CRM's id of the user, `tenant` names who owns the CRM's data (the organisation, the database): what
+    `id` is the CRM's id of the user, `tenant` names the owner of the CRM's data (the organisation, the database): what
     one user of a tenant logs is logged for all of them, and nothing is ever shared between tenants. Both are texts of 1
-    to 255 characters, or whole numbers. Where the user says which host the CRM is at, the host tells tenants apart too,
-    unless the connector `checks_host`.
-    `timezone` is an IANA name; `timezone_offset` (hours, "-7", "-07:00") is used where there is none.
+    to 255 characters, or whole numbers. If the user says which host the CRM is at, the host tells tenants apart too,
+    unless the connector `checks_host`. `timezone` is an IANA name; `timezone_offset` (hours, "-7", "-07:00") is used
+    without one.
     """
 
     id: str | int
@@ -47,8 +47,8 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
     """A person's record in the CRM.
 
     `additional_info` holds this contact's values for the manifest's custom fields under each field's `const`: for a
-    selection a list of `{"const", "title"}`. `created_at` and `most_recent_activity_at` are ISO 8601 times: the client
-    picks one of several contacts by them, where its user wants that. It shows `title`, `company` and `email`.
+    selection a list of `{"const", "title"}`. `created_at` and `most_recent_activity_at` are ISO 8601 times: by them the
+    client picks one of several contacts, if its user wants that. It shows `title`, `company` and `email`.
     """
 
     id: str
@@ -64,7 +64,7 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewContact(msgspec.Struct, frozen=True, kw_only=True):
-    """A contact to be created: what the client's form holds."""
+    """A contact to be created: the content of the client's form."""
 
     name: str
     phone_number: str

@@ -1,4 +1,4 @@
-"""How a connector says that its users sign in with OAuth 2: a value on the class, and nothing else to write."""
+"""How a connector declares that its users sign in with OAuth 2: a value on the class, and nothing else to write."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OURS: Final = frozenset(
 
 
 class ClientAuth(enum.StrEnum):
-    """How we show the CRM's token endpoint which client we are; the names are those of its metadata (RFC 8414)."""
+    """How we authenticate at the CRM's token endpoint; the names are those of its metadata (RFC 8414)."""
 
     BASIC = "client_secret_basic"  # in the Authorization header
     POST = "client_secret_post"  # in the form
@@ -66,7 +66,7 @@ class OAuth:
 
 
 def _check_url(name: str, url: str) -> None:
-    """Codes, tokens and the client's secret go there: over HTTPS, or to this very machine."""
+    """Check a URL that gets codes, tokens and the client's secret: over HTTPS, or to this machine."""
     parts = urlsplit(url)
     if not parts.hostname or parts.scheme not in {"http", "https"}:
         raise ValueError(f"{name} must be an https:// URL")

@@ -1,8 +1,8 @@
-"""What goes out goes to public addresses, over TLS, and to those private hosts that the operator names.
+"""Connects to public addresses over TLS, and to private hosts that the operator names.
 
 Users say where their CRM is, and messages say where their media are. Neither may make this server ask another machine
-of its own network, nor itself. So each address is looked at when a socket is made for it, which is after every look-up
-of a name and for every hop of a redirect: the address that was looked at is the one that is connected to.
+of its own network, nor itself. So each address is checked when a socket is made for it, which is after every look-up of
+a name and for every hop of a redirect: the address that was checked is the one that is connected to.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _TLS: Final = frozenset({"https", "wss"})
 
-# Public by their numbers (to older Pythons), and yet a way into somebody's network: relays of 6to4, Azure's host of
+# Public by their numbers (to older Pythons), and yet a way into private networks: relays of 6to4, Azure's host of
 # each machine, and the IETF's own network, with gateways that are always the nearest ones, and Oracle's host.
 _NOT_PUBLIC_V4: Final = tuple(
     map(ipaddress.IPv4Network, ("192.88.99.0/24", "168.63.129.16/32", "192.0.0.0/24"))
@@ -38,15 +38,15 @@ _NOT_PUBLIC_V6: Final = tuple(
     map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
 )
 
-_MOST_TOLD: Final = 1000
+_MOST_LOGGED: Final = 1000  # hosts: users name them, and must not fill the log
 
 SETTING: Final = "MESSAGELOG_PRIVATE_HOSTS"
-"""What the operator names such hosts in."""
+"""The setting in which the operator names such hosts."""
 
 _log = structlog.get_logger(__name__)
 
-# Who asks for a connection, and how: the socket's maker is told an address and nothing else. (Tasks that are started
-# meanwhile, one for each address of a host, have it too.)
+# The scheme and host that are asked for: the maker of a socket gets an address and nothing else. (Tasks that are
+# started meanwhile, one for each address of a host, have it too.)
 _asked: ContextVar[tuple[str, str] | None] = ContextVar("messagelog_outbound", default=None)
 
 
@@ -72,7 +72,7 @@ class NamedHosts:
                 self._networks.append(network)
 
     def has(self, host: str, address: str) -> bool:
-        """Whether a host is named, or the address that it is at."""
+        """Return whether a host is named, or the address that it is at."""
         if _plain(host) in self._names:
             return True
         at = ipaddress.ip_address(address)
@@ -80,7 +80,7 @@ class NamedHosts:
 
 
 class Outbound(aiohttp.TCPConnector):
-    """Makes the connections of an `aiohttp.ClientSession`, and refuses those that lead inside, or are in the clear.
+    """Makes the connections of an `aiohttp.ClientSession`, and refuses those to private addresses or without TLS.
 
     A refusal is a `ClientConnectorError` as any other, with `AddressRefused` in it: see `find_refusal`.
     """
@@ -88,10 +88,10 @@ class Outbound(aiohttp.TCPConnector):
     def __init__(self, named: NamedHosts, **options: Any) -> None:
         super().__init__(**options, socket_factory=self._make_socket)
         self._named = named
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     async def connect(self, req: aiohttp.ClientRequest, *how: Any, **named: Any) -> Any:
-        """A connection for this request, of before or a new one."""
+        """Return a connection for this request, an existing or a new one."""
         asking = _asked.set((req.url.scheme, req.url.raw_host or ""))
         try:
             return await super().connect(req, *how, **named)
@@ -99,7 +99,7 @@ class Outbound(aiohttp.TCPConnector):
             _asked.reset(asking)
 
     def _make_socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
-        """The socket for an address. Where nobody has said who asks, there is none."""
+        """Make the socket for an address. Without a host that was asked for there is none."""
         family, type_, protocol, _, place = info
         scheme, host = _asked.get() or ("", "")
         address = str(place[0])
@@ -113,20 +113,20 @@ class Outbound(aiohttp.TCPConnector):
         return socket.socket(family, type_, protocol)
 
     def _refusal(self, host: str, why: str) -> AddressRefused:
-        if host not in self._told and len(self._told) < _MOST_TOLD:
-            self._told.add(host)
+        if host not in self._logged and len(self._logged) < _MOST_LOGGED:
+            self._logged.add(host)
             _log.warning("address_refused", host=host, why=why, setting=SETTING)
         return AddressRefused(why)
 
 
 def find_refusal(error: Exception) -> AddressRefused | None:
-    """The refusal behind an error of aiohttp's; None when it is another one."""
+    """Return the refusal behind an error of aiohttp's; None if it is another error."""
     inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
     return inner if isinstance(inner, AddressRefused) else None
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is for everybody: not of a private network, this machine, a link or a group."""
+    """Return whether an IP address is public: not of a private network, this machine, a link or a group."""
     at = ipaddress.ip_address(address)
     if not at.is_global or at.is_multicast or at.is_reserved:
         return False
@@ -136,7 +136,7 @@ def is_public(address: str) -> bool:
 
 
 def _network(text: str) -> _Network | None:
-    """A network, or an address as the network that it is alone; None for a name."""
+    """Return a network, or an address as a network of one; None for a name."""
     try:
         return ipaddress.ip_network(text.strip("[]"))
     except ValueError:

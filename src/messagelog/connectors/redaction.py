@@ -1,7 +1,7 @@
-"""Takes credentials out of what a CRM answered, so that a person may read it. Pure.
+"""Removes credentials from a CRM's answer, so that an operator may read it. Pure.
 
-Nobody can list the shapes in which CRMs quote what they were sent. So three nets are laid over each other: the secrets
-that we know, whole or in pieces; what follows a name such as `access_token`; and whatever looks like a token.
+CRMs quote what they were sent in unforeseeable shapes. So three nets are laid over each other: the secrets that we
+know, whole or in pieces; what follows a name such as `access_token`; and what looks like a token.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import base64
 import html
 import json
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, quote_plus
 
@@ -17,15 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LONGEST: Final = 2_000
-"""How many characters of an answer are kept: enough for what a CRM says about an error."""
+"""How many characters of an answer are stored: enough for what a CRM says about an error."""
 
 READ: Final = 8_000
-"""How many of them are looked at: a CRM's page about an error may be megabytes long."""
+"""How many of them are read: a CRM's page about an error may be megabytes long."""
 
 REDACTED: Final = "[redacted]"
 
-_PIECE: Final = 8  # so many characters of a secret in a row are taken for a piece of it
-_SHORTEST: Final = 4  # what is shorter is no secret, and may be a part of any word
+_PIECE: Final = 8  # this many characters of a secret in a row count as a piece of it
+_SHORTEST: Final = 4  # anything shorter is no secret, and may be a part of any word
 
 _NAMES: Final = (
     r"(?:token|secret|passw(?:or)?d|passwd|pwd|(?:api|access|private|auth)[_-]?key|credential|authori[sz]ation|"
@@ -49,15 +50,14 @@ _SCHEME: Final = re.compile(rf"\b({_SCHEMES}(?:\s+|%20|\+))[^\s\"'<>,;]+", re.IG
 _JWT: Final = re.compile(r"eyJ[\w-]{5,}(?:\.[\w-]*)*")
 _USER_IN_URL: Final = re.compile(r"(//)[^/\s@\"'<>]{1,400}@")
 _LONG: Final = re.compile(r"[\w+/=~.!-]{32,}", re.ASCII)
-_OPAQUE: Final = (
-    28  # characters without a dot or a slash: longer than the ids of records, shorter than most tokens
-)
+_OPAQUE: Final = 28
+"""Characters without a dot or a slash: longer than the ids of records, shorter than most tokens."""
 _PARTS: Final = re.compile(r"[./]")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """What may be kept of an answer: at most `LONGEST` characters, with nothing in it that lets anybody in.
+    """Return what may be stored of an answer: at most `LONGEST` characters, without any credential.
 
     `secrets` are those that the call was made with.
     """
@@ -74,19 +74,14 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def _parts(secret: str) -> set[str]:
-    """The parts of a secret between blanks, such as what follows `Bearer`, as they may be quoted."""
+    """Return the parts of a secret between blanks, such as what follows `Bearer`, in the spellings of quotes."""
     parts = {part for part in secret.split() if len(part) >= _SHORTEST}
-    parts |= {inner for part in parts for inner in _within(part)}
+    for part in [*parts]:
+        with suppress(ValueError):  # it is no `user:password` in Base64
+            _, _, password = base64.b64decode(part, validate=True).decode().partition(":")
+            if len(password) >= _SHORTEST:
+                parts.add(password)
     return {spelled for part in parts for spelled in _spellings(part)}
-
-
-def _within(part: str) -> list[str]:
-    """The password of a `user:password` in Base64."""
-    try:
-        _, _, password = base64.b64decode(part, validate=True).decode().partition(":")
-    except ValueError:
-        return []
-    return [password] if len(password) >= _SHORTEST else []
 
 
 def _spellings(part: str) -> set[str]:
@@ -100,7 +95,7 @@ def _spellings(part: str) -> set[str]:
 
 
 def _is_opaque(run: str) -> bool:
-    """Whether a long run of characters is a token rather than words, a path, or the id of a record."""
+    """Return whether a long run of characters is a token rather than words, a path, or a record's id."""
     return any(
         len(part) >= _OPAQUE
         and any(map(str.isdigit, part))
@@ -111,9 +106,9 @@ def _is_opaque(run: str) -> bool:
 
 
 def _without_pieces(text: str, secrets: Iterable[str], *, cut: bool) -> str:
-    """The text without these secrets, in upper or lower case, and without longer pieces of them.
+    """Return the text without these secrets, in upper or lower case, and without longer pieces of them.
 
-    The text is gone through once for each size of pieces, however many secrets there are: a form has room for many.
+    The text is read once for each size of pieces, however many secrets there are: a form has room for many.
     """
     folded = _fold(text)
     covered = bytearray(len(text))
@@ -135,5 +130,5 @@ def _without_pieces(text: str, secrets: Iterable[str], *, cut: bool) -> str:
 
 
 def _fold(text: str) -> str:
-    """Lower case without a change of length."""
+    """Return lower case of the same length."""
     return "".join(low if len(low := character.lower()) == 1 else character for character in text)

@@ -1,4 +1,4 @@
-"""What the core raises of its own: ends of a call beside the connectors' errors, and refusals of a request."""
+"""The core's own errors: ends of a call beside the connectors' errors, and refusals of a request."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class ConnectorBroke(OutcomeUnknown):
 
 
 class NotPrepared(Rejected):
-    """A call could not be prepared, because of an error of the connector's own or of ours: nothing was sent."""
+    """A call could not be prepared, because of an error of the connector or of ours: nothing was sent."""
 
     meaning = "The connector failed."
 
 
 class NoLogId(OutcomeUnknown):
-    """A create that answered without an id: there may be an activity that nothing can be added to."""
+    """A create answered without an id: there may be an activity that nothing can be added to."""
 
 
 class NothingToChange(MessagelogError):
@@ -30,7 +30,7 @@ class NothingToChange(MessagelogError):
 
 
 class NoContact(MessagelogError):
-    """No contact can be told from the request; the text says why, for the user."""
+    """The request's contact is not clear; the text says why, for the user."""
 
 
 class UnknownPlatform(MessagelogError, LookupError):

@@ -135,7 +135,7 @@ def told(before: LogRow, outcome: Outcome) -> str:
         words.append("+behind")
     flags = {
         "+out": outcome.signed_out,
-        "+gone": outcome.anew,
+        "+gone": outcome.recreate,
         "+continued": after.earlier != before.earlier,
     }
     return " ".join([*words, *(flag for flag, holds in flags.items() if holds)])
@@ -358,7 +358,7 @@ def test_a_missing_activity_is_gone_or_hidden(
     capabilities = abilities("not_found_means_gone") if means_gone else abilities()
     log, outcome = end("update", error_of(error), capabilities, may_recreate=may_recreate, call_user=user)
     assert told(log, outcome) == expected
-    if outcome.anew:
+    if outcome.recreate:
         assert (outcome.log.third_party_log_id, outcome.log.created_by, outcome.log.generation) == (
             None,
             None,
@@ -797,7 +797,7 @@ def test_what_the_first_brought_into_an_activity_that_is_gone_is_planned_again()
     first = on_success(log, message_rows(1), ACTIVITY, {}, 0)
     second = on_error(first.log, [message_row(2)], NotFound(), abilities(), may_recreate=True, jitter=LUCK)
     both = combine_outcomes(first, second)
-    assert both.anew
+    assert both.recreate
     assert both.changes == (RowChange("1", RowState.PLANNED), RowChange("2", RowState.PLANNED))
 
 
@@ -986,7 +986,7 @@ def check_end(
         assert states <= OPEN_STATES, "a call that may have been done is not planned"
     if RowState.PLANNED in states and outcome.wait_ms is not None:
         assert outcome.log.attempt_count <= LAST
-    if outcome.anew:
+    if outcome.recreate:
         assert may_recreate
         assert log.call == "update"
     texts = {error.meaning} | {f"{error.meaning} (HTTP 599)"}

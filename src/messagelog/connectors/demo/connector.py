@@ -27,7 +27,7 @@ class DemoConnector(Connector):
         self.base_url = base_url
 
     async def get_user_info(self, session: Session) -> UserInfo:
-        """The owner of the API key; the CRM's tenant is ours."""
+        """Return the owner of the API key; the CRM's tenant is ours."""
         me = await session.http.get("/me")
         return UserInfo(
             id=me["id"],
@@ -38,22 +38,22 @@ class DemoConnector(Connector):
         )
 
     async def find_contact(self, session: Session, phone_number: str) -> list[Contact]:
-        """Contacts by phone number."""
+        """Return contacts by phone number."""
         return [
             _contact(found) for found in await session.http.get("/contacts", params={"phone": phone_number})
         ]
 
     async def find_contact_with_name(self, session: Session, name: str) -> list[Contact]:
-        """Contacts by a part of their name."""
+        """Return contacts by a part of their name."""
         return [_contact(found) for found in await session.http.get("/contacts", params={"name": name})]
 
     async def create_contact(self, session: Session, contact: NewContact) -> Contact:
-        """A new contact or lead."""
+        """Create a contact or lead."""
         fields = {"name": contact.name, "phone": contact.phone_number, "type": contact.type or "contact"}
         return _contact(await session.http.post("/contacts", json=fields))
 
     async def create_message_log(self, session: Session, log: MessageLog) -> str | int | None:
-        """An activity with the composed text, the custom fields and our key as its external id."""
+        """Create an activity with the composed text, the custom fields and our key as its external id."""
         content = log.content
         activity = await session.http.post(
             "/activities",
@@ -70,8 +70,10 @@ class DemoConnector(Connector):
         return made
 
     async def update_message_log(self, session: Session, log: MessageLog) -> None:
-        """The new entries in their place; behind the rest, where the CRM lets nobody change what stands there."""
-        path = _activity(log)
+        """Put the new entries in their place; at the end, if the CRM does not allow changes."""
+        if log.existing is None:
+            raise ValueError("an update has an existing activity")
+        path = f"/activities/{log.existing.third_party_log_id}"
         activity = await session.http.get(path)
         body = log.amend(activity["body"])
         if body == activity["body"]:
@@ -85,7 +87,7 @@ class DemoConnector(Connector):
             await session.http.post(f"{path}/entries", json={"text": log.text})
 
     async def find_message_log(self, session: Session, log: MessageLog) -> str | int | None:
-        """By our key; in a CRM without external ids, or whose search lags, by the contact's activities."""
+        """Find it by our key; in a CRM without external ids, or with a slow search, by the contact's activities."""
         try:
             found = await session.http.get("/activities", params={"external_id": log.idempotency_key})
         except Rejected:
@@ -98,16 +100,10 @@ class DemoConnector(Connector):
         return found[0]["id"] if found else None
 
     async def read_message_log(self, session: Session, third_party_log_id: str) -> str:
-        """The activity's body as it is now."""
+        """Return the activity's present body."""
         activity = await session.http.get(f"/activities/{third_party_log_id}")
         body: str = activity["body"]
         return body
-
-
-def _activity(log: MessageLog) -> str:
-    if log.existing is None:
-        raise ValueError("an update has an existing activity")
-    return f"/activities/{log.existing.third_party_log_id}"
 
 
 def _contact(found: dict[str, Any]) -> Contact:

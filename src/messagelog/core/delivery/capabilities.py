@@ -1,4 +1,4 @@
-"""What a connector can do about a call whose answer was lost."""
+"""Capabilities of connectors: how a call with an unknown outcome can be reconciled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     settle_ms: int
     not_found_means_gone: bool
     in_runs: bool
-    """Whether several updates are journalled as one step. Without it each update is a step of its own."""
+    """True if several updates are journalled as one step (see `runs`). Otherwise each update is a step of its own."""
 
     @classmethod
     def of(cls, connector: Connector) -> Capabilities:

@@ -207,7 +207,7 @@ class Dispatcher:
         def planner() -> Planner | None:
             return None if self.stopping else plan.planner
 
-        def held() -> list[NewRow]:
+        def waiting_rows() -> list[NewRow]:
             return [row for rows in self._held.get(key, ()) for row in rows()]
 
         # A request waits for its own claim as long as an answer may take; no request waits for swept work.
@@ -219,7 +219,7 @@ class Dispatcher:
             recreated = False
             while claim is not None:
                 result = await self._worker.run(
-                    plan, claim, planner=planner, held=held, may_recreate=not recreated
+                    plan, claim, planner=planner, held=waiting_rows, may_recreate=not recreated
                 )
                 recreated = recreated or result.recreated
                 if result.wait_ms is not None:

@@ -75,7 +75,7 @@ class PreparedCall(msgspec.Struct, frozen=True):
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether a new entry reads like one that is there: then it must be known how often it was there before."""
+        """True if a new entry reads like one that is there: then it must be known how often it was there before."""
         return self.journal.is_ambiguous(self.hashes.values())
 
     @property
@@ -171,7 +171,7 @@ class CallPreparer:
         entries = await self._store.read(lambda: transactions.find_entries(log, activity))
         measured = connector.append_only and activity == log.third_party_log_id
         journal = JournalView(
-            known=_known_entries(entries),
+            known=_journal_entries(entries),
             before=_decode_counts(log.call_before),
             appends=connector.append_only,
             size=log.body_size if measured else None,
@@ -224,7 +224,7 @@ class CallPreparer:
         ):
             return view
         known = await self._store.read(lambda: transactions.find_entries(log))
-        return replace(view, known=_known_entries(known), before=_decode_counts(log.call_before))
+        return replace(view, known=_journal_entries(known), before=_decode_counts(log.call_before))
 
     def _with_lookup(
         self, log: LogRow, rows: Sequence[MessageRow], contents: Sequence[Payload], lookup: GroupLookup
@@ -375,7 +375,7 @@ def _body(log: MessageLog) -> str:
     return log.content.body if log.content is not None else ""
 
 
-def _known_entries(entries: Sequence[tuple[int, bytes, str]]) -> list[KnownEntry]:
+def _journal_entries(entries: Sequence[tuple[int, bytes, str]]) -> list[KnownEntry]:
     """Return what the journal knows of an activity's texts: a message's entry, then the lines of its changes."""
     return [
         (at, hash_, message_id_of(id_) + compose.LINE_MARK if is_change(id_) else id_)

@@ -133,7 +133,7 @@ class Reconciler:
     async def _retry(
         self, step: StepContext, call: PreparedCall, finding: Reconciliation, *, rejection_count: int
     ) -> Outcome:
-        """Make a call once more. `rejection_count` is that of before: it stays while the outcome is unknown."""
+        """Make a call once more. `rejection_count` is the one before it, which stays while the outcome is unknown."""
         try:
             if (
                 not step.log.shared

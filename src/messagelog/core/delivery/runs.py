@@ -139,7 +139,7 @@ def combine_outcomes(before: Outcome, after: Outcome) -> Outcome:
     What the first has brought into an activity that the second found gone is planned again.
     """
     changes = before.changes
-    if after.anew:
+    if after.recreate:
         changes = tuple(RowChange(change.id, RowState.PLANNED) for change in changes)
     return replace(after, changes=changes + after.changes)
 

@@ -108,7 +108,7 @@ class Worker:
         wait_ms = outcome.wait_ms if outcome.wait_ms is not None or planner is not None else 0
         outcome = replace(outcome, wait_ms=wait_ms)
         rows: tuple[NewRow, ...] | None = None
-        if outcome.anew:
+        if outcome.recreate:
             try:
                 rows = tuple(held())
             except Exception as error:  # noqa: BLE001 - then what was logged there is reported as deleted
@@ -127,10 +127,10 @@ class Worker:
             )
             claim = await self._write_outcome(outcome, None, step, None)
         await self._notify_waiters(outcome, step)
-        return StepResult(claim, outcome.wait_ms, recreated=outcome.anew)
+        return StepResult(claim, outcome.wait_ms, recreated=outcome.recreate)
 
     async def _write_outcome(
-        self, outcome: Outcome, planner: Planner | None, step: StepContext, anew: Sequence[NewRow] | None
+        self, outcome: Outcome, planner: Planner | None, step: StepContext, new_rows: Sequence[NewRow] | None
     ) -> Claim | None:
         """Write an outcome to the journal; return the claim of the next step."""
         context, key, pause = self._context, outcome.log.key, None
@@ -150,7 +150,7 @@ class Worker:
                     planner or _plan_nothing,
                     step.policy,
                     waiting=outcome.waiting,
-                    anew=anew,
+                    anew=new_rows,
                     wait_ms=outcome.wait_ms,
                     pause=pause,
                     attempt=attempt,
