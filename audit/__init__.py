@@ -1,1 +1,1 @@
-"""Asks for known advisories about every pinned requirement."""
+"""A check for known advisories about every pinned requirement."""

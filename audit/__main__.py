@@ -1,7 +1,7 @@
 """`make audit`: pip-audit over all pinned requirements, with an answer that cannot be mistaken.
 
-pip-audit ends well when it could not find out about a package. Here that is a failure of its own: 0 means that each
-pinned version was asked about and none has an advisory; 1 that one has; 3 that it could not be found out.
+pip-audit succeeds when it has no answer about a package. Here that is a failure of its own: 0 means that there is an
+answer about each pinned version and none has an advisory; 1 that one has; 3 that an answer is missing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _REQUIREMENTS: Final = _HERE.parent / "requirements"
 
 
 def main() -> int:
-    """Audit each file of requirements, and says what was found."""
+    """Audit each file of requirements, and print the results."""
     exceptions = exceptions_in((_HERE / "exceptions.txt").read_text("utf-8"))
     verdict = Verdict()
     for file in sorted(_REQUIREMENTS.glob("*.txt")):
@@ -30,7 +30,7 @@ def main() -> int:
 
 
 def _report(file: Path) -> Any:
-    """What pip-audit says of a file, without installing anything; None when it says nothing."""
+    """Return pip-audit's report on a file, without installing anything; None when there is none."""
     command = [
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""What pip-audit's reports come to."""
+"""The verdict of pip-audit's reports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOT_ASKED: Final = 3
 
 @dataclass(frozen=True)
 class Verdict:
-    """Packages that were asked about; advisories (package, version, id, versions that mend it); what was not asked."""
+    """Checked packages; advisories (package, version, id, versions with a fix); packages without an answer."""
 
     asked: frozenset[str] = frozenset()
     advisories: frozenset[tuple[str, str, str, str]] = frozenset()
@@ -32,13 +32,13 @@ class Verdict:
 
     @property
     def status(self) -> int:
-        """The exit code. A known advisory counts more than what could not be asked."""
+        """The exit code. A known advisory counts more than a missing answer."""
         if self.advisories:
             return ADVISORIES
         return NOT_ASKED if self.skipped or not self.asked else CLEAN
 
     def lines(self, exceptions: Mapping[str, str]) -> Iterator[str]:
-        """The verdict in words."""
+        """Return the verdict in words."""
         for name, version, id_, fixed in sorted(self.advisories):
             yield f"ADVISORY {id_}: {name} {version}" + (f", mended in {fixed}" if fixed else "")
         for id_ in sorted(self.excepted):
@@ -52,7 +52,7 @@ class Verdict:
 
 
 def verdict_of(report: Any, exceptions: Mapping[str, str]) -> Verdict:
-    """What a report says; None is a report that could not be had."""
+    """Return the verdict of a report; None stands for a report that could not be made."""
     if report is None:
         return Verdict(skipped=frozenset({"a whole file: pip-audit gave no report"}))
     asked, found, excepted, skipped = set(), set(), set(), set()
@@ -72,7 +72,7 @@ def verdict_of(report: Any, exceptions: Mapping[str, str]) -> Verdict:
 
 
 def exceptions_in(text: str) -> dict[str, str]:
-    """Reasons by the ids of advisories. `ValueError` for one without a reason."""
+    """Return reasons by the ids of advisories. `ValueError` for one without a reason."""
     found = {}
     for line in text.splitlines():
         if not line.strip() or line.startswith("#"):

@@ -1,1 +1,1 @@
-"""The benchmark: this server beside the Node package that it is a counterpart of. `make bench` runs it."""
+"""The benchmark: this server and the Node package that it is a counterpart of. `make bench` runs it."""

@@ -1,4 +1,7 @@
-"""`python -m bench`: starts everything, measures, tells, and ends everything. Exits with 1 when a check fails."""
+"""`python -m bench`: start everything, measure, print the results, and end everything.
+
+It exits with 1 when a check fails.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +45,9 @@ _WIDE: Final = 250
 
 
 def main() -> int:
-    """Run the benchmark that the command line asks for; the exit code."""
+    """Run the benchmark of the command line, and return the exit code."""
     options = read_options(sys.argv[1:])
-    # In a file or a pipe no table is folded to fit a screen.
+    # In a file or a pipe, tables are not wrapped to fit a screen.
     console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False, markup=False)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _exit_on_signal)
@@ -64,12 +67,12 @@ def main() -> int:
 
 
 def _exit_on_signal(number: int, _frame: object) -> NoReturn:
-    """End by way of every `finally`, so that no process is left behind."""
+    """Exit through every `finally`, so that no process is left behind."""
     sys.exit(128 + number)
 
 
 def _compare(options: Options, console: Console, stack: ExitStack) -> list[str]:
-    """Measure all servers by turns; what was wrong."""
+    """Measure all servers in turn; return what was wrong."""
     console.print(f"Load of this machine before: {_load()}, of {os.cpu_count()} processors.")
     peer = _peer(options, console)
     postgres = stack.enter_context(running_postgres())
@@ -100,7 +103,7 @@ def _print_each(console: Console, measurements: Iterable[Measurement]) -> list[M
 
 
 def _peer(options: Options, console: Console) -> Path | None:
-    """The peer's packages; None when it is not wanted, or there is no Node."""
+    """Return the peer's packages; None when it is skipped, or there is no Node."""
     if not options.peer:
         return None
     try:
@@ -126,7 +129,7 @@ def _sqlite(stack: ExitStack) -> SqliteJournal:
 
 
 def _profile(options: Options, console: Console, stack: ExitStack) -> list[str]:
-    """Sample our server during one scenario; what was wrong."""
+    """Sample our server during one scenario; return what was wrong."""
     profile_file = CACHE / "profile.json"
     profile_file.unlink(missing_ok=True)
     postgres = stack.enter_context(running_postgres())

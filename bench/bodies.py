@@ -1,8 +1,8 @@
 """Bodies of `POST /messageLog` as App Connect's client sends them, each with ids of its own.
 
-A body is made from a template, so that the load generator's own work stays small: JSON once encoded, with holes for
-the ids. Every message says its number in its text (`ref-9000000000042`): the stub CRM finds it there, whoever wrote
-the text around it.
+A body is made from a template, so that the load generator itself works little: JSON encoded once, with placeholders
+for the ids. Every message has its number in its text (`ref-9000000000042`): the stub CRM finds it there in the text of
+either server.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from typing import Any, Final
 
 FIRST_MESSAGE: Final = 9_000_000_000_000
-"""Messages are numbered from here: 13 digits, as the numbers of conversations, which begin with 8."""
+"""The first message's number: 13 digits, like those of conversations, which begin with 8."""
 
 FIRST_CONVERSATION: Final = 8_000_000_000_000
 
@@ -21,11 +21,11 @@ THREAD_ENTRIES: Final = 100
 _STARTED: Final = 1_783_998_000_000  # the first message, in epoch milliseconds
 _MINUTE: Final = 60_000
 _HOLE: Final = re.compile(r'"#(?P<number>\d+)#"|@(?P<text>\d+)@|(?P<conversation>@C@)|(?P<time>"#T#")')
-_CONVERSATION, _TIME = -1, -2  # holes that are not filled with the number of a message
+_CONVERSATION, _TIME = -1, -2  # placeholders that are not the number of a message
 
 
 class Template:
-    """A body with holes. `messages` is how many new messages it brings."""
+    """A body with placeholders. `messages` is how many new messages it has."""
 
     def __init__(self, body: dict[str, Any], messages: int) -> None:
         text = json.dumps(body, separators=(",", ":"))
@@ -40,7 +40,7 @@ class Template:
         self._tail = text[end:].encode()
 
     def fill(self, conversation: int, first: int) -> bytes:
-        """The body for this conversation, whose oldest message has the number `first`."""
+        """Return the body for this conversation, whose oldest message has the number `first`."""
         values = {_CONVERSATION: b"%d" % conversation, _TIME: b"%d" % (_STARTED + first - FIRST_MESSAGE)}
         values.update((index, b"%d" % (first + index)) for index in range(self.messages))
         parts = [piece for part, hole in zip(self._parts, self._holes, strict=True)
@@ -64,7 +64,7 @@ def conversation(messages: int) -> Template:
 
 
 def thread() -> Template:
-    """A snapshot of a shared thread: a hundred entries, of which the newest is new."""
+    """Return a snapshot of a shared thread: a hundred entries, only the newest of them new."""
     entries = [_entry(index) for index in range(THREAD_ENTRIES - 1)] + [_newest()]
     body = _body([_newest()], "@C@")
     body["logInfo"] |= {

@@ -1,4 +1,4 @@
-"""Was every message logged exactly once, in its conversation's own activity? By what the CRM holds, after each run."""
+"""Check after each run that every message is in the CRM exactly once, in its conversation's own activity."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_TOLD: Final = 3  # examples of a problem that are named
+_TOLD: Final = 3  # examples of a problem that are printed
 
 
 class CrmContents(msgspec.Struct, frozen=True):
-    """What the CRM holds: the numbers of the messages in each activity, and how often it was called."""
+    """The contents of the CRM: the numbers of the messages in each activity, and the counts of calls."""
 
     activities: dict[str, list[int]]
     created: int
@@ -23,7 +23,7 @@ class CrmContents(msgspec.Struct, frozen=True):
 
 
 def faults(sent: Iterable[tuple[int, int, int]], contents: CrmContents) -> list[str]:
-    """What is wrong, in sentences; nothing when every message is there once. `sent` is as in `load.Outcome`."""
+    """Return what is wrong, in sentences; none when every message is there once. `sent` is as in `load.LoadResult`."""
     conversations = {
         number: conversation for conversation, first, count in sent for number in range(first, first + count)
     }
@@ -39,7 +39,7 @@ def faults(sent: Iterable[tuple[int, int, int]], contents: CrmContents) -> list[
     problems = (
         ("messages were never logged", [number for number in conversations if number not in found]),
         ("messages were logged more than once", [number for number, times in found.items() if times > 1]),
-        ("messages are in the CRM that nobody sent", [n for n in found if n not in conversations]),
+        ("messages are in the CRM that were not sent", [n for n in found if n not in conversations]),
         ("conversations have more than one activity", [c for c, ids in owners.items() if len(ids) > 1]),
         ("activities are not of one conversation", mixed),
         ("additions were for no activity", range(contents.unknown)),

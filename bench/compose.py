@@ -1,4 +1,4 @@
-"""How long composing takes: `python -m bench.compose` prints processor time in milliseconds, the least of some runs."""
+"""The time of composing: `python -m bench.compose` prints processor time in milliseconds, the least of several runs."""
 
 from __future__ import annotations
 

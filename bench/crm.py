@@ -1,13 +1,13 @@
-"""The stub CRM: a process of its own that makes activities at once, and remembers which messages reached which.
+"""The stub CRM: a process of its own that makes activities at once, and records the messages in each.
 
-    GET   /me                who has the API key
+    GET   /me                the owner of the API key
     POST  /activities        makes an activity: 201 {"id"}
     PATCH /activities/ID     adds to it: 200 {"id"}
-    GET   /activities/ID     what was written into it: {"id", "body"}
+    GET   /activities/ID     its text: {"id", "body"}
     GET   /seen              {"activities": {ID: [number, ...]}, "created", "updated", "unknown"}
-    POST  /forget            begins anew
+    POST  /forget            empties it
 
-A message is known by the number that its text says (`ref-…`), so that the record tells what was really written.
+A message is recognised by the number in its text (`ref-…`), so the record shows what was really written.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ME: Final = {"id": "u-1", "name": "Jordan Lee", "tenant": "bench", "timezone": 
 
 
 class CrmRecord:
-    """What the CRM holds. `unknown` counts additions to activities that do not exist."""
+    """The contents of the CRM. `unknown` counts additions to activities that do not exist."""
 
     def __init__(self) -> None:
         self.activities: dict[str, list[int]] = {}
@@ -36,7 +36,7 @@ class CrmRecord:
         self.created = self.updated = self.unknown = 0
 
     def create(self, body: bytes) -> bytes:
-        """Make an activity; the answer."""
+        """Make an activity, and return the answer."""
         self.created += 1
         id_ = str(len(self.activities) + 1)
         self.activities[id_] = _numbers(body)
@@ -44,7 +44,7 @@ class CrmRecord:
         return _answer(201, b'{"id":"%s"}' % id_.encode())
 
     def update(self, id_: str, body: bytes) -> bytes:
-        """Add to an activity; the answer. Those of rows that were filled in (`old-…`) are there, and empty."""
+        """Add to an activity, and return the answer. Activities that were filled in (`old-…`) exist, and are empty."""
         if id_.startswith("old-"):
             self.activities.setdefault(id_, [])
         activity = self.activities.get(id_)
@@ -57,7 +57,7 @@ class CrmRecord:
         return _answer(200, b'{"id":"%s"}' % id_.encode())
 
     def read(self, id_: str) -> bytes:
-        """An activity's text; the answer."""
+        """Return the answer with an activity's text."""
         if id_ not in self.texts:
             return _answer(404, b'{"error":"no such activity"}')
         written = [json.loads(each) for each in self.texts[id_]]
@@ -65,7 +65,7 @@ class CrmRecord:
         return _answer(200, json.dumps({"id": id_, "body": body}).encode())
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, as JSON."""
+        """Return the contents as JSON."""
         return {
             "activities": self.activities,
             "created": self.created,
@@ -84,11 +84,11 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way back."""
+        """Keep the transport for answers."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Answer every request that is whole, at once."""
+        """Answer every complete request at once."""
         self._buffer += data
         while (message := take(self._buffer)) is not None and self._transport is not None:
             self._transport.write(self._handle(*message))

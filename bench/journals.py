@@ -1,4 +1,4 @@
-"""What the servers keep: emptied before a run, or filled with many rows."""
+"""The databases of the servers: emptied before a run, or filled with many rows."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 class Journal(Protocol):
-    """What a server keeps."""
+    """The database of a server."""
 
     def empty(self) -> None:
-        """Forget all messages; users stay."""
+        """Delete all messages; users stay."""
 
     def fill(self, count: int) -> None:
-        """Add so many logged messages."""
+        """Add this many logged messages."""
 
 
 class PeerJournal:
-    """The peer's table in PostgreSQL; the published and the mended peer share it."""
+    """The peer's table in PostgreSQL; the published and the fixed peer share it."""
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres

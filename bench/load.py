@@ -1,7 +1,7 @@
-"""The load generator: a process of its own that keeps so many requests under way, each on its own connection.
+"""The load generator: a process of its own that keeps several requests under way, each on its own connection.
 
 It reads jobs as lines of JSON and answers each with two: `{"ready": true}` once everything is prepared and warm, and
-after another line from outside the outcome. In between its caller reads the servers' processor times.
+the result after another line from its caller, who reads the servers' processor times in between.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
     from bench.scenarios import Scenario
 
-_PATIENCE: Final = 60.0  # seconds without any answer, after which a run is given up
+_PATIENCE: Final = 60.0  # seconds without any answer, after which a run is stopped
 _PREPARED: Final = {Target.EXISTING: 64, Target.LOGGED: 16}  # conversations made before the measurement
-_STRIDE: Final = 7_919  # a prime: neighbours in time are far apart in the table
-_SAMPLES: Final = 3  # wrong answers that are told of
+_STRIDE: Final = 7_919  # a prime: conversations that follow each other are far apart in the table
+_SAMPLES: Final = 3  # wrong answers that are printed
 
 
 class LoadJob(msgspec.Struct, frozen=True):
     """One run: `number` is that of the next message and, from another start, conversation; none is used twice.
 
-    `rows` is how many were filled in before.
+    `rows` is how many were filled in earlier.
     """
 
     port: int
@@ -48,11 +48,11 @@ class LoadJob(msgspec.Struct, frozen=True):
 
 
 class LoadResult(msgspec.Struct, frozen=True):
-    """What a run came to.
+    """The result of a run.
 
-    `sent` has conversation, first message and number of messages of every request that was to be written, those of
-    the preparation and the warm-up included; `wrong` are samples of the `problems` answers that were not as expected.
-    Times in seconds.
+    `sent` has conversation, first message and number of messages of every request with new messages, also those of the
+    preparation and the warm-up; `wrong` are samples of the `problems` answers that were not as expected. Times are in
+    seconds.
     """
 
     requests: int
@@ -75,7 +75,7 @@ _ANSWER: Final = msgspec.json.Decoder(_Answer)
 
 
 class SentMessages:
-    """Everything that a run sends, and what was wrong with the answers."""
+    """All requests of a run, and the problems of their answers."""
 
     def __init__(self, number: int) -> None:
         self.numbers = itertools.count(number)
@@ -84,11 +84,11 @@ class SentMessages:
         self.wrong: list[str] = []
 
     def conversation(self) -> int:
-        """A conversation that nobody has seen."""
+        """Return the number of a new conversation."""
         return FIRST_CONVERSATION + next(self.numbers)
 
     def fill(self, scenario: Scenario, conversation: int) -> bytes:
-        """A body with new messages of this conversation, noted as sent."""
+        """Return a body with new messages of this conversation, and record them as sent."""
         count = scenario.template.messages
         first = FIRST_MESSAGE + next(self.numbers)
         for _ in range(count - 1):
@@ -97,7 +97,7 @@ class SentMessages:
         return scenario.template.fill(conversation, first)
 
     def check(self, head: bytes, body: bytes, answered: int) -> None:
-        """Hold an answer to what it must say."""
+        """Check an answer."""
         try:
             answer = _ANSWER.decode(body)
             good = b" 200 " in head[:16] and answer.successful and len(answer.log_ids) == answered
@@ -107,7 +107,7 @@ class SentMessages:
             self.problem(f"{head[:16].decode('latin-1')} {body[:300].decode(errors='replace')}")
 
     def problem(self, text: str) -> None:
-        """Note what went wrong."""
+        """Record a problem."""
         self.problems += 1
         if len(self.wrong) < _SAMPLES:
             self.wrong.append(text)
@@ -128,7 +128,7 @@ class Connection(asyncio.Protocol):
         self._next()
 
     def data_received(self, data: bytes) -> None:
-        """Take the answer, and sends the next request."""
+        """Take the answer, and send the next request."""
         self._buffer += data
         try:
             message = take(self._buffer)
@@ -136,11 +136,11 @@ class Connection(asyncio.Protocol):
             self._phase.on_broken(f"an answer without a length: {error}")
             return
         if message is not None:
-            self._phase.answered(self._began, *message)
+            self._phase.on_answer(self._began, *message)
             self._next()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """A server that hangs up ends the run."""
+        """End the run: a server has closed the connection."""
         self._phase.on_broken(f"the connection was lost ({exc})")
 
     def _next(self) -> None:
@@ -152,13 +152,13 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._transport is not None:
             self._transport.abort()
 
 
 class Phase:
-    """A part of a run: requests on all connections, until there are none left or the time is over."""
+    """A phase of a run: requests on all connections, until there are none left or the time is over."""
 
     def __init__(
         self, sent_messages: SentMessages, requests: Iterator[bytes], answered: int, seconds: float
@@ -195,23 +195,23 @@ class Phase:
                 connection.close()
 
     def request(self) -> bytes | None:
-        """The next request; None when this phase is over."""
+        """Return the next request; None when this phase is over."""
         return None if time.perf_counter() >= self._until else next(self._requests, None)
 
-    def answered(self, began: float, head: bytes, body: bytes) -> None:
-        """An answer has come."""
+    def on_answer(self, began: float, head: bytes, body: bytes) -> None:
+        """Record the time of an answer, and check it."""
         self.last = time.perf_counter()
         self.latencies.append(self.last - began)
         self._sent_messages.check(head, body, self._answered)
 
     def on_idle(self) -> None:
-        """A connection has nothing more to do."""
+        """Count a connection as idle."""
         self._open -= 1
         if self._open == 0 and not self._done.done():
             self._done.set_result(None)
 
     def on_broken(self, why: str) -> None:
-        """A connection cannot go on: neither can the run."""
+        """End the run with the error of a connection."""
         if self._open and not self._done.done():
             self._sent_messages.problem(why)
             self._done.set_result(None)
@@ -230,7 +230,7 @@ class Run:
         )
 
     async def prepare(self) -> Iterator[bytes]:
-        """Make the conversations that have to be there; the requests of the other phases."""
+        """Make the conversations that must exist, and return the requests of the other phases."""
         scenario, sent_messages = self._scenario, self._sent_messages
         if scenario.target is Target.NEW:
             return self._requests(sent_messages.conversation() for _ in itertools.count())
@@ -242,11 +242,11 @@ class Run:
         await making.run(self._job.port, min(4, len(bodies)))
         if scenario.target is Target.LOGGED:
             return itertools.cycle(map(self._request, bodies))
-        # A conversation rests while others have their turn, so that two requests for it do not meet.
+        # A conversation waits while others have their turn, so that two requests for it do not meet.
         return self._requests(itertools.cycle(conversations))
 
     def _old_conversations(self) -> Iterator[int]:
-        """Conversations of rows that were filled in, from all over the table, each once."""
+        """Yield conversations of rows that were filled in, from all parts of the table, each once."""
         seen = set()
         for row in range(self._job.number, self._job.number + self._job.rows):
             conversation = old_conversation(row * _STRIDE % self._job.rows + 1, self._job.rows)
@@ -255,18 +255,18 @@ class Run:
                 yield conversation
 
     def _requests(self, conversations: Iterable[int]) -> Iterator[bytes]:
-        """Requests with new messages of these conversations, one for each."""
+        """Yield requests with new messages of these conversations, one for each."""
         return (self._request(self._sent_messages.fill(self._scenario, each)) for each in conversations)
 
     async def phase(self, requests: Iterator[bytes], seconds: float) -> Phase:
-        """Send requests for so long."""
+        """Send requests for this many seconds."""
         phase = Phase(self._sent_messages, requests, self._scenario.answered, seconds)
         if not self._sent_messages.problems:
             await phase.run(self._job.port, self._job.connections)
         return phase
 
     def result(self, phase: Phase, processor: float) -> LoadResult:
-        """What the measured phase came to."""
+        """Return the result of the measured phase."""
         latencies = sorted(phase.latencies) or [0.0]
         return LoadResult(
             requests=len(phase.latencies),
@@ -285,7 +285,7 @@ class Run:
 
 
 def _id_count(scenario: Scenario) -> int:
-    """How many ids the answer must name that makes a conversation: a thread's is its only one."""
+    """Return how many ids the answer for a new conversation must name: for a thread, only its own."""
     return scenario.template.messages
 
 
@@ -306,7 +306,7 @@ def _say(told: Any) -> None:
 
 
 def main() -> None:
-    """Carry out jobs until nobody sends any."""
+    """Run jobs until the input ends."""
     while line := sys.stdin.readline():
         _say(uvloop.run(_run_job(msgspec.json.decode(line, type=LoadJob))))
 

@@ -1,4 +1,4 @@
-"""What `make bench ARGS="…"` can be told."""
+"""The options of `make bench ARGS="…"`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUICK: Final = ("new", "existing", "twenty", "logged")
 class Options:
     """One benchmark. Times are in seconds; `profile` names the scenario to profile, if any.
 
-    `undisturbed` is how many processors others may use during a run before it is repeated.
+    `undisturbed` is how many processors other programs may use during a run before it is repeated.
     """
 
     scenarios: tuple[str, ...]
@@ -34,7 +34,7 @@ class Options:
 
 
 def read_options(arguments: Sequence[str]) -> Options:
-    """The options of a command line; ends the process with a text when it cannot be understood."""
+    """Return the options of a command line; end the process with a text when they are not valid."""
     given = _parser().parse_args(arguments)
     quick = given.quick
     seconds = given.seconds or (1.5 if quick else 4.0)

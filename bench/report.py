@@ -1,4 +1,4 @@
-"""What was measured, as tables that can be pasted into a Markdown page."""
+"""The measurements, as tables that can be pasted into a Markdown page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.run import Measurement
 
 Case = tuple[str, int]
-"""A scenario, and how many rows there were before."""
+"""A scenario, and the number of rows that were filled in."""
 
 _MILLI: Final = 1000
 
@@ -53,14 +53,14 @@ class Results:
         yield self._of("resident memory, MB", lambda m: m.memory, digits=0)
 
     def _rates(self) -> Table:
-        """Requests a second, with their spread."""
+        """Return requests a second, with their spread."""
         table = _table("requests/s: median (least to most)", self.servers)
         for case, found in self._by_case.items():
             table.add_row(_title(case), *(_spread(_rates(found[name])) for name in self.servers))
         return table
 
     def _ratios(self) -> Table:
-        """How many times the peer's requests a second ours are."""
+        """Return our requests a second as multiples of the peer's."""
         rivals = [name for name in (PEER, MENDED) if name in self.servers]
         ours = [name for name in self.servers if name.startswith(OURS)]
         pairs = [(our, rival) for our in ours for rival in rivals]
@@ -80,7 +80,7 @@ class Results:
 
 
 def line(measurement: Measurement) -> str:
-    """One run, while others are still to come."""
+    """Return a line for one run, while others are still to come."""
     rows = f" ({measurement.rows:,} rows)" if measurement.rows else ""
     verdict = "; ".join(measurement.faults) or "each message once"
     return (
@@ -89,7 +89,7 @@ def line(measurement: Measurement) -> str:
 
 
 def others(measurements: Sequence[Measurement]) -> str:
-    """How much of the machine somebody else used: what a figure is worth depends on it."""
+    """Return how much of the machine other programs used: the worth of a figure depends on it."""
     shares = [each.disturbance for each in measurements] or [0.0]
     return f"Processors used by other processes during a run: {statistics.median(shares):.2f} (most {max(shares):.2f})."
 

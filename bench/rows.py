@@ -1,7 +1,7 @@
 """Statements that fill tables with logged messages, as unevenly spread as real ones.
 
 A few conversations have hundreds of messages, most have a few: the conversation of a row is a number between 0 and 1
-to the power of three, times the number of conversations. The rows of a conversation lie all over the table.
+to the power of three, times the number of conversations. The rows of a conversation are spread over the table.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FIRST_OLD_CONVERSATION: Final = 8_500_000_000_000
-"""Conversations that were there before are numbered from here."""
+"""The first number of conversations that were filled in."""
 
 Dialect = Literal["postgres", "sqlite"]
 
@@ -26,7 +26,7 @@ _NUMBERS: Final[dict[Dialect, str]] = {
     "postgres": "WITH numbers AS (SELECT generate_series(1::bigint, {rows}) AS n)",
     "sqlite": "WITH RECURSIVE numbers AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows})",
 }
-# Knuth's multiplicative hash: a number between 0 and 1 that looks like chance, and is the same every time.
+# Knuth's multiplicative hash: a number between 0 and 1 that looks random, and is the same every time.
 _KNUTH: Final = 2_654_435_761
 _CHANCES: Final = (
     "SELECT n, CAST((n * 2654435761) % 4294967296 AS double precision) / 4294967296 AS chance FROM numbers"
@@ -81,12 +81,12 @@ _OUR_LOGS: Final = {
 
 
 def peer_rows(rows: int) -> str:
-    """The statement that fills the peer's table."""
+    """Return the statement that fills the peer's table."""
     return _insert("messageLogs", _PEER_ROWS, rows, "postgres")
 
 
 def our_rows(rows: int, dialect: Dialect) -> tuple[str, str]:
-    """The statements that fill our tables."""
+    """Return the statements that fill our tables."""
     blobs = {"postgres": "decode(md5({n}::text), 'hex')", "sqlite": "randomblob(16)"}
     messages = _OUR_ROWS | {"entryHash": blobs[dialect].format(n="n")}
     return (
@@ -96,7 +96,7 @@ def our_rows(rows: int, dialect: Dialect) -> tuple[str, str]:
 
 
 def old_conversation(row: int, rows: int) -> int:
-    """The conversation of a row, one of so many that were filled in."""
+    """Return the conversation of a row, one of those that were filled in."""
     chance = (row * _KNUTH) % 2**32 / 2**32
     return FIRST_OLD_CONVERSATION + int(chance * chance * chance * _conversations(rows))
 
@@ -106,7 +106,7 @@ def _conversations(rows: int) -> int:
 
 
 def _complete(table: sa.Table, values: Mapping[str, str], dialect: Dialect) -> dict[str, str]:
-    """The values, and something empty for every other column that must not be null."""
+    """Return the values, and empty ones for all other columns that must not be null."""
     rest = {
         column.name: _empty(column, dialect)
         for column in table.columns
@@ -129,7 +129,7 @@ def _empty(column: sa.Column[object], dialect: Dialect) -> str:
 def _insert(table: str, values: Mapping[str, str], rows: int, dialect: Dialect) -> str:
     made = _MADE[dialect].format(conversations=_conversations(rows), first=FIRST_OLD_CONVERSATION)
     columns = ", ".join(f'"{name}"' for name in values)
-    # A table of conversations has each of them once, since none of its values are the message's.
+    # A table of conversations has each of them once, since it has no values of messages.
     chosen = f"SELECT DISTINCT {', '.join(values.values())} FROM made"  # noqa: S608 - our own words above
     numbers = f"{_NUMBERS[dialect].format(rows=rows)}, chances AS ({_CHANCES}), made AS ({made})"
     insert = f'INSERT INTO "{table}" ({columns})'

@@ -1,4 +1,4 @@
-"""One run after the other: the servers take turns, so that a machine that is slow for a while is so for all."""
+"""One run after the other: the servers take turns, so that a slow time of the machine is the same for all."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from bench.servers import Crm, Server
 
 _TRIES: Final = 6
-_SLOW: Final = 240.0  # seconds that the preparation of a run may take, with all its patience
+_SLOW: Final = 240.0  # seconds that the preparation of a run may take
 
 
 @dataclass(frozen=True)
 class Spent:
-    """Seconds of processor time: all of the machine's, and what of it these processes used."""
+    """Seconds of processor time: of the whole machine, and of these processes."""
 
     machine: float
     server: float
@@ -44,7 +44,10 @@ class Spent:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one run came to. `server`, `database` and `others` are seconds of processor time, memory is in megabytes."""
+    """The result of one run.
+
+    `processor`, `database` and `others` are seconds of processor time, `memory` is in megabytes.
+    """
 
     server: str
     scenario: str
@@ -63,12 +66,12 @@ class Measurement:
 
     @property
     def disturbance(self) -> float:
-        """How many processors somebody else used meanwhile."""
+        """How many processors other programs used meanwhile."""
         return max(0.0, self.others) / self.result.seconds
 
 
 class Bench:
-    """The load generator and the CRM, and what is measured with them."""
+    """The load generator and the CRM, and the measurements with them."""
 
     def __init__(self, options: Options, load: Child, crm: Crm, postgres: Postgres) -> None:
         self._options = options
@@ -78,22 +81,22 @@ class Bench:
         self._number = 1
 
     def warm_up(self, servers: Sequence[Server]) -> None:
-        """Let every server work for a while: compilers and pools take their time."""
+        """Let every server work for a while, to warm up compilers and pools."""
         for server in servers:
             measure = self.measure(server, "new")
             if measure.faults:
                 raise Failed(f"{server.name}: {' '.join(measure.faults)}")
 
     def rounds(self, servers: Sequence[Server]) -> Iterator[Measurement]:
-        """All scenarios on all servers, as often as wanted; every run begins with empty tables."""
+        """Measure all scenarios on all servers, as often as the options say; every run begins with empty tables."""
         for _ in range(self._options.rounds):
             for scenario in self._options.scenarios:
                 for server in servers:
                     yield self._measure_undisturbed(server, scenario, rows=0)
 
     def rounds_with_rows(self, servers: Sequence[Server], scenarios: Sequence[str]) -> Iterator[Measurement]:
-        """The same with many rows in the tables, which stay."""
-        # Emptied first and filled then: the two peers have one table between them.
+        """Measure the same with many rows in the tables, which stay."""
+        # All are emptied before any is filled: the two peers share one table.
         for server in servers:
             server.journal.empty()
         for journal in {type(server.journal): server.journal for server in servers}.values():
@@ -104,9 +107,9 @@ class Bench:
                     yield self._measure_undisturbed(server, scenario, rows=self._options.rows)
 
     def _measure_undisturbed(self, server: Server, scenario: str, *, rows: int) -> Measurement:
-        """A run, repeated a few times where somebody else used too much of the machine; the least disturbed one.
+        """Measure a run, repeatedly if other programs used too much of the machine, and return the least disturbed one.
 
-        A run in which something was wrong is never passed over.
+        A run in which something was wrong is always returned.
         """
         most = self._options.undisturbed
         tries: list[Measurement] = []
@@ -126,7 +129,7 @@ class Bench:
         rows: int = 0,
         before: Callable[[], None] | None = None,
     ) -> Measurement:
-        """One run; `before` is called when the measurement is about to begin."""
+        """Measure one run; `before` is called when the measurement is about to begin."""
         call(self._crm.port, "POST", "/forget", {})
         self._load.say(msgspec.json.encode(self._job(server, scenario, rows)))
         if not self._load.json_line(_SLOW).get("ready"):
@@ -172,7 +175,7 @@ class Bench:
         )
 
     def _faults(self, result: LoadResult) -> tuple[str, ...]:
-        """What was wrong with the answers, and with what the CRM holds."""
+        """Return the problems of the answers, and of the CRM's contents."""
         answers = (
             [f"{result.problems} answers were wrong, such as {result.wrong}."] if result.problems else []
         )

@@ -1,8 +1,8 @@
-"""Runs our command with a sampler in it: `python -m bench.sampler FILE serve`.
+"""Run our command with a sampler in it: `python -m bench.sampler FILE serve`.
 
-From SIGUSR1 to SIGUSR2 it notes, every few milliseconds of processor time, which functions are at work (with those
-that called them), and then writes what it noted into the file. Time in C code counts for the Python function that
-called it. Other than a tracing profiler it leaves the functions as fast as they are.
+From SIGUSR1 to SIGUSR2 it records, every few milliseconds of processor time, the stack of running functions, and then
+writes the records into the file. Time in C code counts for the Python function that called it. Unlike a tracing
+profiler it does not slow the functions.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Sampled(msgspec.Struct, frozen=True):
 
 
 class Sampler:
-    """Counts the stacks that it finds."""
+    """A counter of the stacks at each sample."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -64,7 +64,7 @@ class Sampler:
 
 def main() -> None:
     """Run the command."""
-    from messagelog import __main__ as command  # noqa: PLC0415 - whoever only reads samples needs no server
+    from messagelog import __main__ as command  # noqa: PLC0415 - reading samples needs no server
 
     Sampler(Path(sys.argv[1])).install()
     sys.argv = ["messagelog", *sys.argv[2:]]

@@ -1,4 +1,4 @@
-"""What is measured: the kinds of request, and what each must come to in the CRM."""
+"""The scenarios: the kinds of request, and the expected result of each in the CRM."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Target(enum.Enum):
-    """Which conversation a request is about."""
+    """The conversation of a request."""
 
     NEW = enum.auto()  # one of its own
     EXISTING = enum.auto()  # one that has an activity
@@ -53,4 +53,4 @@ SCENARIOS: Final = {
 }
 
 OF_ONE_MESSAGE: Final = ("new", "existing")
-"""Those that are repeated with many rows in the databases."""
+"""Scenarios that are repeated with many rows in the databases."""

@@ -1,4 +1,4 @@
-"""The servers that are compared: the peer as published, the peer mended, and ours."""
+"""The servers of the comparison: the peer as published, the peer with a fix, and ours."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bench.postgres import Postgres
 
 PEER_PACKAGES: Final = ("@app-connect/core@1.7.41", "node-fetch@2")
-"""The package, and one that it needs to load and does not ask for."""
+"""The package, and one that it needs and does not depend on."""
 
 PEER: Final = "peer"
 MENDED: Final = "peer, mended"
@@ -36,7 +36,7 @@ _START_SECONDS: Final = 60.0
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs: where it is, the token of its user, and what it keeps."""
+    """A running server: its URL, the token of its user, and its database."""
 
     name: str
     child: Child
@@ -47,19 +47,19 @@ class Server:
 
 @dataclass(frozen=True)
 class Crm:
-    """The stub CRM that runs."""
+    """The running stub CRM."""
 
     child: Child
     port: int
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """Its URL."""
         return f"http://127.0.0.1:{self.port}"
 
 
 def call(port: int, method: str, path: str, body: Any = None) -> Any:
-    """One request to a process on this machine; the JSON of its answer."""
+    """Send a request to a process on this machine, and return the JSON of its answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request(method, path, None if body is None else json.dumps(body))
@@ -69,7 +69,7 @@ def call(port: int, method: str, path: str, body: Any = None) -> Any:
 
 
 def install_peer() -> Path:
-    """The folder of the peer's packages, from npm where they are missing. Raises `Failed` where that cannot be."""
+    """Return the folder of the peer's packages; install missing ones with npm. Raises `Failed` if that fails."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise Failed("There is no Node here (node and npm are needed).")
@@ -102,7 +102,7 @@ def start_load(stack: ExitStack) -> Child:
 
 
 def start_peer(stack: ExitStack, folder: Path, crm: Crm, postgres: Postgres, *, mended: bool) -> Server:
-    """Start the peer, as published or with its token check mended."""
+    """Start the peer, as published or with its token check fixed."""
     name = MENDED if mended else PEER
     env = {
         "NODE_ENV": "production",
@@ -121,7 +121,7 @@ def start_peer(stack: ExitStack, folder: Path, crm: Crm, postgres: Postgres, *, 
 
 def start_ours(stack: ExitStack, name: str, crm: Crm, journal: PostgresJournal | SqliteJournal,
                *, profile: Path | None = None) -> Server:  # fmt: skip
-    """Start our server as it is shipped; with `profile` it can be told to sample itself into that file."""
+    """Start our server as it is shipped; with `profile` signals make it sample itself into that file."""
     env = {
         "PYTHONPATH": str(ROOT),
         "MESSAGELOG_DATABASE_URL": journal.url,

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as the load generator and the stub CRM speak it: keep-alive, and bodies of a known length."""
+"""HTTP/1.1 of the load generator and the stub CRM: keep-alive, and bodies of a known length."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class NoLength(ValueError):
 
 
 def take(buffer: bytearray) -> tuple[bytes, bytes] | None:
-    """Take the first whole message out of what has arrived: head and body; None while it is not whole."""
+    """Take the first complete message out of the received bytes: head and body; None while there is none."""
     end = buffer.find(_END_OF_HEAD)
     if end < 0:
         return None

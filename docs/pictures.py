@@ -44,7 +44,7 @@ p {{ margin: 0 0 12px; }}
 
 
 def main() -> None:
-    """Writes every picture."""
+    """Write every picture."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         sys.exit("There is no chromium here.")
@@ -54,14 +54,14 @@ def main() -> None:
 
 
 def page(payload: Path, language: str, zone: str) -> str:
-    """An activity as a CRM might frame it: the subject, and our HTML as it is."""
+    """Return an activity as a CRM might frame it: the subject, and our HTML as it is."""
     request = parse_log_request(payload.read_bytes())
     content = compose_request(TextSettings(LogFormat.HTML, zone, language), request)
     return PAGE.format(language=language, subject=html.escape(content.subject), body=content.body)
 
 
 def draw(chromium: str, text: str, picture: Path, height: int) -> None:
-    """Makes a picture of a page."""
+    """Make a picture of a page."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "page.html"
         file.write_text(text, "utf-8")

@@ -1,1 +1,1 @@
-"""Mutants: the safeguards of exactly-once, taken out one at a time. Each must make a named test red."""
+"""Mutants: the safeguards of exactly-once, removed one at a time. Each must make a named test fail."""

@@ -1,4 +1,4 @@
-"""Runs each mutant's tests against a copy of the source with the safeguard taken out, and prints what they said."""
+"""Run each mutant's tests against a copy of the source without the safeguard, and print the results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECONDS = 300
 
 
 def main() -> int:
-    """The number of mutants that no test noticed; names on the command line choose some."""
+    """Run the mutants named on the command line, or all; return how many no test noticed."""
     chosen = [each for each in CATALOGUE if not sys.argv[1:] or each.name in sys.argv[1:]]
     lines = ["| taken out | noticed by |", "|---|---|"]
     survived = 0
@@ -30,7 +30,7 @@ def main() -> int:
 
 
 def _failing_tests(mutant: Mutant) -> list[str]:
-    """The names of the tests that fail, without their parameters; at most three."""
+    """Return the names of the tests that fail, without their parameters; at most three."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "src"
         shutil.copytree(ROOT / "src", source)

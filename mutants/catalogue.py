@@ -1,4 +1,4 @@
-"""The mutants: what is taken out, where, and which tests must notice."""
+"""The mutants: each with the text that it removes, its place, and the tests that must fail."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mutant:
-    """One safeguard less: in a file (below `src/messagelog`) a text that is there once becomes another.
+    """A removed safeguard: in a file (below `src/messagelog`) a text that is there once is replaced.
 
-    `edits` are such triples of file, old and new text: a safeguard that has a twin is taken out with it.
+    `edits` are triples of file, old and new text: a safeguard with a twin is removed together with it.
     """
 
     name: str
@@ -218,8 +218,8 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         "the clock of a run",
         (
             (
-                "core/delivery/steps.py",
-                "outcome.error is not None or self._is_late(began)",
+                "core/delivery/runs.py",
+                "outcome.error is not None or timer.is_over()",
                 "outcome.error is not None",
             ),
         ),
@@ -231,7 +231,7 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
             (
                 "core/delivery/reconcile.py",
                 "        if not there.rows:\n",
-                "        if len(there.rows) < len(job.rows):\n",
+                "        if len(there.rows) < len(step.rows):\n",
             ),
         ),
         ("tests/core/delivery/test_runs.py", "-k", "cut_off"),
@@ -240,11 +240,11 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         "a run ends before equal texts",
         (
             (
-                "core/delivery/steps.py",
-                "                if ambiguous(call):\n                    break\n",
+                "core/delivery/runs.py",
+                "            if call.is_ambiguous:\n                break\n",
                 "",
             ),
-            ("core/delivery/steps.py", "not call.hashes or ambiguous(call):", "not call.hashes:"),
+            ("core/delivery/runs.py", "not call.hashes or call.is_ambiguous:", "not call.hashes:"),
         ),
         ("tests/core/delivery/test_runs.py", "-k", "copy"),
     ),
@@ -307,8 +307,8 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         (
             (
                 "core/delivery/reconcile.py",
-                "                return replace(job.on_reconciled(Reconciliation.NOBODY_KNOWS), error=error)\n",
-                "                return job.on_error(error)\n",
+                "                return replace(step.on_reconciled(Reconciliation.NOBODY_KNOWS), error=error)\n",
+                "                return step.on_error(error)\n",
             ),
         ),
         ("tests/core/delivery/test_reconcile.py", "-k", "says_nothing"),
@@ -345,8 +345,8 @@ WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND :owner = 
         (
             (
                 "core/delivery/steps.py",
-                'if log.call == "create" or not job.capabilities.reads_back',
-                'if log.call in {"create", "change"} or not job.capabilities.reads_back',
+                'if log.call == "create" or not step.capabilities.reads_back',
+                'if log.call in {"create", "change"} or not step.capabilities.reads_back',
             ),
         ),
         ("tests/core/delivery/test_changes.py", "-k", "alike"),

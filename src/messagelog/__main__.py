@@ -23,7 +23,12 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         app()
     else:
-        _serve(options.get("--port"), options.get("--env-file"))
+        from messagelog.commands.serve import serve  # noqa: PLC0415 - the server, which most commands do without
+        from messagelog.log_lines import report_crashes  # noqa: PLC0415 - as above
+
+        report_crashes()
+        port = options.get("--port")
+        serve(None if port is None else int(port), options.get("--env-file"))
 
 
 def _serve_options(arguments: list[str]) -> dict[str, str] | None:
@@ -38,15 +43,6 @@ def _serve_options(arguments: list[str]) -> dict[str, str] | None:
     plain = options.keys() <= {"--port", "--env-file"} and all(options.values())
     port = options.get("--port", "0")
     return options if plain and port.isdecimal() and int(port) <= _HIGHEST_PORT else None
-
-
-def _serve(port: str | None, env_file: str | None) -> None:
-    """Serve until a signal ends it."""
-    from messagelog.commands.serve import serve  # noqa: PLC0415 - the server, which most commands do without
-    from messagelog.log_lines import report_crashes  # noqa: PLC0415 - as above
-
-    report_crashes()
-    serve(None if port is None else int(port), env_file)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ async def _check_secret(database_url: str, secret: str, data: Path) -> None:
 
 
 def _url(host: str, listener: socket.socket) -> str:
-    """The URL at which this machine reaches a server that listens at `host`."""
+    """Return the URL at which this machine reaches a server that listens at `host`."""
     reachable = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound here
     return f"http://{url_host(reachable)}:{listener.getsockname()[1]}"
 

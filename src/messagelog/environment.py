@@ -17,8 +17,6 @@ from messagelog.settings import BadSettings, Settings, names, oauth_prefix
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from dotenv.parser import Binding
-
     from messagelog.connectors import Connector
 
 ENV_FILE: Final = "MESSAGELOG_ENV_FILE"
@@ -40,7 +38,7 @@ class UnknownName(NamedTuple):
     meant: str | None
 
     def __str__(self) -> str:
-        """A sentence, without the value: it may be a secret."""
+        """Return a sentence, without the value: it may be a secret."""
         if self.name.upper().startswith(_OF_PLUGINS):
             return f"{self.name} is a setting of no plugin that MESSAGELOG_PLUGINS names."
         return f"{self.name} is not a setting{f': did you mean {self.meant}?' if self.meant else '.'}"
@@ -59,20 +57,17 @@ def load_env_file(path: Path | str) -> None:
         raise BadSettings(f"The settings file {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise BadSettings(f"The settings file {path} is not UTF-8 text.") from error
-    bindings = list(parse_stream(io.StringIO(text)))
-    wrong = [each for each in bindings if each.error or _is_no_value(each)]
+    values: dict[str, str] = {}
+    wrong = []
+    for each in parse_stream(io.StringIO(text)):
+        if each.error or (each.key is not None and (each.value is None or "\0" in each.key + each.value)):
+            wrong.append(each.original.line)
+        elif each.key is not None and each.value is not None:
+            values.setdefault(each.key, each.value)
     if wrong:
-        raise BadSettings(
-            *(f"The settings file {path}, line {each.original.line}: expected NAME=value." for each in wrong)
-        )
-    for each in bindings:
-        if each.key is not None and each.value is not None:
-            os.environ.setdefault(each.key, each.value)
-
-
-def _is_no_value(binding: Binding) -> bool:
-    """Whether a line has a name without a value, or one that no environment can hold."""
-    return binding.key is not None and (binding.value is None or "\0" in binding.key + binding.value)
+        raise BadSettings(*(f"The settings file {path}, line {line}: expected NAME=value." for line in wrong))
+    for name, value in values.items():
+        os.environ.setdefault(name, value)
 
 
 def unknown_names(settings: Settings, connectors: Mapping[str, Connector]) -> list[UnknownName]:

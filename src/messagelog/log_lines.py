@@ -54,7 +54,7 @@ class _LibraryFormatter(logging.Formatter):
         self._logger = logger
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of a record: its logger, its message as the library's source has it, an exception's type."""
+        """Return the line of a record: its logger, its message as the library's source has it, an exception's type."""
         message = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
         event: dict[str, Any] = {
             "event": "library",

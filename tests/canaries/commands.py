@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Case:
-    """What stands behind a command, what it reads, what it ends with, and which place its output is."""
+    """A command's arguments, input and exit code, and the place of its output."""
 
     arguments: str = ""
     stdin: str = ""
@@ -36,7 +36,7 @@ CASES: Final[dict[str, Case]] = {
     "migrate": Case(),
     "backup": Case(
         "/dev/null", code=2
-    ),  # it is there already, or it is PostgreSQL's to do; see `places.backup`
+    ),  # the file exists already, or PostgreSQL's tools do it; see `locations.backup`
     "restore": Case("/dev/null --yes", code=2),
     "manifest": Case(),
     "preview": Case("-", '{"logInfo": {"x": "{text}"}}', 2),
@@ -77,14 +77,14 @@ CASES: Final[dict[str, Case]] = {
     "audit": Case(),
     "serve": Case(code=2),
 }
-"""Each in this order: what is erased was shown before. `serve` refuses, since a port is none."""
+"""In this order: what is erased was shown earlier. `serve` refuses, since its port is not valid."""
 
 SERVERS: Final = {"demo", "demo-crm"}
-"""Commands that serve what nobody's data is in."""
+"""Commands that serve without users' data."""
 
 
 def every_command() -> set[str]:
-    """The commands that there are, but for groups that do nothing themselves."""
+    """Yield all commands, except groups that do nothing themselves."""
     return set(_below(get_command(app), ""))
 
 
@@ -99,7 +99,7 @@ def _below(found: Any, path: str) -> Iterator[str]:
 def run_commands(
     database_url: str, folder: Path, canaries: Canaries, locations: Locations, values: Mapping[str, str]
 ) -> None:
-    """All commands, with a setting that only `serve` minds, which is to end; then some with a lost database."""
+    """Run all commands, with a setting that makes only `serve` end; then some with a lost database."""
     assert sorted(every_command()) == sorted(CASES.keys() | SERVERS)
     env = {
         "MESSAGELOG_DATABASE_URL": database_url,

@@ -1,4 +1,4 @@
-"""A connector and a plugin that say all that they know, when they fail."""
+"""A connector and a plugin that quote all that they know when they fail."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from messagelog.connectors import MessageLog, Session
 
 _NEEDED: Final[dict[str, Any]] = {"retry_after": 0.01}
-"""What some errors cannot be made without."""
+"""Arguments that some errors need."""
 
 
 def every_error(kind: type[ConnectorError] = ConnectorError) -> Iterator[type[ConnectorError]]:
-    """All kinds of errors that messagelog knows of a CRM."""
+    """Yield all kinds of errors of a CRM."""
     for each in kind.__subclasses__():
         if each.__module__.startswith("messagelog."):
             yield each
@@ -27,14 +27,14 @@ def every_error(kind: type[ConnectorError] = ConnectorError) -> Iterator[type[Co
 
 
 def make_error(kind: type[ConnectorError]) -> ConnectorError:
-    """An error of this kind."""
+    """Return an error of this kind."""
     parameters = inspect.signature(kind).parameters.values()
     needed = [each.name for each in parameters if each.default is each.empty]
     return kind("HTTP 418", **{name: _NEEDED[name] for name in needed if name in _NEEDED})
 
 
 class Quoting(FastDemoConnector):
-    """Shows the user's whole key to the CRM, and quotes all that it knows when it fails."""
+    """A connector that sends the user's whole key to the CRM, and quotes all that it knows when it fails."""
 
     raises: type[Exception] | None = None
     failed: int = 0
@@ -73,7 +73,7 @@ class QuotingOAuth(Quoting, OAuthDemo):
 
 
 def everything_known(session: Session, log: MessageLog | None, said: str) -> str:
-    """What a careless programmer puts into an error."""
+    """Return what a careless programmer puts into an error."""
     known = f"{said} {session.credentials.api_key} {session.credentials.access_token} {session.credentials.fields}"
     if log is None:
         return known

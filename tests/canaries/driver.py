@@ -1,6 +1,4 @@
-"""Drives canaries through a server: every kind of message, every failure, a sign-in with OAuth; and notes what it was
-answered.
-"""
+"""Drive canaries through a server: every kind of message, every failure, a sign-in with OAuth; record the answers."""
 
 from __future__ import annotations
 
@@ -32,16 +30,16 @@ CHAOS: Final[dict[str, dict[str, int]]] = {
     "delay": {"delay_ms": 2500},
 }
 TROUBLES: Final = (*(f"crm-{status}" for status in STATUSES), *(f"crm-{name}" for name in CHAOS))
-"""Platforms of their own, all with the same CRM: what one of them holds back after a failure holds no other one."""
+"""Platforms of their own, all with the same CRM: a circuit breaker that one opens stops no other one."""
 
 _NUMBER_IN_PAYLOADS: Final = "+14155550142"
 
 
 @dataclass
 class Driver:
-    """One user who sends canaries, and what she was answered.
+    """A user who sends canaries, with the answers.
 
-    `values` are the canaries that have another form: `phone`, `card`, what the CRM `said`; and, later, what `failed`.
+    `values` are the canaries that have another form: `phone`, `card`, the CRM's text `said`; and, later, `failed`.
     """
 
     here: LiveServer
@@ -69,11 +67,11 @@ class Driver:
             self.learn_token(reply.body["jwtToken"])
 
     def learn_token(self, token: str) -> None:
-        """A token is searched for by its signature: the rest of it is in the tokens of others as well."""
+        """Learn a token by its signature: the rest of it is in the tokens of others as well."""
         self.canaries.learn("session_token", token.rpartition(".")[2])
 
     def message(self, kind: str) -> dict[str, Any]:
-        """A captured request of a kind as a new one, with canaries in it wherever people or RingCentral write."""
+        """Return a captured request of a kind as a new one, with canaries in every text of people and RingCentral."""
         self.number += 1
         text = json.dumps(payload(kind)).replace(_NUMBER_IN_PAYLOADS, self.values["phone"])
         made: dict[str, Any] = json.loads(text)
@@ -123,7 +121,7 @@ class Driver:
         await self.match(platform)
 
     async def connector_fails(self, connector: Quoting, platform: str = "demo") -> None:
-        """With one that nobody foresaw and every kind of error there is: last the one that ends the session."""
+        """Fail with an unforeseen error and with every kind of error: last the one that ends the session."""
         known: list[type[Exception]] = [RuntimeError, *every_error()]
         errors = sorted(known, key=lambda error: error is AuthExpired)
         for error in errors:
@@ -134,7 +132,7 @@ class Driver:
         connector.raises = None
 
     async def crm_fails(self) -> None:
-        """With all that a CRM may answer instead, and its answer quotes what it was sent."""
+        """Fail with all errors that a CRM may answer, each quoting the request."""
         for status in STATUSES:
             platform = f"crm-{status}"
             await self.sign_in(platform)
@@ -152,13 +150,13 @@ class Driver:
             await self.here.chaos()
 
     def _quote(self, call: CrmCall, status: int) -> Response:
-        """What a CRM says that quotes whatever it was sent."""
+        """Return the answer of a CRM that quotes the whole request."""
         said = {"error": self.values["said"], "text": self.canaries["text"], "headers": repr(call.headers)}
         headers = {"location": f"/x?{self.canaries['api_key']}", "x-said": self.canaries["api_key"]}
         return JSONResponse(said, status, headers)
 
     async def plugin_fails(self, plugin: ScriptedPlugin) -> None:
-        """Before redaction, with all that it was shown."""
+        """Fail in a plugin before redaction, with all that it was given."""
 
         def fails(request: object) -> object:
             raise RuntimeError(f"{self.canaries['plugin_said']} {request!r}") from KeyError(repr(request))
@@ -169,7 +167,7 @@ class Driver:
         plugin.does = before
 
     async def oauth(self, browser: Browser, crm: OAuthCrm) -> None:
-        """A whole sign-in, one that fails, calls, a refresh before each of them, and a sign-out that takes it back."""
+        """Run a whole sign-in, one that fails, calls with a refresh before each, and a sign-out that revokes it."""
         for attempt in ("fails", "succeeds"):
             crm.before = lambda _kind, attempt=attempt: (  # type: ignore[misc]
                 refusal(500, x_said=self.values["said"]) if attempt == "fails" else None

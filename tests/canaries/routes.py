@@ -1,4 +1,4 @@
-"""Every route of the app, asked rightly and wrongly: what its answers may hold, and what it is asked with."""
+"""Every route of the app, with valid and wrong requests: the requests, and what the answers may hold."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAME: Final = "hedy"
 
 @dataclass(frozen=True)
 class Case:
-    """A right request: its query and its body; and which place its answers are. Those that end something are `late`."""
+    """A valid request: its query and its body, and the place of its answers. Those that end something are `late`."""
 
     place: str = ANSWERS
     query: str = ""
@@ -101,7 +101,7 @@ CASES: Final[dict[str, Case]] = {
 
 
 async def sign_in_operator(driver: Driver) -> str:
-    """The token of a new operator with every role."""
+    """Return the token of a new operator with every role."""
     operators = driver.here.context.operators
     password = driver.canaries["operator_password"]
     await operators.add(local_operator("test"), NAME, password, tuple(Role))
@@ -116,7 +116,7 @@ async def _operator_token(driver: Driver) -> str:
 
 
 async def ask_everything(driver: Driver) -> None:
-    """At every route of the app, with tokens in the query and in the header, broken ones and those of others."""
+    """Send requests to every route of the app, with tokens in the query and the header, broken ones and others'."""
     assert sorted(routes_of(driver.here.app)) == sorted(CASES)
     routes = sorted(CASES, key=lambda route: CASES[route].late)
     operator = await sign_in_operator(driver)
@@ -145,7 +145,7 @@ async def ask_everything(driver: Driver) -> None:
 async def _ask(
     driver: Driver, route: str, case: Case, query: str = "", headers: dict[str, str] | None = None
 ) -> Reply:
-    """Ask with the case's form, or with one that no route takes."""
+    """Send a request with the case's form, or with one that no route accepts."""
     method, _, path = route.partition(" ")
     wrong = {"phoneNumber": [driver.canaries["form_field"]], "contactId": [driver.canaries["text"]]}
     form = None if method == "GET" else wrong if case.form is None else _fill(case.form, driver)
@@ -156,7 +156,7 @@ async def _ask(
 
 
 def _fill(form: Any, driver: Driver) -> Any:
-    """A form with canaries in place of their names in braces."""
+    """Return a form with canaries in place of their names in braces."""
     if isinstance(form, dict):
         return {name: _fill(value, driver) for name, value in form.items()}
     if not isinstance(form, str) or "{" not in form:

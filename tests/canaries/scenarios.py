@@ -1,4 +1,4 @@
-"""The lives of a server with canaries in it: it works and fails, is broken off, comes back with another secret key."""
+"""Runs of a server with canaries in it: it works and fails, is stopped, and starts with another secret key."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LATER_MS = 2 * 3600 * 1000
 
 @dataclass
 class CanaryRun:
-    """What outlives a server: its database, its CRMs, and what was seen of it."""
+    """What outlives a server: its database, its CRMs, and the canaries that were found."""
 
     database_url: str
     folder: Path
@@ -64,7 +64,7 @@ class CanaryRun:
     async def serve(
         self, crm: OAuthCrm, secrets: tuple[str, ...], later_ms: int, *, answer: float = 5.0
     ) -> AsyncIterator[LiveServer]:
-        """A server with these secret keys, for which it is so much later, and which answers within so many seconds."""
+        """Serve with these secret keys, with a clock that is this much later, and this time to answer (seconds)."""
         troubles = {name: type(name, (Quoting,), {"name": name})("") for name in TROUBLES}
         redaction = Redaction({"patterns_file": str(self.folder / "patterns")})
         async with live_server(
@@ -86,7 +86,7 @@ class CanaryRun:
 
     @asynccontextmanager
     async def crm(self) -> AsyncIterator[OAuthCrm]:
-        """The CRM whose users sign in with OAuth; each of its access tokens has to be replaced at once."""
+        """Serve the CRM whose users sign in with OAuth; each of its access tokens must be refreshed at once."""
         async with oauth_crm(
             self.folder,
             oauth_client=oauth_client(client_secret=self.canaries["client_secret"]),
@@ -98,7 +98,7 @@ class CanaryRun:
 
 
 async def first_run(canary_run: CanaryRun) -> None:
-    """All goes well, and then wrong; it ends with calls under way."""
+    """Run with successes, then with failures; end with calls under way."""
     async with (
         canary_run.crm() as crm,
         canary_run.serve(crm, (canary_run.canaries["old_secret_key"],), 0, answer=0.3) as here,
@@ -117,7 +117,7 @@ async def first_run(canary_run: CanaryRun) -> None:
 
 
 async def second_run(canary_run: CanaryRun) -> None:
-    """What was left is taken up, with a newer secret key; then every route is asked."""
+    """Continue what was left, with a newer secret key; then send requests to every route."""
     secrets = (canary_run.canaries["secret_key"], canary_run.canaries["old_secret_key"])
     async with canary_run.crm() as crm, canary_run.serve(crm, secrets, _LATER_MS) as here:
         driver = canary_run.driver(here)
@@ -128,14 +128,14 @@ async def second_run(canary_run: CanaryRun) -> None:
 
 
 def card_number() -> str:
-    """A card's number that no test used before, with its check digit."""
+    """Return a card's number that no test has used yet, with its check digit."""
     digits = [4, *(random.randint(0, 9) for _ in range(14))]
     doubled = [2 * each - 9 * (each > 4) if at % 2 == 0 else each for at, each in enumerate(digits)]
     return "".join(map(str, digits)) + str(-sum(doubled) % 10)
 
 
 def run_all(canary_run: CanaryRun) -> None:
-    """Both lives, an operator's commands after them, and the database at its end."""
+    """Run both, then an operator's commands, and search the database at its end."""
     asyncio.run(
         first_run(canary_run), debug=canary_run.database_url.startswith("sqlite")
     )  # the loop's is the same with both

@@ -1,8 +1,8 @@
-"""Canaries: secrets and texts that can be recognised wherever they turn up, in whatever spelling.
+"""Canaries: secrets and texts that can be recognised in every place, in every spelling.
 
-Those that a test may choose have one stem in them that nothing else holds. A place is searched for the stem in every
-spelling, and what is found says which canary it was. What others choose (tokens, states, numbers) is `learned`, and
-searched for one by one.
+Those that a test may choose have one stem in them that nothing else has. A place is searched for the stem in every
+spelling, and the text around it tells the canary. Values that others choose (tokens, states, numbers) are `learned`,
+and searched for one by one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Canaries:
     learned: dict[str, set[str]] = field(default_factory=dict)
 
     def learn(self, name: str, value: str) -> str:
-        """Take a value that somebody else has chosen for a canary of this name."""
+        """Record a value that another program has chosen for a canary of this name."""
         assert value, name
         self.learned.setdefault(name, set()).add(value)
         return value
@@ -44,7 +44,7 @@ class Canaries:
         return f"{name}-{self.stem}-{name}-end"
 
     def find_in(self, place: bytes) -> set[str]:
-        """The names of the canaries in a place, with the spelling: `api_key (hex)`. A torn one is `a part`."""
+        """Return the names of the canaries in a place, with the spelling: `api_key (hex)`. A torn one is `a part`."""
         found = set()
         for text in (place, _unwrap(place)):
             for spelling, stem in _spellings(self.stem):
@@ -61,7 +61,7 @@ class Canaries:
         return found
 
     def _names(self, around: bytes, spelling: str) -> set[str]:
-        """The canaries around a stem: the one that it is of, and others that are found there too."""
+        """Return the canaries around a stem: its own, and others that are found there too."""
         plain = _READERS[spelling](around)
         seen = {
             name
@@ -72,12 +72,12 @@ class Canaries:
 
 
 def names(found: set[str]) -> set[str]:
-    """The canaries that were found, without their spellings."""
+    """Return the canaries that were found, without their spellings."""
     return {each.partition(" (")[0] for each in found}
 
 
 def all_spellings(text: str) -> dict[str, bytes]:
-    """A text in every spelling that is searched for."""
+    """Return a text in every spelling that is searched for."""
     return {
         "raw": text.encode(),
         "json": json.dumps(text).replace("-", "\\u002d").encode(),
@@ -96,7 +96,7 @@ def all_spellings(text: str) -> dict[str, bytes]:
 
 
 def _all_of(stem: bytes, text: bytes) -> Iterator[int]:
-    """Where a stem begins."""
+    """Yield the places where a stem begins."""
     at = text.find(stem)
     while at >= 0:
         yield at
@@ -105,7 +105,7 @@ def _all_of(stem: bytes, text: bytes) -> Iterator[int]:
 
 @cache
 def _spellings(stem: str) -> list[tuple[str, bytes]]:
-    """The stem as it begins in each spelling. Of base64 only the characters count that nothing else decides."""
+    """Return the beginning of the stem in each spelling; for base64, only the characters that depend on it alone."""
     raw = stem.encode()
     return [
         ("raw", raw),
@@ -124,7 +124,7 @@ def _base64_core(raw: bytes, shift: int) -> bytes:
 
 
 def _unwrap(place: bytes) -> bytes:
-    """What wrapped lines were before, in plain text and in JSON."""
+    """Return lines without their wrapping, in plain text and in JSON."""
     return place.translate(None, b"\r\n\t ").replace(b"\\n", b"").replace(b"\\r", b"")
 
 

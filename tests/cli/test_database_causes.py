@@ -1,4 +1,4 @@
-"""What a command says of a database that it cannot use: which it is, and what to do."""
+"""A command that cannot use its database names the cause, and what to do."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_newer_schema_is_told_with_both_versions(database_url: str, name: str)
     try:
         assert refusal_of(name, database_url) == (
             f"The database's schema has version 9001, and this messagelog knows none after {SCHEMA_VERSION}: "
-            "a newer one has migrated it. Run that one, or restore a backup of before.\n"
+            "a newer one has migrated it. Run that one, or restore an earlier backup.\n"
         )
     finally:
         run_sql(database_url, f"UPDATE alembic_version SET version_num = '{SCHEMA_VERSION}'")  # noqa: S608 - our own
@@ -103,12 +103,12 @@ def test_a_file_that_is_damaged(tmp_path: Path, name: str) -> None:
 
 
 def without_override() -> None:
-    """As a service runs: root, who is not asked for permissions, has to be as well."""
+    """Drop root's override of permissions, which a service does not have either."""
     ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
 
 
 def serve_refusal(path: Path, **how: Any) -> str:
-    """What a server says that cannot start."""
+    """Return the output of a server that cannot start."""
     done = subprocess.run(
         [COMMAND, "serve"],
         env={**CLEAN, **GOOD, "MESSAGELOG_DATABASE_URL": f"sqlite:///{path}"},

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 def commands(text: str, name: str) -> list[list[str]]:
-    """The printed commands of a name, split as a shell would."""
+    """Return the printed commands of a name, split as a shell would."""
     return [shlex.split(line) for line in text.splitlines() if line.strip().startswith(f"{name} ")]
 
 
 async def ask(printed: list[str]) -> Any:
-    """Run a printed `curl` command, and gives the JSON that it prints."""
+    """Run a printed `curl` command, and return the JSON that it prints."""
     if shutil.which("curl"):
         done = await asyncio.to_thread(subprocess.run, printed, capture_output=True, check=True)
         return json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""Files of settings, names that belong to no setting, and `messagelog config check`, which says all at once."""
+"""Files of settings, names that belong to no setting, and `messagelog config check`, which reports all problems."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GOOD = {
 
 @pytest.fixture(autouse=True)
 def environment() -> Iterator[None]:
-    """An environment without settings; what a test adds to it is gone after it."""
+    """Provide an environment without settings, and restore it after the test."""
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("MESSAGELOG_")]:
         del os.environ[name]
@@ -179,7 +179,7 @@ def test_options_of_serve_that_are_none() -> None:
 
 
 def check(*arguments: str, **changes: str) -> list[str]:
-    """What `messagelog config check` says with good settings but for the changes; empty ones are left out."""
+    """Return the output of `messagelog config check` with good settings and these changes; empty ones are left out."""
     settings = {**GOOD, **changes}
     done = command(
         "config", "check", *arguments, env={name: value for name, value in settings.items() if value}

@@ -1,4 +1,4 @@
-"""`messagelog logs …` for what failed, is parked or waits: it is seen, explained, exported and decided about."""
+"""`messagelog logs …` for what failed, is parked or waits: they are listed, explained, exported and decided."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A demo's folder in which three conversations failed, and one is parked."""
+    """Return a demo's folder in which three conversations failed, and one is parked."""
     migrate(f"sqlite:///{tmp_path / 'messagelog.sqlite'}")
     (tmp_path / "secret-key").write_text(SECRET)
 
@@ -57,7 +57,7 @@ def logs(folder: Path, *arguments: str) -> CommandResult:
 
 
 def lines(done: CommandResult) -> list[dict[str, str]]:
-    """What a list printed, by its heads."""
+    """Return the lines of a printed list, by its heads."""
     assert done.code == 0, done.err
     heads, *rows = [line.split("\t") for line in done.out.splitlines()]
     return [dict(zip(heads, row, strict=True)) for row in rows]
@@ -106,7 +106,7 @@ def test_an_export_is_a_line_of_json_for_each(folder: Path) -> None:
 
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\x7f\u202e\u2066\u2028\u200b\r\n\t\U000e0041 é 日本 😀"
-"""What drives a terminal, changes its title or colours, reorders a line or ends it; and what is only unusual."""
+"""Characters that control a terminal, change its title or colours, reorder a line or end it; and unusual ones."""
 
 
 def test_an_export_drives_no_terminal_and_says_the_same(folder: Path) -> None:

@@ -24,7 +24,7 @@ OLD_ID, NEW_ID, OTHER_ID = (Sealer(secret).key_id.hex() for secret in (SECRET, N
 
 @pytest.fixture
 def database_in_use(tmp_path: Path) -> str:
-    """A database that was used with a secret, in which a message waits."""
+    """Return a database that was used with a secret, and in which a message waits."""
     url = f"sqlite:///{tmp_path / 'messagelog.sqlite'}"
     migrate(url)
 

@@ -1,4 +1,4 @@
-"""What the commands have in common: JSON, what is left out, the version, and the shell's completion."""
+"""The common parts of the commands: JSON, the count of omitted lines, the version, and the shell's completion."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A demo's folder with three logs of two tenants, one of which failed, and one operator."""
+    """Return a demo's folder with three logs of two tenants, one of them failed, and one operator."""
     made = tmp_path_factory.mktemp("demo")
     url = f"sqlite:///{made / 'messagelog.sqlite'}"
     migrate(url)
@@ -60,7 +60,7 @@ def as_json(folder: Path, *arguments: str) -> Any:
 
 
 def commands(group: Any, *names: str) -> Iterator[tuple[str, Any]]:
-    """All commands with their names, those that are groups as well."""
+    """Yield all commands with their names, also groups."""
     if names:
         yield " ".join(names), group
     for name, each in getattr(group, "commands", {}).items():

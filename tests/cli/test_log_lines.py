@@ -1,4 +1,4 @@
-"""What a server writes: each line one JSON object, whoever speaks, and whatever strangers send."""
+"""Each line of a server's log is one JSON object, from every library, and for any input."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ STRANGE = (
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log, each of which has to be an object."""
+    """Return the lines of a log, which must all be objects."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     for line in lines:
         assert {"event", "level", "timestamp"} <= line.keys(), line
@@ -50,7 +50,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
-    """The settings of a server with a database of its own, whose CRM is not there."""
+    """Return the settings of a server with a database of its own and a CRM that is not there."""
     env = {
         "MESSAGELOG_DATABASE_URL": f"sqlite:///{folder / 'messagelog.sqlite'}",
         "MESSAGELOG_SECRET_KEY": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",

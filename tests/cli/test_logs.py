@@ -1,4 +1,4 @@
-"""`messagelog logs`: what is logged, what is not, and why, with ids that are never cut."""
+"""`messagelog logs`: the states of conversation logs with their reasons, and ids that are never cut."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ ROW_HEADS = ["id", "state", "thirdPartyLogId", "userId", "updatedAt", "reason"]
 
 
 def lines(text: str) -> list[list[str]]:
-    """The values of each line."""
+    """Return the values of each line."""
     return [line.split("\t") for line in text.splitlines()]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A demo's folder with a few conversation logs in it, of two tenants."""
+    """Return a demo's folder with a few conversation logs of two tenants."""
     url = f"sqlite:///{tmp_path / 'messagelog.sqlite'}"
     migrate(url)
 

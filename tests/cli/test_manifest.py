@@ -1,4 +1,4 @@
-"""`messagelog manifest`: what the Developer Console is to publish, or what is wrong with it."""
+"""`messagelog manifest`: the manifest for the Developer Console, or its problems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`messagelog operators`, `audit`, `erase` and `export`, as whoever runs the server's machine uses them."""
+"""`messagelog operators`, `audit`, `erase` and `export`, as the person who runs the server's machine uses them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`messagelog preview`: what a request would become, and what is wrong with it."""
+"""`messagelog preview`: the text that a request would become, or its problems."""
 
 from __future__ import annotations
 

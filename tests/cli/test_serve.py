@@ -170,7 +170,7 @@ async def test_a_server_keeps_nothing_in_memory_that_it_does_not_need(
 
 
 async def sign_in(url: str, crm_url: str) -> ExternalUser:
-    """A user who connects to a server that is just starting."""
+    """Sign a user in at a server that is just starting."""
     form = {"apiKey": ADA, "platform": "demo", "hostname": "crm.test", "additionalInfo": {"apiKey": ADA}}
     reply = await request("POST", f"{url}/apiKeyLogin", form, CLIENT_HEADERS)
     assert reply.status == 200

@@ -1,4 +1,4 @@
-"""`messagelog serve` refuses what is missing or unsafe: in sentences, without a traceback, echoing no secret."""
+"""`messagelog serve` refuses missing and unsafe settings: in sentences, without a traceback or a secret."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ GOOD = {
 
 
 def serve(**changes: str) -> CommandResult:
-    """`messagelog serve` with good settings, but for the changes; empty ones are left out."""
+    """Run `messagelog serve` with good settings and these changes; empty ones are left out."""
     settings = {**GOOD, **{f"MESSAGELOG_{name}": value for name, value in changes.items()}}
     return command("serve", env={name: value for name, value in settings.items() if value})
 
@@ -187,7 +187,7 @@ def test_a_process_that_refuses_ends_with_2_and_prints_no_traceback() -> None:
 
 
 class Quoting(Connector):
-    """Says in its error what it was configured with."""
+    """A connector whose error quotes its configuration."""
 
     name: ClassVar[str] = "quoting"
 
@@ -239,7 +239,7 @@ class GrantingInPublic(Granting):
 
 
 class Alike(Granting):
-    """A name that reads as another one's where it stands in a setting's name."""
+    """A connector whose name is another one's in a setting's name."""
 
     name: ClassVar[str] = "ticket_crm-eu"
 
@@ -271,14 +271,14 @@ class Nowhere(Connector):
 
 
 class Checking(Nowhere):
-    """The same, with its word for the hosts that it asks."""
+    """The same, with its own check of hosts."""
 
     name: ClassVar[str] = "checking"
     checks_host = True
 
 
 class Asking(Nowhere):
-    """A connector whose users say where their CRM is."""
+    """A connector whose users name their CRM's host."""
 
     name: ClassVar[str] = "asking"
 

@@ -1,4 +1,4 @@
-"""A signal that comes while a command starts ends it, and nothing is said."""
+"""A signal that comes while a command starts ends it, without any output."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def env(tmp_path: Path) -> dict[str, str]:
 
 
 def handles(pid: int, number: signal.Signals) -> bool:
-    """Whether a process has a handler of its own for a signal."""
+    """Return whether a process has a handler of its own for a signal."""
     status = Path(f"/proc/{pid}/status").read_text()
     (caught,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")]
     return bool(int(caught, 16) >> (number - 1) & 1)

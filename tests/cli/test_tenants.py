@@ -1,4 +1,4 @@
-"""`messagelog tenants`: which hosts are whose, and a CRM that has moved."""
+"""`messagelog tenants`: the hosts of tenants, and a CRM that has moved."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BEN = UserRow("acme@other.test", "hosted", "ben", "Ben", "other.test", None, Non
 
 
 class Hosted(Connector):
-    """A CRM that everybody hosts."""
+    """A CRM that every tenant hosts itself."""
 
     name = "hosted"
 

@@ -1,4 +1,4 @@
-"""`messagelog users`: who has signed in, and sessions that the operator ends."""
+"""`messagelog users`: the list of users, and the end of sessions."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def list_users(url: str, *arguments: str) -> list[list[str]]:
 
 
 def read_ended_sessions(url: str) -> dict[tuple[str, ...], bool]:
-    """Of each user whose session has ended, whether her credentials are dropped."""
+    """Return, for each user whose session has ended, whether their credentials are deleted."""
     rows = run_sql(url, 'SELECT "tenant", "platform", "id", "sessionId", "credentials" FROM "users"')
     return {tuple(key): sealed is None for *key, session, sealed in rows if session != f"session of {key[2]}"}
 

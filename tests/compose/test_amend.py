@@ -160,7 +160,7 @@ def test_entries_that_are_almost_alike_are_told_apart(text_settings: TextSetting
     messages = [sms("a"), sms("a\nb", T + 1), sms("a\n\nb c", T + 2), sms("b", T + 3), sms("a b c d", T + 4)]
     some = written(text_settings, *messages)
     body = composed(text_settings, *messages)
-    # What people see of the second, third and fifth differs in line breaks and words only.
+    # The visible texts of the second, third and fifth differ only in line breaks and words.
     assert sum(count_entries(body, text_settings, {entry.hash for entry in some}, KEY).values()) == len(
         messages
     )
@@ -251,7 +251,7 @@ def test_plain_text_as_crms_store_it(stored: Any) -> None:
 
 
 def wrapped(body: str, width: int) -> str:
-    """As a CRM does that wraps long lines and takes blanks away at their fronts."""
+    """Return the text as a CRM leaves it that wraps long lines and strips blanks at their start."""
     return "\n".join("\n".join(textwrap.wrap(line, width)) for line in body.split("\n"))
 
 

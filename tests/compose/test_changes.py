@@ -63,7 +63,7 @@ def known_of(text_settings: TextSettings, *messages: Message) -> list[KnownEntry
 
 
 def known_texts(change: Change) -> list[KnownEntry]:
-    """What the journal knows after a change, of which it is not known which text was taken."""
+    """Return the journal's known texts after a change that may have stored any of its texts."""
     entry, line = change.entry, change.line
     return [
         *([(line.sent_at, line.hash, f"{line.id}{LINE_MARK}")] if line else []),
@@ -76,7 +76,7 @@ def change_of(text_settings: TextSettings, message: Message) -> Change:
 
 
 def amended(body: str, text_settings: TextSettings, change: Change, known: Sequence[KnownEntry]) -> str:
-    """The body after the change, which is made once however often it is repeated."""
+    """Return the body after the change, which a second call must not change."""
     before = count_change(body, text_settings, change, known, KEY)
     once = amend_change(body, text_settings, change, known, KEY, before)
     assert once is not None

@@ -1,4 +1,4 @@
-"""Nothing that a message says can change the layout, or pass for something that we wrote."""
+"""No text of a message can change the layout, or look like something that we wrote."""
 
 import dataclasses
 from collections import Counter

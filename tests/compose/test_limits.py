@@ -16,7 +16,7 @@ from messagelog.compose import (
     TextSettings,
     amend,
     compose_log,
-    continued_heading,
+    continuation_heading,
     count_entries,
     entries,
     fit_blocks,
@@ -52,7 +52,7 @@ def sms(number: int, text: str, **fields: Any) -> Message:
 def _room_for(
     new: Sequence[Entry], body: str, text_settings: TextSettings, known: Sequence[KnownEntry]
 ) -> int:
-    """How many of the new entries can be added before the body is full."""
+    """Return how many of the new entries can be added before the body is full."""
     counts = range(len(new), -1, -1)
     return next(
         n for n in counts if n == 0 or text_settings.fits(amend(body, text_settings, new[:n], known, KEY))
@@ -232,13 +232,13 @@ def thread(count: int, length: int = 200) -> Thread:
 
 
 def pages_of(text_settings: TextSettings, threaded: Thread) -> list[list[Entry]]:
-    """The blocks of a thread in as many activities as they need."""
+    """Return the blocks of a thread in as many activities as they need."""
     left = thread_blocks(text_settings, PEOPLE, threaded, KEY)
     pages = []
     while left:
         count = fit_blocks(text_settings, left)
         pages.append(left[:count])
-        left = [continued_heading(text_settings, PEOPLE, KEY), *left[count:]] if left[count:] else []
+        left = [continuation_heading(text_settings, PEOPLE, KEY), *left[count:]] if left[count:] else []
     return pages
 
 

@@ -94,7 +94,7 @@ settings_of_activities = st.builds(
 
 @st.composite
 def conversations(draw: st.DrawFn) -> list[Message]:
-    """Messages of any kind in any order, some in one minute or one millisecond, some days apart."""
+    """Draw messages of any kind in any order, some in one minute or one millisecond, some days apart."""
     times = draw(st.lists(st.integers(0, 200) | st.integers(0, 300_000), min_size=1, max_size=7))
     return [
         Message(
@@ -173,7 +173,7 @@ def test_what_people_wrote_between_stays_to_the_character(
 
 
 def without(amended: str, text_settings: TextSettings, added: Sequence[Entry]) -> str:
-    """The body as it was before these entries were put in, but for the counts and days in our heading."""
+    """Return the body without these entries, apart from the counts and days in our heading."""
     gap = "" if text_settings.format is LogFormat.HTML else "\n\n"
     for entry in added:
         for piece in (gap + entry.text, entry.text + gap, entry.text):
@@ -185,9 +185,9 @@ def without(amended: str, text_settings: TextSettings, added: Sequence[Entry]) -
 
 
 def uncounted(body: str) -> str:
-    """Without what amending may change in a heading, and without a heading of its own."""
+    """Return the body without the parts of a heading that amending may change, and without a heading of its own."""
     body = re.sub(r"\n*(<p><b>|\*\*)?Conversation log\b(?s:.*)", "", body)
-    if "<br>" in body:  # in HTML a line of the heading reads the same however its blanks are broken
+    if "<br>" in body:  # in HTML a line of the heading is the same with any line breaks in its blanks
         body = re.sub(r"(Messages|Date):[^<]*", lambda line: " ".join(line[0].split()), body)
     return re.sub(r"(Messages|Date):\s*\d[^\n<]*?(\s*[\n<])", r"\1\2", body)
 
@@ -257,7 +257,7 @@ def test_a_body_without_anything_of_ours_is_kept_and_added_to_once(
         and set(body) & set("<!\"'")
         and not set(body) <= set("".join(PIECES))
     ):
-        return  # what is inside a comment or an attribute that never ends shows nowhere
+        return  # an unclosed comment or attribute hides what follows
     some = written(text_settings, messages)
     amended = amend(body, text_settings, some, [], KEY)
     assert amended.startswith(body)

@@ -91,7 +91,7 @@ def message(number: int, text: str, *files: Attachment) -> Message:
 
 
 def shown(paragraph: LexborNode) -> list[str]:
-    """The lines of a paragraph as people see them, without the invisible guard in front of a quotation."""
+    """Return the visible lines of a paragraph, without the invisible guard in front of a quotation."""
     for line_break in paragraph.css("br"):
         line_break.replace_with("\n")
     return [normalise(line) for line in paragraph.text().split("\n")]
@@ -123,7 +123,7 @@ def check(body: str, messages: list[Message]) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@example(["\xad"])  # nobody can see it: with a file it is no line, and without one there is no text
+@example(["\xad"])  # it is invisible: with a file it makes no line, and without one there is no text
 @example(["ok", "\xad"])
 @given(st.lists(texts, min_size=1, max_size=5))
 def test_a_browser_shows_exactly_our_entries_before_and_after(some: list[str]) -> None:

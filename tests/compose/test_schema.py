@@ -1,4 +1,4 @@
-"""Whatever RingCentral's own schema allows, a reader sees words: no code, no MIME type, no "unknown" for what is known.
+"""For all that RingCentral's schema allows, a reader sees words: no code, no MIME type, no needless "unknown".
 
 The strategies are written by hand from RingCentral's public API description: its enums, and what may be missing.
 """
@@ -104,7 +104,7 @@ ids = st.integers(1, 10**12)
 
 
 def maybe(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """An object that has any of these fields."""
+    """Draw an object with any of these fields."""
     return st.fixed_dictionaries({}, optional=fields)
 
 
@@ -147,7 +147,7 @@ attachments = st.lists(
 
 @st.composite
 def messages(draw: st.DrawFn) -> dict[str, Any]:
-    """A record of the message store, with whatever it may have."""
+    """Draw a record of the message store, with any fields that it may have."""
     direction = draw(st.sampled_from(DIRECTIONS))
     others = st.lists(customer(**delivery), min_size=1, max_size=2)
     parties = {
@@ -229,7 +229,7 @@ def request(**info: Any) -> LogRequest:
 
 
 def shown(text_settings: TextSettings, subject: str, body: str) -> str:
-    """What a person reads: the text without where its links lead, and without what Markdown escapes."""
+    """Return what a person reads: the text without the addresses of links, and without Markdown's escapes."""
     text = f"{subject}\n{_LINK.sub('', body)}"
     return text.replace("\\", "") if text_settings.format is LogFormat.MARKDOWN else text
 

@@ -2,7 +2,7 @@
 
 After a change that is meant: `pytest tests/compose --update-snapshots`, and look at what git shows. Those of template 2
 were written by the versions that composed it, and are never written again: activities that were created with it keep
-its wording, and a call that was under way during an upgrade is known again by its very words.
+its wording, and a call that was under way during an upgrade is recognised by its exact words.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def read(payload: str) -> LogRequest:
 
 
 def snapshot(payload: str, language: str, extension: str, template: int) -> str:
-    """Subject and body; of HTML each paragraph on a line of its own."""
+    """Return subject and body, with each paragraph of HTML on a line of its own."""
     text_settings = dataclasses.replace(
         TextSettings(FORMATS[extension], ZONES[language], language), template=template
     )
@@ -70,7 +70,7 @@ def test_what_people_read_in_activities_of_before(payload: str, language: str, e
         assert not path.exists()
         return
     assert path.read_text("utf-8") == snapshot(payload, language, extension, EARLIER)
-    # The first wording differs in how its entries are known again, not in what they say.
+    # The first wording has other hashes, but the same words.
     assert path.read_text("utf-8") == snapshot(payload, language, extension, 1)
 
 

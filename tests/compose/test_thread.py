@@ -58,7 +58,7 @@ def blocks(
 
 
 def texts(*entities: Entity, **fields: Any) -> list[str]:
-    """Without the summary, and without the times."""
+    """Return the texts without the summary, and without the times."""
     return [block.text.partition("] ")[2] for block in blocks(thread(*entities, **fields))[1:]]
 
 
@@ -326,7 +326,7 @@ def test_crms_line_ends_and_stripped_blanks() -> None:
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Thread]:
-    """Snapshots of one thread as it grows, with entries edited and deleted."""
+    """Draw snapshots of one thread as it grows, with entries edited and deleted."""
     count = draw(st.integers(1, 6))
     kinds = st.sampled_from(["AliveMessage", "AliveNote", "ThreadResolvedHint", "DeletedMessage"])
     words = st.sampled_from(

@@ -18,8 +18,8 @@ import pytest
 from messagelog.compose import Entry
 from messagelog.connectors.log import SentBlocks
 from messagelog.core import Times
-from messagelog.core.delivery.calls import NOTHING_COUNTED
 from messagelog.core.delivery.next_step import next_step
+from messagelog.core.delivery.prepare import NOTHING_COUNTED
 from messagelog.storage import LogRequestWork, transactions
 from messagelog.storage.records.journal import LeasePolicy, LogKey, NewRow, RowChange, RowState
 from support.memory_crm import Activity, Crm, Finding, Plain, ReadingBack, Upserting

@@ -13,7 +13,6 @@ import pytest
 from messagelog.storage import open_store
 from support import COUNTS
 from support.crash_campaign import (
-    AWAY_ERROR,
     RESOLVABLE,
     SCENARIOS,
     Campaign,
@@ -24,7 +23,7 @@ from support.crash_campaign import (
 )
 from support.crash_points import Mishap
 from support.effort import ONE_OF, PAIRS, PROVE, random_from_seed
-from support.own_faults import OwnFault
+from support.own_faults import DatabaseAway, OwnFault
 
 if TYPE_CHECKING:
     import random
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from support.memory_crm import Plain
 
-ERRORS = (OwnFault, AWAY_ERROR)
+ERRORS = (OwnFault, DatabaseAway)
 """Errors of our own that are met at every point: a mistake shows, or the database is away."""
 
 

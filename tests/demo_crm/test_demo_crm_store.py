@@ -22,7 +22,7 @@ def write(text: object) -> Callable[[sqlite3.Connection], int | None]:
 
 
 def texts(path: Path) -> list[str]:
-    """What another connection sees, which is what is committed."""
+    """Return the committed texts, as another connection reads them."""
     connection = sqlite3.connect(path)
     try:
         return [text for (text,) in connection.execute("SELECT text FROM line ORDER BY n")]

@@ -1,4 +1,4 @@
-"""Runs the commands of a page in a shell, beside a demo, and compares what they print with what the page says."""
+"""Run the commands of a page in a shell, beside a demo, and compare their output with the page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DEMO_PORT, _OWN_PORT = "8787", "8790"
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """A demo that is running: its folder (a reader's working directory), its port, what it printed."""
+    """A running demo: its folder (a reader's working directory), its port, its output."""
 
     folder: Path
     port: str
@@ -35,7 +35,7 @@ class Demo:
 
 @contextmanager
 def running_demo(folder: Path) -> Iterator[Demo]:
-    """`make demo` in a folder, on a free port."""
+    """Run `make demo` in a folder, on a free port."""
     (folder / ".venv").symlink_to(sys.prefix)
     process = subprocess.Popen(
         [_COMMAND, "demo", "--port", "0"],
@@ -64,7 +64,7 @@ def running_demo(folder: Path) -> Iterator[Demo]:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Shell text to be run, and what it is to print (None: whatever it prints)."""
+    """Shell text to run, and its expected output (None: any)."""
 
     text: str
     expected: str | None
@@ -104,7 +104,7 @@ def _steps(page: Path) -> list[Step]:
 
 
 def _as_meant(command: str, demo: Demo) -> str:
-    """The command as a reader runs it: a shortened one is among those that the demo printed."""
+    """Return the command as a reader runs it: a shortened one is one of those that the demo printed."""
     if command in _STARTS:
         return ":"
     if "…" in command:
@@ -142,7 +142,7 @@ def _run(commands: list[str], demo: Demo) -> list[str]:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """What a page shows, as a pattern: `…` stands for anything."""
+    """Return the output on a page as a pattern: `…` stands for anything."""
     return re.compile(".*".join(map(re.escape, text.split("…"))), re.DOTALL)
 
 
@@ -153,7 +153,7 @@ def _with_ports(text: str, ports: dict[str, str]) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of the tests' own surroundings but the path, on which no environment of Python is."""
+    """Return an environment with only the path, without any virtual environment on it."""
     places = [place for place in os.environ["PATH"].split(os.pathsep) if place != f"{sys.prefix}/bin"]
     return {"PATH": os.pathsep.join(places), "LANG": "C.UTF-8", "NO_PROXY": "*"}
 

@@ -55,18 +55,18 @@ def blocks(page: Path, *languages: str) -> list[Block]:
 
 
 def prose(page: Path) -> str:
-    """A page without its fenced blocks."""
+    """Return a page without its fenced blocks."""
     return _ANY_FENCE.sub("", page.read_text("utf-8"))
 
 
 def anchors(page: Path) -> set[str]:
-    """What a link can name behind `#`: the headings, as the usual hosts spell them."""
+    """Return what a link can name behind `#`: the headings, as the usual hosts spell them."""
     headings = (heading.lower() for heading in _HEADING.findall(prose(page)))
     return {re.sub(r"[^\w\- ]", "", heading).strip().replace(" ", "-") for heading in headings}
 
 
 def table(page: Path, heading: str) -> list[list[str]]:
-    """The cells of the first table below a heading, without its head."""
+    """Return the cells of the first table below a heading, without its head."""
     below = prose(page).partition(f"# {heading}\n")[2]
     assert below, f"{name_of(page)} has no heading {heading}"
     lines = re.search(r"(?:^\|.*\|\n)+", below, re.MULTILINE)
@@ -76,13 +76,13 @@ def table(page: Path, heading: str) -> list[list[str]]:
 
 
 def code(cell: str) -> list[str]:
-    """What stands in backticks."""
+    """Return the texts in backticks."""
     return _CODE.findall(cell)
 
 
 @cache
 def defined_names(folder: Path) -> frozenset[str]:
-    """The classes, functions, parameters, fields and constants that a folder's Python files define."""
+    """Return the classes, functions, parameters, fields and constants that a folder's Python files define."""
     return frozenset(
         name for path in folder.rglob("*.py") for name in _defined_in(ast.parse(path.read_text("utf-8")))
     )
@@ -100,7 +100,7 @@ def _defined_in(tree: ast.AST) -> Iterator[str]:
 
 
 def run_python(page: Path) -> dict[str, Any]:
-    """Run the page's Python blocks one after the other, and gives the names that they made."""
+    """Run the page's Python blocks one after the other, and return the names that they made."""
     names: dict[str, Any] = {"__name__": f"docs of {name_of(page)}"}
     for block in blocks(page, "python"):
         if "no-run" not in block.marks:

@@ -32,12 +32,12 @@ IMPURE = frozenset(
 
 @cache
 def imports_in(path: Path) -> tuple[str, ...]:
-    """The dotted names that a file imports, for types too."""
+    """Return the dotted names that a file imports, for types too."""
     return imports_in_text(path.read_text("utf-8"))
 
 
 def imports_in_text(text: str) -> tuple[str, ...]:
-    """The same of a text."""
+    """Return the same of a text."""
     names: list[str] = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -53,7 +53,7 @@ def imports_of(room: str) -> set[str]:
 
 
 def rooms_in(names: set[str]) -> set[str]:
-    """The rooms and top modules among these names."""
+    """Return the rooms and top modules among these names."""
     ours = (name.split(".")[1] for name in names if name.startswith("messagelog."))
     return {name for name in ours if name in RULES or name in TOP}
 

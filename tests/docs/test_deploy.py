@@ -1,4 +1,4 @@
-"""The files of deploy/ name only what there is, and give a server settings that it takes. No image is built here."""
+"""The files of deploy/ name only files that exist, and give a server valid settings. No image is built here."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SECRET = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
 @pytest.fixture(autouse=True)
 def environment() -> Iterator[None]:
-    """An environment without settings; what a test adds to it is gone after it."""
+    """Provide an environment without settings, and restore it after the test."""
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("MESSAGELOG_")]:
         del os.environ[name]
@@ -42,7 +42,7 @@ def environment() -> Iterator[None]:
 
 
 def problems() -> list[str]:
-    """What keeps a server from starting with the settings of the environment, and names that are none."""
+    """Return what keeps a server from starting with the settings of the environment, and unknown names."""
     settings = read_settings()
     connectors, found = examine_for_serving(settings)
     return [*found, *map(str, unknown_names(settings, connectors))]
@@ -89,7 +89,7 @@ def test_the_units_run_commands_that_there_are() -> None:
 
 
 def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile's instructions, and what stands behind each."""
+    """Return the Dockerfile's instructions, each with its arguments."""
     lines = (DEPLOY / "Dockerfile").read_text().splitlines()
     return [(line.split()[0], line.partition(" ")[2]) for line in lines if line and not line.startswith("#")]
 
@@ -128,7 +128,7 @@ def test_the_image_runs_the_command_and_asks_a_route_that_there_is() -> None:
 
 @pytest.fixture
 def compose_file() -> Any:
-    """The compose file, with a password in it."""
+    """Return the compose file, with a password in it."""
     text = (DEPLOY / "compose.yaml").read_text()
     return yaml.safe_load(re.sub(r"\$\{POSTGRES_PASSWORD:\?[^}]*\}", "secret", text))
 

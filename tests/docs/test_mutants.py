@@ -1,4 +1,4 @@
-"""The mutants can be made of the code as it is, and the page about the proof names them all."""
+"""The mutants fit the present code, and the page about the proof names them all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The prose is plain and direct: phrases that make a reader stop are in no page."""
+"""The prose is plain and direct: phrases that make a reader stop are in no page, comment or docstring."""
 
 from __future__ import annotations
 
@@ -33,14 +33,28 @@ BANNED = {
 }
 """Regular expressions, not case-sensitive, each with what to write instead."""
 
-ROOTS = [README, CONTRIBUTING, TESTS, DOCS]
-"""Files and folders whose prose is read: pages, and comments and docstrings of Python files."""
-
-FILES = sorted(
+PAGES = [README, CONTRIBUTING, TESTS, *DOCS.rglob("*.md")]
+CODE = [
     path
-    for root in ROOTS
-    for path in ([root] if root.is_file() else [*root.rglob("*.md"), *root.rglob("*.py")])
-)
+    for name in ("src", "tests", "bench", "mutants", "audit", "docs")
+    for path in (ROOT / name).rglob("*.py")
+]
+"""Python files, whose comments and docstrings are read."""
+
+LATER = [
+    ROOT / name
+    for name in (
+        "src/messagelog/connectors",
+        "src/messagelog/core",
+        "src/messagelog/storage",
+        "tests/connectors",
+        "tests/core",
+        "tests/storage",
+    )
+]
+"""Folders and files that are left out because their prose is not plain yet. None may be added."""
+
+FILES = sorted(path for path in [*PAGES, *CODE] if not any(path.is_relative_to(each) for each in LATER))
 
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _INDENTED = re.compile(r"(?<=\n\n)(?: {4,}\S.*\n+)+")
@@ -60,7 +74,7 @@ def _without_quotes(text: str) -> str:
 
 
 def _without_answers(text: str) -> str:
-    """Leave out the last cell of each row of a table whose last column is what the user reads."""
+    """Leave out the last cell of each row of a table whose last column has texts for the user."""
     lines, in_table = [], False
     for line in text.split("\n"):
         in_table = line.startswith("|") and (in_table or line.endswith("| The user reads |"))
@@ -118,6 +132,18 @@ def test_prose_is_told_from_code_and_quotations(text: str, suffix: str, lines: l
     assert sorted(int(each.split()[1].rstrip(":")) for each in found_in(text, suffix)) == lines
 
 
+@pytest.mark.parametrize("left_out", LATER, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_prose_that_is_not_plain_yet_is_left_out(left_out: Path) -> None:
+    files = [path for path in CODE if path.is_relative_to(left_out)]
+    assert any(found_in(path.read_text("utf-8"), path.suffix) for path in files), "take it off the list"
+
+
 def test_every_kind_of_file_is_read() -> None:
     assert {path.suffix for path in FILES} == {".md", ".py"}
-    assert len(FILES) > len(ROOTS)
+    assert {path.relative_to(ROOT).parts[0] for path in FILES} >= {
+        "README.md",
+        "docs",
+        "src",
+        "tests",
+        "bench",
+    }

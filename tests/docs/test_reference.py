@@ -1,4 +1,4 @@
-"""What the documentation lists is what the code has: settings, states, reasons, errors, routes, events."""
+"""The lists of the documentation are those of the code: settings, states, reasons, errors, routes, events."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from messagelog.connectors import (
     OutcomeUnknown,
 )
 from messagelog.core.delivery.backoff import STEPS
-from messagelog.core.delivery.outcomes import Capabilities, FailureReason, on_error
+from messagelog.core.delivery.capabilities import Capabilities
+from messagelog.core.delivery.outcomes import FailureReason, on_error
 from messagelog.server import create_app
 from messagelog.server.context import ServerConfig
 from messagelog.settings import BadSettings, Settings, validate_for_serving
@@ -45,7 +46,7 @@ OAUTH = DOCS / "how-to" / "sign-in-with-oauth.md"
 
 
 def first_words(page: Path, heading: str) -> list[str]:
-    """The first word in code of each row of a table."""
+    """Return the first word in code of each row of a table."""
     return [code(row[0])[0] for row in table(page, heading)]
 
 
@@ -146,7 +147,7 @@ PEOPLE = {"creator": "u-1", "colleague": "u-2"}
 
 
 def outcomes(error: ConnectorError, call: str) -> set[str]:
-    """What a row of such a call can become, whatever the connector can do and however often it was tried."""
+    """Return the outcomes of a row of such a call, for all capabilities and numbers of attempts."""
     found = set()
     capabilities = [
         Capabilities.of(made(Crm()))

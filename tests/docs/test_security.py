@@ -1,4 +1,4 @@
-"""Each weakness that is said to be closed or bounded names tests, and they exist."""
+"""Each weakness that is closed or bounded names tests, and they exist."""
 
 from __future__ import annotations
 

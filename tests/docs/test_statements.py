@@ -22,7 +22,7 @@ PAGE = DOCS / "how-to" / "run-a-server.md"
 
 
 def statements(heading: str, *, dialect: str = "", page: Path = PAGE) -> list[str]:
-    """The SQL blocks below a heading: those for every database, and those for this one."""
+    """Return the SQL blocks below a heading: those for every database, and those for this one."""
     lines = page.read_text("utf-8").splitlines()
     start = lines.index(f"## {heading}") + 1
     end = next((n for n, line in enumerate(lines[start:], start) if line.startswith("## ")), len(lines))

@@ -148,7 +148,7 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         """A client sends all it has of a conversation, perhaps with new messages, perhaps more than once.
 
-        What it has may be `stale`: records of before they said anything new.
+        What it has may be `stale`: records from before there was anything new.
         """
         expected = self._expected(user, conversation)
         expected.sent = max(1, expected.sent + more)
@@ -175,7 +175,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from((1, 6, 70, 4000)))
     def wait(self, seconds: int) -> None:
-        """Time passes, and somebody sweeps."""
+        """Let time pass, and let a process sweep."""
         self.runner.run(self._passed(seconds))
         self.runner.run(self._swept_unless_dead())
 
@@ -186,12 +186,12 @@ class Machine(RuleBasedStateMachine):
 
     @rule(user=st.sampled_from(USERS))
     def a_sign_in_ends(self, user: str) -> None:
-        """The CRM refuses the user until she signs in again."""
+        """Have the CRM refuse the user until they sign in again."""
         self.refused.add(user)
 
     @rule(user=st.sampled_from(USERS))
     def sign_in(self, user: str) -> None:
-        """The user signs in, and what has waited for her goes on."""
+        """Sign the user in, so that what has waited for them goes on."""
         self.refused.discard(user)
         self.runner.run(self._signed_in(user))
 
@@ -210,7 +210,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(pick=st.integers(min_value=0), above=st.booleans())
     def write_a_note(self, pick: int, *, above: bool) -> None:
-        """Somebody writes into an activity by hand."""
+        """Write into an activity by hand, as a person does."""
         activity = self._pick(pick)
         if activity is not None:
             self.notes += 1
@@ -220,7 +220,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(pick=st.integers(min_value=0))
     def delete(self, pick: int) -> None:
-        """Somebody deletes an activity."""
+        """Delete an activity, as a person does."""
         activity = self._pick(pick)
         if activity is not None:
             self._of(activity).notes.clear()
@@ -301,21 +301,21 @@ class Machine(RuleBasedStateMachine):
                 raise outcome
 
     async def _signed_in(self, user: str) -> None:
-        connector = self.runtime.connectors["memory"]
+        connector = self.runtime.connector("memory")
         try:
             credentials = Credentials(api_key=user)
-            self.users[user] = await self.runtime.users.sign_in(connector, credentials, "")
+            self.users[user] = await self.runtime.context.users.sign_in(connector, credentials, "")
         except Crashed:
             await self._restarted()
         except MISHAPS:  # the user tries again
             await self._signed_in(user)
 
     async def _submitted(self, user: str, request: dict[str, Any]) -> None:
-        """Somebody who has signed in once sends a request; whether she has to sign in again by now is not asked."""
+        """Send a request of a user who has signed in once, and may have to sign in again by now."""
         if user not in self.users:
-            connector = self.runtime.connectors["memory"]
+            connector = self.runtime.connector("memory")
             credentials = Credentials(api_key=user)
-            self.users[user] = await self.runtime.users.sign_in(connector, credentials, "")
+            self.users[user] = await self.runtime.context.users.sign_in(connector, credentials, "")
         await self.runtime.submit(self.users[user], to_log_request(request))
 
     async def _passed(self, seconds: int) -> None:
@@ -423,7 +423,7 @@ def _mark(tenant: str, conversation: str) -> str:
 
 
 def _is_of(activity: Activity, mark: str) -> bool:
-    """Whether it is this conversation's; of a voicemail that nobody has transcribed only the form says so."""
+    """Return whether it is this conversation's; a voicemail without a transcript shows it only by its form."""
     return mark in activity.body or activity.fields.get("mark") == mark
 
 

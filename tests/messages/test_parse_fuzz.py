@@ -1,4 +1,4 @@
-"""Whatever arrives, it is a request or a `BadRequest`."""
+"""Any input is a request or a `BadRequest`."""
 
 import copy
 import json
@@ -36,7 +36,7 @@ def outcome(body: bytes) -> LogRequest | None:
     except BadRequest as error:
         check_that_it_names_the_place(error)
         return None
-    # Whatever is accepted holds what the rest relies on.
+    # An accepted request has the properties that the rest relies on.
     assert request.contact_id
     assert request.info.conversation_id or request.info.is_empty
     anonymous = {MessageKind.VOICEMAIL, MessageKind.FAX}

@@ -1,4 +1,4 @@
-"""A first look at a body never says anything else than reading it all."""
+"""A peek at a body never differs from reading all of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def body(ids: list[Any], **changes: Any) -> dict[str, Any]:
 
 
 def agrees(sent: bytes) -> bool:
-    """Whether there was something to be seen; what was seen is what reading it all finds."""
+    """Return whether the peek found ids, which must be those of the whole request."""
     seen = peek(sent)
     if seen is None:
         return False

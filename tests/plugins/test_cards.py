@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from messagelog.plugins.cards import mask_cards, passes_luhn
 from messagelog.plugins.social_security import MASKED, mask_social_security
 
-# Written anew from the issuers' ranges, not taken from what is tested.
+# Written for the test from the issuers' ranges, not copied from the code.
 ISSUERS = {
     16: (
         "4",
@@ -65,7 +65,7 @@ DIGITS_AND_GAPS = st.text(st.sampled_from("0123456789345 -.•+\u200b\n/_(:,\u03
 
 @st.composite
 def cards(draw: st.DrawFn) -> tuple[str, str]:
-    """A card's number as it is written, and its last four digits as they are written."""
+    """Draw a card's number and its last four digits, both as they are written."""
     length = draw(st.sampled_from(sorted(ISSUERS)))
     begin = draw(st.sampled_from(ISSUERS[length]))
     rest = length - len(begin) - 1
@@ -81,7 +81,7 @@ def cards(draw: st.DrawFn) -> tuple[str, str]:
 
 
 def test_the_check_digit_is_luhns() -> None:
-    assert passes_luhn("79927398713")  # the example of every description of it
+    assert passes_luhn("79927398713")  # the usual example of it
     assert [last for last in "0123456789" if passes_luhn(f"7992739871{last}")] == ["3"]
 
 
@@ -168,7 +168,7 @@ def _digits(number: str) -> int:
 
 
 def _left(text: str, masked: str) -> list[str]:
-    """The digits of the text that are still there, by where the bullets stand."""
+    """Return the digits that are left in the text, by the places of the bullets."""
     digits = [char for char in text if char.isdigit() or char == "•"]
     kept = [char for char in masked if char.isdigit() or char == "•"]
     assert len(digits) == len(kept)

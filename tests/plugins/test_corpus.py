@@ -1,4 +1,4 @@
-"""What must be masked is, to the character, and what only looks like it stays: each line of the corpus is a case."""
+"""Each line of the corpus is a case: all that must be masked is masked, and what only looks like it stays."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ async def seen(request: LogRequest, plugin: Redaction | None = None) -> LogReque
 
 
 def flat(type_: Any) -> Iterator[Any]:
-    """The types that a hint is made of."""
+    """Return the types that a hint is made of."""
     if get_origin(type_) in {Union, types.UnionType, tuple, dict}:
         for each in get_args(type_):
             yield from flat(each)
@@ -127,7 +127,7 @@ def flat(type_: Any) -> Iterator[Any]:
 
 
 def fields_of(record: type[msgspec.Struct], found: dict[str, bool]) -> dict[str, bool]:
-    """Every field of a record and of those in it: whether it may hold a text."""
+    """Yield every field of a record and of those in it, and whether it may hold a text."""
     for name, hint in get_type_hints(record).items():
         parts = list(flat(hint))
         key = f"{record.__name__}.{name}"
@@ -140,7 +140,7 @@ def fields_of(record: type[msgspec.Struct], found: dict[str, bool]) -> dict[str,
 
 
 def filled(record: type[msgspec.Struct]) -> dict[str, Any]:
-    """JSON of a record with a card's number in every field that may hold a text, but for those that are times."""
+    """Return JSON of a record with a card's number in every field that may hold a text, except times."""
     made: dict[str, Any] = {}
     hints = get_type_hints(record)
     for field in msgspec.structs.fields(record):
@@ -162,7 +162,7 @@ def filled(record: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def texts(value: Any) -> Iterator[tuple[str, Any]]:
-    """The fields of a record and of those in it, with what they hold."""
+    """Yield the fields of a record and of those in it, with their values."""
     for field in msgspec.structs.fields(value):
         held = getattr(value, field.name)
         for each in held if isinstance(held, tuple) else (held,):
@@ -249,14 +249,14 @@ async def test_own_patterns_are_replaced_by_their_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("acc-12\u200b34\u00ad56!", "[account]!"),  # what nobody sees
+        ("acc-12\u200b34\u00ad56!", "[account]!"),  # invisible characters
         ("acc-1\u03322\u03323\u03324\u03325\u03326\u0332!", "[account]\u0332!"),  # marks
         ("acc\u2011\uff11\uff12\uff13\uff14\uff15\uff16!", "[account]!"),  # full-width digits, another dash
         ("\u202eacc-123456\u202c", "\u202e[account]\u202c"),
         ("Mu\u0308ller", "[name]"),  # an u and two dots, as some computers write an ü
         ("Muller", "Muller"),
         ("acc-123456 acc-1234567", "[account] [account]7"),
-        ("xacc-123456y", "[outer]"),  # of what overlaps nothing is left
+        ("xacc-123456y", "[outer]"),  # nothing is left of overlapping matches
         ("अकाउंट", "[hindi]"),  # its marks are letters to a reader
         ("two  blanks", "[blanks]"),
         ("[account]", "[account]"),
@@ -329,7 +329,7 @@ async def test_a_pattern_with_more_finds_than_there_is_time_for_fails(tmp_path: 
 
 
 class Work:
-    """Counts the characters that are looked through without a pause."""
+    """A counter of the characters that are searched without a pause."""
 
     def __init__(self) -> None:
         self.since_pause, self.most, self.all = 0, 0, 0
@@ -401,7 +401,7 @@ async def test_time_is_watched_between_texts() -> None:
 
 
 async def test_a_row_of_bullets_is_read_once() -> None:
-    """Tried from each bullet anew, this one text would take half a minute."""
+    """With a new search from each bullet, this one text would take half a minute."""
     text = f"{CARD} " + "\N{BULLET}" * (LONGEST_TEXT - 100)
     after = await seen(to_log_request(body(message(1, text))))
     assert after.info.messages[0].subject == text.replace(CARD, MASKED)

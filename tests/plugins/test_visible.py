@@ -1,4 +1,4 @@
-"""What a person reads in a composed text is what was looked through: for every character that there is."""
+"""Redaction searches exactly the text that a person reads, for every character that exists."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ALL: Final = bool(os.environ.get("MESSAGELOG_PROVE"))
 CONTEXT = RequestContext(tenant="acme", platform="memory", crm="Memory CRM", user_id="ada")
 FORMATS = [format_ for format_ in LogFormat if format_ is not LogFormat.CUSTOM]
 
-# Written anew from the Unicode standard (DerivedCoreProperties.txt), not taken from what is tested.
+# Written for the test from the Unicode standard (DerivedCoreProperties.txt), not copied from the code.
 DEFAULT_IGNORABLE = frozenset(
     chr(code)
     for first, last in (
@@ -47,11 +47,11 @@ DEFAULT_IGNORABLE = frozenset(
     for code in range(first, last + 1)
 )
 BETWEEN_NUMBERS = frozenset(",;+&#@%\u060c\u061b\u066c\u3001")
-"""What stands between numbers, or in front of each, when they are several; in any width and script."""
+"""The separators of several numbers, or marks in front of each, in any width and script."""
 
 
 def characters() -> Iterator[str]:
-    """Every character; of those that nobody has a use for yet, and of private ones, every hundredth unless asked."""
+    """Yield every character; of unassigned and private ones, only every hundredth unless MESSAGELOG_PROVE is set."""
     for code in range(sys.maxunicode + 1):
         char = chr(code)
         if (
@@ -64,7 +64,7 @@ def characters() -> Iterator[str]:
 
 
 def is_unseen(char: str) -> bool:
-    """Whether a reader sees nothing of it: `compose` leaves it out, no font shows it, or it decorates."""
+    """Return whether a character is invisible: `compose` leaves it out, no font shows it, or it decorates."""
     category = unicodedata.category(char)
     if char in DEFAULT_IGNORABLE or category[0] == "M" or category == "Cf":
         return True
@@ -72,7 +72,7 @@ def is_unseen(char: str) -> bool:
 
 
 def parts_a_number(char: str) -> bool:
-    """Whether digits with it between them are several numbers, or none."""
+    """Return whether digits with this character between them are several numbers, or none."""
     category = unicodedata.category(char)
     if is_unseen(char) or char in "\u30fc\uff70":  # a Japanese keyboard's dashes
         return False
@@ -81,14 +81,14 @@ def parts_a_number(char: str) -> bool:
 
 
 def masked(texts: Sequence[str], at_once: int = 500) -> list[str]:
-    """What texts are after cards in them were masked, many at a time."""
+    """Return texts with their cards masked, many at a time."""
     some = [texts[first : first + at_once] for first in range(0, len(texts), at_once)]
     return [each for few in some for each in mask_cards(" x ".join(few)).split(" x ")]
 
 
-@pytest.mark.timeout(600)  # where it is asked for every code point
+@pytest.mark.timeout(600)  # with every code point
 def test_where_a_character_stands_between_the_groups_and_the_number_shows_it_is_masked() -> None:
-    """The other characters are letters, digits, currencies and what makes a list: there it is no card's number."""
+    """The others are letters, digits, currencies and separators of lists: with those it is not a card's number."""
     chars = list(characters())
     assert len(chars) > 150_000
     texts = [char.join(GROUPS) for char in chars]
@@ -124,7 +124,7 @@ def test_a_digit_in_any_script_and_shape_is_one() -> None:
     for ones, fours in zip(shown[1], shown[4], strict=False):
         if (
             fours.isdecimal() != ones.isdecimal()
-        ):  # nobody writes one number with raised and with usual digits
+        ):  # one number is never written with both raised and usual digits
             continue
         text = fours + ones * 15
         assert len(mask_cards(text)) == 16
@@ -144,18 +144,18 @@ def test_a_raised_digit_behind_a_number_is_none_of_its() -> None:
 
 
 def shows_the_number(text: str) -> bool:
-    """Whether a person finds the number in a text: its digits with next to nothing between them."""
+    """Return whether a person finds the number in a text: its digits with almost nothing between them."""
     seen = "".join(char for char in text if char == "\n" or not is_unseen(char))
     return re.search(r"[\W_\u30fc\uff70]{0,3}".join("".join(GROUPS)), seen) is not None
 
 
 def where(text: str) -> str:
-    """The line that shows the number, if one does."""
+    """Return the line that shows the number, if there is one."""
     return next((f"{line!a}" for line in text.split("\n\n") if shows_the_number(line)), "")
 
 
 def filled(texts: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Requests with each of these texts wherever people write, and in names."""
+    """Yield requests with each of these texts in every field that people write, and in names."""
     for first in range(0, len(texts), 250):
         some = texts[first : first + 250]
         sms = [message(n, text) for n, text in enumerate(some)]
@@ -168,7 +168,7 @@ def filled(texts: Sequence[str]) -> Iterator[dict[str, Any]]:
             for n, text in enumerate(some)
         ]
         yield body(*sms, *voice, *files)
-        # Who is not the contact goes by the name in the record.
+        # Participants who are not the contact have the name in the record.
         stranger = {"phoneNumber": "+14155550199"}
         yield body(
             *({**message(n, "hello"), "from": {**stranger, "name": text}} for n, text in enumerate(some))
@@ -185,7 +185,7 @@ def filled(texts: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def composed(request: LogRequest) -> str:
-    """Subject and body in every format, as a page shows them."""
+    """Yield subject and body in every format, as a page shows them."""
     written = [compose_request(TextSettings(format_, "UTC"), request) for format_ in FORMATS]
     plain, html_, markdown = (each.body for each in written)
     on_a_page = html.unescape(re.sub(r"<br>|</p>", "\n", html_))
@@ -235,7 +235,7 @@ async def test_where_a_composed_text_shows_the_number_it_was_masked() -> None:
         ("4111 1111\n\n1111 1111", None),
         ("41111111\n11111111", None),  # two phone numbers
         ("4\n1\n1\n1\n1\n1\n1\n1\n1\n1\n1\n1\n1\n1\n1\n1", None),
-        # What stands around it stays as it was written.
+        # The text around it stays as it was written.
         (
             "\u202ecafé\u200b 4\u03321\u03321\u03321\u03321111\u200b11111111\u2060!\u202c",
             f"\u202ecafé\u200b {MASKED}\u2060!\u202c",

@@ -76,7 +76,7 @@ async def test_an_address_in_a_login_is_not_told_the_key(
 
 
 class Wherever(FastDemoConnector):
-    """A connector that believes the user where her CRM is."""
+    """A connector that calls any host that the user names as the CRM's."""
 
     elsewhere = ""
 

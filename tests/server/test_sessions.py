@@ -258,7 +258,7 @@ def test_a_token_in_its_last_week_is_renewed_in_its_own_session() -> None:
     assert (again.session_id, again.expires) == ("one", 1_000_000 + 21 * DAY)
 
 
-# ------------------------------------------------------------------------------------- credentials nobody opens
+# ----------------------------------------------------------------------------- credentials that cannot be opened
 
 
 def lock_away(database_url: str) -> None:

@@ -1,4 +1,4 @@
-"""A CRM that takes its time: the answer comes in time all the same, and the work goes on behind it."""
+"""A CRM that takes its time: the answer still comes in time, and the work goes on after it."""
 
 from __future__ import annotations
 

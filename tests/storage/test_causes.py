@@ -75,6 +75,7 @@ def test_what_libpq_says_without_a_state(said: str, cause: str) -> None:
         (psycopg.errors.LockNotAvailable("canceling statement"), "55P03", Impact.PASSING),
         (psycopg.errors.QueryCanceled("canceling statement"), "57014", Impact.PASSING),
         (psycopg.errors.DeadlockDetected("deadlock detected"), "40P01", Impact.PASSING),
+        (psycopg.InterfaceError("the connection is closed"), "08006", Impact.AWAY),
         (psycopg.errors.UniqueViolation("duplicate key value"), "23505", None),
         (psycopg.errors.UndefinedTable("relation does not exist"), "42P01", None),
         (psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"), "DataError", None),

@@ -20,7 +20,7 @@ import pytest
 from messagelog.core.admin.inbox import Inbox
 from messagelog.core.delivery import payload as payloads
 from messagelog.core.delivery.attempts import open_body
-from messagelog.core.delivery.calls import idempotency_key
+from messagelog.core.delivery.prepare import idempotency_key
 from messagelog.core.operators.accounts import local_operator
 from messagelog.storage import LogKey, Sealer, open_store, transactions
 from messagelog.storage.migrate import upgrade

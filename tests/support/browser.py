@@ -27,7 +27,7 @@ _SECONDS = 30.0
 
 
 class PageFailed(Exception):
-    """The page's script threw; the text is what it threw."""
+    """The page's script threw an error, which is the text."""
 
 
 class Page:

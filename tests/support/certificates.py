@@ -40,7 +40,7 @@ class Authority:
 
 
 def authority(folder: Path, name: str = "ca.test") -> Authority:
-    """An authority that nobody trusts yet."""
+    """An authority that no program trusts yet."""
     key = ec.generate_private_key(ec.SECP256R1())
     own = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     certificate = _certificate(name, key, own, key, is_authority=True)
@@ -48,7 +48,7 @@ def authority(folder: Path, name: str = "ca.test") -> Authority:
 
 
 def self_signed(folder: Path, host: str) -> Path:
-    """A file with a certificate that nobody but its own host stands for, and its key."""
+    """Return a file with a self-signed certificate and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     own = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     return _write(folder / f"self-{host}.pem", _certificate(host, key, own, key), key)

@@ -94,7 +94,7 @@ def _clean_environment() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command came to."""
+    """The result of a command."""
 
     code: int
     out: str

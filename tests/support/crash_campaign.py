@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import sqlite3
 from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from messagelog.connectors import (
     Unavailable,
 )
 from messagelog.connectors.http import error_for_status
-from messagelog.core import Runtime, Times, UserDirectory
+from messagelog.core import DeliveryContext, Runtime, Times, UserDirectory
 from messagelog.core.admin.inbox import DecisionRefused, Inbox
 from messagelog.core.delivery.media import MediaFetcher
 from messagelog.core.operators.accounts import local_operator
@@ -32,7 +31,7 @@ from messagelog.storage.transactions import Batch, Query, Transaction
 from messagelog.storage.transactions.mapping import key_params, row_from
 from support.crash_points import CrashingStore, Fault, Fuse, Mishap, inject_faults
 from support.memory_crm import Appending, Crm, Finding, Plain, ReadingBack, Upserting
-from support.own_faults import FaultyCaller, OwnFault
+from support.own_faults import DatabaseAway, FaultyCaller, FaultyPreparer, OwnFault
 from support.requests import (
     LATER,
     MAYA,
@@ -60,10 +59,7 @@ if TYPE_CHECKING:
     from messagelog.storage import MessageRow
     from support.virtual_clock import VirtualClock
 
-AWAY_ERROR = sqlite3.OperationalError
-"""What a database says that cannot be used now, whichever it is."""
-
-MISHAPS = (OwnFault, AWAY_ERROR)
+MISHAPS = (OwnFault, DatabaseAway)
 """Errors of our own that a process may meet."""
 
 TIMES = Times(answer=0.2, call=2.0, lease=60.0)
@@ -139,7 +135,7 @@ class Scenario:
     activity where it `is_deleted`.
 
     With `links` the CRM refuses the contact that it was sent for, and an operator gives the log to this one (id, name)
-    and tries it again; she dies with the process, and does what is left in the next one.
+    and tries it again; the operator's session ends with the process, and the rest is done in the next one.
     """
 
     name: str
@@ -521,7 +517,7 @@ class Campaign:
             passed = passed or fuse.passed
             met_at += [fuse.met_at] if fuse.met_at else []
         last = scenario.later or scenario.then or scenario.requests[-1]
-        if linking:  # what she had begun she ends, before the client sends it for the other contact
+        if linking:  # the operator finishes the decision before the client sends it for the other contact
             operator = self._operator(tenant, scenario)
             await self._live(tenant, connector, Fuse(), scenario.requests[-1], operator=operator)
         await self._live(tenant, connector, Fuse(), last, faults=faults, settle=True, signs_in=again)
@@ -585,9 +581,9 @@ class Campaign:
     async def _sign_in(self, runtime: Runtime, tenant: str) -> User:
         credentials = Credentials(api_key=f"{tenant}/ada")
         try:
-            return await runtime.users.sign_in(runtime.connectors["memory"], credentials, "")
+            return await runtime.context.users.sign_in(runtime.connector("memory"), credentials, "")
         except MISHAPS:  # the user tries again
-            return await runtime.users.sign_in(runtime.connectors["memory"], credentials, "")
+            return await runtime.context.users.sign_in(runtime.connector("memory"), credentials, "")
 
     def _operator(self, tenant: str, scenario: Scenario) -> Operating:
         """What the client and an operator do in one process: it is sent, linked to another contact, and tried again.
@@ -601,14 +597,14 @@ class Campaign:
         async def operate(runtime: Runtime, request: dict[str, Any]) -> None:
             user = await self._sign_in(runtime, tenant)
             await self._run_until_idle(runtime)
-            inbox = Inbox(runtime.store, local_operator("grace"), Sealer(SECRET))
+            inbox = Inbox(runtime.context.store, local_operator("grace"), Sealer(SECRET))
             moved = {key for key in await self._keys(contact, tenant) if key == after}
             if not moved:
                 await runtime.submit(user, to_log_request(request))
                 await self._run_until_idle(runtime)
                 for _ in range(2):  # the mishap may leave it in doubt at either
                     with suppress(DecisionRefused):  # nothing is in doubt
-                        # She has looked: a contact that is refused has nothing.
+                        # The operator has looked: a contact that is refused has nothing.
                         await inbox.retry(before, not_in_crm=True)
                         await self._run_until_idle(runtime)
                 await inbox.link(before, contact, name)
@@ -630,17 +626,16 @@ class Campaign:
         store = CrashingStore(self.store, fuse)
         sealer = Sealer(SECRET)
         users = UserDirectory(store, sealer, self.client, call_timeout=2)
-        return Runtime(
+        context = DeliveryContext(
             store=store,
             sealer=sealer,
-            connectors={connector.name: connector},
             users=users,
-            caller=FaultyCaller(fuse.point, store, sealer, MediaFetcher(self.client), call_timeout=2),
-            journal="5eed0002",
+            preparer=FaultyPreparer(fuse.point, store, sealer, MediaFetcher(self.client), call_timeout=2),
+            caller=FaultyCaller(fuse.point, sealer, call_timeout=2),
             times=self.times,
-            sleep=_moment,
             jitter=lambda: 1.0,  # the first wait is longer than a request's, which is answered at once
         )
+        return Runtime(context, {connector.name: connector}, journal="5eed0002", sleep=_moment)
 
 
 async def _moment(_seconds: float) -> None:
@@ -743,7 +738,7 @@ def _rows(tenant: str, scenario: Scenario) -> Transaction[list[MessageRow]]:
 async def _operate(operator: Operating, runtime: Runtime, request: dict[str, Any]) -> None:
     try:
         await operator(runtime, request)
-    except MISHAPS:  # she is told that the server failed, and does it again
+    except MISHAPS:  # the operator gets an error of the server, and does it again
         await operator(runtime, request)
 
 
@@ -773,9 +768,10 @@ def _batching(kind: type[Plain], scenario: Scenario) -> type[Plain]:
 async def kill_runtime(runtime: Runtime) -> None:
     """Ends what a dead process had under way, as kill -9 does."""
     # A transaction that was sent ends in the database, dead or not: no time passes meanwhile.
-    await asyncio.gather(*runtime._accepting, return_exceptions=True)
-    tasks = list(runtime._working.values())
-    for timer in runtime._timers.values():
+    dispatcher = runtime._dispatcher
+    await asyncio.gather(*dispatcher._accepting, return_exceptions=True)
+    tasks = list(dispatcher._working.values())
+    for timer in dispatcher._timers.values():
         timer.cancel()
     for task in tasks:
         task.cancel()

@@ -20,7 +20,7 @@ _USER = re.compile(r"^  .+ \(tenant \w+, key (?P<key>[\w-]+)\): (?P<token>\S+)$"
 
 @dataclass(frozen=True)
 class ExternalUser:
-    """A user with a session token, and her key of the CRM at `crm`."""
+    """A user with a session token, and their key of the CRM at `crm`."""
 
     url: str
     token: str
@@ -33,12 +33,12 @@ class ExternalUser:
         return await request("POST", f"{self.url}/messageLog", body or payload("01-sms"), headers)
 
     async def activities(self) -> list[dict[str, Any]]:
-        """The activities in her CRM."""
+        """Return the activities in the user's CRM."""
         found: list[dict[str, Any]] = (await self._crm("GET", "/activities")).body
         return found
 
     async def chaos(self, **changes: Any) -> None:
-        """Changes her CRM's switch; without changes it behaves again."""
+        """Change the switch of the user's CRM; without changes, reset it."""
         await self._crm("POST", "/chaos", changes or {"reset": True})
 
     async def _crm(self, method: str, path: str, body: Any = None) -> Reply:
@@ -67,7 +67,7 @@ def states(file: Path) -> dict[str, int]:
 
 
 def let_leases_run_out(file: Path) -> None:
-    """As if a minute had gone by since whoever held the claims was killed."""
+    """Make every claim due, as if its holder had been killed a minute ago."""
     with closing(sqlite3.connect(file)) as journal, journal:
         journal.execute('UPDATE "conversationLogs" SET "dueAt" = 0 WHERE "dueAt" IS NOT NULL')
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from messagelog.compose import LogFormat, TextSettings, write_text_settings
-from messagelog.core.delivery.outcomes import Capabilities
+from messagelog.core.delivery.capabilities import Capabilities
 from messagelog.storage.records.journal import LogKey, LogRow, MessageRow, RowState
 
 ADA, BEN = "ada", "ben"
@@ -15,7 +15,7 @@ PINS = write_text_settings(TextSettings(format=LogFormat.PLAIN, zone="UTC"))
 
 
 def log_row(call: str | None = "create", *, shared: bool = False, **values: Any) -> LogRow:
-    """A conversation log with this call of Ada's under way; any but a create is about an activity that she made."""
+    """Return a conversation log with this call of Ada's under way; any but a create has an activity."""
     made: dict[str, Any] = {"call": call, "call_user": ADA if call else None}
     if call not in {None, "create"}:
         made |= {"third_party_log_id": ACTIVITY, "created_by": ADA}

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import aiohttp
 
 from messagelog.connectors import Connector, Contact, Credentials, MessageLog, RateLimit, Session, UserInfo
-from messagelog.core import Runtime, Times, UserDirectory
+from messagelog.core import DeliveryContext, Runtime, Times, UserDirectory
 from messagelog.core.delivery.calls import ConnectorCaller
 from messagelog.core.delivery.media import MediaFetcher
+from messagelog.core.delivery.prepare import CallPreparer
 from messagelog.core.rate_limits.registry import LimiterRegistry
 from messagelog.storage import Sealer, open_store
 from support.requests import body, message, to_log_request
@@ -104,7 +105,7 @@ class RateLimitedCrm:
         now = self.now()
         for limit, seconds in self.limits:
             times = self._windows[tenant, seconds]
-            # One that tells counts in spans that begin anew, as most do that tell.
+            # A limit with headers counts in fixed windows, as most of them do.
             while times and times[0] < (now // seconds * seconds if self.tells else now - seconds):
                 times.pop(0)
             if len(times) >= limit:
@@ -239,7 +240,7 @@ class ServerProcess:
         return await self.runtime.submit(signed_in, to_log_request(request))
 
     async def sign_in(self, *users: str) -> None:
-        """One after the other: no budget holds back a sign-in, which nobody knows whose it is until it is answered."""
+        """Sign users in, one by one: no budget holds back a sign-in, whose tenant is only known from its answer."""
         for user in users:
             await asyncio.sleep(2)
             await self.users.sign_in(self.connector, Credentials(api_key=user), "")
@@ -254,7 +255,7 @@ async def server_process(
     *,
     slowly: bool = True,
 ) -> AsyncIterator[ServerProcess]:
-    """A process on a database. While nobody may call, its sweep sleeps for longer, where it may go on `slowly`."""
+    """Run a process on a database. While no call is allowed, its sweep sleeps for longer if it may go on `slowly`."""
     with loop.frozen_time():
         store = FrozenTimeStore(await open_store(database_url, clock=loop.clock), loop)
     sealer = Sealer(SECRET)
@@ -271,18 +272,16 @@ async def server_process(
         )
         await asyncio.sleep(seconds * 60 if held else seconds)
 
-    caller = ConnectorCaller(store, sealer, MediaFetcher(client), call_timeout=times.call)
-    runtime = Runtime(
+    context = DeliveryContext(
         store=store,
         sealer=sealer,
-        connectors={connector.name: connector},
         users=users,
-        caller=caller,
-        journal="5eed0003",
+        preparer=CallPreparer(store, sealer, MediaFetcher(client), call_timeout=times.call),
+        caller=ConnectorCaller(sealer, call_timeout=times.call),
         times=times,
-        sleep=sleep,
         jitter=Random(5).random,
     )
+    runtime = Runtime(context, {connector.name: connector}, journal="5eed0003", sleep=sleep)
     await runtime.start()
     try:
         yield ServerProcess(runtime, users, connector, loop)

@@ -58,7 +58,7 @@ CLIENT_HEADERS = {
 PAYLOADS = Path(__file__).parent.parent / "messages" / "payloads"
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-"""Hashes passwords in no time, which is what nobody wants outside of tests."""
+"""Hashes passwords with the cheapest parameters, for tests only."""
 
 LOOPBACK = frozenset({"127.0.0.0/8"})
 """Where the CRMs of the tests are."""

@@ -1,6 +1,6 @@
 """A CRM with an authorization server of its own: Authlib's, on loopback, in front of the demo CRM's API.
 
-Everybody who comes to `/authorize` is Ada, and grants what is asked (or denies it). Access tokens open the API as her
+Every visitor of `/authorize` is Ada, and grants what is asked (or denies it). Access tokens open the API as Ada's
 API key does. What a server may do differently is an attribute: rotation, lifetimes, PKCE, answers that get lost.
 """
 
@@ -253,14 +253,14 @@ class _Server(AuthorizationServer):
         return Response(body, status, dict(headers))
 
     def send_signal(self, name: str, *args: Any, **kwargs: Any) -> None:
-        """Nobody listens."""
+        """Do nothing: there are no listeners."""
 
 
 Answered = Callable[[Response], Response | None]
 
 
 def random_text(kind: str, number: int) -> str:
-    """A code or a token that nobody can guess."""
+    """Return a code or a token that cannot be guessed."""
     return f"{kind}-{number}-{secrets.token_urlsafe(24)}"
 
 
@@ -317,7 +317,7 @@ class OAuthCrm:
         return len(self.refreshed_with)
 
     def secrets(self) -> set[str]:
-        """All that it has handed out and nobody else may see."""
+        """Return all secrets that it has issued."""
         handed_out = {grant.access_token for grant in self.grants} | {
             grant.refresh_token for grant in self.grants if grant.refresh_token
         }

@@ -82,7 +82,7 @@ class OpenApiDescription:
         return found
 
     def check_example(self, schema: Mapping[str, Any], example: Any) -> None:
-        """Whether an example is what its schema says."""
+        """Check that an example matches its schema."""
         self._check(schema, example, "the example")
 
     def _operation(self, method: str, path: str) -> dict[str, Any]:

@@ -9,11 +9,14 @@ from msgspec.structs import replace
 from messagelog.connectors.log import ChangeForms
 from messagelog.core.delivery.calls import ConnectorCaller
 from messagelog.core.delivery.metrics import Metrics
+from messagelog.core.delivery.prepare import CallPreparer
+from messagelog.storage import StoreUnavailable
+from messagelog.storage.causes import DatabaseFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from messagelog.core.delivery.calls import PreparedCall
+    from messagelog.core.delivery.prepare import PreparedCall
     from messagelog.storage.records.journal import RowChange
 
 
@@ -21,14 +24,21 @@ class OwnFault(RuntimeError):
     """A mistake in our own code."""
 
 
-class FaultyCaller(ConnectorCaller):
-    """Passes a point before a call is prepared, after each answer, and when it is settled what the call came to.
+class DatabaseAway(StoreUnavailable):
+    """What a store raises while its database cannot be used, at a point of our code."""
+
+    def __init__(self, point: str) -> None:
+        super().__init__(DatabaseFault("08006", point))
+
+
+class FaultyPreparer(CallPreparer):
+    """Passes a point before a call is prepared, and one when its outcome is computed.
 
     `point` is told the name of each; it may raise an error there.
     """
 
     def __init__(self, point: Callable[[str], None], *parts: Any, **more: Any) -> None:
-        super().__init__(*parts, metrics=FaultyMetrics(point), **more)
+        super().__init__(*parts, **more)
         self._point = point
 
     async def prepare(self, *given: Any, **more: Any) -> PreparedCall:
@@ -41,6 +51,14 @@ class FaultyCaller(ConnectorCaller):
         prepared = await super().prepare_change(*given, **more)
         forms = prepared.change
         return replace(prepared, change=None if forms is None else SlippingForms(self._point, forms))
+
+
+class FaultyCaller(ConnectorCaller):
+    """Passes a point after each answer, and one when its outcome is counted. `point` as for `FaultyPreparer`."""
+
+    def __init__(self, point: Callable[[str], None], *parts: Any, **more: Any) -> None:
+        super().__init__(*parts, metrics=FaultyMetrics(point), **more)
+        self._point = point
 
     async def create(self, *given: Any) -> str:
         made = await super().create(*given)
@@ -75,7 +93,7 @@ class FaultyHashes(dict[str, bytes]):
 
 
 class SlippingForms(ChangeForms):
-    """The texts of a change, of which it is asked when it is settled which one the activity was given."""
+    """The texts of a change, which are read when it is settled which one the activity has."""
 
     def __init__(self, point: Callable[[str], None], forms: ChangeForms) -> None:
         self._point = point
@@ -89,7 +107,7 @@ class SlippingForms(ChangeForms):
 
 
 class FaultyMetrics(Metrics):
-    """Counts what calls came to, when it is written down."""
+    """Counts the outcomes of calls, when they are stored."""
 
     def __init__(self, point: Callable[[str], None]) -> None:
         super().__init__()

@@ -108,7 +108,7 @@ class PostgresServer:
             time.sleep(0.01)
 
     def pause(self) -> None:
-        """SIGSTOP, to every process of it: connections stay, and nobody answers."""
+        """Send SIGSTOP to each of its processes: connections stay, without answers."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:

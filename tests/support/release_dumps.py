@@ -101,7 +101,7 @@ class Unique(Upserting):
 
 
 class Nothing(Plain):
-    """Nothing can be found out about a lost create: it is parked."""
+    """A lost create cannot be reconciled: it is parked."""
 
     name = "plain"
 
@@ -118,7 +118,7 @@ class ScriptedCrm(Crm):
         self.calls.append(call)
         text = text_of(call)
         happens = text.partition(":")[0]
-        if call.log is not None and call.log.contact.id == "c-2":  # whoever it is linked to takes it
+        if call.log is not None and call.log.contact.id == "c-2":  # the contact that it is linked to takes it
             happens = "logged"
         result = None if happens in NOT_DONE else do()
         if happens in HANGING:
@@ -212,7 +212,7 @@ async def fill_and_dump(database_url: str, dump: Callable[[], str]) -> tuple[str
         dumped = dump()
         keys = {text_of(call): call.log.idempotency_key for call in crm.calls if call.log is not None}
         activities = [asdict(each) for each in crm.activities.values()]
-        for task in here.runtime._working.values():
+        for task in here.runtime._dispatcher._working.values():
             task.cancel()
     return dumped, Release(clock.now, sent, activities, keys)
 
@@ -228,7 +228,7 @@ async def _send_scene(here: RuntimeFixture, scene: Scene) -> None:
     if scene.link == "linked and retried":
         await inbox.retry(key)
         await here.runtime.sweep()
-        await here.runtime._working[key]
+        await here.runtime._dispatcher._working[key]
 
 
 def _dump_sqlite(url: str) -> str:

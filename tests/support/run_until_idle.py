@@ -22,7 +22,7 @@ async def work_off(runtime: Runtime) -> None:
     A timer may ring at the same time: a sweep leaves alone what it has taken up, and it may have found nothing due yet.
     """
     await runtime.idle()
-    while await runtime.sweep() or runtime._working:
+    while await runtime.sweep() or runtime._dispatcher._working:
         await runtime.idle()
 
 

@@ -23,7 +23,7 @@ START_MS = 1_800_000_000_000
 
 
 class _Selector(selectors.DefaultSelector):
-    """Waits for nobody, unless something outside of the loop is at work."""
+    """A selector that never waits, unless something outside of the loop is at work."""
 
     busy = 0
     passed = 0.0

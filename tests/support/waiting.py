@@ -1,4 +1,4 @@
-"""Waiting in tests for something that nobody announces."""
+"""Waiting in tests for something without a notification."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ each_proxy = pytest.mark.parametrize(
 
 
 class Outside:
-    """Somebody who asks through the proxy."""
+    """A client behind the proxy."""
 
     def __init__(self, port: int, session: aiohttp.ClientSession, context: ssl.SSLContext) -> None:
         self._port, self._session, self._context = port, session, context

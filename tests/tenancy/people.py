@@ -30,7 +30,7 @@ NUMBER: Final = "+1415555" + "0142"
 
 
 class Namesakes(FastDemoConnector):
-    """The demo's connector, where a user has the id that she says behind her key: equal ids in every tenant."""
+    """The demo's connector, in which users put their id behind their key: equal ids in every tenant."""
 
     def auth_headers(self, credentials: Credentials) -> dict[str, str]:
         return {"Authorization": f"Bearer {credentials.api_key.partition('#')[0]}"}
@@ -61,7 +61,7 @@ class Hosted(Namesakes):
 
 @dataclass
 class Person:
-    """A user, with words that only she uses. `gone` are her session tokens that have ended."""
+    """A user, with words that no other user has. `gone` are the session tokens that have ended."""
 
     here: LiveServer
     platform: str
@@ -76,7 +76,7 @@ class Person:
         return "-".join(filter(None, (f"words-of-{self.platform}-{self.key}-{self.id}", self.host)))
 
     async def ask(self, route: str, query: str = "", json: Any = None) -> Reply:
-        """Asks as the client does, and notes what she was told, without what must differ."""
+        """Send a request as the client does, and record the answer, without what must differ."""
         method, _, path = route.partition(" ")
         query = "&".join(filter(None, (f"jwtToken={self.token}" if self.token else "", query)))
         reply = await self.here.ask(method, f"{path}?{query}" if query else path, json=json)
@@ -90,7 +90,7 @@ class Person:
 
 
 def _alike(value: Any, who: Person) -> Any:
-    """An answer without what is the asker's own: her words, her token; and without her CRM's clock."""
+    """Return an answer without the user's own parts (words, token), and without the CRM's clock."""
     if isinstance(value, dict):
         shown = {key: "some" for key in ("jwtToken", "createdDate") if key in value}
         return {key: _alike(each, who) for key, each in value.items()} | shown
@@ -212,7 +212,7 @@ def routes_of(app: DescribedApp) -> set[str]:
 
 @asynccontextmanager
 async def neighbourhood(database_url: str, folder: Path) -> AsyncIterator[LiveServer]:
-    """A server with three platforms, one of them with two CRMs, in all of which are the tenants acme and otto."""
+    """A server with three platforms, one of them with two CRMs; the tenants acme and otto are in all of them."""
     async with (
         serve_demo_crm(folder / "second.sqlite") as crm,
         serve_demo_crm(folder / "north.sqlite") as north,

@@ -1,7 +1,7 @@
-"""Two hosts that answer alike are two tenants: a stranger's host takes over nobody, whenever it comes.
+"""Two hosts that answer alike are two tenants: a stranger's host takes over no user, whenever it comes.
 
 The server is the real one, and the CRMs are real ones on loopback. One is the user's. The other one is a stranger's: it
-says of whoever asks that this is the very same user of the very same tenant, and writes down all that it hears.
+says of every caller that this is the very same user of the very same tenant, and records all that it gets.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def users_of(url: str) -> set[tuple[str, str, str]]:
     return {tuple(row) for row in run_sql(url, 'SELECT "tenant", "id", "hostname" FROM "users"')}
 
 
-# --------------------------------------------------------------------------------------------- takes over nobody
+# ------------------------------------------------------------------------------------------ takes over no user
 
 
 async def test_two_hosts_that_answer_alike_are_two_tenants(database_url: str, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """At no route can a user read, write or block what belongs to another tenant, platform or host.
 
-Each does everything that can be done, with the same ids as all others. Whatever each is answered is what she would be
-answered if she were alone: so nothing of the others is read, nothing stands in her way, and no answer tells whether
-something unknown is somebody else's.
+Each does everything that can be done, with the same ids as all others. Each gets the answers that they would get if
+they were alone: so nothing of the others is read, nothing stands in their way, and no answer tells whether
+something unknown is another tenant's.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ async def test_everybody_is_answered_as_if_she_were_alone(
 
 
 async def _check_crms(here: LiveServer, people: list[Person]) -> None:
-    """Each tenant's CRM has what its own user wrote, and nobody else's words."""
+    """Each tenant's CRM has what its own user wrote, and no other user's words."""
     for who in people:
         if who.platform == "demo":
             held = repr(await here.activities(who.key))

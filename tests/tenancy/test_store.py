@@ -121,7 +121,7 @@ async def _save(we: Ours) -> Any:
 
 
 async def _attempt(we: Ours) -> Any:
-    """A `save` of a call that came to nothing."""
+    """Return a `save` of a call that failed."""
     claim = (await we.journal.accept("8", key=LogKey(*OURS, "log-of-eight"))).claim
     if claim is None:
         return None
@@ -329,7 +329,7 @@ async def _played(
     copy: Callable[[str], None] = copy_to_neighbours,
     rows: Callable[[str], dict[str, Any]] = rows_of_neighbours,
 ) -> None:
-    """Plays steps of ours beside `copy`, whose `rows` must stay as they are and be shown to nobody."""
+    """Run our steps beside `copy`, whose `rows` must stay as they are and be shown to no other tenant."""
     cases = {**WRITES, **READS, **(more or {})}
     clock = Clock()
     store = await open_store(url, clock=clock)

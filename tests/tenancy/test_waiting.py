@@ -200,7 +200,7 @@ async def test_a_request_has_a_clock_of_its_own_unless_its_task_is_cut_off() -> 
             places=places,
             has_deadline_within=call_context.has_deadline_within,
         )
-        for seconds in (0.05, 0.06):  # nobody cuts it off here: what ends it is its own clock, or nothing
+        for seconds in (0.05, 0.06):  # no timeout cuts it off here: only its own clock ends it
             with (
                 call_context.single_call(seconds),
                 pytest.raises(TimeoutError if seconds == 0.05 else OutcomeUnknown),

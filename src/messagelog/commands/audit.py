@@ -45,11 +45,13 @@ def audit(
     if json_:
         print_json(rows)
     else:
-        print_table(_HEADS, [_values(row) for row in rows])
+        lines = [
+            (
+                dt.datetime.fromtimestamp(row.at / 1000, tz=dt.UTC).isoformat(timespec="milliseconds"),
+                *(row.operator, row.act),
+                *(each or "" for each in (row.role, row.tenant, row.platform, row.subject)),
+            )
+            for row in rows
+        ]
+        print_table(_HEADS, lines)
     report_omitted(len(rows), total)
-
-
-def _values(row: AuditRow) -> tuple[str, ...]:
-    at = dt.datetime.fromtimestamp(row.at / 1000, tz=dt.UTC).isoformat(timespec="milliseconds")
-    rest = (row.role, row.tenant, row.platform, row.subject)
-    return at, row.operator, row.act, *(each or "" for each in rest)

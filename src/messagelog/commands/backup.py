@@ -30,7 +30,13 @@ def backup(
     """Copy the database into a file, while servers run. For PostgreSQL, print the command to run."""
     database_url = database_url_of(data)
     if not is_sqlite(database_url):
-        _refuse_dump(database_url, file)
+        from messagelog.storage.dump import dump_command  # noqa: PLC0415 - PostgreSQL's driver, which is large
+
+        refuse(
+            "The database is PostgreSQL, which its own program copies. Nothing was copied. Run:",
+            with_database(lambda url: dump_command(url, str(file)), database_url),
+            "The password comes from ~/.pgpass, or from PGPASSWORD.",
+        )
     copied = _refuse_on_error(lambda: make_copy(sqlite_path(database_url), file))
     print_line(f"{file} is a copy of the database: {copied.size:,} bytes, {_summary_of(copied)}.")
     print_line("Keep the secret keys in another place. Neither is of use without the other.")
@@ -45,7 +51,14 @@ def restore(
     """Replace the database by a copy. No server may run. For PostgreSQL, print the command to run."""
     database_url = database_url_of(data)
     if not is_sqlite(database_url):
-        _refuse_restore(database_url, file)
+        from messagelog.storage.dump import restore_commands  # noqa: PLC0415 - as above
+
+        refuse(
+            "The database is PostgreSQL, which its own programs restore. Nothing was restored. Run:",
+            *with_database(lambda url: restore_commands(url, str(file)), database_url),
+            "The password comes from ~/.pgpass, or from PGPASSWORD. Then stop all servers, set MESSAGELOG_DATABASE_URL"
+            " to the new database, run `messagelog migrate`, and start them.",
+        )
     path = sqlite_path(database_url)
 
     def confirm(copy: Copy) -> None:
@@ -76,24 +89,3 @@ def _summary_of(copy: Copy) -> str:
     if copy.changed_at is None:
         return found
     return f"{found}, the last change {time_text(copy.changed_at)}"
-
-
-def _refuse_dump(database_url: str, file: Path) -> None:
-    from messagelog.storage.dump import dump_command  # noqa: PLC0415 - PostgreSQL's driver, which is large
-
-    refuse(
-        "The database is PostgreSQL, which its own program copies. Nothing was copied. Run:",
-        with_database(lambda url: dump_command(url, str(file)), database_url),
-        "The password comes from ~/.pgpass, or from PGPASSWORD.",
-    )
-
-
-def _refuse_restore(database_url: str, file: Path) -> None:
-    from messagelog.storage.dump import restore_commands  # noqa: PLC0415 - as above
-
-    refuse(
-        "The database is PostgreSQL, which its own programs restore. Nothing was restored. Run:",
-        *with_database(lambda url: restore_commands(url, str(file)), database_url),
-        "The password comes from ~/.pgpass, or from PGPASSWORD. Then stop all servers, set MESSAGELOG_DATABASE_URL"
-        " to the new database, run `messagelog migrate`, and start them.",
-    )

@@ -19,7 +19,7 @@ from messagelog.storage.records.inbox import InboxFilter
 from messagelog.storage.records.journal import LogKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from messagelog.core.admin.inbox_models import FailedCall, InboxEntry, InboxRow
     from messagelog.storage import LogKey, Store
@@ -225,25 +225,20 @@ async def find_log(store: Store, which: LogSelector) -> LogKey:
     if not keys:
         refuse(f"There is no conversation log or message with the id {which.id}.")
     if len(keys) > 1:
-        several = "; ".join(_log_description(key) for key in keys)
-        telling = [option for option, values in _distinguishing_options(keys).items() if len(values) > 1]
+        values_of: dict[str, set[str]] = {
+            "--tenant": {key.tenant for key in keys},
+            "--platform": {key.platform for key in keys},
+            "--kind": {key.kind for key in keys},
+            "--group-contact": {key.group_contact_id for key in keys if key.group_contact_id},
+        }
+        telling = [option for option, values in values_of.items() if len(values) > 1]
+        several = "; ".join(
+            f"{key.tenant} at {key.platform}, a {key.kind}"
+            + (f" for {key.group_contact_id}" if key.group_contact_id else "")
+            for key in keys
+        )
         refuse(f"Several have this id: say {' and '.join(telling)} ({several}).")
     return keys[0]
-
-
-def _distinguishing_options(keys: Sequence[LogKey]) -> dict[str, set[str]]:
-    """Return the possible values of each option for these logs."""
-    return {
-        "--tenant": {key.tenant for key in keys},
-        "--platform": {key.platform for key in keys},
-        "--kind": {key.kind for key in keys},
-        "--group-contact": {key.group_contact_id for key in keys if key.group_contact_id},
-    }
-
-
-def _log_description(key: LogKey) -> str:
-    contact = f" for {key.group_contact_id}" if key.group_contact_id else ""
-    return f"{key.tenant} at {key.platform}, a {key.kind}{contact}"
 
 
 def _entry_values(entry: InboxEntry) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -35,7 +35,17 @@ def list_keys(*, json_: JsonOption = False) -> None:
     database_url, sealer = _settings()
     counts = run_in_store(database_url, count_by_key)
     if json_:
-        print_json([_key_json(sealer, counts, key_id) for key_id in _key_ids(sealer, counts)])
+        print_json(
+            [
+                {
+                    "keyId": key_id.hex(),
+                    "secret": _key_age(sealer, key_id),
+                    "signsTokens": key_id == sealer.key_id,
+                    "sealed": {table: of_table.get(key_id, 0) for table, of_table in counts.items()},
+                }
+                for key_id in _key_ids(sealer, counts)
+            ]
+        )
     else:
         _print_keys(sealer, counts)
 
@@ -90,15 +100,6 @@ def _key_ids(sealer: Sealer, counts: Counts) -> list[bytes]:
     """Return the ids of the given secrets, the newest first, then others that something is sealed under."""
     unknown = {key_id for each in counts.values() for key_id in each} - set(sealer.key_ids)
     return [*sealer.key_ids, *sorted(unknown)]
-
-
-def _key_json(sealer: Sealer, counts: Counts, key_id: bytes) -> dict[str, Any]:
-    return {
-        "keyId": key_id.hex(),
-        "secret": _key_age(sealer, key_id),
-        "signsTokens": key_id == sealer.key_id,
-        "sealed": {table: of_table.get(key_id, 0) for table, of_table in counts.items()},
-    }
 
 
 def _key_age(sealer: Sealer, key_id: bytes) -> str:

@@ -52,7 +52,8 @@ def list_operators(*, json_: JsonOption = False, data: DataOption = None) -> Non
             ]
         )
     else:
-        print_table(_HEADS, [_values(row) for row in rows])
+        lines = [(row.name, row.roles, str(row.sessions), time_text(row.created_at)) for row in rows]
+        print_table(_HEADS, lines)
 
 
 @operators_app.command("add")
@@ -128,7 +129,3 @@ def _with_operators(data: Path | None, work: Callable[[Operators], Awaitable[Any
         refuse(f"There is an operator {error} already.")
     except OperatorUnknown as error:
         refuse(f"There is no operator {error}.")
-
-
-def _values(row: OperatorRow) -> tuple[str, ...]:
-    return row.name, row.roles, str(row.sessions), time_text(row.created_at)

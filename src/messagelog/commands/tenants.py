@@ -45,7 +45,11 @@ def list_tenants(
     if json_:
         print_json(found)
     else:
-        print_table(_HEADS, [_values(each) for each in found])
+        lines = [
+            (each.tenant, each.platform, each.host, each.crm_tenant, time_text(each.created_at))
+            for each in found
+        ]
+        print_table(_HEADS, lines)
 
 
 @tenants_app.command("move")
@@ -86,7 +90,3 @@ def move(
         refuse(f"{error}.")
     print_line(f"{tenant} at {platform} is at {moved.host or 'whichever host its users say'} now.")
     print_line(f"users\t{moved.users}")
-
-
-def _values(each: TenantHost) -> tuple[str, ...]:
-    return each.tenant, each.platform, each.host, each.crm_tenant, time_text(each.created_at)

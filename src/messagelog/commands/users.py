@@ -41,7 +41,14 @@ def list_users(
     if json_:
         print_json(users)
     else:
-        print_table(_HEADS, [_values(user) for user in users])
+        lines = [
+            (
+                *(user.tenant, user.platform, user.id, user.name, "yes" if user.connected else "no"),
+                *(time_text(user.updated_at), user.hostname),
+            )
+            for user in users
+        ]
+        print_table(_HEADS, lines)
 
 
 @users_app.command("sign-out")
@@ -62,25 +69,21 @@ def sign_out(
     session_id = uuid.uuid4().hex
     database_url = database_url_of(data)
     if whose:
-        key = _parse_key(whose)
+        try:
+            tenant, platform, id_ = whose
+        except ValueError:
+            refuse("Name a user by three: TENANT PLATFORM ID.")
+        key = (tenant, platform, id_)
         count = run_in_store(
             database_url, lambda store: _end_sessions(store, [key], session_id, forget=forget)
         )
         if not count:
-            refuse(f"There is no user {key[2]} of {key[0]} at {key[1]}.")
+            refuse(f"There is no user {id_} of {tenant} at {platform}.")
     else:
         count = run_in_store(
             database_url, lambda store: _end_all_sessions(store, tenant, session_id, forget=forget)
         )
     print_line(f"The sessions of {count} users have ended.")
-
-
-def _parse_key(whose: list[str]) -> _Key:
-    try:
-        tenant, platform, id_ = whose
-    except ValueError:
-        refuse("Name a user by three: TENANT PLATFORM ID.")
-    return tenant, platform, id_
 
 
 async def _batches(store: Store, tenant: str | None) -> AsyncIterator[list[UserSummary]]:
@@ -105,15 +108,3 @@ async def _end_all_sessions(store: Store, tenant: str | None, session_id: str, *
 
 async def _end_sessions(store: Store, keys: list[_Key], session_id: str, *, forget: bool) -> int:
     return await store.write(lambda: transactions.end_sessions(keys, session_id=session_id, forget=forget))
-
-
-def _values(user: UserSummary) -> tuple[str, ...]:
-    return (
-        user.tenant,
-        user.platform,
-        user.id,
-        user.name,
-        "yes" if user.connected else "no",
-        time_text(user.updated_at),
-        user.hostname,
-    )

@@ -28,7 +28,7 @@ from messagelog.compose.model import (
 )
 from messagelog.compose.replace import append_thread_text, replace_thread
 from messagelog.compose.request import compose_request
-from messagelog.compose.thread import compose_thread, continued_heading, thread_blocks, thread_subject
+from messagelog.compose.thread import compose_thread, continuation_heading, thread_blocks, thread_subject
 from messagelog.compose.times import pick_zone, zone_of
 
 __all__ = [
@@ -53,7 +53,7 @@ __all__ = [
     "compose_log",
     "compose_request",
     "compose_thread",
-    "continued_heading",
+    "continuation_heading",
     "count_change",
     "count_entries",
     "entries",

@@ -54,31 +54,31 @@ class Syntax(Protocol):
     """The separator of two blocks."""
 
     def render(self, block: Block) -> str:
-        """The block's text, escaped."""
+        """Return the block's text, escaped."""
 
     def visible_text(self, block: Block) -> str:
-        """The visible text that `scan` finds for this block when it is rendered, apart from white space."""
+        """Return the visible text that `scan` finds for this block when it is rendered, apart from white space."""
 
     def scan(self, body: str) -> Iterator[Candidate]:
         """Every part that may be a block, in order; no two have the same start."""
 
     def lines(self, body: str, start: int, end: int) -> Iterator[Line]:
-        """The lines of a part of the body, each with its own place, so that it can be replaced."""
+        """Return the lines of a part of the body, each with its own place, so that it can be replaced."""
 
     def line(self, text: str) -> str:
-        """A line of text, escaped."""
+        """Return a line of text, escaped."""
 
     def visible(self, body: str) -> str:
-        """Roughly all that a person reads in a body: to see whether something is mentioned."""
+        """Return roughly all that a person reads in a body: to see whether something is mentioned."""
 
     def adapt(self, text: str, body: str, tag: str) -> str:
-        """Rendered blocks, adapted to this body: its line ends, or the element of their neighbour."""
+        """Adapt rendered blocks to this body: to its line ends, or to the element of their neighbour."""
 
     def holds_more(self, block: str) -> bool:
         """Whether a part of a body, recognised by its text, holds something that its hash does not cover."""
 
     def append_position(self, body: str) -> int:
-        """The place at the end of a body where something can be added."""
+        """Return the place at the end of a body where something can be added."""
 
     def separator_after(self, body: str) -> str:
-        """The separator between the end of this text and a block after it."""
+        """Return the separator between the end of this text and a block after it."""

@@ -187,7 +187,11 @@ _DELETED = frozenset({"DeletedMessage", "DeletedNote"})
 def thread_parts(text_settings: TextSettings, participants: Participants, thread: Thread) -> list[Block]:
     """Return the summary, and a block for each entity that is shown."""
     words = words_of(text_settings)
-    alive = [entity for entity in thread.entities if _is_alive(entity)]
+    alive = [
+        entity
+        for entity in thread.entities
+        if (entity.availability or _ALIVE) == _ALIVE and entity.record_type not in _DELETED
+    ]
     shown = [_summary(text_settings, participants, thread, alive)]
     renderer = _EntityRenderer(words, contact(participants, words), _owner_name(thread.owner))
     for entity in alive:
@@ -219,7 +223,9 @@ class _EntityRenderer:
             return words.note(author), text_lines(_entity_text(entity)) or [words.no_text]
         by = _agent(entity.initiator or entity.author)
         if entity.record_type == _ASSIGNED:
-            return self._assignment(entity, by), ()
+            before, now = _agent(entity.previous_assignee or self._assigned), _agent(entity.assignee)
+            self._assigned = entity.assignee
+            return words.assignment("" if before == now else before, now, by), ()
         if entity.record_type == _RESOLVED:
             return words.resolution_line(by), ()
         return (words.reopening_line(by), ()) if entity.record_type == _REOPENED else None
@@ -237,18 +243,9 @@ class _EntityRenderer:
         who = _agent(entity.author) or self._owner or words.unknown_agent
         return who, [*lines, failed] if failed else lines
 
-    def _assignment(self, entity: Entity, by: str) -> str:
-        before, now = _agent(entity.previous_assignee or self._assigned), _agent(entity.assignee)
-        self._assigned = entity.assignee
-        return self._words.assignment("" if before == now else before, now, by)
-
 
 def _entity_text(entity: Entity) -> str:
     return entity.text or entity.subject or ""
-
-
-def _is_alive(entity: Entity) -> bool:
-    return (entity.availability or _ALIVE) == _ALIVE and entity.record_type not in _DELETED
 
 
 def _is_outbound(entity: Entity) -> bool:
@@ -264,7 +261,9 @@ def _summary(
     customer = contact_with_number(participants, words)
     number = clean_line(thread.owner_party.phone_number) if thread.owner_party else ""
     assignee = _agent(thread.assignee)
-    lines = [_owner_line(thread.owner, words)]
+    owner, owner_name = thread.owner, _owner_name(thread.owner)
+    is_queue = owner is not None and owner.extension_type == "Department"
+    lines = [words.owner(owner_name, queue=is_queue) if owner_name else ""]
     lines.append(words.number(number) if number else "")
     lines.append(
         words.participants_line(
@@ -306,11 +305,6 @@ def _status(thread: Thread, alive: Sequence[Entity]) -> tuple[str, bool]:
         changes = [entity.record_type for entity in alive if entity.record_type in {_RESOLVED, _REOPENED}]
         status = "Resolved" if changes[-1:] == [_RESOLVED] else "Open"
     return status, status.casefold() == "resolved"
-
-
-def _owner_line(owner: Owner | None, words: Words) -> str:
-    name = _owner_name(owner)
-    return words.owner(name, queue=owner.extension_type == "Department") if owner and name else ""
 
 
 def _owner_name(owner: Owner | None) -> str:

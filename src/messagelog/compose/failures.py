@@ -115,7 +115,8 @@ def failure_lines(message: Message, participants: Participants, words: Words) ->
         reasons = list(filter(None, map(reason_of, _codes([someone]))))
         reason = _foremost(reasons) or (shared if len(failed) == 1 else None)
         status = someone.message_status or message.message_status
-        line = words.failure(status, reason, _name(someone, participants))
+        contact = clean_line(participants.contact_name) if is_contact(someone, participants) else ""
+        line = words.failure(status, reason, contact or clean_line(someone.name or someone.phone_number))
         told.append((reason != OPTED_OUT, line))
     lines = [line for _, line in sorted(told, key=lambda each: each[0])]
     if shared and len(failed) > 1:
@@ -145,9 +146,3 @@ def _foremost(reasons: list[Reason]) -> Reason | None:
 
 def _codes(parties: Iterable[Party]) -> list[str | None]:
     return [code for someone in parties for code in (someone.error_code, someone.fax_error_code)]
-
-
-def _name(someone: Party, participants: Participants) -> str:
-    if is_contact(someone, participants) and (name := clean_line(participants.contact_name)):
-        return name
-    return clean_line(someone.name or someone.phone_number)

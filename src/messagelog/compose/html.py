@@ -69,7 +69,8 @@ class Html:
     def visible_text(self, block: Block) -> str:
         """Return the lines; for a link, its label."""
         lines = [line.label if isinstance(line, Link) else line for line in block.lines]
-        return " ".join([_head(block), *lines])
+        head = f"{block.stamp} {block.title}" if block.stamp else block.title
+        return " ".join([head, *lines])
 
     def line(self, text: str) -> str:
         """Return the line escaped, and guarded against looking like a quotation."""
@@ -118,10 +119,6 @@ class Html:
     def separator_after(self, body: str) -> str:  # noqa: ARG002 - elements need no separator
         """Return nothing: an element ends by itself."""
         return ""
-
-
-def _head(block: Block) -> str:
-    return f"{block.stamp} {block.title}" if block.stamp else block.title
 
 
 def _line(line: str | Link) -> str:
@@ -206,15 +203,13 @@ class _Scanner:
             self._open[tag] += 1
 
     def _begin(self, tag: str, start: int) -> Iterator[Candidate]:
-        if self._stack and self._ends_at(tag):
-            yield from self._end(start)
+        if self._stack:
+            # A start tag may end the element before it, which was left open.
+            last = self._stack[-1].tag
+            if last in _ENDED_BY_A_BLOCK or (last == tag and tag in _ENDED_BY_THEIR_LIKE):
+                yield from self._end(start)
         if self._stack:
             self._stack[-1].has_blocks = True
-
-    def _ends_at(self, tag: str) -> bool:
-        """Return whether this start tag ends the element before it, which was left open."""
-        last = self._stack[-1].tag
-        return last in _ENDED_BY_A_BLOCK or (last == tag and tag in _ENDED_BY_THEIR_LIKE)
 
     def _end(self, end: int) -> Iterator[Candidate]:
         element = self._stack.pop()

@@ -17,7 +17,7 @@ class IndentedLines:
     indent = "  "
 
     def line_text(self, line: str) -> str:
-        """A line without its markup."""
+        """Return a line without its markup."""
         return line
 
     def scan(self, body: str) -> Iterator[Candidate]:

@@ -4,7 +4,7 @@ The limit is pinned (`TextSettings.limit`), so that a shortened entry keeps its 
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 
 from messagelog.compose.detect import syntax_of
@@ -32,7 +32,8 @@ def fit_log(
             compose_log(text_settings, participants, *some, continued=continued).body
         )
 
-    return max(_most(len(ordered), overflows), min(1, len(ordered)))
+    most = bisect_right(range(1, len(ordered) + 1), 0, key=lambda count: int(overflows(count)))
+    return max(most, min(1, len(ordered)))
 
 
 def fit_blocks(text_settings: TextSettings, blocks: Sequence[Entry]) -> int:
@@ -42,8 +43,3 @@ def fit_blocks(text_settings: TextSettings, blocks: Sequence[Entry]) -> int:
     separator = text_settings.measure.of(syntax_of(text_settings).separator)
     ends = list(accumulate(text_settings.measure.of(block.text) + separator for block in blocks))
     return max(bisect_right(ends, text_settings.limit + separator), min(1, len(blocks)))
-
-
-def _most(count: int, overflows: Callable[[int], bool]) -> int:
-    """Return the greatest number up to `count` that does not overflow; 0 if even one does."""
-    return bisect_right(range(1, count + 1), 0, key=lambda n: int(overflows(n)))

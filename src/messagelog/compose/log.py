@@ -84,7 +84,7 @@ def entries(
         ):
             room = room_for(text_settings, participants, message, conversation)
             entry = entry_of(
-                _shortened(text_settings, participants, message, conversation, block, room),
+                _shorten_to(text_settings, participants, message, conversation, block, room),
                 text_settings,
                 key,
             )
@@ -92,7 +92,7 @@ def entries(
     return written
 
 
-def _shortened(  # noqa: PLR0917 - what `entries` takes, and how much room there is
+def _shorten_to(  # noqa: PLR0917 - what `entries` takes, and how much room there is
     text_settings: TextSettings,
     participants: Participants,
     message: Message,

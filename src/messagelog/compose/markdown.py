@@ -21,8 +21,11 @@ class Markdown(IndentedLines):
         """Return the block's lines, with hard breaks between them."""
         title = f"**{_escape(block.title)}**"
         head = f"- {_escape(block.stamp)} {title}" if block.stamp else title
-        lines = [head, *[f"{self.indent}{_line(line)}".rstrip() for line in block.lines]]
-        return _HARD_BREAK.join(lines)
+        lines = [
+            f"[{_escape(line.label)}]({_bare_url(line.url)})" if isinstance(line, Link) else _escape(line)
+            for line in block.lines
+        ]
+        return _HARD_BREAK.join([head, *[f"{self.indent}{line}".rstrip() for line in lines]])
 
     def visible_text(self, block: Block) -> str:
         """Return the lines without escapes; a link with its brackets."""
@@ -40,12 +43,6 @@ class Markdown(IndentedLines):
             return _MARKUP.sub(lambda markup: markup[1] or "", line)
         text = line.lstrip()
         return (text[2:] if text.startswith(_BULLETS) else line).replace("*", "")
-
-
-def _line(line: str | Link) -> str:
-    if isinstance(line, Link):
-        return f"[{_escape(line.label)}]({_bare_url(line.url)})"
-    return _escape(line)
 
 
 def _escape(text: str) -> str:

@@ -1,6 +1,6 @@
 """The names of a shared thread's participants, gathered from all of its records."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from messagelog.compose.clean import clean_line
 from messagelog.compose.model import Participants
@@ -17,11 +17,19 @@ class Names:
         self._by_extension: dict[str, str] = {}
         owner = thread.owner
         parties = [
-            *((Party(name=owner.name, extension_id=owner.extension_id),) if owner else ()),
-            *_parties(thread),
+            Party(name=owner.name, extension_id=owner.extension_id) if owner else None,
+            thread.assignee,
         ]
+        for entity in thread.entities:
+            parties += (
+                entity.author,
+                entity.from_,
+                entity.initiator,
+                entity.assignee,
+                entity.previous_assignee,
+            )
         for someone in parties:
-            if someone.extension_id and (name := clean_line(someone.name)):
+            if someone and someone.extension_id and (name := clean_line(someone.name)):
                 self._by_extension.setdefault(someone.extension_id, name)
         self.owner = self.of(parties[0]) if owner else ""
 
@@ -81,12 +89,3 @@ class Names:
             yield from (each for each in (sender, entity.initiator, entity.assignee) if each)
         if thread.assignee:
             yield thread.assignee
-
-
-def _parties(thread: Thread) -> Iterator[Party]:
-    """Yield every party in the thread's records."""
-    if thread.assignee:
-        yield thread.assignee
-    for entity in thread.entities:
-        mentioned = (entity.author, entity.from_, entity.initiator, entity.assignee, entity.previous_assignee)
-        yield from (someone for someone in mentioned if someone)

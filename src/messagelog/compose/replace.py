@@ -24,7 +24,9 @@ def replace_thread(
     text = syntax.adapt(syntax.separator.join(block.text for block in blocks), body, found[0].tag)
     (start, end), *others = _runs(body, found)
     for other_start, other_end in reversed(others):
-        body = _cut(body, other_start, other_end)
+        # The empty line that we had put after it goes too.
+        empty = _EMPTY_LINE.match(body, other_end) if body[:other_start].endswith(("\n", "\r")) else None
+        body = body[:other_start] + body[empty.end() if empty else other_end :]
     return body[:start] + text + body[end:]
 
 
@@ -42,11 +44,3 @@ def _runs(body: str, found: Sequence[FoundBlock]) -> list[tuple[int, int]]:
         else:
             runs.append((block.start, block.end))
     return runs
-
-
-def _cut(body: str, start: int, end: int) -> str:
-    """Return the body without this part, and without the empty line that we had put after it."""
-    separator = _EMPTY_LINE.match(body, end)
-    return (
-        body[:start] + body[separator.end() if separator and body[:start].endswith(("\n", "\r")) else end :]
-    )

@@ -65,12 +65,12 @@ def thread_blocks(
     if text_settings.limit is None:
         return [entry_of(block, text_settings, key) for block in shown]
     room = text_settings.limit - text_settings.measure.of(
-        continued_heading(text_settings, participants, key).text + syntax_of(text_settings).separator
+        continuation_heading(text_settings, participants, key).text + syntax_of(text_settings).separator
     )
     return [entry_of(shorten(block, text_settings, room), text_settings, key) for block in shown]
 
 
-def continued_heading(text_settings: TextSettings, participants: Participants, key: bytes) -> Entry:
+def continuation_heading(text_settings: TextSettings, participants: Participants, key: bytes) -> Entry:
     """Return the heading of an activity that continues a thread."""
     words = words_of(text_settings)
     title = words.continuation(words.thread_title(contact_with_number(participants, words)))
@@ -113,7 +113,9 @@ class _EntityRenderer:
             return words.note(author), text_lines(entity.body_text) or [words.no_text]
         by = name(entity.initiator) or name(entity.author)
         if entity.record_type == _ASSIGNED:
-            return self._assignment(entity, by), ()
+            before, now = name(entity.previous_assignee or self._assigned), name(entity.assignee)
+            self._assigned = entity.assignee
+            return words.assignment("" if before == now else before, now, by), ()
         if entity.record_type == _RESOLVED:
             return words.resolution_line(by), ()
         return (words.reopening_line(by), ()) if entity.record_type == _REOPENED else None
@@ -131,12 +133,6 @@ class _EntityRenderer:
         who = names.first(entity.author, entity.from_) or names.owner
         who = who or first_of(self._people.agent_name) or words.unknown_agent
         return who, [*lines, failed] if failed else lines
-
-    def _assignment(self, entity: Entity, by: str) -> str:
-        name = self._names.of
-        before, now = name(entity.previous_assignee or self._assigned), name(entity.assignee)
-        self._assigned = entity.assignee
-        return self._words.assignment("" if before == now else before, now, by)
 
 
 def _is_alive(entity: Entity) -> bool:

@@ -60,7 +60,10 @@ def stamp(sent_at: int, zone: str, language: str = "en") -> str:
 @lru_cache(maxsize=8_192)
 def _stamp(minute: int, zone: str, language: str) -> str:
     moment = local(minute * _MINUTE, zone)
-    written, letters = _day(moment.date(), language), _zone_letters(moment)
+    written = _day(moment.date(), language)
+    letters = moment.tzname() or "UTC"
+    if letters[0] in "+-":  # many zones have no letters; the data then gives "-03" or "+0530"
+        letters = f"UTC{letters}"
     if language == "en":
         half = "AM" if moment.hour < 12 else "PM"  # noqa: PLR2004 - hours of a clock
         return f"{written} {moment.hour % 12 or 12}:{moment.minute:02} {half} {letters}"
@@ -98,12 +101,6 @@ def seconds(length: float) -> str:
     minutes, rest = divmod(max(0, round(length)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _zone_letters(moment: datetime) -> str:
-    letters = moment.tzname() or "UTC"
-    # Many zones have no letters; the data then gives "-03" or "+0530".
-    return f"UTC{letters}" if letters[0] in "+-" else letters
 
 
 @lru_cache(maxsize=256)

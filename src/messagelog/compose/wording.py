@@ -143,26 +143,26 @@ class Words:
     # ------------------------------------------------------------------------------------ whole activities
 
     def subject(self, kinds: Collection[MessageKind], directions: Collection[str], name: str) -> str:
-        """The subject of a conversation whose messages are of these kinds and directions."""
+        """Return the subject of a conversation whose messages are of these kinds and directions."""
         kind = next(iter(kinds)) if len(kinds) == 1 else MessageKind.OTHER
         way = next(iter(directions)) if len(directions) == 1 else None
         pattern = _SUBJECTS.get((kind, way)) or _SUBJECTS.get((kind, None))
         return self.gettext(pattern).format(name=name) if pattern else self._conversation.format(name=name)
 
     def subject_with_day(self, subject: str, day: str) -> str:
-        """A subject with its day, as people look for it in a CRM."""
+        """Return a subject with its day, as people look for it in a CRM."""
         return self.gettext("{subject} - {day}").format(subject=subject, day=day)
 
     def title(self, name: str) -> str:
-        """The title of a heading: the same whatever messages come later."""
+        """Return the title of a heading: the same whatever messages come later."""
         return self._conversation.format(name=name)
 
     def thread_title(self, name: str) -> str:
-        """The title of a shared thread, as subject and as heading."""
+        """Return the title of a shared thread, as subject and as heading."""
         return self.gettext("Shared SMS conversation with {name}").format(name=name)
 
     def lost_title(self) -> str:
-        """The title of a heading in a body where nothing of ours is left."""
+        """Return the title of a heading in a body where nothing of ours is left."""
         return self._lost
 
     def is_title(self, text: str) -> bool:
@@ -170,21 +170,21 @@ class Words:
         return text.startswith((self._conversation.partition("{")[0], self._lost))
 
     def continuation(self, text: str) -> str:
-        """The subject or title of an activity that continues a full one."""
+        """Return the subject or title of an activity that continues a full one."""
         return self.gettext("{text} (continued)").format(text=text)
 
     # ---------------------------------------------------------------------------------- lines of a heading
 
     def zone(self, zone: str) -> str:
-        """The line with the zone of the times, by which our heading is also found again."""
+        """Return the line with the zone of the times, by which our heading is also found again."""
         return self.gettext("Times in {zone}").format(zone=zone)
 
     def agent(self, name: str) -> str:
-        """The line with our side's name."""
+        """Return the line with our side's name."""
         return self.gettext("Agent: {name}").format(name=name)
 
     def others(self, names: Sequence[str], most: int) -> str:
-        """The line with the other participants, a few by name."""
+        """Return the line with the other participants, a few by name."""
         return self.gettext("Also taking part: {names}").format(names=self._names(names, most))
 
     def _names(self, names: Sequence[str], most: int) -> str:
@@ -196,13 +196,13 @@ class Words:
         return words.format(names=listed, n=more)
 
     def days(self, days: Sequence[str]) -> str:
-        """The line with the first and the last day, which may be the same."""
+        """Return the line with the first and the last day, which may be the same."""
         if days[0] == days[-1]:
             return self.gettext("Date: {day}").format(day=days[0])
         return self.gettext("Date: {first} to {last}").format(first=days[0], last=days[-1])
 
     def read_days(self, line: str) -> list[str] | None:
-        """The arguments of `days`, if a line reads like its result."""
+        """Return the arguments of `days`, if a line reads like its result."""
         for pattern in (self.gettext("Date: {first} to {last}"), self.gettext("Date: {day}")):
             literal = re.split(r"\{\w+\}", pattern)
             found = re.fullmatch("(.+?)".join(map(re.escape, literal)), line)
@@ -216,7 +216,7 @@ class Words:
         return self._messages.format(counts=self.comma.join(known))
 
     def read_counts(self, line: str) -> dict[MessageKind, int] | None:
-        """The arguments of `counts`, if a line reads like its result."""
+        """Return the arguments of `counts`, if a line reads like its result."""
         before, _, after = self._messages.partition("{counts}")
         if not (line.startswith(before) and line.endswith(after)):
             return None
@@ -242,11 +242,11 @@ class Words:
     # ---------------------------------------------------------------------------------- lines of an entry
 
     def when(self, sent_at: int | None, zone: str) -> str:
-        """The time of an entry."""
+        """Return the time of an entry."""
         return self.unknown_time if sent_at is None else stamp(sent_at, zone, self.language)
 
     def failure(self, status: str | None, reason: Reason | None = None, name: str | None = None) -> str:
-        """A failed delivery in words: why if it is known, to whom if several."""
+        """Return a failed delivery in words: why if it is known, to whom if several."""
         not_sent = (status or "").casefold() == "sendingfailed"
         if reason:
             pattern = (
@@ -262,11 +262,11 @@ class Words:
         return self.gettext(_REASONS[reason])
 
     def media(self, kind: str) -> str:
-        """The name of a kind of file."""
+        """Return the name of a kind of file."""
         return self._media[kind]
 
     def pages(self, count: float | None, resolution: str | None) -> str:
-        """The pages of a fax: `2 pages, high resolution`."""
+        """Return the pages of a fax: `2 pages, high resolution`."""
         sensible = int(count) if count and 0 < count < MOST_PAGES else 0
         known = [
             self.ngettext("{n} page", "{n} pages", sensible).format(n=sensible) if sensible else "",
@@ -284,15 +284,15 @@ class Words:
                 return self.gettext("{resolution} resolution").format(resolution=resolution)
 
     def cover_page(self, text: str) -> str:
-        """The text on a fax's cover page."""
+        """Return the text on a fax's cover page."""
         return self.gettext("Cover page: {text}").format(text=text)
 
     def transcript(self, text: str) -> str:
-        """The transcript of a voicemail."""
+        """Return the transcript of a voicemail."""
         return self.gettext("Transcript: {text}").format(text=text)
 
     def truncation_note(self, left_out: int) -> str:
-        """The last line of an entry that is too long for the CRM."""
+        """Return the last line of an entry that is too long for the CRM."""
         return self.ngettext(
             "(Shortened: {n} character is left out, since the CRM takes no longer text)",
             "(Shortened: {n} characters are left out, since the CRM takes no longer text)",
@@ -308,7 +308,7 @@ class Words:
         )
 
     def number(self, number: str) -> str:
-        """The number of the inbox."""
+        """Return the number of the inbox."""
         return self.gettext("Number: {number}").format(number=number)
 
     def participants_line(self, customer: str, agents: Sequence[str], most: int) -> str:
@@ -317,17 +317,17 @@ class Words:
         return self.gettext("Participants: {names}").format(names=self._names([first, *agents], most))
 
     def assignee_line(self, name: str) -> str:
-        """The present assignee."""
+        """Return the present assignee."""
         return self.gettext("Assigned to: {name}").format(name=name)
 
     def status(self, status: str, reason: str) -> str:
-        """The status, in our words or else RingCentral's."""
+        """Return the status, in our words or else RingCentral's."""
         known = _STATUSES.get(status.casefold())
         words = self.gettext(known) if known else status
         return self.gettext("Status: {status}").format(status=f"{words} ({reason})" if reason else words)
 
     def status_reason(self, reason: str) -> str:
-        """The reason of the status, in our words or a person's; empty for a code that we do not know."""
+        """Return the reason of the status, in our words or a person's; empty for a code that we do not know."""
         known = _STATUS_REASONS.get(reason.casefold())
         if known:
             return self.gettext(known)
@@ -343,7 +343,7 @@ class Words:
         return words.format(time=when)
 
     def duration_line(self, milliseconds: int, *, resolved: bool) -> str:
-        """The duration so far."""
+        """Return the duration so far."""
         words = self.gettext("Duration: {time}") if resolved else self.gettext("Duration so far: {time}")
         return words.format(time=self.duration(milliseconds))
 
@@ -367,11 +367,11 @@ class Words:
         return self.comma.join([said, noted])
 
     def note(self, author: str) -> str:
-        """A colleague's note."""
+        """Return a colleague's note."""
         return self.gettext("Note by {name}").format(name=author)
 
     def assignment(self, before: str, now: str, by: str) -> str:
-        """An assignment: from whom, to whom, and by whom; each name may be empty."""
+        """Return an assignment: from whom, to whom, and by whom; each name may be empty."""
         match (bool(before), bool(now), bool(by)):
             case (True, True, True):
                 words = self.gettext("Assigned from {before} to {now} by {by}")
@@ -392,11 +392,11 @@ class Words:
         return words.format(before=before, now=now, by=by)
 
     def resolution_line(self, by: str) -> str:
-        """The thread was resolved."""
+        """Return the title of a thread's resolution."""
         return (self.gettext("Resolved by {name}") if by else self.gettext("Resolved")).format(name=by)
 
     def reopening_line(self, by: str) -> str:
-        """The thread was reopened."""
+        """Return the title of a thread's reopening."""
         return (self.gettext("Reopened by {name}") if by else self.gettext("Reopened")).format(name=by)
 
 

@@ -313,7 +313,7 @@ class MessageLog:
         blocks = compose.thread_blocks(self._pins, self._people, self.thread, self._key)
         if not self._journal.continued:
             return blocks
-        heading = compose.continued_heading(self._pins, self._people, self._key)
+        heading = compose.continuation_heading(self._pins, self._people, self._key)
         sent = self._journal.sent
         return [heading, *(each for each in blocks if each.id is not None and not sent.is_closed(each))]
 

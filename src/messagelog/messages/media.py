@@ -99,7 +99,7 @@ class Media:
         return bool(self.attachments)
 
     def first(self, kind: str) -> MediaAttachment | None:
-        """The first attachment of a kind."""
+        """Return the first attachment of a kind."""
         return next((attachment for attachment in self.attachments if attachment.kind == kind), None)
 
     @property

@@ -51,7 +51,11 @@ def parse_log_request(body: bytes) -> LogRequest:
     except RecursionError:
         raise BadRequest("body", "is nested too deep") from None
     except msgspec.ValidationError as error:
-        raise _to_bad_request(str(error)) from None
+        message = str(error)  # msgspec's, or that of a record's own check
+        told = _TOLD_BY_MSGSPEC.fullmatch(message)
+        path, problem = (told["path"] or "", told["problem"]) if told else ("", message)
+        field, problem = _in_words(problem)
+        raise BadRequest(".".join(part for part in (path, field) if part) or "body", problem) from None
     except msgspec.DecodeError:
         raise BadRequest("body", "is not JSON") from None
 
@@ -64,19 +68,7 @@ def _decode(body: bytes) -> LogRequest:
     except msgspec.DecodeError:
         if not _HALF_OF_A_PAIR.search(body):
             raise
-    return _decoder.decode(_ESCAPE.sub(_mend, body))
-
-
-def _mend(escape: re.Match[bytes]) -> bytes:
-    return rb"\ufffd" if escape["half"] else escape[0]
-
-
-def _to_bad_request(message: str) -> BadRequest:
-    """Return msgspec's message, or that of a record's own check, as path and problem."""
-    told = _TOLD_BY_MSGSPEC.fullmatch(message)
-    path, problem = (told["path"] or "", told["problem"]) if told else ("", message)
-    field, problem = _in_words(problem)
-    return BadRequest(".".join(part for part in (path, field) if part) or "body", problem)
+    return _decoder.decode(_ESCAPE.sub(lambda escape: rb"\ufffd" if escape["half"] else escape[0], body))
 
 
 def _in_words(problem: str) -> tuple[str, str]:
@@ -88,11 +80,8 @@ def _in_words(problem: str) -> tuple[str, str]:
             return "", "is missing"
         expected = [_TYPES.get(name, name) for name in wrong["expected"].split(" | ") if name != "null"]
         got = _TYPES.get(wrong["got"], wrong["got"])
-        return "", f"expected {' or '.join(sorted(expected, key=_text_first))}, got {got}"
+        text_first = sorted(expected, key=lambda name: name != "text")
+        return "", f"expected {' or '.join(text_first)}, got {got}"
     if ours := _TOLD_BY_US.fullmatch(problem):
         return ours["field"], ours["problem"]
     return "", "is out of range" if "out of range" in problem else "is not as expected"
-
-
-def _text_first(name: str) -> bool:
-    return name != "text"

@@ -94,14 +94,14 @@ class LogInfo(Record, frozen=True, kw_only=True):
         messages = compact(self.messages)
         assign(self, "messages", distinct(messages, [message.id for message in messages]))
         assign(self, "entities", compact(self.entities))
-        correspondents = compact(self.correspondents) or self._guest() or self._correspondents_of_messages()
+        guest = (self.guest_party,) if self.is_shared and self.guest_party else ()
+        correspondents = compact(self.correspondents) or guest or self._correspondents_of_messages()
         assign(self, "correspondents", correspondents)
-        if not correspondents and not self.is_empty and not self._is_anonymous:
+        # A voicemail's or a fax's sender may be hidden or missing.
+        is_anonymous = self.loggable and all(message.kind in _ANONYMOUS for message in self.loggable)
+        if not correspondents and not self.is_empty and not is_anonymous:
             raise ValueError("correspondents: expected at least one correspondent")
         assign(self, "conversation_id", self._find_conversation_id())
-
-    def _guest(self) -> tuple[Party, ...]:
-        return (self.guest_party,) if self.is_shared and self.guest_party else ()
 
     def _correspondents_of_messages(self) -> tuple[Party, ...]:
         """Return the newest message's correspondents, for requests with those of a stub."""
@@ -112,11 +112,6 @@ class LogInfo(Record, frozen=True, kw_only=True):
             if parties := message.correspondents:
                 return parties
         return ()
-
-    @property
-    def _is_anonymous(self) -> bool:
-        """Whether all messages are voicemails or faxes, whose sender may be hidden or missing."""
-        return bool(self.loggable) and all(message.kind in _ANONYMOUS for message in self.loggable)
 
     def _find_conversation_id(self) -> str:
         told = next((message.conversation_id for message in self.messages if message.conversation_id), None)

@@ -108,11 +108,10 @@ def _with_names(record: R, change: Change) -> R:
 
 
 def _without_tokens(record: M) -> M:
-    return _replace_fields(record, attachments=_each(record.attachments, _tokenless))
+    def clean(attachment: Attachment) -> Attachment:
+        return _replace_fields(attachment, uri=clean_uri(attachment.uri), link=clients_link(attachment.link))
 
-
-def _tokenless(attachment: Attachment) -> Attachment:
-    return _replace_fields(attachment, uri=clean_uri(attachment.uri), link=clients_link(attachment.link))
+    return _replace_fields(record, attachments=_each(record.attachments, clean))
 
 
 def _replace_fields(record: R, **fields: Any) -> R:

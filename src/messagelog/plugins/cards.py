@@ -134,18 +134,17 @@ def mask_cards(text: str, *, in_line: bool = False) -> str:
         return text
     without = _OTHER_NUMBERS.sub(_strike_out, seen.text)
     without = _IBAN.sub(lambda match: _strike_out(match) if _is_iban(match[0]) else match[0], without)
-    return overwrite(text, [(seen.place(*card), _mask(text, seen, *card)) for card in _cards(without)])
+    masks = []
+    for run in _RUN.finditer(without):
+        groups = _groups(without, run)
+        for first, last in _find_cards(groups, after_plus=without.endswith("+", 0, run.start())):
+            start, end = groups[first].start, groups[last].end
+            masks.append((seen.place(start, end), _mask(text, seen, start, end)))
+    return overwrite(text, masks)
 
 
 def _strike_out(match: re.Match[str]) -> str:
     return _NO_NUMBER * len(match[0])
-
-
-def _cards(text: str) -> Iterator[tuple[int, int]]:
-    for run in _RUN.finditer(text):
-        groups = _groups(text, run)
-        for first, last in _find_cards(groups, after_plus=text.endswith("+", 0, run.start())):
-            yield groups[first].start, groups[last].end
 
 
 def _groups(text: str, run: re.Match[str]) -> list[_Group]:

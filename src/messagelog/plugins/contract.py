@@ -64,7 +64,7 @@ class Plugin(ABC):
     seconds: ClassVar[float] = 2.0
 
     def __init__(self, settings: Mapping[str, str]) -> None:
-        """`settings` are the variables `MESSAGELOG_PLUGIN_<NAME>_<KEY>` of the environment, by key in lower case.
+        """Take `settings`: the environment's variables `MESSAGELOG_PLUGIN_<NAME>_<KEY>`, by key in lower case.
 
         Raises `BadPluginSetting` when it cannot work with them, also for unknown ones.
         """

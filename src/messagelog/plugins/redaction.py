@@ -77,7 +77,10 @@ class Redaction(Plugin):
         )
         path = settings.get("patterns_file", "")
         self._patterns: Sequence[OwnPattern] = _patterns_of(Path(path)) if path else ()
-        self._names = _choice(settings, "names")
+        names = settings.get("names", "false")
+        if names not in {"true", "false"}:
+            raise BadPluginSetting("names: expected true or false.")
+        self._names = names == "true"
         self._clock = clock
         self._pause = pause
         self._rules = rules
@@ -168,13 +171,6 @@ def _is_id(answer: str) -> bool:
         return False
     shown = as_number(answer[:_LONGEST_ID]).text
     return not (shown.isdecimal() and len(shown) in _LENGTHS_OF_CARDS)
-
-
-def _choice(settings: Mapping[str, str], name: str) -> bool:
-    value = settings.get(name, "false")
-    if value not in {"true", "false"}:
-        raise BadPluginSetting(f"{name}: expected true or false.")
-    return value == "true"
 
 
 def _patterns_of(path: Path) -> Sequence[OwnPattern]:

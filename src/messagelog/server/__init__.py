@@ -1,4 +1,4 @@
-"""The HTTP door: the routes that App Connect's own client calls, in its conventions."""
+"""The HTTP server: the routes of App Connect's client, in its conventions, and those of operators."""
 
 from messagelog.server.app import create_app
 from messagelog.server.context import AppContext

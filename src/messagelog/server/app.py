@@ -1,4 +1,4 @@
-"""The application: its routes, CORS on every answer to the client, refusals in the client's conventions."""
+"""Puts the application together: routes, CORS, and refusals in the form that the client shows."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _SESSION_ENDED: Final = {
     "errorCode": "CRM_SESSION_REVOKED",
 }
 _WITHOUT_CORS: Final = (operators.PREFIX,)
-"""Where paths begin that no page of another origin may ask: operators are no users of the client."""
+"""Path prefixes that never get CORS headers: the browser client does not call the routes of operators."""
 
 _MODULES: Final = (
     message_log,
@@ -87,10 +87,10 @@ _REFUSALS: Final = (
 def create_app(
     config: ServerConfig, *, mounts: Mapping[str, Starlette] | None = None, start_at_once: bool = True
 ) -> FastPathApp:
-    """The server as an ASGI application.
+    """Return the server as an ASGI application.
 
-    `mounts` are further applications by path (the demo's CRM), which begin and end with this one. With
-    `start_at_once=False` whoever serves the application starts the runtime itself, once it can be reached.
+    `mounts` are further applications by path (the demo's CRM), which start and stop with this one. With
+    `start_at_once=False` the caller starts the runtime itself, after the application can be reached.
     """
     mounts = mounts or {}
 
@@ -131,7 +131,7 @@ async def _log_messages(request: Request) -> Response:
 
 
 async def _to_response(request: Request, error: Exception) -> Response:
-    """A refusal as the client takes it: a status, and a text or an object with it."""
+    """Return the answer to a refused request: a status with a text, or with a notice for the newest client."""
     headers: Mapping[str, str] = {}
     match error:
         case SessionEnded():

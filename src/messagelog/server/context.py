@@ -1,4 +1,4 @@
-"""Puts the parts together: database, sealing, connectors, runtime. One assembly is one process's server."""
+"""What a server is made of: its settings, and the parts of a running server. A process has one of each."""
 
 from __future__ import annotations
 
@@ -32,60 +32,66 @@ ANY_ORIGIN: Final = "*"
 """Any origin."""
 
 REDIRECT_URI: Final = "https://ringcentral.github.io/ringcentral-embeddable/redirect.html"
-"""Where App Connect's client waits for the user to come back from the CRM; its newer versions know no other place."""
+"""The page on which App Connect's client waits for the user to return from the CRM; newer versions know no other."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """What a server is made of.
-
-    `old_secret_keys` are those of before `secret_key`, which still open what they sealed and signed.
-    `private_hosts` are the hosts, addresses and networks that calls may reach although they are not public, or in the
-    clear. `requests_per_minute` are each user's, `guesses_per_minute` each address's with a wrong token or login; 0 is
-    without end. `contact_seconds` is how long contacts that were found are kept, `kept` how long all the rest is;
-    `locale` is the operator's language and zone for users who say nothing else. `oauth_clients` are who we are at
-    the CRMs' authorization servers, by connector; those send the user back to `redirect_uri`. `bare_state` allows
-    the client's own, unsigned state. `refused_logs_as_text` answers a log that was refused with a text that clients
-    before the newest show. `access_log` writes a line for each answer. `plugins` see each request, in this order;
-    without the work of the `required_plugins` nothing is logged. With a `metrics_token` nobody reads the metrics
-    without it. In tests, `clock` (epoch milliseconds) stands in for the database's own
-    clock, and `now` (epoch seconds) for this process's, by which tokens and credentials end; `luck` is where in its
-    time each retry lies, from 0 up to 1. `passwords` makes and checks the hashes of operators' passwords; the
-    tests' are cheap.
-    """
+    """The settings of a server, with connectors and plugins loaded."""
 
     database_url: str = field(repr=False)  # its password is in it
     secret_key: str = field(repr=False)
+    """Seals and signs. Former keys are in `old_secret_keys`."""
     connectors: Mapping[str, Connector]
     public_url: str
     times: Times = field(default_factory=Times)
     body_limit: int = 10_000_000
+    """Most bytes of the body of `POST /messageLog`."""
     media_hosts: frozenset[str] = frozenset()
+    """Hosts that media may be downloaded from."""
     private_hosts: frozenset[str] = frozenset()
+    """Hosts, addresses and networks that calls may reach although they are not public, or without TLS."""
     cors_origins: frozenset[str] = frozenset({ANY_ORIGIN})
     requests_per_minute: int = 0
+    """Most requests of one user; 0 is no limit."""
     guesses_per_minute: int = 0
+    """Most wrong tokens and logins from one address; 0 is no limit."""
     contact_seconds: float = 300.0
+    """How long contacts that were found are kept."""
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     locale: Locale = field(default_factory=Locale)
+    """Language and time zone of users who have no others."""
     clock: Callable[[], int] | None = None
+    """Epoch milliseconds, in place of the database's own clock; for tests."""
     now: Callable[[], float] = time.time
+    """Epoch seconds in this process, by which tokens and credentials end; tests set it."""
     jitter: Callable[[], float] = random.random
+    """A random number in [0, 1) for the delay of a retry; tests set it."""
     oauth_clients: Mapping[str, OAuthClient] = field(default_factory=dict)
+    """Our client ids and secrets at the CRMs' authorization servers, by connector."""
     redirect_uri: str = REDIRECT_URI
+    """The page that authorization servers send the user back to."""
     bare_state: bool = False
+    """Whether the client's own, unsigned OAuth state is accepted."""
     refused_logs_as_text: bool = False
+    """Whether a refused log is answered with a text, which clients older than the newest show."""
     access_log: bool = False
+    """Whether each answer is written as a log line."""
     metrics_token: str = field(default="", repr=False)
+    """The token that `GET /metrics` needs; without one it is open."""
     passwords: Callable[[], Passwords] = Passwords
+    """Hashes and verifies operators' passwords; tests use cheap hashes."""
     old_secret_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Keys that were in use before `secret_key`, and still open and verify what they sealed and signed."""
     plugins: Sequence[Plugin] = ()
+    """They see each request, in this order."""
     required_plugins: frozenset[str] = frozenset()
+    """Plugins that must succeed: if one fails, nothing of the request is logged."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppContext:
-    """The parts of a running server. `account_key` is what RingCentral's ids are hashed with."""
+    """The parts of a running server. RingCentral's ids are hashed with `account_key`."""
 
     config: ServerConfig
     store: CheckedStore

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from messagelog.connectors.outbound import NamedHosts, Outbound
-from messagelog.core import Runtime, UserDirectory
+from messagelog.core import DeliveryContext, Runtime, UserDirectory
 from messagelog.core.admin.retention import Retention
 from messagelog.core.contacts.service import ContactService
 from messagelog.core.delivery.calls import ConnectorCaller
 from messagelog.core.delivery.media import MediaFetcher
 from messagelog.core.delivery.metrics import Metrics
+from messagelog.core.delivery.prepare import CallPreparer
 from messagelog.core.intake.plugins import Plugins
 from messagelog.core.operators.accounts import Operators
 from messagelog.core.rate_limits.registry import LimiterRegistry
@@ -22,22 +23,22 @@ from messagelog.server.auth.login_throttle import LoginThrottle
 from messagelog.server.auth.oauth_state import OAuthStates
 from messagelog.server.auth.rate_limit import TokenBuckets
 from messagelog.server.auth.session_tokens import SessionTokens
+from messagelog.server.context import AppContext
 from messagelog.server.shutdown import CLOSE_SECONDS, close_all
 from messagelog.storage import Sealer, open_store, transactions, with_stored_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-
-from messagelog.server.context import AppContext, ServerConfig
+    from messagelog.server.context import ServerConfig
 
 
 @asynccontextmanager
 async def open_context(config: ServerConfig) -> AsyncIterator[AppContext]:
-    """A server's parts, opened; at the end its work is brought to an end and everything is closed.
+    """Open the parts of a server; at the end drain its work and close everything.
 
-    Raises `LookupError` when a connector's users sign in with OAuth and nobody has said as which client, and
-    `KeysLocked` when the database was used with other secret keys.
+    Raises `LookupError` if a connector signs users in with OAuth and has no client id, and `KeysLocked` if the
+    database was used with other secret keys.
     """
     for name, each in config.connectors.items():
         if each.oauth is not None and name not in config.oauth_clients:
@@ -50,18 +51,18 @@ async def open_context(config: ServerConfig) -> AsyncIterator[AppContext]:
     except BaseException:
         await store.close()
         raise
-    # Not bounded here, where one tenant's would keep the others' waiting: each tenant's are, by its own lane.
+    # No limit here, where one tenant's calls could hold up others': each tenant has a rate limiter of its own.
     connector = Outbound(named, limit=0)
-    # Cookies would carry one user's session over to the next one's call.
+    # Cookies would carry one user's session over to the next user's call.
     client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-    pacer = LimiterRegistry(store, call_seconds=config.times.call)
+    limiters = LimiterRegistry(store, call_seconds=config.times.call)
     users = UserDirectory(
         store,
         sealer,
         client,
         call_timeout=config.times.call,
         oauth_clients=config.oauth_clients,
-        pacer=pacer,
+        pacer=limiters,
         clock=config.now,
     )
     media = MediaFetcher(client, config.media_hosts)
@@ -69,18 +70,16 @@ async def open_context(config: ServerConfig) -> AsyncIterator[AppContext]:
     metrics = Metrics()
     passwords = config.passwords()
     plugins = Plugins(config.plugins, config.required_plugins) if config.plugins else None
-    runtime = Runtime(
+    delivery = DeliveryContext(
         store=store,
         sealer=sealer,
-        connectors=config.connectors,
         users=users,
-        caller=ConnectorCaller(store, sealer, media, call_timeout=config.times.call, metrics=metrics),
-        journal=journal,
-        settings=settings,
+        preparer=CallPreparer(store, sealer, media, call_timeout=config.times.call),
+        caller=ConnectorCaller(sealer, call_timeout=config.times.call, metrics=metrics),
         times=config.times,
         jitter=config.jitter,
-        plugins=plugins,
     )
+    runtime = Runtime(delivery, config.connectors, journal=journal, settings=settings, plugins=plugins)
     retention = Retention(store, config.retention)
     retention.start()
     try:
@@ -108,7 +107,7 @@ async def open_context(config: ServerConfig) -> AsyncIterator[AppContext]:
         closing = (
             ("retention", retention.stop),
             ("users", users.close),
-            ("pacer", pacer.close),
+            ("rate limiters", limiters.close),
             ("CRM connections", client.close),
             ("database", store.close),
         )

@@ -1,4 +1,4 @@
-"""Whether a manifest is one that the client can work with: what it reads of it, and where it stumbles."""
+"""Checks whether the client can work with a manifest: the fields that it reads, and the values it stumbles over."""
 
 from __future__ import annotations
 
@@ -143,20 +143,20 @@ _FIELD_TYPES: Final = (
     "boolean",
     "button",
 )
-"""The types that the reference's pages name. A newer client may know others, so only what is misspelt is refused."""
+"""The types that the reference's pages name. A newer client may know others, so only misspelt types are refused."""
 
 _ALMOST: Final = 0.8
-"""How similar a word is to one that it is taken for (`difflib`'s ratio)."""
+"""How similar (`difflib`'s ratio) a word must be to a known type to be a misspelling of it."""
 
 
 def manifest_problems(
     connectors: Mapping[str, Connector], public_url: str, redirect_uri: str = REDIRECT_URI
 ) -> list[str]:
-    """What is wrong with the manifest of these connectors: a sentence each, with the path of the field."""
+    """Return the problems of the manifest of these connectors: a sentence each, with the path of the field."""
     try:
         manifest = build_manifest(connectors, public_url, redirect_uri)
     except (TypeError, AttributeError, ValueError, KeyError) as error:
-        # What a connector says of itself is laid over what we know, so it has to be of the right kind for that.
+        # A connector's own values are merged into ours, so they have to be of the right kind for that.
         return [f"A connector's manifest cannot be used: {type(error).__name__} at {error_location(error)}."]
     problems = check_manifest(manifest)
     for name, connector in connectors.items():
@@ -178,7 +178,7 @@ def manifest_problems(
 
 
 def check_manifest(manifest: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a manifest: a sentence each, with the path of the field."""
+    """Return the problems of a manifest: a sentence each, with the path of the field."""
     try:
         whole = msgspec.convert(manifest, _Manifest)
     except msgspec.ValidationError as error:
@@ -242,7 +242,7 @@ def _auth_problems(auth: _Auth) -> Iterator[str]:
 
 
 def _form_problems(page: Mapping[str, Any]) -> Iterator[str]:
-    """Fields that come twice, since the client keeps what is filled in by their names; and misspelt types."""
+    """Yield fields that occur twice, because the client stores input by their names, and misspelt types."""
     for form in _FORMS:
         seen: set[str] = set()
         for n, field in enumerate(page[form]["additionalFields"]):

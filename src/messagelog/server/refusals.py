@@ -1,4 +1,4 @@
-"""Refusals in the form that the client shows.
+"""Return refusals in the form that the client shows.
 
 Clients 1.6 and 1.7.0 send their token in the query, and show an error's text. The newest client sends its token as a
 bearer, and shows the `returnMessage` of an object.
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from messagelog.core.intake.answer import Answer
 
 _NOT_THE_CLIENTS: Final = ("/operators", "/metrics", "/readyz", "/healthz")
-"""Where paths begin that are not the client's: a bearer's token there is an operator's or a supervisor's."""
+"""Prefixes of paths that the client does not use: a bearer's token there is an operator's or a supervisor's."""
 
 _SIGNS_OUT: Final = "authorize CRM platform"
 """The client takes an error with these words for the end of its session."""
 
 
 def takes_objects(scope: Scope) -> bool:
-    """Whether a request comes from the newest client, which shows the `returnMessage` of a refusal."""
+    """Return whether a request comes from the newest client, which shows the `returnMessage` of a refusal."""
     return bearer_of(Request(scope)) is not None and not scope["path"].startswith(_NOT_THE_CLIENTS)
 
 
 def refusal_response(scope: Scope, status: int, text: str) -> Response:
-    """Return a refusal with this text, which no client takes for the end of its session unless it says `SIGN_IN`."""
+    """Return a refusal with this text. Unless it is `SIGN_IN`, no client takes it for the end of its session."""
     if text != SIGN_IN:
         text = text.replace(_SIGNS_OUT, "authorize the CRM")
     if not takes_objects(scope):
@@ -42,10 +42,10 @@ def refusal_response(scope: Scope, status: int, text: str) -> Response:
 
 
 def log_refusal_response(request: Request, answer: Answer) -> Response:
-    """Return the answer to a log of which nothing was kept.
+    """Return the answer to a log request if nothing of it was kept.
 
-    The newest client shows it with an error status only. Clients before it show nothing of it, unless the operator
-    has it answered as a text; then the widget waits for its 15 seconds.
+    The newest client shows it only with an error status. Older clients show nothing of it, unless the operator has it
+    answered as a text; then the widget waits for its 15 seconds.
     """
     status = 503 if isinstance(answer, UncertainAnswer) else 422
     if isinstance(answer, EmptyAnswer):  # as the reference answers it

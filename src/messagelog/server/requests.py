@@ -1,4 +1,4 @@
-"""How requests are read and answered: tokens first, bodies within a limit, refusals as text that the client shows."""
+"""Reading and answering requests: tokens first, bodies within a limit, refusals as texts that the client shows."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ DATABASE_GONE: Final = "The server cannot use its database. Nothing was taken. P
 
 DATABASE_AWAY: Final = "The server cannot use its database now. Please try again in a moment."
 
-RENEWED_TOKEN: Final = "messagelog.renewed"  # noqa: S105 - the name of a place, not a token
-"""Where a request's scope holds the token that its answer brings in the header `x-refreshed-jwt-token`."""
+RENEWED_TOKEN: Final = "messagelog.renewed"  # noqa: S105 - the name of a key, not a token
+"""The key in a request's scope of the token that its answer brings in the header `x-refreshed-jwt-token`."""
 
 HEAD_ONLY: Final = "messagelog.head"
-"""Where a request's scope says that only the head of the answer is wanted, by a HEAD: it must use nothing up."""
+"""The key in a request's scope that says it is a HEAD, which must use up nothing: its answer has no body."""
 
 BODY_COMPLETE: Final = "messagelog.whole"
-"""Where a request's `state` says that its body is there to its end: then nobody has to look at the clock for it."""
+"""The key in a request's `state` that says its body has arrived, so that reading it needs no timeout."""
 
 FORM_BYTES: Final = 100_000
-"""What the body of a small form may hold."""
+"""Most bytes of the body of a small form."""
 
 _SHARE_OF_REFRESH: Final = 0.2
-"""How much longer than a call an answer may take for a refresh: 12 and 2.4 of the 15 seconds that the client waits."""
+"""How long to wait for a token refresh, as a share of a call's time: 2.4 s besides 12, of the client's 15."""
 
 _BODY_SECONDS: Final = 60.0
-"""How long a body may take to arrive. The client itself waits for 15 seconds."""
+"""How long a body may take to arrive. The client itself gives up after 15 seconds."""
 
 _ENCODER = msgspec.json.Encoder()
 _MSGSPEC_MESSAGE = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
@@ -59,7 +59,7 @@ _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 
 class HttpRefusal(MessagelogError):
-    """The request is refused; `text` is what the client shows to the user. `retry_after` is in seconds."""
+    """The request is refused; the client shows `text` to the user. `retry_after` is in seconds."""
 
     def __init__(self, status: int, text: str, *, retry_after: int | None = None) -> None:
         super().__init__(text)
@@ -69,15 +69,15 @@ class HttpRefusal(MessagelogError):
 
 
 class SessionEnded(MessagelogError):
-    """The token is ours, and its session has ended: she signed out, or the CRM has taken back what she had granted."""
+    """The token is ours, and its session has ended: the user signed out, or the CRM has revoked their grant."""
 
 
 _ONE_CUSTOMER: Final = 64
-"""The bits of an IPv6 address that its owner was given; the others are free to choose."""
+"""How many bits of an IPv6 address the owner was given; they choose the other bits freely."""
 
 
 def address_of(request: Request) -> str:
-    """Whose address asks: of IPv6 the network. Behind a proxy that is not trusted it is the proxy's."""
+    """Return the address of the client, of IPv6 its network. Behind a proxy that is not trusted it is the proxy's."""
     host = request.client.host if request.client else ""
     try:
         address = ipaddress.ip_address(host)
@@ -89,18 +89,18 @@ def address_of(request: Request) -> str:
 
 
 def json_response(value: Any, status: int = 200) -> Response:
-    """A value as JSON. A bare text is what the client shows to the user when the status is 4xx or 5xx."""
+    """Return a value as JSON. The client shows a bare text to the user if the status is 4xx or 5xx."""
     return Response(_ENCODER.encode(value), status, media_type="application/json")
 
 
 def context_of(request: Request) -> AppContext:
-    """The parts of the server that answers."""
+    """Return the parts of the server that answers."""
     config: AppContext = request.app.state.context
     return config
 
 
 def query_values(request: Request) -> dict[str, str]:
-    """The query's values, the first of each name. A plus reads as a blank, as forms write it."""
+    """Return the query's values, the first of each name. A plus reads as a blank, as forms write it."""
     values: dict[str, str] = {}
     for part in request.scope["query_string"].decode("latin-1").split("&"):
         name, _, value = part.partition("=")
@@ -109,17 +109,17 @@ def query_values(request: Request) -> dict[str, str]:
 
 
 def bearer_of(request: Request) -> str | None:
-    """The bearer's token that came along in the header; None where the header is another's, or none."""
+    """Return the bearer's token of the header; None without the header, or with another scheme."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
 async def authenticate(request: Request, *, connected: bool = True) -> User:
-    """The user whose token came along, as a bearer or in the query. Nothing of a body is read before this.
+    """Return the user of the session token, which is a bearer's or in the query. No body is read before this.
 
-    With `connected=False` a user will do whose access the CRM has taken back, for what needs no call to it. A token
-    that is about to end is replaced: whatever the answer is, it brings the new one in a header.
-    Raises `HttpRefusal` when the user asks too often, or the address brings too many wrong tokens.
+    `connected=False` also accepts a user whose access the CRM has revoked, for routes that make no call to it. A token
+    that is about to end is replaced: any answer brings the new one in a header.
+    Raises `HttpRefusal` if the user sends too many requests, or the address too many wrong tokens, and `SessionEnded`.
     """
     token = bearer_of(request)
     token = query_values(request).get("jwtToken", "") if token is None else token
@@ -143,24 +143,24 @@ async def authenticate(request: Request, *, connected: bool = True) -> User:
 
 
 def count_guess(request: Request) -> None:
-    """Counts a token or a login of this address that is not known to be good. Raises `HttpRefusal` after too many."""
+    """Count a token or a login of this address that is not known to be good. Raises `HttpRefusal` after too many."""
     refuse_after(context_of(request).guesses.take(address_of(request)))
 
 
 def forget_guess(request: Request) -> None:
-    """What was counted has turned out to be no guess."""
+    """Take back the last count: it was no guess."""
     context_of(request).guesses.give_back(address_of(request))
 
 
 def refuse_after(seconds: float) -> None:
-    """Raises `HttpRefusal` when there are seconds to wait."""
+    """Raise `HttpRefusal` if there are seconds to wait."""
     if seconds:
         wait = math.ceil(seconds)
         raise HttpRefusal(429, f"Too many requests. Please try again in {wait} s.", retry_after=wait)
 
 
 async def read_body(request: Request, limit: int, *, seconds: float = _BODY_SECONDS) -> bytes:
-    """The request's body, when it has no more than `limit` bytes and arrives within this time."""
+    """Return the request's body. Raises `HttpRefusal` if it has more than `limit` bytes or takes too long."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
         raise _too_large(limit)
@@ -193,7 +193,7 @@ def _too_large(limit: int) -> HttpRefusal:
 
 
 async def read_form(request: Request, type_: type[T]) -> T:
-    """A small body as a typed value; `BadRequest` naming the field otherwise, never quoting it."""
+    """Return a small body as a typed value. Raises `BadRequest`, which names the wrong field and never quotes it."""
     body = await read_body(request, FORM_BYTES)
     try:
         return msgspec.json.decode(body, type=type_)
@@ -204,7 +204,7 @@ async def read_form(request: Request, type_: type[T]) -> T:
 
 
 def to_bad_request(message: str) -> BadRequest:
-    """What msgspec says of a value, as the path of a field and the problem."""
+    """Return msgspec's message about a value as the path of the field and the problem."""
     match = _MSGSPEC_MESSAGE.fullmatch(message)
     path, problem = (match["path"] or "body", match["problem"]) if match else ("body", message)
     if missing := _MISSING.fullmatch(problem):
@@ -213,10 +213,10 @@ def to_bad_request(message: str) -> BadRequest:
 
 
 async def session_of(request: Request, connector: Connector, user: User) -> Session:
-    """The user's session at her CRM, for a call that `asked` makes. Raises `ConnectorError` when there is none now.
+    """Return the user's session at the CRM. Raises `ConnectorError` if there is none now.
 
-    A refresh of her credentials may be waited for only as long as the client waits besides the call. It goes on by
-    itself, and the next request has it.
+    If a token refresh takes longer than the client can wait besides the call, this gives up; the refresh goes on by
+    itself, and the next request has its token.
     """
     context = context_of(request)
     try:
@@ -227,5 +227,5 @@ async def session_of(request: Request, connector: Connector, user: User) -> Sess
 
 
 async def call_with_timeout(request: Request, connector: Connector, call: Awaitable[T]) -> T:
-    """What the CRM answers within the time that the client waits. Raises `ConnectorError` for everything else."""
+    """Return the CRM's answer if it comes while the client waits. Raises `ConnectorError` otherwise."""
     return await deadline.call_with_timeout(connector, call, context_of(request).config.times.answer)

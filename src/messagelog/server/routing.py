@@ -80,7 +80,7 @@ class DescribedApp(Starlette):
 
 
 def _route(path: str, handler: Callable[..., Any], method: str) -> Route:
-    """A route for one method alone: HEAD, which Starlette adds to GET, is answered in front of all routes."""
+    """Return a route for one method alone: HEAD, which Starlette adds to GET, is answered in front of all routes."""
     route = Route(path, handler, methods=[method])
     route.methods = {method}
     return route

@@ -1,4 +1,4 @@
-"""Ends a server: its parts one after the other, whatever one of them does, and the process when all else hangs."""
+"""Ends a server: closes its parts one after the other, and ends the process if one of them hangs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLOSE_SECONDS: Final = 1.0
 """How long closing may take after the drain time is over."""
 
 LAST_SECONDS: Final = 2.0
-"""How long after the drain time the process is there at the latest."""
+"""How long after the drain time the process ends at the latest."""
 
 _SHORTEST: Final = 0.05
 _TO_LOG: Final = 0.2
@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 
 
 async def close_all(parts: Sequence[tuple[str, Callable[[], Awaitable[None]]]], until: float) -> None:
-    """Close each part by its function, all `until` a time of the event loop's clock. One that hangs is left alone."""
+    """Close each part by its function, all `until` a time of the event loop's clock. One that hangs is left."""
     loop = asyncio.get_running_loop()
     for what, close in parts:
         closing = asyncio.ensure_future(close())
@@ -41,21 +41,21 @@ async def close_all(parts: Sequence[tuple[str, Callable[[], Awaitable[None]]]], 
 
 
 class ShutdownWatchdog:
-    """Ends the process, in threads of its own, when nothing else has: the event loop may be what hangs.
-
-    `end` ends it with an exit code, and `loop` gives the event loop whose tasks are told of.
-    """
+    """Ends the process from threads of its own, because the event loop itself may hang. `end` takes the exit code."""
 
     def __init__(self, end: Callable[[int], object] = os._exit) -> None:
         self._end = end
         self._armed = False
 
     def arm(self, seconds: float, code: int, loop: asyncio.AbstractEventLoop | None) -> None:
-        """End the process with this exit code after so many seconds; the first call counts."""
+        """End the process with this exit code after so many seconds; only the first call counts.
+
+        Before that the places at which the tasks of `loop` hang are logged.
+        """
         if self._armed:
             return
         self._armed = True
-        # Each in a thread of its own: whoever reads our log lines may hang as well.
+        # Each in a thread of its own, since the reader of our log lines may hang as well.
         for delay, work in (
             (seconds - _TO_LOG, lambda: _log_where_it_hangs(loop)),
             (seconds, lambda: self._end(code)),
@@ -66,8 +66,8 @@ class ShutdownWatchdog:
 
 
 def _log_where_it_hangs(loop: asyncio.AbstractEventLoop | None) -> None:
-    """Writes where the process is: the main thread's place, and those of the tasks that have not ended."""
-    main = sys._current_frames().get(  # noqa: SLF001 - named so since it is of CPython; nothing else tells where a thread is
+    """Log where the process hangs: the place of the main thread, and those of unfinished tasks."""
+    main = sys._current_frames().get(  # noqa: SLF001 - only CPython has it; nothing else says where a thread is
         threading.main_thread().ident or 0
     )
     thread = "" if main is None else f"{main.f_code.co_filename}:{main.f_lineno}"
@@ -80,7 +80,7 @@ def _log_where_it_hangs(loop: asyncio.AbstractEventLoop | None) -> None:
 
 
 def _innermost_place(waiting: Any) -> str:
-    """The innermost place at which a coroutine waits."""
+    """Return the innermost place at which a coroutine waits."""
     place = ""
     while waiting is not None:
         frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)

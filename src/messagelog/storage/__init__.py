@@ -3,7 +3,6 @@
 from messagelog.storage.database import open_store
 from messagelog.storage.encryption.sealer import Sealer, SigningKeys
 from messagelog.storage.encryption.stored_keys import KeysDamaged, KeysLocked, with_stored_keys
-from messagelog.storage.passing import is_transient
 from messagelog.storage.records.audit import AuditEntry, AuditRow, OperatorRow
 from messagelog.storage.records.journal import (
     AcceptResult,
@@ -21,7 +20,7 @@ from messagelog.storage.records.journal import (
     Step,
 )
 from messagelog.storage.records.users import TenantHost, TenantPlace, UserRow, UserSummary
-from messagelog.storage.store import CheckedStore, Store, StoreClosed, StoreUnavailable
+from messagelog.storage.store import CheckedStore, Store, StoreClosed, StoreUnavailable, is_transient
 
 __all__ = [
     "AcceptResult",

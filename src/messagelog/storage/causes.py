@@ -48,7 +48,7 @@ _CONNECT_ERRORS: Final = tuple(
         (r"starting up|shutting down|recovery mode|not (yet )?accepting connections", "57P03"),
         (r"too many clients|too many connections|remaining connection slots", "53300"),
         (
-            r"closed the connection|connection reset|consuming input failed|connection is lost|no answer",
+            r"closed the connection|connection reset|consuming input failed|connection is (lost|closed)|no answer",
             _LOST,
         ),
     )
@@ -107,7 +107,7 @@ def _state_of(error: Any) -> str:
     """PostgreSQL's SQLSTATE of an error, or the nearest for what libpq says itself."""
     if error.sqlstate is not None:
         return str(error.sqlstate)
-    if not any(base.__name__ == "OperationalError" for base in type(error).__mro__):
+    if not any(base.__name__ in {"OperationalError", "InterfaceError"} for base in type(error).__mro__):
         return type(error).__name__  # what was asked is wrong, not the database
     return next((code for pattern, code in _CONNECT_ERRORS if pattern.search(str(error))), _NOT_CONNECTED)
 

@@ -41,6 +41,11 @@ class StoreUnavailable(MessagelogError):
         self.cause = cause
 
 
+def is_transient(error: BaseException) -> bool:
+    """Return whether an error says that the database, or the system, cannot be used now, rather than a mistake."""
+    return isinstance(error, OSError | StoreClosed | StoreUnavailable)  # `TimeoutError` is an OSError
+
+
 class Store(Protocol):
     """A database that runs scripts. Two adapters exist; one behavioural test suite holds both to the same.
 

@@ -25,7 +25,7 @@ from messagelog.core.admin.inbox import DecisionRefused, Inbox, NotThere, key_of
 from messagelog.core.operators.accounts import local_operator
 from messagelog.storage.records.inbox import InboxFilter
 from support.crash_campaign import Clock
-from support.memory_crm import Appending, Call, Plain
+from support.memory_crm import Appending, Call, Crm, Plain
 from support.requests import MAYA, OMAR, body, message
 from support.run_until_idle import work_off
 from support.runtime_fixture import RuntimeFixture, runtime_fixture
@@ -33,7 +33,7 @@ from support.runtime_fixture import RuntimeFixture, runtime_fixture
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from messagelog.connectors import ConnectorError
+    from messagelog.connectors import Connector, ConnectorError
     from messagelog.core.admin.inbox_models import InboxEntry
 
 IDS = (1, 2, 3, 4)
@@ -216,13 +216,15 @@ class Other(Appending):
 def stories(database_url: str) -> Iterator[Callable[[list[Move], str, People], None]]:
     """Plays moves, each time for a tenant of its own, in one world."""
     numbers = itertools.count(1)
-    clock = Clock()
+    clock, crm = Clock(), Crm()
+    more: dict[str, Connector] = {"appending": Other(crm)}
     with asyncio.Runner() as runner:
         stack = contextlib.AsyncExitStack()
         here = runner.run(
-            stack.enter_async_context(runtime_fixture(database_url, Plain, settings=TIMES, clock=clock))
+            stack.enter_async_context(
+                runtime_fixture(database_url, Plain, crm=crm, settings=TIMES, clock=clock, more=more)
+            )
         )
-        here.runtime.connectors = {**here.runtime.connectors, "appending": Other(here.crm)}
 
         async def example(moves: list[Move], platform: str, people: People) -> None:
             story = Story(here, platform, f"tenant{next(numbers)}", people)

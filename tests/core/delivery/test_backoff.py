@@ -12,8 +12,8 @@ from messagelog.connectors import Connector, ConnectorError, OutcomeUnknown, Rat
 from messagelog.connectors.errors import Throttled
 from messagelog.core.delivery import backoff
 from messagelog.core.delivery.backoff import Retry
+from messagelog.core.delivery.capabilities import Capabilities
 from messagelog.core.delivery.outcomes import (
-    Capabilities,
     Reconciliation,
     on_error,
     on_reconcile_error,

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from messagelog.core import Times
-from messagelog.core.delivery.calls import idempotency_key
+from messagelog.core.delivery.prepare import idempotency_key
 from messagelog.storage import LogKey, LogRow, MessageRow, RowState, transactions
 from messagelog.storage.database import migrate
 from support.crash_campaign import Clock

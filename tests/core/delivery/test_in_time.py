@@ -57,11 +57,14 @@ def test_a_database_that_does_not_answer_delays_no_answer(database_url: str, ask
                 await asyncio.sleep(
                     1
                 )  # it works on the conversation: the second one has to ask what becomes of it
-                store, two.runtime.store = two.runtime.store, Stuck(two.runtime.store, asked)
+                store, two.runtime.context.store = (
+                    two.runtime.context.store,
+                    Stuck(two.runtime.context.store, asked),
+                )
                 began = loop.time()
                 answer = await two.send("acme/ada", 2, conversation="c")
                 assert loop.time() - began <= 12.0
-                two.runtime.store = store
+                two.runtime.context.store = store
                 kept = asked == "a read after a write"
                 assert (answer.successful, bool(answer.log_ids)) == (kept, kept)
                 assert ("not certain" in answer.return_message.message) is not kept

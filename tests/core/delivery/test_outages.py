@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -99,7 +99,8 @@ async def test_an_outcome_is_written_once_whether_its_commit_was_made_or_not(
     async with runtime_fixture(database_url, Plain, crm=crm, settings=LONG_LEASE, jitter=lambda: 1.0) as here:
         await here.user()
         failing = Failing(here.store, times=2, committed=committed)
-        here.runtime._worker._store = failing
+        worker = here.runtime._dispatcher._worker
+        worker._context = replace(worker._context, store=failing)
         await here.send(body(message(1)))
         await here.runtime.idle()
         assert await here.states() == {"1": "logged" if error is None else "planned"}
@@ -122,7 +123,7 @@ async def test_a_request_that_was_accepted_is_answered_so_whatever_the_database_
     async with runtime_fixture(database_url, Plain, crm=crm, settings=LONG_LEASE) as here:
         sending = asyncio.create_task(here.send(body(message(1))))
         await until(is_called(crm))
-        here.runtime.store = Stuck(here.store, fails=True)
+        here.runtime.context.store = Stuck(here.store, fails=True)
         answer = await sending
         assert (answer.successful, answer.log_ids) == (True, ["1"])
         assert crm.gate is not None
@@ -164,8 +165,8 @@ def test_a_sweep_that_hangs_is_ended_and_begins_again(database_url: str) -> None
             runtime = here.runtime
             await asyncio.sleep(3)
             assert runtime.seconds_since_sweep <= runtime.times.longest_between_sweeps
-            stuck = Stuck(runtime.store)
-            runtime.store = stuck
+            stuck = Stuck(runtime.context.store)
+            runtime.context.store = stuck
             with structlog.testing.capture_logs() as lines:
                 await asyncio.sleep(100)
                 assert runtime.seconds_since_sweep > runtime.times.longest_between_sweeps
@@ -186,8 +187,8 @@ def test_an_outage_is_told_of_by_the_sweep_once(database_url: str) -> None:
         ) as here:
             runtime = here.runtime
             await asyncio.sleep(3)
-            stuck = Stuck(runtime.store, stuck=False)
-            runtime.store = stuck
+            stuck = Stuck(runtime.context.store, stuck=False)
+            runtime.context.store = stuck
             with structlog.testing.capture_logs() as lines:
                 for _ in range(2):
                     stuck.fails = True

@@ -35,11 +35,9 @@ from messagelog.core.delivery import outcomes
 from messagelog.core.delivery.backoff import COUNTED, STEPS, Retry
 from messagelog.core.delivery.faults import Interrupted, ServerFault
 from messagelog.core.delivery.outcomes import (
-    Capabilities,
     FailureReason,
     Outcome,
     Reconciliation,
-    and_then,
     earlier_activities,
     failure_reason_of,
     first_reason,
@@ -53,8 +51,8 @@ from messagelog.core.delivery.outcomes import (
     on_success,
     on_too_many_interruptions,
     to_unconfirmed,
-    with_missing,
 )
+from messagelog.core.delivery.runs import combine_outcomes, with_missing
 from messagelog.core.errors import ConnectorBroke, NoLogId, NotPrepared
 from messagelog.storage.records.journal import LogRow, LogState, RowChange, RowState
 from support.journal import ACTIVITY, ADA, BEN, SETTLE_MS, abilities, log_row, message_row, message_rows
@@ -62,6 +60,7 @@ from support.journal import ACTIVITY, ADA, BEN, SETTLE_MS, abilities, log_row, m
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from messagelog.core.delivery.capabilities import Capabilities
     from messagelog.storage.records.journal import MessageRow
 
 LUCK: Final = 0.5
@@ -136,7 +135,7 @@ def told(before: LogRow, outcome: Outcome) -> str:
         words.append("+behind")
     flags = {
         "+out": outcome.signed_out,
-        "+gone": outcome.anew,
+        "+gone": outcome.recreate,
         "+continued": after.earlier != before.earlier,
     }
     return " ".join([*words, *(flag for flag, holds in flags.items() if holds)])
@@ -359,7 +358,7 @@ def test_a_missing_activity_is_gone_or_hidden(
     capabilities = abilities("not_found_means_gone") if means_gone else abilities()
     log, outcome = end("update", error_of(error), capabilities, may_recreate=may_recreate, call_user=user)
     assert told(log, outcome) == expected
-    if outcome.anew:
+    if outcome.recreate:
         assert (outcome.log.third_party_log_id, outcome.log.created_by, outcome.log.generation) == (
             None,
             None,
@@ -785,7 +784,7 @@ def test_of_two_calls_of_a_step_the_second_goes_on_from_the_first() -> None:
     log = log_row("update")
     first = on_success(log, message_rows(1), ACTIVITY, {}, 0)
     second = on_success(first.log, [message_row(2)], ACTIVITY, {}, 0)
-    both = and_then(first, second)
+    both = combine_outcomes(first, second)
     assert both.log == second.log
     assert [(change.id, change.state) for change in both.changes] == [
         ("1", RowState.LOGGED),
@@ -797,8 +796,8 @@ def test_what_the_first_brought_into_an_activity_that_is_gone_is_planned_again()
     log = log_row("update")
     first = on_success(log, message_rows(1), ACTIVITY, {}, 0)
     second = on_error(first.log, [message_row(2)], NotFound(), abilities(), may_recreate=True, jitter=LUCK)
-    both = and_then(first, second)
-    assert both.anew
+    both = combine_outcomes(first, second)
+    assert both.recreate
     assert both.changes == (RowChange("1", RowState.PLANNED), RowChange("2", RowState.PLANNED))
 
 
@@ -809,7 +808,7 @@ def test_what_the_first_brought_stays_logged_whatever_the_second_meets(error: st
     second = on_error(
         first.log, [message_row(2)], error_of(error), abilities(), may_recreate=True, jitter=LUCK
     )
-    both = and_then(first, second)
+    both = combine_outcomes(first, second)
     assert both.changes[0] == first.changes[0]
     assert both.changes[1:] == second.changes
 
@@ -987,7 +986,7 @@ def check_end(
         assert states <= OPEN_STATES, "a call that may have been done is not planned"
     if RowState.PLANNED in states and outcome.wait_ms is not None:
         assert outcome.log.attempt_count <= LAST
-    if outcome.anew:
+    if outcome.recreate:
         assert may_recreate
         assert log.call == "update"
     texts = {error.meaning} | {f"{error.meaning} (HTTP 599)"}
@@ -1098,8 +1097,10 @@ def test_a_question_that_failed_decides_nothing_but_after_a_refusal(  # noqa: PL
 def test_what_is_done_is_never_planned(
     log: LogRow, rows: list[MessageRow], fault: type[ServerFault], jitter: float
 ) -> None:
-    outcome = on_fault_after_success(log, rows, ACTIVITY, fault("HTTP 599"), jitter=jitter)
+    error = fault("HTTP 599")
+    outcome = on_fault_after_success(log, rows, ACTIVITY, error, jitter=jitter)
     check(log, rows, outcome)
+    assert outcome.error is error
     assert {change.state for change in outcome.changes} <= OPEN_STATES
     assert {change.third_party_log_id for change in outcome.changes} == {ACTIVITY}
 

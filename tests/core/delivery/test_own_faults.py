@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from support.crash_campaign import TIMES, AppendOnlyReadBack, Campaign, Clock, c
 from support.crash_points import Crashed, Fuse
 from support.live_server import SQLITE_ONLY
 from support.memory_crm import Appending, Crm, Finding, Plain, ReadingBack, Upserting
-from support.own_faults import OwnFault
+from support.own_faults import DatabaseAway, OwnFault
 from support.requests import body, message, thread, to_log_request
 from support.runtime_fixture import runtime_fixture
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from messagelog.storage import LogRow, MessageRow
     from support.memory_crm import Call
 
-AWAY = sqlite3.OperationalError
 ONE, TWO = (message(n, f"text-{n:02}.") for n in (1, 2))
 PLACE = r"\(OwnFault at [a-z_.]+:\d+\)"
 FAULT = re.compile(rf"fault: This server has a fault\. {PLACE}")
@@ -74,8 +72,8 @@ class Place:
 
     async def send(self, runtime: Runtime, request: dict[str, Any]) -> Answer:
         if self.user is None:  # a sign-in hurries what waits
-            connector, credentials = runtime.connectors["memory"], Credentials(api_key="acme/ada")
-            self.user = await runtime.users.sign_in(connector, credentials, "")
+            connector, credentials = runtime.connector("memory"), Credentials(api_key="acme/ada")
+            self.user = await runtime.context.users.sign_in(connector, credentials, "")
         answer = await runtime.submit(self.user, to_log_request(request))
         await runtime.idle()
         return answer
@@ -307,7 +305,7 @@ async def test_a_database_that_goes_away_after_the_crm_has_it_is_written_to_agai
 ) -> None:
     async with place(database_url, kind) as here:
         here.campaign.times = Times(answer=30.0, call=30.0, lease=90.0)  # it answers as soon as it is written
-        runtime = here.process(Faults(AWAY, save_outcome__rows_in_state=4))
+        runtime = here.process(Faults(DatabaseAway, save_outcome__rows_in_state=4))
         answer = await here.send(runtime, body(ONE))
         assert answer.return_message.message == "Message logged"
         assert await here.states() == {"1": "logged"}
@@ -319,11 +317,11 @@ async def test_a_database_that_stays_away_is_told_as_ours(database_url: str) -> 
         here.campaign.times = Times(
             answer=0.2, call=0.2, lease=0.5
         )  # for as long as its lease it tries to write
-        runtime = here.process(Faults(AWAY, save_outcome__rows_in_state=1000))
+        runtime = here.process(Faults(DatabaseAway, save_outcome__rows_in_state=1000))
         answer = await here.send(runtime, body(ONE))
         assert answer.log_ids == ["1"]
         assert "accepted; the server has not finished it yet" in answer.return_message.message
-        again = here.process(Faults(AWAY, ours__find=1))
+        again = here.process(Faults(DatabaseAway, ours__find=1))
         await here.sweep(again, 70)
         reason = (await here.rows())["1"].reason or ""
         assert reason.startswith("interrupted: This server was interrupted.")
@@ -356,7 +354,7 @@ async def test_after_a_crash_the_user_reads_that_it_was_ours(
 ) -> None:
     async with place(database_url, kind) as here:
         await crashed(here, body(ONE), ours__create=1)
-        runtime = here.process(Faults(AWAY, ours__find=1))
+        runtime = here.process(Faults(DatabaseAway, ours__find=1))
         before = await here.send(runtime, body(ONE))
         assert "accepted; the server has not finished it yet" in before.return_message.message
         await here.sweep(runtime, 70)

@@ -39,7 +39,7 @@ class Clock:
 
 async def _crash(here: RuntimeFixture) -> None:
     """Ends everything under way at once, as kill -9 does: nothing more is written."""
-    tasks = list(here.runtime._working.values())
+    tasks = list(here.runtime._dispatcher._working.values())
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

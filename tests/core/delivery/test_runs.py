@@ -29,7 +29,8 @@ from messagelog.connectors import (
     Unavailable,
 )
 from messagelog.core import Times
-from messagelog.core.delivery.outcomes import Capabilities
+from messagelog.core.delivery import runs
+from messagelog.core.delivery.capabilities import Capabilities
 from support.crash_campaign import Clock, kill_runtime
 from support.memory_crm import Appending, Batches, Call, Crm, Finding, Html, Plain, ReadingBack
 from support.requests import JORDAN, MAYA, OMAR, START, body, message
@@ -120,7 +121,7 @@ async def test_a_run_is_journalled_as_one(
 
         crm_of_connector = replace(crm)
         monkeypatch.setattr(crm_of_connector, "work", watched)
-        monkeypatch.setattr(here.runtime.connectors["memory"], "crm", crm_of_connector)
+        monkeypatch.setattr(here.runtime.connector("memory"), "crm", crm_of_connector)
         answer = await here.send(body(*messages(5)))
         assert answer.successful
         assert [call.kind for call in crm.calls] == ["create", *["update"] * 4]
@@ -327,9 +328,8 @@ async def test_whoever_was_paused_does_not_go_on_with_a_run(
         await other.runtime.idle()
         assert texts(crm, 5) == [1] * 5
         loop, ahead = asyncio.get_running_loop(), 61.0
-        steps = paused.runtime._worker._runner
         late = (loop.time() + ahead, time.time()) if which == "loop" else (loop.time(), time.time() + ahead)
-        monkeypatch.setattr(steps, "_now", lambda: late)
+        monkeypatch.setattr(runs.RunTimer, "now", lambda _: late)
         gate.set()
         assert (await waiting).successful
         await paused.runtime.idle()
@@ -477,7 +477,7 @@ async def test_a_run_looks_up_the_others_of_a_group_once(database_url: str) -> N
     """Each look-up may take seconds, and before the first call a run has no more of them than its lease allows."""
     crm = Crm()
     async with runtime_fixture(database_url, Unsearchable, crm=crm) as here:
-        connector = here.runtime.connectors["memory"]
+        connector = here.runtime.connector("memory")
         assert isinstance(connector, Unsearchable)
         group: dict[str, Any] = {"correspondents": (MAYA, OMAR)}
         await here.send(body(message(1, "text-01."), **group))

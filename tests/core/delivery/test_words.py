@@ -210,7 +210,7 @@ async def _crashed_during(here: RuntimeFixture, kind: str, request: dict[str, An
     waiting = asyncio.create_task(here.send(request))
     await until(lambda: here.crm.gate is not None)
     await asyncio.sleep(0.02)
-    tasks = list(here.runtime._working.values())
+    tasks = list(here.runtime._dispatcher._working.values())
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -306,7 +306,7 @@ async def test_a_group_whose_look_up_never_ended_was_never_sent(
     async with runtime_fixture(database_url, Hanging, crm=crm, settings=FAST, clock=clock) as here:
         waiting = asyncio.create_task(here.send(group(said_by(MAYAS))))
         await hanging.wait()
-        for task in list(here.runtime._working.values()):
+        for task in list(here.runtime._dispatcher._working.values()):
             task.cancel()
         assert (await waiting).successful
     assert not crm.calls

@@ -244,7 +244,7 @@ def begun_before(days: int) -> Callable[[str, int], tuple[LimiterChange, None]]:
 
 
 async def tries(here: ServerProcess) -> int:
-    (summary,) = await here.runtime.store.read(lambda: transactions.list_logs(10))
+    (summary,) = await here.runtime.context.store.read(lambda: transactions.list_logs(10))
     return summary.log.attempt_count
 
 
@@ -283,7 +283,7 @@ def test_no_outage_of_days_gives_a_message_up_but_one_without_end_does(
             await here.send("acme/ada", 1, conversation="c1")
             await asyncio.sleep(180)
             before = await tries(here)
-            await here.runtime.store.write(
+            await here.runtime.context.store.write(
                 lambda: transactions.update_limiter("acme", "paced", begun_before(days))
             )
             await asyncio.sleep(600)

@@ -179,7 +179,7 @@ def test_an_origin_is_one_as_browsers_send_it(text: str, good: bool) -> None:
 
 
 class Exploding(FastDemoConnector):
-    """Fails where nobody expects it."""
+    """Fails with an unforeseen error."""
 
     def can(self, method: str) -> bool:
         raise RuntimeError(f"a customer's words in {method}")
@@ -208,7 +208,7 @@ async def test_what_nobody_expected_is_a_500_that_can_be_read(
 
 @pytest.mark.parametrize("allowed", [["*"], ["https://crm.example", "https://two.example:8443"], []])
 async def test_a_hot_route_has_the_headers_of_all_others(allowed: list[str]) -> None:
-    """Both for those who ask first and for those of whom it is remembered, and after many others have asked."""
+    """Also from the cache, and for an origin that many others have pushed out of it."""
     fast_path, cold = CorsHeaders(allowed), Cors(Response(), origins=allowed)
     many = [f"chrome-extension://{number}" for number in range(200)]
     for origin in [

@@ -1,4 +1,4 @@
-"""A route in front of all layers: whatever its function does, there is one answer, or none where nobody waits."""
+"""A route in front of all layers: however its function ends, there is one answer, or none if the client has gone."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for_without_end() -> None
 
 
 class Wire(asyncio.Transport):
-    """A connection to nobody."""
+    """A connection without another end."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Drops an answer."""

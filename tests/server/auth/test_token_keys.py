@@ -109,7 +109,7 @@ def test_a_remembered_token_ends_when_it_ends() -> None:
 
 @pytest.mark.parametrize("keys", [RING, AFTER, BEFORE])
 def test_a_token_without_a_key_id_is_good_with_the_key_that_made_it(keys: Any) -> None:
-    """Tokens of before they named their key."""
+    """Older tokens, which do not name their key."""
     for made_with in (BEFORE, AFTER):
         token = jwt.encode(CLAIMS, made_with.signing, algorithm="HS256")
         claims = SessionTokens(keys).read(token)

@@ -48,8 +48,8 @@ CHECKS: list[Any] = [
     negative_data_rejection,
     unsupported_method,
 ]
-"""Left out: that a schema's good data is taken (a number nobody has is good data too), and that a missing token is a
-401 (the client expects 400)."""
+"""Left out: that a schema's good data is taken (a number without a contact is good data too), and that a missing token
+is a 401 (the client expects 400)."""
 
 EXAMPLES, MANY = 15, 60
 """For each route, good and odd ones each; and for the one that everything is about."""

@@ -89,7 +89,7 @@ class Granting(FastDemoConnector):
 
 
 class Lasting(Granting):
-    """Nobody but the CRM can end the access."""
+    """Only the CRM can end the access."""
 
     name = "lasting"
     oauth = OAuth(authorization_url="https://crm.test/authorize", token_url="https://crm.test/token")

@@ -341,7 +341,7 @@ async def create(here: LiveServer, form: Any) -> Reply:
 
 
 class ReadOnly(FastDemoConnector):
-    """A CRM that lets nobody make contacts, with a form that wants everything."""
+    """A CRM in which contacts cannot be created, with a form that has every kind of field."""
 
     manifest: ClassVar[Mapping[str, Any]] = {
         "page": {

@@ -1,4 +1,4 @@
-"""`POST /apiKeyLogin`: a user connects with her CRM, or is told why not."""
+"""`POST /apiKeyLogin`: a user connects with the CRM, or gets the reason why not."""
 
 from __future__ import annotations
 

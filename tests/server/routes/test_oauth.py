@@ -40,7 +40,7 @@ STATE_KEY = Sealer(SECRET).state_keys.signing
 
 
 def refusal_text(reply: Reply) -> str:
-    """The words of a sign-in that came to nothing, as the client shows them."""
+    """The words of a failed sign-in, as the client shows them."""
     assert reply.status == 200
     assert set(reply.body) == {"returnMessage"}
     notice = reply.body["returnMessage"]

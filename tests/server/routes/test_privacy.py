@@ -1,4 +1,4 @@
-"""An administrator erases and exports over HTTP; whoever was erased has to connect again."""
+"""An administrator erases and exports over HTTP; an erased user has to connect again."""
 
 from __future__ import annotations
 

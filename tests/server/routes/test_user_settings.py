@@ -136,7 +136,7 @@ async def test_what_was_read_anew_counts_at_once(database_url: str, tmp_path: Pa
 
 
 class Replaced(Renamed):
-    """A CRM in which the user's key is somebody else's now."""
+    """A CRM in which the user's key is another user's now."""
 
     id_now = "u-eve"
 

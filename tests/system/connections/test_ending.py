@@ -83,7 +83,7 @@ def hung(server: Server) -> list[dict[str, Any]]:
 
 
 async def sending(server: Server, token: str) -> asyncio.Task[Any]:
-    """A request that nobody answers."""
+    """A request without an answer."""
     return asyncio.create_task(server.try_to_log(body(message(1)), token))
 
 

@@ -1,4 +1,4 @@
-"""A claim's lease outlasts whatever is done under it, so that nobody takes over from a process that is at work."""
+"""A claim's lease outlasts all work under it, so that no process takes over from another that is at work."""
 
 from __future__ import annotations
 

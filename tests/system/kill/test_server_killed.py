@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(120 + 60 * ROUNDS)
 async def test_a_server_that_is_killed_again_and_again(
     machine: ProcessGroup, database: str, request: pytest.FixtureRequest
 ) -> None:
-    """Each life ends with calls under way, those of the lives before being found out about."""
+    """Each life ends with calls under way, while those of earlier lives are being reconciled."""
     database_url: str = request.getfixturevalue(database)
     crm = await machine.crm()
     clients = Clients(database_url, crm, await machine.server(database_url, crm.url, TIMES))

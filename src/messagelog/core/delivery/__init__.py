@@ -1,1 +1,1 @@
-"""One claimed step: prepare, call the CRM, reconcile, save the outcome; and who is told."""
+"""Start work when it is due; one claimed step: prepare, call the CRM, reconcile, save the outcome, notify requests."""

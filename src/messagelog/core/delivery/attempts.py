@@ -1,4 +1,4 @@
-"""What is kept of a call that came to nothing, for whoever looks into it: enough to see why, nothing that lets in."""
+"""Keeps failed calls for operators: enough to see why a call failed, and no credentials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class annotate_errors:  # noqa: N801 - named as the context managers of the standard library are
-    """Says of an error which call it ended, and takes out of the CRM's answer what the call was made with."""
+    """Adds the name of the call to an error, and redacts the call's credentials from the CRM's answer."""
 
     __slots__ = ("_call", "_credentials")
 
@@ -28,21 +28,24 @@ class annotate_errors:  # noqa: N801 - named as the context managers of the stan
         self._credentials = credentials
 
     def __enter__(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: only the exit matters."""
 
     def __exit__(self, _: object, error: BaseException | None, _traceback: object) -> None:
         if isinstance(error, ConnectorError):
             error.call = self._call
             if error.body is not None:
-                error.body = redact(error.body, _secrets(self._credentials))
+                own = self._credentials
+                texts = [own.api_key, own.access_token, own.refresh_token]
+                secrets = texts + [value for value in own.fields.values() if isinstance(value, str)]
+                error.body = redact(error.body, secrets)
 
 
 def attempt_of(
     sealer: Sealer, log: LogRow, error: ConnectorError | None, changes: Sequence[RowChange]
 ) -> Attempt | None:
-    """The attempt that an error ended; `changes` are what its rows became, with the reason.
+    """Return the attempt that an error ended; `changes` are those of its rows, with the reason.
 
-    None without an error, and for one that held a call back on our side: there was none then.
+    None without an error, and for a call that was throttled: it was no attempt.
     """
     if error is None or isinstance(error, Throttled):
         return None
@@ -64,13 +67,8 @@ def attempt_of(
 
 
 def open_body(sealer: Sealer, key: LogKey, id_: str, body: bytes) -> str:
-    """What the CRM answered to the call of the attempt with this id."""
+    """Return the CRM's answer to the call of the attempt with this id."""
     return sealer.open(body, *_context(key, id_)).decode()
-
-
-def _secrets(credentials: Credentials) -> list[str]:
-    texts = [credentials.api_key, credentials.access_token, credentials.refresh_token]
-    return texts + [value for value in credentials.fields.values() if isinstance(value, str)]
 
 
 def _context(key: LogKey, id_: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Who a group's numbers belong to, by the CRM."""
+"""Looks up in the CRM to whom a group's numbers belong."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _log = structlog.get_logger(__name__)
 class GroupLookup(msgspec.Struct, frozen=True):
     """The numbers of a group (`+14155550142`) that are the chosen contact's, and the other contacts in it.
 
-    `uncertain`: the CRM could not be asked about all of them, and the contact's is not among those that it was.
+    `uncertain`: the CRM could not be asked about all of them, and the contact's is not among those it was asked about.
     """
 
     contact_numbers: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ NOTHING_FOUND: Final = GroupLookup()
 
 
 class Correspondents:
-    """Looks up a group's numbers in the CRM. What it does not say now is left out: the log matters more."""
+    """Looks up a group's numbers in the CRM. What cannot be looked up now is left out: the log matters more."""
 
     def __init__(self, memory: RecentContacts, *, call_timeout: float) -> None:
         self._memory = memory
@@ -50,7 +50,7 @@ class Correspondents:
     async def lookup(
         self, connector: Connector, session: Session, log: LogRow, contents: Sequence[Payload]
     ) -> GroupLookup:
-        """What the CRM says of the numbers in these messages, which are all of one group."""
+        """Return what the CRM says of the numbers in these messages, which are all of one group."""
         numbers = _numbers_to_look_up(contents, log.contact_name)
         own: list[str] = []
         failed = False
@@ -71,7 +71,7 @@ class Correspondents:
     async def _find_first(
         self, connector: Connector, session: Session, written: Sequence[str]
     ) -> list[Contact]:
-        """The contacts that have a number, in the first of its spellings that the CRM knows."""
+        """Return the contacts that have a number, in the first of its spellings that the CRM knows."""
         for spelling in written:
             if matches := await self._memory.find(connector, session, spelling):
                 return matches
@@ -79,9 +79,9 @@ class Correspondents:
 
 
 def _numbers_to_look_up(contents: Sequence[Payload], contact_name: str) -> dict[str, tuple[str, ...]]:
-    """The numbers of these messages' correspondents that the CRM is asked about, each with its spellings.
+    """Return the numbers of these messages' correspondents to look up, each with its spellings.
 
-    Those with the contact's name come first, so that they are asked about however many there are.
+    Those with the contact's name come first, so that they are looked up however many there are.
     """
     named: dict[str, tuple[str, ...]] = {}
     unnamed: dict[str, tuple[str, ...]] = {}

@@ -1,4 +1,4 @@
-"""How much a process takes up at once of what was left behind: when a CRM is back after an hour, all of it is due."""
+"""Limits how much of the backlog a process works on at once: when a CRM is back after an hour, all of it is due."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _MOST: Final = 64
 
 
 class BacklogLimiter:
-    """Counts the conversation logs that are taken up again: so many at a time, and so many of one tenant at a CRM.
+    """Counts the conversation logs of the backlog that are worked on: so many in all, and so many of each tenant.
 
-    What a request has claimed for itself is not counted. A tenant that has its share leaves room for the others.
+    Logs that a request has claimed for itself are not counted. A tenant that has its share leaves room for the others.
     """
 
     def __init__(self, most: int = _MOST) -> None:
@@ -25,11 +25,11 @@ class BacklogLimiter:
 
     @property
     def room(self) -> int:
-        """How many more may begin."""
+        """How many more logs may start."""
         return self._most - self._counts.total()
 
     def fair_order(self, keys: Iterable[LogKey]) -> list[LogKey]:
-        """Conversation logs in the order in which they should begin: those of tenants with the fewest come first."""
+        """Return the logs in the order in which they should start: those of the tenants with the fewest come first."""
         counts = Counter(self._counts)
 
         def turn(key: LogKey) -> int:
@@ -39,7 +39,7 @@ class BacklogLimiter:
         return sorted(keys, key=turn)
 
     def try_acquire(self, key: LogKey, share: int) -> bool:
-        """Counts a conversation log, if there is room for it, and its tenant has not got its share yet."""
+        """Count a conversation log, if there is room for it and its tenant does not have its share yet."""
         place = (key.tenant, key.platform)
         if self.room <= 0 or self._counts[place] >= share:
             return False
@@ -47,7 +47,7 @@ class BacklogLimiter:
         return True
 
     def release(self, key: LogKey) -> None:
-        """Makes room again."""
+        """Make room again."""
         place = (key.tenant, key.platform)
         self._counts[place] -= 1
         if not self._counts[place]:

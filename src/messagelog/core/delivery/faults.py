@@ -1,6 +1,6 @@
-"""Errors of this server's own: what the journal and people are told of them, and where they were raised.
+"""Errors of this server's own, as the journal and people see them: their type and their place.
 
-An error's text may quote a message, so only its type and its place are told.
+An error's text may quote a message, so it is never shown.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ from messagelog.storage import is_transient
 
 
 class ServerFault(ConnectorError):
-    """An error of this server's own, before a call, after it, or while it asked about one. `detail` says where.
+    """An error of this server's own, before a call, after it, or while it was reconciled. `detail` says where.
 
-    `wrote` is False where it is certain that nothing had been sent.
+    `wrote` is False if it is certain that nothing had been sent.
     """
 
     meaning = "This server has a fault."
 
 
 class Interrupted(ServerFault):
-    """The same for what passes by itself: a database that is away."""
+    """The same for an error that passes by itself: a database that is away."""
 
     meaning = "This server was interrupted."
 
 
 def fault_of(error: Exception, *, wrote: bool = True) -> ServerFault:
-    """The fault that an error of our own is. `wrote` says whether a call may have written something by then."""
+    """Return an error of our own as a fault. `wrote` says whether a call may have written something by then."""
     fault = Interrupted(error_summary(error)) if is_transient(error) else ServerFault(error_summary(error))
     fault.wrote = wrote
     return fault
 
 
 def error_summary(error: BaseException) -> str:
-    """What may be told of an error of our own: its type, and module and line of the innermost place in this package."""
+    """Return what may be said of an error: its type, and the module and line of the innermost place in this package."""
     innermost = ours = ""
     frame = error.__traceback__
     while frame is not None:

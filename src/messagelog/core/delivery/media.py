@@ -13,8 +13,7 @@ from messagelog.connectors.outbound import find_refusal
 from messagelog.messages import MediaUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncIterator, Collection
 
     from messagelog.messages import MediaAttachment, Opener
 
@@ -27,14 +26,10 @@ class MediaFetcher:
         self._hosts = frozenset(hosts)
 
     def opener(self, token: str | None) -> Opener | None:
-        """What opens an attachment with this token; None without a token, since RingCentral then refuses."""
+        """Return a function that opens attachments with this token; None without one: RingCentral would refuse."""
         if not token:
             return None
-        return self._opener(token)
 
-    def _opener(
-        self, token: str
-    ) -> Callable[[MediaAttachment], AbstractAsyncContextManager[aiohttp.StreamReader]]:
         @asynccontextmanager
         async def open_(attachment: MediaAttachment) -> AsyncIterator[aiohttp.StreamReader]:
             if attachment.uri is None or not self._is_trusted(attachment.uri):

@@ -1,6 +1,6 @@
-"""What a server counts, for Prometheus: outcomes of messages, calls to CRMs and how long they took.
+"""Counts for Prometheus: outcomes of messages, calls to CRMs and how long they took.
 
-No name here holds a tenant, a user or a conversation: whoever may read the metrics learns nothing of the CRM's data.
+No name here holds a tenant, a user or a conversation: the metrics say nothing of the CRM's data.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ class Metrics:
             "When this process last looked for conversation logs that are due, in epoch seconds.",
             registry=self.registry,
         )
-        # There are a handful of each: what the library does to find one anew takes longer than the counting.
+        # There are a handful of each: to find one in the library takes longer than to count.
         self._message = functools.cache(self._messages.labels)
         self._call = functools.cache(self._calls.labels)
 
     def count_outcomes(self, platform: str, changes: Iterable[RowChange]) -> None:
-        """Counts what became of the messages of a call, once it is in the journal."""
+        """Count the outcomes of the messages of a call, once they are in the journal."""
         for change in changes:
             outcome = "retried" if change.state is RowState.PLANNED else str(change.state)
             if change.state is RowState.LOGGED and is_change(change.id):
@@ -76,7 +76,7 @@ class Metrics:
             self._message(platform, outcome).inc()
 
     def count_login(self, platform: str, outcome: str) -> None:
-        """Count a sign-in: `ok`, `refused` by the CRM, or `unavailable` where the CRM could not answer."""
+        """Count a sign-in: `ok`, `refused` by the CRM, or `unavailable` if the CRM could not answer."""
         self._logins.labels(platform, outcome).inc()
 
     def count_look_up(self, platform: str, error: ConnectorError | None = None) -> None:
@@ -88,12 +88,12 @@ class Metrics:
         self._swept_at.set_to_current_time()
 
     def time_call(self, platform: str, call: str) -> AbstractContextManager[None]:
-        """Times a call, whatever it ends with."""
+        """Return a context that times a call, however it ends."""
         return _CallTimer(self._monotonic, functools.partial(self._call, platform, call))
 
 
 class _CallTimer:
-    """Times what happens within, by its outcome."""
+    """Times a call by its outcome."""
 
     __slots__ = ("_began", "_monotonic", "_outcomes")
 
@@ -112,9 +112,9 @@ class _CallTimer:
 
 
 class JournalGauges:
-    """What the journal says at one time, as gauges; make a new one for each look at it.
+    """The state of the journal at one time, as gauges; make a new one for each scrape.
 
-    `counts` and `paces` are None where the database did not answer.
+    `counts` and `paces` are None if the database did not answer.
     """
 
     def __init__(self, counts: Sequence[OpenCount] | None, paces: Sequence[LimiterRow] | None) -> None:
@@ -122,7 +122,7 @@ class JournalGauges:
         self._paces = paces
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The gauges, as Prometheus' registries ask for them."""
+        """Return the gauges, as Prometheus' registries ask for them."""
         messages = GaugeMetricFamily(
             "messagelog_messages_open",
             "Messages whose logging met with trouble and is not done: to be tried again, waiting, failed or parked.",

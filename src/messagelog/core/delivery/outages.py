@@ -1,4 +1,4 @@
-"""Writing what must not be lost, over an outage of the database."""
+"""Writes what must not be lost, over an outage of the database."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _LONGEST_PAUSE_SECONDS: Final = 0.5
 async def write_over_outage(
     store: Store, transaction: Callable[[], Transaction[T]], *, locks: Sequence[Lock] = (), seconds: float
 ) -> T:
-    """Write a script as `store.write` does, again and again for so many seconds while the database is away.
+    """Write a transaction as `store.write` does, and retry it for so many seconds while the database is away.
 
-    It may have been committed without an answer: the script has to find that out itself, as one does that shows a
-    fencing token. An attempt costs next to nothing, since a store that knows of the outage refuses at once.
+    It may have been committed without an answer: the transaction has to find that out itself, for example by its
+    fencing token. A retry costs next to nothing, since a store that knows of the outage refuses at once.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds

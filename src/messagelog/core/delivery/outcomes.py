@@ -1,9 +1,9 @@
-"""What a call came to, as changes of the journal. Pure: the whole table of outcomes can be read and tested here.
+"""The outcomes of calls, as changes of the journal. Pure: the whole table of outcomes can be read and tested here.
 
-planned -> calling -> logged | failed | planned (try again later) | waiting (she has to sign in) | unknown
-unknown -> logged (it is there) | planned (it is not) | parked (nobody can tell) | unknown (ask again later)
+planned -> calling -> logged | failed | planned (retry later) | waiting (the user has to sign in) | unknown
+unknown -> logged (it is there) | planned (it is not) | parked (a person has to decide) | unknown (ask again later)
 
-`luck` is a number from 0 up to 1, drawn anew for every outcome: where in its step of the table the next try lies.
+`jitter` is a number from 0 up to 1, drawn for every outcome: the random part of the next wait.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec.structs import replace
 
-from messagelog.compose import LogFormat
 from messagelog.connectors import (
     AuthExpired,
     BodyFull,
-    Connector,
     ConnectorError,
     NotFound,
     RateLimited,
@@ -45,11 +43,13 @@ from messagelog.storage.records.journal import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from messagelog.core.delivery.capabilities import Capabilities
+
 _MISTAKES: Final = 3
-"""How often a connector, or this server, may fail at the same call: a mistake in a program does not pass."""
+"""How often a connector, or this server, may fail at the same call: a mistake in a program does not pass by itself."""
 _FORBIDDEN: Final = 403
 _REFUSALS: Final = 3
-"""How many calls in a row may be refused before it is not what each of them holds: those behind are not sent then."""
+"""After how many refused calls in a row the cause is not in each message: then those behind are not sent."""
 
 
 class FailureReason(enum.StrEnum):
@@ -71,55 +71,24 @@ class FailureReason(enum.StrEnum):
 
 
 _WORDS: Final = frozenset(FailureReason)
-_LOST: Final = f"{FailureReason.NO_ANSWER}: the answer was lost"
-
-
-class Capabilities(msgspec.Struct, frozen=True):
-    """What a connector can do about a call whose answer was lost."""
-
-    name: str
-    upserts: bool
-    finds: bool
-    reads_back: bool
-    amends: bool
-    settle_ms: int
-    not_found_means_gone: bool
-    in_runs: bool
-    """Whether several updates are journalled as one step: where each of them can be found out about, and no limit makes
-    their CRM slower than the journal is."""
-
-    @classmethod
-    def of(cls, connector: Connector) -> Capabilities:
-        """The abilities that a connector declares, or shows by the methods it has."""
-        known_by_text = connector.log_format is not LogFormat.CUSTOM
-        reads_back = connector.can("read_message_log") and known_by_text
-        amends = not connector.append_only and known_by_text
-        return cls(
-            name=connector.display_name or connector.name,
-            upserts=connector.upserts,
-            finds=connector.can("find_message_log"),
-            reads_back=reads_back,
-            amends=amends,
-            settle_ms=int(connector.settle_seconds * 1000),
-            not_found_means_gone=connector.not_found_means_gone,
-            in_runs=(reads_back or amends) and not connector.takes_batches and not connector.rate_limits,
-        )
+_MAY_BE_DONE: Final = frozenset({RowState.LOGGED, RowState.UNKNOWN, RowState.PARKED})
+LOST_ANSWER: Final = f"{FailureReason.NO_ANSWER}: the answer was lost"
 
 
 class Outcome(msgspec.Struct, frozen=True):
     """What is to be journalled: the log's new values, its rows' changes, and when to go on (None: at once).
 
-    `anew` says that the activity is gone: all that the waiting requests hold of it is to be planned again.
-    `signed_out` says that the CRM refused the credentials of the user who was called for. `error` is what the call
-    ended with. `entry` is a message's id, and the hash of the entry that a change has put in its place. `unsaid` are
-    the ids of messages whose change came to nothing.
+    `recreate`: the activity is gone, and all that the waiting requests hold of it is to be planned again.
+    `signed_out`: the CRM refused the credentials of the user for whom it was called. `error` is what the call ended
+    with. `entry` is a message's id, and the hash of the entry that a change has put in its place. `unsaid` are the ids
+    of messages whose change needed no call.
     """
 
     log: LogRow
     changes: tuple[RowChange, ...]
     waiting: WaitingChange | None = None
     wait_ms: int | None = None
-    anew: bool = False
+    recreate: bool = False
     signed_out: bool = False
     error: ConnectorError | None = None
     entry: tuple[str, bytes] | None = None
@@ -135,7 +104,7 @@ def on_change_written(
     line_hash: bytes | None,
     body_size: int,
 ) -> Outcome:
-    """A change of a logged message is in the CRM: as its entry, or as a line of its own."""
+    """Return the outcome of a change that is in the CRM: as the message's entry, or as a line of its own."""
     change = RowChange(row.id, RowState.LOGGED, None, activity, line_hash, erase=True)
     after = replace(log, reason=None, attempt_count=0, probe_count=0, body_size=body_size)
     entry = None if entry_hash is None else (message_id_of(row.id), entry_hash)
@@ -143,7 +112,7 @@ def on_change_written(
 
 
 def on_nothing_to_change(log: LogRow, rows: Sequence[MessageRow]) -> Outcome:
-    """A change has no place in the CRM, or none is needed: it is done, in no activity."""
+    """Return the outcome of a change that has no place in the CRM, or needs none: it is done, in no activity."""
     changes = tuple(RowChange(row.id, RowState.LOGGED, erase=True) for row in rows)
     unsaid = tuple(message_id_of(row.id) for row in rows)
     return Outcome(replace(log, reason=None, attempt_count=0, probe_count=0), changes, unsaid=unsaid)
@@ -159,9 +128,10 @@ def on_success(  # noqa: PLR0917 - all that a call brings about
     *,
     has_more: bool = False,
 ) -> Outcome:
-    """The CRM has it. The text is erased; `hashes` are the entries' by row id, `body_size` what stands there now.
+    """Return the outcome of a call that was done: the text is erased.
 
-    With `has_more` a shared thread fills the activity, and goes on in another one.
+    `hashes` are the entries' by row id, `body_size` is the activity's size now. With `has_more` a shared thread fills
+    the activity, and goes on in another one.
     """
     after = replace(
         log,
@@ -186,7 +156,7 @@ def on_success(  # noqa: PLR0917 - all that a call brings about
 
 
 def to_unconfirmed(outcome: Outcome, log: LogRow) -> Outcome:
-    """There is an activity, which may be that of an earlier create: what this one brought is put into it once more."""
+    """Return the outcome of a create whose activity may be an earlier create's: its rows are put into it once more."""
     changes = tuple(
         RowChange(change.id, RowState.PLANNED, None, change.third_party_log_id) for change in outcome.changes
     )
@@ -203,7 +173,7 @@ def on_error(  # noqa: C901, PLR0911 - a case for each type of error
     jitter: float,
     retry: Retry = COUNTED,
 ) -> Outcome:
-    """The call ended with an error. `may_recreate` allows to make a deleted activity anew (once in a run)."""
+    """Return the outcome of an error. `may_recreate` allows to create a deleted activity again (once per claim)."""
     match error:
         case ServerFault():
             return _on_fault(log, rows, error, capabilities, jitter)
@@ -218,7 +188,9 @@ def on_error(  # noqa: C901, PLR0911 - a case for each type of error
             return _retry_later(log, rows, FailureReason.UNAVAILABLE, error, jitter, retry)
         case AuthExpired():
             return _on_auth_expired(log, rows, error, capabilities, jitter)
-        case BodyFull() | NotFound() if log.call == "change" and _has_no_place(log, error, capabilities):
+        case BodyFull() | NotFound() if log.call == "change" and (
+            isinstance(error, BodyFull) or _is_gone(log, error, capabilities)
+        ):
             return on_nothing_to_change(log, rows)
         case BodyFull():
             return _on_body_full(log, rows, error)
@@ -232,33 +204,17 @@ def on_error(  # noqa: C901, PLR0911 - a case for each type of error
             return _mark_unknown(log, rows, error, capabilities, jitter, retry)
 
 
-def and_then(before: Outcome, after: Outcome) -> Outcome:
-    """What two calls of one step came to, one after the other.
-
-    What the first had brought into an activity that the second found gone is planned again.
-    """
-    changes = before.changes
-    if after.anew:
-        changes = tuple(RowChange(change.id, RowState.PLANNED) for change in changes)
-    return replace(after, changes=changes + after.changes)
-
-
-def with_missing(outcome: Outcome, missing: Sequence[MessageRow]) -> Outcome:
-    """Of a step whose answers were lost some rows are there: the others were not sent, or are sent again."""
-    changes = tuple(RowChange(row.id, RowState.PLANNED, _LOST) for row in missing)
-    return replace(outcome, changes=outcome.changes + changes)
-
-
 def _can_be_asked(log: LogRow, capabilities: Capabilities) -> bool:
-    """Whether the CRM can be asked what became of the call, if only by the very same create with its key."""
+    """Return True if the call can be reconciled, if only by repeating the create with its key."""
     return capabilities.finds or capabilities.upserts if log.call == "create" else capabilities.reads_back
 
 
 def _is_asked_first(log: LogRow, capabilities: Capabilities) -> bool:
-    """Whether a write that was refused for its credentials is unknown, rather than known not to be done.
+    """Return True if a write that was refused for its credentials is unknown, rather than known not to be done.
 
-    Not where nothing can be asked, or where the repeat itself adds only what is missing: nobody waits then for the
-    user to sign in. Where it was counted how often a text stood in the activity, the repeat would count it anew.
+    It is not if nothing can be reconciled, or if the repeat adds only what is missing: then no message has to wait for
+    the user to sign in. But if the texts in the activity were counted before the call, the repeat would count them
+    again, and find what the first call may have written.
     """
     counted = log.call_before is not None and not log.shared
     adds_what_is_missing = log.call != "create" and capabilities.amends and not counted
@@ -266,18 +222,13 @@ def _is_asked_first(log: LogRow, capabilities: Capabilities) -> bool:
 
 
 def _is_gone(log: LogRow, error: NotFound, capabilities: Capabilities) -> bool:
-    """Whether a missing activity was deleted, rather than hidden from a user who did not create it."""
+    """Return True if a missing activity was deleted, rather than hidden from a user who did not create it."""
     gone = capabilities.not_found_means_gone if error.gone is None else error.gone
     return gone or (error.gone is None and log.call_user == log.created_by)
 
 
-def _has_no_place(log: LogRow, error: BodyFull | NotFound, capabilities: Capabilities) -> bool:
-    """Whether a change cannot be told of: its activity is gone, or has no room even for a short line."""
-    return isinstance(error, BodyFull) or _is_gone(log, error, capabilities)
-
-
 class Reconciliation(enum.Enum):
-    """What was found out about a call of before."""
+    """What reconciling found out about a lost call."""
 
     NOT_THERE = enum.auto()
     REPEATABLE = enum.auto()
@@ -291,8 +242,8 @@ def on_reconciled(
     capabilities: Capabilities,
     retry: Retry = COUNTED,
 ) -> Outcome:
-    """What becomes of a call whose answer was lost, when it is not known to have been done."""
-    reason = log.reason or _LOST
+    """Return the outcome of a lost call that is not known to have been done."""
+    reason = log.reason or LOST_ANSWER
     failure = failure_reason_of(reason)
     if finding is Reconciliation.NOBODY_KNOWS:
         return _park(log, rows, reason)
@@ -315,14 +266,14 @@ def on_reconciled(
             return _park(log, rows, reason)
         return _fail(log, rows, reason, behind=not broke)
     changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in rows)
-    # A call that will be repeated is over: what was noted for it must not be taken for the next one's.
+    # A call that will be repeated is over: what was recorded for it must not be taken for the next one's.
     return Outcome(replace(log.without_call(), attempt_count=attempt_count), changes)
 
 
 def _on_confirmed_refusal(
     log: LogRow, rows: Sequence[MessageRow], reason: str, capabilities: Capabilities
 ) -> Outcome:
-    """A call that was refused is not there either. What a search does not show yet is asked for once more."""
+    """Return the outcome of a refused call that was not found either; a search that lags is repeated once."""
     lag_ms = capabilities.settle_ms if log.call == "create" and capabilities.finds else 0
     if lag_ms and not log.probe_count:
         changes = tuple(RowChange(row.id, RowState.UNKNOWN, reason) for row in rows)
@@ -339,25 +290,24 @@ def on_reconcile_error(
     jitter: float,
     retry: Retry = COUNTED,
 ) -> Outcome:
-    """The question itself failed: it is asked again later; where the user has to sign in again, when they have.
+    """Return the outcome of an error while reconciling: it is repeated later, or once the user has signed in.
 
-    A CRM that is away is asked for ever. Where the connector or this server fails, that ends: a person decides.
+    A CRM that is away is asked for ever. If the connector or this server fails, that ends: a person decides.
     """
     probe_count = max(
         1, log.probe_count
     )  # the CRM's search has had its time: from now on it may be asked at any time
     refused = failure_reason_of(log.reason) is FailureReason.REJECTED
-    # But for a refusal, about which it is asked at once: what a search does not show yet is not believed to be missing
-    # at the next question either.
+    # A refusal is reconciled at once, so a search that lags has not had its time: the next question waits for it.
     least_ms = capabilities.settle_ms if refused else 0
     if isinstance(error, Throttled):  # it was not even asked
-        reason = log.reason or _LOST
-        # The rows go on saying what the last question came to.
+        reason = log.reason or LOST_ANSWER
+        # The rows keep the reason of the last question.
         held = tuple(RowChange(row.id, RowState.UNKNOWN, row.reason or reason) for row in rows)
         wait_ms = max(_throttle_ms(error), least_ms)
         return Outcome(replace(log, reason=reason, probe_count=probe_count), held, wait_ms=wait_ms)
     reason = log.reason or _reason(FailureReason.NO_ANSWER, error)
-    told, signed_out = _reason_while_unknown(reason, error)
+    row_reason, signed_out = _reason_while_unknown(reason, error)
     if refused and isinstance(error, Rejected | NotFound | BodyFull):  # it will not be answered better
         return _on_refused(replace(log, probe_count=0), rows, reason)
     retry_after, away = None, retry.probe_ms
@@ -366,20 +316,24 @@ def on_reconcile_error(
     ours = isinstance(error, ConnectorBroke | ServerFault)
     if ours:  # whatever the CRM is
         away = None
-    if _is_mistake(error) and not _ended_in_fault(rows):
-        probe_count = 1  # faults of ours are counted in a row: questions in vain before them are none
+    if _is_mistake(error) and failure_reason_of(rows[0].reason) is not FailureReason.FAULT:
+        probe_count = 1  # our faults are counted in a row, and this is the first
     elif ours or (away is None and not retry.early):
         probe_count = log.probe_count + 1
     after = replace(log, probe_count=probe_count, reason=reason)
-    if after.probe_count >= _most_asks(error, refused=refused):
-        return _on_refused(replace(log, probe_count=0), rows, reason) if refused else _park(after, rows, told)
-    changes = tuple(RowChange(row.id, RowState.UNKNOWN, told) for row in rows)
+    if after.probe_count >= _most_probes(error, refused=refused):
+        return (
+            _on_refused(replace(log, probe_count=0), rows, reason)
+            if refused
+            else _park(after, rows, row_reason)
+        )
+    changes = tuple(RowChange(row.id, RowState.UNKNOWN, row_reason) for row in rows)
     wait_ms = backoff.for_ever(after.probe_count, jitter, retry_after=retry_after) if away is None else away
     return Outcome(after, changes, wait_ms=max(wait_ms, least_ms), signed_out=signed_out)
 
 
 def _reason_while_unknown(reason: str, error: ConnectorError) -> tuple[str, bool]:
-    """What the rows of a call say while it cannot be asked about, and whether its user has to sign in."""
+    """Return the rows' reason while their call cannot be reconciled, and whether its user has to sign in."""
     if isinstance(error, AuthExpired) and not isinstance(error, SignInRenewed):
         return _reason(FailureReason.SIGN_IN, error), True
     if isinstance(error, ServerFault):
@@ -389,37 +343,33 @@ def _reason_while_unknown(reason: str, error: ConnectorError) -> tuple[str, bool
     return reason, False
 
 
-def _most_asks(error: ConnectorError, *, refused: bool) -> float:
-    """How often it is asked in vain what became of a call, when the question ends like this."""
+def _most_probes(error: ConnectorError, *, refused: bool) -> float:
+    """Return how often a call is reconciled in vain, if it ends with this error."""
     if _is_mistake(error) or (refused and isinstance(error, ConnectorBroke)):
         return _MISTAKES
     return len(backoff.STEPS) if isinstance(error, ConnectorBroke | ServerFault) else math.inf
 
 
 def _is_mistake(error: ConnectorError) -> bool:
-    """Whether it is an error of this server's own that does not pass."""
+    """Return True for an error of this server's own that does not pass by itself."""
     return isinstance(error, ServerFault) and not isinstance(error, Interrupted)
 
 
-def _ended_in_fault(rows: Sequence[MessageRow]) -> bool:
-    """Whether the question before this one ended with a fault of ours: the rows say so as long as it is open."""
-    return failure_reason_of(rows[0].reason) is FailureReason.FAULT
-
-
 def on_too_many_interruptions(log: LogRow, rows: Sequence[MessageRow]) -> Outcome:
-    """Work on this call was interrupted more often than the table has waits: a person decides."""
-    return _park(log, rows, log.reason or _LOST)
+    """Return the outcome of work that was interrupted more often than the table has waits: a person decides."""
+    return _park(log, rows, log.reason or LOST_ANSWER)
 
 
 def on_fault_after_success(
     log: LogRow, rows: Sequence[MessageRow], id_: str, fault: ServerFault, *, jitter: float
 ) -> Outcome:
-    """The CRM has what a call brought, in this activity, and we failed to say what that means for the journal.
+    """Return the outcome of a call that is done in this activity, after a fault of ours.
 
-    The rows keep the activity's id, which says that the call is done: it is settled again, and never made again.
+    The rows keep the activity's id, which says that the call is done: its outcome is computed again, and the call is
+    never made again.
     """
     reason = _reason(_failure_reason_of_fault(fault), fault)
-    # Only what ended like this before is counted: not the questions that were asked in vain.
+    # Only outcomes that ended like this are counted, not the questions that were asked in vain.
     again = rows[0].third_party_log_id == id_ and failure_reason_of(rows[0].reason) in {
         FailureReason.FAULT,
         FailureReason.INTERRUPTED,
@@ -428,9 +378,10 @@ def on_fault_after_success(
     if after.probe_count >= _MISTAKES:
         if after.call == "create":
             after = replace(after, third_party_log_id=id_, created_by=after.call_user)
-        return _park(after, rows, reason, id_)
+        return replace(_park(after, rows, reason, id_), error=fault)
     changes = tuple(RowChange(row.id, RowState.UNKNOWN, reason, id_) for row in rows)
-    return Outcome(after, changes, wait_ms=backoff.for_ever(after.probe_count, jitter))
+    wait_ms = backoff.for_ever(after.probe_count, jitter)
+    return Outcome(after, changes, wait_ms=wait_ms, error=fault)
 
 
 def on_save_failure(  # noqa: PLR0917 - what was to be written down, and of what
@@ -441,14 +392,20 @@ def on_save_failure(  # noqa: PLR0917 - what was to be written down, and of what
     capabilities: Capabilities,
     jitter: float,
 ) -> Outcome:
-    """What is left of an outcome that could not be written down; `log` and `rows` are those of the call.
+    """Return what is left of an outcome that could not be saved; `log` and `rows` are those of the call.
 
-    What is done keeps its activity's id, and is settled again. What had an unknown outcome has it still, and what is
-    known not to be done is tried again.
+    A row that is done keeps its activity's id, and its outcome is computed again. A row with an unknown outcome stays
+    unknown, and a row that is known not to be done is tried again.
     """
     reason = _reason(_failure_reason_of_fault(fault), fault)
     outcomes = {change.id: change for change in outcome.changes}
-    open_rows = [row for row in rows if row.id in outcomes and _may_be_done(outcomes[row.id])]
+    # What is in the CRM, or may be; of a thread that goes on a part of it is.
+    open_rows = [
+        row
+        for row in rows
+        if row.id in outcomes
+        and (outcomes[row.id].state in _MAY_BE_DONE or outcomes[row.id].third_party_log_id is not None)
+    ]
     if not open_rows:
         fault.wrote = False
         return replace(_on_fault(log, rows, fault, capabilities, jitter), error=fault)
@@ -461,12 +418,6 @@ def on_save_failure(  # noqa: PLR0917 - what was to be written down, and of what
     return Outcome(after, tuple(changes), wait_ms=wait_ms, error=fault)
 
 
-def _may_be_done(change: RowChange) -> bool:
-    """Whether a row is in the CRM, or may be; of a thread that goes on a part of it is."""
-    in_question = change.state in {RowState.LOGGED, RowState.UNKNOWN, RowState.PARKED}
-    return in_question or change.third_party_log_id is not None
-
-
 def _mark_unknown(  # noqa: PLR0917 - what is journalled, and when to go on
     log: LogRow,
     rows: Sequence[MessageRow],
@@ -475,6 +426,7 @@ def _mark_unknown(  # noqa: PLR0917 - what is journalled, and when to go on
     jitter: float,
     retry: Retry = COUNTED,
 ) -> Outcome:
+    """Return the outcome of a call that may be done: it is reconciled after a while, or parked if it cannot be."""
     failure = next((each for type_, each in _UNKNOWN if isinstance(error, type_)), FailureReason.NO_ANSWER)
     reason = _reason(failure, error)
     signed_out = failure is FailureReason.SIGN_IN
@@ -491,12 +443,12 @@ def _mark_unknown(  # noqa: PLR0917 - what is journalled, and when to go on
     at_work = error.status is None and not isinstance(error, NoLogId)
     searched = creating and capabilities.finds
     wait_ms = capabilities.settle_ms if at_work or searched else 0
-    if failure is FailureReason.REJECTED:  # asked about at once, and not repeated
+    if failure is FailureReason.REJECTED:  # reconciled at once, and not repeated
         wait_ms = 0
     elif retry.probe_ms is not None and failure in {FailureReason.NO_ANSWER, FailureReason.NO_LOG_ID}:
         wait_ms = max(wait_ms, retry.probe_ms)
     elif log.attempt_count and not signed_out:
-        # A call that was repeated in vain is asked about, and so repeated, more slowly each time.
+        # A call that was repeated in vain is reconciled, and so repeated, more slowly each time.
         wait_ms += backoff.for_ever(log.attempt_count, jitter)
     return Outcome(log, changes, wait_ms=wait_ms, signed_out=signed_out)
 
@@ -515,12 +467,11 @@ _UNKNOWN: Final = (
 def _on_fault(
     log: LogRow, rows: Sequence[MessageRow], fault: ServerFault, capabilities: Capabilities, jitter: float
 ) -> Outcome:
-    """An error of this server's own: before it sent anything, or nobody knows what became of the call."""
+    """Return the outcome of an error of our own: nothing was sent, or the call may be done."""
     failure = _failure_reason_of_fault(fault)
     if fault.wrote:
-        attempt_count = log.attempt_count + (
-            failure is FailureReason.INTERRUPTED
-        )  # as an interrupted call is counted at once
+        # An interrupted call is counted at once.
+        attempt_count = log.attempt_count + (failure is FailureReason.INTERRUPTED)
         return _mark_unknown(replace(log, attempt_count=attempt_count), rows, fault, capabilities, jitter)
     if failure is FailureReason.FAULT and log.call == "change":
         return _change_broke(log, rows, failure, fault, jitter)
@@ -544,7 +495,7 @@ def _retry_later(  # noqa: PLR0917 - what is journalled, and when to go on
     retry: Retry,
     retry_after: float | None = None,
 ) -> Outcome:
-    """Nothing was done and nobody is to blame: the same again later, until the table ends."""
+    """Return the outcome of a call that did nothing, for no fault of its rows: a retry later, until the table ends."""
     reason = _reason(failure, error)
     after = replace(log.without_call(), attempt_count=log.attempt_count + retry.counts, reason=reason)
     wait_ms = retry.probe_ms
@@ -559,7 +510,7 @@ def _retry_later(  # noqa: PLR0917 - what is journalled, and when to go on
 def _on_auth_expired(
     log: LogRow, rows: Sequence[MessageRow], error: AuthExpired, capabilities: Capabilities, jitter: float
 ) -> Outcome:
-    """The CRM did not take the credentials: before it did anything, or after a gateway had let a write pass."""
+    """Return the outcome of refused credentials: nothing was done, or a gateway had let the write pass before."""
     if error.wrote and _is_asked_first(log, capabilities):
         return _mark_unknown(log, rows, error, capabilities, jitter)
     if isinstance(error, SignInRenewed):  # the same again, the first time at once
@@ -569,7 +520,7 @@ def _on_auth_expired(
 
 
 def _wait_for_sign_in(log: LogRow, rows: Sequence[MessageRow], error: AuthExpired) -> Outcome:
-    """The user has to sign in again: what is theirs waits for that, and what is their colleagues' goes on."""
+    """Return the outcome for a user who has to sign in: their messages wait for that, their colleagues' go on."""
     reason = _reason(FailureReason.SIGN_IN, error)
     changes = tuple(RowChange(row.id, RowState.WAITING, reason) for row in rows)
     waiting = WaitingChange(log.call_user or rows[0].user_id, RowState.WAITING, reason)
@@ -579,7 +530,7 @@ def _wait_for_sign_in(log: LogRow, rows: Sequence[MessageRow], error: AuthExpire
 def _on_rejected(
     log: LogRow, rows: Sequence[MessageRow], error: Rejected, capabilities: Capabilities, jitter: float
 ) -> Outcome:
-    """The CRM refused the call. A gateway may say 403 after the CRM has done it, so that is asked about first."""
+    """Return the outcome of a refusal. A gateway may say 403 after the CRM has done it: that is reconciled."""
     if error.wrote and error.status == _FORBIDDEN and _can_be_asked(log, capabilities):
         return _mark_unknown(log, rows, error, capabilities, jitter)
     if not isinstance(error, NotPrepared):
@@ -592,10 +543,11 @@ def _on_rejected(
 def _change_broke(
     log: LogRow, rows: Sequence[MessageRow], failure: FailureReason, error: ConnectorError, jitter: float
 ) -> Outcome:
-    """A mistake kept a change from being sent. A message that failed is sent again with its day, a change is not.
+    """Return the outcome of a mistake that kept a change from being sent.
 
-    So it is tried again, until the mistake shows twice in a row and it was tried as often as any mistake is. The
-    refusals, which are those of the log's messages, say nothing of it.
+    A message that failed is sent again with its day, a change is not. So it is tried again, until the mistake shows
+    twice in a row and it was tried as often as any mistake is. The log's rejections, which are those of its messages,
+    do not count.
     """
     if failure_reason_of(rows[0].reason) is failure and log.attempt_count + 1 >= _MISTAKES:
         return _fail(log, rows, _reason(failure, error), behind=False)
@@ -603,10 +555,10 @@ def _change_broke(
 
 
 def _on_refused(log: LogRow, rows: Sequence[MessageRow], reason: str) -> Outcome:
-    """What one message holds was refused, so those behind it pass, unless it is the same with each of them.
+    """Return the outcome of a refused message: those behind it go on, unless each of them is refused too.
 
-    Of several in one call nobody knows which: they are sent again one by one (`next_step` sees the refusal). The
-    refusal of a change says nothing of the messages behind it.
+    If several messages of one call were refused, they are sent again one by one (`next_step` sees the refusal). The
+    refusal of a change says nothing about the messages behind it.
     """
     if log.call == "change":
         return _fail(log, rows, reason, behind=False)
@@ -621,7 +573,7 @@ def _on_refused(log: LogRow, rows: Sequence[MessageRow], reason: str) -> Outcome
 
 
 def _on_throttled(log: LogRow, rows: Sequence[MessageRow], error: Throttled) -> Outcome:
-    """Held back by ourselves: nothing was sent, so it is no try. It waits until it makes sense."""
+    """Return the outcome of a call that we held back: it is no try, and waits until the limits allow it."""
     reason = _reason(FailureReason.UNAVAILABLE if error.down else FailureReason.RATE_LIMITED, error)
     changes = tuple(RowChange(row.id, RowState.PLANNED, reason) for row in rows)
     return Outcome(replace(log.without_call(), reason=reason), changes, wait_ms=_throttle_ms(error))
@@ -632,6 +584,7 @@ def _throttle_ms(error: Throttled) -> int:
 
 
 def _on_body_full(log: LogRow, rows: Sequence[MessageRow], error: BodyFull) -> Outcome:
+    """Return the outcome of a full activity: the log goes on in the next one."""
     if log.third_party_log_id is None:  # not even in an activity of its own
         return _fail(log, rows, _reason(FailureReason.TOO_LONG, error), behind=False)
     changes = tuple(RowChange(row.id, RowState.PLANNED) for row in rows)
@@ -639,7 +592,7 @@ def _on_body_full(log: LogRow, rows: Sequence[MessageRow], error: BodyFull) -> O
 
 
 def _begin_next_activity(log: LogRow, third_party_log_id: str) -> LogRow:
-    """The log, to go on in another activity: this one has no room, and is left alone from now on."""
+    """Return the log with its next activity to be created: this one is full, and stays as it is from now on."""
     earlier = [*earlier_activities(log), third_party_log_id]
     return replace(
         log.without_call(),
@@ -654,11 +607,12 @@ def _begin_next_activity(log: LogRow, third_party_log_id: str) -> LogRow:
 
 
 def earlier_activities(log: LogRow) -> list[str]:
-    """The activities that are full, which the log's present one goes on from."""
+    """Return the full activities that the log's present one continues."""
     return [] if log.earlier is None else msgspec.json.decode(log.earlier, type=list[str])
 
 
 def _on_gone(log: LogRow, rows: Sequence[MessageRow]) -> Outcome:
+    """Return the outcome of an update whose activity was deleted: it is created again."""
     after = replace(
         log,
         third_party_log_id=None,
@@ -669,10 +623,11 @@ def _on_gone(log: LogRow, rows: Sequence[MessageRow]) -> Outcome:
         body_size=0,
         attempt_count=0,
     )
-    return Outcome(after, tuple(RowChange(row.id, RowState.PLANNED) for row in rows), anew=True)
+    return Outcome(after, tuple(RowChange(row.id, RowState.PLANNED) for row in rows), recreate=True)
 
 
 def _fail(log: LogRow, rows: Sequence[MessageRow], reason: str, *, behind: bool) -> Outcome:
+    """Return the outcome of rows that failed, with `behind` also the user's messages that wait for them."""
     changes = tuple(RowChange(row.id, RowState.FAILED, reason) for row in rows)
     waiting = None
     if behind and log.call != "change" and log.call_user is not None:
@@ -682,25 +637,23 @@ def _fail(log: LogRow, rows: Sequence[MessageRow], reason: str, *, behind: bool)
 
 
 def _park(log: LogRow, rows: Sequence[MessageRow], reason: str, id_: str | None = None) -> Outcome:
-    """Nobody but a person can tell. A change is parked alone: the messages of its log go on."""
+    """Return the outcome of a call that a person has to decide. A change parks alone: its log's messages go on."""
     changes = tuple(RowChange(row.id, RowState.PARKED, reason, id_) for row in rows)
     if log.call == "change":
         return Outcome(replace(log, reason=None, attempt_count=0, probe_count=0), changes)
-    return Outcome(replace(log, state=LogState.PARKED, reason=reason), changes, _park_behind(reason))
-
-
-def _park_behind(reason: str) -> WaitingChange:
-    return WaitingChange(None, RowState.PARKED, f"{FailureReason.BEHIND}: one before it is parked ({reason})")
+    text = f"{FailureReason.BEHIND}: one before it is parked ({reason})"
+    waiting = WaitingChange(None, RowState.PARKED, text)
+    return Outcome(replace(log, state=LogState.PARKED, reason=reason), changes, waiting)
 
 
 def failure_reason_of(reason: str | None) -> FailureReason | None:
-    """The first word of a reason of ours."""
+    """Return the first word of a reason of ours."""
     word = (reason or "").partition(":")[0]
     return FailureReason(word) if word in _WORDS else None
 
 
 def first_reason(reason: str) -> str:
-    """The reason itself; of what was held back by another, the other's."""
+    """Return the reason itself; for a row behind another one, the other's."""
     if reason.startswith(f"{FailureReason.BEHIND}:") and reason.endswith(")"):
         return reason.partition("(")[2].removesuffix(")")
     return reason

@@ -1,6 +1,6 @@
-"""Who the two sides of a conversation are: what its text takes from the session, the settings and the CRM.
+"""The two sides of a conversation: what its text takes from the session, the settings and the CRM.
 
-All of it is sealed with the row before its call leaves, so that recovery composes the very same words.
+All of it is sealed with the row before its call leaves, so that reconciling composes the very same words.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Sides(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is known of the two sides beside a conversation's records.
+    """What is known of the two sides besides a conversation's records.
 
     `user_name` is the signed-in user's. `country` (ISO 3166) is the one that numbers without a country code belong to,
-    where the operator has said it, and `formats` are the spellings in which the user's CRM keeps numbers.
+    if the operator has set it, and `formats` are the spellings in which the user's CRM keeps numbers.
     `contact_numbers` are the contact's, as the records spell them; None in a group whose numbers are not looked up yet.
     With `uncertain` the CRM could not be asked: it is asked again, unless a call may have been done meanwhile.
     """
@@ -42,14 +42,14 @@ NOTHING_KNOWN = Sides()
 
 
 def without_contact_numbers(sides: Sides) -> Sides:
-    """The sides of a group's message that goes to another contact: the CRM has to be asked about that one."""
+    """Return the sides of a group's message that goes to another contact: the CRM has to be asked about that one."""
     return replace(sides, contact_numbers=None, uncertain=False)
 
 
 def with_spelling(sides: Sides, message: Message, conversation: Conversation) -> Sides:
-    """The sides with the spelling in which a message has the number of its only correspondent.
+    """Return the sides with the spelling in which a message has the number of its only correspondent.
 
-    Of a group nothing is known until the CRM has been asked.
+    For a group nothing is known until the CRM has been asked.
     """
     if len(conversation.correspondents) != 1 or message.from_ is None:
         return sides
@@ -62,9 +62,9 @@ def with_spelling(sides: Sides, message: Message, conversation: Conversation) ->
 
 
 def home(sides: Sides, conversation: Conversation, *numbers: str) -> str:
-    """The country of those of the numbers that lack its code: what the operator said, else that of our own number.
+    """Return the country of those numbers that lack its code: the operator's, or else that of our own number.
 
-    Empty where none of them does.
+    Empty if all of them have a code.
     """
     if all(number.lstrip().startswith("+") for number in numbers):
         return ""
@@ -73,19 +73,19 @@ def home(sides: Sides, conversation: Conversation, *numbers: str) -> str:
 
 
 def is_looked_up(text_settings: TextSettings, content: Payload) -> bool:
-    """Whether all that a text takes from the CRM is journalled: which of a group's numbers are the contact's."""
+    """Return True if all that a text takes from the CRM is journalled: which of a group's numbers are the contact's."""
     if text_settings.is_earlier or content.thread is not None or not content.conversation.is_group:
         return True
     return (content.sides or NOTHING_KNOWN).contact_numbers is not None
 
 
 def needs_look_up(text_settings: TextSettings, content: Payload) -> bool:
-    """Whether the CRM has to be asked before a call that is known not to have been made."""
+    """Return True if the CRM has to be asked before a call that is known not to have been made."""
     return not is_looked_up(text_settings, content) or (content.sides or NOTHING_KNOWN).uncertain
 
 
 def with_lookup(content: Payload, contact_numbers: Iterable[str], *, uncertain: bool) -> Payload:
-    """The payload of a group's message with the contact's numbers (`+14155550142`) in its own spellings."""
+    """Return the payload of a group's message with the contact's numbers (`+14155550142`) in its own spellings."""
     sides = content.sides or NOTHING_KNOWN
     numbers = _numbers(content)
     written = alike(numbers, contact_numbers, home(sides, content.conversation, *numbers))
@@ -93,7 +93,7 @@ def with_lookup(content: Payload, contact_numbers: Iterable[str], *, uncertain: 
 
 
 def without_uncertainty(content: Payload) -> Payload | None:
-    """The payload of a message that may be in the CRM, in these words; None where they were certain already."""
+    """Return the payload of a message that may be in the CRM in these words; None if they were certain already."""
     sides = content.sides
     if sides is None or not sides.uncertain:
         return None
@@ -101,7 +101,7 @@ def without_uncertainty(content: Payload) -> Payload | None:
 
 
 def participants_of(log: LogRow, text_settings: TextSettings, contents: Sequence[Payload]) -> Participants:
-    """The two sides, for the text of these messages."""
+    """Return the two sides, for the text of these messages."""
     conversation = contents[0].conversation
     if text_settings.is_earlier:
         phone = _phone_by_name(log, conversation)
@@ -114,13 +114,13 @@ def participants_of(log: LogRow, text_settings: TextSettings, contents: Sequence
 
 
 def _guest_phone(content: Payload) -> str | None:
-    """The number at the other end of a shared thread, which is one, whatever its correspondents are."""
+    """Return the one number at the other end of a shared thread, whatever its correspondents are."""
     guest = content.thread.guest_party if content.thread is not None else None
     return guest.phone_number if guest is not None else None
 
 
 def _phone(conversation: Conversation, contact_numbers: Sequence[str]) -> str | None:
-    """The contact's number: the only correspondent's, or that of a group which the CRM says is the contact's."""
+    """Return the contact's number: the only correspondent's, or in a group the one that the CRM knows as theirs."""
     parties = conversation.correspondents
     if not conversation.is_group:
         return parties[0].phone_number if parties else None
@@ -128,7 +128,7 @@ def _phone(conversation: Conversation, contact_numbers: Sequence[str]) -> str | 
 
 
 def _phone_by_name(log: LogRow, conversation: Conversation) -> str | None:
-    """As the earlier wordings have it: the only correspondent's, or that of the one with the contact's name."""
+    """Return the number as the earlier wordings have it: the only correspondent's, or that of the contact's name."""
     parties = conversation.correspondents
     if len(parties) == 1:
         return parties[0].phone_number
@@ -136,7 +136,7 @@ def _phone_by_name(log: LogRow, conversation: Conversation) -> str | None:
 
 
 def _numbers(content: Payload) -> list[str]:
-    """Every number that a group's message has, as it is written."""
+    """Return every number in a group's message, as it is written."""
     message = content.message
     parties = [*content.conversation.correspondents]
     if message is not None:

@@ -1,4 +1,4 @@
-"""What is kept sealed with a row until it is logged: the message, and what its call needs beside it."""
+"""What is kept sealed with a row until it is logged: the message, and what else its call needs."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Item(msgspec.Struct, frozen=True):
 class Payload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One message (or snapshot of a thread), the conversation around it, and the form's fields.
 
-    `rc_access_token` opens the media of a fax; it is erased with the text. `sides` is None in rows of before there were
-    any.
+    `rc_access_token` opens the media of a fax; it is erased with the text. `sides` is None in rows of
+    older releases.
     """
 
     conversation: Conversation
@@ -63,7 +63,7 @@ def seal_rows(  # noqa: PLR0917 - all that a row is made of
     sides: Sides,
     items: Sequence[Item],
 ) -> tuple[NewRow, ...]:
-    """The rows that journal these items; `contact` is the chosen contact's name and type."""
+    """Return the rows that journal these items; `contact` is the chosen contact's name and type."""
     return tuple(
         NewRow(
             item.id,
@@ -77,7 +77,7 @@ def seal_rows(  # noqa: PLR0917 - all that a row is made of
 
 
 def row_facts(sealer: Sealer, message: Message | None) -> Facts:
-    """The facts of a message as its row keeps them; a shared thread has none: each snapshot has all of it."""
+    """Return the facts of a message as its row keeps them; a shared thread has none: each snapshot has all of it."""
     if message is None:
         return NO_FACTS
     at = message.last_modified_time or message.sent_at or 0
@@ -85,19 +85,19 @@ def row_facts(sealer: Sealer, message: Message | None) -> Facts:
 
 
 def seal(sealer: Sealer, key: LogKey, id_: str, payload: Payload) -> bytes:
-    """A payload as its row keeps it."""
+    """Return a payload as its row keeps it."""
     return sealer.seal(_ENCODER.encode(payload), *_context(key, id_))
 
 
 def open_payload(sealer: Sealer, key: LogKey, row: MessageRow) -> Payload:
-    """The payload of a row; `TextErased` when there is none any more."""
+    """Return the payload of a row; raise `TextErased` if there is none any more."""
     if row.payload is None:
         raise TextErased("the text of this row was erased")
     return _DECODER.decode(sealer.open(row.payload, *_context(key, row.id)))
 
 
 def to_readable(sealer: Sealer, key: LogKey, id_: str, sealed: bytes) -> dict[str, Any]:
-    """What a person may read of a row's payload: all but RingCentral's token."""
+    """Return what a person may read of a row's payload: all but RingCentral's token."""
     payload = _DECODER.decode(sealer.open(sealed, *_context(key, id_)))
     read: dict[str, Any] = msgspec.to_builtins(replace(payload, rc_access_token=None))
     return read
@@ -120,7 +120,7 @@ def _payload(request: LogRequest, contact: tuple[str, str], sides: Sides, item: 
 
 
 def reseal(sealer: Sealer, before: LogKey, after: LogKey, id_: str, text: bytes) -> bytes:
-    """A row's payload, sealed for the log that it goes to. Which numbers are that contact's is not known yet."""
+    """Return a row's payload, sealed for the log that it moves to. That contact's numbers are not known yet."""
     payload = _DECODER.decode(sealer.open(text, *_context(before, id_)))
     if payload.sides is not None:
         payload = replace(payload, sides=without_contact_numbers(payload.sides))
@@ -128,5 +128,5 @@ def reseal(sealer: Sealer, before: LogKey, after: LogKey, id_: str, text: bytes)
 
 
 def _context(key: LogKey, id_: str) -> tuple[str, ...]:
-    """What a payload is bound to: the row as it is shown, so that what older releases have sealed opens too."""
+    """Return what a payload is bound to: the row as it is shown, so that payloads of older releases open too."""
     return ("messageLogs", key.tenant, key.platform, key.display_id(id_))

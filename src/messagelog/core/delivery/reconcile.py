@@ -1,8 +1,7 @@
-"""Finds out what became of a call whose answer nobody has."""
+"""Reconciles lost calls: asks the CRM whether a call with an unknown outcome was done."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -10,22 +9,15 @@ from msgspec.structs import replace
 from messagelog.compose import LogFormat, read_text_settings
 from messagelog.connectors import (
     AuthExpired,
-    BodyFull,
     ConnectorError,
     NotFound,
     RateLimited,
     Rejected,
     Unavailable,
 )
-from messagelog.core.delivery import backoff
+from messagelog.core.delivery import backoff, outcomes, runs
 from messagelog.core.delivery.faults import fault_of
-from messagelog.core.delivery.outcomes import (
-    FailureReason,
-    Reconciliation,
-    failure_reason_of,
-    on_too_many_interruptions,
-    with_missing,
-)
+from messagelog.core.delivery.outcomes import FailureReason, Reconciliation, failure_reason_of
 from messagelog.core.delivery.payload import TextErased
 from messagelog.core.errors import NothingToChange
 from messagelog.core.users.directory import SignInRequired
@@ -34,211 +26,184 @@ from messagelog.storage.encryption.sealer import SealBroken
 from messagelog.storage.records.journal import RowState
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Mapping, Sequence
-
-    from messagelog.core.delivery.calls import ConnectorCaller, PreparedCall
+    from messagelog.core.delivery.context import DeliveryContext
     from messagelog.core.delivery.outcomes import Outcome
-    from messagelog.core.delivery.step_context import StepContext
-    from messagelog.core.delivery.steps import StepRunner
-    from messagelog.storage.records.journal import MessageRow
+    from messagelog.core.delivery.prepare import PreparedCall
+    from messagelog.core.delivery.steps import StepContext, StepRunner
 
 _REFUSALS: Final = frozenset({FailureReason.SIGN_IN, FailureReason.REJECTED})
 
 
 class Reconciler:
-    """Asks the CRM about lost calls, as far as its connector can; what is known not to be done is made again."""
+    """Asks the CRM about lost calls, as far as its connector can; a call known not to be done is made again."""
 
-    def __init__(self, caller: ConnectorCaller, steps: StepRunner) -> None:
-        self._caller = caller
-        self._runner = steps
+    def __init__(self, context: DeliveryContext, runner: StepRunner) -> None:
+        self._context = context
+        self._runner = runner
 
-    async def reconcile(self, job: StepContext) -> Outcome:
-        """Finds out what became of a call whose answer nobody has. Raises `ClaimLost`, and nothing else.
+    async def reconcile(self, step: StepContext) -> Outcome:
+        """Find out whether a call with an unknown outcome was done. Raises `ClaimLost`, and nothing else.
 
-        Work that was interrupted more often than the table has waits is not begun again: it may be what ends it. A
-        call that was refused for its user's credentials may be asked about by a colleague who has brought something
-        to the same log, so that the colleague's messages do not wait for a sign-in that may never come.
+        Work that was interrupted more often than the table has waits is not begun again: the work may be what
+        interrupts it. A call that was refused for its user's credentials may be reconciled in the session of a
+        colleague who has brought something to the same log, so that the colleague's messages do not wait for a sign-in
+        that may never come.
         """
-        if job.log.attempt_count > len(backoff.STEPS):
-            return on_too_many_interruptions(job.log, job.rows)
-        outcome = await self._reconcile_once(job)
+        if step.log.attempt_count > len(backoff.STEPS):
+            return outcomes.on_too_many_interruptions(step.log, step.rows)
+        outcome = await self._reconcile_once(step)
         needs_sign_in = isinstance(outcome.error, SignInRequired)
         if (
             needs_sign_in
-            and job.colleague is not None
-            and failure_reason_of(job.log.reason) is FailureReason.SIGN_IN
+            and step.colleague is not None
+            and failure_reason_of(step.log.reason) is FailureReason.SIGN_IN
         ):
-            return await self._reconcile_once(job.with_asker(job.colleague))
+            return await self._reconcile_once(step.with_asker(step.colleague))
         return outcome
 
-    async def _reconcile_once(self, job: StepContext) -> Outcome:
+    async def _reconcile_once(self, step: StepContext) -> Outcome:
+        """Reconcile a call in one user's session; every error is an outcome, but for `ClaimLost`."""
         try:
-            return await self._find_out(job)
+            return await self._find_out(step)
         except ClaimLost:
             raise
         except ConnectorError as error:
             # To a colleague the activity may be hidden, and not gone.
-            if isinstance(error, NotFound) and job.log.call != "create" and job.asker is None:
-                return job.on_error(error)
-            return job.on_reconcile_error(error)
+            if isinstance(error, NotFound) and step.log.call != "create" and step.asker is None:
+                return step.on_error(error)
+            return step.on_reconcile_error(error)
         except (SealBroken, TextErased):
-            return job.on_reconciled(Reconciliation.NOBODY_KNOWS)
+            return step.on_reconciled(Reconciliation.NOBODY_KNOWS)
         except NothingToChange:
-            return job.on_nothing_to_change()
-        except Exception as error:  # noqa: BLE001 - whatever it is, its row says where
-            return job.on_reconcile_error(fault_of(error))
+            return outcomes.on_nothing_to_change(step.log, step.rows)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the row says where
+            return step.on_reconcile_error(fault_of(error))
 
-    async def _find_out(self, job: StepContext) -> Outcome:
-        if (done_in := job.done_in) is not None:
-            return self._runner.outcome(job, await self._runner.prepare(job), done_in)
-        if self._never_left(job):
-            return job.on_reconciled(Reconciliation.NOT_THERE)
-        if job.log.call == "create":
-            call = await self._runner.prepare(job, linked=job.capabilities.finds)
-            return await self._reconcile_create(job, call)
-        return await self._reconcile_update(job, await self._prepare_lost(job))
+    async def _find_out(self, step: StepContext) -> Outcome:
+        """Find out what became of a call from what the journal says of it, and else from the CRM."""
+        runner = self._runner
+        if (done_in := step.done_in) is not None:
+            return runner.outcome_of_success(step, await runner.prepare(step), done_in)
+        # Something is always journalled before such a call leaves.
+        if step.log.shared:
+            may_have_left = step.log.call_before is not None
+        else:
+            may_have_left = runner.may_have_left(step, step.rows[0])
+        if not may_have_left:
+            return step.on_reconciled(Reconciliation.NOT_THERE)
+        if step.log.call == "create":
+            call = await runner.prepare(step, linked=step.capabilities.finds)
+            return await self._reconcile_create(step, call)
+        return await self._reconcile_update(step, await runs.prepare_lost_calls(runner, step))
 
-    def _never_left(self, job: StepContext) -> bool:
-        """Whether something is not journalled that always is before such a call leaves."""
-        if job.log.shared:
-            return job.log.call_before is None
-        return not self._caller.may_have_left(job.log, job.rows[0])
-
-    async def _reconcile_create(self, job: StepContext, call: PreparedCall) -> Outcome:
+    async def _reconcile_create(self, step: StepContext, call: PreparedCall) -> Outcome:
+        """Search for the activity of a lost create, where the connector can; else see whether it may be repeated."""
         finding = (
             Reconciliation.REPEATABLE
-            if job.capabilities.upserts and not job.outgrown
+            if step.capabilities.upserts and not step.outgrown
             else Reconciliation.NOBODY_KNOWS
         )
-        if job.capabilities.finds:
-            found = await self._caller.find(job.connector, call)
+        if step.capabilities.finds:
+            found = await self._context.caller.find(step.connector, call)
             if found is not None:
-                return self._runner.outcome(job, call, found)
+                return self._runner.outcome_of_success(step, call, found)
             finding = Reconciliation.NOT_THERE
-        elif finding is Reconciliation.NOBODY_KNOWS and failure_reason_of(job.log.reason) in _REFUSALS:
+        elif finding is Reconciliation.NOBODY_KNOWS and failure_reason_of(step.log.reason) in _REFUSALS:
             # Where nothing can be asked, a refusal says that nothing was done.
             finding = Reconciliation.NOT_THERE
         # Repeated here and now, with the very rows of the lost call: a CRM that knows its key answers with the
         # activity as it was made then, and a message that joined in between would count as logged and be nowhere.
-        return await self._retry_if_planned(job, job.on_reconciled(finding), call, finding)
+        return await self._retry_if_planned(step, step.on_reconciled(finding), call, finding)
 
     async def _retry_if_planned(
-        self, job: StepContext, outcome: Outcome, call: PreparedCall, finding: Reconciliation
+        self, step: StepContext, outcome: Outcome, call: PreparedCall, finding: Reconciliation
     ) -> Outcome:
-        """Repeats a call that is to be planned again, as whoever was asked about it; else what it has become."""
+        """Retry a call, in the session in which it was reconciled, if `outcome` plans it again; else return that."""
         if any(change.state is not RowState.PLANNED for change in outcome.changes):
             return outcome
-        job = job.with_asker_as_caller()
+        step = step.with_asker_as_caller()
         log = replace(
-            job.log,
+            step.log,
             attempt_count=outcome.log.attempt_count,
             rejection_count=outcome.log.rejection_count,
             probe_count=0,
         )
-        return await self._retry(job.with_log(log), call, finding, rejection_count=job.log.rejection_count)
+        return await self._retry(step.with_log(log), call, finding, rejection_count=step.log.rejection_count)
 
     async def _retry(
-        self, job: StepContext, call: PreparedCall, finding: Reconciliation, *, rejection_count: int
+        self, step: StepContext, call: PreparedCall, finding: Reconciliation, *, rejection_count: int
     ) -> Outcome:
-        """Makes a call once more. `refusals` are those before the question: they stay while it is open."""
+        """Make a call once more. `rejection_count` is the one before it, which stays while the outcome is unknown."""
         try:
-            if not job.log.shared:  # asking took its time: the lease is renewed before the call leaves again
-                await self._runner.record(job)
-            job, calls = await self._runner.record_intent(job, [call])
-            return await self._runner.call_crm(job, calls[0])
+            if (
+                not step.log.shared
+            ):  # reconciling took its time: the lease is renewed before the call leaves again
+                await self._runner.record(step)
+            step, calls = await self._runner.record_intent(step, [call])
+            return await self._runner.call_crm(step, calls[0])
         except (Unavailable, RateLimited, AuthExpired) as error:
-            # The repeat was not done; of a call that was only repeatable, the first may have been.
+            # The repeat was not done; if the call was only repeatable, the first one may have been.
             if finding is Reconciliation.REPEATABLE:
-                return job.with_log(replace(job.log, rejection_count=rejection_count)).on_reconcile_error(
+                return step.with_log(replace(step.log, rejection_count=rejection_count)).on_reconcile_error(
                     error
                 )
-            return job.on_error(error)
+            return step.on_error(error)
         except ConnectorError as error:
-            refused = failure_reason_of(job.log.reason) is FailureReason.REJECTED
+            refused = failure_reason_of(step.log.reason) is FailureReason.REJECTED
             if refused and finding is Reconciliation.REPEATABLE and isinstance(error, Rejected):
                 error.wrote = False  # the repeat was the question, and this is its answer
-                return job.on_error(error)
-            outcome = job.on_error(error)
+                return step.on_error(error)
+            outcome = step.on_error(error)
             if finding is Reconciliation.REPEATABLE and any(
                 change.state is RowState.FAILED for change in outcome.changes
             ):
                 # A refusal does not say whether the first was done. If the message failed, the next one would be
                 # created under its key: a CRM that has the first would answer with that activity, and the next one
                 # would be logged and be nowhere.
-                return replace(job.on_reconciled(Reconciliation.NOBODY_KNOWS), error=error)
+                return replace(step.on_reconciled(Reconciliation.NOBODY_KNOWS), error=error)
             return outcome
 
     async def _reconcile_update(  # noqa: PLR0911 - a case for each way of finding out
-        self, job: StepContext, calls: list[PreparedCall]
+        self, step: StepContext, calls: list[PreparedCall]
     ) -> Outcome:
-        if (
-            read_text_settings(job.log.text_settings).format is LogFormat.CUSTOM
-        ):  # nobody knows such a text but the connector
-            return job.on_reconciled(Reconciliation.NOBODY_KNOWS)
-        if not job.capabilities.reads_back:
-            finding = Reconciliation.REPEATABLE if job.capabilities.amends else Reconciliation.NOBODY_KNOWS
-            await self._runner.record_certainty(job)
-            return job.on_reconciled(finding)
-        if job.log.shared:
-            return await self._reconcile_thread(job, calls[0])
+        """Look for the entries of lost updates in the activity, where it can be read."""
+        if read_text_settings(step.log.text_settings).format is LogFormat.CUSTOM:
+            # Only the connector knows such a text.
+            return step.on_reconciled(Reconciliation.NOBODY_KNOWS)
+        if not step.capabilities.reads_back:
+            finding = Reconciliation.REPEATABLE if step.capabilities.amends else Reconciliation.NOBODY_KNOWS
+            await self._runner.record_certainty(step)
+            return step.on_reconciled(finding)
+        if step.log.shared:
+            return await self._reconcile_thread(step, calls[0])
         hashes = {id_: hash_ for call in calls for id_, hash_ in call.hashes.items()}
         journal = calls[0].journal
         if journal.is_ambiguous(hashes.values()):
-            # It is counted and noted before such a call leaves, and a run ends before one: this one never left.
-            return job.on_reconciled(Reconciliation.NOT_THERE)
-        found = await self._caller.count_in_activity(job.connector, job.log, calls)
-        if job.log.call == "change":
-            stands_there = calls[0].change is not None and calls[0].change.find_given(
-                journal.new_counts(found)
-            )
+            # Such an entry is counted, and the count recorded, before its call leaves: this call never left.
+            return step.on_reconciled(Reconciliation.NOT_THERE)
+        found = await self._context.caller.count_in_activity(step.connector, step.log, calls)
+        if step.log.call == "change":
+            is_there = calls[0].change is not None and calls[0].change.find_given(journal.new_counts(found))
             return (
-                job.on_success(calls[0], calls[0].activity)
-                if stands_there
-                else job.on_reconciled(Reconciliation.NOT_THERE)
+                step.on_success(calls[0], calls[0].activity)
+                if is_there
+                else step.on_reconciled(Reconciliation.NOT_THERE)
             )
-        there = job.with_rows(_rows_found(job.rows, hashes, journal.new_counts(found)))
+        there = step.with_rows(runs.rows_found(step.rows, hashes, journal.new_counts(found)))
         if not there.rows:
-            return job.on_reconciled(Reconciliation.NOT_THERE)
-        if len(there.rows) < len(job.rows):
-            calls = await self._prepare_lost(there)
-        return with_missing(
-            there.on_found(calls[-1], hashes), [row for row in job.rows if row not in there.rows]
+            return step.on_reconciled(Reconciliation.NOT_THERE)
+        if len(there.rows) < len(step.rows):
+            calls = await runs.prepare_lost_calls(self._runner, there)
+        return runs.with_missing(
+            there.on_found(calls[-1], hashes), [row for row in step.rows if row not in there.rows]
         )
 
-    async def _reconcile_thread(self, job: StepContext, call: PreparedCall) -> Outcome:
-        if call.log.holds(await self._caller.read(job.connector, call)):
-            return job.on_found(call, {})
-        outcome = job.on_reconciled(Reconciliation.NOT_THERE)
-        if job.asker is None:
+    async def _reconcile_thread(self, step: StepContext, call: PreparedCall) -> Outcome:
+        """Look for the blocks of a lost update in a shared thread's activity."""
+        if call.log.holds(await self._context.caller.read(step.connector, call)):
+            return step.on_found(call, {})
+        outcome = step.on_reconciled(Reconciliation.NOT_THERE)
+        if step.asker is None:
             return outcome
         # The colleague's snapshot has taken the place of the one that was sent: it need not wait for its user.
-        return await self._retry_if_planned(job, outcome, call, Reconciliation.NOT_THERE)
-
-    async def _prepare_lost(self, job: StepContext) -> list[PreparedCall]:
-        """The updates whose answers were lost, each as it was made.
-
-        Each message of a run was written with what its own request said of who speaks.
-        """
-        calls = [await self._runner.prepare(job.first)]
-        if not job.in_run:
-            return calls
-        with suppress(BodyFull):  # what is behind the one that had no room never left
-            for row in job.rows[1:]:
-                if not self._caller.may_have_left(job.log, row):  # the run ends before it
-                    break
-                calls.append(await self._runner.prepare_next(calls[-1], job, row))
-        return calls
-
-
-def _rows_found(
-    rows: Sequence[MessageRow], hashes: Mapping[str, bytes], left: Counter[bytes]
-) -> list[MessageRow]:
-    """The rows whose entries stand in a body: of two that read alike each has one of its own."""
-    found = []
-    for row in rows:
-        hash_ = hashes.get(row.id)
-        if hash_ is not None and left[hash_] > 0:
-            left[hash_] -= 1
-            found.append(row)
-    return found
+        return await self._retry_if_planned(step, outcome, call, Reconciliation.NOT_THERE)

@@ -1,234 +1,329 @@
-"""Makes the calls of a step, and journals before each what only then can be known."""
+"""One step of a claim: prepares its calls, records their intent, makes them, and returns the outcome."""
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import structlog
+import msgspec
 from msgspec.structs import replace
 
-from messagelog.connectors import ConnectorError, OutcomeUnknown, Rejected, Unavailable
-from messagelog.core.delivery.calls import NOTHING_COUNTED, ambiguous, encode_blocks, encode_counts
-from messagelog.core.delivery.faults import error_summary, fault_of
+from messagelog.connectors import Connector, ConnectorError, OutcomeUnknown, Rejected, Unavailable
+from messagelog.core.delivery import outcomes, runs
+from messagelog.core.delivery.backoff import Retry
+from messagelog.core.delivery.capabilities import Capabilities
+from messagelog.core.delivery.faults import fault_of
 from messagelog.core.delivery.outages import write_over_outage
-from messagelog.core.delivery.outcomes import and_then
 from messagelog.core.delivery.payload import TextErased
+from messagelog.core.delivery.prepare import NOTHING_COUNTED, PreparedCall, encode_counts
 from messagelog.core.errors import ConnectorBroke, NothingToChange, NotPrepared
 from messagelog.core.users.directory import SignInRequired
 from messagelog.storage import ClaimLost, transactions
 from messagelog.storage.encryption.sealer import SealBroken
+from messagelog.storage.records.journal import LeasePolicy, LogRow, MessageRow, RowState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
-    from messagelog.core.delivery.calls import ConnectorCaller, PreparedCall
-    from messagelog.core.delivery.outcomes import Outcome
-    from messagelog.core.delivery.step_context import StepContext
-    from messagelog.core.users.directory import StoredSession, UserDirectory
-    from messagelog.storage import Store
-    from messagelog.storage.records.journal import MessageRow
+    from messagelog.core.delivery.context import DeliveryContext
+    from messagelog.core.delivery.outcomes import Outcome, Reconciliation
+    from messagelog.core.users.directory import StoredSession
 
-_log = structlog.get_logger(__name__)
+
+@dataclass(slots=True)
+class StepProgress:
+    """How far a step has come: the last credentials (sealed) that the CRM was shown, and the log as it was recorded."""
+
+    user_id: str = ""
+    credentials: bytes | None = None
+    recorded: LogRow | None = None
+
+
+class StepContext(msgspec.Struct, frozen=True):
+    """One step of a claim: the connector and its capabilities, the log as it is claimed, the rows of the step.
+
+    `colleague` is another user who has brought something to the log. `asker` is the user in whose session the CRM is
+    asked, where that is not the one who made the call. `retry` says how a failure is taken at the moment.
+    """
+
+    connector: Connector
+    capabilities: Capabilities
+    log: LogRow
+    rows: Sequence[MessageRow]
+    policy: LeasePolicy
+    may_recreate: bool
+    jitter: float
+    progress: StepProgress
+    retry: Callable[[], Retry]
+    colleague: str | None = None
+    asker: str | None = None
+
+    @property
+    def outgrown(self) -> bool:
+        """True if an append-only CRM was sent an older snapshot of a shared thread than the one now stored."""
+        return (
+            self.log.shared and not self.capabilities.amends and self.rows[0].version > self.log.call_version
+        )
+
+    @property
+    def in_run(self) -> bool:
+        """True if each of the rows has a call of its own."""
+        return self.capabilities.in_runs and len(self.rows) > 1
+
+    @property
+    def caller_id(self) -> str:
+        """The user in whose session the CRM is called."""
+        return self.asker or self.log.call_user or self.rows[0].user_id
+
+    @property
+    def done_in(self) -> str | None:
+        """The activity that has what the call brought, where that is known and only its outcome was not saved.
+
+        A thread that goes on in another activity has rows with the id of the one that is full.
+        """
+        ids = {row.third_party_log_id if row.state is RowState.UNKNOWN else None for row in self.rows}
+        (id_,) = ids if len(ids) == 1 else (None,)
+        return None if id_ is None or id_ in outcomes.earlier_activities(self.log) else id_
+
+    @property
+    def recorded_log(self) -> LogRow:
+        """The log as it was last recorded before a call left, and as it was claimed otherwise."""
+        return self.progress.recorded or self.log
+
+    @property
+    def first(self) -> StepContext:
+        """The first call: of a run the one of its oldest row."""
+        return self.with_rows(self.rows[:1]) if self.in_run else self
+
+    def with_rows(self, rows: Sequence[MessageRow]) -> StepContext:
+        """Return the same step for these rows only."""
+        return replace(self, rows=rows)
+
+    def with_log(self, log: LogRow) -> StepContext:
+        """Return the same step with other values of its log."""
+        return replace(self, log=log)
+
+    def with_asker(self, user_id: str) -> StepContext:
+        """Return the same step, reconciled in another user's session."""
+        return replace(self, asker=user_id, colleague=None)
+
+    def with_asker_as_caller(self) -> StepContext:
+        """Return the same step, its call repeated by the user in whose session it was reconciled."""
+        return self if self.asker is None else self.with_log(replace(self.log, call_user=self.asker))
+
+    def on_success(self, call: PreparedCall, third_party_log_id: str) -> Outcome:
+        """Return the outcome of a call that the CRM has done.
+
+        If a create with the same key was refused before, the CRM may have done that one, and have answered with its
+        activity: an update then adds what is missing there.
+        """
+        if self.log.call == "change":
+            is_line = call.change is not None and call.change.is_line
+            given = None if call.change is None else call.change.given
+            hash_ = None if given is None else given.hash
+            return outcomes.on_change_written(
+                self.log,
+                self.rows[0],
+                third_party_log_id,
+                entry_hash=None if is_line else hash_,
+                line_hash=hash_ if is_line else None,
+                body_size=self.log.body_size if call.journal.size is None else call.size_after(self.log),
+            )
+        outcome = outcomes.on_success(
+            self.log,
+            self.rows,
+            third_party_log_id,
+            call.hashes,
+            self.log.call_version,
+            call.size_after(self.log),
+            has_more=self.log.call == "create" and call.log.has_more,
+        )
+        reconciled_by_repeating = (
+            self.capabilities.upserts and not self.capabilities.finds and self.capabilities.amends
+        )
+        if self.log.call == "create" and reconciled_by_repeating and self.log.rejection_count:
+            return outcomes.to_unconfirmed(outcome, self.log)
+        return outcome
+
+    def on_found(self, call: PreparedCall, hashes: Mapping[str, bytes]) -> Outcome:
+        """Return the outcome of an update that was found in its activity; `call` is the last one."""
+        log_id, version = self.log.third_party_log_id or "", self.rows[0].version if self.log.shared else 0
+        return outcomes.on_success(self.log, self.rows, log_id, hashes, version, call.size_after(self.log))
+
+    def on_error(self, error: ConnectorError) -> Outcome:
+        """Return the outcome of a call that ended with an error."""
+        outcome = outcomes.on_error(
+            self.log,
+            self.rows,
+            error,
+            self.capabilities,
+            may_recreate=self.may_recreate,
+            jitter=self.jitter,
+            retry=self.retry(),
+        )
+        return replace(outcome, error=error)
+
+    def on_reconciled(self, finding: Reconciliation) -> Outcome:
+        """Return the outcome of a lost call that is not known to have been done."""
+        return outcomes.on_reconciled(self.log, self.rows, finding, self.capabilities, self.retry())
+
+    def on_reconcile_error(self, error: ConnectorError) -> Outcome:
+        """Return the outcome of a lost call when reconciling it ended with an error."""
+        outcome = outcomes.on_reconcile_error(
+            self.log, self.rows, error, self.capabilities, jitter=self.jitter, retry=self.retry()
+        )
+        return replace(outcome, error=error)
 
 
 class StepRunner:
-    """Makes the calls of steps, each in its user's session.
+    """Makes the calls of steps, each in its user's session."""
 
-    No further call of a run begins after `run_seconds`: what was done is written down, and who waits for it is told.
-    `clock` gives epoch seconds.
-    """
+    def __init__(self, context: DeliveryContext) -> None:
+        self._context = context
 
-    def __init__(
-        self,
-        store: Store,
-        users: UserDirectory,
-        caller: ConnectorCaller,
-        *,
-        run_seconds: float,
-        clock: Callable[[], float],
-    ) -> None:
-        self._run_seconds = run_seconds
-        self._clock = clock
-        self._store = store
-        self._users = users
-        self._caller = caller
-
-    async def run(self, job: StepContext) -> Outcome:
-        """Makes the journalled call, of a run one for each row. Raises `ClaimLost`, and nothing else."""
-        began = self._now()
+    async def run(self, step: StepContext) -> Outcome:
+        """Prepare and make the journalled call, or in a run one for each row. Raises `ClaimLost`, and nothing else."""
+        timer = runs.RunTimer(self._context.clock, self._context.times.run_within_lease)
         try:
-            job, calls = await self.record_intent(job, await self._prepare_all(job))
+            step, calls = await self.record_intent(step, await runs.prepare_calls(self, step))
         except ConnectorError as error:
-            # Nothing has been written yet, whatever reading came to: it is known not to be done.
-            return job.first.on_error(_harmless(error))
+            # Nothing has been written yet, however the reading ended: the call is known not to be done.
+            return step.first.on_error(_unwritten(error))
         except (SealBroken, TextErased) as error:
-            return job.first.on_error(Rejected(f"the stored text cannot be read: {error}"))
+            return step.first.on_error(Rejected(f"the stored text cannot be read: {error}"))
         except NothingToChange:
-            return job.on_nothing_to_change()
+            return outcomes.on_nothing_to_change(step.log, step.rows)
         except ClaimLost:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is: nothing was sent, and its row says where
-            return job.first.on_error(fault_of(error, wrote=False))
-        outcome = await self._try(job.with_rows(calls[0].rows), calls[0])
-        for call in calls[1:]:
-            if outcome.error is not None or self._is_late(began) or not await self._goes_on(job, call):
-                break
-            outcome = and_then(outcome, await self._try(job.with_log(outcome.log).with_rows(call.rows), call))
-        return outcome
-
-    def _now(self) -> tuple[float, float]:
-        """The event loop's clock, which stands still while a machine is frozen, and the calendar's."""
-        return asyncio.get_running_loop().time(), self._clock()
-
-    def _is_late(self, began: tuple[float, float]) -> bool:
-        """Whether a run has to end, by either clock: for whoever was paused meanwhile the claim may be another's."""
-        return any(now - then >= self._run_seconds for now, then in zip(self._now(), began, strict=True))
-
-    async def _goes_on(self, job: StepContext, call: PreparedCall) -> bool:
-        """Whether the user's session is the one that a call was prepared with: they may have signed out meanwhile."""
+        except Exception as error:  # noqa: BLE001 - whatever it is: nothing was sent, and the row says where
+            return step.first.on_error(fault_of(error, wrote=False))
+        first = step.with_rows(calls[0].rows)
         try:
-            return call.session is await self._session(job)
-        except ConnectorError:
-            return False
-        except Exception as error:  # noqa: BLE001 - what the calls before came to is not lost for it
-            _log.error("run_ended", log=job.log.key.conversation_log_id, error=error_summary(error))
-            return False
-
-    async def _try(self, job: StepContext, call: PreparedCall) -> Outcome:
-        try:
-            return await self.call_crm(job, call)
+            outcome = await self.call_crm(first, calls[0])
         except ConnectorError as error:
-            return job.on_error(error)
+            outcome = first.on_error(error)
+        return await runs.make_calls(self, step, calls[1:], outcome, timer) if len(calls) > 1 else outcome
 
-    async def call_crm(self, job: StepContext, call: PreparedCall) -> Outcome:
-        """Makes the call, which from here on may have been done whatever comes back. Raises `ConnectorError` alone."""
+    async def call_crm(self, step: StepContext, call: PreparedCall) -> Outcome:
+        """Make the call, which from here on may be done whatever comes back. Raises `ConnectorError`, nothing else."""
         try:
-            if job.log.call == "create":
-                id_ = await self._caller.create(job.connector, call)
+            if step.log.call == "create":
+                id_ = await self._context.caller.create(step.connector, call)
             else:
-                await self._caller.update(job.connector, call)
-                id_ = call.log.existing.third_party_log_id if call.log.existing is not None else ""
+                await self._context.caller.update(step.connector, call)
+                id_ = call.activity
         except ConnectorError:
             raise
         except Exception as error:
             raise fault_of(error) from error
-        return self.outcome(job, call, id_)
+        return self.outcome_of_success(step, call, id_)
 
-    def outcome(self, job: StepContext, call: PreparedCall, id_: str) -> Outcome:
-        """What it means that the CRM has what a call brought, in the activity `id_`, which is not lost for an error."""
+    def outcome_of_success(self, step: StepContext, call: PreparedCall, id_: str) -> Outcome:
+        """Return the outcome of a call that was done in the activity `id_`; an error of ours keeps the id."""
         try:
-            return job.on_success(call, id_)
-        except Exception as error:  # noqa: BLE001 - whatever it is, its row says where
-            return job.on_fault_after_success(id_, fault_of(error))
+            return step.on_success(call, id_)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the row says where
+            return outcomes.on_fault_after_success(
+                step.log, step.rows, id_, fault_of(error), jitter=step.jitter
+            )
 
-    async def _prepare_all(self, job: StepContext) -> list[PreparedCall]:
-        """The calls of a step: one, or of a run one for each row.
-
-        A run ends before an entry that reads like another one: that one's outcome could not be told from the other's.
-        So it does before one that cannot be prepared, which is told of when its turn comes. There is none where the
-        activity has a text of the connector's own, in which nothing could be told from anything.
-        """
-        call = await self.prepare(job.first, first_time=True)
-        calls = [call]
-        if not job.in_run or not call.hashes or ambiguous(call):
-            return calls
-        with suppress(ConnectorError, SealBroken, TextErased):
-            for row in job.rows[1:]:
-                call = await self.prepare_next(call, job, row, first_time=True)
-                if ambiguous(call):
-                    break
-                calls.append(call)
-        return calls
+    async def session(self, step: StepContext) -> StoredSession:
+        """Return the session of the user for whom the CRM is called."""
+        return await self._context.users.session(step.connector, step.log.key.tenant, step.caller_id)
 
     async def prepare(
-        self, job: StepContext, *, linked: bool = False, first_time: bool = False
+        self, step: StepContext, *, linked: bool = False, first_time: bool = False
     ) -> PreparedCall:
-        """One call with all of the rows, in the session of its user; the rest as for `ConnectorCaller.prepare`."""
-        job.progress.user_id = job.caller_id
+        """Prepare one call with all of the rows, in the session of its user; the rest as `CallPreparer.prepare`."""
+        progress, log, preparer = step.progress, step.log, self._context.preparer
+        progress.user_id = step.caller_id
         try:
-            session = await self._session(job)
-            job.progress.credentials = session.sealed
-            if job.log.call == "change":
-                given_change = (job.connector, session, job.log, job.rows[0])
-                return await self._caller.prepare_change(*given_change, first_time=first_time)
-            given = (job.connector, session, job.log, job.rows)
-            return await self._caller.prepare(*given, linked=linked, first_time=first_time)
+            session = await self.session(step)
+            progress.credentials = session.sealed
+            if log.call == "change":
+                return await preparer.prepare_change(
+                    step.connector, session, log, step.rows[0], first_time=first_time
+                )
+            return await preparer.prepare(
+                step.connector, session, log, step.rows, linked=linked, first_time=first_time
+            )
         except ConnectorError as error:
             error.wrote = False
             if isinstance(error, SignInRequired):
-                job.progress.credentials = error.refused
+                progress.credentials = error.refused
             raise
 
-    async def _session(self, job: StepContext) -> StoredSession:
-        return await self._users.session(job.connector, job.log.key.tenant, job.caller_id)
-
     async def prepare_next(
-        self, call: PreparedCall, job: StepContext, row: MessageRow, *, first_time: bool = False
+        self, call: PreparedCall, step: StepContext, row: MessageRow, *, first_time: bool = False
     ) -> PreparedCall:
-        """The call of a run that is made next."""
-        given = (job.connector, call.session, job.log, [row])
-        return await self._caller.prepare(*given, behind=call, first_time=first_time)
+        """Prepare the call of a run that follows this one."""
+        return await self._context.preparer.prepare(
+            step.connector, call.session, step.log, [row], behind=call, first_time=first_time
+        )
+
+    def may_have_left(self, step: StepContext, row: MessageRow) -> bool:
+        """Return False if a call that brings this row cannot have left."""
+        return self._context.preparer.may_have_left(step.log, row)
 
     async def record_intent(
-        self, job: StepContext, calls: list[PreparedCall]
+        self, step: StepContext, calls: list[PreparedCall]
     ) -> tuple[StepContext, list[PreparedCall]]:
-        """Journals, before a call leaves, what only then can be known and a lost answer would make necessary.
+        """Journal, before a call leaves, what is known only now and is needed if its answer is lost.
 
-        What the CRM said of a group's numbers. Which of the rows it does not bring after all: they wait. For a shared
-        thread: the blocks that may stand in the activity from now on. For an update whose text stands there already
-        (two equal messages in one minute): how often it does.
+        That is what the CRM said of a group's numbers, and which of the rows the call does not bring after all: they
+        wait. For a shared thread: the blocks that may be in the activity from now on. For an update whose text is
+        there already (two equal messages in one minute): how often.
         """
         if new_payloads := {id_: payload for each in calls for id_, payload in each.new_payloads.items()}:
-            rows = [replace(row, payload=new_payloads.get(row.id, row.payload)) for row in job.rows]
-            job = await self.record(job.with_rows(rows), payloads=new_payloads)
-        log, call = job.log, calls[0]
+            rows = [replace(row, payload=new_payloads.get(row.id, row.payload)) for row in step.rows]
+            step = await self.record(step.with_rows(rows), payloads=new_payloads)
+        log, call = step.log, calls[0]
         fitting = sum(each.fitting for each in calls)
-        if fitting < len(job.rows):
-            back = [row.id for row in job.rows[fitting:]]
-            job = await self.record(job.with_rows(job.rows[:fitting]), back)
+        if fitting < len(step.rows):
+            back = [row.id for row in step.rows[fitting:]]
+            step = await self.record(step.with_rows(step.rows[:fitting]), back)
             if call.fitting < len(call.rows):
-                call = await self.prepare(job)
+                call = await self.prepare(step)
                 calls = [call]
         if log.shared:
-            noted = replace(log, blocks=encode_blocks(call), call_before=NOTHING_COUNTED)
-            return await self.record(job.with_log(noted)), calls
-        if log.call == "create" or not job.capabilities.reads_back or not ambiguous(call):
-            return job, calls
-        before = await self._caller.count_in_activity(job.connector, log, [call])
-        job = await self.record(job.with_log(replace(log, call_before=encode_counts(before))))
-        return job, [await self.prepare(job)]
+            recorded = replace(log, blocks=call.pending_blocks, call_before=NOTHING_COUNTED)
+            return await self.record(step.with_log(recorded)), calls
+        if log.call == "create" or not step.capabilities.reads_back or not call.is_ambiguous:
+            return step, calls
+        before = await self._context.caller.count_in_activity(step.connector, log, [call])
+        step = await self.record(step.with_log(replace(log, call_before=encode_counts(before))))
+        return step, [await self.prepare(step)]
 
-    async def record_certainty(self, job: StepContext) -> None:
-        """Journals that the words of these rows are as they are, since a call may have brought them."""
-        if payloads := self._caller.without_uncertainty(job.log, job.rows):
-            await self.record(job, payloads=payloads)
+    async def record_certainty(self, step: StepContext) -> None:
+        """Journal that the words of these rows stay as they are, since a call may have brought them."""
+        if payloads := self._context.preparer.without_uncertainty(step.log, step.rows):
+            await self.record(step, payloads=payloads)
 
     async def record(
-        self, job: StepContext, back: Sequence[str] = (), payloads: Mapping[str, bytes] | None = None
+        self, step: StepContext, back: Sequence[str] = (), payloads: Mapping[str, bytes] | None = None
     ) -> StepContext:
-        """Journals the log of a call that is about to leave, and renews the lease; rows to be put `back` wait.
+        """Journal the log of a call that is about to leave, and renew the lease.
 
-        `payloads` take the place of those that these rows have.
+        The rows with the ids in `back` wait for another call; `payloads` take the place of those that rows have.
         """
         await write_over_outage(
-            self._store,
-            lambda: transactions.record_intent(job.log, job.policy, back, payloads or {}),
-            locks=(job.log.key,),
-            seconds=job.policy.lease_ms / 1000,
+            self._context.store,
+            lambda: transactions.record_intent(step.log, step.policy, back, payloads or {}),
+            locks=(step.log.key,),
+            seconds=step.policy.lease_ms / 1000,
         )
-        job.progress.noted = job.log
-        return job
+        step.progress.recorded = step.log
+        return step
 
 
-def _harmless(error: ConnectorError) -> ConnectorError:
-    """An error before anything was written, as one that says so."""
-    harmless = error
+def _unwritten(error: ConnectorError) -> ConnectorError:
+    """Return an error from before anything was written as one that says so."""
+    unwritten = error
     if isinstance(error, ConnectorBroke):
-        harmless = NotPrepared(error.detail)
+        unwritten = NotPrepared(error.detail)
     elif isinstance(error, OutcomeUnknown):
-        harmless = Unavailable(error.detail, status=error.status, body=error.body)
-    harmless.call = error.call
-    harmless.wrote = False
-    return harmless
+        unwritten = Unavailable(error.detail, status=error.status, body=error.body)
+    unwritten.call = error.call
+    unwritten.wrote = False
+    return unwritten

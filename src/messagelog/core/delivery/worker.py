@@ -1,43 +1,31 @@
-"""Carries out one step of a claimed conversation log, and journals what came of it."""
+"""Does one step of a claimed conversation log, saves its outcome, and tells the requests that wait for it."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from msgspec.structs import replace
 
+from messagelog.core.delivery import outcomes, runs
 from messagelog.core.delivery.attempts import attempt_of
 from messagelog.core.delivery.backoff import Retry
 from messagelog.core.delivery.faults import error_summary, fault_of
 from messagelog.core.delivery.outages import write_over_outage
 from messagelog.core.delivery.outcomes import FailureReason, Outcome, failure_reason_of
 from messagelog.core.delivery.reconcile import Reconciler
-from messagelog.core.delivery.step_context import StepContext, StepProgress
+from messagelog.core.delivery.steps import StepContext, StepProgress, StepRunner
 from messagelog.storage import ClaimLost, StoreUnavailable, is_transient, transactions
-from messagelog.storage.records.journal import (
-    RowChange,
-    RowState,
-    RowStatus,
-    SignInPause,
-    is_change,
-    message_id_of,
-)
+from messagelog.storage.records.journal import RowState, RowStatus, SignInPause, is_change, message_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from messagelog.connectors import Connector
-    from messagelog.core.delivery.calls import ConnectorCaller
-    from messagelog.core.delivery.notifier import OutcomeNotifier
-    from messagelog.core.delivery.outcomes import Capabilities
-    from messagelog.core.delivery.steps import StepRunner
-    from messagelog.core.users.directory import UserDirectory
-    from messagelog.storage import Claim, NewRow, Sealer, Store
-    from messagelog.storage.records.journal import Attempt, LeasePolicy, LogKey, LogRow, MessageRow, Planner
+    from messagelog.core.delivery.context import ConnectorPlan, DeliveryContext
+    from messagelog.storage import Claim, NewRow
+    from messagelog.storage.records.journal import Attempt, LogKey, LogRow, MessageRow, Planner
 
 _SHORTEST_PROBE_MS: Final = 1000
 
@@ -46,7 +34,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step led to: the claim of the next one, or the time (ms) after which to go on, or neither."""
+    """What follows a step: the claim of the next one, or the time (ms) after which to go on, or neither."""
 
     claim: Claim | None = None
     wait_ms: int | None = None
@@ -54,129 +42,115 @@ class StepResult:
 
 
 class Worker:
-    """Does the steps of claims. It keeps nothing between them: the journal is the truth.
+    """Does the steps of claims. It keeps nothing between them: the journal is the truth."""
 
-    `luck` draws a number from 0 up to 1 for each step: where in its time the next try lies.
-    """
-
-    def __init__(  # noqa: PLR0917 - the parts that it needs
-        self,
-        store: Store,
-        sealer: Sealer,
-        users: UserDirectory,
-        caller: ConnectorCaller,
-        notifier: OutcomeNotifier,
-        jitter: Callable[[], float],
-        steps: StepRunner,
-    ) -> None:
-        self._jitter = jitter
-        self._store = store
-        self._sealer = sealer
-        self._users = users
-        self._caller = caller
-        self._notifier = notifier
-        self._runner = steps
-        self._reconciler = Reconciler(caller, steps)
+    def __init__(self, context: DeliveryContext) -> None:
+        self._context = context
+        self._runner = StepRunner(context)
+        self._reconciler = Reconciler(context, self._runner)
         self._saving: set[LogKey] = set()
 
     async def run(
         self,
-        connector: Connector,
-        capabilities: Capabilities,
+        plan: ConnectorPlan,
         claim: Claim,
         *,
         planner: Callable[[], Planner | None],
-        policy: LeasePolicy,
         held: Callable[[], Sequence[NewRow]],
         may_recreate: bool,
     ) -> StepResult:
-        """Does one step, or finds out about a call of before. Without a planner by then the claim is let go.
+        """Do the claimed step, or reconcile a lost call, and save the outcome.
 
-        `held` gives all rows that the waiting requests hold of this conversation log: what a deleted activity is
-        made anew from.
+        If `planner()` returns None by then (shutdown), the claim is released. `held` gives all rows of this
+        conversation log that the waiting requests hold: a deleted activity is created again from them.
         """
         rows = claim.rows if claim.reconcile else claim.step.rows if claim.step else ()
-        jitter, retry, colleague = self._jitter(), partial(self._retry, claim), claim.colleague
-        job = StepContext(
-            connector,
-            capabilities,
+
+        def retry() -> Retry:
+            seconds = self._context.users.pacer.next_probe(claim.key.tenant, claim.key.platform)
+            probe_ms = None if seconds is None else max(_SHORTEST_PROBE_MS, int(seconds * 1000))
+            return Retry(claim.early, probe_ms)
+
+        step = StepContext(
+            plan.connector,
+            plan.capabilities,
             claim.log,
             rows,
-            policy,
+            plan.policy,
             may_recreate,
-            jitter,
+            self._context.jitter(),
             StepProgress(),
             retry,
-            colleague,
+            claim.colleague,
         )
         try:
             if not claim.reconcile:
-                outcome = await self._runner.run(job)
+                outcome = await self._runner.run(step)
             elif rows:
-                outcome = await self._reconciler.reconcile(job)
-            else:  # they were taken away: nothing is left to find out
+                outcome = await self._reconciler.reconcile(step)
+            else:  # they were taken away: nothing is left to reconcile
                 outcome = Outcome(claim.log, ())
+            return await self._save_outcome(outcome, planner(), step, held)
         except ClaimLost:
             _log.warning("claim_lost", log=claim.key.conversation_log_id)
             return StepResult()
-        return await self._save_outcome(outcome, planner(), job, held)
-
-    def _retry(self, claim: Claim) -> Retry:
-        """How a failure of this claim is taken now."""
-        seconds = self._users.pacer.next_probe(claim.key.tenant, claim.key.platform)
-        return Retry(claim.early, None if seconds is None else max(_SHORTEST_PROBE_MS, int(seconds * 1000)))
 
     async def _save_outcome(
         self,
         outcome: Outcome,
         planner: Planner | None,
-        job: StepContext,
+        step: StepContext,
         held: Callable[[], Sequence[NewRow]],
     ) -> StepResult:
+        """Save an outcome, or what is left of one that cannot be saved, and tell of it. Raises `ClaimLost`."""
         key = outcome.log.key
-        # A shutdown lets the claim go, due at once: the next start goes on.
+        # A shutdown releases the claim, due at once: the next start goes on.
         wait_ms = outcome.wait_ms if outcome.wait_ms is not None or planner is not None else 0
         outcome = replace(outcome, wait_ms=wait_ms)
-        anew = self._rows_to_recreate(held, job) if outcome.anew else None
-        try:
+        rows: tuple[NewRow, ...] | None = None
+        if outcome.recreate:
             try:
-                claim = await self._write_outcome(outcome, planner, job, anew)
-            except ClaimLost:
-                raise
-            except Exception as error:
-                if is_transient(error):
-                    raise
-                _log.error("outcome_not_saved", log=key.conversation_log_id, error=error_summary(error))
-                outcome = job.on_save_failure(outcome, fault_of(error))
-                claim = await self._write_outcome(outcome, None, job, None)
+                rows = tuple(held())
+            except Exception as error:  # noqa: BLE001 - then what was logged there is reported as deleted
+                rows = ()
+                _log.error("outcome_curtailed", log=key.conversation_log_id, error=error_summary(error))
+        try:
+            claim = await self._write_outcome(outcome, planner, step, rows)
         except ClaimLost:
-            _log.warning("claim_lost", log=key.conversation_log_id)
-            return StepResult()
-        await self._notify_waiters(outcome, job)
-        return StepResult(claim, outcome.wait_ms, recreated=outcome.anew)
+            raise
+        except Exception as error:
+            if is_transient(error):
+                raise
+            _log.error("outcome_not_saved", log=key.conversation_log_id, error=error_summary(error))
+            outcome = outcomes.on_save_failure(
+                step.recorded_log, step.rows, outcome, fault_of(error), step.capabilities, step.jitter
+            )
+            claim = await self._write_outcome(outcome, None, step, None)
+        await self._notify_waiters(outcome, step)
+        return StepResult(claim, outcome.wait_ms, recreated=outcome.recreate)
 
     async def _write_outcome(
-        self, outcome: Outcome, planner: Planner | None, job: StepContext, anew: Sequence[NewRow] | None
+        self, outcome: Outcome, planner: Planner | None, step: StepContext, new_rows: Sequence[NewRow] | None
     ) -> Claim | None:
-        """Writes what a step came to; the claim of the next one."""
-        key, pause = outcome.log.key, None
+        """Write an outcome to the journal; return the claim of the next step."""
+        context, key, pause = self._context, outcome.log.key, None
         if outcome.signed_out:
-            pause = SignInPause(job.progress.user_id, job.progress.credentials)
-            self._users.invalidate(key.tenant, key.platform, pause.user_id)
-        changes = (*outcome.changes, *_unsent_changes(job.rows, outcome.changes))
-        attempt = self._build_attempt(outcome)
+            pause = SignInPause(step.progress.user_id, step.progress.credentials)
+            context.users.invalidate(key.tenant, key.platform, pause.user_id)
+        changes = (*outcome.changes, *runs.unsent_changes(step.rows, outcome.changes))
+        attempt = self._attempt_of(outcome)
         self._saving.add(key)
         try:
-            # What the call came to is known here alone: it is written as long as the claim may hold.
+            # Only this process knows how the call ended: it is written as long as the claim may hold.
             return await write_over_outage(
-                self._store,
+                context.store,
                 lambda: transactions.save_outcome(
                     outcome.log,
                     changes,
-                    planner or _no_plan,
-                    job.policy,
+                    planner or _plan_nothing,
+                    step.policy,
                     waiting=outcome.waiting,
-                    anew=anew,
+                    anew=new_rows,
                     wait_ms=outcome.wait_ms,
                     pause=pause,
                     attempt=attempt,
@@ -184,63 +158,52 @@ class Worker:
                     unsaid=outcome.unsaid,
                 ),
                 locks=(key,) if pause is None else (),
-                seconds=job.policy.lease_ms / 1000,
+                seconds=step.policy.lease_ms / 1000,
             )
         finally:
             self._saving.discard(key)
 
     def is_saving(self, key: LogKey) -> bool:
-        """Whether the calls of this log are over and what they came to is being written."""
+        """Return True if the calls of this log are over and their outcome is being saved."""
         return key in self._saving
 
-    def _rows_to_recreate(self, held: Callable[[], Sequence[NewRow]], job: StepContext) -> tuple[NewRow, ...]:
-        """What a deleted activity is made anew from: nothing, where the requests at hand cannot be read."""
+    def _attempt_of(self, outcome: Outcome) -> Attempt | None:
+        """Return what is kept of a failed call; None if it cannot be kept, since the outcome matters more."""
         try:
-            return tuple(held())
-        except Exception as error:  # noqa: BLE001 - what was logged there is told of as deleted
-            _log.error("outcome_curtailed", log=job.log.key.conversation_log_id, error=error_summary(error))
-            return ()
-
-    def _build_attempt(self, outcome: Outcome) -> Attempt | None:
-        """What is kept of a call that came to nothing, if it can be kept: the outcome matters more."""
-        try:
-            return attempt_of(self._sealer, outcome.log, outcome.error, outcome.changes)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the call came to the same
+            return attempt_of(self._context.sealer, outcome.log, outcome.error, outcome.changes)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the call ended the same way
             _log.error(
                 "outcome_curtailed", log=outcome.log.key.conversation_log_id, error=error_summary(error)
             )
             return None
 
-    async def _notify_waiters(self, outcome: Outcome, job: StepContext) -> None:
-        """Counts what became of rows, and tells the requests of this process. The next step is not lost for it."""
+    async def _notify_waiters(self, outcome: Outcome, step: StepContext) -> None:
+        """Count and log an outcome, and tell the requests of this process. The next step survives an error here."""
+        log, notifier = outcome.log, self._context.notifier
         try:
-            self._caller.metrics.count_outcomes(outcome.log.key.platform, outcome.changes)
-            _log_failures(outcome, job.rows)
-            await self._publish_reports(outcome)
-        except Exception as error:  # noqa: BLE001 - they ask by themselves
-            _log.error("outcome_untold", log=outcome.log.key.conversation_log_id, error=error_summary(error))
-
-    async def _publish_reports(self, outcome: Outcome) -> None:
-        log = outcome.log
-        if not outcome.waiting and outcome.wait_ms is None and not log.shared:
-            reports = [
-                RowStatus(change.id, change.state, change.reason, log.version) for change in outcome.changes
-            ]
-            self._notifier.publish(log.key, reports)
-            return
-        ids = sorted(self._notifier.pending_ids(log.key))
-        if not ids:
-            return
-        with suppress(StoreUnavailable):  # they ask for themselves as well
-            reports = await self._store.read(lambda: transactions.report_rows(log.key, ids))
-            self._notifier.publish(log.key, reports)
+            self._context.caller.metrics.count_outcomes(log.key.platform, outcome.changes)
+            _log_failures(outcome, step.rows)
+            if not outcome.waiting and outcome.wait_ms is None and not log.shared:
+                notifier.publish(
+                    log.key,
+                    [
+                        RowStatus(change.id, change.state, change.reason, log.version)
+                        for change in outcome.changes
+                    ],
+                )
+            elif ids := sorted(notifier.pending_ids(log.key)):
+                with suppress(StoreUnavailable):  # the requests poll as well
+                    reports = await self._context.store.read(lambda: transactions.report_rows(log.key, ids))
+                    notifier.publish(log.key, reports)
+        except Exception as error:  # noqa: BLE001 - the requests poll by themselves
+            _log.error("outcome_untold", log=log.key.conversation_log_id, error=error_summary(error))
 
 
 def _log_failures(outcome: Outcome, before: Sequence[MessageRow]) -> None:
-    """Write a line for each message that fails, parks or waits for a sign-in. A reason's detail is not in it.
+    """Write a log line for each message that fails, parks or waits for a sign-in, without the reason's detail.
 
-    The detail may be a connector's own words, and those may quote a message. `before` are the rows as they were: one
-    that waited for a sign-in, and does so still, has its line.
+    The detail may be a connector's own words, and those may quote a message. `before` are the rows as they were: a row
+    that has waited for a sign-in and still does has its line already.
     """
     log, error = outcome.log, outcome.error
     where: dict[str, Any] = {
@@ -278,11 +241,5 @@ def _log_failures(outcome: Outcome, before: Sequence[MessageRow]) -> None:
 _FAILURE_STATES: Final = frozenset({RowState.FAILED, RowState.PARKED, RowState.WAITING})
 
 
-def _no_plan(_log: LogRow, _waiting: Sequence[MessageRow]) -> None:
-    """Plans nothing, for a claim that is let go."""
-
-
-def _unsent_changes(rows: Sequence[MessageRow], changes: Sequence[RowChange]) -> list[RowChange]:
-    """The rows of a run that has ended before their calls: they wait for the next step."""
-    done = {change.id for change in changes}
-    return [RowChange(row.id, RowState.PLANNED) for row in rows if row.id not in done]
+def _plan_nothing(_log: LogRow, _waiting: Sequence[MessageRow]) -> None:
+    """Plan no step, for a claim that is released."""

@@ -1,4 +1,4 @@
-"""What the client is told: `{successful, logIds, returnMessage}`, in words that a sales rep understands."""
+"""Answers to the client: `{successful, logIds, returnMessage}`, in words that a sales rep understands."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ReturnMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to `POST /messageLog`.
 
-    `log_ids` are the ids that were unlogged when the request arrived and are logged, or kept to be logged, now.
+    `log_ids` are the ids that were not logged when the request arrived, and now are logged or accepted.
     """
 
     successful: bool
@@ -43,8 +43,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class SelectedAnswer(Answer, frozen=True, kw_only=True, omit_defaults=True):
     """The answer about selected messages: the CRM's ids of the records that hold them.
 
-    `message_logs` are these by message id, oldest first, and `log_ids` each of them once. A message that has none yet
-    is left out. `log_id` is the first of them.
+    `message_logs` are these ids by message id, oldest first, and `log_ids` each of them once. A message that has none
+    yet is left out. `log_id` is the first of them.
     """
 
     log_id: str | msgspec.UnsetType = msgspec.field(name="logId", default=msgspec.UNSET)
@@ -52,14 +52,18 @@ class SelectedAnswer(Answer, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class UncertainAnswer(Answer, frozen=True, kw_only=True):
-    """The database has not answered in time: whether anything was accepted is not known."""
+    """The database has not answered in time: it is not known whether anything was accepted."""
 
 
 class EmptyAnswer(Answer, frozen=True, kw_only=True):
-    """The request holds nothing that could be logged."""
+    """The request holds nothing to log."""
 
 
-_IN_PARENTHESES: Final = re.compile(r"\([^()]*\)$")
+_DETAIL: Final = re.compile(r"\([^()]*\)$")
+"""The last part of a reason: a status or an error code, never text of a message.
+
+The name of a library's error, which has parentheses of its own, tells a person nothing.
+"""
 
 _WORDS = {
     FailureReason.UNAVAILABLE: "{crm} cannot be reached at the moment",
@@ -77,7 +81,7 @@ _WORDS = {
 }
 _REFUSED_BUT_ASKED: Final = "{crm} refused it, and is asked whether it has it all the same"
 _OURS: Final = frozenset({FailureReason.INTERRUPTED, FailureReason.FAULT})
-"""What the CRM has no part in."""
+"""Reasons in which the CRM has no part."""
 
 
 _LOGGED: Final = ReturnMessage(message="Message logged", message_type="success", ttl=1000)
@@ -91,16 +95,16 @@ _IN_DOUBT = frozenset({RowState.PARKED, RowState.UNKNOWN})
 _PARKED = frozenset({RowState.PARKED})
 _UNDER_WAY = frozenset({RowState.PLANNED, RowState.CALLING, RowState.UNKNOWN})
 _AS_IT_IS = frozenset({FailureReason.REJECTED, FailureReason.TOO_LONG, FailureReason.MISTAKE})
-"""What would be refused again."""
+"""Reasons for which the same message would be refused again."""
 
 
 def refusal_answer(message: str) -> Answer:
-    """Nothing was logged, and why."""
+    """Say that nothing was logged, and why."""
     return Answer(successful=False, log_ids=[], return_message=warning(message))
 
 
 def warning(message: str) -> ReturnMessage:
-    """A notice that something was not done, and why."""
+    """Return a notice that something was not done, and why."""
     return ReturnMessage(message=message, message_type="warning", ttl=5000)
 
 
@@ -114,24 +118,24 @@ def uncertain() -> UncertainAnswer:
 
 
 def nothing_to_log() -> EmptyAnswer:
-    """Say that the request holds nothing that could be logged."""
+    """Say that the request holds nothing to log."""
     notice = warning("There are no messages to log in this conversation.")
     return EmptyAnswer(successful=False, log_ids=[], return_message=notice)
 
 
 def nothing_to_do() -> Answer:
-    """All of it is logged already."""
+    """Say that all of it is logged already."""
     return Answer(successful=True, log_ids=[], return_message=_ALREADY_LOGGED)
 
 
 def with_changes(
-    given: Answer | None, changes: Sequence[str], reports: Mapping[str, RowStatus], *, crm: str
+    about_messages: Answer | None, changes: Sequence[str], reports: Mapping[str, RowStatus], *, crm: str
 ) -> Answer:
-    """The answer of a request that also changes logged messages, which have no answer of their own: they stay logged.
+    """Return the answer to a request that also changes logged messages, which stay logged whatever follows.
 
-    `given` is that about its other messages, None where there are none. `changes` are the ids of the changes' rows.
+    `about_messages` is the answer about its other messages, or None. `changes` are the ids of the changes' rows.
     """
-    given = given or Answer(
+    given = about_messages or Answer(
         successful=True, log_ids=[], return_message=_UPDATED if changes else _ALREADY_LOGGED
     )
     states = {id_: reports[id_].state if id_ in reports else RowState.PLANNED for id_ in changes}
@@ -140,12 +144,12 @@ def with_changes(
         return given
     which = "1 logged message" if len(undone) == 1 else f"{len(undone)} logged messages"
     why = _cause_in_words(undone, reports, crm, frozenset(RowState)) or "the server has not finished it yet"
-    told = with_warnings(given.return_message, [f"What has changed of {which} is not in {crm} yet: {why}"])
-    return replace(given, return_message=told)
+    notice = with_warnings(given.return_message, [f"What has changed of {which} is not in {crm} yet: {why}"])
+    return replace(given, return_message=notice)
 
 
 def with_links(answer: Answer, links: Mapping[str, str]) -> SelectedAnswer:
-    """The answer about selected messages; `links` are the CRM's ids of their records by message id, oldest first."""
+    """Return the answer about selected messages; `links` are their records' ids by message id, oldest first."""
     ids = list(dict.fromkeys(links.values()))
     return SelectedAnswer(
         successful=answer.successful,
@@ -157,7 +161,7 @@ def with_links(answer: Answer, links: Mapping[str, str]) -> SelectedAnswer:
 
 
 def with_warnings(notice: ReturnMessage, warnings: Sequence[str]) -> ReturnMessage:
-    """The notice with these sentences (without a full stop) behind its own."""
+    """Return the notice with these sentences (without a full stop) after its own."""
     if not warnings:
         return notice
     return ReturnMessage(
@@ -178,11 +182,11 @@ def answer(
     shown: Callable[[str], str] = str,
     calling: bool = False,
 ) -> Answer:
-    """The answer for these ids, oldest first. `refused` counts messages of kinds that the CRM does not log.
+    """Return the answer for these ids, oldest first. `refused` counts messages of kinds that the CRM does not log.
 
-    `fresh` limits `logIds` to the ids that were unlogged before (a newer snapshot of a logged thread is not). `shown`
-    makes of each what the client is to see. `calling` says that this process works on them at this moment: then it is
-    the CRM that takes its time, otherwise the server.
+    `fresh` limits `logIds` to the ids that were not logged before (a newer snapshot of a logged thread was). `shown`
+    returns an id as the client sees it. `calling` says that this process works on them at this moment: then the CRM is
+    slow, otherwise the server.
     """
     states = {id_: _state(reports.get(id_)) for id_ in ids}
     kept = [id_ for id_ in ids if states[id_] not in _FAILED]
@@ -198,9 +202,9 @@ def answer(
 
 
 def _state(report: RowStatus | None) -> RowState:
-    """A row's state for the answer: what waits for a person because of a connector's mistake counts as failed.
+    """Return a row's state for the answer: a row that is parked for a connector's mistake counts as failed.
 
-    Of a lost answer that only the user's own session can ask about, she is told to sign in.
+    If only the user's own session can reconcile a lost answer, the user is told to sign in.
     """
     if report is None:
         return RowState.PLANNED
@@ -221,6 +225,7 @@ def _notice(
     refused: int,
     calling: bool,
 ) -> ReturnMessage:
+    """Return the notice that counts the messages by state, with the cause of each that is not logged."""
     counts = Counter(states.values())
     logged, failed, parked = counts[RowState.LOGGED], counts[RowState.FAILED], counts[RowState.PARKED]
     waiting = counts[RowState.WAITING]
@@ -265,7 +270,7 @@ def _cause_in_words(
     among: frozenset[RowState],
     causes: Container[FailureReason | None] = _WORDS,
 ) -> str | None:
-    """The first of `causes` among these states, in words, with the CRM's status or code where there is one."""
+    """Return the first of `causes` among these states, in words, with the CRM's status or code if there is one."""
     for id_, state in states.items():
         report = reports.get(id_)
         if state in among and report is not None:
@@ -273,17 +278,9 @@ def _cause_in_words(
             if failure is not None and failure in causes:
                 asked = state is RowState.UNKNOWN and failure is FailureReason.REJECTED
                 words = _REFUSED_BUT_ASKED if asked else _WORDS[failure]
-                return words.format(crm=crm) + _detail(_cause(report))
+                detail = _DETAIL.search(_cause(report))
+                return words.format(crm=crm) + (f" {detail[0]}" if detail else "")
     return None
-
-
-def _detail(reason: str) -> str:
-    """The part in parentheses of a reason: a status or an error code, never text of a message.
-
-    What a library calls its error, which stands in parentheses of its own, tells a person nothing.
-    """
-    found = _IN_PARENTHESES.search(reason)
-    return f" {found[0]}" if found else ""
 
 
 def _failure_reason(report: RowStatus) -> FailureReason | None:

@@ -1,4 +1,4 @@
-"""What a request means, and which call comes next. Pure: nothing here reads a database, a clock or a CRM."""
+"""Plans what a request means. Pure: nothing here reads a database, a clock or a CRM."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class RequestPlan(msgspec.Struct, frozen=True):
-    """A request as the journal sees it: whose log it is about, and what may have to be written, oldest first.
+    """A request as the journal sees it: the log that it is about, and the items to write, oldest first.
 
     `refused` are the messages of kinds that the connector does not log. Messages that were deleted or purged are in
-    neither: nothing of them is left to be logged.
+    neither: nothing of them is left to log.
     """
 
     key: LogKey
@@ -40,11 +40,11 @@ def plan_request(
     day_of: Callable[[int], str],
     arrived_at: int,
 ) -> RequestPlan:
-    """The plan of a request. `contact_id` is the resolved one; `day_of` names the day of a time (epoch ms).
+    """Return the plan of a request. `contact_id` is the resolved one; `day_of` names the day of a time (epoch ms).
 
-    A group can be logged for several contacts: the contact is a part of its log's key, and stands behind the ids that
-    are shown. An owner wins over a group: a shared thread is one log whatever the number of its correspondents.
-    Selected messages have a log of their own, whatever day the request names.
+    A group can be logged for several contacts: the contact is a part of its log's key, and follows the ids that are
+    shown. A shared thread is one log, however many correspondents it has. Selected messages have a log of their own,
+    whatever day the request names.
     """
     info = request.info
     if request.is_shared:
@@ -62,7 +62,10 @@ def plan_request(
     messages = sorted(info.loggable, key=message_order)
     if selected:
         messages = [message for message in messages if message.id in selected]
-        log_id = _log_id_of_selection(info.conversation_id, [message.id for message in messages])
+        # The same messages have the same log whenever they are selected.
+        ids = "\0".join(sorted(message.id for message in messages))
+        digest = hashlib.blake2b(ids.encode(), digest_size=12).hexdigest()
+        log_id = f"{info.conversation_id}/selected/{digest}"
     else:
         log_id = _log_id(request, messages, day_of, arrived_at)
     key = LogKey(tenant, platform, log_id, group_contact_id=contact_id if request.is_group else "")
@@ -85,23 +88,17 @@ def plan_request(
 def _log_id(
     request: LogRequest, messages: Sequence[Message], day_of: Callable[[int], str], arrived_at: int
 ) -> str:
-    """The client's conversation-log id; derived from conversation and day where it sent none."""
+    """Return the client's conversation-log id, or one made of conversation and day if the client sent none."""
     info = request.info
     if info.conversation_log_id is not None:
         return info.conversation_log_id
-    # The date is the browser's text for the day: taken as it is, never parsed, as the client itself does.
+    # The date is the browser's text for the day: taken as it is, never parsed, as in the client itself.
     day = info.date or day_of((messages and messages[-1].sent_at) or arrived_at)
     return f"{info.conversation_id}/{day}"
 
 
-def _log_id_of_selection(conversation_id: str, ids: Sequence[str]) -> str:
-    """The id of the log of these messages alone: the same whenever the same ones are selected."""
-    digest = hashlib.blake2b("\0".join(sorted(ids)).encode(), digest_size=12).hexdigest()
-    return f"{conversation_id}/selected/{digest}"
-
-
 def day_in(zone: dt.tzinfo) -> Callable[[int], str]:
-    """Names the day of a time (epoch milliseconds) in a zone, as `2026-07-13`."""
+    """Return a function that names the day of a time (epoch milliseconds) in a zone, as `2026-07-13`."""
 
     def name(sent_at: int) -> str:
         return dt.datetime.fromtimestamp(sent_at / 1000, tz=zone).date().isoformat()

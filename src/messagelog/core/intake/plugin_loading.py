@@ -1,4 +1,4 @@
-"""Finds the plugins that an operator names among those that are installed, and makes them with their settings."""
+"""Loads the plugins that an operator names from the installed packages, with their settings."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9]")
 
 
 class BadPlugins(MessagelogError):
-    """The plugins that were named cannot be used; each argument is a sentence that says why."""
+    """The named plugins cannot be used; each argument is a sentence that says why."""
 
 
 def find_installed_plugins() -> dict[str, list[EntryPoint]]:
-    """The plugins of all installed packages, by name. None of them is imported."""
+    """Return the plugins of all installed packages, by name. None of them is imported."""
     found: dict[str, list[EntryPoint]] = {}
     for each in entry_points(group=GROUP):
         found.setdefault(each.name, []).append(each)
@@ -39,7 +39,7 @@ def load_plugins(
     environment: Mapping[str, str],
     installed: Mapping[str, Sequence[EntryPoint]],
 ) -> tuple[Plugin, ...]:
-    """The plugins of these names, in this order. Raises `BadPlugins` with every problem."""
+    """Return the plugins with these names, in this order. Raises `BadPlugins` with every problem."""
     problems = [
         f"MESSAGELOG_PLUGINS names {name} twice." for name in dict.fromkeys(names) if names.count(name) > 1
     ]
@@ -48,24 +48,24 @@ def load_plugins(
         for name in sorted(set(required) - set(names))
     ]
     settings = _settings(tuple(dict.fromkeys(names)), environment)
-    made: list[Plugin] = []
+    loaded: list[Plugin] = []
     for name, its_settings in settings.items():
         try:
-            made.append(_make(name, its_settings, installed))
+            loaded.append(_make(name, its_settings, installed))
         except BadPlugins as error:
             problems += error.args
     if problems:
         raise BadPlugins(*problems)
-    return tuple(made)
+    return tuple(loaded)
 
 
 def settings_prefix(name: str) -> str:
-    """How the names of a plugin's settings begin."""
+    """Return how the names of a plugin's settings begin."""
     return f"{_PREFIX}{_NOT_IN_NAMES.sub('_', name).upper()}_"
 
 
 def _settings(names: Sequence[str], environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """The settings of each plugin. Where one's name begins with another's, the longer one has the variable."""
+    """Return the settings of each plugin. If two prefixes match a variable, it belongs to the longer one."""
     prefixes = {settings_prefix(name): name for name in names}
     if len(prefixes) < len(names):
         raise BadPlugins(
@@ -81,6 +81,7 @@ def _settings(names: Sequence[str], environment: Mapping[str, str]) -> dict[str,
 
 
 def _make(name: str, settings: Mapping[str, str], installed: Mapping[str, Sequence[EntryPoint]]) -> Plugin:
+    """Make one plugin, and check that it keeps the contract. Raises `BadPlugins`."""
     candidates = installed.get(name, ())
     if not candidates:
         known = ", ".join(sorted(installed)) or "none"
@@ -92,14 +93,10 @@ def _make(name: str, settings: Mapping[str, str], installed: Mapping[str, Sequen
     except BadPluginSetting as error:
         raise BadPlugins(f"The plugin {name}: {error}") from error
     except Exception as error:
-        # What somebody else's code says when it fails may quote its settings.
+        # The message of a plugin's own error may quote its settings.
         raise BadPlugins(
             f"The plugin {name} cannot be made: {type(error).__name__} at {error_location(error)}."
         ) from error
-    return _check(name, made)
-
-
-def _check(name: str, made: Any) -> Plugin:
     if not isinstance(made, Plugin):
         raise BadPlugins(f"The plugin {name} is no messagelog.plugins.Plugin.")
     if getattr(made, "name", None) != name:

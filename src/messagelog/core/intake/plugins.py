@@ -1,4 +1,4 @@
-"""Shows each request to the plugins, in their order and in their time, and sees to it that none breaks a promise."""
+"""Passes each request through the plugins, in order and within their time, and checks what they return."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from messagelog.connectors import NewContact
-    from messagelog.messages import Entity, LogInfo, Message
+    from messagelog.messages import LogInfo
     from messagelog.plugins import Plugin, RequestContext
 
 T = TypeVar("T")
 
 LEFT_BY_PLUGINS: Final = 0.25
-"""How much of the time to answer is the CRM's."""
+"""The part of the time to answer that plugins leave to the CRM."""
 
 _LONGEST_SENTENCE = 300
 
@@ -37,20 +37,20 @@ class PluginBlocked(MessagelogError):
 
 
 class RefusedByPlugin(PluginBlocked):
-    """A plugin has decided that it must not be logged."""
+    """A plugin has decided that the request must not be logged."""
 
 
 class RequiredPluginFailed(PluginBlocked):
-    """A plugin without which nothing may be logged did not do its work. The same request may be taken later."""
+    """A required plugin has failed. The same request may succeed later."""
 
 
 class BadPluginAnswer(MessagelogError):
-    """A plugin has changed what it must not, has answered no request, or was cancelled from within."""
+    """A plugin has changed what it must not, has not returned a request, or was cancelled from within."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilteredRequest:
-    """A request as the plugins have left it, and what to warn the user of."""
+    """A request as the plugins have left it, and the warnings for the user."""
 
     request: LogRequest
     warnings: tuple[str, ...] = ()
@@ -58,23 +58,23 @@ class FilteredRequest:
 
 @dataclass(frozen=True, slots=True)
 class FilteredContact:
-    """A contact that is to be made as the plugins have left it, and what to warn the user of."""
+    """A new contact as the plugins have left it, and the warnings for the user."""
 
     contact: NewContact
     warnings: tuple[str, ...] = ()
 
 
 class Plugins:
-    """The plugins of a server, in their order. `required` are names of those that are, whatever they say themselves."""
+    """A server's plugins, in their order. `required` names those that must succeed whatever they say themselves."""
 
     def __init__(self, plugins: Sequence[Plugin], required: frozenset[str] = frozenset()) -> None:
         self._plugins = tuple(plugins)
         self._required = required | {plugin.name for plugin in plugins if plugin.required}
 
     async def apply(self, context: RequestContext, request: LogRequest, until: float) -> FilteredRequest:
-        """The request after all plugins, by `until` (the event loop's time). Raises `PluginBlocked`.
+        """Return the request after all plugins, by `until` (the event loop's time). Raises `PluginBlocked`.
 
-        A plugin that fails leaves it as it was before; if that one is required, nothing is taken.
+        A plugin that fails leaves the request as it was; if a required plugin fails, nothing is logged.
         """
         return FilteredRequest(
             *await self._after_all(request, "logged", lambda *each: _call_plugin(context, until, *each))
@@ -83,7 +83,7 @@ class Plugins:
     async def apply_to_contact(
         self, context: RequestContext, contact: NewContact, until: float
     ) -> FilteredContact:
-        """The contact that is to be made after all plugins, as `seen` does for requests."""
+        """Return the new contact after all plugins, as `apply` does for requests."""
         after = await self._after_all(
             contact, "created", lambda *each: _call_plugin_for_contact(context, until, *each)
         )
@@ -92,15 +92,19 @@ class Plugins:
     async def _after_all(
         self, value: T, done: str, answer: Callable[[Plugin, T], Awaitable[T]]
     ) -> tuple[T, tuple[str, ...]]:
+        """Return what is left of a value after all plugins, and a warning for each that failed."""
         warnings = []
         for plugin in self._plugins:
             try:
                 value = await answer(plugin, value)
             except Refused as error:
-                raise RefusedByPlugin(_for_people(error.sentence, plugin)) from None
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is the plugin's, and told of
-                # Its own mistake, or its time was over. What it says may quote the messages.
-                _report(plugin, error)
+                # On one line, and of a length that a notice holds.
+                sentence = " ".join(str(error.sentence).split())[:_LONGEST_SENTENCE]
+                raise RefusedByPlugin(sentence or f"The plugin {plugin.name} has refused this.") from None
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the plugin's, and logged
+                # Its own mistake, or its time was over. The error's text may quote the messages.
+                name, place = type(error).__name__, error_location(error)
+                _log.error("plugin_failed", plugin=plugin.name, error=name, place=place)
                 if plugin.name in self._required:
                     again = "log" if done == "logged" else "try"
                     raise RequiredPluginFailed(
@@ -113,7 +117,7 @@ class Plugins:
 async def _call_plugin(
     context: RequestContext, until: float, plugin: Plugin, request: LogRequest
 ) -> LogRequest:
-    """The request that a plugin answers, with RingCentral's token, which it is not shown, put back."""
+    """Return the request that a plugin returns, with RingCentral's token, which the plugin is not shown, put back."""
     shown = without_secrets(request)
     answered = await _in_time(plugin, until, lambda: plugin.on_request(context, shown))
     if answered is shown and not shown.additional_submission:
@@ -126,7 +130,7 @@ async def _call_plugin(
 async def _call_plugin_for_contact(
     context: RequestContext, until: float, plugin: Plugin, contact: NewContact
 ) -> NewContact:
-    """The contact with the name and the answers that a plugin answers."""
+    """Return the contact with the name and the form fields that a plugin returns."""
     shown = ContactForm(contact.name, copy.deepcopy(contact.additional_submission))
     answered: Any = await _in_time(plugin, until, lambda: plugin.on_contact(context, shown))
     if not isinstance(answered, ContactForm):
@@ -139,12 +143,12 @@ async def _call_plugin_for_contact(
     return clean_contact(msgspec.structs.replace(contact, name=read[0], additional_submission=read[1]))
 
 
-async def _in_time(plugin: Plugin, until: float, asked: Callable[[], Awaitable[T]]) -> T:
-    """What it answers. When something within it was cancelled, that is its failure, and not the end of our own task."""
+async def _in_time(plugin: Plugin, until: float, call: Callable[[], Awaitable[T]]) -> T:
+    """Return what a plugin returns in its time. A cancellation from within the plugin is a failure of the plugin."""
     end = min(until, asyncio.get_running_loop().time() + plugin.seconds)
     try:
         async with asyncio.timeout_at(end):
-            return await asked()
+            return await call()
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is None or task.cancelling():
@@ -153,10 +157,10 @@ async def _in_time(plugin: Plugin, until: float, asked: Callable[[], Awaitable[T
 
 
 def _read_answer(shown: LogRequest, answered: Any) -> LogRequest:
-    """What was answered, read anew; raises when no client could have sent it, or when it is not what was shown."""
+    """Return a plugin's request, decoded again; raise if no client could send it, or if it is not the one shown."""
     if not isinstance(answered, LogRequest):
         raise BadPluginAnswer("no request")
-    # Records are checked when they are read: a plugin may have put anything into them.
+    # Records are checked when they are decoded: a plugin may have put anything into them.
     read = msgspec.json.decode(msgspec.json.encode(answered), type=LogRequest)
     if _identity(read) != _identity(shown):
         raise BadPluginAnswer("another request")
@@ -168,7 +172,7 @@ def _read_answer(shown: LogRequest, answered: Any) -> LogRequest:
 
 
 def _identity(request: LogRequest) -> tuple[Any, ...]:
-    """What a plugin must leave alone: by this a request is told from others, and its log is found and ordered."""
+    """Return what a plugin must leave alone: it identifies the request, and its log is found and ordered by it."""
     info = request.info
     return (
         request.contact_id,
@@ -176,28 +180,28 @@ def _identity(request: LogRequest) -> tuple[Any, ...]:
         (info.conversation_id, info.conversation_log_id, info.date, info.type),
         (info.creation_time, info.last_modified_time, info.is_shared),
         tuple(party.phone_number for party in info.correspondents),
-        tuple(_message_identity(message) for message in info.messages),
+        tuple(
+            (
+                message.id,
+                message.kind,
+                message.direction,
+                message.conversation_id,
+                message.creation_time,
+                message.last_modified_time,
+            )
+            for message in info.messages
+        ),
     )
 
 
-def _message_identity(message: Message) -> tuple[Any, ...]:
-    times = (message.creation_time, message.last_modified_time)
-    return (message.id, message.kind, message.direction, message.conversation_id, *times)
-
-
 def _entity_identities(info: LogInfo) -> list[tuple[Any, ...]]:
-    return [_entity_identity(entity) for entity in info.entities]
-
-
-def _entity_identity(entity: Entity) -> tuple[Any, ...]:
-    return (entity.id, entity.record_type, entity.direction, entity.creation_time, entity.last_modified_time)
-
-
-def _report(plugin: Plugin, error: Exception) -> None:
-    _log.error("plugin_failed", plugin=plugin.name, error=type(error).__name__, place=error_location(error))
-
-
-def _for_people(sentence: object, plugin: Plugin) -> str:
-    """The sentence of a refusal on one line, and of a length that a notice holds."""
-    text = " ".join(str(sentence).split())
-    return text[:_LONGEST_SENTENCE] or f"The plugin {plugin.name} has refused this."
+    return [
+        (
+            entity.id,
+            entity.record_type,
+            entity.direction,
+            entity.creation_time,
+            entity.last_modified_time,
+        )
+        for entity in info.entities
+    ]

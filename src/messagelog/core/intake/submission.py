@@ -1,4 +1,4 @@
-"""One request on its way through the runtime: who asks, for which contact, and what it means."""
+"""One request that is being logged: its user, its contact, and what it means."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 
 class Submission(msgspec.Struct, frozen=True, eq=False):
-    """A request that has been understood: `plan` says what it means, `contact` whom it is logged for.
+    """A request with its plan, and the contact that it is logged for.
 
-    `locale` is the language and the zone that the user reads in.
+    `locale` is the language and the time zone that the user reads in.
     """
 
     connector: Connector
@@ -50,13 +50,13 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def ids(self) -> list[str]:
-        """The ids of everything that it holds, oldest first."""
+        """The ids of everything in the request, oldest first."""
         return [item.id for item in self.plan.items]
 
     def items_to_log(self, known: JournalLookup) -> list[Item]:
-        """What of it is not logged yet: unknown messages, or a newer snapshot of a shared thread.
+        """Return what is not logged yet: unknown messages, or a newer snapshot of a shared thread.
 
-        Of a thread of which nothing is left there is nothing to make an activity of, but for one that is there.
+        An empty thread makes no activity, but updates one that is there.
         """
         if self.plan.key.shared:
             if known.version is None:
@@ -65,7 +65,7 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
         return [item for item in self.plan.items if item.id in known.unlogged]
 
     def changes(self, known: JournalLookup) -> dict[str, list[Item]]:
-        """What has changed of the messages that are logged, by the `client_log_id` of the log that they are in."""
+        """Return the logged messages that have changed, by the `client_log_id` of the log that they are in."""
         found: dict[str, list[Item]] = {}
         if not self.connector.takes_changes and self.connector.log_format is LogFormat.CUSTOM:
             return found
@@ -77,18 +77,18 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def has_facts(self) -> bool:
-        """Whether one of its records says something that may have changed since it was logged."""
+        """True if one of the records says something that may have changed since it was logged."""
         return any(row_facts(self.sealer, item.message).told for item in self.plan.items)
 
     def conflicting_contact(self, known: JournalLookup) -> tuple[str, str] | None:
-        """Another contact (id, name) that already holds the conversation log."""
+        """Return another contact (id, name) that already holds the conversation log, or None."""
         if known.contact_id is None or known.contact_id == self.contact.id:
             return None
         held = known.linked or known.state is LogState.PARKED
         return (known.contact_id, known.contact_name or "") if held else None
 
     def rows(self, items: Sequence[Item] | None = None) -> tuple[NewRow, ...]:
-        """Journal rows of these items, sealed; of all of them when none are named."""
+        """Return the journal rows of these items, sealed; by default of all items."""
         items = self.plan.items if items is None else items
         contact = (self.contact.name, self.contact.type)
         group = self.request.is_group
@@ -100,20 +100,8 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
         return seal_rows(self.sealer, self.plan.key, self.request, contact, sides, items)
 
     def work(self, wanted: Sequence[Item]) -> LogRequestWork:
-        """What is to be journalled."""
-        return LogRequestWork(
-            key=self.plan.key,
-            conversation_id=self.plan.conversation_id,
-            contact_id=self.contact.id,
-            contact_type=self.contact.type,
-            contact_name=self.contact.name,
-            text_settings=write_text_settings(self._pins()),
-            user_id=self.user.id,
-            rows=self.rows(wanted),
-        )
-
-    def _pins(self) -> TextSettings:
-        return TextSettings(
+        """Return what is to be journalled for these items."""
+        text_settings = TextSettings(
             format=self.connector.log_format,
             zone=self.locale.zone,
             language=self.locale.language,
@@ -122,11 +110,30 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
             appends=self.connector.append_only,
             selected=bool(self.request.selected_ids),
         )
+        return LogRequestWork(
+            key=self.plan.key,
+            conversation_id=self.plan.conversation_id,
+            contact_id=self.contact.id,
+            contact_type=self.contact.type,
+            contact_name=self.contact.name,
+            text_settings=write_text_settings(text_settings),
+            user_id=self.user.id,
+            rows=self.rows(wanted),
+        )
 
     # ---------------------------------------------------------------------------------------- answers
 
+    @property
+    def refusal(self) -> Answer | None:
+        """The answer to selected messages that cannot be logged; None for any other request."""
+        if not self.request.selected_ids:
+            return None
+        if self.request.is_shared:
+            return refusal_answer("Messages of a shared conversation are logged together, not one by one.")
+        return None if self.plan.items or self.plan.refused else nothing_to_log()
+
     def conflict_answer(self, contact: tuple[str, str]) -> Answer:
-        """Another contact holds the conversation log: nothing was written."""
+        """Say that another contact holds the conversation log, and that nothing was written."""
         id_, name = contact
         who = f"{name} ({id_})" if name else id_
         return refusal_answer(
@@ -135,14 +142,12 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
         )
 
     def nothing_wanted(self) -> Answer:
-        """All is logged, or of a kind that the CRM does not take; or nothing of it is left to be logged."""
+        """Say that all is logged, or of a kind that the CRM does not take; or that nothing is left to be logged."""
         if self.plan.refused:
             return answer([], {}, crm=self._crm, refused=len(self.plan.refused))
-        return nothing_to_do() if self.plan.items and not self._is_empty else nothing_to_log()
-
-    @property
-    def _is_empty(self) -> bool:
-        return all(item.thread is not None and item.thread.is_empty for item in self.plan.items)
+        # Also of no items at all: then nothing is left.
+        is_empty = all(item.thread is not None and item.thread.is_empty for item in self.plan.items)
+        return nothing_to_log() if is_empty else nothing_to_do()
 
     def answer(
         self,
@@ -153,22 +158,24 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
         *,
         calling: bool,
     ) -> Answer:
-        """What became of the wanted items. A newer snapshot of a thread that is logged brings no new log id.
+        """Return the answer about the wanted items. A newer snapshot of a logged thread brings no new log id.
 
-        `changes` are the ids of the rows for what has changed of logged messages: these stay logged. `calling` as for
+        `changes` are the ids of the rows for the changes of logged messages, which stay logged. `calling` as for
         `answer.answer`.
         """
-        given = self._answer_wanted(wanted, reports, known, calling=calling) if wanted else None
-        return with_changes(given, changes, reports, crm=self._crm)
-
-    def _answer_wanted(
-        self, wanted: Sequence[Item], reports: Mapping[str, RowStatus], known: JournalLookup, *, calling: bool
-    ) -> Answer:
-        key, refused = self.plan.key, len(self.plan.refused)
-        fresh = frozenset[str]() if key.shared and known.linked else None
-        ids = [item.id for item in wanted]
-        crm, shown = self._crm, key.display_id
-        return answer(ids, reports, crm=crm, refused=refused, fresh=fresh, shown=shown, calling=calling)
+        about_wanted: Answer | None = None
+        if wanted:
+            key = self.plan.key
+            about_wanted = answer(
+                [item.id for item in wanted],
+                reports,
+                crm=self._crm,
+                refused=len(self.plan.refused),
+                fresh=frozenset() if key.shared and known.linked else None,
+                shown=key.display_id,
+                calling=calling,
+            )
+        return with_changes(about_wanted, changes, reports, crm=self._crm)
 
     @property
     def _crm(self) -> str:

@@ -1,1 +1,1 @@
-"""What stands before the routes: errors, CORS, limits of the protocol, the server itself."""
+"""The layers in front of the routes: errors, CORS, limits of the protocol, and the server itself."""

@@ -1,4 +1,4 @@
-"""Which pages may read our answers: those of the origins that the operator allows, and of some routes none."""
+"""CORS: pages of the origins that the operator allows may read our answers, but not those of some routes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _MOST_ORIGINS: Final = 64
 
 
 class Cors:
-    """CORS on every answer, errors and preflights too, but for paths below those `without` it.
+    """Adds CORS to every answer, errors and preflights too, except on paths that begin with one of `without`.
 
-    `origins` are exact, or `*`: the client is a browser extension, whose origin differs from browser to browser, and
+    `origins` are exact, or `*`: the client is a browser extension, whose origin differs between browsers, and
     nothing is done without a token, which no page has by itself. No cookie is ever set.
     """
 
@@ -33,15 +33,15 @@ class Cors:
         self._with = _middleware(app, origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes requests on, with CORS or without."""
+        """Pass the request on, with CORS or without."""
         bare = scope["type"] == "http" and scope["path"].startswith(self._without)
         await (self._app if bare else self._with)(scope, receive, send)
 
 
 class CorsHeaders:
-    """What Starlette's CORS adds to an answer: asked once for each origin, and remembered for those that came last.
+    """The headers that Starlette's CORS adds to an answer, cached for the origins that sent the last requests.
 
-    It holds for answers that have no `Vary` of their own.
+    They are right for answers without a `Vary` of their own.
     """
 
     def __init__(self, origins: Collection[str]) -> None:
@@ -49,7 +49,7 @@ class CorsHeaders:
         self._cache: LRUCache[str | None, list[tuple[bytes, bytes]]] = LRUCache(_MOST_ORIGINS)
 
     async def headers_for(self, origin: str | None) -> list[tuple[bytes, bytes]]:
-        """The headers of an answer to a page of this origin; None where the request names none."""
+        """Return the headers of an answer to a page of this origin; None if the request names no origin."""
         headers = self._cache.get(origin)
         if headers is None:
             answer: Message = {"type": "http.response.start", "headers": []}
@@ -60,7 +60,7 @@ class CorsHeaders:
 
 
 async def _discard(_message: Message) -> None:
-    """Sends nothing: what CORS adds stands in the message."""
+    """Send nothing: the message itself has the headers that CORS added."""
 
 
 def _middleware(app: ASGIApp, origins: Collection[str]) -> CORSMiddleware:
@@ -76,7 +76,7 @@ def _middleware(app: ASGIApp, origins: Collection[str]) -> CORSMiddleware:
 
 
 def is_origin(text: str) -> bool:
-    """Whether a text is an origin as browsers send it, `scheme://host` or with a port; or `*`."""
+    """Return whether a text is an origin as browsers send it, `scheme://host` or with a port; or `*`."""
     if text == ANY_ORIGIN:
         return True
     try:
@@ -84,13 +84,13 @@ def is_origin(text: str) -> bool:
         port = "" if parts.port is None else f":{parts.port}"
     except ValueError:
         return False
-    # A port that the scheme has anyway is never sent.
-    usual = (parts.scheme, parts.port) in {("https", 443), ("http", 80)}
+    # Browsers leave out the default port of a scheme.
+    default_port = (parts.scheme, parts.port) in {("https", 443), ("http", 80)}
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return (
         bool(host)
         and "*" not in text
         and text.isascii()
-        and not usual
+        and not default_port
         and text == f"{parts.scheme}://{host}{port}"
     )

@@ -1,4 +1,4 @@
-"""The layer around all routes: methods that every path has, renewed tokens, and whatever nobody else answered."""
+"""The layer around all routes: OPTIONS and HEAD on every path, renewed tokens, and unforeseen errors."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _log = structlog.get_logger(__name__)
 
 
 class ErrorMiddleware:
-    """Answers OPTIONS and HEAD on every path, brings renewed tokens, and answers errors that nobody caught."""
+    """Answers OPTIONS and HEAD on every path, adds renewed tokens, and answers uncaught errors."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes requests on, and sees to it that each has an answer."""
+        """Pass the request on, and make sure that it gets an answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif scope["method"] == "OPTIONS":
             await Response(status_code=204, headers={"Allow": _ALLOW})(scope, receive, send)
         elif scope["method"] == "HEAD":
-            # Of the answer to a GET the server sends the head alone.
+            # The server sends only the head of the answer to this GET.
             await self._run({**scope, "method": "GET", HEAD_ONLY: True}, receive, send)
         else:
             await self._run(scope, receive, send)
@@ -53,29 +53,29 @@ class ErrorMiddleware:
 
         try:
             await self._app(scope, receive, send_with_token)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, see `error_response`
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - any error, see `error_response`
             answer = error_response(error, scope)
             if answer is not None and not started:
                 await answer(scope, receive, send)
 
 
 def token_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
-    """The header with the token that takes the place of the one that came along; most answers have none."""
+    """Return the header with a new token in place of the request's; most answers have none."""
     token: str | None = scope.get(RENEWED_TOKEN)
     return [] if token is None else [(_RENEWED_HEADER, token.encode())]
 
 
 def error_response(error: BaseException, scope: Scope) -> Response | None:
-    """The answer to a request that ended with an error which nobody caught; None where nobody waits for one.
+    """Return the answer to a request that ended with an uncaught error; None if the client has gone.
 
-    Such an error is told of by its type and place, in one line: its text may quote a message or a secret. It goes no
-    further, since those outside (Starlette, uvicorn) would print it whole. Where an answer has begun already, the
-    server sees that it is not whole, and closes the connection.
+    Only the type and place of the error are logged: its text may quote a message or a secret. It is not raised again,
+    because Starlette and uvicorn would print it whole. If an answer has already begun, the server notices that it is
+    incomplete, and closes the connection.
     """
     if isinstance(error, ClientDisconnect):
-        return None  # she left before her request was whole
+        return None  # the client left before its request was complete
     if isinstance(error, asyncio.CancelledError):
-        # The server ends and waits no longer. This is the task's outermost layer, so it ends here as it should.
+        # The server is stopping and waits no longer. This is the task's outermost layer, so it may end here.
         return refusal_response(scope, 503, RESTARTING)
     _log.error("request_failed", path=scope["path"], error=type(error).__name__, place=error_location(error))
     return refusal_response(scope, 500, _INTERNAL_ERROR)

@@ -1,7 +1,8 @@
-"""Routes that are answered in front of all layers, which cost more than many an answer.
+"""Routes that are answered in front of all layers, because the layers take longer than many an answer.
 
-What the layers do for a request (CORS, renewed tokens, errors that nobody caught) is done here in one place, with the
-same code. The routes have these paths too, for the description of the API.
+CORS, renewed tokens and uncaught errors, which are the layers' work for other routes, are handled here in one place,
+with the same code: a change to one of them is made here too. The routes are also registered by decorators, which
+describe them (`/openapi.json`), but no request arrives there.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
 
 class FastPathApp(DescribedApp):
-    """An application that answers its `hot` routes, by method and path, itself; all others are its routes'.
+    """An application that answers the routes of `fast_path`, by method and path, itself, and routes all others.
 
-    `access_log` has a line written for each answer.
+    With `access_log` it writes a log line for each answer.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class FastPathApp(DescribedApp):
         self._cors = cors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request, or passes it on."""
+        """Answer a request, or pass it on."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
@@ -70,7 +71,7 @@ class FastPathApp(DescribedApp):
             answer = await fast_path(request)
             started = True
             await self._send(answer, request, send)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it is, see `error_response`
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - any error, see `error_response`
             error_answer = error_response(error, scope)
             if error_answer is not None and not started:
                 await self._send(error_answer, request, send)

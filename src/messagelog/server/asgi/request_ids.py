@@ -1,7 +1,7 @@
 """Request ids: each answer carries one as `x-request-id`, and so does each log line that a request leads to.
 
-A proxy's id is kept, so that its lines and ours can be put together. With an access log each answer is a line as well:
-never its query, which holds the client's token.
+A proxy's id is kept, so that its lines and ours can be matched. With an access log each answer is a line too, without
+the query, which holds the client's token.
 """
 
 from __future__ import annotations

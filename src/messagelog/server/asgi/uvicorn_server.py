@@ -1,16 +1,17 @@
-"""Serves an application with uvicorn. A shutdown ends the work first, then the listener.
+"""Serves an application with uvicorn. A shutdown drains the work first, then closes the listener.
 
-While the work comes to its end its calls still reach a CRM that this very server mounts (the demo's), and those who
-ask are told that the server is restarting.
+During the drain the calls still reach a CRM that this very server mounts (the demo's), and new requests are answered
+that the server is restarting.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
@@ -34,9 +35,9 @@ class CannotListen(MessagelogError):
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens at `host` and `port`; with port 0 the system chooses one. Raises `CannotListen`.
+    """Return a socket that listens at `host` and `port`; with port 0 the system chooses one. Raises `CannotListen`.
 
-    Who connects before the server has started waits for it.
+    Connections that are made before the server has started wait for it.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Named as TCP, so that asyncio switches off the delay of small packets (40 ms for each answer otherwise).
@@ -53,16 +54,16 @@ def bind_socket(host: str, port: int) -> socket.socket:
 
 
 def url_host(host: str) -> str:
-    """A host as URLs have it: an IPv6 address in brackets."""
+    """Return a host as URLs have it: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 class UvicornServer(uvicorn.Server):
-    """A uvicorn server that starts the runtime when it can be reached, and stops it before it cannot.
+    """A uvicorn server that starts the runtime after it can be reached, and stops it before it no longer can.
 
-    `on_ready` is awaited once the runtime has started; an error in it ends the server. `trusted_proxies` (addresses and
-    networks) are believed when they say who has asked; nobody else is. The process ends within `drain_seconds` and two
-    more after it was asked to.
+    `on_ready` is awaited after the runtime has started; an error in it ends the server. Only the `X-Forwarded-For` of
+    `trusted_proxies` (addresses and networks) is trusted. After a signal the process ends within `drain_seconds` and
+    two more.
     """
 
     def __init__(
@@ -96,23 +97,27 @@ class UvicornServer(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listens, then starts the runtime and what waits for a server that answers."""
+        """Listen, then start the runtime and `on_ready`."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets=sockets)
-        _tune_garbage_collector()
+        # The collector should not look at objects that a server never drops, nor run all the time: a request of a
+        # hundred messages makes thousands of objects, and none of them needs it.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
         if not self.should_exit:
             self._start_task = asyncio.create_task(self._start_runtime())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop. From here on the process ends in time, whatever hangs."""
+        """Begin to stop. From here on the process ends in time, even if something hangs."""
         self._arm_watchdog(128 + sig)
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Brings the work to its end, then closes the listener and the connections."""
+        """Drain the work, then close the listener and the connections."""
         self._arm_watchdog(1)
         await self.drain()
-        # After the drain time there is none left for those who still wait for an answer.
+        # After the drain time no time is left for clients that still wait for an answer.
         left = self._app.state.context.runtime.stops_by - asyncio.get_running_loop().time()
         self.config.timeout_graceful_shutdown = min(_GRACE_SECONDS, max(left, 0.0) + _SHORTEST_GRACE)
         await super().shutdown(sockets=sockets)
@@ -120,7 +125,7 @@ class UvicornServer(uvicorn.Server):
             self._start_task.result()
 
     async def drain(self) -> None:
-        """Takes no new work and lets the calls under way come to their end, while requests are still answered."""
+        """Take no new work and let the calls under way finish, while requests are still answered."""
         if self._start_task is not None:
             self._start_task.cancel()
             await asyncio.wait([self._start_task], timeout=_SHORTEST_GRACE)
@@ -140,24 +145,11 @@ class UvicornServer(uvicorn.Server):
 
 
 def run(server: uvicorn.Server, listener: socket.socket) -> None:
-    """Serves until a signal asks to stop."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(server.serve(sockets=[listener]))
-
-
-def _loop_factory() -> Any:
-    try:
+    """Serve until a signal asks to stop, on uvloop where there is one."""
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    with contextlib.suppress(ImportError):
         import uvloop  # noqa: PLC0415 - not there on Windows
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
-
-def _tune_garbage_collector() -> None:
-    """Keeps the garbage collector from looking at what a server never drops, and from looking all the time.
-
-    A request of a hundred messages makes thousands of objects, and none of them needs the collector.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+        loop_factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(server.serve(sockets=[listener]))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _ALGORITHM: Final = "HS256"
 _LONGEST: Final = 8_192
-"""Longer texts are not ours, and are not looked into."""
+"""Longer texts are not ours, and are refused unread. In characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +26,16 @@ class SignedClaims:
 
 
 def sign(claims: Mapping[str, Any], keys: SigningKeys) -> str:
-    """The claims, signed with the newest key."""
+    """Return the claims, signed with the newest key."""
     head = {"kid": keys.newest}
     return jwt.encode(dict(claims), keys.signing, algorithm=_ALGORITHM, headers=head)
 
 
 def verify(text: str, keys: SigningKeys, *, issuer: str, required: Iterable[str]) -> SignedClaims | None:
-    """What was signed; None when no key of ours made the signature, the issuer is another, or a claim is missing.
+    """Return the claims; None if the signature is not by one of our keys, the issuer is another, or a claim is missing.
 
-    Whether it has expired is not looked at. A text that names its key is tried with no other one; those of before
-    there were names are tried with each.
+    The time of expiry is not checked. A text that names its key is only tried with that key, an older text without a
+    name with each key.
     """
     if len(text) > _LONGEST:
         return None
@@ -54,20 +54,17 @@ def verify(text: str, keys: SigningKeys, *, issuer: str, required: Iterable[str]
             )
         except jwt.InvalidSignatureError:
             continue
-        except (
-            jwt.InvalidTokenError,
-            RecursionError,
-        ):  # the latter: its claims are JSON that is nested too deep
+        except (jwt.InvalidTokenError, RecursionError):  # the latter: its claims are JSON, nested too deep
             return None
         return SignedClaims(claims, key_id)
     return None
 
 
 def _candidate_key_ids(text: str, keys: SigningKeys) -> Iterable[str]:
-    """The ids of the keys that may have made the signature."""
+    """Return the ids of the keys that may have made the signature."""
     try:
         head = jwt.get_unverified_header(text)
-    except (jwt.InvalidTokenError, RecursionError):  # the latter: its head is JSON that is nested too deep
+    except (jwt.InvalidTokenError, RecursionError):  # the latter: its head is JSON, nested too deep
         return ()
     if "kid" not in head:
         return keys.by_id

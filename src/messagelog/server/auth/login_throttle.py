@@ -1,8 +1,8 @@
-"""Slows down whoever guesses passwords.
+"""Slows down the guessing of passwords.
 
 Failures are counted in memory, until an hour has passed without one: a restart forgets them, and each process counts
-for itself. With the cost of a hash, and with passwords of twelve characters, that is enough to make guessing hopeless;
-it is no quota.
+by itself. With the cost of a hash, and passwords of at least twelve characters, this makes guessing hopeless. It is
+not a quota.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ class _Failures:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """What failures are counted by, and how many are nobody's business: people do mistype."""
+    """The key that failures are counted by, and how many are free: people do mistype."""
 
     by: tuple[str, str, str]
     free: int
 
 
 class LoginThrottle:
-    """Says how long the next attempt has to wait. `clock` gives seconds; an `address` is a customer's (`address_of`).
+    """Says how long the next attempt has to wait. `clock` gives seconds; an `address` is that of `address_of`.
 
-    An address waits for a name after 5 failures, for any name after 20. A name waits after 50, wherever they come
-    from. A wait begins with a second and doubles, up to five minutes. Of many names and addresses the oldest are
-    forgotten.
+    An address waits for a name after 5 failures, and for any name after 20. A name waits after 50, from all addresses
+    together. The first wait is a second; each further one is twice as long, up to five minutes. Beyond 10,000 names and
+    addresses the oldest are forgotten.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -52,9 +52,9 @@ class LoginThrottle:
         )
 
     def begin(self, name: str, address: str) -> int:
-        """Counts an attempt as failed until it is `forgiven`, so that many at once are counted too.
+        """Count an attempt as failed until `forgive` takes it back, so that attempts at the same time are counted too.
 
-        How many seconds it has to wait instead: 0 when it may go on; one that has to wait is not counted.
+        Return 0, or the seconds that it has to wait: then it may not go on, and is not counted.
         """
         now, rules = self._clock(), _rules(name, address)
         known = [self._failures.get(rule.by) for rule in rules]
@@ -70,7 +70,7 @@ class LoginThrottle:
         return 0
 
     def forgive(self, name: str, address: str) -> None:
-        """The attempt was a good one: who knows the password may have mistyped it before."""
+        """Take back a count: the attempt was good, and the earlier failures of the pair were typing errors."""
         pair, by_address, by_name = _rules(name, address)
         self._failures.pop(pair.by, None)
         for rule in (by_address, by_name):

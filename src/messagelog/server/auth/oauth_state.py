@@ -1,6 +1,6 @@
-"""The `state` of OAuth: signed, good for ten minutes, for one platform, once; and PKCE's secret that belongs to it.
+"""The `state` of OAuth: signed, valid once, for ten minutes and one platform; and the PKCE secret that belongs to it.
 
-Nothing is stored when a sign-in begins, which anybody may do without end. A state is remembered when it is used.
+Nothing is stored when a sign-in begins, since anyone may begin as many as they like. A used state is remembered.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _ISSUER: Final = "messagelog oauth"
 _SECONDS: Final = 600
-_REMEMBERED_SECONDS: Final = 3600  # longer than it is good for, since the database has a clock of its own
+_REMEMBERED_SECONDS: Final = 3600  # longer than it is valid, since the database has a clock of its own
 
 
 class BadState(MessagelogError):
@@ -31,26 +31,26 @@ class BadState(MessagelogError):
 
 
 class SignInRefused(MessagelogError):
-    """The state is ours, and the sign-in cannot be ended with it; `words` tell the user why."""
+    """The state is ours, but the sign-in cannot be completed with it; `words` tell the user why."""
 
     words: ClassVar[str]
 
 
 class StaleState(SignInRefused):
-    """The state has ended or was used before."""
+    """The state has expired or was already used."""
 
     words = "This sign-in took too long, or was used before. Please connect again."
 
 
 class OtherUser(SignInRefused):
-    """The sign-in was begun by another RingCentral user than the one who ends it."""
+    """One RingCentral user began the sign-in, and another one completes it."""
 
     words = "This sign-in was begun by another RingCentral user. Please connect again."
 
 
 @dataclass(frozen=True, slots=True)
 class RingCentralUser:
-    """The user and the account that a client names, as the hashes of `GET /userInfoHash`; empty where it names none."""
+    """The user and the account that a client names, as hashes of `GET /userInfoHash`; empty if it names none."""
 
     extension: str = ""
     account: str = ""
@@ -58,7 +58,7 @@ class RingCentralUser:
 
 @dataclass(frozen=True, slots=True)
 class OAuthState:
-    """A sign-in that has begun: at which platform, and the secret (PKCE's `code_verifier`) that only we can derive."""
+    """A sign-in that has begun: its platform, and the secret (PKCE's `code_verifier`) that only we can derive."""
 
     platform: str
     id: str
@@ -71,7 +71,7 @@ class OAuthState:
 
 
 class OAuthStates:
-    """Issues states, and takes them back once. `clock` gives epoch seconds."""
+    """Issues states, and accepts each of them once. `clock` gives epoch seconds."""
 
     def __init__(self, keys: SigningKeys, store: Store, *, clock: Callable[[], float] = time.time) -> None:
         self._keys = keys
@@ -79,7 +79,7 @@ class OAuthStates:
         self._clock = clock
 
     def issue(self, platform: str, user: RingCentralUser | None = None) -> tuple[str, OAuthState]:
-        """A state for the authorization URL, and what it stands for. `user` is who begins, as far as that is named."""
+        """Return a state for the authorization URL, and its meaning. `user` is who begins, if the client names them."""
         id_ = secrets.token_urlsafe(16)
         claims = {
             "iss": _ISSUER,
@@ -91,9 +91,9 @@ class OAuthStates:
         return sign(claims, self._keys), self._state(platform, id_, self._keys.newest)
 
     async def take(self, text: str, user: RingCentralUser | None = None) -> OAuthState:
-        """What a state stands for, for the first and only time. `user` is who ends the sign-in.
+        """Use up a state, and return its meaning. `user` is who completes the sign-in.
 
-        Raises `BadState`, `StaleState`, and `OtherUser`, which uses the state up no more than `BadState` does.
+        Raises `BadState`, `StaleState` and `OtherUser`; none of them uses the state up.
         """
         signed = verify(text, self._keys, issuer=_ISSUER, required=("jti",))
         if signed is None:
@@ -103,14 +103,14 @@ class OAuthStates:
             raise StaleState
         marks = self._user_marks(user or RingCentralUser(), claims["jti"], signed.key_id)
         if any(claims.get(name, mark) != mark for name, mark in marks.items()):
-            raise OtherUser  # whoever is named once alone cannot be compared
+            raise OtherUser  # a user who is named only once cannot be compared
         remembered = int((claims["exp"] + _REMEMBERED_SECONDS) * 1000)
         if not await self._store.write(lambda: transactions.use_state(claims["jti"], remembered)):
             raise StaleState
         return self._state(claims["platform"], claims["jti"], signed.key_id)
 
     def _user_marks(self, user: RingCentralUser, id_: str, key_id: str) -> dict[str, str]:
-        """What a state holds of a user who is named: other values in every state, since the CRM sees it."""
+        """Return the marks of a named user in a state. They differ in every state, since the CRM sees them."""
         named = {"extension": user.extension, "account": user.account}
         key = self._keys.by_id[key_id]
         return {

@@ -1,7 +1,7 @@
-"""How often somebody may ask: a user in a minute, and an address that guesses keys.
+"""Limits requests: those of a user per minute, and the guesses of an address.
 
-It is counted in the memory of each process: a protection against floods, not a quota. Nothing is lost by a refusal,
-which is given before anything is accepted.
+Each process counts in its memory: this protects against floods, and is not a quota. A refusal loses nothing, because
+it comes before anything is accepted.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ _MOST: Final = 10_000
 
 
 class TokenBuckets:
-    """A bucket for each key that holds `per_minute` tokens, and is filled again within a minute; with 0 there are none.
+    """A bucket for each key that holds `per_minute` tokens and refills within a minute. With 0 there is no limit.
 
-    `clock` gives seconds. Only the keys that asked last are remembered, `most` of them: those who are forgotten begin
-    anew.
+    `clock` gives seconds. Only the `most` keys that were used last are remembered; a forgotten key has a full bucket.
     """
 
     def __init__(self, per_minute: int, *, clock: Callable[[], float], most: int = _MOST) -> None:
@@ -31,7 +30,7 @@ class TokenBuckets:
         self._buckets: LRUCache[Hashable, tuple[float, float]] = LRUCache(most)
 
     def take(self, key: Hashable) -> float:
-        """Takes a token. 0, or the seconds until there is one: then none was taken."""
+        """Take a token. Return 0, or the seconds until there is one: then none was taken."""
         if not self._size:
             return 0.0
         level, now = self._level_now(key)
@@ -42,7 +41,7 @@ class TokenBuckets:
         return 0.0
 
     def give_back(self, key: Hashable) -> None:
-        """Puts back a token that was taken for nothing."""
+        """Put a token back."""
         if key in self._buckets:
             level, now = self._level_now(key)
             self._buckets[key] = (min(self._size, level + 1), now)
@@ -51,7 +50,7 @@ class TokenBuckets:
         return len(self._buckets)
 
     def _level_now(self, key: Hashable) -> tuple[float, float]:
-        """What a bucket holds now, and when that is."""
+        """Return how many tokens a bucket holds now, and the time."""
         now = self._clock()
         level, at = self._buckets.get(key, (self._size, now))
         passed = max(0.0, now - at)  # a clock that was set back fills nothing

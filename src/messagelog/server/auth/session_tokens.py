@@ -24,9 +24,9 @@ _MOST_CACHED: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Whom a token stands for, in which session of hers, until when (epoch seconds), and which key signed it.
+    """The user and the session of a token, its end (epoch seconds), and the key that signed it.
 
-    Tokens of before there were sessions that end have none: an empty one.
+    `session_id` is empty in tokens that are older than sessions.
     """
 
     tenant: str
@@ -46,7 +46,7 @@ class SessionTokens:
         self._cache: LRUCache[str, Claims] = LRUCache(_MOST_CACHED)
 
     def issue(self, user: User) -> str:
-        """A token for the user, for two weeks from now."""
+        """Return a token for the user, valid for two weeks from now."""
         now = int(self._clock())
         claims = {
             "iss": _ISSUER,
@@ -60,9 +60,9 @@ class SessionTokens:
         return sign(claims, self._keys)
 
     def read(self, token: str) -> Claims | None:
-        """Whom the token stands for; None when it is forged, expired, of another issuer, or no token at all.
+        """Return the claims of a token; None if it is forged, expired, of another issuer, or no token at all.
 
-        A signature that was found good is not checked again; when the token expires is.
+        A good signature is not verified again; the time of expiry is checked each time.
         """
         claims = self._cache.get(token) or self._verify(token)
         if claims is None:
@@ -73,12 +73,12 @@ class SessionTokens:
         return claims
 
     def renewal(self, user: User, claims: Claims) -> str | None:
-        """A new token in place of one that ends within a week, or that an old key has signed; None otherwise."""
+        """Return a new token if this one ends within a week, or an old key has signed it; None otherwise."""
         old = claims.key_id != self._keys.newest
         return self.issue(user) if old or claims.expires - self._clock() <= _RENEW_SECONDS else None
 
     def _verify(self, token: str) -> Claims | None:
-        """The claims of a token whose signature is good."""
+        """Return the claims of a token, and cache them if its signature is good."""
         signed = verify(token, self._keys, issuer=_ISSUER, required=("iat",))
         if signed is None:
             return None

@@ -25,24 +25,24 @@ _PUBLISHED_NAMES: Final = {"NoticeAnswer": "Outcome", "SessionsEnded": "Ended"}
 _REFUSED: Final = "Refused: a text for the user, which names the field."
 _MEANINGS: Final = {
     200: "The answer.",
-    302: "The way to the CRM.",
+    302: "A redirect to the CRM.",
     400: _REFUSED,
-    401: "The session has ended: the user has logged out, or the CRM has taken back what she granted.",
-    403: "Nobody is an administrator here; or the token of the metrics did not come along.",
+    401: "The session has ended: the user has logged out, or the CRM has revoked their grant.",
+    403: "There are no administrators here; or the token of the metrics is missing.",
     404: "Not done by this server; the client shows nothing.",
     408: "The body took too long to arrive.",
-    409: "It may not be done: a text that says why.",
+    409: "It may not be done; the text says why.",
     413: "The body is too large.",
-    422: "Nothing of it was kept: the CRM or a plugin has refused it, and why.",
+    422: "The CRM or a plugin has refused it; the text says why. Nothing was kept.",
     429: "Too many requests of the user, or wrong sign-ins of the address. `Retry-After` has the seconds to wait.",
-    500: "Something failed that should not. What was accepted before is kept.",
-    502: "The CRM did not make the contact, or nobody knows.",
-    503: "The server is shutting down, or a plugin that it needs did not run. Nothing of the request was kept.",
+    500: "An error in the server. Messages that were accepted earlier are kept.",
+    502: "The CRM did not create the contact, or gave no clear answer.",
+    503: "The server is shutting down, or a required plugin failed. Nothing of the request was kept.",
 }
 _MEANINGS_TO_OPERATORS: Final = {
     **_MEANINGS,
-    401: "No operator has signed in with this.",
-    403: "The operator lacks a role that this needs.",
+    401: "The token is missing or not valid, or name and password are wrong.",
+    403: "The operator lacks a role that this route needs; or the request came from a page of another origin.",
 }
 _ALWAYS: Final = {500, 503}
 _OF_BODIES: Final = {400, 408, 413}
@@ -117,7 +117,7 @@ def _describe(operation: Operation) -> Schema:
 
 
 def _responses(operation: Operation) -> Schema:
-    """The answers of a route by their status, good ones and refusals."""
+    """Return the answers of a route by their status, good ones and refusals."""
     of_user, of_operator = operation.access is Access.USER, operation.access is Access.OPERATOR
     statuses = {*operation.errors, *_ALWAYS}
     statuses |= _OF_BODIES if operation.body is not None else set()
@@ -178,7 +178,7 @@ def _schema(shape: Shape) -> Schema:
 
 
 def _types(operation: Operation) -> Iterator[type]:
-    """The types whose schemas a route refers to."""
+    """Yield the types whose schemas a route refers to."""
     for content in (operation.body, operation.answer):
         shape = () if content is None else content.shape
         for each in shape if isinstance(shape, tuple) else (shape,):

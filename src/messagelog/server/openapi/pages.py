@@ -1,7 +1,7 @@
-"""`/docs`: a page that shows the description of the API. All that it loads is served from here.
+"""`/docs`: a page that shows the description of the API. It loads nothing from other hosts.
 
-The page is Swagger UI, whose files are those of the npm package `swagger-ui-dist`, unchanged; `index.html` and
-`start.js` are ours. Whatever they hold, the browser may ask no other host for anything.
+The page is Swagger UI: unchanged files of the npm package `swagger-ui-dist`, and `index.html` and `start.js`, which are
+ours. The page's policy does not let the browser send a request to another host.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 SWAGGER_UI: Final = "5.35.0"
-"""The version of the package. Its files change together with it."""
+"""The version of the package that the files are from."""
 
 FILES: Final = Path(__file__).with_name("swagger_ui")
 
@@ -29,7 +29,7 @@ _TYPES: Final = {
 }
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' data:; "  # its icons stand in its style sheet
+    "img-src 'self' data:; "  # its icons are in its style sheet
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS: Final = {
@@ -41,7 +41,7 @@ _HEADERS: Final = {
 
 
 def documentation_pages() -> dict[str, Callable[[Request], Awaitable[Response]]]:
-    """What answers for the page and for each file that it loads, by path."""
+    """Return the handlers of the page and of each file that it loads, by path."""
     return {
         "/docs": _file("index.html", "text/html"),
         **{f"/docs/{name}": _file(name, type_) for name, type_ in _TYPES.items()},

@@ -1,4 +1,4 @@
-"""The shapes of small bodies and answers: what the routes read and write, and what the description says of them."""
+"""The types of small bodies and answers: routes read and write them, and the OpenAPI document describes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from messagelog.core.intake.answer import ReturnMessage
 from messagelog.storage.records.inbox import Cause
 
 Name = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00]*$")]
-"""An id or a name: whatever a database takes."""
+"""An id or a name: any text that both databases can store."""
 
 Setting = dict[str, Any]
 """A setting: `value`, and perhaps `customizable`, `defaultValue`, `options`."""
@@ -27,7 +27,7 @@ class NewContactForm(msgspec.Struct, rename="camel"):
 
 
 class SettingsForm(msgspec.Struct, rename="camel"):
-    """The body of `POST /user/settings`: settings to be written over those of before, and ids of some to be removed."""
+    """The body of `POST /user/settings`: settings to write over the present ones, and ids of settings to remove."""
 
     user_settings: dict[str, Any] = {}
     setting_keys_to_remove: list[str] = []
@@ -38,7 +38,7 @@ MessageId = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]
 
 
 class MatchForm(msgspec.Struct, rename="camel"):
-    """The body of `POST /messageLog/match`: up to 100 messages. `conversation_id` is not needed: ids are unique."""
+    """The body of `POST /messageLog/match`: up to 100 messages. `conversationId` is not needed: ids are unique."""
 
     message_ids: list[MessageId]
     conversation_id: str | int | None = None
@@ -54,7 +54,7 @@ class MatchedMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class MatchAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Which messages are logged; `message_logs` are the CRM's ids of their records, by message id."""
+    """The logged messages; `messageLogs` has the CRM's ids of their records, by message id."""
 
     successful: bool = True
     logs: list[MatchedMessage]
@@ -64,8 +64,8 @@ class MatchAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class ContactRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A contact as the client's log form takes it.
 
-    `additional_info` has the contact's values for the manifest's fields. The row that offers a new contact has the id
-    `createNewContact` and `is_new_contact`.
+    `additionalInfo` has the contact's values for the manifest's fields. The row that offers a new contact has the id
+    `createNewContact` and `isNewContact`.
     """
 
     id: str
@@ -83,7 +83,7 @@ class ContactRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ContactsAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The answer to a search for contacts. `contact` is an array whatever happens."""
+    """The answer to a search for contacts. `contact` is always an array."""
 
     successful: bool
     return_message: ReturnMessage | None
@@ -99,14 +99,14 @@ class NewContactAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
 
 
 class SettingsAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The settings that are in force after a change, and a warning that names those that were left out."""
+    """The settings in force after a change, and a warning that names settings that were not saved."""
 
     user_settings: dict[str, Setting]
     return_message: ReturnMessage | UnsetType = UNSET
 
 
 class NoticeAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Whether something was done, and what to tell the user."""
+    """Whether something was done, and a notice for the user."""
 
     successful: bool
     return_message: ReturnMessage
@@ -121,7 +121,7 @@ class CallLogs(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class UserInfoHash(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """RingCentral's ids of a user and her account, hashed: 64 hexadecimal digits."""
+    """RingCentral's ids of a user and their account, hashed: 64 hexadecimal digits each."""
 
     extension_id: str
     account_id: str
@@ -134,7 +134,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Whether a server can take requests, what was looked at, and how long ago it last looked for what is due."""
+    """Whether a server can take requests, the checks that were made, and the seconds since its last sweep."""
 
     ready: bool
     checks: dict[str, str]
@@ -142,7 +142,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ManagedAuthState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Which fields of the login page an administrator has filled in for everybody: none."""
+    """The fields of the login page that an administrator has filled in for all users: none."""
 
     has_managed_auth: bool = False
     all_required_fields_satisfied: bool = False
@@ -152,7 +152,7 @@ class ManagedAuthState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
 
 
 class ManagedOAuthState(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether an administrator has connected the account for everybody: no."""
+    """Whether an administrator has connected the account for all users: no."""
 
     is_admin: bool = msgspec.field(default=False, name="isAdmin")
     has_account_oauth: bool = msgspec.field(default=False, name="hasAccountOAuth")
@@ -170,7 +170,7 @@ class SignInForm(msgspec.Struct):
 
 
 class OperatorToken(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An operator's session: its token, when it ends at the latest (epoch milliseconds), and her roles."""
+    """An operator's session: its token, its latest end (epoch milliseconds), and the operator's roles."""
 
     token: str
     expires_at: int
@@ -187,7 +187,7 @@ class SessionsEnded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):
-    """Who the operator is."""
+    """The operator's name and roles."""
 
     name: str
     roles: list[str]
@@ -202,14 +202,14 @@ class EraseUserForm(msgspec.Struct):
 
 
 class EraseTenantForm(msgspec.Struct):
-    """The body of `POST /operators/erase/tenant`; without a platform, at all of them."""
+    """The body of `POST /operators/erase/tenant`; without a platform, for all platforms."""
 
     tenant: Name
     platform: Name | None = None
 
 
 class TenantsForm(msgspec.Struct):
-    """Which tenants are to be listed. `after` is the `next` of the page before."""
+    """Which tenants to list. `after` is the `next` of the previous page."""
 
     tenant: Name | None = None
     platform: Name | None = None
@@ -218,7 +218,7 @@ class TenantsForm(msgspec.Struct):
 
 
 class MoveTenantForm(msgspec.Struct):
-    """The body of `POST /operators/tenants/move`; `hostname` as users say it."""
+    """The body of `POST /operators/tenants/move`; `hostname` as users type it."""
 
     tenant: Name
     platform: Name
@@ -240,7 +240,7 @@ Fence = Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class InboxForm(msgspec.Struct, rename="camel"):
-    """What of the inbox is asked for. `after` is the `next` of the page before."""
+    """Which part of the inbox to list. `after` is the `next` of the previous page."""
 
     tenant: Name | None = None
     platform: Name | None = None
@@ -251,26 +251,26 @@ class InboxForm(msgspec.Struct, rename="camel"):
 
 
 class RetrySomeForm(InboxForm):
-    """What of the inbox is to be tried again. `not_in_crm` says of what is parked that somebody has looked."""
+    """Which part of the inbox to retry. `notInCrm` says of parked logs that a person has looked in the CRM."""
 
     not_in_crm: bool = False
 
 
 class ExportInboxForm(InboxForm):
-    """What of the inbox is to be exported, with text for those who may see it."""
+    """Which part of the inbox to export, with text for operators who may see it."""
 
     text: bool = False
 
 
 class CausesForm(msgspec.Struct, rename="camel"):
-    """What is to be counted: of one tenant, or of all; since a time in epoch milliseconds."""
+    """What to count: of one tenant, or of all; since a time in epoch milliseconds."""
 
     tenant: Name | None = None
     since: Annotated[int, Meta(ge=0, le=2**53)] = 0
 
 
 class LogForm(msgspec.Struct, rename="camel", kw_only=True):
-    """Which conversation log. `kind` and `groupContactId` are asked for where several are shown with one id."""
+    """Which conversation log. `kind` and `groupContactId` are needed if several have the same id."""
 
     tenant: Name
     platform: Name
@@ -280,20 +280,20 @@ class LogForm(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class EntryForm(LogForm, kw_only=True):
-    """A conversation log to look at, with text for those who may see it."""
+    """A conversation log to show, with text for operators who may see it."""
 
     text: bool = False
 
 
 class RetryForm(LogForm, kw_only=True):
-    """A conversation log to be tried again. `fence` is that of the entry which the decision is about."""
+    """A conversation log to retry. `fence` is that of the entry which the decision is about."""
 
     not_in_crm: bool = False
     fence: Fence | None = None
 
 
 class LinkForm(LogForm, kw_only=True):
-    """A conversation log, and the contact that it is to go to."""
+    """A conversation log, and the contact to link it to."""
 
     contact_id: Given
     contact_name: Name
@@ -302,7 +302,7 @@ class LinkForm(LogForm, kw_only=True):
 
 
 class DoneForm(LogForm, kw_only=True):
-    """A conversation log that the CRM has, and in which activity."""
+    """A conversation log that is in the CRM, and the activity that holds it."""
 
     third_party_log_id: Given | None = None
     everything: bool = False
@@ -310,6 +310,6 @@ class DoneForm(LogForm, kw_only=True):
 
 
 class CausesAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is in trouble for what."""
+    """The numbers of messages that are not logged, by cause."""
 
     causes: list[Cause]

@@ -1,4 +1,4 @@
-"""What the client asks about this server, and about what it does not do: calls, managed logins, release notes."""
+"""Small questions of the client: about this server, and about calls, managed logins and release notes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CONNECTOR_METHODS: Final = {
     "createMessageLog": "create_message_log",
     "updateMessageLog": "update_message_log",
 }
-"""The reference's names of interfaces, and the questions of our contract that stand for them."""
+"""The reference's names of interfaces, and the methods of our contract that implement them."""
 
 _BUILT_IN: Final = ("getAuthType", "getLogFormatType", "refreshUserInfo")
 
@@ -52,19 +52,19 @@ _PLATFORM: Final = Parameter("platform", "The connector's name.", "demo")
 
 @router.get("/isAlive", answer=Content(TEXT, "OK", "text/plain"))
 async def is_alive(_request: Request) -> Response:
-    """`OK`, as text, while the server runs."""
+    """Return `OK`, as text, while the server runs."""
     return Response("OK", media_type="text/plain")
 
 
 @router.get("/serverVersionInfo", answer=Content(Version, {"version": "0.1.0"}))
 async def server_version(_request: Request) -> Response:
-    """The server's version."""
+    """Return the server's version."""
     return json_response(Version(version=messagelog.__version__))
 
 
 @router.get("/releaseNotes", answer=Content(OBJECT, {}))
 async def release_notes(_request: Request) -> Response:
-    """What is new for users, by version: nothing that the client would have to tell them."""
+    """Return what is new for users, by version: nothing."""
     return json_response({})
 
 
@@ -72,14 +72,16 @@ async def release_notes(_request: Request) -> Response:
     "/userInfoHash",
     query=(
         Parameter("extensionId", "RingCentral's id of the user.", "178010005", required=True, longest=64),
-        Parameter("accountId", "RingCentral's id of her account.", "178009004", required=True, longest=64),
+        Parameter(
+            "accountId", "RingCentral's id of the user's account.", "178009004", required=True, longest=64
+        ),
     ),
     answer=Content(UserInfoHash, {"extensionId": "8b8eae4d" * 8, "accountId": "0d6fa7a0" * 8}),
 )
 async def user_info_hash(request: Request) -> Response:
-    """RingCentral's ids of a user and her account as hashes, which the client sends along from then on.
+    """Hash RingCentral's ids of a user and their account; the client sends the hashes with its requests.
 
-    They are keyed with the server's secret, so that they tell nobody the ids. They open nothing.
+    The hashes are keyed with the server's secret, so the ids cannot be guessed from them. They grant no access.
     """
     query = query_values(request)
     key = context_of(request).account_key
@@ -94,7 +96,7 @@ async def user_info_hash(request: Request) -> Response:
 
 @router.get("/hostname", access=Access.USER, answer=Content(TEXT, "crm.example.com", "text/plain"))
 async def hostname(request: Request) -> Response:
-    """The host of the user's CRM, as text."""
+    """Return the host of the user's CRM, as text."""
     user = await authenticate(request)
     return Response(user.hostname, media_type="text/plain")
 
@@ -108,7 +110,7 @@ async def hostname(request: Request) -> Response:
     ),
 )
 async def implemented_interfaces(request: Request) -> Response:
-    """What a platform's connector can do, by the reference's names."""
+    """Return the abilities of a platform's connector, by the reference's names."""
     platform = query_values(request).get("platform", "")
     if not platform:
         raise HttpRefusal(400, "Please provide platform.")
@@ -133,7 +135,7 @@ async def implemented_interfaces(request: Request) -> Response:
     ),
 )
 async def managed_auth_state(_request: Request) -> Response:
-    """Whether an administrator has filled in the login page for everybody: never."""
+    """Return whether an administrator has filled in the login page for all users: never."""
     return json_response(ManagedAuthState())
 
 
@@ -143,7 +145,7 @@ async def managed_auth_state(_request: Request) -> Response:
     answer=Content(ManagedOAuthState, {"isAdmin": False, "hasAccountOAuth": False, "hasPendingOAuth": False}),
 )
 async def managed_oauth_state(_request: Request) -> Response:
-    """Whether an administrator has connected the account for everybody: never."""
+    """Return whether an administrator has connected the account for all users: never."""
     return json_response(ManagedOAuthState())
 
 
@@ -153,14 +155,14 @@ async def managed_oauth_state(_request: Request) -> Response:
     answer=Content(CallLogs, {"successful": True, "logs": [], "returnMessage": None}),
 )
 async def call_logs(_request: Request) -> Response:
-    """No call is logged. The client asks this for its list of calls, whoever is signed in."""
+    """Return the logs of calls: always none. The client requests this for its list of calls."""
     return json_response(CallLogs())
 
 
 @router.post("/callLog", errors=(404,))
 @router.patch("/callLog", errors=(404,))
 async def log_call(_request: Request) -> Response:
-    """Calls are not logged: a 404, the one refusal that the client does not show after every call."""
+    """Refuse to log a call: a 404 is the only refusal that the client does not show after every call."""
     raise HttpRefusal(404, "Calls are not logged by this server.")
 
 

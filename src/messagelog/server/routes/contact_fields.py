@@ -1,4 +1,4 @@
-"""What the client's log form needs in each row of contacts, by the fields that the manifest asks for."""
+"""The values of the manifest's fields that the client's log form needs in each row of contacts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 def contact_field_values(
     connector: Connector, known: Mapping[str, Any], *, types: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """A row's values for the manifest's fields, with what the client's form cannot do without.
+    """Return a row's values for the manifest's fields, with those that the client's form cannot do without.
 
-    It shows a selection and a checkbox only where the row has a value for it, takes a selection's options from there
-    alone (never from the manifest, so they are copied), and stumbles over a selection of this contact that is empty.
-    `types` are given for the row of a new contact: there a selection that depends on the type has its options below
-    each type.
+    The form shows a selection or a checkbox only if the row has a value for it, takes a selection's options only from
+    there (so they are copied from the manifest), and fails on an empty selection of this contact. `types` are given for
+    the row of a new contact: in it a selection that depends on the type has its options under each type.
     """
     info = dict(known)
     for field in additional_fields(connector):

@@ -1,4 +1,4 @@
-"""`GET /contact`, `GET /custom/contact/search` and `POST /contact`: matching a number or a name, making a contact."""
+"""`GET /contact`, `GET /custom/contact/search` and `POST /contact`: find contacts by number or name, or create one."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ _OFFER: Final = {
             "phoneNumber", "The number; its plus need not be encoded.", _NUMBER, required=True, longest=64
         ),
         Parameter("overridingFormat", "Formats of the CRM, with commas.", "(***) ***-****"),
-        Parameter("isExtension", "Whether it is an extension: not needed.", "false"),
-        Parameter("isForceRefreshAccountData", "true asks the CRM anew.", "false"),
+        Parameter("isExtension", "Whether it is an extension. Not used.", "false"),
+        Parameter("isForceRefreshAccountData", "true asks the CRM again.", "false"),
     ),
     answer=Content(
         ContactsAnswer,
@@ -82,10 +82,10 @@ _OFFER: Final = {
     ),
 )
 async def find_contact(request: Request) -> Response:
-    """The contacts that have a number, and the row that offers a new one where the CRM can make it.
+    """Find the contacts of a phone number, and offer a new contact if the CRM can create one.
 
-    `contact` is an array whatever happens: the client's log form needs one. Where the CRM was asked within the last
-    minutes, and `isForceRefreshAccountData` is not `true`, the answer is that of then.
+    `contact` is always an array, since the client's log form needs one. Contacts that were found within the last
+    minutes are not looked up again, unless `isForceRefreshAccountData` is `true`.
     """
     user = await authenticate(request)
     context = context_of(request)
@@ -106,7 +106,10 @@ async def find_contact(request: Request) -> Response:
     except ConnectorError as error:
         return json_response(_lookup_failure_answer(context, connector, error, offer))
     context.metrics.count_look_up(connector.name)
-    notice = _count_notice(len(found)) if found else _not_found_notice(connector, number)
+    notice = _not_found_notice(connector, number)
+    if found:
+        message = "Found 1 contact" if len(found) == 1 else f"Found {len(found)} contacts"
+        notice = ReturnMessage(message=message, message_type="success", ttl=3000)
     rows = [_contact_row(connector, contact) for contact in found]
     return json_response(ContactsAnswer(successful=True, return_message=notice, contact=rows + offer))
 
@@ -118,10 +121,12 @@ async def find_contact(request: Request) -> Response:
     answer=Content(ContactsAnswer, {"successful": True, "returnMessage": None, "contact": [_CONTACT]}),
 )
 async def find_contact_with_name(request: Request) -> Response:
-    """The contacts with a name. `returnMessage` is there whenever there are none: the client reads it then."""
+    """Find contacts by a part of their name. Without any there is a `returnMessage`, which the client shows."""
     user = await authenticate(request)
     context = context_of(request)
-    name = _name(query_values(request).get("name", ""))
+    name = query_values(request).get("name", "").strip()
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise BadRequest("name", f"expected 1 to {LONGEST_NAME} printable characters")
     connector = context.runtime.connector(user.platform)
     if not connector.can("find_contact_with_name"):
         message = f"{connector.display_name or connector.name} cannot be searched by name from here."
@@ -160,9 +165,9 @@ async def find_contact_with_name(request: Request) -> Response:
     errors=(422, 502),
 )
 async def create_contact(request: Request) -> Response:
-    """Makes a contact in the CRM, once, however often and wherever the same form arrives at the same time.
+    """Create a contact in the CRM, once, even if the same form arrives several times or at several processes.
 
-    A failure is a 4xx or 5xx text: the client reads `contact` of any other answer, and shows a text.
+    A failure is a 4xx or 5xx with a text, which the client shows: of any other answer it reads `contact`.
     """
     user = await authenticate(request)
     contact = _new_contact(await read_form(request, NewContactForm))
@@ -198,7 +203,7 @@ async def create_contact(request: Request) -> Response:
 
 
 def _number(text: str) -> str:
-    """The phone number of a query. The client does not encode its plus, which then reads as a blank."""
+    """Return the phone number of a query. The client does not encode its plus, which then reads as a blank."""
     number = text.strip()
     if text.startswith(" ") and number[:1].isdigit():
         number = f"+{number}"
@@ -208,7 +213,7 @@ def _number(text: str) -> str:
 
 
 def _formats(text: str) -> list[str]:
-    """The formats of a query, in which the CRM may have the number: `(***) ***-****`, with commas between them."""
+    """Return the formats in which the CRM may have the number: in the query `(***) ***-****`, with commas."""
     formats = [format_.strip() for format_ in text.split(",") if format_.strip()]
     if len(formats) > MOST_FORMATS:
         raise BadRequest("overridingFormat", f"expected at most {MOST_FORMATS} formats")
@@ -217,13 +222,6 @@ def _formats(text: str) -> list[str]:
             "overridingFormat", f"expected formats of at most {LONGEST_NUMBER} printable characters"
         )
     return formats
-
-
-def _name(text: str) -> str:
-    name = text.strip()
-    if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        raise BadRequest("name", f"expected 1 to {LONGEST_NAME} printable characters")
-    return name
 
 
 def _new_contact(form: NewContactForm) -> NewContact:
@@ -244,19 +242,14 @@ def _lookup_failure_answer(
     _log.warning(
         "contacts_not_found", platform=connector.name, error=type(error).__name__, status=error.status
     )
-    # A look-up changes nothing, so a lost answer is no more than that.
+    # A look-up changes nothing in the CRM, so a lost answer is harmless.
     why = "The CRM did not answer." if isinstance(error, OutcomeUnknown) else error.meaning
     notice = warning(f"Contacts could not be looked up. {why}")
     return ContactsAnswer(successful=False, return_message=notice, contact=offer)
 
 
-def _count_notice(count: int) -> ReturnMessage:
-    noun = "contact" if count == 1 else "contacts"
-    return ReturnMessage(message=f"Found {count} {noun}", message_type="success", ttl=3000)
-
-
 def _not_found_notice(connector: Connector, number: str) -> ReturnMessage:
-    """The answer of the reference: a warning, whose details name the number."""
+    """Return the notice of the reference: a warning, whose details name the number."""
     crm = connector.display_name or connector.name
     text = f"A contact with the phone number {number} could not be found in your {crm} account."
     return ReturnMessage(

@@ -1,6 +1,6 @@
-"""RingCentral's ids of a user and an account, as keyed hashes: how the client names both, and how they are read.
+"""RingCentral's ids of a user and an account as keyed hashes, by which the client names both.
 
-Nobody has proved them: they are good for telling two users apart, and for nothing else.
+They are not proved: they can tell two users apart, and serve for nothing else.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def id_hash(key: bytes, name: str, value: str) -> str:
-    """Return the hash of an id (`extensionId` or `accountId`): 64 hexadecimal digits that tell nobody the id."""
+    """Return the keyed hash of an id (`extensionId` or `accountId`): 64 hexadecimal digits."""
     return hmac.new(key, f"{name}:{value}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
 
 def user_at_start(request: Request) -> RingCentralUser:
-    """Return who begins a sign-in, by the query, where ids may stand unhashed: a window sends no headers of ours."""
+    """Return who begins a sign-in, from the query: a window sends no headers of ours, and its ids may be unhashed."""
     query, key = query_values(request), context_of(request).account_key
 
     def to_hash(name: str, value: str) -> str:
@@ -42,7 +42,7 @@ def user_at_start(request: Request) -> RingCentralUser:
 
 
 def user_at_end(request: Request) -> RingCentralUser:
-    """Return who ends a sign-in, by the headers that the client sends along with everything."""
+    """Return who completes a sign-in, from the headers that the client sends with each request."""
     return RingCentralUser(
         request.headers.get("rc-extension-id", ""), request.headers.get("rc-account-id", "")
     )

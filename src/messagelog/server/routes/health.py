@@ -1,4 +1,4 @@
-"""What watches a server: is it alive, is it ready, what has it done. Nothing here holds a tenant's or a user's name."""
+"""Liveness, readiness and metrics of a server. Nothing here contains a tenant's or a user's name."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ T = TypeVar("T")
 
 router = Router()
 
-_PATIENCE: Final = 2.0
-"""How long (seconds) the database may take to answer a probe: less than probes are commonly given."""
+_READ_SECONDS: Final = 2.0
+"""How long the database may take to answer a read: less than supervisors commonly wait."""
 
-_TO_COMMIT: Final = PROBE_SECONDS + 0.5
-"""The same for a commit, whose own limit is to come first: it knows the cause."""
+_COMMIT_SECONDS: Final = PROBE_SECONDS + 0.5
+"""The same for a commit. Its own limit is shorter, so that the error says the cause."""
 
-_MOST_PACES: Final = 10_000
+_MOST_LIMITERS: Final = 10_000
 
 _log = structlog.get_logger(__name__)
 
 
 @router.get("/healthz", answer=Content(TEXT, "OK", "text/plain"), plain_errors=True)
 async def health(_request: Request) -> Response:
-    """`OK`, as text, while the process answers at all. It asks nobody, so that a lost database restarts no server."""
+    """Return `OK`, as text, while the process answers. No database is asked, so losing it restarts no server."""
     return Response("OK", media_type="text/plain")
 
 
@@ -57,12 +57,12 @@ async def health(_request: Request) -> Response:
     plain_errors=True,
 )
 async def readiness(request: Request) -> Response:
-    """Whether requests can be taken now: the database takes a commit, and what is due is taken up. A 503 otherwise."""
+    """Check that requests can be taken: the database takes a commit, and sweeps are made. A 503 otherwise."""
     context = context_of(request)
     runtime = context.runtime
     if not runtime.takes_work:
         raise HttpRefusal(503, "Not ready: the server is starting or stopping.")
-    await _within(_probe_database(context), _TO_COMMIT)
+    await _within(_probe_database(context), _COMMIT_SECONDS)
     if (seconds := runtime.seconds_since_sweep) > runtime.times.longest_between_sweeps:
         _log.warning("not_ready", error="no sweep")
         raise HttpRefusal(503, f"Not ready: nothing that is due was looked for in the last {seconds:.0f} s.")
@@ -77,7 +77,7 @@ async def readiness(request: Request) -> Response:
     plain_errors=True,
 )
 async def metrics(request: Request) -> Response:
-    """Metrics for Prometheus. Where the operator has set a token, it has to come along as a bearer."""
+    """Return metrics for Prometheus. If the operator has set a token, it is required as a bearer."""
     context = context_of(request)
     expected = context.config.metrics_token
     given = bearer_of(request) or ""
@@ -86,32 +86,32 @@ async def metrics(request: Request) -> Response:
     momentary = CollectorRegistry()
     try:
         counts = await _query_store(context, transactions.count_open)
-        paces = await _query_store(context, lambda: transactions.find_active_limiters(_MOST_PACES))
-    except HttpRefusal:  # what this process counts is told all the same, and that the database is down
+        limiters = await _query_store(context, lambda: transactions.find_active_limiters(_MOST_LIMITERS))
+    except HttpRefusal:  # this process's own counts are still shown, and that the database is down
         gauges = JournalGauges(None, None)
     else:
-        gauges = JournalGauges(counts, paces)
+        gauges = JournalGauges(counts, limiters)
     momentary.register(gauges)
     body = generate_latest(context.metrics.registry) + generate_latest(momentary)
     return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 async def _probe_database(context: AppContext) -> None:
-    """Reads from the journal, and commits something."""
+    """Read from the journal, and commit something."""
     await context.store.read(transactions.find_next_due)
     await context.store.check()
 
 
 async def _query_store(context: AppContext, transaction: Callable[[], Transaction[T]]) -> T:
-    """What the journal says; a 503 when the database gives no answer now."""
-    return await _within(context.store.read(transaction), _PATIENCE)
+    """Read from the journal; a 503 if the database does not answer now."""
+    return await _within(context.store.read(transaction), _READ_SECONDS)
 
 
 async def _within(answer: Awaitable[T], seconds: float) -> T:
-    """What the database answers; a 503 when it does not within so many seconds.
+    """Return the database's answer; a 503 if it takes longer than so many seconds, or fails.
 
-    It names the cause by SQLite's name of it or PostgreSQL's SQLSTATE, and no more: whatever else it is that the driver
-    says may name hosts and users.
+    The refusal names the cause only by SQLite's name or PostgreSQL's SQLSTATE: the driver's text may name hosts and
+    users.
     """
     try:
         async with asyncio.timeout(seconds):

@@ -1,7 +1,7 @@
-"""`/operators/inbox…`: what failed, is parked or waits, and what an operator decides about it.
+"""`/operators/inbox…`: conversation logs that failed, are parked or wait, and operators' decisions about them.
 
-What is asked for stands in the body, never in the URL, as everywhere under `/operators`: an id may hold anything, and
-proxies log URLs.
+Ids are in the body, never in the URL, as everywhere under `/operators`: proxies log URLs, and an id may contain
+anything.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ _NOT_DECIDED: Final = (404, 409)
 
 
 async def inbox_of(request: Request, *roles: Role) -> Inbox:
-    """The inbox as the operator sees it who asks."""
+    """Return the inbox as the operator of this request sees it."""
     operator = await authenticate_operator(request, *roles)
     context = context_of(request)
     return Inbox(context.store, operator, context.sealer)
@@ -121,7 +121,7 @@ async def inbox_of(request: Request, *roles: Role) -> Inbox:
     answer=Content(InboxPage, {"entries": [_ENTRY], "next": None}),
 )
 async def entries(request: Request) -> Response:
-    """Lists conversation logs that failed, are parked or wait, the last changed first, page by page."""
+    """List conversation logs that failed, are parked or wait, the last changed first, page by page."""
     inbox = await inbox_of(request)
     form = await read_form(request, InboxForm)
     return private_response(await inbox.entries(_to_filter(form), after=form.after, limit=form.limit))
@@ -134,7 +134,7 @@ async def entries(request: Request) -> Response:
     answer=Content(CausesAnswer, {"causes": [_CAUSE]}),
 )
 async def causes(request: Request) -> Response:
-    """Counts what failed, is parked or waits, by tenant, platform, state and cause."""
+    """Count messages that failed, are parked or wait, by tenant, platform, state and cause."""
     inbox = await inbox_of(request)
     form = await read_form(request, CausesForm)
     return private_response(CausesAnswer(causes=await inbox.causes(form.tenant, since=form.since)))
@@ -148,10 +148,10 @@ async def causes(request: Request) -> Response:
     errors=_NOT_DECIDED,
 )
 async def entry(request: Request) -> Response:
-    """Shows a conversation log with its messages that are not logged, and the calls that came to nothing.
+    """Show a conversation log with its messages that are not logged, and its failed calls.
 
-    With `text`, which needs the role `text`, it shows what is kept of messages and of the CRM's answers; each look is
-    recorded.
+    `text`, which needs the role `text`, also shows the texts of messages and of the CRM's answers, as far as they are
+    kept. Each look at text is recorded.
     """
     inbox = await inbox_of(request)
     form = await read_form(request, EntryForm)
@@ -165,7 +165,7 @@ async def entry(request: Request) -> Response:
     answer=Content(InboxExport, {"logs": [_DETAILS], "next": None}),
 )
 async def export(request: Request) -> Response:
-    """Everything that is known of what failed, is parked or waits, page by page; with `text` as for an entry."""
+    """Export all data of logs that failed, are parked or wait, page by page; `text` as for an entry."""
     inbox = await inbox_of(request)
     form = await read_form(request, ExportInboxForm)
     page = inbox.export_some(_to_filter(form), after=form.after, limit=form.limit, text=form.text)
@@ -180,7 +180,7 @@ async def export(request: Request) -> Response:
     errors=_NOT_DECIDED,
 )
 async def retry(request: Request) -> Response:
-    """Tries again what failed of a conversation log, and now what waits. A parked one needs `notInCrm`."""
+    """Retry the failed messages of a conversation log, and its waiting ones now. A parked log needs `notInCrm`."""
     inbox = await inbox_of(request, Role.ACT)
     form = await read_form(request, RetryForm)
     return await _answer(
@@ -195,7 +195,7 @@ async def retry(request: Request) -> Response:
     answer=Content(RetriedBatch, {"done": 1, "planned": 2, "withoutText": 0, "refused": 0, "next": None}),
 )
 async def retry_some(request: Request) -> Response:
-    """Tries again some of what failed, is parked or waits. Ask again with `next` until there is none."""
+    """Retry a page of logs that failed, are parked or wait. Repeat with `next` until there is none."""
     inbox = await inbox_of(request, Role.ACT)
     form = await read_form(request, RetrySomeForm)
     return private_response(
@@ -213,7 +213,7 @@ async def retry_some(request: Request) -> Response:
     errors=_NOT_DECIDED,
 )
 async def link(request: Request) -> Response:
-    """Gives a conversation log to another contact, when nothing of it is in the CRM. Nothing is sent."""
+    """Link a conversation log to another contact, if nothing of it is in the CRM. Nothing is sent."""
     inbox = await inbox_of(request, Role.ACT)
     form = await read_form(request, LinkForm)
     contact = (form.contact_id, form.contact_name, form.contact_type)
@@ -228,7 +228,7 @@ async def link(request: Request) -> Response:
     errors=_NOT_DECIDED,
 )
 async def done(request: Request) -> Response:
-    """Says that the CRM has it, in an activity if that is known. Without one, the next message makes a new one."""
+    """Mark a log as done: it is in the CRM, in this activity. Without one, the next message makes a new activity."""
     inbox = await inbox_of(request, Role.ACT)
     form = await read_form(request, DoneForm)
     return await _answer(
@@ -241,7 +241,7 @@ async def done(request: Request) -> Response:
 
 
 async def _answer(inbox: Inbox, form: LogForm, work: Callable[[LogKey], Awaitable[Any]]) -> Response:
-    """What is said about the conversation log that a form names."""
+    """Do the work on the conversation log that a form names, and return the answer."""
     which = (form.conversation_log_id, form.kind, form.group_contact_id)
     try:
         return private_response(await work(await inbox.find(form.tenant, form.platform, *which)))

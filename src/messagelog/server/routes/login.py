@@ -1,4 +1,4 @@
-"""`POST /apiKeyLogin` and `POST /unAuthorize`: a user connects the client with her CRM, and ends it."""
+"""`POST /apiKeyLogin` and `POST /unAuthorize`: a user connects the client with the CRM, and disconnects it."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ _LOGGED_OUT: Final = notice_example("Successfully unauthorized.", ttl=3000)
     errors=(429,),
 )
 async def log_in(request: Request) -> Response:
-    """Asks the CRM whose key it is, and answers with a session token; a refusal is a 400, as the client expects."""
+    """Ask the CRM whose key it is, and answer with a session token. A refusal is a 400, as the client expects."""
     form = await read_form(request, _LoginForm)
     context = context_of(request)
     platform = form.platform or platform_of_state(query_values(request).get("state", ""))
@@ -138,12 +138,12 @@ async def log_in(request: Request) -> Response:
     ends_session=True,
 )
 async def log_out(request: Request) -> Response:
-    """Ends the user's session at once, in every browser, and then her credentials at the CRM where that can be done.
+    """End the user's session at once, in every browser, and then revoke the credentials at the CRM if it can.
 
-    The body is the message itself, as the reference has it, and `returnMessage` too, where the client looks for it.
+    The answer has the notice twice: at the top as in the reference, and as `returnMessage`, which the client reads.
     """
     user = await authenticate(request, connected=False)
-    request.scope.pop(RENEWED_TOKEN, None)  # it would be of the session that ends
+    request.scope.pop(RENEWED_TOKEN, None)  # it would belong to the session that ends
     context = context_of(request)
     connector = context.config.connectors[user.platform]
     return_message = ReturnMessage(message="Successfully unauthorized.", message_type="success", ttl=3000)
@@ -160,7 +160,7 @@ async def log_out(request: Request) -> Response:
 
 
 def record_login_failure(context: AppContext, connector: Connector, error: Exception) -> None:
-    """Write down that the CRM refused a sign-in, or could not answer. Who it was is not known then."""
+    """Count and log that the CRM refused a sign-in, or could not answer. The user is not known then."""
     outcome = "refused" if isinstance(error, AuthExpired | Rejected | NotFound) else "unavailable"
     context.metrics.count_login(connector.name, outcome)
     status = error.status if isinstance(error, ConnectorError) else None
@@ -169,11 +169,11 @@ def record_login_failure(context: AppContext, connector: Connector, error: Excep
 
 
 def sign_in_answer(context: AppContext, connector: Connector, user: User) -> Response:
-    """The answer to a user who has signed in: the session token and the user's name."""
+    """Return the answer to a user who has signed in: the session token and the user's name."""
     context.metrics.count_login(connector.name, "ok")
     crm = connector.display_name or connector.name
     return_message = ReturnMessage(message=f"Connected to {crm}.", message_type="success", ttl=1000)
-    context.runtime.request_sweep()  # what has waited for her goes on
+    context.runtime.request_sweep()  # logs that waited for this sign-in go on
     token = context.tokens.issue(user)
     answer = json_response({"jwtToken": token, "name": user.name, "returnMessage": return_message})
     answer.headers["Cache-Control"] = "no-store"
@@ -181,32 +181,32 @@ def sign_in_answer(context: AppContext, connector: Connector, user: User) -> Res
 
 
 def notice(message: str, status: int) -> Response:
-    """The answer to a user who could not sign in: words for her, and no token."""
+    """Return the answer to a user who could not sign in: a notice, and no token."""
     return_message = ReturnMessage(message=message, message_type="warning", ttl=3000)
     return json_response({"returnMessage": return_message}, status)
 
 
 def platform_of_state(state: str) -> str:
-    """The platform that the client's own state names, `platform=NAME`; an empty text where it names none."""
+    """Return the platform that the client's own state names, `platform=NAME`; an empty text if it names none."""
     return (parse_qs(state).get("platform") or [""])[0]
 
 
 def validate_hostname(text: str | None) -> str:
-    """The CRM's host as the client says it, or none; refused when it is anything but the name of a host.
+    """Return the CRM's host that the client sends, or an empty text. Raises `HttpRefusal` if it is not a host's name.
 
-    Connectors put it into the URL that credentials are sent to: nothing in it may stand for a path, a user or a port.
+    Connectors put it into the URL that credentials are sent to, so it must not contain a path, a user or a port.
     """
-    said = (text or "").strip()
-    hostname = normal_hostname(said) if said else ""
+    stripped = (text or "").strip()
+    hostname = normal_hostname(stripped) if stripped else ""
     if hostname is None:
         raise HttpRefusal(400, "hostname: expected the name of a host, such as crm.example.com")
     return hostname
 
 
 def _credentials(form: _LoginForm) -> Credentials | None:
-    """The key and the other fields of the login page; None without a key that can be sent in a header."""
+    """Return the key and the other fields of the login page; None without a key that can be sent in a header."""
     fields = dict(form.additional_info or {})
     in_fields = fields.pop("apiKey", None)
     key = form.api_key or (in_fields if isinstance(in_fields, str) else "")
-    key = key.strip()  # as it comes with a copied key
+    key = key.strip()  # copied keys often have blanks around them
     return Credentials(api_key=key, fields=fields) if key and key.isascii() and key.isprintable() else None

@@ -1,4 +1,4 @@
-"""`GET /crmManifest`: what the client shows and asks for, built from what the connectors say of themselves."""
+"""`GET /crmManifest`: the client's manifest, built from the connectors' own declarations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 router = Router()
 
 _CLIENT_ID: Final = "messagelog"
-"""Not empty, since the Developer Console takes no empty one. `/oauth/start` puts the operator's own in its place."""
+"""Not empty, since the Developer Console accepts no empty one. `/oauth/start` uses the operator's own instead."""
 
 _FORMS: Final = ("callLog", "messageLog", "newContact")
 
@@ -40,7 +40,7 @@ _SETTINGS: Final[dict[str, Any]] = {
         {"id": LANGUAGE, "type": "inputField", "name": "Language, such as en or pt-BR", "defaultValue": ""},
     ],
 }
-"""The settings that every user has, whatever her CRM is."""
+"""The settings that users of every CRM have."""
 
 _MANIFEST_SCHEMA: Final = {
     "type": "object",
@@ -64,11 +64,11 @@ _MANIFEST_EXAMPLE: Final = {
 
 @router.get(
     "/crmManifest",
-    query=(Parameter("platformName", "One platform; all where it is left out.", "demo"),),
+    query=(Parameter("platformName", "One platform; all if it is left out.", "demo"),),
     answer=Content(_MANIFEST_SCHEMA, _MANIFEST_EXAMPLE),
 )
 async def crm_manifest(request: Request) -> Response:
-    """The client's manifest: one platform by `platformName`, or all that this server has."""
+    """Return the client's manifest: one platform by `platformName`, or all platforms of this server."""
     config = context_of(request).config
     name = query_values(request).get("platformName", "default")
     connectors = config.connectors
@@ -82,7 +82,7 @@ async def crm_manifest(request: Request) -> Response:
 def build_manifest(
     connectors: Mapping[str, Connector], public_url: str, redirect_uri: str = REDIRECT_URI
 ) -> dict[str, Any]:
-    """The manifest of these connectors for a server at `public_url`."""
+    """Return the manifest of these connectors for a server at `public_url`."""
     url = public_url.rstrip("/")
     return {
         "serverUrl": url,
@@ -96,12 +96,12 @@ def build_manifest(
 
 
 def contact_types(connector: Connector) -> list[dict[str, Any]]:
-    """The types of a new contact, the first of which is the client's default."""
+    """Return the types of a new contact. The first one is the client's default."""
     return connector.manifest.get("contactTypes") or [{"display": "Contact", "value": "contact"}]
 
 
 def additional_fields(connector: Connector) -> list[dict[str, Any]]:
-    """The custom fields that the client asks for when messages are logged or a contact is made."""
+    """Return the custom fields that the client shows when messages are logged or a contact is created."""
     page = connector.manifest.get("page", {})
     return [
         field
@@ -113,8 +113,11 @@ def additional_fields(connector: Connector) -> list[dict[str, Any]]:
 def platform_manifest(
     connector: Connector, public_url: str = "", redirect_uri: str = REDIRECT_URI
 ) -> dict[str, Any]:
-    """One platform: what the connector says of it, over what the client cannot do without."""
-    page = dict(connector.manifest.get("page", {}))
+    """Return one platform: the connector's declarations, and defaults that the client cannot do without."""
+    # Without a search by name, the client's form fails on a number without a contact if none can be created either:
+    # the list of contacts is empty then.
+    searches = connector.can("find_contact_with_name") or not connector.can("create_contact")
+    page = {"useContactSearch": searches, **connector.manifest.get("page", {})}
     for form in _FORMS:
         page[form] = {"additionalFields": [], **page.get(form, {})}
     return {
@@ -128,22 +131,17 @@ def platform_manifest(
         **connector.manifest,
         "name": connector.name,  # the client looks it up by this name
         "contactTypes": contact_types(connector),
-        "page": {"useContactSearch": _needs_search(connector), **page},
+        "page": page,
         "settings": [_SETTINGS, *connector.manifest.get("settings", [])],
     }
 
 
-def _needs_search(connector: Connector) -> bool:
-    """Whether the client offers a search by name. Without it, its form fails on a number that nobody has, where the
-    CRM lets no contact be made either: the list of contacts is empty then.
-    """
-    return connector.can("find_contact_with_name") or not connector.can("create_contact")
-
-
 def _auth(connector: Connector, public_url: str, redirect_uri: str) -> dict[str, Any]:
-    """How users sign in. The client opens `authUrl`, with values of its own behind it that we do not need."""
+    """Return how users sign in. The client opens `authUrl` with further values, which we do not need."""
     if connector.oauth is None:
-        return {"type": "apiKey", "apiKey": {"page": _login_page(connector)}}
+        field = {"const": "apiKey", "title": "API key", "type": "string", "required": True}
+        page = {"title": connector.display_name or connector.name, "content": [field]}
+        return {"type": "apiKey", "apiKey": {"page": page}}
     oauth_fields = {
         "authUrl": f"{public_url}/oauth/start",
         "clientId": _CLIENT_ID,
@@ -151,8 +149,3 @@ def _auth(connector: Connector, public_url: str, redirect_uri: str) -> dict[str,
         "scope": "",
     }
     return {"type": "oauth", "oauth": oauth_fields}
-
-
-def _login_page(connector: Connector) -> dict[str, Any]:
-    field = {"const": "apiKey", "title": "API key", "type": "string", "required": True}
-    return {"title": connector.display_name or connector.name, "content": [field]}

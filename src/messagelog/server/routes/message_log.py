@@ -1,4 +1,8 @@
-"""`POST /messageLog`: the one route that everything is about."""
+"""`POST /messageLog`: logs messages. `POST /messageLog/match`: says which messages are logged.
+
+The decorator of `log_messages` describes the route and registers it, but requests do not arrive through it: `app.py`
+gives the function to `asgi/fast_path.py`, which calls it in front of the middleware and Starlette's routing.
+"""
 
 from __future__ import annotations
 
@@ -58,11 +62,11 @@ _LOG_REQUEST: Final = {
     errors=(422,),
 )
 async def log_messages(request: Request) -> Response:
-    """Logs the messages of a conversation into the CRM.
+    """Log the messages of a conversation into the CRM.
 
-    Answers `{successful, logIds, returnMessage}`: `logIds` are the ids that were unlogged when the request arrived
-    and are logged, or kept to be logged, now. Refused with a 4xx that names the field when the body is wrong, and
-    towards the newest client with a 422 when nothing of it was kept.
+    The answer is `{successful, logIds, returnMessage}`. `logIds` are the ids that were not logged when the request
+    arrived, and are now logged or kept to be logged. A wrong body is refused with a 4xx that names the field. If
+    nothing was kept, the newest client gets a 422.
     """
     user = await authenticate(request)
     context = context_of(request)
@@ -94,9 +98,9 @@ async def log_messages(request: Request) -> Response:
     ),
 )
 async def match_messages(request: Request) -> Response:
-    """Say which messages are logged, and in which records of the CRM.
+    """Return which messages are logged, and in which records of the CRM.
 
-    A colleague's log counts, as it does when messages are logged.
+    A colleague's log counts too, as it does when messages are logged.
     """
     user = await authenticate(request)
     form = await read_form(request, MatchForm)

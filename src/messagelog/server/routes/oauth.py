@@ -1,7 +1,7 @@
 """`GET /oauth/start` and `GET /oauth-callback`: a user signs in at the CRM itself.
 
-The client opens the manifest's `authUrl`, which is `/oauth/start`, in a window. It leads to the CRM, which sends the
-window back to the page that the client watches. The client then hands us that page's URL, with the code in it.
+The client opens the manifest's `authUrl`, which is `/oauth/start`, in a window. It redirects to the CRM, which sends
+the window back to the page that the client watches. The client then sends us that page's URL, with the code in it.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ _PRIVATE: Final = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"
     redirects=True,
 )
 async def start(request: Request) -> Response:
-    """Leads to the CRM's authorization server, with a state that only we can have made.
+    """Redirect to the CRM's authorization server, with a state that only this server can have made.
 
-    Of what the client adds to this URL two things are looked at: `state=platform=NAME`, which of our connectors it is,
-    and `rcExtensionId` and `rcAccountId`, who begins. Scopes and the page to return to are the connector's and the
-    server's, whatever a query says.
+    Of the values that the client adds to this URL, these are used: `state=platform=NAME`, which names the connector,
+    and `rcExtensionId` and `rcAccountId`, which say who begins. Scopes and the page to return to are always those of
+    the connector and the server.
     """
     context = context_of(request)
     connector, oauth = _oauth_of(context, platform_of_state(query_values(request).get("state", "")))
@@ -97,13 +97,13 @@ async def start(request: Request) -> Response:
     query=(
         Parameter(
             "callbackUri",
-            "The page that the CRM has sent the user back to, with code and state in its query, encoded or not.",
+            "The page that the CRM sent the user back to, with code and state in its query, encoded or not.",
             f"{REDIRECT_URI}?code=1&state=1",
             required=True,
         ),
-        Parameter("code", "The code, where callbackUri is not encoded.", "1"),
-        Parameter("state", "The state, where callbackUri is not encoded.", "1"),
-        Parameter("error", "The CRM's refusal, where callbackUri is not encoded.", "access_denied"),
+        Parameter("code", "The code, if callbackUri is not encoded.", "1"),
+        Parameter("state", "The state, if callbackUri is not encoded.", "1"),
+        Parameter("error", "The CRM's refusal, if callbackUri is not encoded.", "access_denied"),
         Parameter("hostname", "The CRM's host as the client sees it.", "crm.example.com", longest=255),
         Parameter("rcAccountId", "Not used.", "0d6fa7a0"),
     ),
@@ -111,10 +111,10 @@ async def start(request: Request) -> Response:
     errors=(429,),
 )
 async def callback(request: Request) -> Response:
-    """Signs the user in with the code that the CRM has sent the client's window back with.
+    """Sign the user in with the code that the CRM added to the page's URL.
 
-    A refusal that the user can do something about is a 200 with a `returnMessage` and without `jwtToken`: that is what
-    the client shows. What no client of ours sends is a 400 text. A HEAD uses up neither the state nor the code.
+    A refusal that the user can do something about is a 200 with a `returnMessage` and without `jwtToken`, which the
+    client shows. Requests that no client sends get a 400 with a text. A HEAD uses up neither the state nor the code.
     """
     context = context_of(request)
     page, values = _read_callback(request)
@@ -172,9 +172,9 @@ def _oauth_of(context: AppContext, platform: str) -> tuple[Connector, OAuth]:
 
 
 async def _take_state(context: AppContext, state: str, user: RingCentralUser) -> tuple[str, str | None]:
-    """The platform of a sign-in that was begun here, and PKCE's secret.
+    """Use up the state, and return the platform of the sign-in and PKCE's secret.
 
-    Where the operator allows it the client's own state will do, `platform=NAME`: then it began at the CRM.
+    If the operator allows it, the client's own state (`platform=NAME`) is accepted: then the sign-in began at the CRM.
     """
     platform = platform_of_state(state)
     if platform and context.config.bare_state:
@@ -184,10 +184,11 @@ async def _take_state(context: AppContext, state: str, user: RingCentralUser) ->
 
 
 def _read_callback(request: Request) -> tuple[str, dict[str, str]]:
-    """The page that the CRM returned to, without its query, and the values of that query and of ours.
+    """Return the page that the CRM returned to, without its query, and the values of that query and of ours.
 
-    The client does not encode `callbackUri`, so that what stood behind its first `&` arrives as values of ours; a
-    newer one may encode it. Each value is decoded once. The first of a name counts: the page's own come first.
+    The client does not encode `callbackUri`, so that everything after its first `&` arrives as values of ours; a newer
+    client may encode it. Each value is decoded once. Of several values with one name the first counts; those of the
+    page come first.
     """
     pairs = [part.partition("=")[::2] for part in request.scope["query_string"].decode("latin-1").split("&")]
     page = ""
@@ -198,5 +199,4 @@ def _read_callback(request: Request) -> tuple[str, dict[str, str]]:
             page, _, inner = whole.partition("?")
             values |= dict(reversed(parse_qsl(inner.partition("#")[0], keep_blank_values=True)))
             break
-    others = query_values(request)
-    return page.partition("#")[0], {**others, **values}
+    return page.partition("#")[0], {**query_values(request), **values}

@@ -1,4 +1,4 @@
-"""`/operators/…`: the people who run the server sign in, and what every other route of theirs asks first."""
+"""`/operators/…`: operators sign in; all other routes of theirs use `authenticate_operator`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 router = Router()
 
 PREFIX: Final = "/operators"
-"""Where all routes of operators are. No other origin's page may read them: they have no CORS headers."""
+"""The prefix of all routes of operators. They have no CORS headers, so pages of other origins cannot read them."""
 
 _SIGN_IN: Final = "Please sign in as an operator."
 _WRONG: Final = "The name or the password is wrong."
@@ -38,9 +38,9 @@ _FOREIGN: Final = "Operators sign in on pages of this server only."
 
 
 async def authenticate_operator(request: Request, *roles: Role) -> Operator:
-    """The operator whose token came along, as a bearer; refused without one, and without one of these roles.
+    """Return the operator of the bearer's token. Raises `HTTPException` without one, `RoleMissing` without a role.
 
-    Nothing of a body is read before this. A token in the query is not looked at: URLs are logged by others.
+    No body is read before this. A token in the query is ignored, because proxies log URLs.
     """
     operator = await context_of(request).operators.find(bearer_of(request) or "")
     if operator is None:
@@ -51,7 +51,7 @@ async def authenticate_operator(request: Request, *roles: Role) -> Operator:
 
 
 def private_response(value: Any, status: int = 200) -> Response:
-    """An answer for an operator's eyes, that no cache keeps."""
+    """Return an answer for an operator, which no cache may store."""
     answer = json_response(value, status)
     answer.headers["Cache-Control"] = "no-store"
     return answer
@@ -67,9 +67,10 @@ def private_response(value: Any, status: int = 200) -> Response:
     plain_errors=True,
 )
 async def sign_in(request: Request) -> Response:
-    """Begins a session: a token for at most twelve hours, and for one hour without being used.
+    """Begin a session: the token is valid for at most twelve hours, and for one hour without use.
 
-    An unknown name and a wrong password are answered alike, and equally late. Who fails often has to wait.
+    An unknown name and a wrong password get the same answer, after the same time. After many failures the next attempt
+    has to wait.
     """
     if request.headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
         raise HttpRefusal(403, _FOREIGN)
@@ -91,7 +92,7 @@ async def sign_in(request: Request) -> Response:
 
 @router.delete("/operators/session", access=Access.OPERATOR, answer=Content(SessionsEnded, {"ended": 1}))
 async def sign_out(request: Request) -> Response:
-    """Ends the session of the token that comes along, at once."""
+    """End the session of this token, at once."""
     await authenticate_operator(request)
     await context_of(request).operators.sign_out(bearer_of(request) or "")
     return private_response(SessionsEnded(ended=1))
@@ -99,7 +100,7 @@ async def sign_out(request: Request) -> Response:
 
 @router.delete("/operators/sessions", access=Access.OPERATOR, answer=Content(SessionsEnded, {"ended": 2}))
 async def end_sessions(request: Request) -> Response:
-    """Ends all sessions of the operator, in every browser and every process, at once."""
+    """End all sessions of the operator, in every browser and every process, at once."""
     operator = await authenticate_operator(request)
     return private_response(
         SessionsEnded(ended=await context_of(request).operators.end_sessions(operator, operator.name))
@@ -108,6 +109,6 @@ async def end_sessions(request: Request) -> Response:
 
 @router.get("/operators/me", access=Access.OPERATOR, answer=Content(Me, {"name": "grace", "roles": ["text"]}))
 async def me(request: Request) -> Response:
-    """Who the operator is, and her roles as they are now."""
+    """Return the operator's name and present roles."""
     operator = await authenticate_operator(request)
     return private_response(Me(name=operator.name, roles=[*map(str, sorted(operator.roles))]))

@@ -1,6 +1,6 @@
-"""`/operators/erase/…` and `/operators/export`: what the law lets people ask for, done by an administrator.
+"""`/operators/erase/…` and `/operators/export`: an administrator erases or exports the data of people who ask for it.
 
-Whom it is about stands in the body and never in the URL: proxies log URLs, and an id of a CRM may hold anything.
+Ids are in the body, never in the URL: proxies log URLs, and an id of a CRM may contain anything.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _NOTHING: Final = dict.fromkeys(
     answer=Content(Erased, {**_NOTHING, "users": 1, "settings": 2, "messages": 1, "kept": 40}),
 )
 async def erase_user(request: Request) -> Response:
-    """Erases a user of a connector: credentials, session, settings, and what waits for her.
+    """Erase a user of a connector: credentials, session, settings, and messages that are not yet in the CRM.
 
-    Where `underWay` is not 0, a call in her name has to end first, which takes a minute at most: ask again then.
+    If `underWay` is not 0, a call for the user has to end first, which takes at most a minute: repeat the request then.
     """
     operator = await authenticate_operator(request, Role.ADMINISTER)
     form = await read_form(request, EraseUserForm)
@@ -57,7 +57,7 @@ async def erase_user(request: Request) -> Response:
     answer=Content(Erased, {**_NOTHING, "users": 12, "contacts": 30, "messages": 4_000}),
 )
 async def erase_tenant(request: Request) -> Response:
-    """Erases a tenant, at one platform or at all: every row of every table that is theirs."""
+    """Erase a tenant, at one platform or at all: every row of every table that belongs to them."""
     operator = await authenticate_operator(request, Role.ADMINISTER)
     form = await read_form(request, EraseTenantForm)
     context = context_of(request)
@@ -83,7 +83,7 @@ async def erase_tenant(request: Request) -> Response:
     errors=(409,),
 )
 async def export(request: Request) -> Response:
-    """Everything that is held about a contact, by her id in the CRM or by a phone number, waiting text included."""
+    """Export all data about a contact, by their id in the CRM or a phone number, with the text of waiting messages."""
     operator = await authenticate_operator(request, Role.ADMINISTER, Role.TEXT)
     form = await read_form(request, ExportForm)
     context = context_of(request)

@@ -1,4 +1,4 @@
-"""`/operators/tenants…`: which tenants there are, which hosts are theirs, and a CRM that has moved to another host."""
+"""`/operators/tenants…`: lists tenants with their hosts, and moves a tenant's CRM to another host."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ router = Router()
     ),
 )
 async def tenants(request: Request) -> Response:
-    """Lists tenants with their hosts, in the order of the tenants' names, page by page."""
+    """List tenants with their hosts, in the order of the tenants' names, page by page."""
     await authenticate_operator(request)
     form = await read_form(request, TenantsForm)
     directory = Tenants(context_of(request).store)
@@ -64,9 +64,9 @@ async def tenants(request: Request) -> Response:
     errors=(404, 409),
 )
 async def move(request: Request) -> Response:
-    """Says that a tenant's CRM is at another host now, and at no other: nothing is logged again for it.
+    """Move a tenant's CRM to another host, and to no other. Logged messages are not logged again.
 
-    The credentials of the tenant's users, and what waits, go to that host from then on.
+    The credentials of the tenant's users, and waiting messages, go to that host from then on.
     """
     operator = await authenticate_operator(request, Role.ADMINISTER)
     form = await read_form(request, MoveTenantForm)

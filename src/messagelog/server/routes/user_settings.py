@@ -1,4 +1,4 @@
-"""`/user/…` and `/admin/settings`: what a user chose in the client, and what the operator lets her choose."""
+"""`/user/…` and `/admin/settings`: the settings that a user chose in the client, as far as the operator lets them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ router = Router()
 
 _NO_ADMIN: Final = "Admin validation failed"
 _MOST_NAMED: Final = 5
-"""How many of the settings that were left out a warning names."""
+"""Most settings that a warning names."""
 
 _RC_ACCOUNT: Final = Parameter("rcAccountId", "Not used.", "0d6fa7a0")
 _AUTO_LOG: Final = {"autoLogSMS": {"value": True}}
@@ -42,8 +42,8 @@ _AUTO_LOG: Final = {"autoLogSMS": {"value": True}}
     answer=Content({"type": "object", "additionalProperties": OBJECT}, _AUTO_LOG),
 )
 async def read_settings(request: Request) -> Response:
-    """The settings that are in force for the user: a bare object, by id."""
-    user = await authenticate(request, connected=False)  # the client asks this before it logs out
+    """Return the settings in force for the user: a bare object, by id."""
+    user = await authenticate(request, connected=False)  # the client requests this before it logs out
     return json_response(await context_of(request).settings.effective(user))
 
 
@@ -54,10 +54,10 @@ async def read_settings(request: Request) -> Response:
     answer=Content(SettingsAnswer, {"userSettings": _AUTO_LOG}),
 )
 async def change_settings(request: Request) -> Response:
-    """Change the settings that the body names, leave others alone, and answer with those in force then.
+    """Change the settings that the body names, leave others alone, and return the settings in force then.
 
-    What the operator decides for everybody is not taken from the body: the client sends back all that it was told.
-    A setting that cannot be understood is left out, and named in a warning.
+    Settings that the operator decides for all users are not taken from the body, since the client sends back all that
+    it has. A setting that cannot be understood is not saved, and named in a warning.
     """
     user = await authenticate(request)
     form = await read_form(request, SettingsForm)
@@ -73,7 +73,7 @@ async def change_settings(request: Request) -> Response:
 
 @router.get("/user/preloadSettings", query=(_RC_ACCOUNT,), answer=Content(OBJECT, {}))
 async def preload_settings(_request: Request) -> Response:
-    """What is known of an account before anybody has signed in: nothing. Whoever knows a hash may ask this."""
+    """Return the settings of an account before a user has signed in: none. Anyone who knows a hash may send this."""
     return json_response({})
 
 
@@ -86,7 +86,7 @@ async def preload_settings(_request: Request) -> Response:
     ),
 )
 async def refresh_info(request: Request) -> Response:
-    """Asks the CRM anew for the user's name and time zone."""
+    """Ask the CRM again for the user's name and time zone."""
     user = await authenticate(request)
     context = context_of(request)
     connector = context.runtime.connector(user.platform)
@@ -106,7 +106,7 @@ async def refresh_info(request: Request) -> Response:
 @router.get("/admin/settings", errors=(403,))
 @router.post("/admin/settings", errors=(403,))
 async def admin_settings(_request: Request) -> Response:
-    """Nobody is an administrator here: what holds for all users is said by the operator, at the server.
+    """Refuse: there are no administrators here. Settings for all users are made by the operator, at the server.
 
     The client takes any refusal as "not an administrator" and shows nothing.
     """

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from messagelog.storage.store import Lock
     from messagelog.storage.transactions.commands import Command, Params, Transaction
 
+    _Begin = Callable[[], Transaction[Any]]
+    _Run = Callable[[Connection, Sequence[_Begin]], Awaitable[list[Any]]]
+
 T = TypeVar("T")
 
 _TRIES: Final = 5
@@ -167,158 +170,129 @@ class PostgresStore:
         if self._closing:
             raise StoreClosed("the store is closed")
 
-    # ------------------------------------------------------------------------------ scripts side by side
+    # ------------------------------------------------------------------------------------ transactions
 
     async def _read_group(self, jobs: list[QueuedWork]) -> None:
-        await self._run_group(jobs, self._query_group, lambda job: self._read(job.work))
+        await self._run_group(jobs, self._query, writes=False)
 
     async def _write_group(self, jobs: list[QueuedWork]) -> None:
-        await self._run_group(jobs, self._commit_group, lambda job: self._write(job.work))
+        await self._run_group(jobs, self._commit, writes=True)
 
-    async def _run_group(
-        self,
-        jobs: list[QueuedWork],
-        run: Callable[[Connection, list[QueuedWork]], Awaitable[list[Any]]],
-        alone: Callable[[QueuedWork], Awaitable[Any]],
-    ) -> None:
-        """Ends the jobs: in one go, or each by itself when there is one, or when they came to nothing."""
+    async def _write(self, transaction: Callable[[], Transaction[T]]) -> T:
+        value: T = await self._retry(self._commit, transaction, writes=True)
+        return value
+
+    async def _run_group(self, jobs: list[QueuedWork], run: _Run, *, writes: bool) -> None:
+        """Run the jobs together; each by itself if there is only one, or if that has failed."""
+
+        async def run_alone(job: QueuedWork) -> None:
+            try:
+                value = await self._retry(run, job.work, writes=writes)
+            except Exception as error:  # noqa: BLE001 - who waits for the job is told
+                job.reject(error)
+            else:
+                job.resolve(value)
+
         if len(jobs) == 1:  # without a task of its own, which costs as much as a statement
-            await _run_alone(jobs[0], alone)
+            await run_alone(jobs[0])
             return
         try:
             async with asyncio.timeout(self._longest), self._connections.acquire() as connection:
-                values = await run(connection, jobs)
+                try:
+                    values = await run(connection, [job.work for job in jobs])
+                except (NoAnswer, _CommitLost):  # to ask once more would be to wait, or to write, once more
+                    raise
+                except Exception as error:
+                    raise _GroupFailed from error
         except _GroupFailed:
-            await asyncio.gather(*(_run_alone(job, alone) for job in jobs))
+            await asyncio.gather(*map(run_alone, jobs))
         else:
             for job, value in zip(jobs, values, strict=True):
                 job.resolve(value)
 
-    async def _query_group(self, connection: Connection, jobs: list[QueuedWork]) -> list[Any]:
-        try:
-            return await self._side_by_side(PipelineBatch(connection), jobs)
-        except NoAnswer:  # to ask once more would be to wait once more
-            raise
-        except Exception as error:
-            raise _GroupFailed from error
+    async def _retry(self, run: _Run, begin: _Begin, *, writes: bool) -> Any:
+        """Run a transaction again while that does no harm, unless the database is found to be away meanwhile."""
+        async with asyncio.timeout(self._longest):
+            for _ in range(1, _TRIES):
+                try:
+                    async with self._connections.acquire() as connection:
+                        return (await run(connection, [begin]))[0]
+                except _Repeatable as again:
+                    _log.warning("transaction_repeated", error=type(again.error).__name__)
+                self._breaker.raise_if_open(writes=writes)
+            try:
+                async with self._connections.acquire() as connection:
+                    return (await run(connection, [begin]))[0]
+            except _Repeatable as again:
+                raise again.error from None
 
-    async def _commit_group(self, connection: Connection, jobs: list[QueuedWork]) -> list[Any]:
+    async def _query(self, connection: Connection, group: Sequence[_Begin]) -> list[Any]:
+        """Run transactions that only read; return their values. Raises `_Repeatable` when the connection is lost."""
+        try:
+            return await self._run(PipelineBatch(connection), group)
+        except psycopg.OperationalError as error:
+            if connection.closed and not isinstance(error, NoAnswer):
+                raise _Repeatable(error) from error
+            raise
+
+    async def _commit(self, connection: Connection, group: Sequence[_Begin]) -> list[Any]:
+        """Run transactions as one; return their values once they are committed.
+
+        Raises `_Repeatable` when they were undone through no fault of their own, and `_CommitLost`.
+        """
         pipeline = PipelineBatch(connection)
         pipeline.add(_BEGIN, {})
         committing = False
         try:
-            values = await self._side_by_side(pipeline, jobs)
-            if not connection.in_transaction:  # they asked nothing: as with one by itself
+            values = await self._run(pipeline, group)
+            if not connection.in_transaction:  # they asked nothing: find out first if the connection is stale
                 await pipeline.send()
             committing = True
             pipeline.add(_COMMIT, {})
             await pipeline.send()
         except (asyncio.CancelledError, NoAnswer):
             raise
+        except _CONFLICTS as error:
+            raise _Repeatable(error) from error
         except BaseException as error:
-            # Of a commit that was sent nobody knows whether it was made, unless the server is there to deny it.
+            # Only the server can tell whether a commit that was sent was made, and it cannot be asked any more.
             if committing and connection.closed:
                 raise _CommitLost(str(error)) from error
-            raise _GroupFailed from error
+            if isinstance(error, psycopg.OperationalError) and connection.closed:
+                raise _Repeatable(error) from error
+            raise
         finally:
             if connection.in_transaction:
                 await _rollback(connection)
         return values
 
-    async def _side_by_side(self, pipeline: PipelineBatch, jobs: list[QueuedWork]) -> list[Any]:
-        """Runs all scripts, a question of each at a time; their values."""
-        values: list[Any] = [None] * len(jobs)
+    async def _run(self, pipeline: PipelineBatch, group: Sequence[_Begin]) -> list[Any]:
+        """Run transactions side by side, a command of each at a time; return their values.
+
+        What is only to be done waits until something is asked, and goes out with it.
+        """
+        values: list[Any] = [None] * len(group)
         running: list[tuple[int, Transaction[Any], Any]] = [
-            (place, job.work(), None) for place, job in enumerate(jobs)
+            (number, begin(), None) for number, begin in enumerate(group)
         ]
         while running:
             asked = []
-            for place, transaction, answer in running:
+            wanted = False
+            for number, transaction, result in running:
                 try:
-                    command = transaction.send(answer)
+                    command = transaction.send(result)
                 except StopIteration as end:
-                    values[place] = end.value
+                    values[number] = end.value
                 else:
-                    asked.append((place, transaction, command, self._add_command(pipeline, command)))
-            wanted = any(places for _, _, _, places in asked)
+                    places = self._add_command(pipeline, command)
+                    wanted = wanted or bool(places)
+                    asked.append((number, transaction, command, places))
             answers = await pipeline.send() if wanted else []
             running = [
-                (place, transaction, _result_of(command, places, answers))
-                for place, transaction, command, places in asked
+                (number, transaction, _result_of(command, places, answers))
+                for number, transaction, command, places in asked
             ]
         return values
-
-    # -------------------------------------------------------------------------------- one script by itself
-
-    async def _read(self, transaction: Callable[[], Transaction[T]]) -> T:
-        return await self._retry(lambda connection: self._read_once(connection, transaction()), writes=False)
-
-    async def _write(self, transaction: Callable[[], Transaction[T]]) -> T:
-        return await self._retry(lambda connection: self._commit(connection, transaction()), writes=True)
-
-    async def _retry(self, run: Callable[[Connection], Awaitable[T]], *, writes: bool) -> T:
-        """Runs a script once more when that does no harm, unless the database is found to be away meanwhile."""
-        async with asyncio.timeout(self._longest):
-            for _ in range(1, _TRIES):
-                try:
-                    async with self._connections.acquire() as connection:
-                        return await run(connection)
-                except _Repeatable as again:
-                    _log.warning("transaction_repeated", error=type(again.error).__name__)
-                self._breaker.raise_if_open(writes=writes)
-            try:
-                async with self._connections.acquire() as connection:
-                    return await run(connection)
-            except _Repeatable as again:
-                raise again.error from None
-
-    async def _read_once(self, connection: Connection, transaction: Transaction[T]) -> T:
-        try:
-            return await self._run(PipelineBatch(connection), transaction)
-        except psycopg.OperationalError as error:
-            if connection.closed and not isinstance(error, NoAnswer):
-                raise _Repeatable(error) from error
-            raise
-
-    async def _commit(self, connection: Connection, transaction: Transaction[T]) -> T:
-        pipeline = PipelineBatch(connection)
-        pipeline.add(_BEGIN, {})
-        committing = False
-        try:
-            value = await self._run(pipeline, transaction)
-            if (
-                not connection.in_transaction
-            ):  # it asked nothing: a stale connection is to be found out before
-                await pipeline.send()
-            committing = True
-            pipeline.add(_COMMIT, {})
-            await pipeline.send()
-        except _CONFLICTS as error:
-            raise _Repeatable(error) from error
-        except psycopg.OperationalError as error:
-            if not connection.closed or isinstance(error, NoAnswer):
-                raise
-            if committing:
-                raise _CommitLost(str(error)) from error
-            raise _Repeatable(error) from error
-        finally:
-            if connection.in_transaction:
-                await _rollback(connection)
-        return value
-
-    async def _run(self, pipeline: PipelineBatch, transaction: Transaction[T]) -> T:
-        try:
-            command = next(transaction)
-            while True:
-                command = transaction.send(await self._send_command(pipeline, command))
-        except StopIteration as end:
-            value: T = end.value
-            return value
-
-    async def _send_command(self, pipeline: PipelineBatch, command: Command) -> Any:
-        """Sends what was asked when there is something to be known; what is only to be done waits for that."""
-        places = self._add_command(pipeline, command)
-        return _result_of(command, places, await pipeline.send() if places else [])
 
     def _add_command(self, pipeline: PipelineBatch, command: Command) -> list[int]:
         """Adds what is asked; the places of what is fetched among the answers to come."""
@@ -344,15 +318,6 @@ def _result_of(command: Command, places: Sequence[int], answers: Sequence[Rows])
     if isinstance(command, Batch):
         return [answers[place] for place in places]
     return answers[places[0]] if places else None
-
-
-async def _run_alone(job: QueuedWork, alone: Callable[[QueuedWork], Awaitable[Any]]) -> None:
-    try:
-        value = await alone(job)
-    except Exception as error:  # noqa: BLE001 - whoever waits for the job is told
-        job.reject(error)
-    else:
-        job.resolve(value)
 
 
 async def _rollback(connection: Connection) -> None:

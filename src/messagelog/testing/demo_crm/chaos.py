@@ -52,7 +52,14 @@ class Chaos:
 
     async def change(self, tenant: str, changes: dict[str, Any]) -> Switch:
         """Change the tenant's switch, in the file first. Raises RefusedError (422) for invalid changes."""
-        switch = await self._store.run(lambda connection: _change_switch(connection, tenant, changes))
+
+        def apply(connection: sqlite3.Connection) -> Switch:
+            switch = apply_changes(_read_switch(connection, tenant), changes)
+            text = msgspec.json.encode(switch).decode()
+            connection.execute("UPDATE tenant SET chaos = ? WHERE id = ?", (text, tenant))
+            return switch
+
+        switch = await self._store.run(apply)
         self._switches[tenant] = switch
         if not switch.hold:
             for released in self._held.pop(tenant, set()):
@@ -156,10 +163,3 @@ def _failure(switch: Switch, status: int) -> Response:
 def _read_switch(connection: sqlite3.Connection, tenant: str) -> Switch:
     row = connection.execute("SELECT chaos FROM tenant WHERE id = ?", (tenant,)).fetchone()
     return msgspec.json.decode(row["chaos"], type=Switch)
-
-
-def _change_switch(connection: sqlite3.Connection, tenant: str, changes: dict[str, Any]) -> Switch:
-    switch = apply_changes(_read_switch(connection, tenant), changes)
-    text = msgspec.json.encode(switch).decode()
-    connection.execute("UPDATE tenant SET chaos = ? WHERE id = ?", (text, tenant))
-    return switch

@@ -1,4 +1,4 @@
-"""What a step knows of itself, and what it hands on to the tables of outcomes."""
+"""What a step says of itself, and what it passes on to the tables of outcomes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import pytest
 from messagelog.connectors import Contact, MessageLog, Unavailable
 from messagelog.connectors.log import JournalView
 from messagelog.core.delivery.backoff import Retry
-from messagelog.core.delivery.calls import PreparedCall
-from messagelog.core.delivery.faults import ServerFault
-from messagelog.core.delivery.outcomes import Outcome, Reconciliation
-from messagelog.core.delivery.step_context import StepContext, StepProgress
+from messagelog.core.delivery.outcomes import Reconciliation
+from messagelog.core.delivery.prepare import PreparedCall
+from messagelog.core.delivery.steps import StepContext, StepProgress
 from messagelog.messages import Conversation
-from messagelog.storage.records.journal import LeasePolicy, LogState, RowChange, RowState
+from messagelog.storage.records.journal import LeasePolicy, LogState, RowState
 from support.journal import ACTIVITY, ADA, BEN, abilities, log_row, message_row, message_rows
 from support.memory_crm import Crm, Plain
 
@@ -24,7 +23,9 @@ if TYPE_CHECKING:
     from messagelog.storage.records.journal import LogRow, MessageRow
 
 
-def job(*able: str, log: LogRow | None = None, rows: Sequence[MessageRow] = (), **values: Any) -> StepContext:
+def step(
+    *able: str, log: LogRow | None = None, rows: Sequence[MessageRow] = (), **values: Any
+) -> StepContext:
     made: dict[str, Any] = {
         "connector": Plain(Crm()),
         "capabilities": abilities(*able),
@@ -53,14 +54,14 @@ def test_a_newer_snapshot_outgrows_what_can_only_be_added_to(
 ) -> None:
     able = ("amends",) if amends else ()
     log = log_row(shared=shared, call_version=called)
-    assert job(*able, log=log, rows=[message_row(version=newest)]).outgrown is outgrown
+    assert step(*able, log=log, rows=[message_row(version=newest)]).outgrown is outgrown
 
 
 @pytest.mark.parametrize(
     ("able", "count", "in_run"), [("in_runs", 2, True), ("in_runs", 1, False), ("finds", 2, False)]
 )
 def test_a_run_has_several_rows_with_a_call_each(able: str, count: int, *, in_run: bool) -> None:
-    made = job(able, rows=message_rows(count))
+    made = step(able, rows=message_rows(count))
     assert made.in_run is in_run
     assert len(made.first.rows) == (1 if in_run else count)
     assert made.first.rows[0] == made.rows[0]
@@ -71,14 +72,14 @@ def test_a_run_has_several_rows_with_a_call_each(able: str, count: int, *, in_ru
     [({}, BEN, BEN), ({}, None, ADA), ({"asker": "cy"}, BEN, "cy")],
 )
 def test_who_the_crm_is_called_for(values: dict[str, Any], call_user: str | None, expected: str) -> None:
-    assert job(log=log_row(call_user=call_user), **values).caller_id == expected
+    assert step(log=log_row(call_user=call_user), **values).caller_id == expected
 
 
 def test_a_colleague_asks_and_repeats_for_themselves() -> None:
-    asked = job(colleague=BEN).with_asker(BEN)
+    asked = step(colleague=BEN).with_asker(BEN)
     assert (asked.caller_id, asked.colleague, asked.log.call_user) == (BEN, None, ADA)
     assert asked.with_asker_as_caller().log.call_user == BEN
-    assert job().with_asker_as_caller().log.call_user == ADA
+    assert step().with_asker_as_caller().log.call_user == ADA
 
 
 UNKNOWN, CALLING = RowState.UNKNOWN, RowState.CALLING
@@ -100,7 +101,7 @@ def test_what_is_known_to_be_done_is_in_its_activity(
     rows: list[tuple[RowState, str | None]], earlier: str | None, done_in: str | None
 ) -> None:
     made = [message_row(n, state=state, third_party_log_id=id_) for n, (state, id_) in enumerate(rows)]
-    assert job(log=log_row(earlier=earlier), rows=made).done_in == done_in
+    assert step(log=log_row(earlier=earlier), rows=made).done_in == done_in
 
 
 def prepared(rows: Sequence[MessageRow]) -> PreparedCall:
@@ -137,7 +138,7 @@ def prepared(rows: Sequence[MessageRow]) -> PreparedCall:
 def test_a_create_after_a_refused_one_with_its_key_may_be_answered_with_that_ones_activity(
     able: tuple[str, ...], call: str, refusals: int, state: RowState, version: int
 ) -> None:
-    made = job(*able, log=log_row(call, rejection_count=refusals, call_version=4))
+    made = step(*able, log=log_row(call, rejection_count=refusals, call_version=4))
     outcome = made.on_success(prepared(made.rows), ACTIVITY)
     (change,) = outcome.changes
     assert (change.state, change.third_party_log_id) == (state, ACTIVITY)
@@ -149,7 +150,7 @@ def test_a_create_after_a_refused_one_with_its_key_may_be_answered_with_that_one
 
 @pytest.mark.parametrize(("shared", "version"), [(True, 7), (False, 0)])
 def test_what_was_read_in_the_activity_is_logged_there(*, shared: bool, version: int) -> None:
-    made = job(log=log_row("update", shared=shared), rows=[message_row(version=7)])
+    made = step(log=log_row("update", shared=shared), rows=[message_row(version=7)])
     outcome = made.on_found(prepared(made.rows), {"1": b"read"})
     (change,) = outcome.changes
     assert (change.state, change.third_party_log_id, change.entry_hash) == (
@@ -161,16 +162,13 @@ def test_what_was_read_in_the_activity_is_logged_there(*, shared: bool, version:
 
 
 def test_an_outcome_names_the_error_that_it_comes_from() -> None:
-    error, fault = Unavailable(), ServerFault()
-    done = Outcome(log_row(), (RowChange("1", RowState.LOGGED, None, ACTIVITY),))
-    assert job().on_error(error).error is error
-    assert job().on_reconcile_error(error).error is error
-    assert job().on_fault_after_success(ACTIVITY, fault).error is fault
-    assert job().on_save_failure(done, fault).error is fault
+    error = Unavailable()
+    assert step().on_error(error).error is error
+    assert step().on_reconcile_error(error).error is error
 
 
 def test_an_outcome_goes_by_how_failures_are_taken_at_the_moment() -> None:
-    away = job(retry=lambda: Retry(probe_ms=30_000))
+    away = step(retry=lambda: Retry(probe_ms=30_000))
     assert (away.on_error(Unavailable()).wait_ms, away.on_error(Unavailable()).log.attempt_count) == (
         30_000,
         0,
@@ -178,12 +176,11 @@ def test_an_outcome_goes_by_how_failures_are_taken_at_the_moment() -> None:
     assert away.on_reconcile_error(Unavailable()).wait_ms == 30_000
     lost = log_row(reason="no_answer: the answer was lost")
     assert away.with_log(lost).on_reconciled(Reconciliation.NOT_THERE).log.attempt_count == 0
-    assert job(log=lost).on_reconciled(Reconciliation.NOT_THERE).log.attempt_count == 1
-    assert job(log=lost).on_reconciled(Reconciliation.NOBODY_KNOWS).log.state is LogState.PARKED
+    assert step(log=lost).on_reconciled(Reconciliation.NOT_THERE).log.attempt_count == 1
+    assert step(log=lost).on_reconciled(Reconciliation.NOBODY_KNOWS).log.state is LogState.PARKED
 
 
-def test_what_was_noted_before_the_call_is_salvaged_with_it() -> None:
-    noted = log_row(call_before="1", blocks=b"")
-    made = job(progress=StepProgress(noted=noted))
-    done = Outcome(log_row(), (RowChange("1", RowState.LOGGED, None, ACTIVITY),))
-    assert made.on_save_failure(done, ServerFault()).log.call_before == "1"
+def test_what_was_recorded_before_the_call_is_saved_with_it() -> None:
+    recorded = log_row(call_before="1", blocks=b"")
+    assert step(progress=StepProgress(recorded=recorded)).recorded_log is recorded
+    assert step(log=recorded).recorded_log is recorded
