@@ -1,4 +1,4 @@
-"""What a CRM answered is kept without anything that lets somebody in, however the CRM quotes it."""
+"""A CRM's answer is kept without credentials, in all the ways in which the CRM may quote them."""
 
 from __future__ import annotations
 

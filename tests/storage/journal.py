@@ -128,7 +128,7 @@ class Journal:
         )
 
     async def claimed(self, *rows: str | NewRow, **more: Any) -> Claim:
-        """Accept rows of a log that is not claimed; return the claim with the recorded step."""
+        """Accept rows of a log without a claim; return the claim with the journalled step."""
         claim = (await self.accept(*rows, **more)).claim
         assert claim is not None
         return claim

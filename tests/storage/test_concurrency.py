@@ -1,4 +1,4 @@
-"""Many transactions at once, from one store and from several: one claim, one row, and no trouble for the others."""
+"""Many transactions at once, from one store and from several: one claim, one row, and no trouble for others."""
 
 from __future__ import annotations
 

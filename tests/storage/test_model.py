@@ -107,7 +107,7 @@ class Model:
     under_way: dict[str, set[str]] = field(default_factory=dict)  # log -> ids whose call has no outcome
 
     def gives(self, log: str, claim: Claim | None, now: int) -> None:
-        """A claim is given only if no process holds a valid one, and with a number of its own."""
+        """A claim is given only when there is no valid one, and with a number of its own."""
         if claim is None:
             return
         if log in self.holders:
@@ -199,7 +199,7 @@ class World:
     def _outcome(
         self, outcome: str, claim: Claim, ids: tuple[str, ...]
     ) -> tuple[LogRow, tuple[RowChange, ...], tuple[NewRow, ...] | None]:
-        """The log after a call, its rows' changes, and what is to be planned again."""
+        """Draw the log after a call, its rows' changes, and what is to be planned again."""
         log = claim.log
         match outcome:
             case "logged":

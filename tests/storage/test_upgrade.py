@@ -217,7 +217,7 @@ async def going_on(url: str, release: Release) -> AsyncIterator[tuple[RuntimeFix
 
 
 PARKED = ("plain",)
-"""Where a lost create cannot be reconciled."""
+"""A connector whose lost creates cannot be reconciled."""
 
 
 async def test_what_was_under_way_goes_on_once(dumped: tuple[str, Release]) -> None:

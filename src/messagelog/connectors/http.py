@@ -235,7 +235,7 @@ def _no_answer_error(
     return OutcomeUnknown(detail, status=status, body=body)
 
 
-def _redacted_body(body: bytes, headers: Mapping[str, str]) -> str:
+def _body_to_keep(body: bytes, headers: Mapping[str, str]) -> str:
     """Return the CRM's answer as it may be stored: without the credentials that were sent."""
     return redact(body[: 4 * READ].decode("utf-8", "replace"), headers.values())
 
@@ -246,14 +246,14 @@ def _decode(answer: aiohttp.ClientResponse, body: bytes, headers: Mapping[str, s
     if status not in _GOOD:
         retry_after = retry_after_seconds(answer.headers.get("Retry-After"))
         raise error_for_status(
-            status, reads=reads, retry_after=retry_after, body=_redacted_body(body, headers)
+            status, reads=reads, retry_after=retry_after, body=_body_to_keep(body, headers)
         )
     if not body:
         return None
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        said = _redacted_body(body, headers)
+        said = _body_to_keep(body, headers)
         raise _no_answer_error(
             f"HTTP {status} without JSON", reads=reads, status=status, body=said
         ) from error

@@ -52,7 +52,7 @@ class Clock:
 
 @dataclass
 class Place:
-    """A user who signed in with OAuth, the CRM, and processes that work for her."""
+    """A user who signed in with OAuth, the CRM, and processes that work for them."""
 
     crm: OAuthCrm
     connector: OAuthDemo
@@ -65,7 +65,7 @@ class Place:
         return await (context or self.context).users.session(self.connector, "acme", "u-ada")
 
     async def call(self, context: AppContext | None = None) -> Any:
-        """A call to the CRM, in her session."""
+        """Make a call to the CRM, in the user's session."""
         return await (await self.session(context)).http.get("/me")
 
     async def row(self) -> UserRow:
@@ -324,7 +324,7 @@ def sealed_anew(database_url: str, row: UserRow) -> None:
 async def test_credentials_that_were_only_sealed_anew_are_refreshed_all_the_same(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Other bytes do not mean that somebody else has refreshed them: neither before the claim nor after it."""
+    """Other bytes do not mean that another process has refreshed them: neither before the claim nor after it."""
     async with place(database_url, tmp_path) as here:
         first = await here.credentials()
         await here.session()  # the row is remembered for a moment

@@ -1,4 +1,4 @@
-"""What a request wants logged is accepted once, and claimed if its conversation log is not claimed."""
+"""A request's messages are journalled once, and claimed when no process works on their conversation log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claiming a conversation log, and saving the outcome of its call."""
+"""Claiming a conversation log, and journalling the outcome of its call."""
 
 from __future__ import annotations
 

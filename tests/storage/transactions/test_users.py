@@ -1,4 +1,4 @@
-"""Sessions that end, refreshes of credentials, and states that are valid once."""
+"""Sessions that end, concurrent refreshes with one winner, and states that are valid once."""
 
 from __future__ import annotations
 

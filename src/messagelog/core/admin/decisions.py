@@ -157,9 +157,8 @@ def mark_done(seen: DecisionContext, activity: str | None, *, everything: bool) 
     goes_on = any(change.state is RowState.PLANNED for change in changes)
     after = _open(log) if parked else log
     if held_by is not None:
-        after = replace(
-            after, third_party_log_id=held_by, generation=log.generation, blocks=_confirm_blocks(log)
-        )
+        blocks = SentBlocks(bytes(log.blocks)).with_confirmed().packed if log.shared else log.blocks
+        after = replace(after, third_party_log_id=held_by, generation=log.generation, blocks=blocks)
         if log.third_party_log_id is None:
             after = replace(after, created_by=None)
     else:  # the next create must not be answered with the activity that is there
@@ -206,7 +205,3 @@ def _open(log: LogRow) -> LogRow:
         return log
     blocks = SentBlocks(bytes(log.blocks)).closed_only().packed if log.shared else log.blocks
     return replace(log, generation=log.generation + 1, blocks=blocks)
-
-
-def _confirm_blocks(log: LogRow) -> bytes:
-    return SentBlocks(bytes(log.blocks)).with_confirmed().packed if log.shared else log.blocks

@@ -123,10 +123,10 @@ class Inbox:
 
         Raises `BadRequest` for an `after` that no page has had.
         """
-        wanted, behind = wanted or InboxFilter(), _place(after)
+        wanted, behind = wanted or InboxFilter(), _read_cursor(after)
         places = await self._store.read(lambda: transactions.list_inbox(wanted, behind, limit))
         entries = await self._entries(places)
-        return InboxPage(entries=entries, next=_next(places, limit))
+        return InboxPage(entries=entries, next=_next_cursor(places, limit))
 
     async def entry(self, key: LogKey, *, text: bool = False) -> InboxDetails:
         """Return one conversation log, with its messages that are not logged, and its failed calls.
@@ -223,16 +223,18 @@ class Inbox:
     ) -> RetriedBatch:
         """Retry a batch of what matches the filter; `after` is the previous batch's `next`."""
         self._operator.needs(Role.ACT)
-        behind = _place(after)
+        behind = _read_cursor(after)
         places = await self._store.read(lambda: transactions.list_inbox(wanted, behind, limit))
-        outcomes = [await self._retry(place.key, not_in_crm=not_in_crm) for place in places]
-        tried = [outcome for outcome in outcomes if outcome is not None]
+        tried: list[Decided] = []
+        for place in places:
+            with suppress(NotThere, DecisionRefused):
+                tried.append(await self.retry(place.key, not_in_crm=not_in_crm))
         return RetriedBatch(
             done=len(places),
             planned=sum(outcome.planned for outcome in tried),
             without_text=sum(outcome.without_text for outcome in tried),
             refused=len(places) - len(tried),
-            next=_next(places, limit),
+            next=_next_cursor(places, limit),
         )
 
     async def link(
@@ -280,12 +282,6 @@ class Inbox:
         return await self._decide(key, "mark_done", judge, fence)
 
     # -------------------------------------------------------------------------------------- the rest
-
-    async def _retry(self, key: LogKey, *, not_in_crm: bool) -> Decided | None:
-        try:
-            return await self.retry(key, not_in_crm=not_in_crm)
-        except (NotThere, DecisionRefused):
-            return None
 
     async def _decide(
         self, key: LogKey, act: str, judge: Decide, fence: int | None, move: LogMove | None = None
@@ -422,17 +418,15 @@ def _attempt(attempt: Attempt, body: str | None) -> FailedCall:
     )
 
 
-def _next(places: Sequence[InboxPlace], limit: int) -> str | None:
-    return _cursor(places[-1]) if len(places) == limit else None
-
-
-def _cursor(place: InboxPlace) -> str:
-    key = place.key
-    where = (place.at, place.id, key.group_contact_id, key.shared, key.tenant, key.platform)
+def _next_cursor(places: Sequence[InboxPlace], limit: int) -> str | None:
+    if len(places) != limit:
+        return None
+    key, last = places[-1].key, places[-1]
+    where = (last.at, last.id, key.group_contact_id, key.shared, key.tenant, key.platform)
     return base64.urlsafe_b64encode(msgspec.json.encode(where)).decode()
 
 
-def _place(cursor: str | None) -> InboxPlace | None:
+def _read_cursor(cursor: str | None) -> InboxPlace | None:
     if cursor is None:
         return None
     try:

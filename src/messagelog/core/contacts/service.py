@@ -196,7 +196,9 @@ class ContactService:
         try:
             made = await call_with_timeout(connector, _call_create_contact(attempt), attempt.seconds_left)
         except ConnectorError as error:
-            if _may_have_made(error):
+            # There may be a contact despite a refusal: a gateway may refuse what the CRM has done.
+            refused = isinstance(error, AuthExpired) or error.status == _FORBIDDEN
+            if isinstance(error, OutcomeUnknown) or (refused and error.wrote):
                 await self._release(attempt, NewContactState.UNKNOWN, connector.settle_seconds)
             else:
                 await self._store.write(lambda: transactions.drop_new_contact(attempt.key, attempt.owner))
@@ -208,12 +210,6 @@ class ContactService:
     ) -> None:
         key, owner, hold_ms = attempt.key, attempt.owner, int(seconds * 1000)
         await self._store.write(lambda: transactions.save_new_contact(key, owner, state, hold_ms, contact))
-
-
-def _may_have_made(error: ConnectorError) -> bool:
-    """Return whether there may be a contact despite the error: a gateway may refuse what the CRM has done."""
-    refused = isinstance(error, AuthExpired) or error.status == _FORBIDDEN
-    return isinstance(error, OutcomeUnknown) or (refused and error.wrote)
 
 
 async def _call_create_contact(attempt: _Creation) -> Contact:

@@ -131,16 +131,11 @@ def _to_snapshot(row: LimiterRow, at: float) -> LimiterSnapshot:
     """Return what a stored pace says. A time that is too far away is a wrong clock's: then the row is asked."""
 
     def when(time: int | None) -> float:
-        return at + _ms_until(time, row.now) / 1000
+        ahead = 0 if time is None else time - row.now
+        return at + (ahead / 1000 if ahead <= transactions.LONGEST_DELAY_MS else 0)
 
     down_since = None if row.circuit == Circuit.CLOSED else when(row.open_since)
     active_until = at + min((row.active_until or row.now) - row.now, transactions.LONGEST_DELAY_MS) / 1000
     return LimiterSnapshot(
         when(row.not_before), when(row.catch_up_at), active_until, down_since=down_since, at=at
     )
-
-
-def _ms_until(time: int | None, now: int) -> int:
-    """Return how long (ms) to wait until a stored time; 0 if that is longer than any wait."""
-    ahead = 0 if time is None else time - now
-    return ahead if ahead <= transactions.LONGEST_DELAY_MS else 0

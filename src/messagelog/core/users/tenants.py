@@ -139,7 +139,7 @@ class Tenants:
 
         Raises `BadRequest` for an `after` that no page has had.
         """
-        behind = _place(after)
+        behind = _read_cursor(after)
         found = await self._store.read(
             lambda: transactions.list_tenants(tenant, platform, behind, limit=limit)
         )
@@ -192,7 +192,7 @@ def _host(connector: Connector, hostname: str) -> str:
         raise _NoHost from None
 
 
-def _place(cursor: str | None) -> TenantHost | None:
+def _read_cursor(cursor: str | None) -> TenantHost | None:
     if cursor is None:
         return None
     try:
