@@ -41,10 +41,7 @@ CODE = [
 ]
 """Python files, whose comments and docstrings are read."""
 
-LATER = [ROOT / name for name in ("src/messagelog/storage",)]
-"""Folders and files that are left out because their prose is not plain yet. None may be added."""
-
-FILES = sorted(path for path in [*PAGES, *CODE] if not any(path.is_relative_to(each) for each in LATER))
+FILES = sorted([*PAGES, *CODE])
 
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _INDENTED = re.compile(r"(?<=\n\n)(?: {4,}\S.*\n+)+")
@@ -120,12 +117,6 @@ def test_a_file_has_no_phrase_that_makes_its_reader_stop(path: Path) -> None:
 )
 def test_prose_is_told_from_code_and_quotations(text: str, suffix: str, lines: list[int]) -> None:
     assert sorted(int(each.split()[1].rstrip(":")) for each in found_in(text, suffix)) == lines
-
-
-@pytest.mark.parametrize("left_out", LATER, ids=lambda path: str(path.relative_to(ROOT)))
-def test_only_prose_that_is_not_plain_yet_is_left_out(left_out: Path) -> None:
-    files = [path for path in CODE if path.is_relative_to(left_out)]
-    assert any(found_in(path.read_text("utf-8"), path.suffix) for path in files), "take it off the list"
 
 
 def test_every_kind_of_file_is_read() -> None:

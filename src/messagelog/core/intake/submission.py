@@ -125,7 +125,7 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def refusal(self) -> Answer | None:
-        """The answer to selected messages of which none can be logged; None if some can."""
+        """The answer if no selected message can be logged; None if some can."""
         if self.request.is_shared:
             return refusal_answer("Messages of a shared conversation are logged together, not one by one.")
         return None if self.plan.items or self.plan.refused else nothing_to_log()
