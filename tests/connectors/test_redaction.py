@@ -1,4 +1,4 @@
-"""What a CRM answered is kept without anything that lets somebody in, however the CRM quotes it."""
+"""What a CRM answered is kept without credentials, however the CRM quotes them."""
 
 from __future__ import annotations
 

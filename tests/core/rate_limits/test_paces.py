@@ -71,7 +71,7 @@ def test_two_processes_share_a_budget(database_url: str) -> None:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_burst_is_logged_at_the_pace_of_the_crm_and_live_messages_go_first(database_url: str) -> None:
-    """5 requests a second and 1,000 a day, 3,000 messages of 50 users at once, and somebody new every 20 minutes."""
+    """5 requests a second and 1,000 a day, 3,000 messages of 50 users at once, and a new user every 20 minutes."""
 
     async def main(loop: VirtualTimeLoop) -> None:
         crm = RateLimitedCrm(loop.time, limits=((5, 1.0), (1_000, DAY)))
@@ -174,7 +174,7 @@ def test_a_crm_that_is_back_has_live_work_in_ten_seconds_and_the_backlog_in_a_mi
             numbers = itertools.count(1)
 
             async def send(seconds: float) -> None:
-                """Every seven seconds somebody sends, in one conversation or another."""
+                """Every seven seconds a user sends, in one conversation or another."""
                 end = loop.time() + seconds
                 while loop.time() < end:
                     number = next(numbers)
