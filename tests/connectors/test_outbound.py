@@ -186,7 +186,7 @@ def numbers(value: int) -> SearchStrategy[str]:
 
 
 def spelled(address: ipaddress.IPv4Address) -> SearchStrategy[str]:
-    """The spellings of an IPv4 address: one to four numbers, the last of which holds the rest."""
+    """Return the spellings of an IPv4 address: one to four numbers; the last has the rest."""
     octets = [int(part) for part in str(address).split(".")]
 
     def joined(count: int) -> SearchStrategy[str]:

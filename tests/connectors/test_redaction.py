@@ -1,4 +1,4 @@
-"""What a CRM answered is kept without credentials, however the CRM quotes them."""
+"""A CRM's answer is kept without credentials, in all the ways in which the CRM may quote them."""
 
 from __future__ import annotations
 

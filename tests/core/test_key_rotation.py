@@ -94,7 +94,7 @@ async def test_without_the_stored_keys_they_are_not(database_url: str) -> None:
 
 
 async def test_a_secret_that_changed_together_with_the_upgrade_is_found_out(database_url: str) -> None:
-    """A database of before there were stored keys, and the first start has two secrets already."""
+    """A database from before there were stored keys, and the first start has two secrets already."""
     crm = Crm()
     await logged_before(database_url, crm)
     run_sql(database_url, 'DELETE FROM "keys"')
@@ -151,7 +151,7 @@ async def test_a_rotation_while_messages_are_logged_loses_none(database_url: str
 
 
 async def test_all_who_start_at_once_have_the_same_keys(database_url: str) -> None:
-    """Even when one of them has another newest secret already: whoever writes first decides."""
+    """Even when one of them has another newest secret already: the first to write decides."""
     sealers = [Sealer(SECRET, [NEW]), Sealer(NEW, [SECRET])] * 3
     async with stores(database_url, len(sealers)) as opened:
         keyed = await asyncio.gather(*map(with_stored_keys, opened, sealers))

@@ -131,7 +131,7 @@ async def _logged(here: RuntimeFixture, was: Left) -> None:
 
 
 def _in_the_crm(here: RuntimeFixture, was: Left, place: int) -> None:
-    """The call has been done, and nobody knows."""
+    """The call has been done, and no process knows."""
     here.crm.activities["a-1"] = Activity(
         "a-1", "acme", was.contact[0], was.subject, was.bodies[place], was.keys[0], {}, "ada"
     )

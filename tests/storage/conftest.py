@@ -41,7 +41,7 @@ def fresh_postgres(postgres_url: str) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database that nobody has migrated; the file's folder does not exist yet."""
+    """Return a database that is not migrated; the file's folder does not exist yet."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'folder' / 'of its own' / '100% journal.sqlite'}"
     url: str = request.getfixturevalue("fresh_postgres")

@@ -128,7 +128,7 @@ class Journal:
         )
 
     async def claimed(self, *rows: str | NewRow, **more: Any) -> Claim:
-        """Accepts rows of a log that nobody works on; the claim with the journalled step."""
+        """Accept rows of a log without a claim; return the claim with the journalled step."""
         claim = (await self.accept(*rows, **more)).claim
         assert claim is not None
         return claim

@@ -28,7 +28,7 @@ async def fail(journal: Journal, claim: Claim) -> Claim | None:
 
 
 async def park(journal: Journal, claim: Claim) -> Claim | None:
-    """Nobody can tell whether the CRM has it."""
+    """It is unknown whether the CRM has it."""
     log = replace(claim.log, state=LogState.PARKED, reason="no_answer: lost")
     changes = became(RowState.PARKED, *ids_of(claim), reason="no_answer: lost")
     return await journal.save(log, changes, waiting=WaitingChange(None, RowState.PARKED, "behind: parked"))

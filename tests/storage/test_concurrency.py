@@ -1,4 +1,4 @@
-"""Many transactions at once, from one store and from several: one claim, one row, and nobody else's trouble."""
+"""Many transactions at once, from one store and from several: one claim, one row, and no trouble for others."""
 
 from __future__ import annotations
 

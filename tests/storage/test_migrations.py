@@ -1,4 +1,4 @@
-"""The migrations make what the code expects, once, whoever asks for it."""
+"""The migrations make what the code expects, once, for all processes that start."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class Model:
     under_way: dict[str, set[str]] = field(default_factory=dict)  # log -> ids whose call has no outcome
 
     def gives(self, log: str, claim: Claim | None, now: int) -> None:
-        """A claim is given only when nobody holds a valid one, and with a number of its own."""
+        """A claim is given only when there is no valid one, and with a number of its own."""
         if claim is None:
             return
         if log in self.holders:
@@ -181,7 +181,7 @@ class World:
         held = self.model.holders.get(log, (0, 0))[0] == claim.log.fence
         try:
             following = await self.journals[claim.log.owner or ""].save(
-                after, changes, waiting=waiting, anew=anew, wait_ms=wait_ms
+                after, changes, waiting=waiting, recreated=anew, wait_ms=wait_ms
             )
         except ClaimLost:
             assert not held, "a claim was lost that nobody had taken"
@@ -199,7 +199,7 @@ class World:
     def _outcome(
         self, outcome: str, claim: Claim, ids: tuple[str, ...]
     ) -> tuple[LogRow, tuple[RowChange, ...], tuple[NewRow, ...] | None]:
-        """The log after a call, its rows' changes, and what is to be planned anew."""
+        """Draw the log after a call, its rows' changes, and what is to be planned again."""
         log = claim.log
         match outcome:
             case "logged":

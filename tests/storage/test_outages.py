@@ -244,7 +244,7 @@ async def test_a_script_that_takes_too_long_is_interrupted(file: str) -> None:
 
 
 async def test_a_writer_that_hangs_keeps_nobody_waiting(file: str) -> None:
-    """As a disk does that does not answer: nothing can end it, and nobody has to wait for it."""
+    """Hang like a disk that does not answer: nothing can end it, and no caller has to wait for it."""
     async with on_file(file) as store:
         hanging = asyncio.Event()
         loop = asyncio.get_running_loop()

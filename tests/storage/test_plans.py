@@ -261,7 +261,7 @@ def test_no_statement_scans_a_table_in_sqlite(database_url: str, analyzed: bool,
 
 def _is_scan(line: str) -> bool:
     words = line.split()
-    # The last is what a recursive query has found so far, one row at a time.
+    # The last is a recursive query's result so far, one row at a time.
     return (
         words[0] == "SCAN"
         and words[1] not in {"CONSTANT", "json_each", "following", ONE_ROW}

@@ -217,7 +217,7 @@ async def going_on(url: str, release: Release) -> AsyncIterator[tuple[RuntimeFix
 
 
 PARKED = ("plain",)
-"""Where nothing can be found out about a lost create."""
+"""A connector whose lost creates cannot be reconciled."""
 
 
 async def test_what_was_under_way_goes_on_once(dumped: tuple[str, Release]) -> None:

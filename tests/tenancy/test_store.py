@@ -109,7 +109,7 @@ async def _save(we: Ours) -> Any:
         (
             replace(claim.log, third_party_log_id=None, generation=2),
             became(RowState.PLANNED, *ids),
-            {"anew": [new(id_) for id_ in IDS]},
+            {"recreated": [new(id_) for id_ in IDS]},
         ),
         (claim.log, became(RowState.PLANNED, *ids), {"wait_ms": 0}),
     ]
@@ -197,8 +197,8 @@ WRITES: Final[dict[str, Any]] = {
     "drop_contacts": lambda we: we.write(lambda: transactions.drop_contacts(*OURS, NUMBER, asked_at=2**50)),
     "forget_contacts": lambda we: we.write(lambda: transactions.forget_contacts(*OURS, NUMBER)),
     "claim_new_contact": lambda we: we.write(lambda: transactions.claim_new_contact(NEW, "me", LEASE)),
-    "settle_new_contact": lambda we: we.write(
-        lambda: transactions.settle_new_contact(NEW, "me", NewContactState.MADE, 1, b"x")
+    "save_new_contact": lambda we: we.write(
+        lambda: transactions.save_new_contact(NEW, "me", NewContactState.MADE, 1, b"x")
     ),
     "drop_new_contact": lambda we: we.write(lambda: transactions.drop_new_contact(NEW, "me")),
     "change_user_settings": lambda we: we.write(

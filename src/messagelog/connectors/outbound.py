@@ -32,7 +32,7 @@ _NOT_PUBLIC_V4: Final = tuple(
 )
 
 # All public IPv6 addresses are in the first of these. Not public are those that lead to an IPv4 address (Teredo, 6to4;
-# NAT64's and mapped ones are elsewhere), and those for documentation, of which older Pythons know one network only.
+# NAT64's and mapped ones are elsewhere), and those for documentation; older Pythons know only one of those networks.
 _PUBLIC_V6: Final = ipaddress.IPv6Network("2000::/3")
 _NOT_PUBLIC_V6: Final = tuple(
     map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))

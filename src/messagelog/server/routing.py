@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Lifespan
 
-    from messagelog.server.openapi.operations import Described
+    from messagelog.server.openapi.operations import RouteOptions
 
 Handler = TypeVar("Handler", bound="Callable[[Request], Awaitable[Response]]")
 
@@ -30,25 +30,25 @@ class Router:
     def __init__(self) -> None:
         self.operations: list[Operation] = []
 
-    def get(self, path: str, **described: Unpack[Described]) -> Callable[[Handler], Handler]:
+    def get(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[Handler], Handler]:
         """Register the handler of a GET."""
-        return self._register("GET", path, described)
+        return self._register("GET", path, options)
 
-    def post(self, path: str, **described: Unpack[Described]) -> Callable[[Handler], Handler]:
+    def post(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[Handler], Handler]:
         """Register the handler of a POST."""
-        return self._register("POST", path, described)
+        return self._register("POST", path, options)
 
-    def patch(self, path: str, **described: Unpack[Described]) -> Callable[[Handler], Handler]:
+    def patch(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[Handler], Handler]:
         """Register the handler of a PATCH."""
-        return self._register("PATCH", path, described)
+        return self._register("PATCH", path, options)
 
-    def delete(self, path: str, **described: Unpack[Described]) -> Callable[[Handler], Handler]:
+    def delete(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[Handler], Handler]:
         """Register the handler of a DELETE."""
-        return self._register("DELETE", path, described)
+        return self._register("DELETE", path, options)
 
-    def _register(self, method: str, path: str, described: Described) -> Callable[[Handler], Handler]:
+    def _register(self, method: str, path: str, options: RouteOptions) -> Callable[[Handler], Handler]:
         def register(handler: Handler) -> Handler:
-            self.operations.append(Operation(method, path, handler, **described))
+            self.operations.append(Operation(method, path, handler, **options))
             return handler
 
         return register

@@ -1,6 +1,6 @@
-"""A circuit breaker in front of a database: once one transaction has waited in vain, the others are refused at once.
+"""A circuit breaker in front of a database: once a transaction has waited in vain, others are refused at once.
 
-While it is open a probe commits a small write now and then. The first one that succeeds closes it.
+While it is open it probes the database with a small commit from time to time. The first that succeeds closes it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROBE_SECONDS: Final = 2.0
-"""How long a probe may take: less than those who watch a server commonly wait for its answer."""
+"""How long a probe may take: less than monitoring commonly waits for the answer of a server."""
 
 _NO_COMMIT: Final = "NO_COMMIT"
 _FRESH_SECONDS: Final = 1.0
@@ -31,9 +31,9 @@ _log = structlog.get_logger(__name__)
 
 
 class Probe(Protocol):
-    """Commits a small write, and raises `StoreUnavailable` when that cannot be done.
+    """Commits a small write, or raises `StoreUnavailable`.
 
-    When `recovering`, it is the kind of write that has failed: nothing that is left over from before is relied on.
+    While `recovering` it is the kind of write that has failed, and uses nothing left over from before the failure.
     """
 
     async def __call__(self, *, recovering: bool) -> None:
@@ -62,10 +62,10 @@ class CircuitBreaker:
         self._refuses_reads |= reads
         if self._recovering is None:
             self._cause = cause
-            self._recovering = asyncio.get_running_loop().create_task(self._recover(cause))
+            self._recovering = asyncio.get_running_loop().create_task(self._probe_until_available(cause))
 
     async def check(self) -> None:
-        """Raise `StoreUnavailable` unless a probe was committed within a second, or is now. All who ask share it.
+        """Raise `StoreUnavailable` unless a probe was committed within a second, or is now. Callers share it.
 
         Other transactions do not count: one that had nothing to write commits on a full disk as well.
         """
@@ -74,7 +74,7 @@ class CircuitBreaker:
             return
         if self._checking is None or self._checking.done():
             self._checking = asyncio.get_running_loop().create_task(self._commit(recovering=False))
-            self._checking.add_done_callback(_retrieve)
+            self._checking.add_done_callback(_retrieve_error)
         await asyncio.shield(self._checking)
 
     async def close(self) -> None:
@@ -85,8 +85,8 @@ class CircuitBreaker:
                 with suppress(asyncio.CancelledError, StoreUnavailable):
                     await task
 
-    async def _recover(self, cause: DatabaseFault) -> None:
-        began, told = self._monotonic(), ""
+    async def _probe_until_available(self, cause: DatabaseFault) -> None:
+        began, logged = self._monotonic(), ""
         for pause in itertools.chain(_PAUSES, itertools.repeat(_PAUSES[-1])):
             await asyncio.sleep(pause)
             try:
@@ -94,9 +94,9 @@ class CircuitBreaker:
             except StoreUnavailable as error:
                 if error.cause.code != _NO_COMMIT:  # which says less than what is known
                     cause = self._cause = error.cause
-                if cause.code != told:
+                if cause.code != logged:
                     _log.error("database_unavailable", cause=str(cause))
-                    told = cause.code
+                    logged = cause.code
             else:
                 break
         self._cause, self._refuses_reads, self._recovering = None, False, None
@@ -118,7 +118,7 @@ class CircuitBreaker:
         self._committed_at = self._monotonic()
 
 
-def _retrieve(checking: asyncio.Task[None]) -> None:
-    """Takes note of a failure that nobody waits for any more."""
+def _retrieve_error(checking: asyncio.Task[None]) -> None:
+    """Retrieve the error of a check for which no caller waits, so that it is not logged as never retrieved."""
     if not checking.cancelled():
         checking.exception()

@@ -1,7 +1,7 @@
-"""Names what is wrong with a database: for log lines, answers and start-up messages, without a secret.
+"""Names what is wrong with a database, for log lines, answers and start-up messages, without a secret.
 
-Drivers quote parts of the URL in what they say, and a password with an `@` in it can be taken for a host's name. So
-what stands in quotes is left out. Neither driver is imported here: a process loads the one that it needs.
+Drivers quote parts of the URL in their messages, and may take a password with an `@` in it for the name of a host. So
+quoted text is left out. Neither driver is imported here: a process loads the one that it needs.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Any, Final, cast
 
 
 class Impact(Enum):
-    """What an error says of the database as a whole."""
+    """What an error says about the database as a whole."""
 
     AWAY = "away"
-    """Nothing can be asked."""
+    """Nothing can be read or written."""
     UNWRITABLE = "unwritable"
-    """Nothing can be committed; reading may go on."""
+    """Nothing can be committed; reads may go on."""
     PASSING = "passing"
-    """One transaction came to nothing; the next one may pass."""
+    """One transaction has failed; the next one may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFault:
-    """What is wrong: SQLite's name of it or PostgreSQL's SQLSTATE, and a sentence."""
+    """What is wrong: SQLite's name for it or PostgreSQL's SQLSTATE, and a sentence."""
 
     code: str
     sentence: str
@@ -38,7 +38,7 @@ class DatabaseFault:
 _LOST: Final = "08006"
 _NOT_CONNECTED: Final = "08001"
 
-# What libpq says when it cannot connect has no SQLSTATE: the server's is lost on the way.
+# libpq's errors of connecting have no SQLSTATE: the server's is not passed on.
 _CONNECT_ERRORS: Final = tuple(
     (re.compile(pattern, re.IGNORECASE), code)
     for pattern, code in (
@@ -90,7 +90,7 @@ _HINTS: Final = (
 
 
 def cause_of(error: Any) -> DatabaseFault:
-    """What an error of a driver says is wrong. Of one that is none only the type is told."""
+    """Return the fault that an error of a driver tells of; of any other error only its type."""
     if (known := getattr(error, "cause", None)) is not None:
         return cast("DatabaseFault", known)
     error = getattr(error, "orig", None) or error  # SQLAlchemy wraps them
@@ -104,21 +104,21 @@ def cause_of(error: Any) -> DatabaseFault:
 
 
 def _state_of(error: Any) -> str:
-    """PostgreSQL's SQLSTATE of an error, or the nearest for what libpq says itself."""
+    """Return PostgreSQL's SQLSTATE of an error, or the nearest one for an error of libpq itself."""
     if error.sqlstate is not None:
         return str(error.sqlstate)
     if not any(base.__name__ in {"OperationalError", "InterfaceError"} for base in type(error).__mro__):
-        return type(error).__name__  # what was asked is wrong, not the database
+        return type(error).__name__  # the statement is wrong, not the database
     return next((code for pattern, code in _CONNECT_ERRORS if pattern.search(str(error))), _NOT_CONNECTED)
 
 
 def timeout_fault(seconds: float) -> DatabaseFault:
-    """A transaction did not end in time, though the database answers."""
+    """Return the fault of a transaction that did not end in time, though the database answers."""
     return DatabaseFault("57014", f"no end within {seconds:g} s")
 
 
 def impact_of(cause: DatabaseFault) -> Impact | None:
-    """What a cause says of the database; None when it says nothing: the script is wrong, or its values."""
+    """Return what a fault says about the database; None if the transaction or its values are wrong."""
     code = cause.code
     if code.startswith(_PASSING) or code == "SQLITE_INTERRUPT":
         return Impact.PASSING
@@ -130,7 +130,7 @@ def impact_of(cause: DatabaseFault) -> Impact | None:
 
 
 def hint_of(cause: DatabaseFault) -> str:
-    """What a person may do about it, as a sentence."""
+    """Return a sentence that says what a person can do about it."""
     for codes, hint in _HINTS:
         if cause.code.startswith(codes):
             return hint
@@ -138,11 +138,11 @@ def hint_of(cause: DatabaseFault) -> str:
 
 
 def _first_line(text: str) -> str:
-    """The first line of what libpq or the server says, without where it was said of."""
+    """Return the first line of a message of libpq or the server, without the address that it is about."""
     line = text.partition("\n")[0]
     return _without_quoted(_HEAD.sub("", _HEAD.sub("", line))).strip()
 
 
 def _without_quoted(text: str) -> str:
-    """The text without all that stands between its first quotation mark and its last."""
+    """Return the text without all that is between its first quotation mark and its last."""
     return _QUOTED.sub(r"\1…\1", text)

@@ -1,7 +1,7 @@
 """Opens a database by its URL, and tells whether its schema is up to date.
 
-What a process does not need is left alone here, since it would keep it in its memory: the driver of the other database,
-and Alembic and SQLAlchemy, which only a migration needs.
+A process does not load what it does not need, to save memory: the driver of the other database, and Alembic and
+SQLAlchemy, which only a migration needs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class NewerSchema(MessagelogError):
-    """A database was migrated by a newer messagelog; `version` is its schema's."""
+    """A database was migrated by a newer messagelog; `version` is the version of its schema."""
 
     def __init__(self, version: str) -> None:
         super().__init__(
@@ -32,10 +32,10 @@ class NewerSchema(MessagelogError):
 async def open_store(
     url: str, *, clock: Callable[[], int] | None = None, answer_seconds: float = ANSWER_SECONDS
 ) -> CheckedStore:
-    """The journal at `url`: `sqlite:///FILE` or `postgresql://…`. The schema must be up to date (see `migrate`).
+    """Open the journal at `url`: `sqlite:///FILE` or `postgresql://…`. The schema must be up to date (see `migrate`).
 
     `clock` (epoch milliseconds) stands in for the database's own clock in tests. `answer_seconds` is how long the
-    database may take for an answer. Raises `StoreUnavailable` when it cannot be used.
+    database may take for an answer. Raises `StoreUnavailable` if it cannot be used.
     """
     if is_sqlite(url):
         from messagelog.storage.sqlite.store import SqliteStore  # noqa: PLC0415 - one of the two databases
@@ -61,7 +61,7 @@ def serve_alone(url: str) -> ExitStack:
 
 
 def migrate(url: str) -> None:
-    """Bring the schema to the newest version; do nothing where it is. Makes SQLite's folder when it is missing.
+    """Bring the schema to the newest version; do nothing if it is newest. Makes SQLite's folder if it is missing.
 
     Raises `NewerSchema`.
     """
@@ -78,7 +78,7 @@ def check_not_newer(version: str | None) -> None:
 
 
 def schema_version(url: str) -> str | None:
-    """The schema's version, None where there is none. A file that does not exist is not made."""
+    """Return the schema's version, None if there is none. A file that does not exist is not made."""
     if is_sqlite(url):
         from messagelog.storage.sqlite.store import version_of  # noqa: PLC0415 - one of the two databases
 

@@ -1,4 +1,4 @@
-"""The commands by which a PostgreSQL database is copied and restored, without its password."""
+"""The commands that copy and restore a PostgreSQL database, without its password."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _SECRET: Final = ("password", "sslpassword", "oauth_client_secret")
 
 
 def dump_command(url: str, file: str) -> str:
-    """The command that writes a copy of the database into a file, as a shell takes it."""
+    """Return the shell command that writes a copy of the database into a file."""
     return shlex.join(["pg_dump", "--format=custom", f"--file={file}", f"--dbname={_conninfo(url)}"])
 
 
 def restore_commands(url: str, file: str) -> tuple[str, str]:
-    """The commands that make a database beside the one of the URL, and fill it from such a file.
+    """Return the shell commands that make a database beside the one of the URL, and fill it from such a file.
 
-    Into the old one would be the shorter way, but tables that are newer than the copy would stay in it.
+    They do not use the old database, in which tables that are newer than the copy would stay.
     """
     name = conninfo_to_dict(url).get("dbname") or "messagelog"
     restored = f"{name}_restored"
@@ -30,7 +30,7 @@ def restore_commands(url: str, file: str) -> tuple[str, str]:
 
 
 def _conninfo(url: str, **other: str) -> str:
-    """How the database is reached, with how its server is checked, and with nothing secret."""
+    """Return the connection string of the database, with how its server is checked, and without secrets."""
     values = {
         name: str(value) for name, value in conninfo_to_dict(postgres_url(url)).items() if name not in _SECRET
     }

@@ -25,7 +25,7 @@ _migrating = threading.Lock()  # Alembic keeps the migration that runs in a glob
 
 
 def upgrade(url: str, version: str = "head") -> None:
-    """Runs the migrations that are missing, up to a version. Makes SQLite's folder when it is missing."""
+    """Run the migrations that are missing, up to a version. Makes SQLite's folder if it is missing."""
     file = sqlite_path(url) if is_sqlite(url) else None
     if file is not None:
         make_private_folder(file.parent)
@@ -37,7 +37,7 @@ def upgrade(url: str, version: str = "head") -> None:
 
 
 def alchemy_url(url: str) -> sa.URL:
-    """The URL as SQLAlchemy wants it: with the driver's name in it, and a file's name taken as it is."""
+    """Return the URL for SQLAlchemy: with the driver's name in it, and the name of a file unchanged."""
     if is_sqlite(url):
         return sa.URL.create("sqlite", database=str(sqlite_path(url)))
     return sa.make_url("postgresql+psycopg://" + postgres_url(url).partition("://")[2])
@@ -45,7 +45,7 @@ def alchemy_url(url: str) -> sa.URL:
 
 @contextmanager
 def _engine(url: str) -> Iterator[sa.Engine]:
-    """SQLAlchemy's way to the database, for the schema only."""
+    """Open SQLAlchemy's engine for the database, to change its schema."""
     engine = sa.create_engine(alchemy_url(url), poolclass=sa.NullPool, connect_args=_options(url))
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
@@ -57,7 +57,7 @@ def _engine(url: str) -> Iterator[sa.Engine]:
 
 
 def _options(url: str) -> dict[str, Any]:
-    """What a PostgreSQL URL leaves out. A migration itself may take as long as it takes."""
+    """Return options that a PostgreSQL URL leaves out. A migration has no time limit."""
     if is_sqlite(url):
         return {}
     from messagelog.storage.postgres.connections import missing_options  # noqa: PLC0415 - it loads PostgreSQL's driver
@@ -66,7 +66,7 @@ def _options(url: str) -> dict[str, Any]:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    """Leaves transactions to SQLAlchemy, and the file in WAL mode, so that no store has to change it."""
+    """Leave transactions to SQLAlchemy, and the file in WAL mode, so that no store has to change it."""
     connection.isolation_level = None
     connection.execute("PRAGMA busy_timeout=30000")
     connection.execute("PRAGMA journal_mode=WAL")

@@ -19,7 +19,7 @@ _id = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def _partial(name: str, where: str, *columns: str) -> sa.Index:
-    """An index of the rows that meet a condition."""
+    """Return an index of the rows that meet a condition."""
     condition = sa.text(where)
     return sa.Index(name, *columns, postgresql_where=condition, sqlite_where=condition)
 

@@ -1,4 +1,4 @@
-"""Which columns hold sealed values: all that is sealed under a secret key stands here, so that a rotation finds it."""
+"""The columns that hold values sealed under a secret key, all of them, so that a rotation finds them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class SealedColumn:
-    """A column of sealed values. A value's context is the table's name and its row's `key`; NULL or nothing is none.
+    """A column of sealed values. A value's context is the table's name and its row's `key`; NULL or empty is no value.
 
-    `order` is the primary key, in the order of its index; `key` is what people see of it.
+    `order` is the primary key, in the order of its index; `key` is the part of it that people see.
     """
 
     table: str
@@ -19,7 +19,7 @@ class SealedColumn:
     order: tuple[str, ...] = ("id", "tenant", "platform")
 
     def context(self, *key: str) -> tuple[str, ...]:
-        """What a value of the row with this key is bound to."""
+        """Return the context that a value of the row with this key is bound to."""
         return (self.table, *key)
 
     @property
@@ -29,7 +29,7 @@ class SealedColumn:
 
     @property
     def names(self) -> dict[str, str]:
-        """What stands in braces in `sql/sealed.sql`."""
+        """The names in braces of `sql/sealed.sql`, and their values."""
         return {
             "{table}": self.table,
             "{column}": self.column,

@@ -19,11 +19,11 @@ Lock = tuple[str | bool, ...]
 
 
 ANSWER_SECONDS: Final = 10.0
-"""How long a database may take for an answer before it counts as away."""
+"""How long a database may take for an answer before it counts as unavailable."""
 
 
 class StoreClosed(MessagelogError):
-    """The store was closed: it runs nothing any more."""
+    """The store was closed, and runs no more transactions."""
 
 
 class UnusableFile(MessagelogError):
@@ -31,9 +31,9 @@ class UnusableFile(MessagelogError):
 
 
 class StoreUnavailable(MessagelogError):
-    """The database cannot be used now, for the `cause`. What was to be written is written or not.
+    """The database cannot be used now, because of `cause`. What was to be written may be written or not.
 
-    While this lasts everything is refused at once with the same error, and the store itself finds out when it is over.
+    While this lasts all transactions are refused at once with the same error; the store finds out when it is over.
     """
 
     def __init__(self, cause: DatabaseFault) -> None:
@@ -47,34 +47,34 @@ def is_transient(error: BaseException) -> bool:
 
 
 class Store(Protocol):
-    """A database that runs scripts. Two adapters exist; one behavioural test suite holds both to the same.
+    """A database that runs transactions. There are two adapters, and one test suite for both.
 
     Every wait has an end: whatever the database does, `read` and `write` end within half a minute, with
-    `StoreUnavailable` where it is the database's fault.
+    `StoreUnavailable` if the database is at fault.
     """
 
     async def read(self, transaction: Callable[[], Transaction[T]]) -> T:
-        """Runs a script that only reads."""
+        """Run a transaction that only reads."""
 
     async def write(self, transaction: Callable[[], Transaction[T]], *, locks: Sequence[Lock] = ()) -> T:
-        """Runs a script in one transaction; what it returns is on disk when this returns.
+        """Run a transaction; return its value once it is on disk.
 
-        `locks` names all that the script locks, the conversation log first. Scripts that have none in common may
-        share a transaction, and it is all the same to them; one that names none is alone in its own.
+        `locks` names all that the transaction locks, the conversation log first. Transactions that have none in common
+        may share a commit, which they do not notice; one that names none has a commit of its own.
 
-        An error of the script undoes the transaction and is raised here. When the waiting for it is cancelled, or
-        the database is lost while it commits, the transaction may be done or not.
+        An error of the transaction undoes it, and is raised here. If the wait for it is cancelled, or the database is
+        lost while it commits, the transaction may be done or not.
         """
 
     async def close(self) -> None:
-        """Lets go of every connection. Transactions under way are ended first, new ones are refused."""
+        """Close every connection, after the transactions under way have ended. New ones are refused."""
 
 
 class CheckedStore(Store, Protocol):
-    """A store that can say whether it takes a commit."""
+    """A store that can tell whether it takes a commit."""
 
     async def check(self) -> None:
         """Raise `StoreUnavailable` unless a small write was committed within a second, or can be now, within two.
 
-        All who ask share it.
+        All callers share it.
         """

@@ -1,4 +1,4 @@
-"""Database URLs: which database one names, and where; and the version that its schema should have."""
+"""Database URLs: which database one names, and where; and the newest version of the schema."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class UnknownDatabase(MessagelogError, ValueError):
 
 
 def is_sqlite(url: str) -> bool:
-    """Whether a URL names a SQLite file."""
+    """Return whether a URL names a SQLite file."""
     return url.startswith(_SQLITE)
 
 
 def sqlite_path(url: str) -> Path:
-    """The file of a `sqlite:///` URL: relative to the working directory, or absolute with a fourth slash."""
+    """Return the file of a `sqlite:///` URL: relative to the working directory, or absolute with a fourth slash."""
     file = url.removeprefix(_SQLITE)
     if file in {"", ":memory:"}:
         raise UnknownDatabase("the journal needs a file: sqlite:///FILE")
@@ -32,7 +32,7 @@ def sqlite_path(url: str) -> Path:
 
 
 def postgres_url(url: str) -> str:
-    """A PostgreSQL URL as its driver takes it, with how its server is checked; `UnknownDatabase` when it is none."""
+    """Return a PostgreSQL URL as its driver takes it, with how its server is checked. Raises `UnknownDatabase`."""
     if not url.startswith(_POSTGRES):
         raise UnknownDatabase("the database URL must begin with sqlite:/// or postgresql://")
     from messagelog.storage.postgres.tls import with_tls  # noqa: PLC0415 - it asks PostgreSQL's driver
@@ -41,7 +41,7 @@ def postgres_url(url: str) -> str:
 
 
 def weak_mode(url: str) -> str | None:
-    """The `sslmode` that a PostgreSQL URL asks for, when it leaves a server of another machine unchecked."""
+    """Return the `sslmode` that a PostgreSQL URL asks for, if it leaves a server on another machine unchecked."""
     if is_sqlite(url):
         return None
     from messagelog.storage.postgres import tls as database_tls  # noqa: PLC0415 - as above

@@ -1,4 +1,4 @@
-"""Has a database forget the bytes of what was erased from it."""
+"""Removes from a database file the bytes of what was erased."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _WAIT_SECONDS: Final = 60
 
 
 def purge_deleted(url: str) -> bool:
-    """Writes SQLite's file anew without what was erased, and empties its log (WAL); False where that is not done.
+    """Rewrite SQLite's file without what was erased, and empty its log (WAL); return False if that was not done.
 
-    It waits for writers, and they wait for it. On PostgreSQL it is the administrator's work: `VACUUM FULL`, the
-    archived WAL, replicas.
+    It waits for writers, and they wait for it. On PostgreSQL this is for the administrator: `VACUUM FULL`, the archived
+    WAL, replicas.
     """
     if not is_sqlite(url):
         return False

@@ -505,7 +505,7 @@ async def test_what_is_in_the_crm_is_marked_and_the_rest_goes_there(database_url
 
 
 async def test_what_failed_before_is_not_in_question(database_url: str) -> None:
-    """It is known not to be in the CRM: a person who says that the lost one is there does not mean this one."""
+    """It is known not to be in the CRM: a decision about the lost one does not include it."""
     async with runtime_fixture(database_url, Appending) as here:
         await here.send(body(message(1)))
         await failed(here, 2)

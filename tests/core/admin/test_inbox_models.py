@@ -2,7 +2,7 @@
 
 A group has an activity for each contact: to give its log to another one makes room for a log of the first.
 
-The operator looks at the CRM before deciding about a parked log, and says what was there. That may be late: the server,
+Operators look at the CRM before they decide about a parked log, and say what they saw. They may be late: the server,
 the client and a colleague go on meanwhile.
 """
 
@@ -148,7 +148,7 @@ class Story:
         rows = (await self.inbox.entry(key_of(entry))).rows
         lost = (row for row in rows if row.state == "parked" and not (row.reason or "").startswith("behind"))
         doubt = next(lost, None)
-        if doubt is None:  # decided meanwhile
+        if doubt is None:  # an operator has decided meanwhile
             self.seen = None
             return
         number = doubt.id.removesuffix(f"-{entry.group_contact_id}")
@@ -156,7 +156,7 @@ class Story:
         self.seen = entry, next((id_ for id_, text in activities if f"text {number}\n" in text), None)
 
     async def _decides(self) -> None:
-        """Says what the operator saw at the last look, about the log as it was then."""
+        """Decide by the operator's last look at the CRM, about the log as it was then."""
         if self.seen is None:
             return
         entry, activity = self.seen
@@ -169,7 +169,7 @@ class Story:
         await work_off(self.here.runtime)
 
     async def settle(self, clock: Clock) -> None:
-        """The CRM is well again, and the operator works until nothing is left."""
+        """Let the CRM recover, and the operator work until nothing is left."""
         self.faults.clear()
         for _ in range(6):
             clock.now += 3_600_000

@@ -69,7 +69,7 @@ def log(tries: int, asks: int = 0) -> LogRow:
 def test_what_says_nothing_of_the_log_itself_is_none_of_its_tries(
     error: ConnectorError, retry: Retry
 ) -> None:
-    """Neither a try before its time, for somebody who waits, nor one that shows that the CRM is away still."""
+    """Neither an early try, for a request that waits, nor one that shows that the CRM is still away."""
     capabilities = Capabilities.of(Finds())
     for tries in (0, 1, LAST):
         outcome = on_error(log(tries), [ROW], error, capabilities, may_recreate=True, jitter=0.5, retry=retry)

@@ -71,7 +71,7 @@ def is_called(crm: Crm) -> Callable[[], bool]:
 
 @POSTGRES_ONLY
 async def test_what_a_call_came_to_is_written_when_the_database_is_back(database_url: str) -> None:
-    """Otherwise nobody would know of it before the lease has run out, and with this CRM nobody could find out."""
+    """Otherwise no process would know of it before the lease has run out, and this CRM allows no reconciling."""
     crm = Crm(gate=asyncio.Event())
     async with (
         forwarding(port_of(database_url)) as proxy,

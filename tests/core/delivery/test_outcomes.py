@@ -474,7 +474,7 @@ def test_how_a_failure_is_taken_at_the_moment(error: str, retry: Retry, tries: i
     assert (outcome.log.attempt_count, outcome.wait_ms) == (tries, wait_ms)
 
 
-# -------------------------------------------------------------------- what was found out about a call
+# -------------------------------------------------------------------- what reconciling found
 
 RECOVERED: Final = """
 | reason      | finding      | tries | refusals | expected                       | tries after | refusals after |
@@ -936,7 +936,7 @@ MAY_BE_DONE: Final = (OutcomeUnknown, ServerFault)
 
 
 def check(before: LogRow, rows: Sequence[MessageRow], outcome: Outcome) -> None:
-    """What the journal relies on, whatever a call came to."""
+    """Check what the journal relies on, for every outcome of a call."""
     changes, after = outcome.changes, outcome.log
     states = {change.state for change in changes}
     assert sorted(change.id for change in changes) == sorted(row.id for row in rows), "each in one change"

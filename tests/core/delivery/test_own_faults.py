@@ -1,4 +1,4 @@
-"""An error of our own, a database that goes away, a process that dies: what a call came to is not lost, and is seen."""
+"""An error of our own, a database that goes away, a process that dies: a call's outcome is not lost, and is seen."""
 
 from __future__ import annotations
 
@@ -384,7 +384,7 @@ async def test_work_that_kills_its_process_each_time_is_parked(database_url: str
             lives += 1
             await here.sweep(here.process(Dying(ours__prepare=1)), 70)
             assert lives <= len(backoff.STEPS) + 1
-        if kind is not Plain:  # of which nobody can find out anything, from the first time on
+        if kind is not Plain:  # which cannot be reconciled, from the first time on
             assert lives == len(backoff.STEPS) + 1
         assert not here.crm.calls
         (row,) = (await here.rows()).values()
@@ -394,10 +394,10 @@ async def test_work_that_kills_its_process_each_time_is_parked(database_url: str
 
 @SQLITE_ONLY
 async def test_a_crash_now_and_then_is_no_reason_to_park(database_url: str) -> None:
-    """Each good call begins to count anew."""
+    """Each good call resets the count."""
     sent = [message(n, f"text-{n:02}.") for n in range(1, 61)]
     async with place(database_url) as here:
-        here.campaign.times = replace(TIMES, answer=0.01)  # a process that has died tells nobody anything
+        here.campaign.times = replace(TIMES, answer=0.01)  # a process that has died notifies no request
         for upto in range(1, 61):
             await crashed(here, body(*sent[:upto]), ours__create=1, ours__update=1)
             await here.sweep(here.process(), 70)

@@ -1,4 +1,4 @@
-"""What is left behind by a crash, a shutdown or a lost lease is taken up, and found out about, exactly once."""
+"""Work that a crash, a shutdown or a lost lease leaves behind is taken up, and reconciled, exactly once."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ async def test_a_shutdown_finishes_the_call_and_leaves_the_rest_to_the_next_star
     async with runtime_fixture(database_url, crm=crm) as again:
         await again.runtime.start()
         async with asyncio.timeout(5):
-            while set((await again.states()).values()) != {"logged"}:  # noqa: ASYNC110 - the database tells nobody
+            while set((await again.states()).values()) != {"logged"}:  # noqa: ASYNC110 - the database does not notify
                 await asyncio.sleep(0.02)
         assert crm.count("create") == 1
 

@@ -197,7 +197,7 @@ async def test_an_update_that_can_only_be_added_is_read_before_it_is_made_again(
 
 
 async def test_an_update_whose_text_was_counted_is_asked_about(database_url: str) -> None:
-    """A repeat would count the text anew, and add it once more."""
+    """A repeat would count the text again, and add it once more."""
     clock = Clock()
     ok = [message(n, "ok", at=1_783_998_000_000 + n) for n in (1, 2)]
     async with runtime_fixture(database_url, ReadingBack, clock=clock, settings=BRISK) as here:

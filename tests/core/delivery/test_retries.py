@@ -254,7 +254,7 @@ async def test_a_pause_holds_in_other_processes_and_a_sign_in_there_ends_it(data
 
 
 async def test_a_refusal_of_credentials_that_were_replaced_meanwhile_pauses_nobody(database_url: str) -> None:
-    """She signs in while the CRM refuses what she had before."""
+    """The user signs in while the CRM refuses the former credentials."""
     clock = Clock()
     async with runtime_fixture(database_url, clock=clock, settings=BRISK) as here:
         user = await here.user()

@@ -98,7 +98,7 @@ async def taken_up(here: RuntimeFixture, clock: Clock) -> None:
         (Html, True),
         (Finding, True),
         (AppendingReadBack, True),
-        (Appending, False),  # nobody could tell which of them stand there
+        (Appending, False),  # it could not be known which of them are there
         (Batches, False),  # they are one call
         (Limited, False),  # the CRM is slower than the journal
     ],
@@ -291,7 +291,7 @@ async def test_a_copy_that_people_have_made_is_not_taken_for_a_later_message(
 
 
 async def test_a_user_who_signs_out_during_a_run(database_url: str) -> None:
-    """No further call is made in her name."""
+    """No further call is made in the user's name."""
     crm = Crm()
     async with runtime_fixture(database_url, crm=crm) as here:
         gate = asyncio.Event()
@@ -359,7 +359,7 @@ class Custom(Own):
 
 
 class Unsearchable(AppendingReadBack):
-    """Nobody can be looked up now."""
+    """No contact can be looked up now."""
 
     looked_up = 0
 

@@ -143,7 +143,7 @@ def requests(draw: st.DrawFn) -> list[tuple[str, str, str, str]]:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @given(sent=requests())
 def test_only_what_is_the_same_meets(database_url: str, sent: list[tuple[str, str, str, str]]) -> None:
-    """Ids and contacts of two characters, one of which is the one that joins them."""
+    """Ids and contacts of two characters, one of them the separator."""
     asyncio.run(_sent(database_url, sent))
 
 

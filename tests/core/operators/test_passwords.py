@@ -46,7 +46,7 @@ async def test_few_are_hashed_at_once_and_a_flood_is_sent_away() -> None:
     await asyncio.sleep(0)
     with pytest.raises(TooBusy):
         await passwords.hash(PASSWORD)
-    asked[5].cancel()  # a request that goes away frees its place only when its hash is made
+    asked[5].cancel()  # a cancelled request does not stop a hash that is being made
     with pytest.raises(TooBusy):
         await passwords.hash(PASSWORD)
     hasher.go.set()

@@ -298,7 +298,7 @@ OUTAGE = st.tuples(
 
 @dataclass
 class History:
-    """A CRM that does one thing after the other, and who sends to it: each `gap` ms a user, and a backlog.
+    """A CRM that does one thing after the other, and its requests: one each `gap` ms, and a backlog.
 
     In the end it answers for good. What is sent to a CRM that `kills` is never told of, as its process has died.
     """
@@ -344,7 +344,7 @@ class History:
                 if self.row.now >= self.back and what is wanted:
                     return self.row.now
                 self.sent(permit)
-            # There is always something left over, and a user who came a moment ago still waits.
+            # There is always something left over, and a request of a moment ago still waits.
             if what is Urgency.BACKLOG or (permit is None and self.row.now < since + 12_000):
                 wait = max(1_000, wait_ms(self.row.pace, self.row.now, FREE, what))
                 self.at(self.row.now + wait, what, since)
@@ -380,7 +380,7 @@ def test_a_crm_that_is_back_has_live_work_within_ten_seconds_whatever_it_did_bef
 def test_a_crm_that_is_back_has_its_backlog_within_a_minute_whatever_it_did_before(
     outages: list[tuple[str, int]], gap: int
 ) -> None:
-    """By itself: no user sends any more."""
+    """By itself: no message comes any more."""
     history = History(outages, gap)
     assert history.answered(Urgency.BACKLOG) <= history.back + 60_000
 

@@ -25,7 +25,7 @@ async def test_only_the_task_of_a_call_is_cut_off_with_it() -> None:
 
 
 async def test_what_is_done_after_the_cut_needs_a_clock_of_its_own() -> None:
-    """A connector tidies up once after its call was cut off, and not twice."""
+    """A connector tidies up once its call was cut off: that is done once."""
     tidying = []
 
     async def call() -> None:

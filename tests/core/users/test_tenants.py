@@ -186,7 +186,7 @@ def test_two_users_share_a_tenant_only_where_name_and_host_are_one(
     asyncio.run(played())
 
 
-# ------------------------------------------------------------------------------------------------ older tenants
+# ------------------------------------------------------------------------------------------------ earlier tenants
 
 
 async def test_a_tenant_of_before_goes_on_at_the_hosts_of_its_users(database_url: str) -> None:
@@ -238,12 +238,12 @@ async def test_users_who_said_no_host_were_at_the_connectors_own(database_url: s
 
 
 class Saying(Plain):
-    """Says what a test wants about each user who signs in."""
+    """A connector with any answer to a sign-in that a test wants."""
 
     info: Any = None
 
     async def get_user_info(self, session: Session) -> UserInfo:
-        return self.info  # type: ignore[no-any-return] # it is what connectors may get wrong
+        return self.info  # type: ignore[no-any-return] # connectors may get it wrong
 
 
 @asynccontextmanager

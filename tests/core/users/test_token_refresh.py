@@ -52,7 +52,7 @@ class Clock:
 
 @dataclass
 class Place:
-    """A user who signed in with OAuth, the CRM, and processes that work for the user."""
+    """A user who signed in with OAuth, the CRM, and processes that work for them."""
 
     crm: OAuthCrm
     connector: OAuthDemo
@@ -65,7 +65,7 @@ class Place:
         return await (context or self.context).users.session(self.connector, "acme", "u-ada")
 
     async def call(self, context: AppContext | None = None) -> Any:
-        """A call to the CRM, in the user's session."""
+        """Make a call to the CRM, in the user's session."""
         return await (await self.session(context)).http.get("/me")
 
     async def row(self) -> UserRow:

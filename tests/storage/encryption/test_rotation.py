@@ -1,4 +1,4 @@
-"""All that is sealed is sealed anew, while others write, whatever breaks off; and no value is lost or changed."""
+"""All sealed values are sealed again, while others write, after any interruption; and no value is lost or changed."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class Meddling:
 
 
 async def rotated(url: str, meddle: Callable[[], None] = lambda: None) -> dict[str, tuple[int, int]]:
-    """Rotates in small batches: of each table, how many values were sealed anew and how many not opened."""
+    """Rotate in small batches; return how many values of each table were sealed again, and how many not opened."""
     store = await open_store(url)
     try:
         done = await rotate(Meddling(store, meddle), RING, batch=4)
@@ -168,7 +168,7 @@ def filled(url: str) -> dict[Row, str | None]:
 
 
 def test_every_column_of_bytes_is_sealed_or_known_to_hold_no_text() -> None:
-    """Whoever adds a sealed column has to say so, or a rotation would pass it by."""
+    """A new sealed column must be listed, or a rotation would leave it out."""
     of_bytes = {
         (table.name, column.name)
         for table in schema.metadata.sorted_tables
@@ -265,7 +265,7 @@ CHANGES = st.lists(
 def test_whatever_is_written_meanwhile_stays(
     database_url: str, changes: list[tuple[int, str | None, str]], each_time: int
 ) -> None:
-    """Values are replaced, or erased, after they were read and before they are written anew."""
+    """Values are replaced, or erased, after they were read and before they are written again."""
     texts = filled(database_url)
     left = list(changes)
 

@@ -134,7 +134,7 @@ async def test_a_commit_that_may_have_been_made_is_not_repeated(store: PostgresS
 async def test_a_cancelled_wait_leaves_nothing_half_done(store: PostgresStore, url: str) -> None:
     await store.write(_saved("a"))
     for delay_ms in range(0, 60, 2):  # also while a connection is waited for, or arrives
-        # For each round by itself: the server notices that nobody waits any more when it gets the lock.
+        # For each round by itself: the server notices that its client is gone when it gets the lock.
         with _locked(url, "a"):
             waits = [asyncio.create_task(store.write(_saved(f"b{n}", "a"))) for n in range(4)]
             await asyncio.sleep(delay_ms / 1000)
@@ -295,7 +295,7 @@ async def test_a_lock_that_is_waited_for_does_not_stop_the_loop(store: PostgresS
 
 
 async def test_the_time_is_read_after_the_lock_was_waited_for(store: PostgresStore, url: str) -> None:
-    """Whoever held the log changed nothing in it: a lease of the next one must not begin before it has the log."""
+    """The last holder changed nothing in the log: a lease of the next one must not begin before it has the log."""
     journal = Journal(store)
     await journal.with_failed("1")
     held, freed = threading.Event(), 0.0

@@ -42,7 +42,7 @@ def copy(path: Path, tmp_path: Path) -> Path:
 
 
 def at_once(_copy: Copy) -> None:
-    """Nobody is asked."""
+    """Confirm without a question."""
 
 
 def names(folder: Path) -> set[str]:

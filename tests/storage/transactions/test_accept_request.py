@@ -1,4 +1,4 @@
-"""What a request wants logged is journalled once, and claimed when nobody works on its conversation log."""
+"""A request's messages are journalled once, and claimed when no process works on their conversation log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taking a conversation log up, and journalling what its call came to."""
+"""Claiming a conversation log, and journalling the outcome of its call."""
 
 from __future__ import annotations
 
@@ -305,7 +305,7 @@ async def test_only_rows_of_the_gone_activity_are_planned_anew(journal: Journal,
     elsewhere = await journal.rows(OTHER)
     gone = replace(claim.log, third_party_log_id=None, generation=2)
     anew = [new(id_, text=f"anew {id_}") for id_ in "654321"]
-    following = await journal.save(gone, became(RowState.PLANNED, "5"), anew=anew)
+    following = await journal.save(gone, became(RowState.PLANNED, "5"), recreated=anew)
     assert ids_of(following) == ("1",)
     assert following is not None
     assert following.step is not None
@@ -331,7 +331,7 @@ async def test_rows_of_the_gone_activity_that_no_request_holds_fail_and_can_be_s
     await journal.with_logged("3", key=OTHER)
     claim = await journal.claimed("4")
     gone = replace(claim.log, third_party_log_id=None, generation=2)
-    following = await journal.save(gone, became(RowState.PLANNED, "4"), anew=[new("2")])
+    following = await journal.save(gone, became(RowState.PLANNED, "4"), recreated=[new("2")])
     assert ids_of(following) == ("2",)
     assert await journal.states() == {"1": "failed", "2": "calling", "4": "planned"}
     assert await journal.states(OTHER) == {"3": "logged"}
@@ -344,7 +344,7 @@ async def test_what_is_planned_anew_waits_when_the_claim_is_let_go(journal: Jour
     await journal.with_logged("1")
     claim = await journal.claimed("2")
     gone = replace(claim.log.without_call(), third_party_log_id=None, generation=2)
-    assert await journal.save(gone, became(RowState.PLANNED, "2"), anew=[new("1")], wait_ms=0) is None
+    assert await journal.save(gone, became(RowState.PLANNED, "2"), recreated=[new("1")], wait_ms=0) is None
     assert await journal.states() == {"1": "planned", "2": "planned"}
     assert ids_of(await journal.claim()) == ("1",)
 

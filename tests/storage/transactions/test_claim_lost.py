@@ -48,7 +48,9 @@ async def test_a_claim_that_does_not_stand_writes_nothing(
     before = everything(database_url)
     log, changes = logged(changed(claim.log), "1")
     with pytest.raises(ClaimLost):
-        await journal.save(log, changes, anew=[new("1")], waiting=WaitingChange(None, RowState.FAILED, "x"))
+        await journal.save(
+            log, changes, recreated=[new("1")], waiting=WaitingChange(None, RowState.FAILED, "x")
+        )
     with pytest.raises(ClaimLost):
         await journal.save(log, changes, wait_ms=1)
     with pytest.raises(ClaimLost):

@@ -60,7 +60,7 @@ async def test_what_waits_until_far_away_is_due(journal: Journal) -> None:
 
 
 async def test_what_somebody_may_be_working_on_is_due_when_a_lease_is_over(journal: Journal) -> None:
-    """Whoever holds it has the time of a call left, by a clock of their own."""
+    """Its holder has the time of a call left, by a clock of its own."""
     with Ahead(journal):
         await journal.claimed("1", key=log_key(1))
     await redated(journal)
@@ -124,7 +124,7 @@ async def test_a_contact_that_was_being_made_may_be_made(journal: Journal) -> No
     assert second.mine
     assert second.ask_first
     await journal.store.write(
-        lambda: transactions.settle_new_contact(NINA, "me", NewContactState.MADE, 60_000, b"nina")
+        lambda: transactions.save_new_contact(NINA, "me", NewContactState.MADE, 60_000, b"nina")
     )
     with Ahead(journal, -1_000):
         third = await journal.store.write(lambda: transactions.claim_new_contact(NINA, "another", LEASE))

@@ -58,7 +58,7 @@ async def claimed(store: Store, owner: str, key: NewContactKey = NINA) -> NewCon
 
 
 async def settle(store: Store, owner: str, state: NewContactState, contact: bytes | None = None) -> None:
-    await store.write(lambda: transactions.settle_new_contact(NINA, owner, state, HOLD, contact))
+    await store.write(lambda: transactions.save_new_contact(NINA, owner, state, HOLD, contact))
 
 
 # ------------------------------------------------------------------------------------------------ found

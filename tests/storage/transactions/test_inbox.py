@@ -220,7 +220,7 @@ async def test_a_refused_decision_changes_nothing(journal: Journal) -> None:
 async def test_a_row_that_another_log_takes_meanwhile_is_left_to_it(
     journal: Journal, database_url: str
 ) -> None:
-    """Somebody has locked the row when the decision has been made, and it is in another log then."""
+    """Another transaction has locked the row when the decision is made, and moves it to another log."""
     await journal.with_failed("1")
     async with await psycopg.AsyncConnection.connect(database_url) as other:
         await other.execute("""SELECT 1 FROM "messageLogs" WHERE "id" = '1' FOR UPDATE""")
@@ -329,7 +329,7 @@ async def test_a_log_that_is_dropped_while_a_request_waits_for_it_is_made_again(
 
 
 async def waits_for_a_lock(url: str) -> None:
-    """Until somebody waits for a lock in this database."""
+    """Wait until a transaction waits for a lock in this database."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as watching:
         for _ in range(500):

@@ -35,7 +35,7 @@ NAME = KEY.client_log_id  # a shared thread's row has the id of its log
 
 @pytest.fixture
 async def journal(database_url: str, clock: Clock) -> AsyncIterator[Journal]:
-    """The journal, of which a thread is looked at."""
+    """The journal, with a view of one thread."""
     async with opened(database_url, clock) as store:
         yield Journal(store, clock, key=KEY)
 
@@ -105,7 +105,7 @@ async def test_a_newer_snapshot_waits_in_the_state_of_the_older(
     before = (await journal.rows())[NAME]
     assert (await journal.accept(snapshot(6), user="bob")).claim is None
     row = (await journal.rows())[NAME]
-    user = "ada" if state == "unknown" else "bob"  # only ada can be asked what became of her call
+    user = "ada" if state == "unknown" else "bob"  # only ada's session can reconcile ada's call
     assert (row.state, row.version, row.user_id, row.reason) == (state, 6, user, before.reason)
     assert payloads(database_url) == {NAME: b"snapshot 6"}
 
@@ -250,7 +250,7 @@ async def test_threads_of_two_tenants_or_platforms_do_not_replace_each_other(
 
 
 async def signed_in(journal: Journal, user: str) -> bytes:
-    """Signs a user in with credentials of her own; these."""
+    """Sign a user in with new credentials, and return them."""
     credentials = f"sealed of {user}".encode()
     row = UserRow("acme", "crm", user, user, "", None, None, credentials, session_id="s")
     await journal.store.write(lambda: transactions.sign_in(row))

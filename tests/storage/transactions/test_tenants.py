@@ -71,7 +71,7 @@ async def _failed(journal: Journal, claim: Claim) -> None:
 
 async def _made_anew(journal: Journal, claim: Claim) -> None:
     gone = replace(claim.log, third_party_log_id=None, generation=2)
-    following = await journal.save(gone, became(RowState.PLANNED, "3"), anew=[new("1"), new("2")])
+    following = await journal.save(gone, became(RowState.PLANNED, "3"), recreated=[new("1"), new("2")])
     assert following is not None
     assert following.step is not None
     assert following.step.ids == ("1",)

@@ -1,4 +1,4 @@
-"""Sessions that end, refreshes of which one wins, and states that are good for once."""
+"""Sessions that end, concurrent refreshes with one winner, and states that are valid once."""
 
 from __future__ import annotations
 

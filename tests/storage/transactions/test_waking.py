@@ -1,4 +1,4 @@
-"""A CRM that has gone away or is back makes what waits for it due, whoever notices; and so does somebody who waits."""
+"""A CRM that goes away or comes back makes what waits for it due, in any process; and so does a request that waits."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_nobody_is_asked_about_a_call_before_the_search_has_had_its_time(
 
 
 async def test_others_are_left_alone(journal: Journal) -> None:
-    """What somebody works on, what is due, what is parked, and other tenants."""
+    """Logs that a process works on, that are due, that are parked, and other tenants'."""
     keys = [LogKey("acme", "crm", f"log-{number}") for number in range(3)]
     held, soon, parked = keys
     others = [LogKey("bolt", "crm", "log"), LogKey("acme", "other", "log")]

@@ -23,7 +23,7 @@ _CONTACTS = msgspec.json.Decoder(list[Contact])
 
 
 class ExportedMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A message. `text` is what waits to be logged: None once the CRM has it. `sealed`: the text cannot be opened.
+    """A message. `text` waits to be logged: None once the CRM has it. `sealed`: the text cannot be opened.
 
     Times are epoch milliseconds.
     """

@@ -209,7 +209,7 @@ class ContactService:
         self, attempt: _Creation, state: NewContactState, seconds: float, contact: bytes | None = None
     ) -> None:
         key, owner, hold_ms = attempt.key, attempt.owner, int(seconds * 1000)
-        await self._store.write(lambda: transactions.settle_new_contact(key, owner, state, hold_ms, contact))
+        await self._store.write(lambda: transactions.save_new_contact(key, owner, state, hold_ms, contact))
 
 
 async def _call_create_contact(attempt: _Creation) -> Contact:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
+import structlog
+
 from messagelog.connectors import ConnectorError
 from messagelog.connectors.errors import Throttled
 from messagelog.connectors.redaction import redact
+from messagelog.core.delivery.faults import error_summary
 from messagelog.storage.records.journal import Attempt
 
 if TYPE_CHECKING:
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     from messagelog.connectors import Credentials
     from messagelog.storage import RowChange, Sealer
     from messagelog.storage.records.journal import LogKey, LogRow
+
+
+_log = structlog.get_logger(__name__)
 
 
 class annotate_errors:  # noqa: N801 - named as the context managers of the standard library are
@@ -45,10 +51,21 @@ def attempt_of(
 ) -> Attempt | None:
     """Return the attempt that an error ended; `changes` are those of its rows, with the reason.
 
-    None without an error, and for a call that was throttled: it was no attempt.
+    None without an error, and for a call that was throttled: it was no attempt. None also if it cannot be kept, since
+    the outcome matters more.
     """
     if error is None or isinstance(error, Throttled):
         return None
+    try:
+        return _seal_attempt(sealer, log, error, changes)
+    except Exception as fault:  # noqa: BLE001 - whatever it is, the call ended the same way
+        _log.error("outcome_curtailed", log=log.key.conversation_log_id, error=error_summary(fault))
+        return None
+
+
+def _seal_attempt(
+    sealer: Sealer, log: LogRow, error: ConnectorError, changes: Sequence[RowChange]
+) -> Attempt:
     id_ = uuid.uuid4().hex
     reason = next((change.reason for change in changes if change.reason), None)
     body = (

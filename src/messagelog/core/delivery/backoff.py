@@ -41,8 +41,8 @@ COUNTED: Final = Retry()
 def after(tries: int, jitter: float, *, retry_after: float | None = None) -> int | None:
     """Return the milliseconds until the next try, after so many in vain; None if that was the last one.
 
-    `retry_after` is what the CRM asks for, in seconds. It is respected up to an hour, and the step is added to it: a
-    CRM that always says "at once" is called less often nevertheless.
+    `retry_after` is the wait that the CRM asks for, in seconds. It is respected up to an hour, and the step is added
+    to it: a CRM that always says "at once" is called less often nevertheless.
     """
     if tries > len(STEPS):
         return None

@@ -34,7 +34,7 @@ class Times:
     """How long things take, in seconds.
 
     `lease` must outlast a call and all reading before it, which never takes longer than a call either. The rest of
-    the lease is the margin for a slow machine, and for the calls of a run, none of which begins after `run`.
+    the lease is the margin for a slow machine, and for the calls of a run; none begins after `run`.
     """
 
     answer: float = 12.0

@@ -143,7 +143,7 @@ class Dispatcher:
 
     def is_calling(self, key: LogKey) -> bool:
         """Return True if this process works on a log now, and is not yet saving the outcome."""
-        return key in self._working and not self._worker.is_saving(key) and not self.stopping
+        return key in self._working and key not in self._worker.saving and not self.stopping
 
     # ------------------------------------------------------------------------------------ scheduling
 

@@ -79,8 +79,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """What is to be journalled: the log's new values, its rows' changes, and when to go on (None: at once).
 
     `recreate`: the activity is gone, and all that the waiting requests hold of it is to be planned again.
-    `signed_out`: the CRM refused the credentials of the user for whom it was called. `error` is what the call ended
-    with. `entry` is a message's id, and the hash of the entry that a change has put in its place. `unsaid` are the ids
+    `signed_out`: the CRM refused the credentials of the user for whom it was called. `error` is the one that ended the
+    call. `entry` is a message's id, and the hash of the entry that a change has put in its place. `unsaid` are the ids
     of messages whose change needed no call.
     """
 
@@ -228,7 +228,7 @@ def _is_gone(log: LogRow, error: NotFound, capabilities: Capabilities) -> bool:
 
 
 class Reconciliation(enum.Enum):
-    """What reconciling found out about a lost call."""
+    """What reconciling has found of a lost call."""
 
     NOT_THERE = enum.auto()
     REPEATABLE = enum.auto()

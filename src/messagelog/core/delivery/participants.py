@@ -109,14 +109,10 @@ def participants_of(log: LogRow, text_settings: TextSettings, contents: Sequence
     sides = contents[0].sides or NOTHING_KNOWN
     every = (each.sides.contact_numbers or () for each in contents if each.sides is not None)
     numbers = tuple(dict.fromkeys(number for written in every for number in written))
-    phone = _guest_phone(contents[0]) or _phone(conversation, numbers)
+    # A shared thread has one number at its other end, whatever its correspondents are.
+    guest = contents[0].thread.guest_party if contents[0].thread is not None else None
+    phone = (guest.phone_number if guest is not None else None) or _phone(conversation, numbers)
     return Participants(log.contact_name or phone or "", phone, sides.user_name or None, numbers)
-
-
-def _guest_phone(content: Payload) -> str | None:
-    """Return the one number at the other end of a shared thread, whatever its correspondents are."""
-    guest = content.thread.guest_party if content.thread is not None else None
-    return guest.phone_number if guest is not None else None
 
 
 def _phone(conversation: Conversation, contact_numbers: Sequence[str]) -> str | None:

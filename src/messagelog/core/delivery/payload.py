@@ -64,16 +64,23 @@ def seal_rows(  # noqa: PLR0917 - all that a row is made of
     items: Sequence[Item],
 ) -> tuple[NewRow, ...]:
     """Return the rows that journal these items; `contact` is the chosen contact's name and type."""
-    return tuple(
-        NewRow(
-            item.id,
-            item.sent_at,
-            item.version,
-            seal(sealer, key, item.id, _payload(request, contact, sides, item)),
-            row_facts(sealer, item.message),
+    info, rows = request.info, []
+    conversation = info.conversation
+    for item in items:
+        spelled = sides if item.message is None else with_spelling(sides, item.message, conversation)
+        payload = Payload(
+            conversation=conversation,
+            contact_name=contact[0],
+            contact_type=contact[1],
+            additional_submission=request.additional_submission or {},
+            rc_access_token=info.rc_access_token,
+            message=item.message,
+            thread=item.thread,
+            sides=spelled,
         )
-        for item in items
-    )
+        sealed, facts = seal(sealer, key, item.id, payload), row_facts(sealer, item.message)
+        rows.append(NewRow(item.id, item.sent_at, item.version, sealed, facts))
+    return tuple(rows)
 
 
 def row_facts(sealer: Sealer, message: Message | None) -> Facts:
@@ -101,22 +108,6 @@ def to_readable(sealer: Sealer, key: LogKey, id_: str, sealed: bytes) -> dict[st
     payload = _DECODER.decode(sealer.open(sealed, *_context(key, id_)))
     read: dict[str, Any] = msgspec.to_builtins(replace(payload, rc_access_token=None))
     return read
-
-
-def _payload(request: LogRequest, contact: tuple[str, str], sides: Sides, item: Item) -> Payload:
-    info = request.info
-    if item.message is not None:
-        sides = with_spelling(sides, item.message, info.conversation)
-    return Payload(
-        conversation=info.conversation,
-        contact_name=contact[0],
-        contact_type=contact[1],
-        additional_submission=request.additional_submission or {},
-        rc_access_token=info.rc_access_token,
-        message=item.message,
-        thread=item.thread,
-        sides=sides,
-    )
 
 
 def reseal(sealer: Sealer, before: LogKey, after: LogKey, id_: str, text: bytes) -> bytes:

@@ -52,10 +52,10 @@ _log = structlog.get_logger(__name__)
 class PreparedCall(msgspec.Struct, frozen=True):
     """A call that is ready to be made: its session, and what the connector is given.
 
-    `rows` are what it brings, `hashes` their entries' by row id. `fitting` is how many of the rows a new activity has
-    room for. `change` are the texts of a call that changes a message, as far as they are ours. `lookup` is what the CRM
-    said of a group's numbers, and `new_payloads` the rows' payloads (sealed) with that in them, to be journalled before
-    the call leaves.
+    `rows` are those that it brings, `hashes` their entries' by row id. `fitting` is how many of the rows a new activity
+    has room for. `change` are the texts of a call that changes a message, as far as they are ours. `lookup` has what
+    the CRM said of a group's numbers, and `new_payloads` the rows' payloads (sealed) with that in them, to be
+    journalled before the call leaves.
     """
 
     session: Session
@@ -142,7 +142,7 @@ class CallPreparer:
                 session, log, rows, contents, journal=journal, lookup=lookup, new_payloads=new
             )
         except Exception as error:
-            # A mistake in our own text, which this message shows: the others are logged all the same.
+            # A mistake in our own text, which this message shows: the others are logged.
             _log.error("text_failed", log=log.key.conversation_log_id, error=error_summary(error))
             raise NotPrepared(f"its text cannot be written: {error_summary(error)}") from error
 
@@ -283,7 +283,7 @@ class CallPreparer:
             journal=journal,
             fitting=fitting,
             lookup=lookup,
-            new_payloads=self._seal_all(log, new_payloads),
+            new_payloads=self._seal_all(log, new_payloads) if new_payloads else {},
         )
 
     def _compose_change(

@@ -79,14 +79,14 @@ class RunTimer:
 
 
 async def prepare_calls(runner: StepRunner, step: StepContext) -> list[PreparedCall]:
-    """Prepare the calls of a step: one, or of a run one for each row.
+    """Prepare the calls of a run, one for each row.
 
-    A run ends before the first row that cannot be prepared, whose error is told when its turn comes. There is no run
-    in an activity whose text is the connector's own, since nothing could be told apart in it.
+    It ends before the first row that cannot be prepared, whose error is told when its turn comes. It has one
+    call only in an activity whose text is the connector's own, since nothing could be told apart in it.
     """
     call = await runner.prepare(step.first, first_time=True)
     calls = [call]
-    if not step.in_run or not call.hashes or call.is_ambiguous:
+    if not call.hashes or call.is_ambiguous:
         return calls
     with suppress(ConnectorError, SealBroken, TextErased):
         for row in step.rows[1:]:
@@ -144,12 +144,6 @@ def combine_outcomes(before: Outcome, after: Outcome) -> Outcome:
     return replace(after, changes=changes + after.changes)
 
 
-def unsent_changes(rows: Sequence[MessageRow], changes: Sequence[RowChange]) -> list[RowChange]:
-    """Return the changes of the rows whose calls a run did not get to: they wait for the next step."""
-    done = {change.id for change in changes}
-    return [RowChange(row.id, RowState.PLANNED) for row in rows if row.id not in done]
-
-
 async def prepare_lost_calls(runner: StepRunner, step: StepContext) -> list[PreparedCall]:
     """Prepare the updates whose answers were lost, each as it was made.
 
@@ -183,6 +177,6 @@ def rows_found(
 
 
 def with_missing(outcome: Outcome, missing: Sequence[MessageRow]) -> Outcome:
-    """Return the outcome of a run of which these rows are not in the CRM: they are sent, or sent again."""
+    """Return the outcome of a run whose rows here are not in the CRM: they are sent, or sent again."""
     changes = tuple(RowChange(row.id, RowState.PLANNED, LOST_ANSWER) for row in missing)
     return replace(outcome, changes=outcome.changes + changes)

@@ -184,9 +184,14 @@ class StepRunner:
 
     async def run(self, step: StepContext) -> Outcome:
         """Prepare and make the journalled call, or in a run one for each row. Raises `ClaimLost`, and nothing else."""
-        timer = runs.RunTimer(self._context.clock, self._context.times.run_within_lease)
+        timer: runs.RunTimer | None = None
         try:
-            step, calls = await self.record_intent(step, await runs.prepare_calls(self, step))
+            if step.in_run:
+                timer = runs.RunTimer(self._context.clock, self._context.times.run_within_lease)
+                calls = await runs.prepare_calls(self, step)
+            else:
+                calls = [await self.prepare(step, first_time=True)]
+            step, calls = await self.record_intent(step, calls)
         except ConnectorError as error:
             # Nothing has been written yet, however the reading ended: the call is known not to be done.
             return step.first.on_error(_unwritten(error))
@@ -203,7 +208,7 @@ class StepRunner:
             outcome = await self.call_crm(first, calls[0])
         except ConnectorError as error:
             outcome = first.on_error(error)
-        return await runs.make_calls(self, step, calls[1:], outcome, timer) if len(calls) > 1 else outcome
+        return outcome if timer is None else await runs.make_calls(self, step, calls[1:], outcome, timer)
 
     async def call_crm(self, step: StepContext, call: PreparedCall) -> Outcome:
         """Make the call, which from here on may be done whatever comes back. Raises `ConnectorError`, nothing else."""
@@ -271,8 +276,8 @@ class StepRunner:
     ) -> tuple[StepContext, list[PreparedCall]]:
         """Journal, before a call leaves, what is known only now and is needed if its answer is lost.
 
-        That is what the CRM said of a group's numbers, and which of the rows the call does not bring after all: they
-        wait. For a shared thread: the blocks that may be in the activity from now on. For an update whose text is
+        This covers what the CRM said of a group's numbers, and which of the rows the call does not bring after all:
+        they wait. For a shared thread: the blocks that may be in the activity from now on. For an update whose text is
         there already (two equal messages in one minute): how often.
         """
         if new_payloads := {id_: payload for each in calls for id_, payload in each.new_payloads.items()}:

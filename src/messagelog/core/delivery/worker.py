@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from msgspec.structs import replace
 
-from messagelog.core.delivery import outcomes, runs
+from messagelog.core.delivery import outcomes
 from messagelog.core.delivery.attempts import attempt_of
 from messagelog.core.delivery.backoff import Retry
 from messagelog.core.delivery.faults import error_summary, fault_of
@@ -18,14 +18,21 @@ from messagelog.core.delivery.outcomes import FailureReason, Outcome, failure_re
 from messagelog.core.delivery.reconcile import Reconciler
 from messagelog.core.delivery.steps import StepContext, StepProgress, StepRunner
 from messagelog.storage import ClaimLost, StoreUnavailable, is_transient, transactions
-from messagelog.storage.records.journal import RowState, RowStatus, SignInPause, is_change, message_id_of
+from messagelog.storage.records.journal import (
+    RowChange,
+    RowState,
+    RowStatus,
+    SignInPause,
+    is_change,
+    message_id_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from messagelog.core.delivery.context import ConnectorPlan, DeliveryContext
     from messagelog.storage import Claim, NewRow
-    from messagelog.storage.records.journal import Attempt, LogKey, LogRow, MessageRow, Planner
+    from messagelog.storage.records.journal import LogKey, LogRow, MessageRow, Planner
 
 _SHORTEST_PROBE_MS: Final = 1000
 
@@ -48,7 +55,8 @@ class Worker:
         self._context = context
         self._runner = StepRunner(context)
         self._reconciler = Reconciler(context, self._runner)
-        self._saving: set[LogKey] = set()
+        self.saving: set[LogKey] = set()
+        """The logs whose calls are over, and whose outcomes are being saved."""
 
     async def run(
         self,
@@ -137,9 +145,12 @@ class Worker:
         if outcome.signed_out:
             pause = SignInPause(step.progress.user_id, step.progress.credentials)
             context.users.invalidate(key.tenant, key.platform, pause.user_id)
-        changes = (*outcome.changes, *runs.unsent_changes(step.rows, outcome.changes))
-        attempt = self._attempt_of(outcome)
-        self._saving.add(key)
+        # Rows whose calls were not made, as those of a run that has ended before them, wait for the next step.
+        done = {change.id for change in outcome.changes}
+        unsent = [RowChange(row.id, RowState.PLANNED) for row in step.rows if row.id not in done]
+        changes = (*outcome.changes, *unsent)
+        attempt = attempt_of(context.sealer, outcome.log, outcome.error, outcome.changes)
+        self.saving.add(key)
         try:
             # Only this process knows how the call ended: it is written as long as the claim may hold.
             return await write_over_outage(
@@ -150,7 +161,7 @@ class Worker:
                     planner or _plan_nothing,
                     step.policy,
                     waiting=outcome.waiting,
-                    anew=new_rows,
+                    recreated=new_rows,
                     wait_ms=outcome.wait_ms,
                     pause=pause,
                     attempt=attempt,
@@ -161,21 +172,7 @@ class Worker:
                 seconds=step.policy.lease_ms / 1000,
             )
         finally:
-            self._saving.discard(key)
-
-    def is_saving(self, key: LogKey) -> bool:
-        """Return True if the calls of this log are over and their outcome is being saved."""
-        return key in self._saving
-
-    def _attempt_of(self, outcome: Outcome) -> Attempt | None:
-        """Return what is kept of a failed call; None if it cannot be kept, since the outcome matters more."""
-        try:
-            return attempt_of(self._context.sealer, outcome.log, outcome.error, outcome.changes)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the call ended the same way
-            _log.error(
-                "outcome_curtailed", log=outcome.log.key.conversation_log_id, error=error_summary(error)
-            )
-            return None
+            self.saving.discard(key)
 
     async def _notify_waiters(self, outcome: Outcome, step: StepContext) -> None:
         """Count and log an outcome, and tell the requests of this process. The next step survives an error here."""

@@ -119,13 +119,15 @@ class LogService:
                 except NoContact as problem:
                     answer = refusal_answer(str(problem))
                 else:
-                    refusal = submission.refusal
+                    refusal = submission.refusal if request.selected_ids else None
                     answer = refusal or await self._log(submission, until)
                     if refusal is None and request.selected_ids:
                         answer = with_links(answer, await self._find_links(submission))
         except TimeoutError:
             return uncertain()
-        return replace(answer, return_message=with_warnings(answer.return_message, warnings))
+        if warnings:
+            answer = replace(answer, return_message=with_warnings(answer.return_message, warnings))
+        return answer
 
     async def _plan(self, connector: Connector, user: User, request: LogRequest, until: float) -> Submission:
         """Resolve the contact of a request, and plan what it means. Raises `NoContact`."""
@@ -242,7 +244,7 @@ class LogService:
         acceptance = await self._context.store.write(
             lambda: transactions.accept_request(work, plan.planner, plan.policy), locks=work.locks
         )
-        if subscription is not None:
+        if subscription is not None and acceptance.changes:
             self._context.notifier.extend_subscription(subscription, work.key, acceptance.changes)
         self._dispatcher.take_up(work.key, acceptance)
         return acceptance

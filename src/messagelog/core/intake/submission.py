@@ -125,9 +125,7 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def refusal(self) -> Answer | None:
-        """The answer to selected messages that cannot be logged; None for any other request."""
-        if not self.request.selected_ids:
-            return None
+        """The answer to selected messages of which none can be logged; None if some can."""
         if self.request.is_shared:
             return refusal_answer("Messages of a shared conversation are logged together, not one by one.")
         return None if self.plan.items or self.plan.refused else nothing_to_log()

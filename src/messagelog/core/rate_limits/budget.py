@@ -38,7 +38,7 @@ LIVE_PAUSE_MS: Final = 5_000
 FIRST_PAUSE_MS: Final = 5_000
 """How long after a circuit has opened the backlog may probe; twice as long after each probe, give or take a fifth."""
 LONGEST_PAUSE_MS: Final = 40_000
-"""A CRM that is back is found out about, and its backlog begun, within a minute."""
+"""A probe finds a CRM that is back, and its backlog begins, within a minute."""
 _PROBES_SHARE: Final = 4
 """One in so many requests of a long window may be a probe of the backlog."""
 _SOON_MS: Final = 60_000
@@ -84,7 +84,7 @@ class Rules(msgspec.Struct, frozen=True):
 class CompletedRequest(msgspec.Struct, frozen=True):
     """A request that has ended; `permit` is empty for one that needed none.
 
-    `retry_ms` is what a refusal asked for; `left` (requests, ms, limit) what the CRM says is left.
+    `retry_ms` is the wait that a refusal asked for; `left` (requests, ms, limit) the CRM's count of what is left.
     """
 
     permit: str

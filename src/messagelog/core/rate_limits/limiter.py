@@ -376,7 +376,7 @@ class RateLimiter:
 
 
 class LimiterPermit:
-    """The right to send one request; one without an id was not counted. `work` is what it is sent for.
+    """The right to send one request; one without an id was not counted. `work` is its purpose.
 
     `goes_on` says that its call has written before.
     """

@@ -140,7 +140,7 @@ class TokenRefresher:
                 raise AuthExpired("signed out")
             if not self._credential_store.same(found, row):
                 return found
-            row = found  # the same credentials, perhaps sealed again: these bytes are what is claimed
+            row = found  # the same credentials, perhaps sealed again: these bytes are claimed
             if loop.time() > until:
                 raise Unavailable("another process has not refreshed the credentials in time")
             await self._sleep(poll)

@@ -55,20 +55,20 @@ class FastPathApp(DescribedApp):
             return
         exchange = Exchange(scope, send, timed=self._access_log)
         try:
-            fast_path = self._fast_paths.get((scope["method"], scope["path"]))
-            if fast_path is None:
+            handler = self._fast_paths.get((scope["method"], scope["path"]))
+            if handler is None:
                 await super().__call__(scope, receive, exchange.send)
             else:
-                await self._answer(fast_path, scope, receive, exchange.send)
+                await self._serve(handler, scope, receive, exchange.send)
         finally:
             exchange.end()
 
-    async def _answer(self, fast_path: Handler, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, handler: Handler, scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = self
         request = Request(scope, receive)
         started = False
         try:
-            answer = await fast_path(request)
+            answer = await handler(request)
             started = True
             await self._send(answer, request, send)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - any error, see `error_response`

@@ -60,7 +60,7 @@ class Parameter:
     longest: int | None = None
 
 
-class Described(TypedDict, total=False):
+class RouteOptions(TypedDict, total=False):
     """What a decorator may say; each is explained at `Operation`."""
 
     access: Access

@@ -17,6 +17,18 @@ Setting = dict[str, Any]
 """A setting: `value`, and perhaps `customizable`, `defaultValue`, `options`."""
 
 
+class LoginForm(msgspec.Struct, rename="camel"):
+    """The body of `POST /apiKeyLogin`: `additionalInfo` has all fields of the login page, the key included."""
+
+    api_key: str | None = None
+    platform: str | None = None
+    hostname: str | None = None
+    additional_info: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"LoginForm(platform={self.platform!r})"
+
+
 class NewContactForm(msgspec.Struct, rename="camel"):
     """The body of `POST /contact`."""
 

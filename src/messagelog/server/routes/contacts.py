@@ -178,16 +178,16 @@ async def create_contact(request: Request) -> Response:
         raise HttpRefusal(400, f"Contacts cannot be created in {crm} from here.")
     clock, seconds = asyncio.get_running_loop().time, context.config.times.answer
     until = clock() + seconds
-    seen = FilteredContact(contact)
+    filtered = FilteredContact(contact)
     if context.plugins is not None:
         request_context = RequestContext(user.tenant, user.platform, crm, user.id)
-        seen = await context.plugins.apply_to_contact(
+        filtered = await context.plugins.apply_to_contact(
             request_context, contact, until - LEFT_BY_PLUGINS * seconds
         )
     left = until - clock()
     try:
         session = await session_of(request, connector, user)
-        made = await context.contacts.make(connector, session, seen.contact, seconds=left)
+        created = await context.contacts.make(connector, session, filtered.contact, seconds=left)
     except OutcomeUnknown as error:
         raise HttpRefusal(
             502, f"{crm} gave no clear answer. Look for the contact there before you try again."
@@ -195,10 +195,10 @@ async def create_contact(request: Request) -> Response:
     except ConnectorError as error:
         raise HttpRefusal(502, f"The contact was not created in {crm}. {error.meaning}") from error
     notice = with_warnings(
-        ReturnMessage(message="Contact created", message_type="success", ttl=2000), seen.warnings
+        ReturnMessage(message="Contact created", message_type="success", ttl=2000), filtered.warnings
     )
-    info = UNSET if made.additional_info is None else made.additional_info
-    row = ContactRow(id=made.id, name=made.name, type=made.type, additional_info=info)
+    info = UNSET if created.additional_info is None else created.additional_info
+    row = ContactRow(id=created.id, name=created.name, type=created.type, additional_info=info)
     return json_response(NewContactAnswer(successful=True, return_message=notice, contact=row))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
 import msgspec
@@ -13,6 +13,7 @@ from messagelog.connectors import AuthExpired, ConnectorError, Credentials, NotF
 from messagelog.connectors.hostname import normal_hostname
 from messagelog.core.intake.answer import ReturnMessage, warning
 from messagelog.server.openapi.operations import NOTICE, TEXT, Access, Content, Parameter, notice_example
+from messagelog.server.openapi.schemas import LoginForm
 from messagelog.server.requests import (
     RENEWED_TOKEN,
     HttpRefusal,
@@ -40,28 +41,6 @@ router = Router()
 _log = structlog.get_logger(__name__)
 
 
-class _LoginForm(msgspec.Struct, rename="camel"):
-    """The body of `POST /apiKeyLogin`: `additionalInfo` has all fields of the login page, the key included."""
-
-    api_key: str | None = None
-    platform: str | None = None
-    hostname: str | None = None
-    additional_info: dict[str, Any] | None = None
-
-    def __repr__(self) -> str:
-        return f"_LoginForm(platform={self.platform!r})"
-
-
-_MAYBE_TEXT: Final = {"anyOf": [{"type": "string"}, {"type": "null"}]}
-_LOGIN_SCHEMA: Final = {
-    "type": "object",
-    "properties": {
-        "platform": _MAYBE_TEXT,
-        "apiKey": _MAYBE_TEXT,
-        "hostname": _MAYBE_TEXT,
-        "additionalInfo": {"anyOf": [{"type": "object"}, {"type": "null"}]},
-    },
-}
 CONNECTED_SCHEMA: Final = {
     "type": "object",
     "properties": {"jwtToken": TEXT, "name": TEXT, **NOTICE["properties"]},
@@ -89,7 +68,7 @@ _LOGGED_OUT: Final = notice_example("Successfully unauthorized.", ttl=3000)
     "/apiKeyLogin",
     query=(Parameter("state", "The platform too: platform=NAME.", "platform=demo"),),
     body=Content(
-        _LOGIN_SCHEMA,
+        LoginForm,
         {
             "platform": "demo",
             "apiKey": "demo-ada",
@@ -102,7 +81,7 @@ _LOGGED_OUT: Final = notice_example("Successfully unauthorized.", ttl=3000)
 )
 async def log_in(request: Request) -> Response:
     """Ask the CRM whose key it is, and answer with a session token. A refusal is a 400, as the client expects."""
-    form = await read_form(request, _LoginForm)
+    form = await read_form(request, LoginForm)
     context = context_of(request)
     platform = form.platform or platform_of_state(query_values(request).get("state", ""))
     if not platform:
@@ -115,20 +94,20 @@ async def log_in(request: Request) -> Response:
     hostname = validate_hostname(form.hostname)
     credentials = _credentials(form)
     if credentials is None:
-        return notice("The API key is missing or has characters that no key has.", 400)
+        return notice_response("The API key is missing or has characters that no key has.", 400)
     count_guess(request)  # before the CRM is asked, so that guesses at once are counted too
     try:
         async with asyncio.timeout(context.config.times.answer):
             user = await context.users.sign_in(connector, credentials, hostname)
     except (AuthExpired, Rejected, NotFound) as error:
         record_login_failure(context, connector, error)
-        return notice("Could not load user information", 400)
+        return notice_response("Could not load user information", 400)
     except (ConnectorError, TimeoutError) as error:
         record_login_failure(context, connector, error)
         forget_guess(request)
-        return notice("The CRM cannot be reached at the moment", 400)
+        return notice_response("The CRM cannot be reached at the moment", 400)
     forget_guess(request)
-    return sign_in_answer(context, connector, user)
+    return sign_in_response(context, connector, user)
 
 
 @router.post(
@@ -168,7 +147,7 @@ def record_login_failure(context: AppContext, connector: Connector, error: Excep
     _log.warning("login_failed", platform=connector.name, outcome=outcome, error=name, status=status)
 
 
-def sign_in_answer(context: AppContext, connector: Connector, user: User) -> Response:
+def sign_in_response(context: AppContext, connector: Connector, user: User) -> Response:
     """Return the answer to a user who has signed in: the session token and the user's name."""
     context.metrics.count_login(connector.name, "ok")
     crm = connector.display_name or connector.name
@@ -180,7 +159,7 @@ def sign_in_answer(context: AppContext, connector: Connector, user: User) -> Res
     return answer
 
 
-def notice(message: str, status: int) -> Response:
+def notice_response(message: str, status: int) -> Response:
     """Return the answer to a user who could not sign in: a notice, and no token."""
     return_message = ReturnMessage(message=message, message_type="warning", ttl=3000)
     return json_response({"returnMessage": return_message}, status)
@@ -203,7 +182,7 @@ def validate_hostname(text: str | None) -> str:
     return hostname
 
 
-def _credentials(form: _LoginForm) -> Credentials | None:
+def _credentials(form: LoginForm) -> Credentials | None:
     """Return the key and the other fields of the login page; None without a key that can be sent in a header."""
     fields = dict(form.additional_info or {})
     in_fields = fields.pop("apiKey", None)

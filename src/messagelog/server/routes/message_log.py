@@ -71,8 +71,8 @@ async def log_messages(request: Request) -> Response:
     user = await authenticate(request)
     context = context_of(request)
     runtime, body = context.runtime, await read_body(request, context.config.body_limit)
-    seen = peek(body)
-    if seen is not None and (answer := await runtime.answer_if_logged(user, seen)) is not None:
+    ids = peek(body)
+    if ids is not None and (answer := await runtime.answer_if_logged(user, ids)) is not None:
         return json_response(answer)
     answer = await runtime.submit(user, parse_log_request(body))
     return json_response(answer) if answer.successful else log_refusal_response(request, answer)

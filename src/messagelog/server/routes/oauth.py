@@ -29,10 +29,10 @@ from messagelog.server.routes.hashed_ids import user_at_end, user_at_start
 from messagelog.server.routes.login import (
     CONNECTED_EXAMPLE,
     CONNECTED_SCHEMA,
-    notice,
+    notice_response,
     platform_of_state,
     record_login_failure,
-    sign_in_answer,
+    sign_in_response,
     validate_hostname,
 )
 from messagelog.server.routing import Router
@@ -129,14 +129,14 @@ async def callback(request: Request) -> Response:
     except BadState:
         raise HttpRefusal(400, "state: expected one of this server's. Please connect again.") from None
     except SignInRefused as error:
-        return notice(error.words, 200)
+        return notice_response(error.words, 200)
     connector, oauth = _oauth_of(context, platform)
     hostname = validate_hostname(values.get("hostname"))
     crm = connector.display_name or connector.name
     if "error" in values:
         forget_guess(request)
         why = f" ({values['error']})" if values["error"] in _ERRORS else ""
-        return notice(f"{crm} did not let you connect{why}.", 200)
+        return notice_response(f"{crm} did not let you connect{why}.", 200)
     code = values.get("code", "")
     if not code:
         raise HttpRefusal(400, "callbackUri: expected a code in it")
@@ -151,13 +151,13 @@ async def callback(request: Request) -> Response:
             )
     except (AuthExpired, Rejected, NotFound) as error:
         record_login_failure(context, connector, error)
-        return notice(f"{crm} did not accept the sign-in. Please connect again.", 200)
+        return notice_response(f"{crm} did not accept the sign-in. Please connect again.", 200)
     except (ConnectorError, TimeoutError) as error:
         record_login_failure(context, connector, error)
         forget_guess(request)
-        return notice("The CRM cannot be reached at the moment", 200)
+        return notice_response("The CRM cannot be reached at the moment", 200)
     forget_guess(request)
-    return sign_in_answer(context, connector, user)
+    return sign_in_response(context, connector, user)
 
 
 def _oauth_of(context: AppContext, platform: str) -> tuple[Connector, OAuth]:

@@ -1,1 +1,1 @@
-"""What is stored sealed: the sealer, its keys, and their rotation."""
+"""Sealed storage: the sealer, its keys, and their rotation."""

@@ -1,7 +1,7 @@
-"""Seals everything anew under the newest secret key, while servers run.
+"""Seals everything again under the newest secret key, while servers run.
 
-A value is only replaced when it is still what was read: whatever a server writes meanwhile stays. Each batch is a
-transaction of its own, so a rotation that was broken off is simply begun again.
+A value is replaced only if it has not changed since it was read: what a server writes meanwhile stays. Each batch is a
+transaction of its own, so a rotation that was interrupted is simply started again.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from messagelog.storage.transactions import SealedValue
 
 _BATCH: Final = 50
-"""Values that are changed in one transaction: few enough that nobody notices its locks."""
+"""Values that are changed in one transaction: few enough that its locks are short."""
 _MOST_PASSES: Final = 5
-"""How often a table is gone through. Only a server that still seals under an old key makes more than two."""
+"""How often a table is scanned. More than twice is needed only while a server still seals under an old key."""
 
 
 @dataclass(frozen=True, slots=True)
 class RotationResult:
-    """What became of a table: how many values were sealed anew, and how many nobody can open."""
+    """The result for a table: how many values were sealed again, and how many cannot be opened."""
 
     table: str
     resealed: int
@@ -38,7 +38,7 @@ class RotationResult:
 
 
 async def count_by_key(store: Store) -> dict[str, dict[bytes, int]]:
-    """How many sealed values each table has, by the id of the key that they are under. Reads every table whole."""
+    """Return how many sealed values each table has, by the id of their key. Reads every table whole."""
     counts = {}
     for column in SEALED:
         counts[column.table] = await store.read(partial(transactions.count_sealed, column))
@@ -52,16 +52,16 @@ async def rotate(
     progress: Callable[[int], None] = lambda _count: None,
     batch: int = _BATCH,
 ) -> list[RotationResult]:
-    """Seals everything anew that is under an old key; `progress` is told how many more were looked at.
+    """Seal again all that is under an old key; `progress` is called with the number of values of each batch.
 
     Values that cannot be opened are left as they are.
     """
-    return [await _Pass(store, sealer, column, progress, batch).run() for column in SEALED]
+    return [await _ColumnRotation(store, sealer, column, progress, batch).run() for column in SEALED]
 
 
 @dataclass(slots=True)
-class _Pass:
-    """One column, gone through from its beginning to its end until nothing is left under an old key."""
+class _ColumnRotation:
+    """Scans one column until nothing is left under an old key."""
 
     store: Store
     sealer: Sealer
@@ -72,39 +72,33 @@ class _Pass:
     async def run(self) -> RotationResult:
         resealed = unopened = 0
         for _ in range(_MOST_PASSES):
-            found, unopened = await self._run_once()
+            found, unopened = await self._scan()
             resealed += found
             if not found:
                 break
         return RotationResult(self.column.table, resealed, unopened)
 
-    async def _run_once(self) -> tuple[int, int]:
-        """How many values were sealed anew, and how many could not be opened."""
+    async def _scan(self) -> tuple[int, int]:
+        """Scan the column once; return how many values were sealed again, and how many could not be opened."""
         last: SealedValue | None = None
         resealed = unopened = 0
-        while values := await self._read_batch(last):
+        while values := await self.store.read(
+            partial(
+                transactions.find_sealed, self.column, last, not_under=self.sealer.key_id, limit=self.batch
+            )
+        ):
             changes = []
             for value in values:
+                context = self.column.context(*value.key)
                 try:
-                    changes.append((value, self._reseal(value)))
+                    text = self.sealer.open(value.sealed, *context)
                 except SealBroken:
                     unopened += 1
+                else:
+                    changes.append((value, self.sealer.seal(text, *context)))
             if changes:
-                await self._store(changes)
+                await self.store.write(partial(transactions.reseal, self.column, changes))
             resealed += len(changes)
             last = values[-1]
             self.progress(len(values))
         return resealed, unopened
-
-    async def _read_batch(self, after: SealedValue | None) -> list[SealedValue]:
-        newest = self.sealer.key_id
-        return await self.store.read(
-            lambda: transactions.find_sealed(self.column, after, not_under=newest, limit=self.batch)
-        )
-
-    async def _store(self, changes: list[tuple[SealedValue, bytes]]) -> None:
-        await self.store.write(lambda: transactions.reseal(self.column, changes))
-
-    def _reseal(self, value: SealedValue) -> bytes:
-        context = self.column.context(*value.key)
-        return self.sealer.seal(self.sealer.open(value.sealed, *context), *context)

@@ -1,4 +1,4 @@
-"""What is stored sealed: message text and CRM credentials, with AES-256-GCM, bound to the row they belong to."""
+"""Seals message text and CRM credentials with AES-256-GCM, bound to the row that they belong to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HEAD: Final = 1 + _KEY_ID_BYTES
 
 
 class SealBroken(MessagelogError):
-    """Sealed bytes that no secret of ours can open: another secret, another row, or altered bytes."""
+    """Sealed bytes that cannot be opened: another secret key, another row, or altered bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +91,19 @@ class Sealer:
         return made
 
     def derive_keys(self, key_id: bytes) -> DataKeys:
-        """The keys of hashes as they were derived from one of the secrets before they were stored."""
+        """Return the keys of hashes as they were derived from one of the secrets before they were stored."""
         secret = self._secrets[key_id]
         return DataKeys(
             _derive(secret, b"messagelog entry hash", 32), _derive(secret, b"messagelog account hash", 32)
         )
 
     def seal(self, text: bytes, *context: str) -> bytes:
-        """The sealed form of `text`, to be opened with the same context only."""
+        """Return the sealed form of `text`, to be opened with the same context only."""
         nonce = os.urandom(_NONCE_BYTES)
         return _FORMAT + self.key_id + nonce + self._cipher.encrypt(nonce, text, _encode_context(context))
 
     def open(self, sealed: bytes, *context: str) -> bytes:
-        """The text; `SealBroken` when no secret has its key id, or the context or the bytes are others than then."""
+        """Return the text. Raises `SealBroken` for an unknown key id, another context, or altered bytes."""
         sealed = bytes(sealed)
         cipher = self._ciphers.get(sealed[1:_HEAD])
         if cipher is None or sealed[:1] != _FORMAT:
@@ -120,18 +120,18 @@ class Sealer:
 
 
 def key_id_of(sealed: bytes) -> bytes:
-    """The id of the key that a value says it was sealed under."""
+    """Return the id of the key that a value says it was sealed under."""
     return sealed[1:_HEAD]
 
 
 def _key_id(secret: str) -> bytes:
-    """By what a sealed value names the secret that it was sealed with; it tells nobody the secret."""
+    """Return the id by which a sealed value names its secret key; the secret cannot be computed from it."""
     return _derive(secret, b"messagelog key id", _KEY_ID_BYTES)
 
 
 @functools.lru_cache(maxsize=1024)  # what is sealed is mostly opened a moment later
 def _encode_context(context: tuple[str, ...]) -> bytes:
-    """One text that no other context shares: each part with its length before it."""
+    """Return a text that differs for every context: each part follows its length."""
     return b"".join(b"%d:%s" % (len(part := text.encode()), part) for text in context)
 
 

@@ -1,7 +1,7 @@
-"""The stored keys of hashes. A hash that was written once is compared for ever, so its key outlives the secret keys.
+"""The stored keys of hashes. A stored hash is compared for ever, so its key outlives the secret keys.
 
-They are made once, at the first start: as they were derived from the secret of that time, so that the hashes that are
-in a database already stay good. From then on they are values like others, sealed under a secret key.
+They are derived once, at the first start, from the secret of that time, so that hashes that are in the database already
+stay valid. From then on they are sealed under a secret key, like other values.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ACCOUNTS: Final = "accounts"
 
 
 class KeysLocked(MessagelogError):
-    """What is stored was sealed under secret keys that are not given. `key_ids` are theirs, in hex."""
+    """Stored values are sealed under secret keys that are not given. `key_ids` are their ids, in hex."""
 
     def __init__(self, key_ids: tuple[str, ...]) -> None:
         super().__init__(
@@ -35,11 +35,11 @@ class KeysLocked(MessagelogError):
 
 
 class KeysDamaged(MessagelogError):
-    """A stored key does not open with the very secret key that it was sealed under: its bytes were altered."""
+    """A stored key does not open with the secret key that it was sealed under: its bytes were altered."""
 
 
 async def with_stored_keys(store: Store, sealer: Sealer) -> Sealer:
-    """A sealer with the stored keys of hashes, which are made where there are none.
+    """Return a sealer with the stored keys of hashes, which are made if there are none.
 
     Raises `KeysLocked` and `KeysDamaged`: without them entries would not be recognised, and would be written twice.
     """
@@ -59,7 +59,7 @@ async def with_stored_keys(store: Store, sealer: Sealer) -> Sealer:
 
 
 async def _find_key_in_use(store: Store, sealer: Sealer) -> bytes:
-    """The id of the key that a database of before was used with: most credentials are under it.
+    """Return the id of the key that a database without stored keys was used with: most credentials are under it.
 
     That is the newest one, unless the secret was changed together with the upgrade.
     """

@@ -15,7 +15,7 @@ _LOCK = 0x6D6C6F67  # any number of our own: "mlog"
 
 
 def run() -> None:
-    """Upgrades the database whose engine is in the configuration's attributes."""
+    """Upgrade the database whose engine is in the configuration's attributes."""
     engine: sa.Engine = context.config.attributes["engine"]
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":

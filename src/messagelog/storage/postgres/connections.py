@@ -1,4 +1,4 @@
-"""The pool of connections to PostgreSQL. When one is found dead, those that were made before are replaced with it."""
+"""The pool of connections to PostgreSQL. When one is found dead, all that were made before are replaced."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _DEFAULTS: Final = {
     "tcp_user_timeout": "15000",
 }
 
-# A process that hangs in the middle of a transaction loses its locks before those who wait for them give up. Whatever
-# else takes long is ended by the server itself, before nobody waits for it any more.
+# A process that hangs within a transaction loses its locks before others give up waiting for them. All else that takes
+# long is ended by the server itself, while the wait for it still goes on.
 _LIMITS: Final = """
 SET idle_in_transaction_session_timeout = '5s';
 SET lock_timeout = '{lock_ms}ms';
@@ -57,13 +57,13 @@ SET jit = off;
 
 
 def missing_options(url: str) -> dict[str, Any]:
-    """Options that a URL leaves out: a cut cable is noticed in seconds."""
+    """Return options that a URL leaves out, so that a cut cable is noticed in seconds."""
     said = conninfo_to_dict(url)
     return {name: value for name, value in _DEFAULTS.items() if name not in said}
 
 
 def _cancel_count() -> int:
-    """How often the current task was asked to end."""
+    """Return how often the current task was cancelled."""
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()
 
@@ -72,7 +72,7 @@ class Connections:
     """Up to `most` connections to the database of a URL; `answer_seconds` is how long an exchange may take."""
 
     def __init__(self, url: str, *, most: int, answer_seconds: float = ANSWER_SECONDS) -> None:
-        # Its lines would tell of every attempt; ours tell of the first, and of the end.
+        # The pool would log every attempt; we log the first, and the end.
         logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
         limits = _LIMITS.format(lock_ms=int(answer_seconds * 800), statement_ms=int(answer_seconds * 900))
         self._settings = limits + SETTINGS
@@ -92,12 +92,12 @@ class Connections:
             max_size=most,
             open=False,
             timeout=WAIT_SECONDS,
-            # Whoever asks starts a new attempt. One that went on by itself would wait longer and longer between.
+            # Each request for a connection starts an attempt. The pool's own come at ever longer intervals.
             reconnect_timeout=WAIT_SECONDS,
         )
 
     async def open(self) -> None:
-        """Open the pool, and make a first connection; raises as `one` does."""
+        """Open the pool, and make a first connection; raises as `acquire` does."""
         try:
             await self._pool.open(wait=True, timeout=self._pool.timeout)
         except PoolTimeout as error:
@@ -105,9 +105,9 @@ class Connections:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Connection]:
-        """A connection, to be given back.
+        """Hold a connection.
 
-        Raises `StoreClosed`, and the driver's error when none can be made or none is free within `WAIT_SECONDS`.
+        Raises `StoreClosed`, and the driver's error if none can be made or none is free within `WAIT_SECONDS`.
         """
         cancelled = _cancel_count()
         try:
@@ -124,7 +124,7 @@ class Connections:
             yield connection
         finally:
             await self._pool.putconn(connection)
-            # Where one is lost, the others are too; but for those that were made since.
+            # If one is lost, so are the others, except those that were made since.
             if connection.lost and connection.made_at >= self._renewed_at:
                 await self.renew()
 
@@ -141,5 +141,5 @@ class Connections:
         await connection.execute(self._settings)
 
     def _remember_failure(self, error: psycopg.Error | None) -> None:
-        """Remember why the last connection could not be made; None: it could."""
+        """Remember why the last connection could not be made, None if it could."""
         self._last_failure = error

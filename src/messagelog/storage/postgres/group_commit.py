@@ -1,7 +1,7 @@
-"""Runs jobs together: those that come while others are under way wait for these, and are then run as one.
+"""Group commit: transactions that come while others are under way wait for these, and then run as one.
 
-A single job begins at once. The busier it gets, the more jobs share an exchange with the database and a commit, and
-the less each costs.
+A single one begins at once. The busier it gets, the more transactions share an exchange with the database and a
+commit, and the less each costs.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _LONGEST_SECONDS: Final = 20.0
 
 
 class GroupCommitter:
-    """Gives jobs to `run`, as many at a time as there are. Two that lock the same are never under way together.
+    """Gives all waiting jobs to `run` together. Two jobs with a lock in common are never under way together.
 
-    There are so many `groups` at a time, one computing while another waits for the disk. `run` ends every job that
-    it is given, one way or the other. A group that takes long (it waits for a lock of another process, or for a
-    connection) holds up the jobs with its own locks, not the others. Nobody waits for longer than `longest` seconds.
+    There are up to `groups` groups at a time, so that one computes while another waits for the disk. `run` has to end
+    every job of its group. A group that takes long, since it waits for a lock of another process or for a connection,
+    holds up only jobs with locks of its own. No job waits for longer than `longest` seconds.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class GroupCommitter:
         self._scheduled = False
 
     async def submit(self, transaction: Callable[[], Transaction[Any]], locks: Sequence[Lock] = ()) -> Any:
-        """The value of a script that is run with others; an error of it is raised here.
+        """Run a transaction with others; return its value, or raise its error.
 
-        Raises `TimeoutError` after `longest` seconds; the script may be run later, or be under way.
+        Raises `TimeoutError` after `longest` seconds; the transaction may be under way then.
         """
         loop = asyncio.get_running_loop()
         job = QueuedWork(transaction, loop.create_future(), locks)
         self._waiting.append(job)
-        if not self._scheduled:  # a turn of the loop later: whoever comes in this turn goes along
+        if not self._scheduled:  # a turn of the loop later: jobs that come in this turn join it
             self._scheduled = True
             loop.call_soon(self._start_group)
         too_late = loop.call_later(self._longest, job.reject, TimeoutError())
@@ -64,7 +64,7 @@ class GroupCommitter:
             too_late.cancel()
 
     async def close(self) -> None:
-        """Waits for what is under way or waiting. Nothing may be added meanwhile."""
+        """Wait for the jobs that are under way or waiting. None may be added meanwhile."""
         while self._waiting or self._under_way:
             await asyncio.sleep(0) if not self._under_way else await asyncio.wait(self._under_way)
 
@@ -90,7 +90,7 @@ class GroupCommitter:
             raise
 
     def _take_group(self) -> list[QueuedWork]:
-        """Takes the jobs that wait, but for those whose locks are in use, or wanted by one that came before."""
+        """Take the waiting jobs, without those whose locks are in use, or wanted by an earlier job."""
         group: list[QueuedWork] = []
         left: list[QueuedWork] = []
         wanted = set(self._locked)
@@ -103,11 +103,11 @@ class GroupCommitter:
                 left.append(job)
             wanted.update(job.locks)
         self._waiting = left
-        # Everybody locks in this order, so that two processes do not wait for each other.
+        # All processes lock in this order, so that two of them cannot deadlock.
         return sorted(group, key=lambda job: tuple(job.locks[:1]))
 
     def _release_slot(self, task: asyncio.Task[None]) -> None:
-        """The group that is under way takes long: another one may begin beside it."""
+        """Let another group begin beside one that takes long."""
         self._unstalled.discard(task)
         self._start_group()
 
@@ -120,5 +120,5 @@ class GroupCommitter:
             self._locked.difference_update(job.locks)
         self._unstalled.discard(task)
         if not task.cancelled():
-            task.exception()  # its jobs have been told
+            task.exception()  # its jobs have it
         self._start_group()

@@ -1,4 +1,4 @@
-"""One exchange with PostgreSQL: statements go out together, in one packet, and all their answers come back.
+"""One exchange with PostgreSQL: statements are sent together, in one packet, and all their answers come back.
 
 Most of what a short transaction costs is waiting for answers and waking up for them. psycopg's own pipeline mode
 sends every statement by itself, so this speaks to libpq (`psycopg.pq`) one step below: libpq's pipeline mode, with
@@ -48,9 +48,9 @@ class NoAnswer(psycopg.OperationalError):
 
 
 class Connection(psycopg.AsyncConnection[Any]):
-    """A connection that knows which statements it has prepared, how to read what they answer, and when it was made.
+    """A connection that knows which statements it has prepared, how to read their answers, and when it was made.
 
-    `lost` says that its end was none of our doing.
+    `lost` says that it ended by an error, and was not closed by us.
     """
 
     answer_seconds = ANSWER_SECONDS
@@ -71,7 +71,7 @@ class Connection(psycopg.AsyncConnection[Any]):
         connected: Callable[[psycopg.Error | None], None] = lambda _error: None,
         **kwargs: Any,
     ) -> Self:
-        """Connect as psycopg does; `connected` is told why it could not, or None."""
+        """Connect as psycopg does; call `connected` with the error, or with None."""
         try:
             made = await super().connect(conninfo, **kwargs)
         except psycopg.Error as error:
@@ -87,7 +87,7 @@ class Connection(psycopg.AsyncConnection[Any]):
         return self.pgconn.transaction_status in {pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR}
 
     async def wait(self, gen: abc.PQGen[Any], *_args: Any, **_kwargs: Any) -> Any:
-        """Wait as psycopg does, for so long as an answer may take; a wait that is broken off closes the connection.
+        """Wait as psycopg does, for as long as an answer may take; close the connection if the wait is interrupted.
 
         psycopg would ask the server to cancel the statement, and wait for that as well.
         """
@@ -98,16 +98,16 @@ class Connection(psycopg.AsyncConnection[Any]):
             raise
 
     async def complete(self, gen: abc.PQGen[T]) -> T:
-        """What a generator of psycopg's kind comes to; raises `NoAnswer` when that takes too long."""
+        """Run a generator of psycopg's and return its value; raise `NoAnswer` if that takes too long."""
         seconds = self.answer_seconds
         look = min(LOOK_SECONDS, seconds)
         return await waiting.wait_async(within(seconds, gen), self.pgconn.socket, interval=look)
 
 
 def within(seconds: float, gen: abc.PQGen[T]) -> abc.PQGen[T]:
-    """A generator that psycopg waits for, with an end: `NoAnswer` when it has waited for so long.
+    """Wrap a generator that psycopg waits for, so that it raises `NoAnswer` after so many seconds.
 
-    Whoever waits for it has to look in every `LOOK_SECONDS`.
+    The wait has to resume it every `LOOK_SECONDS`.
     """
     until = time.monotonic() + seconds
     try:
@@ -123,24 +123,24 @@ def within(seconds: float, gen: abc.PQGen[T]) -> abc.PQGen[T]:
 
 
 class PipelineBatch:
-    """Statements for a connection. They wait until `send`, and are then sent in their order."""
+    """Statements for a connection, which `send` sends in their order."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._waiting: list[_PendingStatement] = []
 
     def add(self, statement: Statement, params: Params) -> int:
-        """Adds a statement; its place among the answers of the next `send`."""
+        """Add a statement; return its place among the answers of the next `send`."""
         values, formats = _encode([params[name] for name in statement.parameters])
         self._waiting.append((statement, values, formats))
         return len(self._waiting) - 1
 
     async def send(self) -> list[Rows]:
-        """Sends what waits; the rows of each statement. Raises the first one's error; none behind it was run.
+        """Send the statements; return the rows of each. Raise the first error; no statement behind it was run.
 
-        Anything else that goes wrong, a cancelled wait too, closes the connection: nobody could tell the answers
-        that are still on their way from the next ones. The server then undoes what was not committed.
-        Raises `NoAnswer` when the answers take too long.
+        Any other error, and a cancelled wait, closes the connection, since answers that are still on their way could be
+        taken for later ones. The server then undoes what was not committed. Raises `NoAnswer` if the answers take too
+        long.
         """
         to_send, self._waiting = self._waiting, []
         connection = self._connection
@@ -166,7 +166,7 @@ class PipelineBatch:
 
 
 def _send_statements(connection: Connection, waiting: Iterable[_PendingStatement]) -> list[str | None]:
-    """Hands the statements to libpq; for each command the name that it prepares, None for one that is run."""
+    """Hand the statements to libpq; return for each command the name that it prepares, None for one that is run."""
     names: list[str | None] = []
     pgconn = connection.pgconn
     for statement, values, formats in waiting:
@@ -183,7 +183,7 @@ def _send_statements(connection: Connection, waiting: Iterable[_PendingStatement
 
 
 def _receive_results(pgconn: PGconn, count: int) -> abc.PQGen[list[PGresult]]:
-    """One result for each command. Yields what it waits for, as psycopg's generators do, and is sent what is there."""
+    """Return one result for each command. Yield what it waits for, as psycopg's generators do."""
     while pgconn.flush():
         if (yield waiting.WAIT_RW) & waiting.READY_R:
             pgconn.consume_input()
@@ -214,7 +214,7 @@ def _load_rows(transformer: abc.Transformer, result: PGresult) -> Rows:
 
 
 def _encode(values: Iterable[Any]) -> tuple[list[bytes | None], list[pq.Format]]:
-    """Parameters as PostgreSQL takes them. The statement tells their types; what may hold any byte goes as binary."""
+    """Return parameters as PostgreSQL takes them: the statement tells their types; those with any bytes are binary."""
     encoded: list[bytes | None] = []
     formats: list[pq.Format] = []
     for value in values:
@@ -237,7 +237,7 @@ def _encode(values: Iterable[Any]) -> tuple[list[bytes | None], list[pq.Format]]
 
 
 def _encode_texts(texts: Sequence[str]) -> bytes:
-    """A `text[]`: one dimension, no nulls, the element type, how many, counted from 1; each with its length."""
+    """Return a `text[]`: dimensions, nulls, the element type, how many, counted from 1; then each with its length."""
     parts = [struct.pack("!iiIii", 1, 0, _TEXT_OID, len(texts), 1)]
     for text in texts:
         encoded = text.encode()

@@ -1,8 +1,8 @@
-"""PostgreSQL behind the port: scripts that come at the same time share exchanges and a commit.
+"""PostgreSQL behind the port: transactions that come at the same time share exchanges and a commit.
 
-Most of what a short transaction costs, in both processes, is going there and back, and waiting for the disk. So
-scripts that lock different things are run side by side in one transaction: what each asks next goes out in one
-exchange with what the others ask. When anything goes wrong all of it is undone, and each is run again by itself.
+Most of the cost of a short transaction is the round trip and the wait for the disk. So transactions that lock different
+things run side by side as one of the database: their next commands go out in one exchange. If one fails, all of it is
+undone, and each runs again by itself.
 """
 
 from __future__ import annotations
@@ -54,19 +54,19 @@ _TRIES: Final = 5
 _LARGE_PROBE_BYTES: Final = 256 * 1024
 """A table with a free page takes a small row while the disk is full. This one needs new pages."""
 
-# The scripts lock what they read and look again after a lock was waited for, whatever the database's default is.
+# Transactions lock what they read, and read again after a wait for a lock, whatever the database's default is.
 _BEGIN: Final = Statement("begin", "BEGIN ISOLATION LEVEL READ COMMITTED", ())
 _COMMIT: Final = Statement("commit", "COMMIT", ())
 _ROLLBACK: Final = Statement("rollback", "ROLLBACK", ())
 
-# Undone because another transaction was faster. A row that somebody else inserted meanwhile is seen the next time.
+# Undone because another transaction was faster. A row that was inserted meanwhile is seen the next time.
 _CONFLICTS: Final = (DeadlockDetected, SerializationFailure, UniqueViolation)
 
 _log = structlog.get_logger(__name__)
 
 
 class _Repeatable(MessagelogError):
-    """The transaction came to nothing through no fault of its own, and may be run again. `error` tells why."""
+    """The transaction was undone through no fault of its own, and may be run again. `error` tells why."""
 
     def __init__(self, error: psycopg.Error) -> None:
         super().__init__(str(error))
@@ -74,11 +74,11 @@ class _Repeatable(MessagelogError):
 
 
 class _GroupFailed(MessagelogError):
-    """A shared transaction came to nothing, and each of its scripts is to be run by itself."""
+    """A group has failed, and each of its transactions has to run by itself."""
 
 
 class _CommitLost(psycopg.OperationalError):
-    """The connection was lost while a commit was under way: it was made or not. That says nothing of the database."""
+    """The connection was lost during a commit, which was made or not. That says nothing about the database."""
 
 
 class PostgresStore:
@@ -105,7 +105,7 @@ class PostgresStore:
         self._closing = False
 
     async def open(self) -> None:
-        """Open the pool; raise `StoreUnavailable` when no connection can be made."""
+        """Open the pool; raise `StoreUnavailable` if no connection can be made."""
         try:
             await self._connections.open()
         except BaseException as error:
@@ -115,14 +115,14 @@ class PostgresStore:
             raise
 
     async def read(self, transaction: Callable[[], Transaction[T]]) -> T:
-        """Run a script outside a transaction: each statement sees what is committed."""
+        """Run a transaction that only reads: each statement sees what is committed."""
         self._refuse_when_closing()
         self._breaker.raise_if_open(writes=False)
         value: T = await self._translate_errors(self._reads.submit(transaction))
         return value
 
     async def write(self, transaction: Callable[[], Transaction[T]], *, locks: Sequence[Lock] = ()) -> T:
-        """Run a script in a transaction; once more when it was undone for another's sake, or lost before its commit."""
+        """Run a transaction; repeat it if it was undone for another one, or lost before its commit."""
         self._refuse_when_closing()
         self._breaker.raise_if_open(writes=True)
         if not locks:
@@ -136,7 +136,7 @@ class PostgresStore:
         await self._breaker.check()
 
     async def close(self) -> None:
-        """Close the pool's connections; those in use when their transaction has ended."""
+        """Close the pool's connections, those in use after their transaction has ended."""
         self._closing = True
         await self._breaker.close()
         await self._reads.close()
@@ -144,7 +144,7 @@ class PostgresStore:
         await self._connections.close()
 
     async def _translate_errors(self, ending: Awaitable[T]) -> T:
-        """What a script comes to. What the database has to answer for is told as `StoreUnavailable`."""
+        """Await a transaction; raise `StoreUnavailable` for errors of the database."""
         try:
             return await ending
         except TimeoutError as error:
@@ -295,13 +295,13 @@ class PostgresStore:
         return values
 
     def _add_command(self, pipeline: PipelineBatch, command: Command) -> list[int]:
-        """Adds what is asked; the places of what is fetched among the answers to come."""
+        """Add a command; return the places of its rows among the answers to come."""
         if isinstance(command, Batch):
             return [place for each in command.commands for place in self._add_statements(pipeline, each)]
         return self._add_statements(pipeline, command)
 
     def _add_statements(self, pipeline: PipelineBatch, command: Query | Execute) -> list[int]:
-        """The place of what is fetched among the answers to come; none for what is done."""
+        """Add the statements of a command; return the place of a query's rows among the answers to come."""
         statement = self._statements[command.name]
         if isinstance(command, Query):
             return [pipeline.add(statement, self._with_clock(command.params))]
@@ -314,7 +314,7 @@ class PostgresStore:
 
 
 def _result_of(command: Command, places: Sequence[int], answers: Sequence[Rows]) -> Any:
-    """What a script is sent for what it asked."""
+    """Return the answer to a command, which is sent to its transaction."""
     if isinstance(command, Batch):
         return [answers[place] for place in places]
     return answers[places[0]] if places else None
@@ -328,7 +328,7 @@ async def _rollback(connection: Connection) -> None:
 
 
 def version_of(url: str) -> str | None:
-    """The schema's version in a database, None where there is none."""
+    """Return the schema's version in a database, None if there is none."""
     connection = _TimedConnection.connect(url, autocommit=True, **missing_options(url))
     try:
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -340,7 +340,7 @@ def version_of(url: str) -> str | None:
 
 
 class _TimedConnection(psycopg.Connection[Any]):
-    """A connection for one question, which waits for the answer only so long."""
+    """A connection for one query, with a limit to the wait for the answer."""
 
     def wait(self, gen: abc.PQGen[Any], *_args: Any, **_kwargs: Any) -> Any:
         """Wait as psycopg does."""

@@ -1,7 +1,7 @@
-"""TLS to PostgreSQL: whoever answers at another machine has to prove that it is the one that the URL names.
+"""TLS to PostgreSQL: a server on another machine has to prove that it is the one that the URL names.
 
-libpq by itself takes what it gets: it encrypts when the server offers that, and checks no certificate. A password and
-the journal would go to anybody on the way.
+By default libpq encrypts only if the server offers that, and checks no certificate. Anyone on the way could read the
+password and the journal.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _ROOTS: Final = (
 
 
 def with_tls(url: str) -> str:
-    """A PostgreSQL URL that says of itself how its server is checked: by name, unless it says something else.
+    """Return a PostgreSQL URL that says how its server is checked: by name, unless the URL says something else.
 
-    A server on this machine, at loopback or a socket, is left as it is.
+    The URL of a server on this machine, at loopback or a socket, stays as it is.
     """
     said = conninfo_to_dict(url)
     if _is_local(said):
@@ -57,17 +57,17 @@ def with_tls(url: str) -> str:
 
 
 def weak_mode(url: str) -> str | None:
-    """The `sslmode` that a URL asks for, when it does not check the server and the server is not on this machine."""
+    """Return the `sslmode` of a URL, if it does not check the server and the server is not on this machine."""
     try:
         said = conninfo_to_dict(url)
-    except ProgrammingError:  # it cannot be read, which is told when it is opened
+    except ProgrammingError:  # it cannot be read: opening it raises the error
         return None
     mode = str(said.get("sslmode", VERIFIED))
     return None if mode == VERIFIED or _is_local(said) else mode
 
 
 def _is_local(said: Mapping[str, Any]) -> bool:
-    """Whether all the hosts that are said are this machine. What a service file says is not looked into."""
+    """Return whether all hosts that are named are this machine. A service file is not read."""
     found = {name: str(said.get(name) or os.environ.get(f"PG{name.upper()}", "")) for name in _PLACES}
     if found["service"] and not (found["host"] or found["hostaddr"]):
         return False
@@ -85,13 +85,13 @@ def _is_local_host(host: str) -> bool:
 
 
 def _system_roots() -> str:
-    """The file of the roots that this system trusts; where there is none, libpq is to look for itself."""
+    """Return the file of the roots that this system trusts; if there is none, libpq has to look for it."""
     known = (ssl.get_default_verify_paths().cafile, *_ROOTS)
     return next((path for path in known if path and Path(path).is_file()), _SYSTEM)
 
 
 def _with_query(url: str, more: Mapping[str, str]) -> str:
-    """The URL with these parameters in the place of its own of those names."""
+    """Return the URL with these parameters in place of its own of the same names."""
     # As libpq reads it: a password, before the first `@`, may hold a question mark.
     user = _USER.match(url)
     end = user.end() if user else 0

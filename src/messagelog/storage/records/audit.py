@@ -17,7 +17,7 @@ class OperatorRow(msgspec.Struct, frozen=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
-    """What an operator looked at or did: never text of a message. `role` is the one that allowed it.
+    """What an operator looked at or did, without text of messages. `role` is the one that allowed it.
 
     `subject` is the id of what it was about: a message, a contact, another operator.
     """
@@ -32,7 +32,7 @@ class AuditEntry(msgspec.Struct, frozen=True):
 
 
 class AuditRow(msgspec.Struct, frozen=True):
-    """An entry as it was recorded, at `at`."""
+    """An entry as it was recorded at `at` (epoch ms)."""
 
     id: str
     at: int

@@ -9,9 +9,9 @@ import msgspec
 
 
 class FoundContacts(msgspec.Struct, frozen=True):
-    """Who had a number when the CRM was asked, sealed, and how long ago that was; None when nothing is kept.
+    """The contacts with a number, sealed, and how long ago the CRM was asked; None if nothing is kept.
 
-    `now` is the time for whoever asks the CRM next.
+    `now` is the database's time, for the next request to the CRM.
     """
 
     contacts: bytes | None
@@ -20,7 +20,7 @@ class FoundContacts(msgspec.Struct, frozen=True):
 
 
 class NewContactKey(NamedTuple):
-    """What makes two forms ask for the same new contact: the owner of the CRM data, the CRM, what the form holds."""
+    """The key of a new contact: the owner of the CRM data, the CRM, and what the form holds."""
 
     tenant: str
     platform: str
@@ -28,18 +28,18 @@ class NewContactKey(NamedTuple):
 
 
 class NewContactState(enum.StrEnum):
-    """The state of a contact that somebody asked to be made."""
+    """The state of a contact that is being made."""
 
     MAKING = "making"  # the call may be under way -> made, unknown, or forgotten where nothing was made
     MADE = "made"  # the CRM has it
-    UNKNOWN = "unknown"  # the call ended without a trustworthy answer -> making, by the next one who asks
+    UNKNOWN = "unknown"  # the call ended without a trustworthy answer -> making, by the next request
 
 
 class NewContactClaim(msgspec.Struct, frozen=True):
-    """The answer to who asks to make a contact.
+    """The answer to a claim to make a contact.
 
-    `mine`: nobody else makes it; `ask_first`: somebody may have made it before. `contact` is the one that was made a
-    moment ago, sealed. With neither, somebody else is making it at this moment.
+    `mine`: the claim holds; `ask_first`: an earlier attempt may have made the contact. `contact` is the one that was
+    made a moment ago, sealed. With neither, another attempt is under way.
     """
 
     mine: bool = False

@@ -11,7 +11,7 @@ from messagelog.storage.records.journal import LogKey, LogRow, MessageRow, RowCh
 
 
 class InboxPlace(msgspec.Struct, frozen=True):
-    """Where a conversation log stands in the inbox: its newest row in trouble, by which pages are turned."""
+    """The place of a conversation log in the inbox: its newest row in trouble, at which the next page begins."""
 
     key: LogKey
     at: int
@@ -20,7 +20,7 @@ class InboxPlace(msgspec.Struct, frozen=True):
 
 
 class InboxFilter(msgspec.Struct, frozen=True):
-    """What of the inbox is asked for; None: whatever it is. `state` is failed, parked or waiting."""
+    """A selection from the inbox; None selects every value. `state` is failed, parked or waiting."""
 
     tenant: str | None = None
     platform: str | None = None
@@ -52,10 +52,10 @@ class Cause(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What a person's decision makes of a conversation log: its new values, and what becomes of its rows.
+    """What a person's decision changes: a conversation log's new values, and the new states of its rows.
 
-    A log with another key is moved there, its rows too. `refused` says why nothing may be done. Without a `log` the log
-    itself is left to whoever works on it.
+    A log with another key is moved there with its rows. `refused` says why nothing may be done. Without a `log` the log
+    itself is not changed, since it may be claimed.
     """
 
     log: LogRow | None = None
@@ -64,14 +64,13 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class StaleDecision(MessagelogError):
-    """Rows came in between, which whoever decided had not seen: look again."""
+    """New rows came meanwhile, which the person who decided has not seen: they have to look again."""
 
 
 class DecisionContext(msgspec.Struct, frozen=True):
-    """What a decision is made from: the log, its rows that are not logged, how many are, and the database's time.
+    """The input of a decision: the log, its rows that are not logged, how many are, and the database's time.
 
-    `taken` says, where the log is to go to another contact with all that belongs to it, that this contact has it, or
-    messages of it.
+    `taken` says, if the log is to go to another contact, that this contact has the log, or messages of it, already.
     """
 
     log: LogRow
@@ -82,7 +81,7 @@ class DecisionContext(msgspec.Struct, frozen=True):
 
 
 class LogMove(msgspec.Struct, frozen=True):
-    """Where a log goes if a decision gives it another key. `resealed` seals the text of a row, by its id, for there."""
+    """Where a log goes if a decision gives it another key. `reseal` seals a row's text, by its id, for that key."""
 
     to: LogKey
     reseal: Callable[[str, bytes], bytes]

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from messagelog.errors import MessagelogError
 
 _CHANGE: Final = "\x1f"
-"""Stands between a message's id and the number of its change. An id of a client's never holds a control character."""
+"""Stands between a message's id and the number of its change. A client's id never has a control character."""
 
 
 def change_id(message_id: str, number: int) -> str:
@@ -32,10 +32,10 @@ def is_change(row_id: str) -> bool:
 
 
 class LogKey(NamedTuple):
-    """What makes a conversation log ours: the owner of the CRM data, the CRM, and the client's id for it.
+    """The key of a conversation log: the owner of the CRM data, the CRM, and the client's id.
 
-    A shared thread, a conversation and a group may have the same id, and be three logs. A group has one for each
-    contact: `group_contact_id` is empty where it is no group.
+    A shared thread, a conversation and a group may have the same id, and are three logs. A group has a log for each
+    contact; `group_contact_id` is empty if it is no group.
     """
 
     tenant: str
@@ -57,7 +57,7 @@ class LogKey(NamedTuple):
         return self.display_id(self.client_log_id)
 
     def display_id(self, id_: str) -> str:
-        """An id of this log, or of one of its messages, as people see it: of a group, with the contact behind it.
+        """Return an id of this log or of one of its messages as people see it: in a group, with the contact behind it.
 
         A change is shown as the message that it is about.
         """
@@ -65,7 +65,7 @@ class LogKey(NamedTuple):
         return f"{id_}-{self.group_contact_id}" if self.group_contact_id else id_
 
     def row(self, id_: str) -> tuple[str | bool, ...]:
-        """The key of one of its rows, to be locked by."""
+        """Return the key of one of its rows, to be locked by."""
         return (self.tenant, self.platform, id_, self.shared, self.group_contact_id)
 
 
@@ -85,8 +85,8 @@ class RowState(enum.StrEnum):
     CALLING = "calling"  # the call may be under way -> logged, failed, planned, waiting or unknown
     UNKNOWN = "unknown"  # the call ended without a trustworthy answer -> logged, planned or parked
     LOGGED = "logged"  # the CRM has it
-    FAILED = "failed"  # known not done; sending it again plans it anew -> planned
-    PARKED = "parked"  # nobody but a person can tell whether the CRM has it
+    FAILED = "failed"  # known not done; it is planned when it is sent again -> planned
+    PARKED = "parked"  # only a person can find out whether the CRM has it
 
 
 class LogState(enum.StrEnum):
@@ -99,14 +99,13 @@ class LogState(enum.StrEnum):
 class LogRow(msgspec.Struct):
     """One conversation log: one activity in the CRM, or the intention to have one.
 
-    `due_at` is when somebody may take the log up: None when nothing is to be done, the end of the lease while it is
-    claimed, the time of the next try while it waits. `fence` grows with every claim; confirming needs the newest.
-    `tries` counts the calls that came to nothing since the last good one, and the leases that ran out over one; `asks`
-    how often in vain the CRM was asked what became of the present one, `refusals` the calls in a row that were refused
-    for what they hold, or at which a program failed. `body_size` is what we have
-    written into an activity that can only be added to, as its CRM counts; `earlier` the ids (a JSON list) of the
-    activities that are full, which this one goes on from. `journal` is the id of the journal that its external ids
-    carry; empty for a log that is older than these ids.
+    `due_at` is when the log may be claimed: None if nothing is to be done, the end of the lease while it is claimed,
+    the time of the next retry while it waits. `fence` is the fencing token, which grows with every claim.
+    `attempt_count` counts the calls that have failed since the last good one, and the leases that ran out during one;
+    `probe_count` how often the CRM was asked in vain about the present one, `rejection_count` the calls in a row that
+    were refused for their content, or at which a program failed. `body_size` is what was written into an append-only
+    activity, as its CRM counts; `earlier` the ids (a JSON list) of the full activities that this one follows.
+    `journal` is the id of the journal that its external ids carry; empty if the log is older than these ids.
     """
 
     key: LogKey
@@ -144,14 +143,14 @@ class LogRow(msgspec.Struct):
         return self.key.shared
 
     def without_call(self) -> LogRow:
-        """The log with nothing under way."""
+        """Return the log without a call under way."""
         return replace(self, call=None, call_user=None, call_version=0, call_before=None, probe_count=0)
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What a message's record says that may be different later: why it did not arrive, and its transcript.
+    """What a message's record says that may change later: why it did not arrive, and its transcript.
 
-    `told` is None where it says neither; else the kinds of fact and a keyed hash, as `failed:1f0a…` or
+    `told` is None if it says neither; else the kinds of fact and a keyed hash, as `failed:1f0a…` or
     `transcript:9c…`. `at` is when the record was last modified (epoch ms), 0 where that is unknown.
     """
 
@@ -161,7 +160,7 @@ class Facts(msgspec.Struct, frozen=True):
     def advance(self, known: Facts) -> bool:
         """Return whether these facts are newer than the known ones, and not the same.
 
-        Of two records of one time the one that says more is the later. A transcript is never taken back.
+        Of two records of the same time the later one is that which says more. A transcript is never removed.
         """
         if self.told == known.told or self.at < known.at or known.kinds - self.kinds >= {"transcript"}:
             return False
@@ -169,7 +168,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     @property
     def kinds(self) -> frozenset[str]:
-        """`failed` and `transcript`, as far as there is such a fact."""
+        """`failed` and `transcript`, if there is such a fact."""
         return frozenset() if self.told is None else frozenset(self.told.partition(":")[0].split("+"))
 
 
@@ -179,7 +178,7 @@ NO_FACTS = Facts()
 class NewRow(msgspec.Struct, frozen=True):
     """A message (or the snapshot of a shared thread) that a request wants logged; `payload` is sealed.
 
-    `id` is the message's own, as in all values here: how it is shown, its log's key knows.
+    `id` is the message's own, as in all records: `LogKey.display_id` gives the one that people see.
     """
 
     id: str
@@ -192,8 +191,8 @@ class NewRow(msgspec.Struct, frozen=True):
 class MessageRow(msgspec.Struct, frozen=True):
     """One `messageLogs` row: a message and the activity that holds it; or a change of a message.
 
-    `facts` and `facts_at` are what was last known of the message's facts, None where it was logged before they were
-    kept; `changes` how often they have changed. The number of a change is its `version`.
+    `facts` and `facts_at` are what was last known of the message's facts, None if it was logged before they were kept;
+    `changes` is how often they have changed. The number of a change is its `version`.
     """
 
     id: str
@@ -215,7 +214,7 @@ class MessageRow(msgspec.Struct, frozen=True):
 
     @property
     def known_facts(self) -> Facts:
-        """What the journal knows of the message's facts: nothing, where it was logged before they were kept."""
+        """What the journal knows of the message's facts: nothing if it was logged before they were kept."""
         return Facts(self.facts, self.facts_at or 0)
 
     @property
@@ -225,7 +224,7 @@ class MessageRow(msgspec.Struct, frozen=True):
 
 
 class RowChange(msgspec.Struct, frozen=True):
-    """What becomes of a row. `erase` drops the sealed text: nothing is left to be done with it.
+    """The new state of a row. `erase` drops the sealed text, which is needed no more.
 
     `entry_hash` is the keyed hash of the entry's text in the activity, known once the row is logged.
     """
@@ -239,10 +238,10 @@ class RowChange(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """A call that came to nothing: which one, the type of its error, and what the CRM answered, sealed.
+    """A failed call: which one, the type of its error, and the CRM's answer, sealed.
 
-    `reason` is the first word of what its rows say of it. `fence` is the number of the claim that made the call, and
-    `at` when that was written; both are known once it is in the journal.
+    `reason` is the first word of its rows' reason. `fence` is the fencing token of the claim that made the call, and
+    `at` when it was recorded (epoch ms); both are known once it is in the journal.
     """
 
     call: str
@@ -256,7 +255,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class WaitingChange(msgspec.Struct, frozen=True):
-    """What becomes of all rows of a conversation log that are still planned: a user's, or everybody's (None)."""
+    """The new state of all rows of a conversation log that are still planned: a user's, or all (None)."""
 
     user_id: str | None
     state: RowState
@@ -264,9 +263,9 @@ class WaitingChange(msgspec.Struct, frozen=True):
 
 
 class SignInPause(msgspec.Struct, frozen=True):
-    """The CRM takes a user's credentials no more: `refused` are these, sealed; None when she had none.
+    """The CRM has refused a user's credentials, which are `refused`, sealed; None if the user had none.
 
-    Unless she has others by now, her work waits until she signs in again.
+    Unless the user has others by now, their work waits until they sign in again.
     """
 
     user_id: str
@@ -305,7 +304,7 @@ class LogRequestWork(msgspec.Struct, frozen=True):
 
     @property
     def locks(self) -> tuple[tuple[str | bool, ...], ...]:
-        """What journalling it locks: the conversation log, and each of its rows."""
+        """What accepting it locks: the conversation log, and each of its rows."""
         return (self.key, *(self.key.row(row.id) for row in self.rows))
 
 
@@ -326,9 +325,9 @@ class LeasePolicy(msgspec.Struct, frozen=True):
 class Claim(msgspec.Struct):
     """The right to work on a conversation log until its lease ends.
 
-    `step` is journalled as being called. `recover` says that a call of somebody before has no known outcome: `rows`
-    are the rows of that call, and `colleague` is another user who has brought something to this log. An `early` one was
-    made before the next retry was due, for somebody who waits.
+    `step` is recorded as being called. `reconcile` says that an earlier call has an unknown outcome: `rows` are its
+    rows, and `colleague` is another user who has brought something to this log. An `early` claim was made before the
+    next retry was due, for a request that waits.
     """
 
     log: LogRow
@@ -345,7 +344,7 @@ class Claim(msgspec.Struct):
 
 
 class ClaimLost(MessagelogError):
-    """The lease ran out and somebody else has claimed the conversation log: what we know must not be written."""
+    """The lease ran out and the conversation log was claimed again: the outcome must not be written."""
 
 
 Window = tuple[str, int, int]
@@ -368,8 +367,8 @@ class DayLog(msgspec.Struct, frozen=True):
 class JournalLookup(msgspec.Struct, frozen=True):
     """What the journal knows of a request: the ids that are not logged, and the conversation log if there is one.
 
-    Where there is none, `days` are the other logs of the conversation with messages of about the same time. `facts` are
-    those of the messages that are logged and may have changed.
+    If there is none, `days` are the other logs of the conversation with messages of about the same time. `facts` are
+    those of the logged messages that may have changed.
     """
 
     unlogged: frozenset[str]
@@ -391,10 +390,10 @@ class KnownFacts(msgspec.Struct, frozen=True):
 
 
 class AcceptResult(msgspec.Struct, frozen=True):
-    """What became of a request's rows.
+    """The result of accepting a request.
 
-    `held_by` (id, name) is set when the conversation log belongs to another contact: nothing was written then.
-    `due_ms` is how long the log waits for its next retry, where nobody works on it. `twins` are the ids that the same
+    `held_by` (id, name) is set if the conversation log belongs to another contact: nothing was written then.
+    `due_ms` is how long the log waits for its next retry, if it is not claimed. `twins` are the ids that the same
     contact's other kind of log has: they are left out. `changes` are the ids of the rows that were made for changes of
     messages.
     """
@@ -409,7 +408,7 @@ class AcceptResult(msgspec.Struct, frozen=True):
 class RowStatus(msgspec.Struct, frozen=True):
     """The state of a row as a waiter needs it; `version` is the newest snapshot of a shared thread in the CRM.
 
-    `wait_ms` is how long nobody will work on it, None when somebody does or may at once.
+    `wait_ms` is how long it waits for its next retry, None if it is claimed, or may be at once.
     """
 
     id: str
@@ -422,7 +421,7 @@ class RowStatus(msgspec.Struct, frozen=True):
 class ActivityLink(msgspec.Struct, frozen=True):
     """A logged message, the activity that holds it, and the contact that it is logged for.
 
-    `group_contact_id` is empty where it is no group's.
+    `group_contact_id` is empty if it is no group's.
     """
 
     message_id: str
@@ -432,7 +431,7 @@ class ActivityLink(msgspec.Struct, frozen=True):
 
 
 class OpenCount(msgspec.Struct, frozen=True):
-    """How many messages of a platform met with trouble, are not logged, and are in this state.
+    """How many messages of a platform have met an error, are not logged, and are in this state.
 
     `oldest_ms` is how long ago the oldest of them was accepted.
     """
@@ -451,7 +450,7 @@ class LogSummary(msgspec.Struct, frozen=True):
 
 
 class RowKey(NamedTuple):
-    """A message wherever it is: its id, its conversation log, and its user."""
+    """A message in the whole journal: its id, its conversation log, and its user."""
 
     id: str
     log: LogKey
@@ -459,7 +458,7 @@ class RowKey(NamedTuple):
 
 
 class ErasedInLog(msgspec.Struct, frozen=True):
-    """How many messages of a conversation log are gone, are parked without text, or are logged by nobody now.
+    """How many messages of a conversation log were dropped, were parked without text, or lost the name of their user.
 
     `pending` is 1 when a call brings some of them at this moment.
     """

@@ -6,11 +6,11 @@ import msgspec
 
 
 class LimiterChange(msgspec.Struct, frozen=True):
-    """What is stored of a tenant's pace: `pace` is the core's own text, the times are what others go by.
+    """The new state of a tenant's rate limiter: `pace` is the core's own text, the times are for other processes.
 
-    `not_before` holds for all work, `catch_up_at` for what nobody waits for; until `active_until` every request has
-    to ask, even where the connector knows no limit. `open_since` is when the circuit opened. `wakes` says that it has
-    just opened or closed: what waits for the CRM is due then.
+    `not_before` is for all work, `catch_up_at` for the backlog; until `active_until` every request needs a permit, even
+    if the connector declares no limit. `open_since` is when the circuit opened. `wakes` says that it has just opened or
+    closed: what waits for the CRM is due then.
     """
 
     pace: str
@@ -23,7 +23,7 @@ class LimiterChange(msgspec.Struct, frozen=True):
 
 
 class LimiterRow(msgspec.Struct, frozen=True):
-    """A tenant's pace as it is stored, and what time it is for the database."""
+    """The stored state of a tenant's rate limiter, and the database's time."""
 
     tenant: str
     platform: str

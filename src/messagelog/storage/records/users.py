@@ -10,11 +10,11 @@ from messagelog.errors import MessagelogError
 
 
 class UserRow(msgspec.Struct):
-    """A user of a connector, with sealed credentials: None when she has signed out or the CRM has revoked them.
+    """A user of a connector, with sealed credentials: None after a sign-out, or when the CRM has revoked them.
 
-    `session_id` is what her session tokens have to hold. A sign-out changes it; users of before the first one that
-    could be ended have none. `sign_in_since` is when the CRM refused the credentials, which wait to be replaced.
-    `crm_tenant` is what the CRM calls the tenant, None where nothing is recorded of it: then it is the tenant's name.
+    `session_id` is what the user's session tokens have to hold. A sign-out changes it; users from before sessions could
+    be ended have none. `sign_in_since` is when the CRM refused the credentials, which wait to be replaced.
+    `crm_tenant` is what the CRM calls the tenant, None if that is not recorded: then it is the tenant's name.
     """
 
     tenant: str
@@ -33,9 +33,9 @@ class UserRow(msgspec.Struct):
 
 
 class TenantPlace(NamedTuple):
-    """Who says which name of a tenant: the CRM's name for it, the CRM, and the host that says it.
+    """Where a tenant is: the CRM's name for it, the CRM, and the host that gives the name.
 
-    `host` is the scheme, name and port as one text, and empty where any host of the connector's is to be believed.
+    `host` is the scheme, name and port as one text, and empty if any host of the connector's is trusted.
     """
 
     crm_tenant: str
@@ -54,7 +54,7 @@ class TenantHost(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class TenantMoveResult(msgspec.Struct, frozen=True):
-    """What a move of a tenant came to: the hosts that it had, and how many users are called elsewhere from now on.
+    """The result of a move of a tenant: the hosts that it had, and how many users are at another host now.
 
     `taken_by` is the tenant that is at the new host already: nothing was changed then.
     """
@@ -65,7 +65,7 @@ class TenantMoveResult(msgspec.Struct, frozen=True):
 
 
 class TenantMoved(MessagelogError):
-    """A tenant was moved to another host while somebody signed in at the one that it had."""
+    """A tenant was moved to another host while a user signed in at the old one."""
 
 
 class UserSummary(msgspec.Struct, frozen=True, rename="camel"):
@@ -81,7 +81,7 @@ class UserSummary(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ErasedAccounts(msgspec.Struct, frozen=True):
-    """How many users were erased, and what hangs on them alone."""
+    """How many users were erased, and how much that belongs to them alone."""
 
     users: int = 0
     settings: int = 0

@@ -1,5 +1,7 @@
-"""The named SQL statements beside this file, fitted to a database: `journal.sql`, `inbox.sql`, `tenants.sql`, and
-`sealed.sql` once for each column of sealed values.
+"""Loads the named SQL statements beside this file, in the spelling of a database.
+
+They are in `journal.sql`, `inbox.sql`, `tenants.sql`, and `sealed.sql`, which is read once for each column of sealed
+values.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ _SHARED: dict[str, str] = {
        "version", "entryHash", "createdAt", "updatedAt", "facts", "factsAt", "changes"
     """.strip(),
 }
-"""What statements share, and both databases spell alike."""
+"""Parts that statements share, and that are the same in both databases."""
 
 _SPELLINGS: dict[Dialect, dict[str, str]] = {
     "sqlite": {
@@ -78,7 +80,7 @@ class Statement:
 
 
 def load(dialect: Dialect, *, given_clock: bool) -> dict[str, Statement]:
-    """The statements by name: with `:name` for SQLite, with `$1` for PostgreSQL."""
+    """Return the statements by name, with `:name` for SQLite, with `$1` for PostgreSQL."""
     spelling = _SHARED | _SPELLINGS[dialect]
     if given_clock:
         spelling["{now}"] = _GIVEN_CLOCK[dialect]

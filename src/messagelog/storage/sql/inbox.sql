@@ -1,10 +1,10 @@
--- What people look at and decide about: the calls that failed, the rows in trouble, and how long both are kept. A row
--- in trouble is one that has a reason. Of three states of the inbox, "waiting" is whatever is neither failed nor
--- parked: it waits for its next try, for the CRM to be asked, or for a user who has to sign in.
+-- The inbox and retention: the calls that failed, the rows in trouble, and how long both are kept. A row in trouble is
+-- one that has a reason. Of the three states of the inbox, "waiting" is all that is neither failed nor parked: it waits
+-- for its next retry, for a reconciliation, or for a user who has to sign in.
 
 -- name: insert_attempt
--- A call came to nothing. Each claim makes one call at most, so that its number (the fence) tells their order. It is
--- there already when its commit was made and nobody heard of it: then the claim is found to be gone.
+-- A call has failed. Each claim makes one call at most, so that its number (the fence) gives their order. If an earlier
+-- commit of it was made and its answer was lost, the row exists: then the claim is found to be lost.
 INSERT INTO "attempts" (
     "tenant", "platform", "clientLogId", "shared", "groupContactId", "fence", "id", "at", "call", "error", "status",
     "reason", "body")
@@ -20,7 +20,7 @@ WHERE {this_log}
                   ORDER BY "fence" DESC LIMIT 1 OFFSET :keep)
 
 -- name: attempts_of_log
--- The calls of a conversation log that came to nothing, the last one first.
+-- The failed calls of a conversation log, the last one first.
 SELECT "fence", "id", "at", "call", "error", "status", "reason", "body"
 FROM "attempts"
 WHERE {this_log}
@@ -146,7 +146,7 @@ WHERE {this_row} AND "clientLogId" = :log
 UPDATE "attempts" SET "groupContactId" = :to WHERE {this_log}
 
 -- name: logs_to_erase
--- Conversation logs with sealed text that nobody has worked on for :age_ms.
+-- Conversation logs with sealed text that have not been worked on for :age_ms.
 SELECT {log_key}
 FROM "messageLogs"
 WHERE "reason" IS NOT NULL AND "payload" IS NOT NULL AND "updatedAt" < (SELECT {now} - :age_ms)
@@ -155,7 +155,7 @@ ORDER BY "updatedAt"
 LIMIT :limit
 
 -- name: erase_rows
--- The text is erased, and the reason says so. Whoever waited for a sign-in waits no more: there is nothing to send.
+-- The text is erased, and the reason says so. What waited for a sign-in waits no more: there is nothing to send.
 UPDATE "messageLogs"
 SET "payload" = NULL, "updatedAt" = {now}, "state" = CASE WHEN "state" = 'waiting' THEN 'failed' ELSE "state" END,
     "reason" = 'expired: its text was erased; sent again, it can be logged again (' || "reason" || ')'
@@ -175,7 +175,7 @@ DELETE FROM "attempts"
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: logs_to_drop
--- Conversation logs that nobody has worked on for :age_ms, and of which all is logged. Never a shared thread: its next
+-- Conversation logs that have not been worked on for :age_ms, and of which all is logged. Never a shared thread: its next
 -- snapshot holds all of it, and would be logged once more.
 SELECT {log_key}
 FROM "conversationLogs" AS log

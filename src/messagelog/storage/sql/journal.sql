@@ -2,7 +2,7 @@
 -- differently stands in braces: {now} is the database's clock in epoch milliseconds; {lock} locks the rows that
 -- are read until the transaction ends; {in_ids} and {ids} are the list :ids, as a condition and as a table; {cause} is
 -- the first word of "reason". So does what all of them share: {log_key}, {log_values} and {row_values} are columns in the
--- order of `scripts/values.py`; {this_log} finds a conversation log, or what belongs to it, and {this_row} a message, by
+-- order of `transactions/mapping.py`; {this_log} finds a conversation log, or what belongs to it, and {this_row} a message, by
 -- all columns of the key; {these_logs} and {these_rows} find those of the list :ids that have the rest of it in common.
 
 -- name: lock_log
@@ -22,8 +22,8 @@ FROM (SELECT * FROM "conversationLogs"
       {lock}) AS log
 
 -- name: insert_log
--- A new conversation log, claimed already; :due_in is how long (ms) the claim lasts. There is no ON CONFLICT: whoever
--- finds that somebody was faster has to look again.
+-- A new conversation log, claimed already; :due_in is how long (ms) the claim lasts. There is no ON CONFLICT: a
+-- transaction that was overtaken by another has to be repeated.
 INSERT INTO "conversationLogs" (
     "tenant", "platform", "clientLogId", "shared", "groupContactId", "conversationLogId", "conversationId", "journal",
     "contactId", "contactType", "contactName", "pins", "state", "generation", "version", "blocks", "owner", "fence",
@@ -34,7 +34,7 @@ VALUES (:tenant, :platform, :log, :shared, :group_contact, :shown_log, :conversa
     {now}, {now})
 
 -- name: save_log
--- Everything of a conversation log that may change. Whoever saves has locked it, and has seen the fence stand.
+-- Everything of a conversation log that may change. Its transaction has locked it, and has checked the fence.
 UPDATE "conversationLogs"
 SET "contactId" = :contact_id, "contactType" = :contact_type, "contactName" = :contact_name, "pins" = :pins,
     "state" = :state, "reason" = :reason, "thirdPartyLogId" = :third_party_log_id, "generation" = :generation,
@@ -61,7 +61,7 @@ ORDER BY "messageId"
 
 -- name: insert_row
 -- A message is accepted -> planned; calling, when its call is next; parked, where its conversation log is. There
--- is no ON CONFLICT: whoever was overtaken by a request for another conversation log has to look again.
+-- is no ON CONFLICT: a transaction that was overtaken by a request for another conversation log has to be repeated.
 INSERT INTO "messageLogs" (
     "tenant", "platform", "messageId", "clientLogId", "shared", "groupContactId", "id", "conversationId",
     "conversationLogId", "userId", "state", "reason", "sentAt", "version", "payload", "facts", "factsAt", "createdAt",
@@ -70,7 +70,7 @@ VALUES (:tenant, :platform, :id, :log, :shared, :group_contact, :shown, :convers
     :shown_log, :user, :state, :reason, :sent_at, :version, :payload, :facts, :facts_at, {now}, {now})
 
 -- name: replan_row
--- failed, a colleague's that waits for her, or an older snapshot in whatever state -> planned or calling (or as it
+-- failed, a colleague's that waits for a sign-in, or an older snapshot in whatever state -> planned or calling (or as it
 -- is), with new text.
 UPDATE "messageLogs"
 SET "conversationId" = :conversation, "clientLogId" = :log, "conversationLogId" = :shown_log, "userId" = :user,
@@ -91,7 +91,7 @@ SET "entryHash" = :entry_hash, "updatedAt" = {now}
 WHERE {this_row} AND "clientLogId" = :log AND "state" = 'logged'
 
 -- name: forget_facts
--- A change came to nothing while its message is not logged: what the record says is news when it is sent again.
+-- A change has failed while its message is not logged: what the record says is new when it is sent again.
 UPDATE "messageLogs"
 SET "facts" = NULL, "factsAt" = NULL, "updatedAt" = {now}
 WHERE {this_row} AND "clientLogId" = :log AND "state" <> 'logged'
@@ -122,7 +122,7 @@ WHERE {these_rows}
 -- name: change_row
 -- calling -> logged, failed, planned, waiting, unknown, parked. Erasing drops the sealed text. A shared thread of which a
 -- newer snapshot than the one that was sent has arrived is not done: -> planned, with the newer text. A colleague's
--- does not wait for :user, whose call it was; whose unknown call it is, she can be asked, and is found by her sign-in.
+-- does not wait for :user, whose call it was; whose unknown call it is can reconcile it, and is found by the sign-in.
 UPDATE "messageLogs"
 SET "state" = CASE WHEN :done AND "version" > :call_version THEN 'planned'
                    WHEN :state = 'waiting' AND "userId" <> CAST(:user AS text) THEN 'planned' ELSE :state END,
@@ -142,7 +142,7 @@ SET "payload" = :payload, "updatedAt" = {now}
 WHERE {this_row}
 
 -- name: change_waiting
--- planned -> failed, waiting or parked, for the rows behind one that was: a user's, or everybody's. Those that wait
+-- planned -> failed, waiting or parked, for the rows behind one that was: a user's, or all. Those that wait
 -- for their user are parked with the others.
 UPDATE "messageLogs"
 SET "state" = :state, "reason" = :reason, "updatedAt" = {now}
@@ -257,8 +257,8 @@ WHERE known."messageId" {in_ids} AND known."shared" = :shared
 ORDER BY known."messageId", known."groupContactId"
 
 -- name: report_rows
--- What became of these ids; of what is not done, why (of a call, what became of it so far), and how long nobody works
--- on its conversation log: what only its user can be asked about, not today.
+-- The states of these ids; of what is not done, why (of a call, its outcome so far), and how long its conversation log
+-- waits for its next retry: if only its user can reconcile it, not today.
 SELECT known."messageId", known."state",
        CASE WHEN known."state" = 'planned' AND log."owner" IS NULL
                  AND (log."dueAt" > {now} OR (log."dueAt" IS NULL AND log."call" IS NOT NULL)) THEN log."reason"
@@ -289,7 +289,7 @@ WHERE "contactId" = :contact_id AND "tenant" = :tenant AND "platform" = :platfor
   AND NOT ({this_log}) AND "thirdPartyLogId" IS NOT NULL
 
 -- name: due_tenants
--- Tenants of a platform that have a log somebody may take up now, but for those whose CRM must not be called yet (a time
+-- Tenants of a platform that have a log that may be claimed now, without those whose CRM must not be called yet (a time
 -- beyond :longest_ms is that of a clock that was wrong); those behind :after in the order of their names. Goes from
 -- tenant to tenant through the index, over their logs.
 WITH RECURSIVE following (tenant) AS (
@@ -313,7 +313,7 @@ WHERE following.tenant IS NOT NULL
 LIMIT :limit
 
 -- name: due_logs
--- Conversation logs of a tenant that somebody may take up now: a lease that ran out, a retry, a reconciliation.
+-- Conversation logs of a tenant that may be claimed now: a lease that ran out, a retry, a reconciliation.
 -- The clock is read once, in a query of its own, so that the index can be asked.
 SELECT {log_key}
 FROM "conversationLogs"
@@ -330,7 +330,7 @@ ORDER BY "dueAt"
 LIMIT :limit
 
 -- name: redate_log
--- Due now; where somebody holds it, when a lease is over, since nobody knows whether that is one who lives.
+-- Due now; if it is claimed, at the end of a lease, since the process that claimed it may be alive.
 UPDATE "conversationLogs"
 SET "dueAt" = CASE WHEN "owner" IS NULL THEN {now} ELSE {now} + CAST(:lease_ms AS bigint) END
 WHERE {this_log} AND "dueAt" > {now} + CAST(:longest_ms AS bigint)
@@ -404,8 +404,8 @@ FROM "users"
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: save_user
--- Whoever signs in again keeps the session, and with it her tokens in other browsers. A refresh that is under way
--- is of credentials that are no more: its claim is taken away. So is what the CRM said of those of before.
+-- A user who signs in again keeps the session, and with it the tokens in other browsers. A refresh that is under way
+-- is of credentials that are replaced: its claim is taken away. So is what the CRM said of the earlier ones.
 INSERT INTO "users" ("tenant", "platform", "id", "name", "hostname", "timezone", "timezoneOffset", "credentials",
     "sessionId", "createdAt", "updatedAt")
 VALUES (:tenant, :platform, :id, :name, :hostname, :timezone, :timezone_offset, :credentials, :session_id,
@@ -416,35 +416,35 @@ SET "name" = :name, "hostname" = :hostname, "timezone" = :timezone, "timezoneOff
     "updatedAt" = {now}
 
 -- name: sign_out
--- Ends the session: no token of before is good any more, and there is nothing to call the CRM with.
+-- Ends the session: no earlier token is valid any more, and there are no credentials to call the CRM with.
 UPDATE "users"
 SET "credentials" = NULL, "sessionId" = :session_id, "refreshOwner" = NULL, "refreshUntil" = NULL,
     "updatedAt" = {now}
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: lock_user
--- The user's credentials, until when somebody refreshes them, since when they are refused, and what time it is once
--- the row is ours. Whoever locks conversation logs too has locked the user first.
+-- The user's credentials, until when a refresh is claimed, since when they are refused, and what time it is once
+-- the row is locked. A transaction that locks conversation logs too locks the user first.
 SELECT "credentials", "refreshUntil", "signInSince", {now}
 FROM (SELECT * FROM "users"
       WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
       {lock}) AS held
 
 -- name: pause_user
--- The CRM takes the credentials no more: her work waits until she signs in again.
+-- The CRM takes the credentials no more: the user's work waits until they sign in again.
 UPDATE "users"
 SET "signInSince" = {now}, "updatedAt" = {now}
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: logs_of_user
--- The conversation logs in which something waits for a user to sign in: a call, or the question what became of one.
+-- The conversation logs in which something waits for a user to sign in: a call, or the reconciliation of one.
 SELECT DISTINCT {log_key}
 FROM "messageLogs"
 WHERE "userId" = :id AND "tenant" = :tenant AND "platform" = :platform
   AND ("state" = 'waiting' OR "state" = 'unknown')
 
 -- name: lock_logs
--- Several conversation logs, in the order of everybody who locks more than one.
+-- Several conversation logs, in the order in which every transaction locks more than one.
 SELECT "clientLogId"
 FROM "conversationLogs"
 WHERE {these_logs}
@@ -452,15 +452,15 @@ ORDER BY "clientLogId"
 {lock}
 
 -- name: resume_rows
--- waiting -> planned: she has signed in. The conversation logs are locked.
+-- waiting -> planned: the user has signed in. The conversation logs are locked.
 UPDATE "messageLogs"
 SET "state" = 'planned', "reason" = NULL, "updatedAt" = {now}
 WHERE {these_logs} AND "state" = 'waiting'
   AND "userId" = :id
 
 -- name: wake_logs
--- Somebody may take them up now, unless somebody works on them. A call of which nobody has been asked yet what became
--- of it is left alone: the CRM's search may still lag behind. So is one that was refused, and is to be asked about again.
+-- They may be claimed now, unless they are claimed. A call that was not reconciled yet is left alone: the CRM's search
+-- may still lag behind. So is one that was refused, and is to be asked about again.
 UPDATE "conversationLogs"
 SET "dueAt" = {now}
 WHERE {these_logs} AND "state" = 'open'
@@ -468,20 +468,20 @@ WHERE {these_logs} AND "state" = 'open'
   AND ("call" IS NULL OR "dueAt" IS NULL OR ("asks" > 0 AND COALESCE("reason", '') NOT LIKE 'rejected:%'))
 
 -- name: claim_refresh
--- Whoever holds the claim, and nobody else, may send the refresh token. A claim that has run out may be taken.
+-- Only the holder of the claim may send the refresh token. A claim that has run out may be taken.
 UPDATE "users"
 SET "refreshOwner" = :owner, "refreshUntil" = :until
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: save_credentials
--- What a refresh came to, unless its claim was lost: to a sign-in, a sign-out, or the next claim. NULL says that
+-- The outcome of a refresh, unless its claim was lost: to a sign-in, a sign-out, or the next claim. NULL says that
 -- the CRM takes the refresh token no more.
 UPDATE "users"
 SET "credentials" = :credentials, "refreshOwner" = NULL, "refreshUntil" = NULL, "updatedAt" = {now}
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND "refreshOwner" = :owner
 
 -- name: release_refresh
--- A refresh that came to nothing lets go of its claim.
+-- A refresh that has failed releases its claim.
 UPDATE "users"
 SET "refreshOwner" = NULL, "refreshUntil" = NULL
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform AND "refreshOwner" = :owner
@@ -498,7 +498,7 @@ RETURNING "id"
 DELETE FROM "oauthStates" WHERE "expiresAt" < (SELECT {now})
 
 -- name: refresh_user
--- What the CRM says of a user now. Her credentials are left alone: somebody may be renewing them.
+-- What the CRM says of a user now. The credentials are left alone: they may be refreshed at this moment.
 UPDATE "users"
 SET "name" = :name, "timezone" = :timezone, "timezoneOffset" = :timezone_offset, "updatedAt" = {now}
 WHERE "id" = :id AND "tenant" = :tenant AND "platform" = :platform
@@ -544,7 +544,7 @@ SELECT (SELECT "contacts" FROM "contacts"
        {now}
 
 -- name: save_contacts
--- What the CRM said to somebody who asked it at :asked_at. What was found or forgotten since then stays, but for what a
+-- What the CRM answered when it was asked at :asked_at. What was found or forgotten since then stays, but for what a
 -- clock that was wrong has dated ahead.
 INSERT INTO "contacts" ("tenant", "platform", "phoneNumber", "contacts", "foundAt")
 VALUES (:tenant, :platform, :number, :contacts, {now})
@@ -553,14 +553,14 @@ SET "contacts" = :contacts, "foundAt" = {now}
 WHERE "contacts"."foundAt" <= :asked_at OR "contacts"."foundAt" > {now}
 
 -- name: drop_contacts
--- Nobody has the number, by what the CRM said to somebody who asked it at :asked_at.
+-- No contact has the number, by the CRM's answer when it was asked at :asked_at.
 DELETE FROM "contacts"
 WHERE "phoneNumber" = :number AND "tenant" = :tenant AND "platform" = :platform
   AND ("foundAt" <= :asked_at OR "foundAt" > {now})
 
 -- name: forget_contacts
--- Somebody has the number from now on: the row stays, with nothing in it, so that whoever has asked the CRM before
--- does not bring back what it said.
+-- A contact has the number from now on: the row stays, with nothing in it, so that a request to the CRM that began
+-- before does not bring back its answer.
 INSERT INTO "contacts" ("tenant", "platform", "phoneNumber", "contacts", "foundAt")
 VALUES (:tenant, :platform, :number, :contacts, {now})
 ON CONFLICT ("phoneNumber", "tenant", "platform") DO UPDATE
@@ -571,32 +571,32 @@ DELETE FROM "contacts"
 WHERE "foundAt" < (SELECT {now} - :age_ms)
 
 -- name: insert_new_contact
--- Somebody begins to make a contact -> making; nothing when somebody has begun before.
+-- An attempt begins to make a contact -> making; nothing if one has begun before.
 INSERT INTO "newContacts" ("tenant", "platform", "key", "state", "owner", "until")
 VALUES (:tenant, :platform, :key, 'making', :owner, {now} + :lease_ms)
 ON CONFLICT ("key", "tenant", "platform") DO NOTHING
 
 -- name: lock_new_contact
--- A contact that somebody makes or has made, and what time it is once it is ours, as in lock_log.
+-- A contact that an attempt makes or has made, and what time it is once it is locked, as in lock_log.
 SELECT "state", "owner", "until", "contact", {now}
 FROM (SELECT * FROM "newContacts"
       WHERE "key" = :key AND "tenant" = :tenant AND "platform" = :platform
       {lock}) AS made
 
 -- name: take_new_contact
--- Whoever began before is done, or gone -> making.
+-- The attempt before is done, or gone -> making.
 UPDATE "newContacts"
 SET "state" = 'making', "owner" = :owner, "until" = {now} + :lease_ms, "contact" = NULL
 WHERE "key" = :key AND "tenant" = :tenant AND "platform" = :platform
 
 -- name: settle_new_contact
--- What became of it: making -> made, or unknown. Whoever was taken for gone has no say any more.
+-- The outcome: making -> made, or unknown. An attempt that was replaced changes nothing.
 UPDATE "newContacts"
 SET "state" = :state, "until" = {now} + :hold_ms, "contact" = :contact
 WHERE "key" = :key AND "tenant" = :tenant AND "platform" = :platform AND "owner" = :owner
 
 -- name: drop_new_contact
--- Known not made: the next one begins anew.
+-- Known not made: the next attempt begins from the start.
 DELETE FROM "newContacts"
 WHERE "key" = :key AND "tenant" = :tenant AND "platform" = :platform AND "owner" = :owner
 
@@ -632,7 +632,7 @@ ORDER BY "activeUntil" DESC
 LIMIT :limit
 
 -- name: lock_waiting
--- A tenant's logs whose next retry is still to come, in the order of everybody who locks more than one.
+-- A tenant's logs whose next retry is still to come, in the order in which every transaction locks more than one.
 SELECT "clientLogId"
 FROM "conversationLogs"
 WHERE "platform" = :platform AND "tenant" = :tenant AND "dueAt" IS NOT NULL AND "dueAt" > (SELECT {now})
@@ -640,8 +640,8 @@ ORDER BY "clientLogId"
 {lock}
 
 -- name: wake_waiting
--- Those of them that wait because the CRM did not answer are due now. A call of which nobody has been asked yet what
--- became of it was journalled when the log was saved last: the CRM's search may lag behind for :settle_ms after that.
+-- Those of them that wait because the CRM did not answer are due now. A call that was not reconciled yet was recorded
+-- when the log was saved last: the CRM's search may lag behind for :settle_ms after that.
 -- What the CRM has asked us to wait for, what it has refused, and what a mistake keeps waiting is left as it is.
 UPDATE "conversationLogs"
 SET "dueAt" = CASE WHEN "call" IS NOT NULL AND "asks" = 0 AND "updatedAt" + CAST(:settle_ms AS bigint) > {now}
@@ -694,7 +694,7 @@ SELECT "name", {now} FROM "operators" WHERE "name" = :name AND "password" = :pas
 INSERT INTO "operatorSessions" ("id", "operator", "createdAt", "usedAt") VALUES (:session, :name, {now}, {now})
 
 -- name: find_operator_session
--- Whose session it is, with her roles as they are now, when it was begun and last used, and what time it is.
+-- The operator of a session, with their present roles, when it was begun and last used, and what time it is.
 SELECT held."operator", (SELECT whose."roles" FROM "operators" AS whose WHERE whose."name" = held."operator"),
        held."createdAt", held."usedAt", {now}
 FROM "operatorSessions" AS held
@@ -779,7 +779,7 @@ WHERE {this_log} AND "userId" = :user
 RETURNING "id"
 
 -- name: park_of_user
--- What may be in the CRM, and nobody can ask for an erased user: calling, unknown, parked -> parked, without text.
+-- What may be in the CRM, and only the erased user could reconcile: calling, unknown, parked -> parked, without text.
 UPDATE "messageLogs"
 SET "state" = 'parked', "reason" = COALESCE("reason", :reason), "payload" = NULL, "userId" = '', "updatedAt" = {now}
 WHERE {this_log} AND "userId" = :user
@@ -787,7 +787,7 @@ WHERE {this_log} AND "userId" = :user
 RETURNING "id"
 
 -- name: unlink_user
--- What is in the CRM stays logged, so that nobody logs it again; not who logged it.
+-- What is in the CRM stays logged, so that it is not logged again; not who logged it.
 UPDATE "messageLogs"
 SET "userId" = '', "payload" = NULL
 WHERE {this_log} AND "userId" = :user
@@ -847,7 +847,7 @@ FROM "keys"
 WHERE "purpose" IN ('accounts', 'entries')
 
 -- name: keep_key
--- A key is made once: whoever comes second reads what is there.
+-- A key is made once: the second process reads what is there.
 INSERT INTO "keys" ("purpose", "sealed", "createdAt")
 VALUES (:purpose, :sealed, {now})
 ON CONFLICT ("purpose") DO NOTHING
@@ -880,7 +880,7 @@ DELETE FROM "journal"
 INSERT INTO "journal" ("id", "createdAt") VALUES (:journal, {now})
 
 -- name: let_go_of_rows
--- What another journal goes on with -> failed. What has failed is not touched, since nobody goes on with it by herself.
+-- What another journal goes on with -> failed. What has failed is not touched, since it goes on only when a user sends it again.
 UPDATE "messageLogs"
 SET "state" = 'failed', "reason" = :reason, "updatedAt" = {now}
 WHERE "state" NOT IN ('logged', 'failed')

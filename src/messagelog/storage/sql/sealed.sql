@@ -12,7 +12,7 @@ ORDER BY {order}
 LIMIT :limit
 
 -- name: reseal_{table}
--- The same text under another key; nothing when somebody has written another one since it was read.
+-- The same text under another key; nothing if it was changed since it was read.
 UPDATE "{table}"
 SET "{column}" = :sealed
 WHERE {row} AND "{column}" = :before

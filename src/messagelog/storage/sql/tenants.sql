@@ -10,7 +10,7 @@ WHERE "crmTenant" = :crm_tenant AND "platform" = :platform AND "host" = :host
 {lock}
 
 -- name: hostnames_of_tenant
--- What users typed as the host of a CRM of this name, as far as nobody knows which host it stands for.
+-- What users typed as the host of a CRM of this name, as far as it is unknown which host it stands for.
 SELECT "host", "tenant"
 FROM "tenants"
 WHERE "crmTenant" = :crm_tenant AND "platform" = :platform AND "host" NOT LIKE '%://%'

@@ -1,6 +1,6 @@
-"""Copies of a SQLite file: made while servers run, and put in the file's place while none does.
+"""Makes copies of a SQLite file while servers run, and puts a copy in its place while none does.
 
-Both can be killed at any point. A copy has its name only when it is whole and on disk. A restore leaves the old
+Both can be killed at any point. A copy has its name only once it is complete and on disk. A restore leaves the old
 database as it was, or is marked as begun; from then on no process opens the file until a restore has ended.
 """
 
@@ -111,7 +111,7 @@ def _put_in_place(path: Path, part: Path) -> None:
 
 @contextmanager
 def _partial_file(part: Path, *, like: Path) -> Iterator[Path]:
-    """A new private file of the user who owns another; it is gone in the end, if it still has its name."""
+    """Make a private file for the owner of `like`; remove it in the end, if it still has its name."""
     _remove(part)
     make_private(part, like=like)
     try:
@@ -127,7 +127,7 @@ def _remove(path: Path) -> None:
 
 
 def _inspect(part: Path, *, name: Path, mode: str) -> Copy:
-    """What a copy of the file `name` holds, once it is checked and in this mode of journal; `BadCopy` otherwise."""
+    """Check a copy of the file `name`, set its journal mode, and return what it holds. Raises `BadCopy`."""
     with closing(sqlite3.connect(part, isolation_level=None)) as connection:
         try:
             problems = connection.execute("PRAGMA integrity_check(1)").fetchall()

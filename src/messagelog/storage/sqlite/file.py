@@ -1,4 +1,4 @@
-"""Guards of a SQLite file: who has it open, whether it is still in its place, and who may read it.
+"""Guards a SQLite file: which processes have it open, whether it is still in its place, and who may read it.
 
 Beside a file `journal.sqlite` stand two small files whose locks say who uses it. The kernel ends a lock together with
 its process, so a `kill -9` leaves nothing in the way; the files themselves stay and mean nothing.
@@ -117,7 +117,7 @@ def hold(path: Path) -> HeldFile:
 
 
 def _try_hold(path: Path, lock: int) -> str | None:
-    """The identity of the file, once the lock is held together with others; None when it has to be tried again."""
+    """Return the identity of the file, once the lock is held with others; None if it has to be tried again."""
     if _lock(lock, alone=True):
         _prepare(path)
         identity = _identity(path) or ""
@@ -148,7 +148,7 @@ def _prepare(path: Path) -> None:
 
 
 def serve_alone(path: Path) -> contextlib.ExitStack:
-    """Be the one server of a file, until what is returned is closed, or the process ends.
+    """Be the one server of a file, until the returned stack is closed, or the process ends.
 
     Raises `FileInUse`, with the other's process id, where there is one already.
     """
@@ -232,12 +232,12 @@ def real_path(path: Path) -> Path:
 
 
 def beside(path: Path, suffix: str) -> Path:
-    """The file of the same folder whose name has this suffix as well."""
+    """Return the file in the same folder that has this suffix after its name."""
     return path.with_name(path.name + suffix)
 
 
 def _identity(path: Path) -> str | None:
-    """The device and the inode of a file; None where there is none."""
+    """Return the device and the inode of a file; None if there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116 - half as long as Path.stat takes, and this is asked all the time
     except FileNotFoundError:
@@ -246,7 +246,7 @@ def _identity(path: Path) -> str | None:
 
 
 def _open_lock_file(lock_file: Path, path: Path) -> int:
-    """A file to be locked, which is made where there is none, and belongs to whom the database belongs."""
+    """Open the file to be locked; make it, for the owner of the database, if there is none."""
     lock = _open_or_create(lock_file, path if path.exists() else path.parent)
     with contextlib.suppress(PermissionError):  # another user's
         lock_file.chmod(PRIVATE)
@@ -254,7 +254,7 @@ def _open_lock_file(lock_file: Path, path: Path) -> int:
 
 
 def _open_or_create(path: Path, like: Path) -> int:
-    """An open file, which is made where there is none, for the owner of another."""
+    """Open a file; make it, for the owner of `like`, if there is none."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE)
     except FileExistsError:
@@ -275,7 +275,7 @@ def give_to_owner(file: int, of: Path) -> None:
 
 
 def _lock(lock: int, *, alone: bool) -> bool:
-    """Lock a file now, alone or together with others; whether that was possible."""
+    """Lock a file without waiting, alone or with others; return whether that was possible."""
     if sys.platform == "win32":
         return True
     try:

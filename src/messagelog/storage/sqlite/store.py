@@ -39,7 +39,7 @@ _STEPS: Final = 100_000  # of SQLite's machine, between two looks at the clock
 _VERSION_SECONDS: Final = 10
 _WAL_BYTES: Final = 64 * 1024 * 1024
 _CACHED_STATEMENTS: Final = 512
-"""All of ours, and room for those that differ from one transaction to the next."""
+"""All of ours, with room for those that differ from one transaction to the next."""
 
 
 class _Connection(sqlite3.Connection):
@@ -48,15 +48,15 @@ class _Connection(sqlite3.Connection):
     until = float("inf")
 
     def is_late(self) -> bool:
-        """Whether a statement has to end."""
+        """Return whether a statement has to end."""
         return time.monotonic() > self.until
 
 
 class SqliteStore:
     """A journal in one file. `clock` (epoch milliseconds) stands in for the database's clock in tests.
 
-    `answer_seconds` is how long a script may take, and the waiting for another program's lock before it. Everything
-    raises `FileReplaced` once the file is not in its place any more.
+    `answer_seconds` is how long a transaction may take, and the wait for another program's lock before it. All methods
+    raise `FileReplaced` once the file is no longer in its place.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class SqliteStore:
         )
 
     async def read(self, transaction: Callable[[], Transaction[T]]) -> T:
-        """Run a script on the event loop's thread: a look-up takes microseconds, less than a change of threads."""
+        """Run a transaction on the event loop's thread: reading takes microseconds, less than a change of threads."""
         if self._closing:
             raise StoreClosed("the store is closed")
         self._file.check()
@@ -106,7 +106,7 @@ class SqliteStore:
             raise unavailable from error
 
     async def write(self, transaction: Callable[[], Transaction[T]], *, locks: Sequence[Lock] = ()) -> T:  # noqa: ARG002 - one runs after the other
-        """Hand the script to the writer thread and wait until its commit is on disk."""
+        """Hand the transaction to the writer thread; return its value once its commit is on disk."""
         self._breaker.raise_if_open(writes=True)
         return await self._write(transaction)
 
@@ -150,7 +150,7 @@ class SqliteStore:
             raise unavailable from error
 
     def _outage_of(self, error: sqlite3.Error, *, reads: bool) -> StoreUnavailable | None:
-        """What an error says of the database; None for a script's own, such as writing where it may only read."""
+        """Return the outage that an error tells of; None for a transaction's own, such as a write among reads."""
         cause = cause_of(error)
         impact = impact_of(cause)
         if impact is None or (reads and cause.code.startswith("SQLITE_READONLY")):
@@ -169,7 +169,7 @@ class SqliteStore:
         if isinstance(error, sqlite3.Error):
             self._outage_of(error, reads=False)
 
-    # ---------------------------------------------------------------------------------------- scripts
+    # ----------------------------------------------------------------------------------- transactions
 
     def _run(self, connection: _Connection, transaction: Transaction[T]) -> T:
         connection.until = time.monotonic() + self._answer_seconds
@@ -199,7 +199,7 @@ class SqliteStore:
 
 
 def version_of(path: Path) -> str | None:
-    """The schema's version in a file, None where there is none."""
+    """Return the schema's version in a file, None if there is none."""
     with holding(path), closing(sqlite3.connect(path, timeout=_VERSION_SECONDS)) as connection:
         known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if known else None

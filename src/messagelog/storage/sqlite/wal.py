@@ -1,6 +1,6 @@
-"""Tells whether a left-over log (WAL) belongs to the SQLite file beside it.
+"""Checks whether a left-over log (WAL) belongs to the SQLite file beside it.
 
-SQLite itself does not: it replays a log whose checksums are right onto any file, and what comes of it is malformed.
+SQLite itself does not: it replays a log with valid checksums onto any file, which is malformed then.
 So each of our transactions counts up the file's `user_version`, which stands in its first page, so that each commit in
 a log says how many came before it. A log may be replayed onto a file that says as many as the log's first commit
 found, or more: such a file holds all that was written before the log began. A copy from an earlier time says fewer.
@@ -92,7 +92,7 @@ _REMEDY: Final = (
 
 
 def _fits(header: bytes, log: _Log) -> bool:
-    """Whether a log was begun on the file with this header, as far as both tell."""
+    """Return whether a log was begun on the file with this header, as far as they tell."""
     page_size = int.from_bytes(header[16:18], "big")
     if header[18] != _WAL_MODE or log.page_size != (65_536 if page_size == 1 else page_size):
         return False  # such as a finished copy, which is left in another mode
@@ -108,7 +108,7 @@ def _fits(header: bytes, log: _Log) -> bool:
 
 
 def _at_most(one: int, other: int) -> bool:
-    """Whether one count is at most the other, where both go on with 0 after the highest."""
+    """Return whether one count is at most the other; both continue with 0 after the highest."""
     return (other - one) & _WORD < _HALF
 
 
@@ -121,9 +121,9 @@ def _read_header(path: Path) -> bytes:
 
 
 def _read_log(path: Path) -> _Log | None:
-    """The commits of a log, as SQLite recovers them: up to the first frame whose sums are not right.
+    """Return the commits of a log, as SQLite recovers them: up to the first frame with wrong sums.
 
-    Each frame's sums are of all that stands before it, so that frames of an earlier use of the log are none of these.
+    Each frame's sums cover all that is before it, so that frames of an earlier use of the log do not count.
     """
     try:
         file = path.open("rb")
@@ -158,7 +158,7 @@ def _read_log(path: Path) -> _Log | None:
 
 
 def _add_checksum(data: bytes, order: str, sums: _Sums) -> _Sums:
-    """The sums of a log, with these bytes added (a multiple of eight)."""
+    """Return the sums of a log, with these bytes added (a multiple of eight)."""
     words = struct.unpack(f"{order}{len(data) // 4}I", data)
     first, second = sums
     for even, odd in zip(words[::2], words[1::2], strict=True):
@@ -168,10 +168,10 @@ def _add_checksum(data: bytes, order: str, sums: _Sums) -> _Sums:
 
 
 def _is_malformed(path: Path, log: Path) -> bool:
-    """Whether a file and a log make a malformed database, where one of them has no count.
+    """Return whether a file and a log make a malformed database, if one of them has no count.
 
-    Another program wrote it, or an earlier version of this one. It is tried on copies: to open a database replays its
-    log.
+    Another program wrote it, or an earlier version of this one. It is tried on copies, since opening a database replays
+    its log.
     """
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}-check-") as folder:
         copy = Path(folder) / path.name

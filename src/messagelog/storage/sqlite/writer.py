@@ -40,7 +40,7 @@ class SqliteWriter(Generic[C]):
 
     After an error of a whole group the connection is closed, and the next group has a new one. `begun` runs first in
     each transaction; `check` runs before and after it, and an error of it fails the group. `missed` is told, on the
-    event loop, the errors that came too late for their work. Work waits for `longest` seconds.
+    event loop, the errors of work whose wait had ended. Work waits for `longest` seconds.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """The journal's transactions, written once for both databases.
 
-A script is a generator: it yields statements and is sent their results. It never touches a driver, so one text of
-each transaction runs in SQLite's writer thread and on an asynchronous PostgreSQL connection alike, and a script
-that is run again after a deadlock starts from nothing. What a script is given it does not change.
+A transaction is a generator: it yields commands and is sent their results. It never touches a driver, so the same
+code runs in SQLite's writer thread and on an asynchronous PostgreSQL connection, and a transaction that is run again
+after a deadlock starts from the beginning. It does not change its arguments.
 """
 
 from messagelog.storage.transactions.audit import (
@@ -22,7 +22,7 @@ from messagelog.storage.transactions.contacts import (
     find_contacts,
     forget_contacts,
     keep_contacts,
-    settle_new_contact,
+    save_new_contact,
 )
 from messagelog.storage.transactions.encryption import (
     SealedValue,

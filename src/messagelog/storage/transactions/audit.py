@@ -1,4 +1,4 @@
-"""The record of what operators looked at and did, and the reading of text, which is never without it."""
+"""The audit record of what operators looked at and did, and the reading of text, which is always recorded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def record_audit(entries: Sequence[AuditEntry]) -> Transaction[None]:
-    """Records what was looked at or done. As a part of another script, it stands or falls with what that does."""
+    """Record what was looked at or done. As part of another transaction, it is committed with that, or not at all."""
     yield Execute(
         "record_audit",
         [
@@ -37,7 +37,7 @@ def record_audit(entries: Sequence[AuditEntry]) -> Transaction[None]:
 
 
 def read_audit(since: int, limit: int, operator: str | None = None) -> Transaction[list[AuditRow]]:
-    """What was recorded since a time (epoch ms), the newest first; of one operator, or of all."""
+    """Return the entries since a time (epoch ms), the newest first; of one operator, or of all."""
     params = {"since": since, "limit": limit}
     if operator is None:
         rows = yield Query("read_audit", params)
@@ -47,7 +47,7 @@ def read_audit(since: int, limit: int, operator: str | None = None) -> Transacti
 
 
 def count_audit(since: int, operator: str | None = None) -> Transaction[int]:
-    """How much was recorded since a time (epoch ms): of one operator, or of all."""
+    """Return the number of entries since a time (epoch ms): of one operator, or of all."""
     rows = yield Query("count_audit", {"since": since, "operator": operator})
     return int(rows[0][0])
 
@@ -55,7 +55,7 @@ def count_audit(since: int, operator: str | None = None) -> Transaction[int]:
 def read_rows_audited(
     key: LogKey, ids: Sequence[str], look: Callable[[MessageRow], AuditEntry]
 ) -> Transaction[list[MessageRow]]:
-    """Rows of a conversation log with their sealed text; a look at each that has some is recorded with it."""
+    """Return rows of a conversation log with their sealed text; record a look at each that has text."""
     found = yield Query("sealed_rows", {**key_params(key), "ids": list(ids)})
     rows = [row_from(values) for values in found]
     yield from record_audit([look(row) for row in rows if row.payload is not None])
@@ -63,7 +63,7 @@ def read_rows_audited(
 
 
 def run_audited(entry: AuditEntry, transaction: Transaction[T]) -> Transaction[T]:
-    """A script, recorded in its own transaction; not where it comes to nothing (False, 0 or None)."""
+    """Run a transaction and record it within itself, unless its value is False, 0 or None."""
     outcome = yield from transaction
     if outcome:
         yield from record_audit([entry])

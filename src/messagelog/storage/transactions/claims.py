@@ -1,8 +1,8 @@
-"""The transactions that move rows from state to state: accept, claim, save, note.
+"""The transactions that move rows from state to state: accept a request, claim a log, record intent, save an outcome.
 
-Whoever writes has locked the conversation log's row first, so that of all that happens to one log, one transaction
-comes after the other. Rows of other logs are left alone, but for failed ones that a request brings again: they are
-locked too, in the order of their ids.
+Each of them locks the conversation log's row first, so that the transactions of one log run one after the other. They
+leave rows of other logs alone, except failed ones that a request brings again: these are locked too, in the order of
+their ids.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ _INTERRUPTED = "interrupted: This server was interrupted."
 
 
 def accept_request(work: LogRequestWork, planner: Planner, policy: LeasePolicy) -> Transaction[AcceptResult]:
-    """Journals what a request wants logged and, when nobody works on the conversation log, claims it.
+    """Record what a request wants logged; claim the conversation log unless it is claimed already.
 
-    A log that waits because its CRM did not answer, for longer than a moment, is claimed early: somebody waits for it
+    A log that waits for longer than a moment because its CRM did not answer is claimed early: a request waits for it
     now, and the CRM may be back.
     Of two requests for one message, or for one new conversation log, the first to commit wins; the other finds its
-    rows there and joins. A log that belongs to another contact is left as it is. A message that is logged for the same
-    contact in its other kind of log, a group's or that of one to one, is the same message, and is left out.
+    rows and joins. A log that belongs to another contact is left as it is. A message that is logged for the same
+    contact in its other kind of log (a group's, or that of one correspondent) is the same message, and is left out.
     """
     ids = sorted({row.id for row in work.rows})
     locked, found, waiting, twins = yield Batch(
@@ -100,7 +100,7 @@ def _accept_into_existing(  # noqa: PLR0917 - what the first look at the log has
     planner: Planner,
     policy: LeasePolicy,
 ) -> Transaction[AcceptResult]:
-    """The same with a conversation log that is there, and is ours until the transaction ends."""
+    """Accept a request into a conversation log that exists and is locked until the transaction ends."""
     log, now = log_from(work.key, locked[:-1]), locked[-1]
     if log.contact_id != work.contact_id:
         if log.third_party_log_id or log.earlier or log.due_at is not None or log.state is LogState.PARKED:
@@ -129,18 +129,18 @@ def _accept_into_existing(  # noqa: PLR0917 - what the first look at the log has
 def _accept_into_new(
     work: LogRequestWork, known: Mapping[str, MessageRow], planner: Planner, policy: LeasePolicy
 ) -> Transaction[AcceptResult]:
-    """The same with a conversation log that is new. If somebody else makes it now, all of this is done once more."""
+    """Accept a request into a new conversation log. If another transaction inserts it first, this one is repeated."""
     log = new_log(work, policy.journal)
     fresh, again = _rows_to_write(work, (yield from _select_rows(work, known)), log, known)
     step = planner(log, _oldest([*fresh, *again], policy.batch))
     begun = log if step is None else _with_step(log, step, 0, policy)
     yield Batch(Execute("insert_log", [new_log_params(begun)]), *_row_commands(log, fresh, again, step))
-    # When the claim ends the database knows.
+    # The database sets the end of the claim.
     return AcceptResult(claim=None if step is None else Claim(replace(begun, due_at=None), step))
 
 
 def claim_log(key: LogKey, planner: Planner, policy: LeasePolicy) -> Transaction[Claim | None]:
-    """Claims a conversation log that is due; None when there is nothing to do or somebody else has it."""
+    """Claim a conversation log that is due; return None if there is nothing to do or it is claimed already."""
     locked, waiting = yield Batch(Query("lock_log", key_params(key)), _waiting(key, policy))
     if not locked:
         return None
@@ -159,22 +159,22 @@ def save_outcome(
     policy: LeasePolicy,
     *,
     waiting: WaitingChange | None = None,
-    anew: Sequence[NewRow] | None = None,
+    recreated: Sequence[NewRow] | None = None,
     wait_ms: int | None = None,
     pause: SignInPause | None = None,
     attempt: Attempt | None = None,
     entry: tuple[str, bytes] | None = None,
     unsaid: Sequence[str] = (),
 ) -> Transaction[Claim | None]:
-    """Journals what a claim's call came to, and begins the next step or lets the claim go.
+    """Record the outcome of a claim's call, and begin the next step or release the claim.
 
-    `log` is the claimed row with its new values; its fencing number must still stand, else `ClaimLost`. `anew` are
+    `log` is the claimed row with its new values; its fencing number must still stand, else `ClaimLost`. `recreated` are
     rows to be planned again with new text, if they were logged in the activity that is gone; `waiting` is what
-    becomes of the rows that were planned before. With `wait_ms` the claim is let go and taken up again after that
-    time; a parked log is let go for good. `pause` says whose credentials were refused: if she has others by now,
-    nothing waits for her. It locks the user, so such a `save` needs a transaction of its own. `attempt` is
-    the call, when it came to nothing. `entry` is a logged message's id, and the hash of the entry that a change has put
-    in the place of its first one. `unsaid` are messages whose change came to nothing: unless they are logged, what was
+    becomes of the rows that were planned before. With `wait_ms` the claim is released, and the log is due after that
+    time; the claim of a parked log is released for good. `pause` says whose credentials were refused: if the user has
+    others by now, nothing waits for them. It locks the user, so this needs a transaction of its own. `attempt` is the
+    call, if it has failed. `entry` is a logged message's id, and the hash of the entry that a change has put
+    in the place of its first one. `unsaid` are messages whose change has failed: unless they are logged, what was
     known of them is forgotten, so that it is told when it is sent again.
     """
     paused = pause is not None and (yield from _pause_user(log.key, pause))
@@ -196,21 +196,21 @@ def save_outcome(
         _waiting(log.key, policy),
     )
     held = _check_claim(log, locked)
-    if anew is not None:
+    if recreated is not None:
         user_id, gone = held.call_user or "", held.third_party_log_id
-        planned_anew = [
-            replan_params(log, row, user_id, gone) for row in sorted(anew, key=lambda row: row.id)
+        replanned = [
+            replan_params(log, row, user_id, gone) for row in sorted(recreated, key=lambda row: row.id)
         ]
         left = {**key_params(log.key), "gone": gone, "reason": _DELETED}
         (planned,) = yield Batch(
-            Execute("replan_gone", planned_anew), Execute("fail_gone", [left]), _waiting(log.key, policy)
+            Execute("replan_gone", replanned), Execute("fail_gone", [left]), _waiting(log.key, policy)
         )
     if log.state is LogState.PARKED:
         yield Execute("save_log", [log_params(_without_claim(log.without_call()))])
         return None
     if wait_ms is not None:
-        # What only the user can be asked about waits for the sign-in, which makes it due. A call of which nobody was
-        # asked yet is due when the CRM's search shows what it has: a sign-in before that does not hurry it.
+        # What only the user can reconcile waits for the sign-in, which makes it due. A call that was not reconciled yet
+        # is due when the CRM's search shows what it has: a sign-in before that does not hurry it.
         due_at = None if paused and log.call is not None and log.probe_count else held.now + wait_ms
         yield Execute("save_log", [log_params(replace(log, owner=None, due_at=due_at))])
         return None
@@ -220,10 +220,10 @@ def save_outcome(
 def record_intent(
     log: LogRow, policy: LeasePolicy, back: Sequence[str] = (), payloads: Mapping[str, bytes] | None = None
 ) -> Transaction[None]:
-    """Journals what the call under way will need if its answer is lost, before it leaves; renews the lease.
+    """Record, before a call is made, what is needed if its answer is lost; renew the lease.
 
-    `back` are rows of the step that the call does not bring after all: they wait for the next one. `payloads` are what
-    rows of the step are sealed with from now on.
+    `back` are rows of the step that the call does not bring after all: they wait for the next one. `payloads` are the
+    new sealed texts of rows of the step.
     """
     held = _check_claim(log, (yield Query("lock_claim", key_params(log.key))))
     due_at = held.now + policy.lease_ms + policy.settle_ms
@@ -241,7 +241,7 @@ def record_intent(
 
 
 def _pause_user(key: LogKey, pause: SignInPause) -> Transaction[bool]:
-    """Whether the user has to sign in: notes it, if the credentials that were refused are still hers."""
+    """Return whether the user has to sign in; record it if the refused credentials are still the stored ones."""
     params = {"tenant": key.tenant, "platform": key.platform, "id": pause.user_id}
     rows = yield Query("lock_user", params)
     if not rows:
@@ -256,7 +256,7 @@ def _pause_user(key: LogKey, pause: SignInPause) -> Transaction[bool]:
 
 
 def _without_pause(changes: Sequence[RowChange]) -> list[RowChange]:
-    """The same, of a user who has signed in meanwhile."""
+    """Return the changes without the wait for a sign-in, of a user who has signed in meanwhile."""
     return [
         RowChange(change.id, RowState.PLANNED) if change.state is RowState.WAITING else change
         for change in changes
@@ -275,7 +275,7 @@ class _ClaimedLog(NamedTuple):
 
 
 def _check_claim(log: LogRow, locked: Sequence[Sequence[Any]]) -> _ClaimedLog:
-    """What the database says of the claimed log; `ClaimLost` when the claim does not stand any more."""
+    """Return what the database says of the claimed log; raise `ClaimLost` if the claim no longer holds."""
     if not locked:
         raise ClaimLost
     owner, fence, *held = locked[0]
@@ -287,7 +287,7 @@ def _check_claim(log: LogRow, locked: Sequence[Sequence[Any]]) -> _ClaimedLog:
 def _begin_next_step(
     log: LogRow, now: int, waiting: Sequence[Sequence[Any]], planner: Planner, policy: LeasePolicy
 ) -> Transaction[Claim | None]:
-    """Journals the next step as being called; lets the log go when nothing waits."""
+    """Record the next step as being called; release the log if nothing waits."""
     step = planner(log, [row_from(values) for values in waiting])
     if step is None:
         yield Execute("save_log", [log_params(_without_claim(log))])
@@ -298,14 +298,14 @@ def _begin_next_step(
 
 
 def _waits_for_crm(log: LogRow, now: int, policy: LeasePolicy) -> bool:
-    """Whether a log waits, for longer than a moment, because its CRM did not answer; as in `wake_waiting`."""
+    """Return whether a log waits, for longer than a moment, because its CRM did not answer; as `wake_waiting` does."""
     waits = log.owner is None and log.state is LogState.OPEN and log.due_at is not None
     if not waits or (log.due_at or 0) <= now + _MOMENT_MS:
         return False
     if log.call is not None and not log.probe_count and log.updated_at + policy.settle_ms > now:
         return False
     reason = log.reason or ""
-    if reason.startswith(("rejected:", "fault:")):  # the CRM is there, and has said what it says
+    if reason.startswith(("rejected:", "fault:")):  # the CRM is there, and has answered
         return False
     return log.probe_count > 0 or not reason.startswith(("rate_limited:", "mistake:"))
 
@@ -313,10 +313,10 @@ def _waits_for_crm(log: LogRow, now: int, policy: LeasePolicy) -> bool:
 def _claim_to_reconcile(
     log: LogRow, now: int, policy: LeasePolicy, user_id: str | None = None, *, early: bool = False
 ) -> Transaction[Claim]:
-    """Claims a log to find out about a call of before, whose rows are calling or unknown.
+    """Claim a log to reconcile its earlier call, whose rows are calling or unknown.
 
-    A lease that ran out was somebody's who was interrupted. That is counted, so that it does not go on for ever, and
-    it is the reason where no other is known. `user_id` is the user whose request claims it.
+    If the lease ran out, a process was interrupted. That is counted, so that it does not go on for ever, and it is the
+    reason if no other is known. `user_id` is the user whose request claims the log.
     """
     if log.owner is not None:
         log = replace(log, attempt_count=log.attempt_count + 1, reason=log.reason or _INTERRUPTED)
@@ -338,7 +338,7 @@ def _claim_to_reconcile(
 def _with_step(log: LogRow, step: Step, now: int, policy: LeasePolicy) -> LogRow:
     return replace(
         log,
-        reason=None,  # from here on it says what became of this call
+        reason=None,  # from here on it is about this call
         owner=policy.owner,
         fence=log.fence + 1,
         due_at=now + policy.lease_ms + policy.settle_ms,
@@ -354,7 +354,7 @@ def _without_claim(log: LogRow) -> LogRow:
 
 
 def _with_contact(log: LogRow, work: LogRequestWork) -> LogRow:
-    """A log of which nothing has reached the CRM may still go to another contact, under a key of its own."""
+    """Return a log of which nothing has reached the CRM, with the request's contact and an external id of its own."""
     return replace(
         log,
         generation=log.generation + 1,
@@ -369,12 +369,12 @@ def _with_contact(log: LogRow, work: LogRequestWork) -> LogRow:
 
 
 def _waiting(key: LogKey, policy: LeasePolicy) -> Query:
-    """Asks for the oldest planned rows, as many as a step may need."""
+    """Return the query for the oldest planned rows, as many as a step may need."""
     return Query("rows_in_state", {**key_params(key), "state": RowState.PLANNED, "limit": policy.batch})
 
 
 def _oldest(rows: Iterable[MessageRow], limit: int) -> list[MessageRow]:
-    """The same of rows that are not all in the database yet; of two with one id the later counts."""
+    """Return the oldest planned ones of these rows; of two with one id the later counts."""
     latest = {row.id: row for row in rows}
     planned = [row for row in latest.values() if row.state is RowState.PLANNED]
     return sorted(planned, key=lambda row: (row.sent_at, len(row.id), row.id))[:limit]
@@ -396,7 +396,7 @@ def _change_waiting(key: LogKey, waiting: WaitingChange | None) -> tuple[Execute
 
 
 def _select_rows(work: LogRequestWork, known: Mapping[str, MessageRow]) -> Transaction[list[NewRow]]:
-    """The request's rows in the order of their ids, but for failed ones that a request for another log takes now."""
+    """Return the request's rows in the order of their ids, without failed ones that a request for another log takes."""
     failed = {id_ for id_, row in known.items() if row.state is RowState.FAILED}
     if failed:
         params = {**key_params(work.key), "ids": sorted(failed)}
@@ -408,10 +408,10 @@ def _select_rows(work: LogRequestWork, known: Mapping[str, MessageRow]) -> Trans
 def _rows_to_write(
     work: LogRequestWork, wanted: Iterable[NewRow], log: LogRow, known: Mapping[str, MessageRow]
 ) -> tuple[list[MessageRow], list[MessageRow]]:
-    """The rows that are to be written: those that are new, and those that failed or have a newer snapshot."""
+    """Return the rows that are to be written: those that are new, and those that failed or have a newer snapshot."""
     fresh, again = [], []
     state, reason = RowState.PLANNED, None
-    if log.state is LogState.PARKED:  # that it was never sent has to be known by whoever decides
+    if log.state is LogState.PARKED:  # who decides has to know that it was never sent
         state, reason = RowState.PARKED, f"behind: one before it is parked ({log.reason})"
     for row in wanted:
         old = known.get(row.id)
@@ -429,9 +429,9 @@ def _rows_to_write(
 def _rows_of_changes(
     work: LogRequestWork, wanted: Iterable[NewRow], log: LogRow, known: Mapping[str, MessageRow]
 ) -> tuple[list[MessageRow], Execute]:
-    """A row for each message of the log whose facts have advanced, and the statement that keeps the newer facts.
+    """Return a row for each message of the log whose facts have advanced, and the command that stores the newer facts.
 
-    Not for a thread, whose snapshot has all of it, nor for a message that failed, which is sent with its newest text.
+    A thread has none, since its snapshot has all of it, nor has a message that failed: it is sent with its newest text.
     """
     changes, advanced = [], []
     for row in wanted:
@@ -443,7 +443,7 @@ def _rows_of_changes(
             continue
         if row.facts.advance(old.known_facts):
             number = old.changes + 1
-            # It follows its message, whatever becomes of that one.
+            # It follows its message, whatever the outcome of that one.
             changed = replace(row, id=change_id(row.id, number), version=number, sent_at=old.sent_at)
             state, reason = RowState.PLANNED, None
             if log.state is LogState.PARKED:
@@ -454,10 +454,10 @@ def _rows_of_changes(
 
 
 def _newer_snapshot(work: LogRequestWork, row: NewRow, old: MessageRow, log: LogRow) -> MessageRow:
-    """The newer snapshot in the state of the older. A call whose answer was lost stays its user's.
+    """Return the newer snapshot in the state of the older one. A call whose answer was lost stays its user's.
 
-    Nobody else can be asked about it, and it is by this row that the user's sign-in finds it. About one that was
-    refused for the user's credentials a colleague may ask, who brings a newer snapshot.
+    Only that user can reconcile it, and their sign-in finds it by this row. If it was refused for the user's
+    credentials, a colleague who brings a newer snapshot may reconcile it.
     """
     newer = _message_row(work, row, old.state, old.reason)
     stays = old.state is RowState.UNKNOWN and not (log.reason or "").startswith(_SIGN_IN)
@@ -465,21 +465,18 @@ def _newer_snapshot(work: LogRequestWork, row: NewRow, old: MessageRow, log: Log
 
 
 def _replaces_pending(old: MessageRow, row: NewRow, log: LogRow) -> bool:
-    """Whether a newer snapshot of a shared thread takes the place of one that is not done yet, in its state."""
+    """Return whether a newer snapshot of a shared thread takes the place of one that is not done yet, in its state."""
     return _is_newer(row, log) and old.state in _PENDING and row.version > old.version
 
 
 def _is_news_of_waiting(old: MessageRow, row: NewRow, log: LogRow) -> bool:
-    """Whether a message that waits for its user to sign in, and is in no CRM, has newer facts: it is sent with them."""
+    """Return whether a message that waits for its user to sign in has newer facts, which are sent with it."""
     ours = old.client_log_id == log.key.client_log_id and not log.shared
     return ours and old.state is RowState.WAITING and row.facts.advance(old.known_facts)
 
 
 def _starts_again(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bool:
-    """Whether a row that was done is to be done again: it had failed, or the thread has changed.
-
-    So is one that waits for a colleague to sign in.
-    """
+    """Return whether a row is planned again: it has failed, its thread has changed, or it waits for a colleague."""
     if old.state is RowState.WAITING:
         return _taken_over(old, row, log, user_id)
     if not log.shared:
@@ -488,7 +485,7 @@ def _starts_again(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bo
 
 
 def _taken_over(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bool:
-    """Whether what waits for its user to sign in need not wait for her: somebody else brings it, or newer text."""
+    """Return whether a row need not wait for its user to sign in: another user brings it, or a newer snapshot."""
     ours = old.client_log_id == log.key.client_log_id
     if not ours or row.version < old.version:
         return False
@@ -496,12 +493,12 @@ def _taken_over(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bool
 
 
 def _is_newer(row: NewRow, log: LogRow) -> bool:
-    """Whether the CRM has only an older snapshot of a shared thread."""
+    """Return whether the CRM has only an older snapshot of a shared thread."""
     return log.shared and row.version > log.version
 
 
 def _message_row(work: LogRequestWork, row: NewRow, state: RowState, reason: str | None) -> MessageRow:
-    """A row that is to be written; when, the database knows."""
+    """Return a row to be written; the database sets its times."""
     return MessageRow(
         id=row.id,
         conversation_id=work.conversation_id,
@@ -524,7 +521,7 @@ def _message_row(work: LogRequestWork, row: NewRow, state: RowState, reason: str
 def _row_commands(
     log: LogRow, fresh: Sequence[MessageRow], again: Sequence[MessageRow], step: Step | None = None
 ) -> tuple[Execute, ...]:
-    """Writes a request's rows, those of the step as being called already."""
+    """Return the commands that write a request's rows, those of the step as being called already."""
     calling = set() if step is None else set(step.ids)
 
     def params(rows: Iterable[MessageRow]) -> list[Params]:
@@ -535,9 +532,9 @@ def _row_commands(
             for row in rows
         ]
 
-    waited = sorted(calling.difference(row.id for row in (*fresh, *again)))
+    planned = sorted(calling.difference(row.id for row in (*fresh, *again)))
     return (
         Execute("insert_row", params(fresh)),
         Execute("replan_row", params(again)),
-        *([_mark_calling(log.key, waited)] if waited else ()),
+        *([_mark_calling(log.key, planned)] if planned else ()),
     )

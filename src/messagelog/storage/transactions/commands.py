@@ -1,4 +1,4 @@
-"""What a script may ask of a database."""
+"""What a transaction may ask of a database."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ class Query(msgspec.Struct, frozen=True):
 
 
 class Execute(msgspec.Struct, frozen=True):
-    """Run a statement once for each set of parameters. There is no answer, so an adapter need not wait for one:
-    an error of it may come up at the script's next question, or when the transaction is committed.
+    """Run a statement once for each set of parameters.
+
+    It has no answer, so an adapter need not wait for one: its error may be raised at the next query, or at the commit.
     """
 
     name: str
@@ -27,9 +28,9 @@ class Execute(msgspec.Struct, frozen=True):
 
 
 class Batch:
-    """Ask for several at once, in this order: one exchange with the database. Answered with the rows of each `Query`.
+    """Run several commands in this order, in one exchange with the database. The answer has the rows of each `Query`.
 
-    Its name is that of the last: what the others lead up to.
+    It is named by the last one, which the others prepare.
     """
 
     __slots__ = ("commands",)
@@ -47,4 +48,4 @@ Command = Query | Execute | Batch
 
 T = TypeVar("T")
 Transaction = Generator[Command, Any, T]
-"""A transaction: it asks, is sent the answers (nothing for a `Execute`), and returns what it came to."""
+"""A generator that yields commands, is sent their answers (None for an `Execute`), and returns a value."""

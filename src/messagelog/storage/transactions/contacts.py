@@ -1,4 +1,4 @@
-"""Contacts that were found, and contacts that are being made. What is kept of them is sealed by the caller."""
+"""Contacts that were found, and contacts that are being made. The caller seals what is kept of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST_HOLD_MS = 3600 * 1000
 
 
 def find_contacts(tenant: str, platform: str, number: str) -> Transaction[FoundContacts]:
-    """What was kept for a number, whatever its age: less than nothing, where a clock was wrong."""
+    """Return what was kept for a number, whatever its age, which is negative if a clock was wrong."""
     ((contacts, found_at, now),) = yield Query("find_contacts", _number_key(tenant, platform, number))
     return FoundContacts(
         bytes(contacts) if contacts else None, 0 if found_at is None else now - found_at, now
@@ -27,26 +27,26 @@ def find_contacts(tenant: str, platform: str, number: str) -> Transaction[FoundC
 def keep_contacts(
     tenant: str, platform: str, number: str, contacts: bytes, *, asked_at: int, age_ms: int
 ) -> Transaction[None]:
-    """Keeps what the CRM was asked for at `asked_at`. Whatever is older than `age_ms`, of anybody, is dropped."""
+    """Keep what the CRM answered when asked at `asked_at`. Drop all that is older than `age_ms`, of every tenant."""
     found = {**_number_key(tenant, platform, number), "contacts": contacts, "asked_at": asked_at}
     yield Batch(Execute("drop_old_contacts", [{"age_ms": age_ms}]), Execute("save_contacts", [found]))
 
 
 def drop_contacts(tenant: str, platform: str, number: str, *, asked_at: int) -> Transaction[None]:
-    """Drops what was found for a number before the CRM was asked, at `asked_at`, and said that nobody has it."""
+    """Drop what was found for a number before the CRM, asked at `asked_at`, said that no contact has it."""
     yield Execute("drop_contacts", [{**_number_key(tenant, platform, number), "asked_at": asked_at}])
 
 
 def forget_contacts(tenant: str, platform: str, number: str) -> Transaction[None]:
-    """Forgets what was found for a number; also what those will keep who are asking the CRM at this moment."""
+    """Forget what was found for a number, and what requests to the CRM that are under way will find."""
     yield Execute("forget_contacts", [{**_number_key(tenant, platform, number), "contacts": b""}])
 
 
 def claim_new_contact(key: NewContactKey, owner: str, lease_ms: int) -> Transaction[NewContactClaim]:
-    """Asks to make a contact. `owner` names this one attempt; of several at once, one gets it.
+    """Claim the making of a contact. `owner` names this attempt; of several at once, one gets the claim.
 
-    An attempt that somebody began and did not end in time may have made the contact: then the claim says so, and the
-    CRM is to be asked first.
+    An earlier attempt that did not end in time may have made the contact: then the claim says so, and the CRM has to
+    be asked first.
     """
     mine: Params = {**_key(key), "owner": owner, "lease_ms": lease_ms}
     (locked,) = yield Batch(
@@ -66,10 +66,10 @@ def claim_new_contact(key: NewContactKey, owner: str, lease_ms: int) -> Transact
     return NewContactClaim(mine=True, ask_first=True)
 
 
-def settle_new_contact(
+def save_new_contact(
     key: NewContactKey, owner: str, state: NewContactState, hold_ms: int, contact: bytes | None = None
 ) -> Transaction[None]:
-    """Writes down what became of an attempt: who asks within `hold_ms` is told, or has to wait."""
+    """Record the outcome of an attempt: others who ask within `hold_ms` get it, or have to wait."""
     yield Execute(
         "settle_new_contact",
         [{**_key(key), "owner": owner, "state": state, "hold_ms": hold_ms, "contact": contact}],
@@ -77,7 +77,7 @@ def settle_new_contact(
 
 
 def drop_new_contact(key: NewContactKey, owner: str) -> Transaction[None]:
-    """Forgets an attempt that made nothing."""
+    """Forget an attempt that made nothing."""
     yield Execute("drop_new_contact", [{**_key(key), "owner": owner}])
 
 

@@ -1,4 +1,4 @@
-"""Reads and writes sealed values, whatever they say, and the stored keys of hashes."""
+"""Reads and writes sealed values of every kind, and the stored keys of hashes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SealedValue:
 def find_sealed(
     column: SealedColumn, after: SealedValue | None, *, not_under: bytes, limit: int
 ) -> Transaction[list[SealedValue]]:
-    """The next values that are sealed under other keys than this one."""
+    """Return the next values that are sealed under keys other than `not_under`."""
     place = after.place if after is not None else column.start
     start = dict(zip(column.order, place, strict=True))
     rows = yield Query(f"find_sealed_{column.table}", {**start, "key_id": not_under, "limit": limit})
@@ -37,7 +37,7 @@ def find_sealed(
 
 
 def reseal(column: SealedColumn, changes: Sequence[tuple[SealedValue, bytes]]) -> Transaction[None]:
-    """Writes values anew, each unless somebody has written another one since it was read."""
+    """Replace sealed values, each unless it was changed since it was read."""
     yield Execute(
         f"reseal_{column.table}",
         [
@@ -48,19 +48,19 @@ def reseal(column: SealedColumn, changes: Sequence[tuple[SealedValue, bytes]]) -
 
 
 def count_sealed(column: SealedColumn) -> Transaction[dict[bytes, int]]:
-    """How many values of a column there are by the id of their key. Reads the whole table."""
+    """Return how many values of a column there are by the id of their key. Reads the whole table."""
     rows = yield Query(f"count_sealed_{column.table}", {})
     return {bytes(key_id): count for key_id, count in rows}
 
 
 def find_keys() -> Transaction[dict[str, bytes]]:
-    """The stored keys, sealed, by their purpose."""
+    """Return the stored keys, sealed, by their purpose."""
     rows = yield Query("find_keys", {})
     return {purpose: bytes(sealed) for purpose, sealed in rows}
 
 
 def keep_keys(keys: Mapping[str, bytes]) -> Transaction[dict[str, bytes]]:
-    """Stores sealed keys, each where there is none of its purpose yet; those that are stored then."""
+    """Store sealed keys, each unless there is one of its purpose; return those that are stored."""
     kept = [{"purpose": purpose, "sealed": sealed} for purpose, sealed in sorted(keys.items())]
     (rows,) = yield Batch(Execute("keep_key", kept), Query("find_keys", {}))
     return {purpose: bytes(sealed) for purpose, sealed in rows}

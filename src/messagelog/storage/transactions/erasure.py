@@ -1,7 +1,7 @@
 """Erases a user or a tenant, in many small transactions, while servers go on working.
 
-Each conversation log is locked as by everybody else who changes it. A claim whose log is gone by then, or whose fence
-was raised, is lost: what its call came to is not written.
+Each conversation log is locked, as in every transaction that changes it. A claim is lost if its log is gone, or its
+fence was raised: the outcome of its call is not written.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ERASED: Final = "no_answer: its user was erased before anybody knew whether the
 
 
 def erase_account(tenant: str, platform: str, id_: str, entry: AuditEntry) -> Transaction[ErasedAccounts]:
-    """Drops a user's credentials, session and settings, and records it: no call begins in her name from now on."""
+    """Drop a user's credentials, session and settings, and record it: no call begins in their name from now on."""
     key = {"tenant": tenant, "platform": platform, "id": id_}
     settings, users = yield Batch(Query("drop_settings_of_user", key), Query("drop_user", key))
     yield from record_audit([entry])
@@ -33,37 +33,37 @@ def erase_account(tenant: str, platform: str, id_: str, entry: AuditEntry) -> Tr
 
 
 def walk_rows(after: RowKey, limit: int) -> Transaction[list[RowKey]]:
-    """The messages of everybody behind one of them, in the order of their keys."""
+    """Return the next messages of all users, in the order of their keys."""
     rows = yield Query("walk_rows", {**key_params(after.log), "id": after.id, "limit": limit})
     return [RowKey(id_, key_from(key), user_id) for id_, *key, user_id in rows]
 
 
 def walk_logs(after: LogKey, limit: int) -> Transaction[list[LogKey]]:
-    """The conversation logs of everybody behind one of them, in the order of their keys."""
+    """Return the next conversation logs of all tenants, in the order of their keys."""
     rows = yield Query("walk_logs", {**key_params(after), "limit": limit})
     return [key_from(row) for row in rows]
 
 
 def erase_in_log(key: LogKey, user: str) -> Transaction[ErasedInLog]:
-    """Erases what a user has in a conversation log; what a call under way in her name brings has to wait for its end.
+    """Erase what a user has in a conversation log. What a call under way brings for them has to wait for its end.
 
-    What the CRM has stays logged. What waits is gone. Of what may be in the CRM nobody can tell any more: it is parked,
-    and with it the log.
+    What the CRM has stays logged. What waits is dropped. What may be in the CRM can no longer be reconciled: it is
+    parked, and the log with it.
     """
     locked = yield Query("lock_log", key_params(key))
     if not locked:
         return ErasedInLog()
     log, now = log_from(key, locked[0][:-1]), locked[0][-1]
-    hers: Params = {**key_params(key), "user": user}
+    theirs: Params = {**key_params(key), "user": user}
     calling = log.call is not None and log.call_user == user
     if calling and log.owner is not None and log.due_at is not None and log.due_at > now:
-        dropped, unlinked = yield Batch(Query("drop_unsent_of_user", hers), Query("unlink_user", hers))
+        dropped, unlinked = yield Batch(Query("drop_unsent_of_user", theirs), Query("unlink_user", theirs))
         return ErasedInLog(dropped=len(dropped), unlinked=len(unlinked), under_way=1)
     dropped, parked, unlinked = yield Batch(
-        Execute("drop_attempts", [key_params(key)]),  # what the CRM answered may quote what she wrote
-        Query("drop_unsent_of_user", hers),
-        Query("park_of_user", {**hers, "reason": _ERASED}),
-        Query("unlink_user", hers),
+        Execute("drop_attempts", [key_params(key)]),  # what the CRM answered may quote the text
+        Query("drop_unsent_of_user", theirs),
+        Query("park_of_user", {**theirs, "reason": _ERASED}),
+        Query("unlink_user", theirs),
     )
     if calling:
         waiting = {**key_params(key), "state": LogState.PARKED, "reason": _ERASED, "user": None}
@@ -74,7 +74,7 @@ def erase_in_log(key: LogKey, user: str) -> Transaction[ErasedInLog]:
 
 
 def erase_log(key: LogKey) -> Transaction[ErasedInLog]:
-    """Drops a conversation log with all its messages."""
+    """Drop a conversation log with all its messages."""
     _, rows, _ = yield Batch(
         Query("lock_log", key_params(key)),
         Query("drop_rows_of_log", key_params(key)),
@@ -85,7 +85,7 @@ def erase_log(key: LogKey) -> Transaction[ErasedInLog]:
 
 
 def erase_tenant(tenant: str, platform: str | None, entry: AuditEntry | None) -> Transaction[ErasedAccounts]:
-    """Drops a tenant's users, settings, contacts and hosts (at one platform, or at all), and records it."""
+    """Drop a tenant's users, settings, contacts and hosts (at one platform, or at all), and record it."""
     whose: Params = {"tenant": tenant, "platform": platform}
     users, contacts = yield Batch(
         Query("drop_users_of_tenant", whose),
@@ -103,7 +103,7 @@ def erase_tenant(tenant: str, platform: str | None, entry: AuditEntry | None) ->
 
 
 def _without_user(log: LogRow, user: str, *, parked: bool) -> LogRow:
-    """A log that names an erased user nowhere; parked when only she could have asked what became of her call."""
+    """Return the log without the erased user's name; `parked` if only that user could have reconciled its call."""
     log = replace(log, created_by=None if log.created_by == user else log.created_by)
     if not parked:
         return log

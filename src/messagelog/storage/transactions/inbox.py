@@ -1,4 +1,4 @@
-"""What people look at and decide about: rows in trouble, the calls that failed, and a decision's transaction."""
+"""The inbox: rows in trouble, the calls that failed, and the transaction of a decision."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from messagelog.storage.transactions.commands import Params, Transaction
 
 KEPT_ATTEMPTS: Final = 20
-"""How many attempts are kept of each conversation log: what happened lately is what tells the cause."""
+"""How many attempts are kept of each conversation log: the latest ones tell the cause."""
 
 _AFTER_ALL: Final = 2**62
 
 
 def attempt_commands(log: LogRow, attempt: Attempt | None) -> tuple[Execute, ...]:
-    """Writes down that a claim's call came to nothing; nothing for one that did not. The oldest are dropped."""
+    """Return the commands that record a failed call and drop the oldest ones; none if no call has failed."""
     if attempt is None:
         return ()
     params = {
@@ -51,7 +51,7 @@ def attempt_commands(log: LogRow, attempt: Attempt | None) -> tuple[Execute, ...
 
 
 def list_inbox(wanted: InboxFilter, after: InboxPlace | None, limit: int) -> Transaction[list[InboxPlace]]:
-    """Conversation logs with a row in trouble, the last changed first, from behind a place of the page before."""
+    """Return conversation logs with a row in trouble, the last changed first, from behind the place `after`."""
     params: Params = {
         "at": after.at if after else _AFTER_ALL,
         "id": after.id if after else "",
@@ -71,7 +71,7 @@ def list_inbox(wanted: InboxFilter, after: InboxPlace | None, limit: int) -> Tra
 
 
 def find_inbox_logs(keys: Sequence[LogKey]) -> Transaction[list[tuple[LogRow, list[InboxCount], int] | None]]:
-    """These conversation logs, each with its rows counted by state, and the number of its attempts.
+    """Return these conversation logs, each with its rows counted by state, and the number of its attempts.
 
     None for one that is gone.
     """
@@ -90,13 +90,13 @@ def find_inbox_logs(keys: Sequence[LogKey]) -> Transaction[list[tuple[LogRow, li
 
 
 def count_causes(tenant: str | None, since: int) -> Transaction[list[Cause]]:
-    """What is in trouble since a time (epoch ms), counted by tenant, platform, state and cause."""
+    """Return what is in trouble since a time (epoch ms), counted by tenant, platform, state and cause."""
     rows = yield Query("inbox_causes", {"tenant": tenant, "since": since})
     return [Cause(*row) for row in rows]
 
 
 def count_inbox(wanted: InboxFilter) -> Transaction[int]:
-    """How many conversation logs have a row in trouble."""
+    """Return how many conversation logs have a row in trouble."""
     rows = yield Query(
         "count_inbox",
         {
@@ -110,12 +110,12 @@ def count_inbox(wanted: InboxFilter) -> Transaction[int]:
 
 
 def find_unlogged_rows(key: LogKey) -> Transaction[list[MessageRow]]:
-    """The rows of a conversation log that are not done. Their text is not read, but whether there is any."""
+    """Return the rows of a conversation log that are not done, without their text, but with whether there is any."""
     return [row_from(values) for values in (yield Query("rows_not_logged", key_params(key)))]
 
 
 def list_attempts(key: LogKey) -> Transaction[list[Attempt]]:
-    """The calls of a conversation log that came to nothing, the last one first, their bodies sealed."""
+    """Return the failed calls of a conversation log, the last one first, their bodies sealed."""
     rows = yield Query("attempts_of_log", key_params(key))
     return [
         Attempt(call, error, status, reason, None if body is None else bytes(body), id_, fence, at)
@@ -126,10 +126,9 @@ def list_attempts(key: LogKey) -> Transaction[list[Attempt]]:
 def read_texts_audited(
     key: LogKey, look: Callable[[str], AuditEntry]
 ) -> Transaction[tuple[dict[str, bytes], dict[str, bytes]]]:
-    """The sealed texts that a conversation log still has, by row id, and what the CRM answered, by the attempt's id.
+    """Return a conversation log's sealed texts by row id, and the CRM's sealed answers by attempt id.
 
-    Each look is recorded with it: `look` is given the id that the row is shown with, or the log's for all that the CRM
-    answered.
+    Record each look: `look` is given the id that the row is shown with, or the log's for all answers of the CRM.
     """
     texts, attempts = yield Batch(
         Query("texts_of_log", key_params(key)), Query("attempts_of_log", key_params(key))
@@ -141,12 +140,12 @@ def read_texts_audited(
 
 
 def apply_decision(
-    key: LogKey, ids: Collection[str], judge: Decide, entry: AuditEntry, move: LogMove | None = None
+    key: LogKey, ids: Collection[str], decide: Decide, entry: AuditEntry, move: LogMove | None = None
 ) -> Transaction[Decision | None]:
-    """Carries out a person's decision about a conversation log, and records it; None when there is no such log.
+    """Carry out a person's decision about a conversation log, and record it; return None if there is no such log.
 
-    `ids` are the rows that the caller has locked by name, beside the log. When the log has another one that is not
-    done, it has to look again: `StaleDecision`. `move` is where the log may go: all that belongs to it goes along.
+    `ids` are the rows that the caller has locked by name, beside the log. Raises `StaleDecision` if the log has another
+    one that is not done: the person has to look again. `move` is where the log may go, with all that belongs to it.
     """
     locked, held, counts = yield Batch(
         *(Query(name, key_params(key)) for name in ("lock_log", "rows_not_logged", "count_states"))
@@ -158,7 +157,7 @@ def apply_decision(
         raise StaleDecision
     logged = dict(counts).get(RowState.LOGGED, 0)
     taken = move is not None and (yield from _is_taken(move.to, rows))
-    decision = judge(DecisionContext(log_from(key, locked[0][:-1]), rows, logged, locked[0][-1], taken))
+    decision = decide(DecisionContext(log_from(key, locked[0][:-1]), rows, logged, locked[0][-1], taken))
     if decision.refused is not None:
         return decision
     if move is not None and decision.log is not None and decision.log.key == move.to:
@@ -176,7 +175,7 @@ def apply_decision(
 
 
 def _is_taken(key: LogKey, rows: Sequence[MessageRow]) -> Transaction[bool]:
-    """Whether there is a log of this key already, or one of these rows in a log of its kind and contact."""
+    """Return whether there is a log of this key already, or one of these rows in a log of its kind and contact."""
     logs, known = yield Batch(
         Query("find_log", key_params(key)),
         Query("find_rows", {**key_params(key), "ids": sorted(row.id for row in rows)}),
@@ -185,7 +184,7 @@ def _is_taken(key: LogKey, rows: Sequence[MessageRow]) -> Transaction[bool]:
 
 
 def _move_log(key: LogKey, log: LogRow, rows: Sequence[MessageRow], move: LogMove) -> Transaction[None]:
-    """Gives a log its new key, and with it its rows and attempts. Whoever takes the key meanwhile makes it fail."""
+    """Give a log, its rows and its attempts their new key. Fails if another transaction takes the key meanwhile."""
     ids, sealed = yield Batch(Query("journal_id", {}), Query("texts_of_log", key_params(key)))
     texts: dict[str, bytes] = dict(sealed)
     to = {

@@ -1,4 +1,4 @@
-"""The journal's own id, which its external ids carry: by it two journals that write to one CRM are told apart."""
+"""The journal's own id, which its external ids carry: it tells apart two journals that write to one CRM."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class NoJournalId(MessagelogError):
 
 
 def read_journal_id() -> Transaction[str]:
-    """The journal's id. Raises `NoJournalId`."""
+    """Return the journal's id. Raises `NoJournalId`."""
     rows = yield Query("journal_id", {})
     if not rows:
         raise NoJournalId("the table journal is empty: restore it from a backup")
@@ -29,7 +29,7 @@ def read_journal_id() -> Transaction[str]:
 
 
 def part_from_original(id_: str, entry: AuditEntry) -> Transaction[None]:
-    """Gives a copied journal this id, lets go of everything that is the original's, and records it.
+    """Give a copied journal this id, give up everything that is the original's, and record it.
 
     What the original has in the CRM counts as logged, and nothing is added to its activities. What it has not logged
     yet has failed here.

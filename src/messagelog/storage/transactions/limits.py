@@ -1,4 +1,4 @@
-"""The pace of a tenant at a CRM: one row, changed under a lock by arithmetic that the caller brings along."""
+"""The rate limiter's state of a tenant at a CRM: one row, changed under a lock by a function of the caller's."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ T = TypeVar("T")
 def update_limiter(
     tenant: str, platform: str, change: Callable[[str, int], tuple[LimiterChange, T]], settle_ms: int = 0
 ) -> Transaction[T]:
-    """Changes a tenant's pace: `change` is given what is stored and the time, and says what is stored from now on.
+    """Change the state of a tenant's limiter; return the value of `change`, which is given what is stored and the time.
 
-    It may be called more than once, where a transaction is repeated; the last time counts. Where it says so, what
-    waits for the CRM is due in the same transaction; what is to be asked about not before `settle_ms` are over.
+    It may be called more than once, if the transaction is repeated; the last time counts. If the change says so, what
+    waits for the CRM is due in the same transaction, but a call to be reconciled not before `settle_ms` are over.
     """
     key = {"tenant": tenant, "platform": platform}
     (locked,) = yield Batch(Execute("insert_pace", [key]), Query("lock_pace", key))
@@ -49,6 +49,6 @@ def update_limiter(
 
 
 def find_active_limiters(limit: int) -> Transaction[list[LimiterRow]]:
-    """The tenants whose requests need a permit for now, the longest first."""
+    """Return the tenants whose requests need a permit for now, the longest first."""
     rows = yield Query("active_paces", {"limit": limit})
     return [LimiterRow(*row) for row in rows]

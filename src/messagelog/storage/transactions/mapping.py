@@ -1,4 +1,4 @@
-"""Between rows of the database and the values of `rows`: the one place that knows the order of columns."""
+"""Maps rows of the database to records and back: the one place that knows the order of columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DONE = frozenset({RowState.LOGGED, RowState.FAILED})
 
 
 def key_params(key: LogKey) -> Params:
-    """What finds a conversation log and its rows."""
+    """Return the parameters that find a conversation log and its rows."""
     return {
         "tenant": key.tenant,
         "platform": key.platform,
@@ -27,7 +27,7 @@ def key_params(key: LogKey) -> Params:
 
 
 def twin_params(key: LogKey, contact_id: str, ids: Sequence[str]) -> Params:
-    """What finds messages in the same contact's other kind of log: a group's, or that of one to one."""
+    """Return the parameters that find messages in the same contact's other kind of log: group or conversation."""
     return {
         **key_params(key),
         "twin_group": "" if key.group_contact_id else contact_id,
@@ -40,25 +40,25 @@ KEY_COLUMNS: Final = 5
 
 
 def key_from(values: Sequence[Any]) -> LogKey:
-    """The key of a conversation log, from its columns."""
+    """Return the key of a conversation log, from its columns."""
     tenant, platform, client_log_id, shared, group_contact_id = values
     return LogKey(tenant, platform, client_log_id, bool(shared), group_contact_id)
 
 
 def log_from(key: LogKey, values: Sequence[Any]) -> LogRow:
-    """A conversation log, from the columns behind its key."""
+    """Return a conversation log, from the columns behind its key."""
     log = LogRow(key, *values)
     log.state = LogState(log.state)
     return log
 
 
 def log_with_key_from(values: Sequence[Any]) -> LogRow:
-    """A conversation log, from the columns of its key and those behind it."""
+    """Return a conversation log, from the columns of its key and those behind it."""
     return log_from(key_from(values[:KEY_COLUMNS]), values[KEY_COLUMNS:])
 
 
 def row_from(values: Sequence[Any]) -> MessageRow:
-    """A row of `messageLogs`."""
+    """Return a row of `messageLogs`."""
     *before, facts, facts_at, changes, payload = values
     id_, conversation_id, log_id, third_party_log_id, user_id, state, *others = before
     place = (id_, conversation_id, log_id, third_party_log_id, user_id, RowState(state))
@@ -66,13 +66,13 @@ def row_from(values: Sequence[Any]) -> MessageRow:
 
 
 def new_log(work: LogRequestWork, journal: str) -> LogRow:
-    """The conversation log of a request, when it is new to the journal with this id."""
+    """Return the conversation log of a request, when it is new to the journal with this id."""
     contact = (work.contact_id, work.contact_type, work.contact_name)
     return LogRow(work.key, work.conversation_id, *contact, work.text_settings, journal=journal)
 
 
 def new_log_params(log: LogRow) -> Params:
-    """A new conversation log; its `due_at` counts from the moment in which it is written."""
+    """Return a new conversation log as parameters; its `due_at` counts from the moment in which it is written."""
     return {
         **key_params(log.key),
         "shown_log": log.key.conversation_log_id,
@@ -93,7 +93,7 @@ def new_log_params(log: LogRow) -> Params:
 
 
 def log_params(log: LogRow) -> Params:
-    """Everything of a conversation log that may change."""
+    """Return all of a conversation log that may change, as parameters."""
     return {
         **key_params(log.key),
         "contact_id": log.contact_id,
@@ -123,7 +123,7 @@ def log_params(log: LogRow) -> Params:
 
 
 def row_params(row: MessageRow, key: LogKey) -> Params:
-    """A row that is accepted, in the conversation log of this key."""
+    """Return an accepted row in the conversation log of this key, as parameters."""
     return {
         **key_params(key),
         "id": row.id,
@@ -142,7 +142,7 @@ def row_params(row: MessageRow, key: LogKey) -> Params:
 
 
 def replan_params(log: LogRow, row: NewRow, user_id: str, gone: str | None) -> Params:
-    """A row that is planned anew, when it was logged in the activity that is gone."""
+    """Return a row as parameters, to be planned again if it was logged in the activity that is gone."""
     return {
         **key_params(log.key),
         "id": row.id,
@@ -157,7 +157,7 @@ def replan_params(log: LogRow, row: NewRow, user_id: str, gone: str | None) -> P
 
 
 def advance_params(key: LogKey, row: MessageRow, facts: Facts) -> Params:
-    """Newer facts of a message, which make its next change."""
+    """Return newer facts of a message, which make its next change, as parameters."""
     return {
         **key_params(key),
         "id": row.id,
@@ -168,7 +168,7 @@ def advance_params(key: LogKey, row: MessageRow, facts: Facts) -> Params:
 
 
 def change_params(log: LogRow, change: RowChange, paused: str | None = None) -> Params:
-    """What becomes of a row after the call that `log` names; `paused` is a user who has to sign in after it."""
+    """Return a row's change after the call of `log`, as parameters; `paused` is a user who has to sign in after it."""
     return {
         **key_params(log.key),
         "id": change.id,
@@ -184,8 +184,8 @@ def change_params(log: LogRow, change: RowChange, paused: str | None = None) -> 
 
 
 def storable(reason: str | None) -> str | None:
-    """A reason that both databases take: it may quote a CRM, and neither half an emoji nor a NUL can be stored.
+    """Return a reason that both databases take. It may quote a CRM, and half an emoji or a NUL cannot be stored.
 
-    A claim whose outcome could not be written would be worked on again for ever.
+    A claim whose outcome cannot be written would be worked on again for ever.
     """
     return reason and reason.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

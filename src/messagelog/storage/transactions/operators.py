@@ -12,33 +12,33 @@ if TYPE_CHECKING:
     from messagelog.storage.transactions.commands import Transaction
 
 SESSION_MS: Final = 12 * 3_600_000
-"""How long a session lasts at most: a day's work, so that a token that was left somewhere is worth nothing tomorrow."""
+"""How long a session lasts at most: a day's work, so that a lost token is worth nothing tomorrow."""
 
 IDLE_MS: Final = 3_600_000
-"""How long a session lasts without being used: a lunch break. A browser that somebody forgot is closed to the next."""
+"""How long a session lasts without being used: a lunch break, so that a forgotten browser does not stay open."""
 
 _TOUCH_MS: Final = 60_000  # a request writes that it was there at most once a minute
 
 
 def add_operator(name: str, password: str, roles: str) -> Transaction[bool]:
-    """Adds an operator, with the hash of her password; False when there is one of that name."""
+    """Add an operator, with the hash of their password; return False if there is one of that name."""
     return bool((yield Query("insert_operator", {"name": name, "password": password, "roles": roles})))
 
 
 def find_operator(name: str) -> Transaction[tuple[str, str] | None]:
-    """The hash of her password, and her roles."""
+    """Return the hash of an operator's password, and their roles; None if there is no such operator."""
     rows = yield Query("find_operator", {"name": name})
     return (rows[0][0], rows[0][1]) if rows else None
 
 
 def list_operators(after: str, limit: int) -> Transaction[list[OperatorRow]]:
-    """Operators in the order of their names, behind the name `after`."""
+    """Return operators in the order of their names, behind the name `after`."""
     params = {"after": after, "limit": limit, "age_ms": SESSION_MS, "idle_ms": IDLE_MS}
     return [OperatorRow(*row) for row in (yield Query("list_operators", params))]
 
 
 def change_password(name: str, password: str) -> Transaction[bool]:
-    """Gives an operator another password, and ends what was begun with the old one; False when there is no such."""
+    """Give an operator another password, and end their sessions; return False if there is no such operator."""
     changed, _ = yield Batch(
         Query("change_password", {"name": name, "password": password}),
         Query("drop_operator_sessions", {"name": name}),
@@ -47,17 +47,17 @@ def change_password(name: str, password: str) -> Transaction[bool]:
 
 
 def rehash_password(name: str, before: str, password: str) -> Transaction[None]:
-    """Keeps the same password under newer parameters, unless it was changed meanwhile."""
+    """Keep the same password under newer parameters, unless it was changed meanwhile."""
     yield Execute("rehash_password", [{"name": name, "before": before, "password": password}])
 
 
 def change_roles(name: str, roles: str) -> Transaction[bool]:
-    """Gives an operator other roles, for sessions that she has too; False when there is no such operator."""
+    """Give an operator other roles, in their present sessions too; return False if there is no such operator."""
     return bool((yield Query("change_roles", {"name": name, "roles": roles})))
 
 
 def remove_operator(name: str) -> Transaction[bool]:
-    """Removes an operator with her sessions; False when there is none. What is recorded of her stays."""
+    """Remove an operator with their sessions; return False if there is none. Their audit records stay."""
     removed, _ = yield Batch(
         Query("drop_operator", {"name": name}), Query("drop_operator_sessions", {"name": name})
     )
@@ -65,9 +65,9 @@ def remove_operator(name: str) -> Transaction[bool]:
 
 
 def begin_session(name: str, password: str, session: str) -> Transaction[int | None]:
-    """Begins a session, when the password (its hash) is still hers; when it ends at the latest.
+    """Begin a session if the password (its hash) is still the operator's; return when it ends (epoch ms) at the latest.
 
-    She is locked meanwhile, so that a change of her password ends this session too.
+    The operator is locked meanwhile, so that a change of the password ends this session too.
     """
     held = yield Query("lock_operator", {"name": name, "password": password})
     if not held:
@@ -81,28 +81,28 @@ def begin_session(name: str, password: str, session: str) -> Transaction[int | N
 
 
 def find_session(session: str) -> Transaction[tuple[str, str, bool] | None]:
-    """Whose session it is, with her roles as they are now, and whether its use is to be written down."""
+    """Return the operator of a session, their present roles, and whether the use of the session is to be recorded."""
     rows = yield Query("find_operator_session", {"session": session})
     if not rows:
         return None
     name, roles, created_at, used_at, now = rows[0]
     if roles is None or now - created_at >= SESSION_MS or now - used_at >= IDLE_MS:
         return None
-    if created_at > now + SLACK_MS:  # begun by a clock that was wrong: nobody knows when it ends
+    if created_at > now + SLACK_MS:  # begun by a clock that was wrong: its end is unknown
         return None
     return name, roles, now - used_at >= _TOUCH_MS
 
 
 def touch_session(session: str) -> Transaction[None]:
-    """Writes down that a session is used now."""
+    """Record that a session is used now."""
     yield Execute("touch_operator_session", [{"session": session}])
 
 
 def end_session(session: str) -> Transaction[None]:
-    """Ends a session."""
+    """End a session."""
     yield Execute("drop_operator_session", [{"session": session}])
 
 
 def end_operator_sessions(name: str) -> Transaction[int]:
-    """Ends all sessions of an operator; how many there were."""
+    """End all sessions of an operator; return how many there were."""
     return len((yield Query("drop_operator_sessions", {"name": name})))

@@ -1,4 +1,4 @@
-"""Whether a database takes a commit."""
+"""A probe: does the database take a commit?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def probe(id_: str, payload: bytes) -> Transaction[None]:
-    """Write a row that is nobody's, and take it away again: nobody sees it, and the commit is a real one."""
+    """Write a row and delete it again: no other transaction sees it, and the commit is a real one."""
     yield Batch(
         Execute("insert_probe", [{"id": id_, "payload": payload}]),
         Execute("delete_probe", [{"id": id_}]),

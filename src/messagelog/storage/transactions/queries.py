@@ -1,4 +1,4 @@
-"""What is read outside of any transaction: each statement sees what is committed."""
+"""Queries that run outside of a transaction: each statement sees what is committed."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def look_up_everywhere(
 ) -> Transaction[JournalLookup]:
     """Look up messages and their conversation log. What the contact's other kind of log has counts as logged.
 
-    In the `window` the conversation's other logs are looked for, where this one is not there. `with_facts` says that
-    some of the records have facts: what is known of the facts of all messages is looked up then.
+    If the log does not exist, find the conversation's other logs in the `window`. `with_facts` says that some of the
+    records have facts: what is known of the facts of all messages is looked up then.
     """
     listed = [] if key.shared else ids
     asked = [
@@ -87,13 +87,13 @@ def _look_up(rows: Sequence[Sequence[Any]]) -> JournalLookup:
 
 
 def find_holders(key: LogKey, ids: Sequence[str]) -> Transaction[list[tuple[str, str]]]:
-    """The contacts (id, name) that these messages are logged for, in logs of this one's kind."""
+    """Return the contacts (id, name) that these messages are logged for, in logs of this one's kind."""
     rows = yield Query("holders", {**key_params(key), "ids": ids})
     return [(contact_id, contact_name) for contact_id, contact_name in rows]
 
 
 def report_rows(key: LogKey, ids: Sequence[str]) -> Transaction[list[RowStatus]]:
-    """The states of these rows; ids that the journal does not know are left out.
+    """Return the states of these rows; leave out ids that the journal does not know.
 
     They may be in another log than this one, of its kind and its group's contact.
     """
@@ -102,7 +102,7 @@ def report_rows(key: LogKey, ids: Sequence[str]) -> Transaction[list[RowStatus]]
 
 
 def find_links(tenant: str, platform: str, ids: Sequence[str]) -> Transaction[list[ActivityLink]]:
-    """The activities that hold these messages; those that are not logged are left out, and so are threads."""
+    """Return the activities that hold these messages; leave out those that are not logged, and threads."""
     params = {"tenant": tenant, "platform": platform, "shared": False, "ids": ids}
     rows = yield Query("find_links", params)
     return [ActivityLink(*row) for row in rows]
@@ -116,14 +116,14 @@ def find_entries(log: LogRow, activity: str | None = None) -> Transaction[list[t
 
 
 def find_message(key: LogKey, id_: str) -> Transaction[MessageRow | None]:
-    """A message's row, without its text; None where there is none in this conversation log."""
+    """Return a message's row, without its text; None if this conversation log has none."""
     rows = yield Query("find_rows", {**key_params(key), "ids": [id_]})
     found = [row for row in map(row_from, rows) if row.client_log_id == key.client_log_id]
     return found[0] if found else None
 
 
 def find_linked_activities(log: LogRow) -> Transaction[frozenset[str]]:
-    """The activities of the log's contact that belong to other conversation logs."""
+    """Return the activities of the log's contact that belong to other conversation logs."""
     rows = yield Query("linked_activities", {**key_params(log.key), "contact_id": log.contact_id})
     return frozenset(row[0] for row in rows)
 
@@ -131,11 +131,11 @@ def find_linked_activities(log: LogRow) -> Transaction[frozenset[str]]:
 def find_due_logs(
     platforms: Sequence[str], *, each: int, tenants: int, after: str = ""
 ) -> Transaction[list[LogKey]]:
-    """Conversation logs of these platforms that somebody may take up now: `each` of a tenant, the longest due first.
+    """Return conversation logs of these platforms that may be claimed now: `each` of a tenant, the longest due first.
 
-    Tenants whose CRM must not be called yet are left out. Of more than so many `tenants` those behind `after` come
-    first, in the order of their names; a caller goes on behind the last one. Logs of a platform that nobody serves
-    any more stay due.
+    Tenants whose CRM must not be called yet are left out. If there are more than so many `tenants`, those behind
+    `after` come first, in the order of their names; a caller goes on behind the last one. Logs of a platform that is
+    not served any more stay due.
     """
     found = yield Batch(
         *(
@@ -163,33 +163,33 @@ def find_due_logs(
 
 
 def find_next_due() -> Transaction[float | None]:
-    """Seconds until the next conversation log is due (0 when one is), None when none waits."""
+    """Return the seconds until the next conversation log is due: 0 if one is due, None if none waits."""
     rows = yield Query("next_due", {})
     due, now = rows[0]
     return None if due is None else max(0.0, (due - now) / 1000)
 
 
 def count_open() -> Transaction[list[OpenCount]]:
-    """How many messages met with trouble and are not logged, by platform and state."""
+    """Return how many messages have met an error and are not logged, by platform and state."""
     rows = yield Query("count_open", {})
     return [OpenCount(*row) for row in rows]
 
 
 def list_logs(limit: int) -> Transaction[list[LogSummary]]:
-    """Conversation logs of all tenants, the last changed first, with the number of rows in each state."""
+    """Return conversation logs of all tenants, the last changed first, with their number of rows in each state."""
     logs = [log_with_key_from(row) for row in (yield Query("list_logs", {"limit": limit}))]
     counts = yield Batch(*(Query("count_states", key_params(log.key)) for log in logs))
     return [LogSummary(log, dict(states)) for log, states in zip(logs, counts, strict=True)]
 
 
 def count_logs() -> Transaction[int]:
-    """How many conversation logs there are, of all tenants."""
+    """Return how many conversation logs there are, of all tenants."""
     rows = yield Query("count_logs", {})
     return int(rows[0][0])
 
 
 def show_logs(id_: str) -> Transaction[list[tuple[LogRow, list[MessageRow]]]]:
-    """The conversation logs that are shown with this id, or hold a message that is, each with all its rows."""
+    """Return the conversation logs that are shown with this id, or hold a message that is, each with all its rows."""
     params = {"shown": id_, "ids": _without_contact(id_)}
     found = yield Query("logs_by_id", params)
     if not found:
@@ -200,7 +200,7 @@ def show_logs(id_: str) -> Transaction[list[tuple[LogRow, list[MessageRow]]]]:
 
 
 def find_log_keys(id_: str) -> Transaction[list[LogKey]]:
-    """The keys of the conversation logs that are shown with this id."""
+    """Return the keys of the conversation logs that are shown with this id."""
     rows = yield Query("logs_by_id", {"shown": id_, "ids": _without_contact(id_)})
     return [key_from(row[:KEY_COLUMNS]) for row in rows]
 
@@ -208,7 +208,7 @@ def find_log_keys(id_: str) -> Transaction[list[LogKey]]:
 def find_logs_of_contact(
     tenant: str, platform: str, contact_id: str
 ) -> Transaction[list[tuple[LogRow, list[MessageRow]]]]:
-    """The conversation logs of a contact, the oldest first, each with all its rows (without their text)."""
+    """Return the conversation logs of a contact, the oldest first, each with all its rows (without their text)."""
     params = {"tenant": tenant, "platform": platform, "contact_id": contact_id}
     logs = [log_with_key_from(row) for row in (yield Query("logs_of_contact", params))]
     rows = yield Batch(*(Query("rows_of_log", key_params(log.key)) for log in logs))
@@ -216,5 +216,5 @@ def find_logs_of_contact(
 
 
 def _without_contact(shown: str) -> list[str]:
-    """The ids that a shown one may be: itself, and what stands before each of its hyphens."""
+    """Return the ids that a shown id may stand for: itself, and the text before each of its hyphens."""
     return [shown, *(shown[:at] for at, character in enumerate(shown) if character == "-")]

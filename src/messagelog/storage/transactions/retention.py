@@ -1,4 +1,4 @@
-"""What is kept only so long: text of what was not logged, the calls that failed, and, where wanted, what is done."""
+"""Deletes what is kept for a limited time: text that was not logged, failed calls and, if wanted, finished logs."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 def find_logs_to_erase(age_ms: int, limit: int) -> Transaction[list[LogKey]]:
-    """Conversation logs with text that nobody has worked on for so long. One may be named several times."""
+    """Return conversation logs with text whose rows have not changed for `age_ms`. One may be named several times."""
     rows = yield Query("logs_to_erase", {"age_ms": age_ms, "limit": limit})
     return [key_from(row) for row in rows]
 
 
 def erase_texts(key: LogKey, age_ms: int) -> Transaction[None]:
-    """Erases the texts of a conversation log that are as old as that, and says so in the rows' reasons."""
+    """Erase the texts of a conversation log that are older than `age_ms`, and say so in the rows' reasons."""
     params = {**key_params(key), "age_ms": age_ms}
     yield Batch(Query("lock_log", key_params(key)), Execute("erase_rows", [params]))
 
 
 def drop_old_attempts(age_ms: int, limit: int) -> Transaction[int]:
-    """Forgets calls that failed so long ago; how many, at most `limit` at a time."""
+    """Drop up to `limit` calls that failed longer than `age_ms` ago; return how many."""
     rows = yield Query("old_attempts", {"age_ms": age_ms, "limit": limit})
     yield Execute(
         "drop_attempt",
@@ -36,13 +36,13 @@ def drop_old_attempts(age_ms: int, limit: int) -> Transaction[int]:
 
 
 def find_logs_to_drop(age_ms: int, limit: int) -> Transaction[list[LogKey]]:
-    """Conversation logs that have been done for so long."""
+    """Return conversation logs that have been done for `age_ms`."""
     rows = yield Query("logs_to_drop", {"age_ms": age_ms, "limit": limit})
     return [key_from(row) for row in rows]
 
 
 def drop_log(key: LogKey, age_ms: int) -> Transaction[bool]:
-    """Forgets a conversation log with all that belongs to it, if it is still done, and has been for so long."""
+    """Drop a conversation log with all that belongs to it, if it has been done for `age_ms`; return whether it was."""
     locked, held = yield Batch(Query("lock_log", key_params(key)), Query("rows_not_logged", key_params(key)))
     if not locked:
         return False

@@ -19,7 +19,7 @@ Settings = dict[str, str]
 
 
 def read_settings(tenant: str, platform: str, user_id: str) -> Transaction[tuple[Settings, Settings]]:
-    """The user's own settings, and those for all users of her tenant."""
+    """Return the user's own settings, and those for all users of the tenant."""
     whose: Params = {"tenant": tenant, "platform": platform}
     own, admins = yield Batch(
         Query("user_settings", {**whose, "user": user_id}), Query("admin_settings", whose)
@@ -38,8 +38,8 @@ def change_user_settings(
 ) -> Transaction[None]:
     """Write some of a user's settings, remove others, and leave the rest alone.
 
-    `check` is given the settings of before and after; nothing is changed when it raises. Changes of one user come one
-    after the other, so that it sees those of all processes.
+    `check` is given the settings before and after; nothing is changed if it raises. Changes of one user run one after
+    the other, so that it sees those of all processes.
     """
     whose: Params = {"tenant": tenant, "platform": platform, "user": user_id}
     removed = frozenset(removed)
@@ -52,7 +52,7 @@ def change_user_settings(
 
 
 def find_admin_settings(tenant: str, platform: str) -> Transaction[Settings]:
-    """The settings for all users of a tenant."""
+    """Return the settings for all users of a tenant."""
     rows = yield Query("admin_settings", {"tenant": tenant, "platform": platform})
     return dict(rows)
 
@@ -60,13 +60,13 @@ def find_admin_settings(tenant: str, platform: str) -> Transaction[Settings]:
 def change_admin_settings(
     tenant: str, platform: str, changed: Mapping[str, str], removed: Iterable[str]
 ) -> Transaction[None]:
-    """Writes some of the settings for all users of a tenant, removes others, and leaves the rest alone."""
+    """Write some of the settings for all users of a tenant, remove others, and leave the rest alone."""
     whose: Params = {"tenant": tenant, "platform": platform}
     yield Batch(*_changes("admin", whose, changed, removed))
 
 
 def _changes(kind: str, whose: Params, changed: Mapping[str, str], removed: Iterable[str]) -> list[Execute]:
-    """In the order of the ids, so that two changes of the same settings do not wait for each other."""
+    """Return the commands in the order of the ids, so that two changes of the same settings cannot deadlock."""
     kept = {setting_id: setting for setting_id, setting in changed.items() if setting_id not in set(removed)}
     return [
         Execute(f"drop_{kind}_setting", [{**whose, "setting_id": id_} for id_ in sorted(set(removed))]),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def find_tenant(place: TenantPlace) -> Transaction[str | None]:
-    """Return the tenant of a place, None when nobody of it has signed in."""
+    """Return the tenant of a place, None if no user of it has signed in."""
     rows = yield Query("find_tenant", _params(place))
     return rows[0][0] if rows else None
 
@@ -44,7 +44,7 @@ def keep_tenant(place: TenantPlace, tenant: str, *, spare: str) -> Transaction[s
 def join_tenant(place: TenantPlace, hostnames: Sequence[str]) -> Transaction[str | None]:
     """Record the host that these names stand for, which users had typed, in their place; return whose it is.
 
-    None: the names are not recorded any more, since the tenant has moved, and nobody of the place has signed in.
+    None if the names are no longer recorded, since the tenant has moved, and no user of the place has signed in.
     """
     params = _params(place)
     dropped = yield Batch(*(Query("drop_hostname", {**params, "host": each}) for each in hostnames))
@@ -55,7 +55,7 @@ def join_tenant(place: TenantPlace, hostnames: Sequence[str]) -> Transaction[str
 
 
 def check_tenant(place: TenantPlace, tenant: str) -> Transaction[None]:
-    """Raise `TenantMoved` unless a place is still the tenant's. As a part of another script, it holds to its end."""
+    """Raise `TenantMoved` unless a place is still the tenant's. As part of another transaction, it holds to its end."""
     rows = yield Query("lock_tenant", _params(place))
     if not rows or rows[0][0] != tenant:
         raise TenantMoved

@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 
 def find_user(tenant: str, platform: str, id_: str) -> Transaction[UserRow | None]:
-    """The user, or None."""
+    """Return the user, or None."""
     rows = yield Query("find_user", _key(tenant, platform, id_))
     return UserRow(tenant, platform, id_, *rows[0]) if rows else None
 
 
 def save_user(user: UserRow) -> Transaction[None]:
-    """Writes the user, over what was there; a session that she has already stays."""
+    """Write the user over what is stored; an existing session stays."""
     yield Execute("save_user", [_user_params(user)])
 
 
 def refresh_user(user: UserRow) -> Transaction[None]:
-    """Writes the user's name and time zone; her credentials and all the rest stay as they are."""
+    """Write the user's name and time zone; the credentials and all the rest stay as they are."""
     told = ("tenant", "platform", "id", "name", "timezone", "timezone_offset")
     params = _user_params(user)
     yield Execute("refresh_user", [{name: params[name] for name in told}])
 
 
 def sign_in(user: UserRow, place: TenantPlace | None = None) -> Transaction[UserRow]:
-    """Writes the user as `save_user` does; the row as it is then, with the session that her tokens have to name.
+    """Write the user as `save_user` does; return the row as stored, with the session that their tokens have to name.
 
-    What has waited for her goes on: its conversation logs are due now. Raises `TenantMoved`, and writes nothing, when
-    `place`, where the user has signed in, is not the tenant's any more.
+    What has waited for the user goes on: its conversation logs are due now. Raises `TenantMoved`, and writes nothing,
+    if `place`, where the user has signed in, is not the tenant's any more.
     """
     if place is not None:
         yield from check_tenant(place, user.tenant)
@@ -53,7 +53,7 @@ def sign_in(user: UserRow, place: TenantPlace | None = None) -> Transaction[User
 
 
 def sign_out(tenant: str, platform: str, id_: str, *, session_id: str) -> Transaction[UserRow | None]:
-    """Drops the credentials and ends the session, which is called `session_id` from now on; the row of before."""
+    """Drop the credentials, and end the session by giving it a new `session_id`; return the row as it was before."""
     key = _key(tenant, platform, id_)
     yield Query("lock_user", key)
     before = yield from find_user(tenant, platform, id_)
@@ -64,7 +64,7 @@ def sign_out(tenant: str, platform: str, id_: str, *, session_id: str) -> Transa
 def list_users(
     tenant: str | None, after: UserSummary | None, *, limit: int
 ) -> Transaction[list[UserSummary]]:
-    """The next users, of one tenant or of all, in the order of their ids."""
+    """Return the next users, of one tenant or of all, in the order of their ids."""
     rows = yield Query(
         "list_users",
         {
@@ -83,7 +83,7 @@ def list_users(
 
 
 def end_sessions(keys: Sequence[tuple[str, str, str]], *, session_id: str, forget: bool) -> Transaction[int]:
-    """Ends the sessions of users (tenant, platform, id), and drops their credentials if told to; of how many."""
+    """End the sessions of users (tenant, platform, id), and `forget` their credentials; return of how many."""
     ended = yield Batch(
         *(
             Query("end_session", {**_key(*key), "session_id": session_id, "forget": forget})
@@ -94,7 +94,7 @@ def end_sessions(keys: Sequence[tuple[str, str, str]], *, session_id: str, forge
 
 
 def claim_refresh(user: UserRow, *, owner: str, lease_ms: int) -> Transaction[bool]:
-    """Claims the refresh of these very credentials; False when they are others by now, or another has the claim."""
+    """Claim the refresh of these credentials; return False if they have changed, or are claimed already."""
     key = _key(user.tenant, user.platform, user.id)
     rows = yield Query("lock_user", key)
     if not rows:
@@ -107,9 +107,9 @@ def claim_refresh(user: UserRow, *, owner: str, lease_ms: int) -> Transaction[bo
 
 
 def save_credentials(user: UserRow, credentials: bytes | None, *, owner: str) -> Transaction[UserRow | None]:
-    """Writes what a claimed refresh came to and lets go of the claim; the row as it is then.
+    """Write the outcome of a claimed refresh and release the claim; return the row as stored.
 
-    It holds other credentials when the claim was lost meanwhile: those count.
+    It holds other credentials if the claim was lost meanwhile: those count.
     """
     key = _key(user.tenant, user.platform, user.id)
     yield Execute("save_credentials", [{**key, "credentials": credentials, "owner": owner}])
@@ -117,12 +117,12 @@ def save_credentials(user: UserRow, credentials: bytes | None, *, owner: str) ->
 
 
 def release_refresh(user: UserRow, *, owner: str) -> Transaction[None]:
-    """Lets go of the claim of a refresh that came to nothing."""
+    """Release the claim of a refresh that has failed."""
     yield Execute("release_refresh", [{**_key(user.tenant, user.platform, user.id), "owner": owner}])
 
 
 def use_state(id_: str, expires_at: int) -> Transaction[bool]:
-    """Whether a state of OAuth (good until `expires_at`, epoch ms) is used for the first time."""
+    """Use an OAuth state, which is valid until `expires_at` (epoch ms); return whether it is the first use."""
     rows = yield Batch(
         Execute("forget_states", [{}]), Query("use_state", {"id": id_, "expires_at": expires_at})
     )
@@ -130,9 +130,9 @@ def use_state(id_: str, expires_at: int) -> Transaction[bool]:
 
 
 def _resume_user(key: Params) -> Transaction[None]:
-    """Plans again what waits for this user, who is locked, and lets the CRM be asked about what is unknown."""
+    """Plan again what waits for this user, who is locked, and have what is unknown reconciled."""
     keys = sorted(key_from(row) for row in (yield Query("logs_of_user", key)))
-    # In the order of everybody who locks several; those of one kind that follow each other are one statement.
+    # In the order in which every transaction locks several; consecutive ones of one kind are one statement.
     logs = [
         {**key, "shared": shared, "group_contact": contact, "ids": [each.client_log_id for each in of_kind]}
         for (shared, contact), of_kind in groupby(keys, lambda each: (each.shared, each.group_contact_id))
