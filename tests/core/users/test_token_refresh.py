@@ -321,7 +321,7 @@ def seal_again(database_url: str, row: UserRow) -> None:
     run_sql(database_url, f'UPDATE "users" SET "credentials" = {literal}')  # noqa: S608 - our own bytes
 
 
-async def test_credentials_that_were_only_seal_again_are_refreshed_all_the_same(
+async def test_credentials_that_were_only_sealed_anew_are_refreshed_all_the_same(
     database_url: str, tmp_path: Path
 ) -> None:
     """Other bytes do not mean that another process has refreshed them: neither before the claim nor after it."""
