@@ -237,12 +237,12 @@ def test_no_spelling_of_this_machine_reaches_it() -> None:
         @example("[::1%lo]", "https")
         @example("0", "http")
         def check(host: str, scheme: str) -> None:
-            runner.run(nobody_is_reached(f"{scheme}://{host}"))
+            runner.run(reach_no_server(f"{scheme}://{host}"))
 
         check()
 
 
-async def nobody_is_reached(origin: str) -> None:
+async def reach_no_server(origin: str) -> None:
     async with inside() as listener, outbound() as client:
         url = f"{origin}:{listener.port}/secret"
         with pytest.raises((aiohttp.ClientError, ValueError)):
@@ -313,7 +313,7 @@ async def test_a_connection_to_a_host_that_is_named_serves_no_other() -> None:
         await refusal(client, f"https://127.0.0.1:{listener.port}/")
         async with client.get(f"http://crm.test:{listener.port}/") as answer:
             assert answer.status == 200
-        assert listener.reached == 1, "the connection of before"
+        assert listener.reached == 1, "the earlier connection"
 
 
 async def test_a_public_host_is_not_asked_in_the_clear() -> None:

@@ -123,9 +123,9 @@ async def test_a_pace_of_a_year_ahead_holds_nobody_up(database_url: str) -> None
 
             await here.store.write(partial(transactions.update_limiter, tenant, "memory", held))
             await swept(here)
-            pacer: LimiterRegistry = here.context.users.pacer
-            gate = pacer.gate(here.runtime.connector("memory"), tenant)
-            assert pacer.backlog_share(here.runtime.connector("memory"), tenant) > 0
+            limiters: LimiterRegistry = here.context.users.limiters
+            gate = limiters.gate(here.runtime.connector("memory"), tenant)
+            assert limiters.backlog_share(here.runtime.connector("memory"), tenant) > 0
             assert gate._known[tenant, "memory"].resume_at(Urgency.LIVE) <= asyncio.get_running_loop().time()
 
 

@@ -261,14 +261,14 @@ async def server_process(
     sealer = Sealer(SECRET)
     client: Any = MemoryTransport(crm)
     times = Times()
-    pacer = LimiterRegistry(store, call_seconds=times.call, jitter=Random(3).random)
-    users = UserDirectory(store, sealer, client, call_timeout=times.call, pacer=pacer)
+    limiters = LimiterRegistry(store, call_seconds=times.call, jitter=Random(3).random)
+    users = UserDirectory(store, sealer, client, call_timeout=times.call, limiters=limiters)
 
     async def sleep(seconds: float) -> None:
         held = (
             slowly
             and crm.tenants
-            and not any(pacer.backlog_share(connector, tenant) for tenant in crm.tenants)
+            and not any(limiters.backlog_share(connector, tenant) for tenant in crm.tenants)
         )
         await asyncio.sleep(seconds * 60 if held else seconds)
 
@@ -288,5 +288,5 @@ async def server_process(
     finally:
         await runtime.stop()
         await users.close()
-        await pacer.close()
+        await limiters.close()
         await store.close()

@@ -62,7 +62,7 @@ async def open_context(config: ServerConfig) -> AsyncIterator[AppContext]:
         client,
         call_timeout=config.times.call,
         oauth_clients=config.oauth_clients,
-        pacer=limiters,
+        limiters=limiters,
         clock=config.now,
     )
     media = MediaFetcher(client, config.media_hosts)

@@ -174,7 +174,7 @@ async def test_a_refresh_asks_the_crm_and_drops_what_is_gone(bench: Bench) -> No
     bench.connector.crm.contacts.clear()
     assert await bench.find(fresh=True) == []
     assert await bench.find() == []
-    assert len(bench.connector.asked) == 3, "that nobody has the number is not kept"
+    assert len(bench.connector.asked) == 3, "that no contact has the number is not kept"
 
 
 async def test_a_crm_that_fails_leaves_what_was_found_as_it_is(bench: Bench) -> None:
@@ -301,7 +301,7 @@ async def test_a_contact_that_is_not_there_after_a_lost_answer_is_made(bench: Be
     bench.connector.before = None
     bench.clock.forward(5_000)
     bench.connector.crm.contacts.append(Contact(id="c-9", name="Mum", phone_number=NINA.phone_number))
-    assert await bench.make() == "c-4", "with this number there is somebody else"
+    assert await bench.make() == "c-4", "another contact has this number"
     assert bench.connector.made == 1
 
 

@@ -209,7 +209,7 @@ def test_an_open_circuit_lets_one_try_and_closes_when_it_is_answered() -> None:
     row.now += 400
     assert row.end(next(iter(granted))).closed
     assert len(row.ask(*[Urgency.BACKLOG] * 99).granted) == 2, "a few at first"
-    assert len(row.ask(*[Urgency.LIVE] * 99).granted) == 2, "and as many of those that somebody waits for"
+    assert len(row.ask(*[Urgency.LIVE] * 99).granted) == 2, "and as many live ones"
     row.now += 6_000
     assert len(row.ask(*[Urgency.BACKLOG] * 99).granted) == 8 - 4
     row.now += 60_000

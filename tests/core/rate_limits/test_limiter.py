@@ -1,4 +1,4 @@
-"""A lane by itself: a row in memory, time that passes by itself, and a connector that makes mistakes."""
+"""A limiter by itself: a row in memory, time that passes by itself, and a connector that makes mistakes."""
 
 from __future__ import annotations
 
@@ -79,22 +79,22 @@ class Free(Slow):
     rate_limits = ()
 
 
-def lane_of(loop: VirtualTimeLoop, connector: Slow | None = None) -> tuple[RateLimiter, RowStore, Slow]:
+def limiter_of(loop: VirtualTimeLoop, connector: Slow | None = None) -> tuple[RateLimiter, RowStore, Slow]:
     store, connector = RowStore(loop), connector or Slow()
-    pacer = LimiterRegistry(store, jitter=lambda: 0.5)
-    return pacer.gate(connector, "acme"), store, connector
+    limiters = LimiterRegistry(store, jitter=lambda: 0.5)
+    return limiters.gate(connector, "acme"), store, connector
 
 
 @pytest.mark.parametrize("trouble", ["the database is away", "the database is slow"])
 def test_a_call_that_has_written_outlasts_a_database_that_does_not_answer(trouble: str) -> None:
     async def main(loop: VirtualTimeLoop) -> None:
-        lane, store, _ = lane_of(loop)
+        limiter, store, _ = limiter_of(loop)
         with call_context.for_work("c1", live_until=math.inf), call_context.single_call():
-            first = await lane.permit(writes=True)
+            first = await limiter.permit(writes=True)
             first.finish(RequestEnd.ANSWERED, 200, {})
             await asyncio.sleep(1)
             store.away, store.seconds = (3, 0.0) if trouble == "the database is away" else (0, 6.0)
-            asking = asyncio.create_task(lane.permit(writes=True))
+            asking = asyncio.create_task(limiter.permit(writes=True))
             await asyncio.sleep(7)
             store.seconds = 0.0
             second = await asking
@@ -108,14 +108,14 @@ def test_a_call_that_has_written_outlasts_a_database_that_does_not_answer(troubl
 
 def test_a_call_that_has_not_written_is_held_back_by_a_database_that_does_not_answer() -> None:
     async def main(loop: VirtualTimeLoop) -> None:
-        lane, store, _ = lane_of(loop)
+        limiter, store, _ = limiter_of(loop)
         store.away = 1
         with (
             call_context.for_work("c1", live_until=math.inf),
             call_context.single_call(),
             pytest.raises(Throttled),
         ):
-            await lane.permit(writes=True)
+            await limiter.permit(writes=True)
 
     run_in_virtual_time(main)
 
@@ -123,10 +123,10 @@ def test_a_call_that_has_not_written_is_held_back_by_a_database_that_does_not_an
 @pytest.mark.parametrize("asked_for", [math.nan, -math.inf, -5.0, 0.0, math.inf, 1e300])
 def test_whatever_a_connector_takes_for_a_wait_is_one(asked_for: float) -> None:
     async def main(loop: VirtualTimeLoop) -> None:
-        lane, store, _ = lane_of(loop)
-        lane.hold_back(asked_for)
+        limiter, store, _ = limiter_of(loop)
+        limiter.hold_back(asked_for)
         await asyncio.sleep(3_700)
-        (await lane.permit(writes=False)).finish(RequestEnd.ANSWERED, 200, {})
+        (await limiter.permit(writes=False)).finish(RequestEnd.ANSWERED, 200, {})
         await asyncio.sleep(1)
         assert store.circuit == "closed"
 
@@ -136,8 +136,8 @@ def test_whatever_a_connector_takes_for_a_wait_is_one(asked_for: float) -> None:
 @pytest.mark.parametrize("left", [Left(3, math.nan), Left(3, math.inf)])
 def test_a_connectors_mistake_in_reading_headers_loses_no_answer(left: Left) -> None:
     async def main(loop: VirtualTimeLoop) -> None:
-        lane, store, connector = lane_of(loop)
-        permit = await lane.permit(writes=True)
+        limiter, store, connector = limiter_of(loop)
+        permit = await limiter.permit(writes=True)
         connector.left = left
         permit.finish(RequestEnd.ANSWERED, 200, {})
         await asyncio.sleep(60)
@@ -146,9 +146,9 @@ def test_a_connectors_mistake_in_reading_headers_loses_no_answer(left: Left) -> 
     run_in_virtual_time(main)
 
 
-async def send(lane: RateLimiter, work: object, status: int) -> None:
+async def send(limiter: RateLimiter, work: object, status: int) -> None:
     with call_context.for_work(work, live_until=math.inf), call_context.single_call():
-        (await lane.permit(writes=True)).finish(RequestEnd.ANSWERED, status, {})
+        (await limiter.permit(writes=True)).finish(RequestEnd.ANSWERED, status, {})
 
 
 @pytest.mark.parametrize(
@@ -168,9 +168,9 @@ def test_a_circuit_opens_when_a_crm_fails_steadily_and_not_for_one_conversation(
     """A gateway that says that nothing is behind it says nothing of what a conversation holds."""
 
     async def main(loop: VirtualTimeLoop) -> None:
-        lane, store, _ = lane_of(loop)
+        limiter, store, _ = limiter_of(loop)
         for status, work in zip(statuses, works, strict=True):
-            await send(lane, work, status)
+            await send(limiter, work, status)
         await asyncio.sleep(1)
         assert store.circuit == circuit
         assert store.woken == (circuit == "open")
@@ -178,18 +178,18 @@ def test_a_circuit_opens_when_a_crm_fails_steadily_and_not_for_one_conversation(
     run_in_virtual_time(main)
 
 
-@pytest.mark.parametrize("answer", ["a request of before", "a sign-in"])
+@pytest.mark.parametrize("answer", ["an earlier request", "a sign-in"])
 def test_whatever_is_answered_closes_a_circuit_and_wakes_what_waits(answer: str) -> None:
     async def main(loop: VirtualTimeLoop) -> None:
-        lane, store, _ = lane_of(loop, Free())
+        limiter, store, _ = limiter_of(loop, Free())
         with call_context.for_work("slow", live_until=math.inf), call_context.single_call():
-            slow = await lane.permit(writes=False)
+            slow = await limiter.permit(writes=False)
         for number in range(5):
-            await send(lane, number, 500)
+            await send(limiter, number, 500)
         await asyncio.sleep(1)
         assert (store.circuit, store.woken) == ("open", 1)
         if answer == "a sign-in":
-            lane.count_requests(1)
+            limiter.count_requests(1)
         else:
             slow.finish(RequestEnd.ANSWERED, 200, {})
         await asyncio.sleep(1)
@@ -201,11 +201,11 @@ def test_whatever_is_answered_closes_a_circuit_and_wakes_what_waits(answer: str)
 @pytest.mark.parametrize(("last", "circuit"), [((200, 500), "closed"), ((500,), "open")])
 def test_an_answer_that_tells_what_is_left_counts_as_any_other(last: tuple[int, ...], circuit: str) -> None:
     async def main(loop: VirtualTimeLoop) -> None:
-        lane, store, connector = lane_of(loop)
+        limiter, store, connector = limiter_of(loop)
         connector.left = Left(30, 60.0, 30)
         for number, status in enumerate([500, 500, 500, 500, *last]):
             with call_context.for_work(number, live_until=math.inf), call_context.single_call():
-                (await lane.permit(writes=True)).finish(RequestEnd.ANSWERED, status, {})
+                (await limiter.permit(writes=True)).finish(RequestEnd.ANSWERED, status, {})
         await asyncio.sleep(1)
         assert store.circuit == circuit
 

@@ -133,9 +133,7 @@ async def test_a_name_of_the_crms_that_looks_like_one_of_ours_is_another(databas
         assert alike.tenant == "acme@crm.test@evil.test"
         await move(here, first.tenant, "new.test")
         again = await sign_in(here, "acme/ada", "crm.test")
-        assert again.tenant.startswith("acme@crm.test~"), (
-            "whoever has the old host is not who was there before"
-        )
+        assert again.tenant.startswith("acme@crm.test~"), "users at the old host are others than before"
         assert (await sign_in(here, "acme/ada", "crm.test")).tenant == again.tenant
         assert (await sign_in(here, "acme/ada", "new.test")).tenant == first.tenant
 
@@ -316,7 +314,9 @@ async def test_a_crm_that_has_moved_is_the_same_tenant(database_url: str) -> Non
         moved = await move(here, ada.tenant, "NEW.test.")
         assert (moved.before, moved.host, moved.users) == (("https://crm.test",), "https://new.test", 2)
         again = await sign_in(here, "acme/ada", "new.test")
-        assert (again.tenant, again.session_id) == (ada.tenant, ada.session_id), "her tokens are good still"
+        assert (again.tenant, again.session_id) == (ada.tenant, ada.session_id), (
+            "the user's tokens are still good"
+        )
         assert (await here.runtime.submit(again, to_log_request(body(message(1), message(2))))).log_ids == [
             "2"
         ]
@@ -389,10 +389,10 @@ async def test_what_is_no_move_changes_nothing(database_url: str) -> None:
         with pytest.raises(BadRequest, match="the connector hosted does not take it"):
             await move(here, ada.tenant, "bad.test")
         for roles in ({Role.TEXT, Role.ACT}, set()):
-            nobody = Operator("eve", frozenset(roles))
+            operator = Operator("eve", frozenset(roles))
             with pytest.raises(RoleMissing):
                 await Tenants(here.store).move(
-                    nobody, here.runtime.connector("hosted"), ada.tenant, "new.test"
+                    operator, here.runtime.connector("hosted"), ada.tenant, "new.test"
                 )
         assert tenants_of(database_url) == before
         assert await here.store.read(lambda: transactions.read_audit(0, 10)) == []

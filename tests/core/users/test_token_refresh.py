@@ -285,7 +285,7 @@ async def test_a_grant_that_the_crm_took_back_ends_the_users_session(
         user = await here.context.users.find("acme", "oauth-crm", "u-ada")
         assert user is not None
         assert not user.connected
-        assert user.session_id == here.user.session_id, "her tokens are good again when she has signed in"
+        assert user.session_id == here.user.session_id, "the user's tokens are good again after the sign-in"
         answer = await here.context.runtime.submit(here.user, to_log_request(body(message(1))))
         assert "sign in" in answer.return_message.message
         await signed_in(here.crm, here.connector, here.context)
@@ -313,7 +313,7 @@ async def test_what_another_process_wrote_is_not_dropped_for_a_grant_of_before(
         assert (await here.row()).credentials == bytes.fromhex(sealed)
 
 
-def sealed_anew(database_url: str, row: UserRow) -> None:
+def seal_again(database_url: str, row: UserRow) -> None:
     """The same credentials in other bytes, as a rotation of secret keys leaves them."""
     credential_store = CredentialStore(Sealer(SECRET))
     sealed = credential_store.seal(("acme", "oauth-crm", "u-ada"), credential_store.open(row)).hex()
@@ -328,11 +328,11 @@ async def test_credentials_that_were_only_sealed_anew_are_refreshed_all_the_same
     async with place(database_url, tmp_path) as here:
         first = await here.credentials()
         await here.session()  # the row is remembered for a moment
-        sealed_anew(database_url, await here.row())
+        seal_again(database_url, await here.row())
         row = await here.row()
 
         def meanwhile(_kind: str) -> Any:
-            sealed_anew(database_url, row)
+            seal_again(database_url, row)
 
         here.crm.before = meanwhile
         here.clock.now += 3600 - 60
@@ -546,7 +546,7 @@ async def test_a_refresh_under_way_does_not_bring_a_user_back_who_signs_out(
         with pytest.raises(AuthExpired):
             await call
         assert (await here.row()).credentials is None
-        assert here.crm.grants[-1].refresh_revoked, "what nobody needs any more is given back"
+        assert here.crm.grants[-1].refresh_revoked, "what is not needed any more is revoked"
 
 
 async def test_a_refresh_under_way_is_saved_when_the_server_stops(database_url: str, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ class Dispatcher:
         self._journal = journal
         self._sleep = sleep
         self._owner = uuid.uuid4().hex
-        self._limiters = context.users.pacer
+        self._limiters = context.users.limiters
         self._worker = Worker(context)
         self._plans: dict[Connector, ConnectorPlan] = {}
         self._longest_settle = max((each.settle_seconds for each in connectors.values()), default=0.0)

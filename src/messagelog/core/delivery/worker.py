@@ -75,7 +75,7 @@ class Worker:
         rows = claim.rows if claim.reconcile else claim.step.rows if claim.step else ()
 
         def retry() -> Retry:
-            seconds = self._context.users.pacer.next_probe(claim.key.tenant, claim.key.platform)
+            seconds = self._context.users.limiters.next_probe(claim.key.tenant, claim.key.platform)
             probe_ms = None if seconds is None else max(_SHORTEST_PROBE_MS, int(seconds * 1000))
             return Retry(claim.early, probe_ms)
 

@@ -262,7 +262,7 @@ class LogService:
             await subscription.wait_for_change(min(left, poll))
             if not self._dispatcher.is_working(key) and subscription.pending_ids:
                 await self._poll_outcomes(key, pending_ids, last)
-                if self._context.users.pacer.seconds_held(key.tenant, key.platform) > until - loop.time():
+                if self._context.users.limiters.seconds_held(key.tenant, key.platform) > until - loop.time():
                     return  # nothing will happen before that
             poll = min(poll * 1.5, _LONGEST_POLL)
 

@@ -141,7 +141,7 @@ class UserDirectory:
         *,
         call_timeout: float,
         oauth_clients: Mapping[str, OAuthClient] | None = None,
-        pacer: LimiterRegistry | None = None,
+        limiters: LimiterRegistry | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -149,7 +149,7 @@ class UserDirectory:
         self._client = client
         self._call_timeout = call_timeout
         self._clock = clock
-        self.pacer = pacer or LimiterRegistry(store, call_seconds=call_timeout)
+        self.limiters = limiters or LimiterRegistry(store, call_seconds=call_timeout)
         self._clients = oauth_clients or {}
         # With the waits around it, a refresh is done well within the time of a call.
         seconds = min(_LONGEST_TOKEN_REQUEST, call_timeout / 4)
@@ -197,7 +197,7 @@ class UserDirectory:
                 written = await self._write(partial(transactions.sign_in, row, place), _user(row))
             except TenantMoved:
                 continue  # users who sign in at this host belong to another tenant now
-            self.pacer.gate(connector, tenant).count_requests(counter.requests)
+            self.limiters.gate(connector, tenant).count_requests(counter.requests)
             return _user(written)
         raise Unavailable("the tenant is being moved")
 
@@ -228,7 +228,7 @@ class UserDirectory:
         if before is None or before.credentials is None:
             return None
         credentials = self._credential_store.open(before)
-        gate = self.pacer.gate(connector, before.tenant)
+        gate = self.limiters.gate(connector, before.tenant)
         http = self._http(connector, credentials, before.hostname, gate)
         return Session(
             http, credentials, before.hostname, before.id, before.name, before.tenant, _crm_tenant(before)
@@ -334,7 +334,7 @@ class UserDirectory:
             None if connector.oauth is None else partial(self._renew_headers, connector, row, credentials)
         )
         try:
-            gate = self.pacer.gate(connector, row.tenant)
+            gate = self.limiters.gate(connector, row.tenant)
             places = self._places.get((row.tenant, row.platform))
             if places is None:
                 self._places[row.tenant, row.platform] = places = asyncio.Semaphore(CALLS_OF_A_TENANT)
