@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from messagelog.compose import facts_of
 from messagelog.core.intake.plan import plan_request
 from messagelog.messages import BadRequest, MessageKind, parse_log_request, peek
 
@@ -101,3 +103,37 @@ def test_what_is_no_json_is_not_looked_at(sent: bytes) -> None:
 def test_few_messages_and_too_many_are_not_looked_at() -> None:
     assert peek(json.dumps(body(["1"])).encode()) is None
     assert peek(json.dumps(body([str(number) for number in range(1001)])).encode()) is None
+
+
+_STATUSES = st.sampled_from(
+    [None, "Queued", "Sent", "Delivered", "Received", "DeliveryFailed", "SendingFailed"]
+)
+_CODES = st.sampled_from([None, "SMS-CAR-413", "SMS-UP-410", "NoFaxMachine", "unheard of"])
+_RECIPIENTS = st.lists(
+    st.fixed_dictionaries(
+        {"phoneNumber": st.just("+14155550142")},
+        optional={"messageStatus": _STATUSES, "errorCode": _CODES, "faxErrorCode": _CODES},
+    ),
+    max_size=2,
+)
+_FACTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "messageStatus": _STATUSES,
+        "deliveryErrorCode": _CODES,
+        "transcript": st.sampled_from([None, "", "In progress", "Please call me back."]),
+        "vmTranscriptionStatus": st.sampled_from([None, "InProgress", "Completed"]),
+        "to": _RECIPIENTS,
+    },
+)
+
+
+@given(st.lists(_FACTS, min_size=1, max_size=3), st.booleans())
+def test_what_may_have_facts_is_read_whole(facts: list[dict[str, Any]], spaced: bool) -> None:
+    """A message that was not delivered, or has a transcript, may have changed since it was logged."""
+    made = body([str(number) for number in range(10)])
+    for message, more in zip(made["logInfo"]["messages"], itertools.cycle(facts), strict=False):
+        message.update(more)
+    sent = json.dumps(made, separators=(", ", ": ") if spaced else (",", ":")).encode()
+    has_facts = any(facts_of(each, b"key") for each in parse_log_request(sent).info.messages)
+    assert not has_facts or peek(sent) is None

@@ -23,7 +23,8 @@ def facts_of(message: Message, key: bytes) -> str | None:
         (party.message_status, party.error_code, party.fax_error_code) for party in message.to if party
     ]
     statuses = [(message.message_status, message.delivery_error_code, None), *parties]
-    if any(has_failed(status, codes) for status, *codes in statuses):
+    # What was received was not sent by the user: nothing of it can fail.
+    if message.message_status != "Received" and any(has_failed(status, codes) for status, *codes in statuses):
         kinds.append("failed")
         told += [repr(status) for status in statuses]
     if transcript := transcript_of(message):

@@ -23,9 +23,9 @@ class MessageIds(msgspec.Struct, frozen=True, kw_only=True):
     message_ids: tuple[str, ...]
 
 
-_SAYS_NOTHING: Final = frozenset({None, "Queued", "Sent", "Delivered", "Received"})
+_INBOUND: Final = "Received"
+_SAYS_NOTHING: Final = frozenset({None, "Queued", "Sent", "Delivered", _INBOUND})
 """Statuses of a message whose entry does not mention it."""
-_DELIVERY_TO_ONE: Final = (b'"messageStatus"', b'rrorCode"')
 
 
 class _Party(msgspec.Struct, frozen=True):
@@ -37,17 +37,7 @@ class _Message(msgspec.Struct, frozen=True):
     type: str  # required, since a record without it may be only an id
     availability: str | None = None
     status: str | None = msgspec.field(name="messageStatus", default=None)
-    error_code: str | None = msgspec.field(name="deliveryErrorCode", default=None)
     transcript: str | None = None
-    to: msgspec.Raw = msgspec.Raw()
-
-    @property
-    def may_have_facts(self) -> bool:
-        """Whether the message may have facts: a failed delivery, a transcript."""
-        if self.status not in _SAYS_NOTHING or self.transcript or (self.status is None and self.error_code):
-            return True
-        to = bytes(self.to)
-        return any(key in to for key in _DELIVERY_TO_ONE)
 
 
 class _Info(msgspec.Struct, frozen=True):
@@ -84,7 +74,7 @@ def peek(body: bytes) -> MessageIds | None:
         ordinary = whole and len(info.correspondents) == 1 and info.owner is msgspec.UNSET
         if not ordinary or not _LEAST_MESSAGES <= len(info.messages) <= MOST_MESSAGES:
             return None
-        if any(message.may_have_facts for message in info.messages):
+        if _may_have_facts(body, info.messages):
             return None
         ids = {identifier(each.id, "id"): each.availability for each in reversed(info.messages)}
         left = [id_ for id_, availability in reversed(ids.items()) if not is_gone(availability)]
@@ -97,3 +87,17 @@ def peek(body: bytes) -> MessageIds | None:
         )
     except (ValueError, RecursionError):  # msgspec's errors and bad UTF-8 are ValueErrors
         return None
+
+
+def _may_have_facts(body: bytes, messages: tuple[_Message, ...]) -> bool:
+    """Return whether a message may have facts: a failed delivery, a transcript.
+
+    It is asked for each request that brings nothing new, so it does not read the recipients of the messages: where one
+    has a status of its own, the body has more statuses than messages.
+    """
+    statuses = {each.status if each.transcript is None else "said" for each in messages}
+    if not statuses <= _SAYS_NOTHING or (None in statuses and b'rrorCode"' in body):
+        return True
+    if statuses == {_INBOUND}:
+        return False
+    return body.count(b'"messageStatus"') > sum(each.status is not None for each in messages)
