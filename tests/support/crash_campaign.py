@@ -26,7 +26,7 @@ from messagelog.core import DeliveryContext, Runtime, Times, UserDirectory
 from messagelog.core.admin.inbox import DecisionRefused, Inbox
 from messagelog.core.delivery.media import MediaFetcher
 from messagelog.core.operators.accounts import local_operator
-from messagelog.storage import LogKey, Sealer, Store, transactions
+from messagelog.storage import LogKey, LogState, Sealer, Store, transactions
 from messagelog.storage.transactions import Batch, Query, Transaction
 from messagelog.storage.transactions.mapping import key_params, row_from
 from support.crash_points import CrashingStore, Fault, Fuse, Mishap, inject_faults
@@ -602,17 +602,23 @@ class Campaign:
             if not moved:
                 await runtime.submit(user, to_log_request(request))
                 await self._run_until_idle(runtime)
-                for _ in range(2):  # the mishap may leave it in doubt at either
+                for _ in range(4):  # each mishap may leave it in doubt once more
                     with suppress(DecisionRefused):  # nothing is in doubt
                         # The operator has looked: a contact that is refused has nothing.
                         await inbox.retry(before, not_in_crm=True)
                         await self._run_until_idle(runtime)
+                    if not await self._is_parked(before):
+                        break
                 await inbox.link(before, contact, name)
             with suppress(DecisionRefused):  # all of it is logged by now
                 await inbox.retry(after)
             await self._run_until_idle(runtime)
 
         return operate
+
+    async def _is_parked(self, key: LogKey) -> bool:
+        logs = await self.store.read(lambda: transactions.show_logs(key.conversation_log_id))
+        return any(log.key == key and log.state is LogState.PARKED for log, _ in logs)
 
     async def _keys(self, contact: str, tenant: str) -> list[LogKey]:
         logs = await self.store.read(lambda: transactions.find_logs_of_contact(tenant, "memory", contact))
