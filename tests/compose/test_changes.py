@@ -29,6 +29,7 @@ from messagelog.compose import (
     count_change,
     entries,
 )
+from messagelog.compose.clean import normalise
 from messagelog.messages import Conversation, Message, Party
 
 KEY = b"k" * 32
@@ -237,6 +238,16 @@ def test_what_people_put_into_an_entry_is_not_lost(theirs: str) -> None:
     assert once.startswith(body)
 
 
+@pytest.mark.parametrize("blank", ["\u200b", "\u2060", "\ufeff"])
+@pytest.mark.parametrize("at", [0, 5, -1])
+def test_an_entry_with_a_zero_width_blank_is_ours(blank: str, at: int) -> None:
+    (old,) = entries(PLAIN, PEOPLE, [sms()], TALK, KEY)
+    stored = f"{old.text[:at]}{blank}{old.text[at:]}"
+    body = body_of(PLAIN, sms()).replace(old.text, stored)
+    once = amended(body, PLAIN, change_of(PLAIN, later(sms())), known_of(PLAIN, sms()))
+    assert once == body_of(PLAIN, later(sms()))
+
+
 def test_the_line_ends_of_the_body_are_kept() -> None:
     body = body_of(PLAIN, sms()).replace("\n", "\r\n")
     once = amended(body, PLAIN, change_of(PLAIN, later(sms())), known_of(PLAIN, sms()))
@@ -279,7 +290,7 @@ def test_changes_in_any_order_give_the_text_at_once(
 def test_whatever_people_put_wherever_is_kept(
     text_settings: TextSettings, text: str, note: str, data: st.DataObject
 ) -> None:
-    assume(note.strip())  # an entry whose lines are only wrapped otherwise is ours, and is replaced
+    assume(normalise(note))  # an entry with other white space or zero-width blanks is ours, and is replaced
     message = sms(text)
     (old,) = entries(text_settings, PEOPLE, [message], TALK, KEY)
     body = body_of(text_settings, message)
