@@ -87,6 +87,7 @@ VALUES: dict[str, Any] = {
     "sealed": b"sealed",
     "forget": True,
     "every": False,
+    "plain": True,
     "all_tenants": False,
     "busy": ["crm/tenant-1"],
     "erase": True,

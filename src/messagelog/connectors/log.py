@@ -267,8 +267,8 @@ class MessageLog:
         self.additional_submission = additional_submission
         self.idempotency_key = idempotency_key
         self.existing = existing
-        self._pins = text_settings
-        self._people = participants
+        self._text_settings = text_settings
+        self._participants = participants
         self._key = key
         self._journal = journal
         self.changes = changes
@@ -282,19 +282,19 @@ class MessageLog:
     @cached_property
     def content(self) -> Content | None:
         """Subject and body of an activity with these messages, in the connector's format; None for `custom`."""
-        if self._pins.format is compose.LogFormat.CUSTOM:
+        if self._text_settings.format is compose.LogFormat.CUSTOM:
             return None
         continued = self._journal.continued
         if self.thread is not None:
-            of_thread = (self._pins, self._people, self.thread, self._key, self.entries)
+            of_thread = (self._text_settings, self._participants, self.thread, self._key, self.entries)
             return compose.compose_thread(*of_thread, continued=continued)
-        given = (self._pins, self._people, self._records, self.conversation, self._key)
+        given = (self._text_settings, self._participants, self._records, self.conversation, self._key)
         return compose.compose_log(*given, self.entries, continued=continued)
 
     @cached_property
     def entries(self) -> list[Entry]:
         """The new entries (of a shared thread: all blocks of this activity) as rendered; empty for `custom`."""
-        if self._pins.format is compose.LogFormat.CUSTOM:
+        if self._text_settings.format is compose.LogFormat.CUSTOM:
             return []
         if self._change is not None:
             return [self._change.texts.entry]
@@ -302,18 +302,20 @@ class MessageLog:
             blocks = self._blocks
             if self.existing is not None:  # `amend` sees in the body whether they fit
                 return blocks
-            return blocks[: compose.fit_blocks(self._pins, blocks)]
-        return compose.entries(self._pins, self._people, self._records, self.conversation, self._key)
+            return blocks[: compose.fit_blocks(self._text_settings, blocks)]
+        return compose.entries(
+            self._text_settings, self._participants, self._records, self.conversation, self._key
+        )
 
     @cached_property
     def _blocks(self) -> list[Entry]:
         """A thread's blocks, without those in a full activity; none for `custom`."""
-        if self.thread is None or self._pins.format is compose.LogFormat.CUSTOM:
+        if self.thread is None or self._text_settings.format is compose.LogFormat.CUSTOM:
             return []
-        blocks = compose.thread_blocks(self._pins, self._people, self.thread, self._key)
+        blocks = compose.thread_blocks(self._text_settings, self._participants, self.thread, self._key)
         if not self._journal.continued:
             return blocks
-        heading = compose.continuation_heading(self._pins, self._people, self._key)
+        heading = compose.continuation_heading(self._text_settings, self._participants, self._key)
         sent = self._journal.sent
         return [heading, *(each for each in blocks if each.id is not None and not sent.is_closed(each))]
 
@@ -329,12 +331,12 @@ class MessageLog:
         Raises `BodyFull` if the activity has no room for them.
         """
         if self._change is not None:
-            text = compose.append_change(self._pins, self._change.texts)
+            text = compose.append_change(self._text_settings, self._change.texts)
         elif self.thread is None:
-            text = compose.append_text(self._pins, self.entries)
+            text = compose.append_text(self._text_settings, self.entries)
         else:
-            text = compose.append_thread_text(self._pins, self._unsent)
-        text_settings, size = self._pins, self._journal.size
+            text = compose.append_thread_text(self._text_settings, self._unsent)
+        text_settings, size = self._text_settings, self._journal.size
         if (
             size is not None
             and text_settings.limit is not None
@@ -353,32 +355,40 @@ class MessageLog:
         if self._change is not None:
             return self._amend_with_change(body, self._change)
         if self.thread is not None:
-            amended = compose.replace_thread(body, self._pins, self.entries, journal.sent.hashes, self._key)
+            amended = compose.replace_thread(
+                body, self._text_settings, self.entries, journal.sent.hashes, self._key
+            )
         else:
-            amended = compose.amend(body, self._pins, self.entries, journal.known, self._key, journal.before)
-        if amended != body and not self._pins.fits(amended):
+            amended = compose.amend(
+                body, self._text_settings, self.entries, journal.known, self._key, journal.before
+            )
+        if amended != body and not self._text_settings.fits(amended):
             raise BodyFull
         return amended
 
     def _amend_with_change(self, body: str, change: ChangeForms) -> str:
-        journal, texts = self._journal, change.texts
-        amended = compose.amend_change(body, self._pins, texts, journal.known, self._key, journal.before)
+        journal = self._journal
+        amended = compose.amend_change(
+            body, self._text_settings, change.texts, journal.known, self._key, journal.before
+        )
         if amended is None:
             raise BodyFull
-        counts = compose.count_change(amended, self._pins, texts, journal.known, self._key)
-        change.find_given(journal.new_counts(counts))
+        self._holds_change(amended, change)
         return amended
+
+    def _holds_change(self, body: str, change: ChangeForms) -> bool:
+        """Return whether `body` has one of the change's texts; `change` remembers which."""
+        journal = self._journal
+        counts = compose.count_change(body, self._text_settings, change.texts, journal.known, self._key)
+        return change.find_given(journal.new_counts(counts))
 
     def holds(self, body: str) -> bool:
         """Return whether `body` has all new entries, beyond those that were in it before."""
         if self._change is not None:
-            counts = compose.count_change(
-                body, self._pins, self._change.texts, self._journal.known, self._key
-            )
-            return self._change.find_given(self._journal.new_counts(counts))
+            return self._holds_change(body, self._change)
         new = Counter(entry.hash for entry in (self.entries if self.thread is None else self._unsent))
         others = self._journal.known_hashes
-        found = compose.count_entries(body, self._pins, new.keys(), self._key, others)
+        found = compose.count_entries(body, self._text_settings, new.keys(), self._key, others)
         if self.thread is not None:
             return all(found.get(hash_, 0) > 0 for hash_ in new)
         return bool(new) and new <= self._journal.new_counts(found)
@@ -397,9 +407,9 @@ class MessageLog:
             return self.holds(body)
         # The create may have sent an older snapshot than this one: its blocks were noted.
         brought = self._journal.sent.pending
-        return bool(brought) and len(compose.count_entries(body, self._pins, brought, self._key)) == len(
-            brought
-        )
+        return bool(brought) and len(
+            compose.count_entries(body, self._text_settings, brought, self._key)
+        ) == len(brought)
 
     @property
     def _unsent(self) -> list[Entry]:

@@ -188,12 +188,12 @@ def on_error(  # noqa: C901, PLR0911 - a case for each type of error
             return _retry_later(log, rows, FailureReason.UNAVAILABLE, error, jitter, retry)
         case AuthExpired():
             return _on_auth_expired(log, rows, error, capabilities, jitter)
-        case BodyFull() | NotFound() if log.call == "change" and (
-            isinstance(error, BodyFull) or _is_gone(log, error, capabilities)
-        ):
-            return on_nothing_to_change(log, rows)
         case BodyFull():
-            return _on_body_full(log, rows, error)
+            return (
+                on_nothing_to_change(log, rows) if log.call == "change" else _on_body_full(log, rows, error)
+            )
+        case NotFound() if log.call == "change" and _is_gone(log, error, capabilities):
+            return on_nothing_to_change(log, rows)
         case NotFound() if log.call == "update" and may_recreate and _is_gone(log, error, capabilities):
             return _on_gone(log, rows)
         case Rejected():

@@ -14,7 +14,7 @@ from messagelog.messages import Conversation, LogRequest, Message, Thread
 from messagelog.storage.records.journal import NO_FACTS, Facts, NewRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from messagelog.storage.encryption.sealer import Sealer
     from messagelog.storage.records.journal import LogKey, MessageRow
@@ -62,8 +62,9 @@ def seal_rows(  # noqa: PLR0917 - all that a row is made of
     contact: tuple[str, str],
     sides: Sides,
     items: Sequence[Item],
+    facts: Mapping[str, Facts],
 ) -> tuple[NewRow, ...]:
-    """Return the rows that journal these items; `contact` is the chosen contact's name and type."""
+    """Return the rows that journal these items, whose `facts` are given by id; `contact` is a name and a type."""
     info, rows = request.info, []
     conversation = info.conversation
     for item in items:
@@ -78,8 +79,8 @@ def seal_rows(  # noqa: PLR0917 - all that a row is made of
             thread=item.thread,
             sides=spelled,
         )
-        sealed, facts = seal(sealer, key, item.id, payload), row_facts(sealer, item.message)
-        rows.append(NewRow(item.id, item.sent_at, item.version, sealed, facts))
+        sealed = seal(sealer, key, item.id, payload)
+        rows.append(NewRow(item.id, item.sent_at, item.version, sealed, facts[item.id]))
     return tuple(rows)
 
 

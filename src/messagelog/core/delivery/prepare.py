@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -32,7 +33,7 @@ from messagelog.storage import transactions
 from messagelog.storage.records.journal import MessageRow, RowState, is_change, message_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from messagelog.connectors import Connector
     from messagelog.core.delivery.media import MediaFetcher
@@ -135,16 +136,12 @@ class CallPreparer:
                 lookup = await self._correspondents.lookup(connector, session, log, contents)
             else:  # each look-up may take seconds, and a run has few
                 lookup = behind.lookup
-        try:
+        with _text_faults(log):
             new = self._with_lookup(log, rows, contents, lookup) if first_time else {}
             contents = [new.get(row.id, content) for row, content in zip(rows, contents, strict=True)]
             return self._compose(
                 session, log, rows, contents, journal=journal, lookup=lookup, new_payloads=new
             )
-        except Exception as error:
-            # A mistake in our own text, which this message shows: the others are logged.
-            _log.error("text_failed", log=log.key.conversation_log_id, error=error_summary(error))
-            raise NotPrepared(f"its text cannot be written: {error_summary(error)}") from error
 
     async def prepare_change(
         self,
@@ -176,13 +173,10 @@ class CallPreparer:
             appends=connector.append_only,
             size=log.body_size if measured else None,
         )
-        try:
+        with _text_faults(log):
             call = self._compose_change(
                 session, log, row, new.get(row.id, content), journal=journal, activity=activity, lookup=lookup
             )
-        except Exception as error:
-            _log.error("text_failed", log=log.key.conversation_log_id, error=error_summary(error))
-            raise NotPrepared(f"its text cannot be written: {error_summary(error)}") from error
         texts = call.change.texts if call.change is not None else None
         if texts is not None and (
             texts.entry.hash == message.entry_hash or (connector.append_only and texts.line is None)
@@ -354,6 +348,16 @@ def idempotency_key(log: LogRow, rows: Sequence[MessageRow]) -> str:
     parts = [log.journal, call, *ids, str(log.generation), *messages]
     digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=14).digest()
     return f"messagelog-{log.journal}-{base64.b32encode(digest).decode().rstrip('=').lower()}"
+
+
+@contextmanager
+def _text_faults(log: LogRow) -> Iterator[None]:
+    """Raise `NotPrepared` for a mistake in our own text, which one message shows: the others are logged."""
+    try:
+        yield
+    except Exception as error:
+        _log.error("text_failed", log=log.key.conversation_log_id, error=error_summary(error))
+        raise NotPrepared(f"its text cannot be written: {error_summary(error)}") from error
 
 
 def encode_counts(counts: Mapping[bytes, int]) -> str:

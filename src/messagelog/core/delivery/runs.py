@@ -113,11 +113,7 @@ async def make_calls(
     for call in calls:
         if outcome.error is not None or timer.is_over() or not await _is_signed_in(runner, step, call):
             break
-        next_step = step.with_log(outcome.log).with_rows(call.rows)
-        try:
-            after = await runner.call_crm(next_step, call)
-        except ConnectorError as error:
-            after = next_step.on_error(error)
+        after = await runner.make_call(step.with_log(outcome.log).with_rows(call.rows), call)
         outcome = combine_outcomes(outcome, after)
     return outcome
 

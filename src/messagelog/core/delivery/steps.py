@@ -203,12 +203,15 @@ class StepRunner:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is: nothing was sent, and the row says where
             return step.first.on_error(fault_of(error, wrote=False))
-        first = step.with_rows(calls[0].rows)
-        try:
-            outcome = await self.call_crm(first, calls[0])
-        except ConnectorError as error:
-            outcome = first.on_error(error)
+        outcome = await self.make_call(step.with_rows(calls[0].rows), calls[0])
         return outcome if timer is None else await runs.make_calls(self, step, calls[1:], outcome, timer)
+
+    async def make_call(self, step: StepContext, call: PreparedCall) -> Outcome:
+        """Make the call; return its outcome, also of one that ended with an error."""
+        try:
+            return await self.call_crm(step, call)
+        except ConnectorError as error:
+            return step.on_error(error)
 
     async def call_crm(self, step: StepContext, call: PreparedCall) -> Outcome:
         """Make the call, which from here on may be done whatever comes back. Raises `ConnectorError`, nothing else."""

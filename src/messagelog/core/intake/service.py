@@ -11,6 +11,7 @@ from structlog.contextvars import bind_contextvars
 from messagelog.compose import zone_of
 from messagelog.connectors import ConnectorError, Unavailable
 from messagelog.core.contacts.resolve import ChosenContact, contact_from_request, resolve_contact
+from messagelog.core.delivery.payload import row_facts
 from messagelog.core.errors import NoContact, Stopping
 from messagelog.core.intake.answer import (
     Answer,
@@ -145,7 +146,9 @@ class LogService:
         )
         bind_contextvars(log=plan.key.conversation_log_id)  # ties the request's id to its activity
         locale = await self._settings.locale(user)
-        return Submission(connector, user, request, contact, plan, self._context.sealer, locale)
+        sealer = self._context.sealer
+        facts = {item.id: row_facts(sealer, item.message) for item in plan.items}
+        return Submission(connector, user, request, contact, plan, sealer, locale, facts)
 
     async def _log(self, submission: Submission, until: float) -> Answer:
         """Accept what of a request is not logged yet, wait until the time to answer at most, and answer."""

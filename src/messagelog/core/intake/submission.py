@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,7 +12,7 @@ from messagelog.connectors import Connector
 from messagelog.core.contacts.phone_numbers import MOST_FORMATS
 from messagelog.core.contacts.resolve import ChosenContact
 from messagelog.core.delivery.participants import Sides
-from messagelog.core.delivery.payload import row_facts, seal_rows
+from messagelog.core.delivery.payload import seal_rows
 from messagelog.core.intake.answer import (
     Answer,
     answer,
@@ -25,9 +26,10 @@ from messagelog.core.users.directory import User
 from messagelog.core.users.settings import Locale
 from messagelog.messages import LogRequest
 from messagelog.storage import LogRequestWork, LogState, Sealer
+from messagelog.storage.records.journal import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from messagelog.core.delivery.payload import Item
     from messagelog.storage import JournalLookup, NewRow
@@ -37,7 +39,8 @@ if TYPE_CHECKING:
 class Submission(msgspec.Struct, frozen=True, eq=False):
     """A request with its plan, and the contact that it is logged for.
 
-    `locale` is the language and the time zone that the user reads in.
+    `locale` is the language and the time zone that the user reads in, `facts` what the records say that may change, by
+    the ids of the items.
     """
 
     connector: Connector
@@ -47,6 +50,7 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
     plan: RequestPlan
     sealer: Sealer
     locale: Locale
+    facts: Mapping[str, Facts]
 
     @property
     def ids(self) -> list[str]:
@@ -71,14 +75,14 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
             return found
         items = {item.id: item for item in self.plan.items}
         for each in known.facts:
-            if row_facts(self.sealer, items[each.id].message).advance(each.facts):
+            if self.facts[each.id].advance(each.facts):
                 found.setdefault(each.client_log_id, []).append(items[each.id])
         return found
 
     @property
     def has_facts(self) -> bool:
         """True if one of the records says something that may have changed since it was logged."""
-        return any(row_facts(self.sealer, item.message).told for item in self.plan.items)
+        return any(facts.told for facts in self.facts.values())
 
     def conflicting_contact(self, known: JournalLookup) -> tuple[str, str] | None:
         """Return another contact (id, name) that already holds the conversation log, or None."""
@@ -97,7 +101,7 @@ class Submission(msgspec.Struct, frozen=True, eq=False):
             country=self.locale.country,
             formats=self.request.formats[:MOST_FORMATS] if group else (),
         )
-        return seal_rows(self.sealer, self.plan.key, self.request, contact, sides, items)
+        return seal_rows(self.sealer, self.plan.key, self.request, contact, sides, items, self.facts)
 
     def work(self, wanted: Sequence[Item]) -> LogRequestWork:
         """Return what is to be journalled for these items."""

@@ -167,8 +167,9 @@ WHERE {this_log} AND "state" = 'planned'
 LIMIT 1
 
 -- name: look_up
--- Which of these ids are not logged; the row without an id is the conversation log, where there is one. What is logged is
--- read in one go, which takes PostgreSQL half as long as looking up a hundred ids by themselves.
+-- Which of these ids are not logged; the row without an id is the conversation log, where there is one. With :plain a
+-- logged message of which something was told that may change counts as not logged. What is logged is read in one go, which
+-- takes PostgreSQL half as long as looking up a hundred ids by themselves.
 SELECT CAST(NULL AS text), "contactId", "contactName", "version", "state",
        "thirdPartyLogId" IS NOT NULL OR "earlier" IS NOT NULL
 FROM "conversationLogs"
@@ -178,20 +179,7 @@ SELECT wanted.id, NULL, NULL, NULL, NULL, NULL
 FROM {ids} AS wanted
 WHERE wanted.id NOT IN (
     SELECT "messageId" FROM "messageLogs"
-    WHERE {these_rows} AND "state" = 'logged')
-
--- name: look_at_plain
--- As look_up, but that a logged message of which something was told that may change counts as not logged.
-SELECT CAST(NULL AS text), "contactId", "contactName", "version", "state",
-       "thirdPartyLogId" IS NOT NULL OR "earlier" IS NOT NULL
-FROM "conversationLogs"
-WHERE {this_log}
-UNION ALL
-SELECT wanted.id, NULL, NULL, NULL, NULL, NULL
-FROM {ids} AS wanted
-WHERE wanted.id NOT IN (
-    SELECT "messageId" FROM "messageLogs"
-    WHERE {these_rows} AND "state" = 'logged' AND "facts" IS NULL)
+    WHERE {these_rows} AND "state" = 'logged' AND ("facts" IS NULL OR NOT :plain))
 
 -- name: find_facts
 -- What is known of the facts of these messages, where they are logged: of those that have any, or with :every of all.

@@ -106,23 +106,20 @@ def _accept_into_existing(  # noqa: PLR0917 - what the first look at the log has
         if log.third_party_log_id or log.earlier or log.due_at is not None or log.state is LogState.PARKED:
             return AcceptResult(held_by=(log.contact_id, log.contact_name))
         log = _with_contact(log, work)
-    wanted = yield from _select_rows(work, known)
-    fresh, again = _rows_to_write(work, wanted, log, known)
-    changes, advanced = _rows_of_changes(work, wanted, log, known)
-    fresh += changes
-    made = tuple(row.id for row in changes)
+    rows = _rows_to_write(work, (yield from _select_rows(work, known)), log, known)
+    made = tuple(row.id for row in rows.changes)
     early = _waits_for_crm(log, now, policy)
     free = log.state is LogState.OPEN and (log.due_at is None or log.due_at <= now or early)
     if not free or log.call is not None:
-        yield Batch(*_row_commands(log, fresh, again), advanced)
+        yield Batch(*_row_commands(log, rows))
         if free:
             claim = yield from _claim_to_reconcile(log, now, policy, work.user_id, early=early)
             return AcceptResult(claim=claim, changes=made)
         due_ms = None if log.due_at is None or log.owner is not None else log.due_at - now
         return AcceptResult(due_ms=due_ms, changes=made)
-    step = planner(log, _oldest([*map(row_from, waiting), *fresh, *again], policy.batch))
+    step = planner(log, _oldest([*map(row_from, waiting), *rows.all], policy.batch))
     begun = _without_claim(log) if step is None else _with_step(log, step, now, policy)
-    yield Batch(*_row_commands(log, fresh, again, step), advanced, Execute("save_log", [log_params(begun)]))
+    yield Batch(*_row_commands(log, rows, step), Execute("save_log", [log_params(begun)]))
     return AcceptResult(claim=None if step is None else Claim(begun, step, early=early), changes=made)
 
 
@@ -131,10 +128,10 @@ def _accept_into_new(
 ) -> Transaction[AcceptResult]:
     """Accept a request into a new conversation log. If another transaction inserts it first, this one is repeated."""
     log = new_log(work, policy.journal)
-    fresh, again = _rows_to_write(work, (yield from _select_rows(work, known)), log, known)
-    step = planner(log, _oldest([*fresh, *again], policy.batch))
+    rows = _rows_to_write(work, (yield from _select_rows(work, known)), log, known)
+    step = planner(log, _oldest(rows.all, policy.batch))
     begun = log if step is None else _with_step(log, step, 0, policy)
-    yield Batch(Execute("insert_log", [new_log_params(begun)]), *_row_commands(log, fresh, again, step))
+    yield Batch(Execute("insert_log", [new_log_params(begun)]), *_row_commands(log, rows, step))
     # The database sets the end of the claim.
     return AcceptResult(claim=None if step is None else Claim(replace(begun, due_at=None), step))
 
@@ -412,52 +409,54 @@ def _select_rows(work: LogRequestWork, known: Mapping[str, MessageRow]) -> Trans
     return sorted(rows.values(), key=lambda row: row.id)
 
 
+class _RowsToWrite(NamedTuple):
+    """The rows that a request writes: new ones, those written `again`, and the changes of logged messages.
+
+    `advanced` are the messages of the changes, with the facts that are known of them from now on.
+    """
+
+    fresh: list[MessageRow]
+    again: list[MessageRow]
+    changes: list[MessageRow]
+    advanced: list[Params]
+
+    @property
+    def all(self) -> tuple[MessageRow, ...]:
+        return (*self.fresh, *self.again, *self.changes)
+
+
 def _rows_to_write(
     work: LogRequestWork, wanted: Iterable[NewRow], log: LogRow, known: Mapping[str, MessageRow]
-) -> tuple[list[MessageRow], list[MessageRow]]:
-    """Return the rows that are to be written: those that are new, and those that failed or have a newer snapshot."""
-    fresh, again = [], []
+) -> _RowsToWrite:
+    """Return what is to be written: rows that are new, that failed or have a newer snapshot, or whose facts advanced.
+
+    A shared thread has no changes, since its snapshot has all of it. What is in no CRM has none: it is sent with its
+    newest text.
+    """
+    rows = _RowsToWrite([], [], [], [])
     state, reason = RowState.PLANNED, None
     if log.state is LogState.PARKED:  # who decides has to know that it was never sent
         state, reason = RowState.PARKED, f"behind: one before it is parked ({log.reason})"
     for row in wanted:
         old = known.get(row.id)
         if old is None:
-            fresh.append(_message_row(work, row, state, reason))
+            rows.fresh.append(_message_row(work, row, state, reason))
         elif _replaces_pending(old, row, log):
-            again.append(_newer_snapshot(work, row, old, log))
+            rows.again.append(_newer_snapshot(work, row, old, log))
         elif _starts_again(old, row, log, work.user_id):
-            again.append(_message_row(work, row, state, reason))
-        elif _is_news_of_waiting(old, row, log):
-            again.append(replace(_message_row(work, row, old.state, old.reason), user_id=old.user_id))
-    return fresh, again
-
-
-def _rows_of_changes(
-    work: LogRequestWork, wanted: Iterable[NewRow], log: LogRow, known: Mapping[str, MessageRow]
-) -> tuple[list[MessageRow], Execute]:
-    """Return a row for each message of the log whose facts have advanced, and the command that stores the newer facts.
-
-    A thread has none, since its snapshot has all of it, nor has a message that failed: it is sent with its newest text.
-    """
-    changes, advanced = [], []
-    for row in wanted:
-        old = known.get(row.id)
-        if old is None or log.shared or old.client_log_id != log.key.client_log_id:
+            rows.again.append(_message_row(work, row, state, reason))
+        elif not _has_news(old, row, log):
             continue
-        # What is in no CRM is sent with its newest text.
-        if old.state in {RowState.FAILED, RowState.WAITING} or _starts_again(old, row, log, work.user_id):
-            continue
-        if row.facts.advance(old.known_facts):
+        elif old.state is RowState.WAITING:
+            newer = _message_row(work, row, old.state, old.reason)
+            rows.again.append(replace(newer, user_id=old.user_id))
+        else:
             number = old.changes + 1
             # It follows its message, whatever the outcome of that one.
             changed = replace(row, id=change_id(row.id, number), version=number, sent_at=old.sent_at)
-            state, reason = RowState.PLANNED, None
-            if log.state is LogState.PARKED:
-                state, reason = RowState.PARKED, f"behind: one before it is parked ({log.reason})"
-            changes.append(_message_row(work, changed, state, reason))
-            advanced.append(advance_params(log.key, old, row.facts))
-    return changes, Execute("advance_row", advanced)
+            rows.changes.append(_message_row(work, changed, state, reason))
+            rows.advanced.append(advance_params(log.key, old, row.facts))
+    return rows
 
 
 def _newer_snapshot(work: LogRequestWork, row: NewRow, old: MessageRow, log: LogRow) -> MessageRow:
@@ -476,10 +475,10 @@ def _replaces_pending(old: MessageRow, row: NewRow, log: LogRow) -> bool:
     return _is_newer(row, log) and old.state in _PENDING and row.version > old.version
 
 
-def _is_news_of_waiting(old: MessageRow, row: NewRow, log: LogRow) -> bool:
-    """Return whether a message that waits for its user to sign in has newer facts, which are sent with it."""
+def _has_news(old: MessageRow, row: NewRow, log: LogRow) -> bool:
+    """Return whether the request says something of a message of this log that was not known of it."""
     ours = old.client_log_id == log.key.client_log_id and not log.shared
-    return ours and old.state is RowState.WAITING and row.facts.advance(old.known_facts)
+    return ours and row.facts.advance(old.known_facts)
 
 
 def _starts_again(old: MessageRow, row: NewRow, log: LogRow, user_id: str) -> bool:
@@ -525,23 +524,22 @@ def _message_row(work: LogRequestWork, row: NewRow, state: RowState, reason: str
     )
 
 
-def _row_commands(
-    log: LogRow, fresh: Sequence[MessageRow], again: Sequence[MessageRow], step: Step | None = None
-) -> tuple[Execute, ...]:
+def _row_commands(log: LogRow, rows: _RowsToWrite, step: Step | None = None) -> tuple[Execute, ...]:
     """Return the commands that write a request's rows, those of the step as being called already."""
     calling = set() if step is None else set(step.ids)
 
-    def params(rows: Iterable[MessageRow]) -> list[Params]:
+    def params(written: Iterable[MessageRow]) -> list[Params]:
         return [
             row_params(
                 replace(row, state=RowState.CALLING, reason=None) if row.id in calling else row, log.key
             )
-            for row in rows
+            for row in written
         ]
 
-    planned = sorted(calling.difference(row.id for row in (*fresh, *again)))
+    planned = sorted(calling.difference(row.id for row in rows.all))
     return (
-        Execute("insert_row", params(fresh)),
-        Execute("replan_row", params(again)),
+        Execute("insert_row", params((*rows.fresh, *rows.changes))),
+        Execute("replan_row", params(rows.again)),
         *([_mark_calling(log.key, planned)] if planned else ()),
+        Execute("advance_row", rows.advanced),
     )

@@ -41,7 +41,7 @@ def look_up_plain(key: LogKey, ids: Sequence[str]) -> Transaction[JournalLookup]
 
     What has facts counts as not logged.
     """
-    return _look_up((yield Query("look_at_plain", {**key_params(key), "ids": ids})))
+    return _look_up((yield Query("look_up", {**key_params(key), "ids": ids, "plain": True})))
 
 
 def look_up_everywhere(
@@ -54,7 +54,7 @@ def look_up_everywhere(
     """
     listed = [] if key.shared else ids
     asked = [
-        Query("look_up", {**key_params(key), "ids": ids}),
+        Query("look_up", {**key_params(key), "ids": ids, "plain": False}),
         Query("twins", twin_params(key, contact_id, listed)),
         Query("find_facts", {**key_params(key), "ids": listed, "every": with_facts}),
     ]
