@@ -12,7 +12,7 @@ class Names:
     """The names of a thread's participants. Some records have only an extension's id, and others its name."""
 
     def __init__(self, thread: Thread, participants: Participants) -> None:
-        self._people = participants
+        self._participants = participants
         self._guest = thread.guest_party
         self._by_extension: dict[str, str] = {}
         owner = thread.owner
@@ -72,13 +72,13 @@ class Names:
 
     def _is_customer(self, someone: Party) -> bool:
         """Return whether a party is the customer: by number; by name only if nothing else is known."""
-        if is_contact(someone, self._people):
+        if is_contact(someone, self._participants):
             return True
         if self._guest and same_number(someone.phone_number, self._guest.phone_number):
             return True
         if someone.extension_id or someone.extension_number or someone.phone_number:
             return False
-        customers = (self._people.contact_name, self._guest.name if self._guest else None)
+        customers = (self._participants.contact_name, self._guest.name if self._guest else None)
         name = clean_line(someone.name).casefold()
         return bool(name) and name in {clean_line(each).casefold() for each in customers}
 

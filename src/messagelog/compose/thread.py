@@ -99,7 +99,7 @@ class _EntityRenderer:
 
     def __init__(self, words: Words, participants: Participants, names: Names) -> None:
         self._words = words
-        self._people = participants
+        self._participants = participants
         self._names = names
         self._assigned: Party | None = None
 
@@ -128,10 +128,10 @@ class _EntityRenderer:
         if not lines:
             lines.append(words.no_text)
         if not names.is_outbound(entity):
-            return contact(self._people, words), lines
+            return contact(self._participants, words), lines
         failed = failure_line([entity.message_status], [entity.delivery_error_code], words)
         who = names.first(entity.author, entity.from_) or names.owner
-        who = who or first_of(self._people.agent_name) or words.unknown_agent
+        who = who or first_of(self._participants.agent_name) or words.unknown_agent
         return who, [*lines, failed] if failed else lines
 
 
